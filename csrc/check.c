@@ -1,0 +1,90 @@
+/* The door: what every call that takes samples checks before anything is touched. */
+#include "internal.h"
+
+#include <math.h>
+
+static double value_at(const fa_net *net, const void *p, int64_t i)
+{
+    return net->dtype == FA_F64 ? ((const double *)p)[i] : (double)((const float *)p)[i];
+}
+
+static fa_status check_shapes(const fa_net *net, const fa_samples *s, bool targets)
+{
+    if (s->n < 1) return fa_fail(FA_E_VALUE, "X: expected at least one sample, got %lld", (long long)s->n);
+    if (!s->x) return fa_fail(FA_E_VALUE, "X: expected a pointer, got NULL");
+    if (s->x_dtype != net->dtype && s->x_dtype != FA_U8)
+        return fa_fail(FA_E_VALUE, "X: expected the network's dtype (%s) or bytes", net->dtype == FA_F64 ? "float64" : "float32");
+    if (s->ldx < net->n_in)
+        return fa_fail(FA_E_VALUE, "X: expected a row stride of at least %lld, got %lld", (long long)net->n_in, (long long)s->ldx);
+    if (!targets) return FA_OK;
+    if (!s->labels == !s->y) return fa_fail(FA_E_VALUE, "y: expected either labels or rows, got %s", s->y ? "both" : "neither");
+    if (s->y && s->ldy < net->n_out)
+        return fa_fail(FA_E_VALUE, "y: expected a row stride of at least %lld, got %lld", (long long)net->n_out, (long long)s->ldy);
+    return FA_OK;
+}
+
+static fa_status check_labels(const fa_net *net, const fa_samples *s)
+{
+    const int64_t classes = net->n_out > 1 ? net->n_out : net->loss == fa_find_loss("softmax_cross_entropy") ? 1 : 2;
+    for (int64_t i = 0; i < s->n; i++)
+        if (s->labels[i] < 0 || s->labels[i] >= classes)
+            return fa_fail(FA_E_VALUE, "y: expected labels in 0..%lld, got %lld at index %lld", (long long)classes - 1,
+                           (long long)s->labels[i], (long long)i);
+    return FA_OK;
+}
+
+static fa_status check_weights(const fa_samples *s)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < s->n; i++) {
+        if (!(s->weights[i] >= 0) || !isfinite(s->weights[i]))
+            return fa_fail(FA_E_VALUE, "sample_weight: expected finite numbers >= 0, got %g at index %lld", s->weights[i], (long long)i);
+        sum += s->weights[i];
+    }
+    return sum > 0 ? FA_OK : fa_fail(FA_E_VALUE, "sample_weight: expected at least one weight > 0, got zeros");
+}
+
+/* Names the first value of a matrix that is not finite. */
+static fa_status check_finite(const fa_net *net, const char *name, const void *p, ptrdiff_t ld, int64_t rows, int64_t cols)
+{
+    if (net->k->all_finite(p, ld, rows, cols)) return FA_OK;
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < cols; j++)
+            if (!isfinite(value_at(net, p, i * ld + j)))
+                return fa_fail(FA_E_VALUE, "%s: expected finite numbers, got %g at row %lld, column %lld", name,
+                               value_at(net, p, i * ld + j), (long long)i, (long long)j);
+    return FA_OK;
+}
+
+static fa_status check_rows(const fa_net *net, const fa_samples *s)
+{
+    FA_TRY(check_finite(net, "y", s->y, s->ldy, s->n, net->n_out));
+    double *row = fa_alloc((size_t)net->n_out * sizeof *row);
+    if (!row) return fa_fail(FA_E_MEMORY, "out of memory for checking y");
+    const char *expected = NULL;
+    int64_t i = 0;
+    for (; i < s->n && !expected; i++) {
+        for (int64_t j = 0; j < net->n_out; j++) row[j] = value_at(net, s->y, i * s->ldy + j);
+        expected = net->loss->check_row(row, net->n_out);
+    }
+    fa_free(row);
+    if (!expected) return FA_OK;
+    return fa_fail(FA_E_VALUE, "y: %s expected %s, got others in row %lld", net->loss->name, expected, (long long)i - 1);
+}
+
+fa_status fa_check_samples(const fa_net *net, const fa_samples *s, bool targets, bool values)
+{
+    FA_TRY(check_shapes(net, s, targets));
+    if (targets && s->labels) FA_TRY(check_labels(net, s));
+    if (!values) return FA_OK;
+    if (s->x_dtype != FA_U8) FA_TRY(check_finite(net, "X", s->x, s->ldx, s->n, net->n_in));
+    if (targets && s->y) FA_TRY(check_rows(net, s));
+    return s->weights ? check_weights(s) : FA_OK;
+}
+
+fa_status fa_check(const fa_net *net, const fa_samples *samples)
+{
+    return fa_check_samples(net, samples, samples->labels || samples->y, true);
+}
+
+bool fa_has_accuracy(const fa_net *net, const fa_samples *s) { return s->labels || net->loss->accuracy_rows; }

@@ -1,0 +1,96 @@
+/* Chooses the kernels for this processor, once; FASTFA_CPU overrides. Denormal flushing. */
+#include "internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
+
+typedef struct fa_isa {
+    const char *name;
+    const fa_kernels *rows;
+    bool (*usable)(void);
+    bool fma;
+} fa_isa;
+
+#ifdef __x86_64__
+static bool has_v2(void) { return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"); }
+static bool has_v3(void)
+{
+    return has_v2() && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+           __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+}
+static bool has_v4(void)
+{
+    return has_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
+}
+static const fa_isa isas[] = { /* best first */
+    {"v4", fa_kernels_v4_rows, has_v4, true},
+    {"v3", fa_kernels_v3_rows, has_v3, true},
+    {"v2", fa_kernels_v2_rows, has_v2, false},
+};
+#else
+static bool always(void) { return true; }
+static const fa_isa isas[] = {{"c", fa_kernels_c_rows, always, false}};
+#endif
+enum { N_ISAS = sizeof isas / sizeof *isas };
+
+static const fa_isa *chosen;
+static const char *refused; /* what FASTFA_CPU asked for in vain */
+
+static void choose(void)
+{
+#ifdef __x86_64__
+    __builtin_cpu_init();
+#endif
+    const char *wish = getenv("FASTFA_CPU");
+    if (wish && !*wish) wish = NULL;
+    refused = wish;
+    for (int i = N_ISAS - 1; i >= 0; i--) {
+        if (!isas[i].usable()) continue;
+        chosen = &isas[i];
+        if (wish && !strcmp(wish, isas[i].name)) {
+            refused = NULL;
+            return;
+        }
+    }
+}
+
+static const fa_isa *isa(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, choose);
+    return chosen;
+}
+
+fa_status fa_cpu_check(void)
+{
+    if (!isa()) return fa_fail(FA_E_STATE, "this processor: expected at least x86-64-v2 (SSE4.2), got less");
+    if (refused)
+        return fa_fail(FA_E_VALUE, "FASTFA_CPU: expected an instruction set of this processor (v2, v3 or v4; best here: %s), got '%s'",
+                       chosen->name, refused);
+    return FA_OK;
+}
+
+const fa_kernels *fa_kernels_for(fa_dtype dtype) { return &isa()->rows[dtype == FA_F64]; }
+const char *fa_isa_name(void) { return isa() ? isa()->name : "none"; }
+bool fa_isa_has_fma(void) { return isa()->fma; }
+
+#ifdef __x86_64__
+enum { FLUSH = 0x8040 }; /* MXCSR: flush to zero, denormals are zero */
+unsigned fa_fp_begin(void)
+{
+    const unsigned saved = _mm_getcsr();
+    if ((saved & FLUSH) != FLUSH) _mm_setcsr(saved | FLUSH);
+    return saved;
+}
+void fa_fp_end(unsigned saved)
+{
+    if ((saved & FLUSH) != FLUSH) _mm_setcsr(saved);
+}
+#else
+unsigned fa_fp_begin(void) { return 0; }
+void fa_fp_end(unsigned saved) { (void)saved; }
+#endif

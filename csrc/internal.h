@@ -1,0 +1,380 @@
+/* What the engine's files share. Not installed.
+ *
+ *   fa_net ─┬─ layers[]   Dense, Dropout, ... in order, each behind fa_layer_ops
+ *           ├─ blocks[]   a Dense and its followers; each with the fa_rule that teaches it
+ *           ├─ params[]   everything learnable, with optimizer slots, in the STATE arena
+ *           ├─ loss       fa_loss_ops        ├─ optim      fa_optim_ops
+ *           ├─ tiles[]    the update's tasks  └─ phases[]  what a step does, one barrier after each
+ *
+ *   STATE   one block that never moves: header | parameters | slots | feedback
+ *   WORK    one block per call in flight: row buffers | targets, losses | scratch of each worker
+ *
+ * Layers, losses, rules and optimizers are found by name in the tables of tables.c; the engine knows
+ * their ops and nothing else about them. */
+#ifndef FA_INTERNAL_H
+#define FA_INTERNAL_H
+
+#include "blas.h"
+#include "fastfa.h"
+#include "kernels/kernels.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+/* ---- status (status.c) ---- */
+
+/* Records the message and returns the status, for `return fa_fail(FA_E_VALUE, "units: ...")`. */
+fa_status fa_fail(fa_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+#define FA_TRY(call)                        \
+    do {                                    \
+        fa_status status_ = (call);         \
+        if (status_ != FA_OK) return status_; \
+    } while (0)
+
+/* ---- memory (memory.c) ---- */
+
+void *fa_alloc(size_t size); /* zeroed, aligned to 64 bytes, large blocks to huge pages; NULL when out */
+void fa_free(void *memory);
+/* *bytes += a * b * size rounded up to 64; false on overflow. */
+bool fa_add_bytes(size_t *bytes, int64_t a, int64_t b, size_t size);
+
+/* ---- processor (cpu.c) ---- */
+
+fa_status fa_cpu_check(void); /* this processor will do, and so does FASTFA_CPU */
+const fa_kernels *fa_kernels_for(fa_dtype dtype);
+const char *fa_isa_name(void);
+bool fa_isa_has_fma(void);
+/* Denormals are flushed inside our calls: begin returns what end restores. */
+unsigned fa_fp_begin(void);
+void fa_fp_end(unsigned saved);
+
+/* ---- pool (pool.c) ---- */
+
+typedef void fa_task_fn(void *context, int64_t task, int worker);
+/* Runs tasks 0..n_tasks-1 on up to n_threads threads, the caller's being worker 0; returns when all are
+ * done. A busy pool, or a call from inside a worker: the caller runs them all itself. */
+void fa_pool_run(int n_threads, int64_t n_tasks, fa_task_fn *task, void *context);
+unsigned fa_fork_generation(void); /* how many forks lie between this process and the first */
+enum { FA_MAX_THREADS = 64, FA_CHUNK = 64 /* batch rows of a task, at most */ };
+
+/* ---- random numbers (rng.c) ---- */
+
+enum { FA_RNG_WEIGHT = 1, FA_RNG_BIAS, FA_RNG_FEEDBACK, FA_RNG_DROPOUT, FA_RNG_SHUFFLE };
+typedef struct fa_stream {
+    uint32_t key[2], c2, c3;
+} fa_stream;
+fa_stream fa_rng_stream(uint64_t seed, int purpose, int ordinal, uint64_t step);
+void fa_rng_uniform(void *out, fa_dtype dtype, int64_t n, double limit, fa_stream stream); /* +-limit */
+void fa_rng_normal(void *out, fa_dtype dtype, int64_t n, double std, fa_stream stream);
+void fa_rng_permutation(int64_t *order, int64_t n, fa_stream stream);
+
+/* ---- pieces of a network ---- */
+
+typedef struct fa_mat { /* rows x cols elements of the network's dtype */
+    char *p;
+    ptrdiff_t ld;
+    int64_t rows, cols;
+} fa_mat;
+typedef struct fa_rows { int64_t r0, r1; } fa_rows; /* half-open */
+typedef struct fa_tile { int64_t i0, i1, j0, j1; } fa_tile;
+typedef int32_t fa_buf; /* a row buffer declared while planning; a plan holds ids, never pointers */
+enum { FA_NO_BUF = -2, FA_ONES = -1, FA_INPUT = 0, FA_TARGET = 1, FA_MAX_PAIRS = 2 };
+
+typedef struct fa_pair { fa_buf left, right; } fa_pair; /* adds left^T right to a gradient */
+
+typedef struct fa_param { /* anything learnable */
+    char key[32];
+    fa_tensor_kind kind;
+    int64_t rows, cols;
+    void *value, *slot[2]; /* in the STATE arena */
+    fa_pair grad[FA_MAX_PAIRS];
+    int n_grad;
+    double lr_scale;
+    bool decays, trainable;
+} fa_param;
+
+typedef struct fa_matrix { /* a stored feedback matrix: not learnable, in the STATE arena */
+    char key[32];
+    int64_t rows, cols;
+    void *value;
+} fa_matrix;
+
+typedef struct fa_layer {
+    const struct fa_layer_ops *ops;
+    fa_layer_desc desc;
+    int index, ordinal; /* in the layer list; of the weighted layers */
+    int64_t n_in, n_out;
+    int activation;
+    fa_param *weight, *bias; /* NULL where it has none */
+    fa_buf in, out, preact;
+    fa_buf keep; /* dropout: the mask, bytes */
+} fa_layer;
+
+typedef struct fa_rule {
+    const struct fa_rule_ops *ops;
+    fa_rule_desc desc;
+    bool pre;
+    fa_matrix *feedback; /* NULL without a stored matrix */
+} fa_rule;
+
+typedef struct fa_block { /* layers[first] is weighted, first + 1 .. last follow it */
+    int first, last;
+    fa_layer *layer;
+    fa_rule rule;
+    fa_buf delta;
+    bool needed;
+} fa_block;
+
+typedef struct fa_optim {
+    const struct fa_optim_ops *ops;
+    fa_optimizer_desc desc;
+} fa_optim;
+
+typedef struct fa_tile_task { int32_t param; fa_tile tile; } fa_tile_task;
+
+typedef struct fa_state { /* the head of the STATE arena */
+    uint64_t steps, epochs;
+    double lr;
+} fa_state;
+
+typedef struct fa_lock {
+    pthread_rwlock_t rw;
+    pthread_t writer;
+    unsigned generation; /* of forks, when rw was made */
+    atomic_bool writing, broken;
+} fa_lock;
+
+enum { FA_MAX_PHASES = 4 };
+struct fa_run;
+
+struct fa_net {
+    fa_dtype dtype;
+    size_t esize; /* bytes of an element */
+    const fa_kernels *k;
+    const fa_blas *blas; /* NULL: own products only */
+    int64_t n_in, n_out;
+    uint64_t seed;
+    double input_scale;
+    int n_threads; /* 0: the library's */
+    struct fa_owned *owned; /* every block below, freed with the network */
+
+    fa_layer *layers;
+    int n_layers;
+    fa_block *blocks;
+    int n_blocks;
+    int *order; /* hidden blocks, sources first */
+    fa_param *params;
+    int n_params;
+    fa_matrix *matrices;
+    int n_matrices;
+    const struct fa_loss_ops *loss;
+    fa_optim optim;
+
+    int n_buffers;
+    struct fa_buffer_shape { int64_t cols; size_t size; ptrdiff_t ld; } *buffers;
+    fa_tile_task *tiles;
+    int64_t n_tiles;
+    struct fa_phase { fa_task_fn *task; bool over_rows; fa_status (*gate)(struct fa_run *); } phases[FA_MAX_PHASES];
+    int n_phases;
+    size_t scratch_size;  /* bytes a worker needs */
+    double work_per_row;  /* multiply-adds of a step */
+    bool in_place;        /* the product writes W itself */
+
+    char *state;
+    size_t state_size;
+    fa_lock lock;
+    _Atomic(struct fa_work *) spare[2];
+    atomic_llong count_forward, count_transport, count_feedback, count_outer;
+};
+
+/* ---- a call in flight ---- */
+
+typedef enum fa_mode { FA_TRAIN, FA_GRADIENTS, FA_PROBE, FA_PREDICT, FA_EVALUATE } fa_mode;
+
+typedef struct fa_work { /* one block: this head, then what it points to */
+    size_t size;
+    int64_t rows; /* capacity of each row buffer */
+    int copies, threads;
+    size_t *offset; /* of each row buffer in a copy */
+    char *buffers;
+    size_t copy_size;
+    fa_mat *buf; /* copies x n_buffers: what a run in this copy sees */
+    int64_t *labels;
+    double *weights, *row_loss, *row_hit;
+    fa_hyper *hyper; /* one per parameter */
+    char *scratch;
+    double *tile_norm; /* clipping: sum of squares of each tile, and the gradients themselves */
+    void **grads;
+} fa_work;
+
+typedef struct fa_run {
+    const fa_net *net;
+    fa_work *work;
+    fa_mode mode;
+    bool exact; /* teach every hidden block by backprop: the reference of alignment */
+    fa_samples data;
+    const int64_t *index; /* row r of the batch is sample index[r]; NULL: sample r */
+    int64_t m, chunk;
+    uint64_t step;
+    double lr;
+    void *const *grads; /* where gradients go, one per parameter; NULL entries are skipped */
+    /* set by fa_run_bind */
+    fa_mat *buf;
+    const int64_t *labels; /* of the batch, contiguous; NULL with row targets */
+    const double *weights; /* likewise; NULL: ones */
+    double *row_loss, *row_hit;
+    /* results */
+    double loss, hits, clip_scale;
+} fa_run;
+
+static inline fa_mat fa_rows_of(fa_mat a, fa_rows r, size_t esize)
+{
+    return (fa_mat){a.p + (size_t)(r.r0 * a.ld) * esize, a.ld, r.r1 - r.r0, a.cols};
+}
+/* Rows r of buffer b of this run. */
+static inline fa_mat fa_get(const fa_run *run, fa_buf b, fa_rows r)
+{
+    return fa_rows_of(run->buf[b], r, run->net->buffers[b].size);
+}
+static inline void *fa_scratch(const fa_run *run, int worker)
+{
+    return run->work->scratch + (size_t)worker * run->net->scratch_size;
+}
+
+/* ---- products (product.c): one door to BLAS and to our own kernels ---- */
+
+/* C = alpha A B + beta C + bias; the _tn form takes A transposed. bias may be NULL. */
+void fa_product(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const void *bias, double alpha, double beta);
+void fa_product_tn(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, double alpha, double beta);
+/* C = A B^T, through transposed panels of B in scratch of at least fa_product_nt_scratch bytes. */
+void fa_product_nt(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, void *scratch);
+size_t fa_product_nt_scratch(const fa_net *net, int64_t k);
+
+/* ---- the four interfaces, each one file and one row in tables.c per thing that implements it ---- */
+
+enum { FA_WEIGHTED = 1, FA_TRAIN_ONLY = 2 /* the identity when predicting */ };
+typedef struct fa_layer_ops {
+    const char *name;
+    unsigned flags;
+    /* Checks the description and declares what it needs; layer->n_in and ->in are set, sets n_out, out. */
+    fa_status (*plan)(fa_net *net, fa_layer *layer);
+    void (*forward)(const fa_layer *layer, const fa_run *run, fa_rows rows, int worker);
+    /* d: signal at the layer's output -> at its input (follower) or pre-activation (weighted), in place.
+     * exact false (inject="pre"): only 0/1 masks apply. */
+    void (*backward)(const fa_layer *layer, const fa_run *run, fa_rows rows, fa_mat d, bool exact);
+    /* weighted: out = d W^T, the exact signal below */
+    void (*transport)(const fa_layer *layer, const fa_run *run, fa_rows rows, fa_mat d, fa_mat out, int worker);
+} fa_layer_ops;
+
+enum { FA_FROM_ABOVE = 1, FA_FROM_ERROR = 2, FA_FROM_TARGET = 4, FA_NO_UPDATE = 8 };
+typedef struct fa_rule_ops {
+    const char *name;
+    unsigned sources; /* order the blocks; FA_NO_UPDATE: the layer does not train */
+    /* Declares the feedback of hidden block `block`; NULL where there is none. */
+    fa_status (*plan)(fa_net *net, int block);
+    /* S of the block's output for each sample, without 1/m and without sample weights. */
+    void (*signal)(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s, int worker);
+    /* out (rows of the source x n_l) = what carries the source to the block; NULL: the stored matrix. */
+    void (*matrix)(const fa_net *net, int block, void *out);
+} fa_rule_ops;
+
+typedef struct fa_loss_ops {
+    const char *name;
+    bool logits;        /* needs a linear output layer */
+    bool accuracy_rows; /* row targets have an accuracy too */
+    /* The kernel: error into e, row_loss, hit. */
+    void (*error)(const fa_kernels *k, fa_mat e, double *row_loss, double *hit, fa_mat z,
+                  const int64_t *labels, fa_mat y);
+    /* logits to what predict returns, in place; NULL: as they are */
+    void (*link)(const fa_kernels *k, fa_mat z);
+    /* Says what is wrong with the finite row targets of sample i, or NULL. */
+    const char *(*check_row)(const double *row, int64_t cols);
+} fa_loss_ops;
+
+typedef void fa_optim_kernel(void *w, ptrdiff_t ldw, void *s0, void *s1, const void *g, ptrdiff_t ldg,
+                             int64_t rows, int64_t cols, const fa_hyper *h);
+typedef struct fa_optim_ops {
+    const char *name;
+    bool decoupled_decay; /* AdamW */
+    fa_status (*check)(const fa_optimizer_desc *desc);
+    int (*slots)(const fa_optimizer_desc *desc);
+    /* t = 1, 2, ...: the fields of h that are the same for every parameter. */
+    void (*begin)(const fa_optimizer_desc *desc, uint64_t t, fa_hyper *h);
+    fa_optim_kernel *(*kernel)(const fa_kernels *k);
+    bool in_place; /* with no slots the product writes W itself: W = keep W - lr g */
+} fa_optim_ops;
+
+extern const fa_layer_ops *const fa_layer_table[], *const fa_weighted_layers[];
+extern const fa_rule_ops *const fa_rule_table[];
+extern const fa_loss_ops *const fa_loss_table[];
+extern const fa_optim_ops *const fa_optim_table[];
+extern const fa_rule_ops fa_rule_backprop; /* the reference of alignment, and what passes through frozen */
+
+const fa_layer_ops *fa_find_layer(const char *name);
+const fa_rule_ops *fa_find_rule(const char *name);
+const fa_loss_ops *fa_find_loss(const char *name);
+const fa_optim_ops *fa_find_optim(const char *name);
+int fa_find_activation(const char *name); /* -1 if there is none */
+unsigned fa_activation_flags(int activation);
+const char *fa_activation_name(int activation);
+
+/* ---- planning (plan.c): called by the ops' plan functions while a network is created ---- */
+
+/* A row buffer of cols elements of `size` bytes. */
+fa_buf fa_plan_buffer(fa_net *net, int64_t cols, size_t size);
+fa_param *fa_plan_param(fa_net *net, const char *name, int layer, fa_tensor_kind kind, int64_t rows, int64_t cols);
+fa_matrix *fa_plan_matrix(fa_net *net, const char *name, int layer, int64_t rows, int64_t cols);
+void fa_plan_scratch(fa_net *net, size_t bytes);
+fa_status fa_plan_network(fa_net *net, const fa_net_desc *desc);
+fa_status fa_choose_products(fa_net *net); /* product.c: FASTFA_GEMM */
+/* Memory that lives as long as the network; NULL when out. */
+void *fa_net_alloc(fa_net *net, int64_t n, size_t size);
+
+/* ---- initial values (init.c) ---- */
+
+fa_status fa_init_check(const fa_init *init, const char *what, int layer, int64_t rows, int64_t cols);
+fa_status fa_feedback_check(const fa_init *init, int layer, int64_t rows, int64_t cols);
+void fa_draw_state(fa_net *net);
+const char *fa_init_intern(const char *name); /* our copy of a checked name */
+const char *fa_distribution_intern(const char *name);
+const char *fa_init_name(int i);
+const char *fa_distribution_name(int i);
+
+/* ---- running (work.c, run.c) ---- */
+
+/* Slots keep one idle block each: 0 for what needs deltas, 1 for predicting. NULL: out of memory. */
+fa_work *fa_work_acquire(const fa_net *net, int slot, int64_t rows, int copies, int threads);
+void fa_work_release(const fa_net *net, int slot, fa_work *work);
+/* Points the run's buffers at copy `copy` of its workspace, or at the user's arrays where they serve. */
+void fa_run_bind(fa_run *run, int copy);
+int fa_run_threads(const fa_net *net, int64_t rows);
+
+/* One step through the phases that the run's mode asks for. The run's net, work, mode, data, index, m,
+ * step, lr and grads are set. */
+fa_status fa_run_step(fa_run *run);
+void fa_forward(const fa_run *run, fa_rows rows, int worker); /* gather and all layers */
+void fa_output_error(const fa_run *run, fa_rows rows);
+void fa_count(const fa_run *run, const atomic_llong *counter, bool first);
+
+extern fa_task_fn fa_rows_task, fa_update_task, fa_norm_task, fa_apply_task;
+fa_status fa_loss_gate(fa_run *run);
+fa_status fa_norm_gate(fa_run *run);
+
+/* ---- locking (lock.c) ---- */
+
+fa_status fa_lock_init(fa_lock *lock);
+void fa_lock_destroy(fa_lock *lock);
+fa_status fa_lock_read(const fa_net *net);
+fa_status fa_lock_write(const fa_net *net);
+void fa_unlock_read(const fa_net *net);
+void fa_unlock_write(const fa_net *net);
+
+/* ---- the door (check.c) ---- */
+
+/* Sizes, pointers and labels; with values, every number too. */
+fa_status fa_check_samples(const fa_net *net, const fa_samples *s, bool targets, bool values);
+bool fa_has_accuracy(const fa_net *net, const fa_samples *s);
+
+#endif

@@ -1,0 +1,63 @@
+/* Compiles every kernel file for float, then for double, and fills this object's two rows of the table.
+ * Included once by each isa_*.c stub, which sets FA_ISA and FA_FLAVOUR (v4, v3, v2, c). */
+#include "kernels.h"
+#include "vec.h"
+
+#define FA_PASTE3_(a, b, c) a##b##c
+#define FA_PASTE3(a, b, c) FA_PASTE3_(a, b, c)
+
+#define FA_KERNEL_FILES "kernel_files.h"
+
+/* ---- float ---- */
+#define T float
+#define V vf32
+#define VI vi32
+#define VL (FA_VBYTES / 4)
+#define FA_SINGLE 1
+#define FN(name) FA_PASTE3(name, _, f32)
+#define v(word) FA_PASTE3(v_, word, _f32)
+#include FA_KERNEL_FILES
+#undef T
+#undef V
+#undef VI
+#undef VL
+#undef FA_SINGLE
+#undef FN
+#undef v
+
+/* ---- double ---- */
+#define T double
+#define V vf64
+#define VI vi64
+#define VL (FA_VBYTES / 8)
+#define FA_SINGLE 0
+#define FN(name) FA_PASTE3(name, _, f64)
+#define v(word) FA_PASTE3(v_, word, _f64)
+#include FA_KERNEL_FILES
+#undef T
+#undef V
+#undef VI
+#undef VL
+#undef FA_SINGLE
+#undef FN
+#undef v
+
+
+const fa_kernels FA_PASTE3(fa_kernels_, FA_FLAVOUR, _rows)[2] = {
+    {
+#define FA_KERNEL(ret, name, params) .name = name##_f32,
+#define FA_ACTIVATION(name, flags, init) .act[FA_ACT_##name] = act_##name##_f32, .dact[FA_ACT_##name] = dact_##name##_f32,
+#include "kernels.def"
+#include "activations.def"
+#undef FA_KERNEL
+#undef FA_ACTIVATION
+    },
+    {
+#define FA_KERNEL(ret, name, params) .name = name##_f64,
+#define FA_ACTIVATION(name, flags, init) .act[FA_ACT_##name] = act_##name##_f64, .dact[FA_ACT_##name] = dact_##name##_f64,
+#include "kernels.def"
+#include "activations.def"
+#undef FA_KERNEL
+#undef FA_ACTIVATION
+    },
+};

@@ -1,0 +1,8 @@
+/* The kernel files, in the order they use each other. No include guard: flavour.h includes this per type. */
+#include "math.inc"
+#include "gemm.inc"
+#include "rows.inc"
+#include "activation.inc"
+#include "dropout.inc"
+#include "loss.inc"
+#include "optimizer.inc"

@@ -1,0 +1,49 @@
+/* The kernel table: one row per instruction set and element type. The contract of each kernel is its
+ * line in kernels.def; activations are listed in activations.def. Only cpu.c, the kernel files, the C
+ * tests and the kernel benchmark see more of it than the pointers in a network. */
+#ifndef FA_KERNELS_H
+#define FA_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { FA_NEEDS_PREACT = 1, FA_ZERO_DERIVATIVE = 2 };
+
+enum {
+#define FA_ACTIVATION(name, flags, init) FA_ACT_##name,
+#include "activations.def"
+#undef FA_ACTIVATION
+    FA_N_ACTIVATIONS
+};
+
+/* What an optimizer's tile kernel needs, computed once a step in double. `decay` is weight_decay where it
+ * applies to this parameter, else 0; decoupled decay (AdamW) arrives folded into `keep` instead. */
+typedef struct fa_hyper {
+    double lr;       /* of this parameter: lr * lr_scale */
+    double momentum; /* sgd, rmsprop */
+    double nesterov; /* 0 or 1 */
+    double alpha;    /* rmsprop: decay of the squared gradient */
+    double beta1, beta2, eps;
+    double bias1, bias2; /* adam: 1 - beta^t; kernels divide lr by bias1 and take sqrt(bias2) */
+    double decay;        /* g += decay * w */
+    double keep;         /* w *= keep before the step (AdamW: 1 - lr * weight_decay), else 1 */
+    double g_scale;      /* g is multiplied by this first: 1, or the clip factor */
+} fa_hyper;
+
+/* h = f(a), may work in place */
+typedef void fa_act_fn(void *h, ptrdiff_t ldh, const void *a, ptrdiff_t lda, int64_t rows, int64_t cols);
+/* d *= f'; x is H, or A for FA_NEEDS_PREACT */
+typedef void fa_dact_fn(void *d, ptrdiff_t ldd, const void *x, ptrdiff_t ldx, int64_t rows, int64_t cols);
+
+typedef struct fa_kernels {
+#define FA_KERNEL(ret, name, params) ret(*name) params;
+#include "kernels.def"
+#undef FA_KERNEL
+    fa_act_fn *act[FA_N_ACTIVATIONS];
+    fa_dact_fn *dact[FA_N_ACTIVATIONS];
+} fa_kernels;
+
+/* Rows [0] float, [1] double. x86 builds have the three v*, others have c. */
+extern const fa_kernels fa_kernels_c_rows[2], fa_kernels_v2_rows[2], fa_kernels_v3_rows[2], fa_kernels_v4_rows[2];
+
+#endif

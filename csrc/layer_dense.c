@@ -1,0 +1,61 @@
+/* Dense: A = H W + b, H = f(A). */
+#include "internal.h"
+
+enum { MAX_UNITS = INT32_MAX };
+
+static fa_status plan(fa_net *net, fa_layer *layer)
+{
+    const fa_layer_desc *d = &layer->desc;
+    const int i = layer->index;
+    if (d->units < 1 || d->units > MAX_UNITS)
+        return fa_fail(FA_E_VALUE, "layer %d: units: expected 1 to %d, got %lld", i, MAX_UNITS, (long long)d->units);
+    if (!(d->lr_scale >= 0) || !(d->bias_lr_scale >= 0))
+        return fa_fail(FA_E_VALUE, "layer %d: lr_scale, bias_lr_scale: expected numbers >= 0, got %g, %g", i, d->lr_scale, d->bias_lr_scale);
+    layer->n_out = d->units;
+    FA_TRY(fa_init_check(&d->weight_init, "weight_init", i, layer->n_in, layer->n_out));
+    FA_TRY(fa_init_check(&d->bias_init, "bias_init", i, 1, layer->n_out));
+
+    layer->out = fa_plan_buffer(net, layer->n_out, net->esize);
+    if (fa_activation_flags(layer->activation) & FA_NEEDS_PREACT)
+        layer->preact = fa_plan_buffer(net, layer->n_out, net->esize);
+    layer->weight = fa_plan_param(net, "weight", i, FA_WEIGHT, layer->n_in, layer->n_out);
+    layer->weight->lr_scale = d->lr_scale;
+    if (d->use_bias) {
+        layer->bias = fa_plan_param(net, "bias", i, FA_BIAS, 1, layer->n_out);
+        layer->bias->lr_scale = d->lr_scale * d->bias_lr_scale;
+    }
+    fa_plan_scratch(net, fa_product_nt_scratch(net, layer->n_out));
+    return FA_OK;
+}
+
+static fa_mat weights(const fa_layer *layer)
+{
+    return (fa_mat){layer->weight->value, layer->n_out, layer->n_in, layer->n_out};
+}
+
+static void forward(const fa_layer *layer, const fa_run *run, fa_rows rows, int worker)
+{
+    (void)worker;
+    const fa_net *net = run->net;
+    const fa_mat h = fa_get(run, layer->out, rows);
+    const fa_mat a = layer->preact == FA_NO_BUF ? h : fa_get(run, layer->preact, rows);
+    fa_product(net, a, fa_get(run, layer->in, rows), weights(layer), layer->bias ? layer->bias->value : NULL, 1, 0);
+    fa_count(run, &net->count_forward, rows.r0 == 0);
+    if (layer->activation != FA_ACT_linear)
+        net->k->act[layer->activation](h.p, h.ld, a.p, a.ld, h.rows, h.cols);
+}
+
+static void backward(const fa_layer *layer, const fa_run *run, fa_rows rows, fa_mat d, bool exact)
+{
+    if (!exact) return;
+    const fa_mat x = fa_get(run, layer->preact == FA_NO_BUF ? layer->out : layer->preact, rows);
+    run->net->k->dact[layer->activation](d.p, d.ld, x.p, x.ld, d.rows, d.cols);
+}
+
+static void transport(const fa_layer *layer, const fa_run *run, fa_rows rows, fa_mat d, fa_mat out, int worker)
+{
+    fa_product_nt(run->net, out, d, weights(layer), fa_scratch(run, worker));
+    fa_count(run, &run->net->count_transport, rows.r0 == 0);
+}
+
+const fa_layer_ops fa_layer_dense = {"dense", FA_WEIGHTED, plan, forward, backward, transport};

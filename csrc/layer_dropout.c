@@ -1,0 +1,34 @@
+/* Dropout (Srivastava et al. 2014), inverted: kept values are divided by 1 - rate while training. The mask
+ * is a function of (seed, step, layer, row, column) alone, so chunks and threads cannot matter. */
+#include "internal.h"
+
+static fa_status plan(fa_net *net, fa_layer *layer)
+{
+    const double rate = layer->desc.rate;
+    if (!(rate >= 0 && rate < 1))
+        return fa_fail(FA_E_VALUE, "layer %d: rate: expected 0 <= rate < 1, got %g", layer->index, rate);
+    layer->n_out = layer->n_in;
+    layer->out = fa_plan_buffer(net, layer->n_out, net->esize);
+    layer->keep = fa_plan_buffer(net, layer->n_out, 1);
+    return FA_OK;
+}
+
+static void forward(const fa_layer *layer, const fa_run *run, fa_rows rows, int worker)
+{
+    (void)worker;
+    const fa_kernels *k = run->net->k;
+    const fa_mat x = fa_get(run, layer->in, rows), y = fa_get(run, layer->out, rows);
+    const fa_mat keep = fa_get(run, layer->keep, rows);
+    const fa_stream s = fa_rng_stream(run->net->seed, FA_RNG_DROPOUT, layer->index, run->step);
+    k->dropout(y.p, y.ld, (uint8_t *)keep.p, keep.ld, x.p, x.ld, y.rows, y.cols,
+               (uint32_t)(layer->desc.rate * 4294967296.0), 1 / (1 - layer->desc.rate), rows.r0, s.key[0], s.key[1], s.c2, s.c3);
+}
+
+static void backward(const fa_layer *layer, const fa_run *run, fa_rows rows, fa_mat d, bool exact)
+{
+    const fa_mat keep = fa_get(run, layer->keep, rows);
+    run->net->k->ddropout(d.p, d.ld, (const uint8_t *)keep.p, keep.ld, d.rows, d.cols,
+                          exact ? 1 / (1 - layer->desc.rate) : 1);
+}
+
+const fa_layer_ops fa_layer_dropout = {"dropout", FA_TRAIN_ONLY, plan, forward, backward, NULL};

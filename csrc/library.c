@@ -1,0 +1,80 @@
+/* What belongs to the process: the default number of threads and a description of the build. */
+#include "internal.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+static atomic_int chosen_threads; /* 0: by environment and machine */
+
+static int from_environment(const char *name)
+{
+    const char *text = getenv(name);
+    if (!text) return 0;
+    char *end;
+    const long n = strtol(text, &end, 10);
+    return end != text && n >= 1 && n <= FA_MAX_THREADS ? (int)n : 0;
+}
+
+static int affinity(void)
+{
+#ifdef __linux__
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+#endif
+    const long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n > 0 ? (int)n : 1;
+}
+
+/* Whole processors of the cgroup's quota, 0 without one: a container may see more than it may use. */
+static int quota(void)
+{
+    FILE *file = fopen("/sys/fs/cgroup/cpu.max", "r");
+    if (!file) return 0;
+    long limit = 0, period = 0;
+    const int read = fscanf(file, "%ld %ld", &limit, &period);
+    fclose(file);
+    if (read != 2 || limit <= 0 || period <= 0) return 0;
+    return (int)((limit + period - 1) / period);
+}
+
+static int machine_threads(void)
+{
+    int n = from_environment("FASTFA_NUM_THREADS");
+    if (!n) n = from_environment("OMP_NUM_THREADS");
+    if (n) return n;
+    n = affinity();
+    const int limit = quota();
+    if (limit && limit < n) n = limit;
+    return n < FA_MAX_THREADS ? n : FA_MAX_THREADS;
+}
+
+int fa_get_num_threads(void)
+{
+    static atomic_int machine;
+    const int chosen = atomic_load(&chosen_threads);
+    if (chosen) return chosen;
+    int n = atomic_load(&machine);
+    if (!n) atomic_store(&machine, n = machine_threads());
+    return n;
+}
+
+fa_status fa_set_num_threads(int n)
+{
+    if (n < 0 || n > FA_MAX_THREADS) return fa_fail(FA_E_VALUE, "threads: expected 0 (default) to %d, got %d", FA_MAX_THREADS, n);
+    atomic_store(&chosen_threads, n);
+    return FA_OK;
+}
+
+const char *fa_build_info(void)
+{
+    static _Thread_local char text[512];
+    const fa_blas *blas = fa_blas_get();
+    const char *gemm = getenv("FASTFA_GEMM");
+    snprintf(text, sizeof text,
+             "{\"version\": \"%s\", \"isa\": \"%s\", \"blas\": \"%s\", \"gemm\": \"%s\", \"threads\": %d, \"compiler\": \"%s\"}",
+             FASTFA_VERSION, fa_isa_name(), blas ? blas->config : fa_blas_reason(), gemm && *gemm ? gemm : "auto",
+             fa_get_num_threads(), __VERSION__);
+    return text;
+}

@@ -1,0 +1,76 @@
+/* A network's lock: many readers or one writer, errors instead of deadlocks.
+ *
+ * A forked child cannot take over a lock that threads of its parent held. The lock remembers in which
+ * process it was made and is made anew on first use in a child; a network that was being trained at the
+ * moment of the fork may be half updated there, and says so from then on. */
+#include "internal.h"
+
+static pthread_mutex_t renewing = PTHREAD_MUTEX_INITIALIZER;
+
+static int make(fa_lock *lock)
+{
+    pthread_rwlockattr_t attributes;
+    pthread_rwlockattr_init(&attributes);
+#ifdef PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP
+    pthread_rwlockattr_setkind_np(&attributes, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+#endif
+    const int failed = pthread_rwlock_init(&lock->rw, &attributes);
+    pthread_rwlockattr_destroy(&attributes);
+    lock->generation = fa_fork_generation();
+    return failed;
+}
+
+fa_status fa_lock_init(fa_lock *lock)
+{
+    return make(lock) ? fa_fail(FA_E_MEMORY, "out of memory for a lock") : FA_OK;
+}
+
+void fa_lock_destroy(fa_lock *lock) { pthread_rwlock_destroy(&lock->rw); }
+
+static void renew(fa_lock *lock)
+{
+    pthread_mutex_lock(&renewing);
+    if (lock->generation != fa_fork_generation()) {
+        if (atomic_load(&lock->writing)) atomic_store(&lock->broken, true);
+        atomic_store(&lock->writing, false);
+        make(lock);
+    }
+    pthread_mutex_unlock(&renewing);
+}
+
+static fa_status enter(fa_lock *lock)
+{
+    if (lock->generation != fa_fork_generation()) renew(lock);
+    if (atomic_load(&lock->broken))
+        return fa_fail(FA_E_STATE, "network: it was being trained by another thread when this process was forked; create or load it anew");
+    if (atomic_load(&lock->writing) && pthread_equal(lock->writer, pthread_self()))
+        return fa_fail(FA_E_STATE, "network: a call from inside its own training (a poll function or signal handler); use a callback of fit");
+    return FA_OK;
+}
+
+fa_status fa_lock_read(const fa_net *net)
+{
+    fa_lock *lock = (fa_lock *)&net->lock;
+    FA_TRY(enter(lock));
+    pthread_rwlock_rdlock(&lock->rw);
+    return FA_OK;
+}
+
+fa_status fa_lock_write(const fa_net *net)
+{
+    fa_lock *lock = (fa_lock *)&net->lock;
+    FA_TRY(enter(lock));
+    pthread_rwlock_wrlock(&lock->rw);
+    lock->writer = pthread_self();
+    atomic_store(&lock->writing, true);
+    return FA_OK;
+}
+
+void fa_unlock_read(const fa_net *net) { pthread_rwlock_unlock((pthread_rwlock_t *)&net->lock.rw); }
+
+void fa_unlock_write(const fa_net *net)
+{
+    fa_lock *lock = (fa_lock *)&net->lock;
+    atomic_store(&lock->writing, false);
+    pthread_rwlock_unlock(&lock->rw);
+}

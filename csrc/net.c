@@ -1,0 +1,220 @@
+/* A network's life and what can be seen of it: defaults, create, free, reset, tensors, blocks, state. */
+#include "internal.h"
+
+#include <math.h>
+#include <string.h>
+
+fa_layer_desc fa_dense(int64_t units, const char *activation)
+{
+    return (fa_layer_desc){.type = "dense", .units = units, .activation = activation, .use_bias = 1, .trainable = 1,
+                           .lr_scale = 1, .bias_lr_scale = 1, .weight_init.scale = 1, .bias_init.scale = 1};
+}
+
+fa_layer_desc fa_dropout(double rate) { return (fa_layer_desc){.type = "dropout", .rate = rate}; }
+
+fa_net_desc fa_net_defaults(void)
+{
+    return (fa_net_desc){
+        .struct_size = sizeof(fa_net_desc),
+        .loss = "softmax_cross_entropy",
+        .rule = {.name = "backprop", .inject = "post", .feedback = {.name = "uniform", .scale = 1}},
+        .optimizer = {.name = "sgd", .lr = 0.1, .alpha = 0.99, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .decay_bias = 1},
+    };
+}
+
+/* ---- life ---- */
+
+typedef struct fa_owned { /* 64 bytes before each block that belongs to a network */
+    struct fa_owned *next;
+    char room[64 - sizeof(void *)];
+} fa_owned;
+
+void *fa_net_alloc(fa_net *net, int64_t n, size_t size)
+{
+    size_t bytes = sizeof(fa_owned);
+    fa_owned *block = fa_add_bytes(&bytes, n, 1, size) ? fa_alloc(bytes) : NULL;
+    if (!block) return NULL;
+    block->next = net->owned;
+    net->owned = block;
+    return block + 1;
+}
+
+void fa_net_free(fa_net *net)
+{
+    if (!net) return;
+    for (int slot = 0; slot < 2; slot++) fa_free(atomic_load(&net->spare[slot]));
+    while (net->owned) {
+        fa_owned *block = net->owned;
+        net->owned = block->next;
+        fa_free(block);
+    }
+    fa_lock_destroy(&net->lock);
+    fa_free(net);
+}
+
+fa_status fa_net_create(fa_net **out, const fa_net_desc *desc)
+{
+    FA_TRY(fa_cpu_check());
+    fa_net *net = fa_alloc(sizeof *net);
+    if (!net) return fa_fail(FA_E_MEMORY, "out of memory for a network");
+    fa_status status = fa_lock_init(&net->lock);
+    if (status) {
+        fa_free(net);
+        return status;
+    }
+    status = fa_plan_network(net, desc);
+    if (status) {
+        fa_net_free(net);
+        return status;
+    }
+    fa_draw_state(net);
+    *out = net;
+    return FA_OK;
+}
+
+fa_status fa_net_reset(fa_net *net)
+{
+    FA_TRY(fa_lock_write(net));
+    fa_draw_state(net);
+    fa_unlock_write(net);
+    return FA_OK;
+}
+
+/* ---- tensors: parameters, then feedback, then slots ---- */
+
+static int n_slots(const fa_net *net) { return net->optim.ops->slots(&net->optim.desc); }
+
+int64_t fa_net_n_tensors(const fa_net *net)
+{
+    return net->n_params + net->n_matrices + (int64_t)net->n_params * n_slots(net);
+}
+
+static fa_tensor param_tensor(const fa_param *p, fa_tensor_kind kind, void *data)
+{
+    return (fa_tensor){p->key, kind, data, p->rows, p->cols, p->trainable};
+}
+
+fa_tensor fa_net_tensor(const fa_net *net, int64_t i)
+{
+    if (i < 0 || i >= fa_net_n_tensors(net)) return (fa_tensor){0};
+    if (i < net->n_params) return param_tensor(&net->params[i], net->params[i].kind, net->params[i].value);
+    i -= net->n_params;
+    if (i < net->n_matrices) {
+        const fa_matrix *m = &net->matrices[i];
+        return (fa_tensor){m->key, FA_FEEDBACK, m->value, m->rows, m->cols, 0};
+    }
+    i -= net->n_matrices;
+    const fa_param *p = &net->params[i / n_slots(net)]; /* data is NULL where it does not train */
+    return param_tensor(p, FA_SLOT, p->slot[i % n_slots(net)]);
+}
+
+fa_status fa_net_write(fa_net *net, int64_t i, const void *values)
+{
+    const fa_tensor t = fa_net_tensor(net, i);
+    if (!t.data || !values) return fa_fail(FA_E_VALUE, "tensor %lld: expected one with data, and values", (long long)i);
+    FA_TRY(fa_lock_write(net));
+    memmove(t.data, values, (size_t)(t.rows * t.cols) * net->esize);
+    fa_unlock_write(net);
+    return FA_OK;
+}
+
+/* ---- blocks ---- */
+
+int64_t fa_net_n_blocks(const fa_net *net) { return net->n_blocks; }
+
+static const char *source_of(const fa_rule *rule)
+{
+    if (!rule->ops) return "error";
+    if (rule->ops->sources & FA_NO_UPDATE) return "";
+    if (rule->ops->sources & FA_FROM_ABOVE) return "above";
+    return rule->ops->sources & FA_FROM_TARGET ? "target" : "error";
+}
+
+static int64_t feedback_rows(const fa_net *net, int64_t b)
+{
+    const fa_rule *rule = &net->blocks[b].rule;
+    if (rule->feedback) return rule->feedback->rows;
+    return rule->ops && rule->ops->matrix ? net->blocks[b + 1].layer->n_out : 0;
+}
+
+fa_block_info fa_net_block(const fa_net *net, int64_t b)
+{
+    if (b < 0 || b >= net->n_blocks) return (fa_block_info){0};
+    const fa_block *block = &net->blocks[b];
+    const fa_layer *layer = block->layer;
+    const fa_rule *rule = &block->rule;
+    const fa_init *feedback = &rule->desc.feedback;
+    return (fa_block_info){
+        .layer = block->first, .n_in = layer->n_in, .n_out = layer->n_out, .activation = layer->desc.activation,
+        .rule = rule->ops ? rule->ops->name : "output", .inject = rule->pre ? "pre" : "post", .source = source_of(rule),
+        .feedback = !rule->feedback ? "" : feedback->values ? "values" : feedback->name,
+        .feedback_scale = rule->feedback ? feedback->scale : 0, .feedback_rows = feedback_rows(net, b),
+        .trainable = layer->weight->trainable, .needed = block->needed,
+    };
+}
+
+fa_status fa_feedback_matrix(void *out, const fa_net *net, int64_t b)
+{
+    if (b < 0 || b >= net->n_blocks - 1)
+        return fa_fail(FA_E_VALUE, "block: expected a hidden one, 0 to %d, got %lld", net->n_blocks - 2, (long long)b);
+    const fa_rule *rule = &net->blocks[b].rule;
+    if (feedback_rows(net, b) == 0)
+        return fa_fail(FA_E_VALUE, "layer %d: rule '%s' has no feedback matrix", net->blocks[b].first, rule->ops->name);
+    FA_TRY(fa_lock_read(net));
+    if (rule->ops->matrix) rule->ops->matrix(net, (int)b, out);
+    else memcpy(out, rule->feedback->value, (size_t)(rule->feedback->rows * rule->feedback->cols) * net->esize);
+    fa_unlock_read(net);
+    return FA_OK;
+}
+
+/* ---- counters and state ---- */
+
+fa_counts fa_net_counts(const fa_net *net)
+{
+    return (fa_counts){atomic_load(&net->count_forward), atomic_load(&net->count_transport),
+                       atomic_load(&net->count_feedback), atomic_load(&net->count_outer)};
+}
+
+int64_t fa_net_steps(const fa_net *net) { return (int64_t)((const fa_state *)net->state)->steps; }
+int64_t fa_net_epochs(const fa_net *net) { return (int64_t)((const fa_state *)net->state)->epochs; }
+double fa_net_lr(const fa_net *net) { return ((const fa_state *)net->state)->lr; }
+int fa_net_threads(const fa_net *net) { return net->n_threads; }
+
+fa_status fa_net_set_lr(fa_net *net, double lr)
+{
+    if (!(lr >= 0) || !isfinite(lr)) return fa_fail(FA_E_VALUE, "lr: expected a number >= 0, got %g", lr);
+    FA_TRY(fa_lock_write(net));
+    ((fa_state *)net->state)->lr = lr;
+    fa_unlock_write(net);
+    return FA_OK;
+}
+
+fa_status fa_shuffle(int64_t *order, fa_net *net, int64_t n)
+{
+    FA_TRY(fa_lock_write(net));
+    fa_state *state = (fa_state *)net->state;
+    fa_rng_permutation(order, n, fa_rng_stream(net->seed, FA_RNG_SHUFFLE, 0, state->epochs));
+    state->epochs++;
+    fa_unlock_write(net);
+    return FA_OK;
+}
+
+size_t fa_net_state_size(const fa_net *net) { return net->state_size; }
+
+fa_status fa_net_get_state(void *state, const fa_net *net)
+{
+    FA_TRY(fa_lock_read(net));
+    memcpy(state, net->state, net->state_size);
+    fa_unlock_read(net);
+    return FA_OK;
+}
+
+fa_status fa_net_set_state(fa_net *net, const void *state, size_t size)
+{
+    if (size != net->state_size)
+        return fa_fail(FA_E_VALUE, "state: expected %zu bytes of the same description, got %zu", net->state_size, size);
+    FA_TRY(fa_lock_write(net));
+    memcpy(net->state, state, size);
+    fa_unlock_write(net);
+    return FA_OK;
+}

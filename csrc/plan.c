@@ -1,0 +1,336 @@
+/* Planning: from a description to layers, blocks, parameters, buffers, tiles and phases. Everything here
+ * happens once, while a network is created; nothing depends on the batch size. */
+#include "internal.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- declarations made by layers and rules ---- */
+
+static ptrdiff_t padded(int64_t cols, size_t size)
+{
+    /* Rows a multiple of 1 KiB apart would share few cache sets when a tile walks down a column. */
+    const size_t bytes = (size_t)cols * size;
+    return (ptrdiff_t)cols + (bytes >= 1024 && bytes % 1024 == 0 ? (ptrdiff_t)(64 / size) : 0);
+}
+
+fa_buf fa_plan_buffer(fa_net *net, int64_t cols, size_t size)
+{
+    net->buffers[net->n_buffers] = (struct fa_buffer_shape){cols, size, padded(cols, size)};
+    return net->n_buffers++;
+}
+
+fa_param *fa_plan_param(fa_net *net, const char *name, int layer, fa_tensor_kind kind, int64_t rows, int64_t cols)
+{
+    fa_param *p = &net->params[net->n_params++];
+    *p = (fa_param){.kind = kind, .rows = rows, .cols = cols};
+    snprintf(p->key, sizeof p->key, "%d.%s", layer, name);
+    return p;
+}
+
+fa_matrix *fa_plan_matrix(fa_net *net, const char *name, int layer, int64_t rows, int64_t cols)
+{
+    fa_matrix *m = &net->matrices[net->n_matrices++];
+    *m = (fa_matrix){.rows = rows, .cols = cols};
+    snprintf(m->key, sizeof m->key, "%d.%s", layer, name);
+    return m;
+}
+
+void fa_plan_scratch(fa_net *net, size_t bytes)
+{
+    if (bytes > net->scratch_size) net->scratch_size = (bytes + 63) & ~(size_t)63;
+}
+
+/* ---- layers and blocks ---- */
+
+static fa_status own_values(fa_net *net, fa_init *init)
+{
+    if (!init->values) return FA_OK;
+    void *copy = fa_net_alloc(net, init->rows * init->cols, net->esize);
+    if (!copy) return fa_fail(FA_E_MEMORY, "out of memory for given values of %lld x %lld", (long long)init->rows, (long long)init->cols);
+    memcpy(copy, init->values, (size_t)(init->rows * init->cols) * net->esize);
+    init->values = copy;
+    return FA_OK;
+}
+
+static fa_status plan_layer(fa_net *net, const fa_layer_desc *desc, int i)
+{
+    fa_layer *layer = &net->layers[i];
+    *layer = (fa_layer){.desc = *desc, .index = i, .preact = FA_NO_BUF, .keep = FA_NO_BUF};
+    layer->ops = fa_find_layer(desc->type);
+    if (!layer->ops)
+        return fa_fail(FA_E_VALUE, "layer %d: type: expected 'dense' or 'dropout', got '%s'", i, desc->type ? desc->type : "(null)");
+    layer->desc.type = layer->ops->name;
+    const bool weighted = layer->ops->flags & FA_WEIGHTED;
+    if (weighted) {
+        layer->activation = fa_find_activation(desc->activation);
+        if (layer->activation < 0)
+            return fa_fail(FA_E_VALUE, "layer %d: activation: unknown name '%s'", i, desc->activation ? desc->activation : "(null)");
+        layer->desc.activation = fa_activation_name(layer->activation);
+        layer->ordinal = net->n_blocks;
+    }
+    layer->n_in = i ? net->layers[i - 1].n_out : net->n_in;
+    layer->in = i ? net->layers[i - 1].out : FA_INPUT;
+    FA_TRY(layer->ops->plan(net, layer));
+    if (!weighted) {
+        if (net->n_blocks) net->blocks[net->n_blocks - 1].last = i;
+        return FA_OK;
+    }
+    layer->desc.weight_init.name = fa_init_intern(desc->weight_init.name);
+    layer->desc.bias_init.name = fa_init_intern(desc->bias_init.name);
+    FA_TRY(own_values(net, &layer->desc.weight_init));
+    FA_TRY(own_values(net, &layer->desc.bias_init));
+    net->blocks[net->n_blocks++] = (fa_block){.first = i, .last = i, .layer = layer, .delta = fa_plan_buffer(net, layer->n_out, net->esize)};
+    return FA_OK;
+}
+
+static fa_status plan_layers(fa_net *net, const fa_net_desc *desc)
+{
+    for (int i = 0; i < net->n_layers; i++) FA_TRY(plan_layer(net, &desc->layers[i], i));
+    const fa_layer *last = &net->layers[net->n_layers - 1];
+    if (!(last->ops->flags & FA_WEIGHTED))
+        return fa_fail(FA_E_VALUE, "layer %d: the last layer: expected dense, got %s", last->index, last->ops->name);
+    if (net->loss->logits && last->activation != FA_ACT_linear)
+        return fa_fail(FA_E_VALUE, "layer %d: activation: %s takes logits, so expected 'linear' on the last layer, got '%s'",
+                       last->index, net->loss->name, last->desc.activation);
+    if (fa_activation_flags(last->activation) & FA_ZERO_DERIVATIVE)
+        return fa_fail(FA_E_VALUE, "layer %d: activation: '%s' has zero derivative and cannot be taught on the last layer", last->index, last->desc.activation);
+    net->n_out = last->n_out;
+    return FA_OK;
+}
+
+/* ---- rules ---- */
+
+static fa_status resolve_rule(fa_net *net, int b, const fa_rule_desc *desc)
+{
+    fa_block *block = &net->blocks[b];
+    const int i = block->first;
+    fa_rule *rule = &block->rule;
+    *rule = (fa_rule){.ops = fa_find_rule(desc->name), .desc = *desc};
+    if (!rule->ops) return fa_fail(FA_E_VALUE, "layer %d: rule: unknown name '%s'", i, desc->name ? desc->name : "(null)");
+    rule->desc.name = rule->ops->name;
+    rule->pre = desc->inject && !strcmp(desc->inject, "pre");
+    if (desc->inject && !rule->pre && strcmp(desc->inject, "post"))
+        return fa_fail(FA_E_VALUE, "layer %d: inject: expected 'post' or 'pre', got '%s'", i, desc->inject);
+    if (rule->pre && rule->ops->sources & FA_FROM_ABOVE)
+        return fa_fail(FA_E_VALUE, "layer %d: inject='pre': expected a broadcast or target rule (dfa, sdfa, drtp), got %s", i, rule->ops->name);
+    rule->desc.inject = rule->pre ? "pre" : "post";
+    if (rule->ops->plan) FA_TRY(rule->ops->plan(net, b));
+    if (!rule->desc.feedback.values) rule->desc.feedback.name = fa_distribution_intern(desc->feedback.name);
+    return rule->feedback ? own_values(net, &rule->desc.feedback) : FA_OK;
+}
+
+static bool trains(const fa_block *block)
+{
+    return block->layer->desc.trainable && !(block->rule.ops && block->rule.ops->sources & FA_NO_UPDATE);
+}
+
+static fa_status check_teachable(const fa_net *net, const fa_block *block)
+{
+    (void)net;
+    if (!block->needed || block->rule.pre || !(fa_activation_flags(block->layer->activation) & FA_ZERO_DERIVATIVE)) return FA_OK;
+    return fa_fail(FA_E_VALUE, "layer %d: activation '%s' has zero derivative: rule '%s' with inject='post' cannot teach it; "
+                   "expected a broadcast or target rule (dfa, sdfa, drtp) with inject='pre'",
+                   block->first, block->layer->desc.activation, block->rule.ops->name);
+}
+
+static fa_status plan_rules(fa_net *net, const fa_net_desc *desc)
+{
+    const int hidden = net->n_blocks - 1;
+    if (net->blocks[hidden].layer->desc.rule)
+        return fa_fail(FA_E_VALUE, "layer %d: rule: the last layer always gets the exact error; expected none, got '%s'",
+                       net->blocks[hidden].first, net->blocks[hidden].layer->desc.rule->name);
+    if (!fa_find_rule(desc->rule.name)) return fa_fail(FA_E_VALUE, "rule: unknown name '%s'", desc->rule.name ? desc->rule.name : "(null)");
+    for (int b = 0; b < hidden; b++) {
+        const fa_rule_desc *own = net->blocks[b].layer->desc.rule;
+        FA_TRY(resolve_rule(net, b, own ? own : &desc->rule));
+    }
+    bool asked = false; /* the block below is needed and takes its signal from above */
+    for (int b = 0; b < hidden; b++) {
+        fa_block *block = &net->blocks[b];
+        block->needed = asked || trains(block);
+        asked = block->needed && block->rule.ops->sources & FA_FROM_ABOVE;
+        FA_TRY(check_teachable(net, block));
+    }
+    net->blocks[hidden].needed = true;
+    return FA_OK;
+}
+
+/* Hidden blocks so that each comes after the delta it reads. Every source so far is above or outside. */
+static void order_blocks(fa_net *net)
+{
+    for (int b = net->n_blocks - 2, n = 0; b >= 0; b--) net->order[n++] = b;
+}
+
+/* ---- parameters: gradients, slots, state ---- */
+
+static void plan_gradients(fa_net *net)
+{
+    for (int b = 0; b < net->n_blocks; b++) {
+        const fa_block *block = &net->blocks[b];
+        const fa_layer *layer = block->layer;
+        for (int i = 0; i < 2; i++) {
+            fa_param *p = i ? layer->bias : layer->weight;
+            if (!p) continue;
+            p->trainable = trains(block);
+            p->decays = net->optim.desc.weight_decay != 0 && (p->kind != FA_BIAS || net->optim.desc.decay_bias);
+            p->grad[p->n_grad++] = (fa_pair){p->kind == FA_BIAS ? FA_ONES : layer->in, block->delta};
+        }
+        if (b) net->work_per_row += (double)layer->n_in * (double)layer->n_out; /* an upper bound: transport */
+        net->work_per_row += 2 * (double)layer->n_in * (double)layer->n_out;
+    }
+}
+
+static fa_status plan_state(fa_net *net)
+{
+    const int slots = net->optim.ops->slots(&net->optim.desc);
+    size_t size = 0;
+    bool fits = fa_add_bytes(&size, 1, 1, sizeof(fa_state));
+    for (int i = 0; i < net->n_params; i++)
+        for (int s = 0; s <= (net->params[i].trainable ? slots : 0); s++)
+            fits = fits && fa_add_bytes(&size, net->params[i].rows, net->params[i].cols, net->esize);
+    for (int i = 0; i < net->n_matrices; i++)
+        fits = fits && fa_add_bytes(&size, net->matrices[i].rows, net->matrices[i].cols, net->esize);
+    net->state = fits ? fa_net_alloc(net, 1, size) : NULL;
+    if (!net->state) return fa_fail(FA_E_MEMORY, "out of memory for parameters, optimizer state and feedback%s", fits ? "" : ": too many units");
+    net->state_size = size;
+
+    size = 0;
+    fa_add_bytes(&size, 1, 1, sizeof(fa_state));
+    for (int s = -1; s < slots; s++) {
+        for (int i = 0; i < net->n_params; i++) {
+            fa_param *p = &net->params[i];
+            if (s >= 0 && !p->trainable) continue;
+            *(s < 0 ? &p->value : &p->slot[s]) = net->state + size;
+            fa_add_bytes(&size, p->rows, p->cols, net->esize);
+        }
+    }
+    for (int i = 0; i < net->n_matrices; i++) {
+        net->matrices[i].value = net->state + size;
+        fa_add_bytes(&size, net->matrices[i].rows, net->matrices[i].cols, net->esize);
+    }
+    return FA_OK;
+}
+
+/* ---- the update's tiles ---- */
+
+enum { TILE_COLS = 480, TILE_AREA_MIN = 2048, TILE_AREA_MAX = 16384 };
+
+static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+/* Cuts a parameter into tiles; with tasks NULL only counts. Depends on shapes alone, so that the order of
+ * sums (clipping) is the same everywhere. */
+static int64_t cut_tiles(const fa_net *net, int param, int64_t area, fa_tile_task *tasks)
+{
+    const fa_param *p = &net->params[param];
+    if (!p->trainable) return 0;
+    const int64_t parts = (p->cols + TILE_COLS - 1) / TILE_COLS;
+    const int64_t width = round_up((p->cols + parts - 1) / parts, 48);
+    const int64_t narrow = width < p->cols ? width : p->cols;
+    const int64_t height = round_up(area / narrow > 8 ? area / narrow : 8, 8);
+    int64_t n = 0;
+    for (int64_t i = 0; i < p->rows; i += height)
+        for (int64_t j = 0; j < p->cols; j += width, n++)
+            if (tasks)
+                tasks[n] = (fa_tile_task){param, {i, i + height < p->rows ? i + height : p->rows,
+                                                  j, j + width < p->cols ? j + width : p->cols}};
+    return n;
+}
+
+static fa_status plan_tiles(fa_net *net)
+{
+    double weights = 0;
+    for (int i = 0; i < net->n_params; i++) weights += (double)net->params[i].rows * (double)net->params[i].cols;
+    const int64_t area = (int64_t)fmin(TILE_AREA_MAX, fmax(TILE_AREA_MIN, weights / 16));
+    for (int i = 0; i < net->n_params; i++) net->n_tiles += cut_tiles(net, i, area, NULL);
+    net->tiles = fa_net_alloc(net, net->n_tiles, sizeof *net->tiles);
+    if (!net->tiles) return fa_fail(FA_E_MEMORY, "out of memory for the plan");
+    int64_t n = 0, largest = 0;
+    for (int i = 0; i < net->n_params; i++) n += cut_tiles(net, i, area, net->tiles + n);
+    for (int64_t i = 0; i < n; i++) {
+        const fa_tile t = net->tiles[i].tile;
+        if ((t.i1 - t.i0) * (t.j1 - t.j0) > largest) largest = (t.i1 - t.i0) * (t.j1 - t.j0);
+    }
+    if (!net->in_place) fa_plan_scratch(net, (size_t)largest * net->esize);
+    return FA_OK;
+}
+
+static void plan_phases(fa_net *net)
+{
+    net->phases[net->n_phases++] = (struct fa_phase){fa_rows_task, true, fa_loss_gate};
+    if (net->optim.desc.clip_norm > 0) {
+        net->phases[net->n_phases++] = (struct fa_phase){fa_norm_task, false, fa_norm_gate};
+        net->phases[net->n_phases++] = (struct fa_phase){fa_apply_task, false, NULL};
+    } else {
+        net->phases[net->n_phases++] = (struct fa_phase){fa_update_task, false, NULL};
+    }
+}
+
+/* ---- the whole ---- */
+
+static fa_status check_optimizer(fa_net *net, const fa_optimizer_desc *d)
+{
+    net->optim = (fa_optim){.ops = fa_find_optim(d->name), .desc = *d};
+    if (!net->optim.ops) return fa_fail(FA_E_VALUE, "optimizer: unknown name '%s'", d->name ? d->name : "(null)");
+    net->optim.desc.name = net->optim.ops->name;
+    if (!(d->lr >= 0) || !isfinite(d->lr)) return fa_fail(FA_E_VALUE, "optimizer: lr: expected a number >= 0, got %g", d->lr);
+    if (!(d->weight_decay >= 0) || !isfinite(d->weight_decay))
+        return fa_fail(FA_E_VALUE, "optimizer: weight_decay: expected a number >= 0, got %g", d->weight_decay);
+    if (!(d->clip_norm >= 0) || !isfinite(d->clip_norm))
+        return fa_fail(FA_E_VALUE, "optimizer: clip_norm: expected a number >= 0 (0: off), got %g", d->clip_norm);
+    net->in_place = net->optim.ops->in_place && net->optim.ops->slots(d) == 0 && d->clip_norm == 0;
+    return net->optim.ops->check(&net->optim.desc);
+}
+
+static fa_status check_head(fa_net *net, const fa_net_desc *d)
+{
+    if (d->struct_size != sizeof *d)
+        return fa_fail(FA_E_VALUE, "struct_size: expected %zu (fa_net_defaults sets it), got %zu", sizeof *d, d->struct_size);
+    if (d->dtype != FA_F32 && d->dtype != FA_F64) return fa_fail(FA_E_VALUE, "dtype: expected FA_F32 or FA_F64, got %d", (int)d->dtype);
+    if (d->n_in < 1 || d->n_in > INT32_MAX) return fa_fail(FA_E_VALUE, "n_in: expected 1 to %d, got %lld", INT32_MAX, (long long)d->n_in);
+    if (!d->layers || d->n_layers < 1 || d->n_layers > 4096)
+        return fa_fail(FA_E_VALUE, "layers: expected 1 to 4096 layers, got %lld", (long long)d->n_layers);
+    if (d->n_threads < 0 || d->n_threads > FA_MAX_THREADS)
+        return fa_fail(FA_E_VALUE, "n_threads: expected 0 (default) to %d, got %d", FA_MAX_THREADS, d->n_threads);
+    if (!isfinite(d->input_scale)) return fa_fail(FA_E_VALUE, "input_scale: expected a finite number, got %g", d->input_scale);
+    net->loss = fa_find_loss(d->loss);
+    if (!net->loss) return fa_fail(FA_E_VALUE, "loss: unknown name '%s'", d->loss ? d->loss : "(null)");
+    return FA_OK;
+}
+
+fa_status fa_plan_network(fa_net *net, const fa_net_desc *desc)
+{
+    FA_TRY(check_head(net, desc));
+    net->dtype = desc->dtype;
+    net->esize = desc->dtype == FA_F64 ? 8 : 4;
+    net->k = fa_kernels_for(desc->dtype);
+    net->n_in = desc->n_in;
+    net->n_layers = (int)desc->n_layers;
+    net->seed = desc->seed;
+    net->n_threads = desc->n_threads;
+    net->input_scale = desc->input_scale;
+    FA_TRY(fa_choose_products(net));
+    FA_TRY(check_optimizer(net, &desc->optimizer));
+
+    net->layers = fa_net_alloc(net, net->n_layers, sizeof *net->layers);
+    net->blocks = fa_net_alloc(net, net->n_layers, sizeof *net->blocks);
+    net->order = fa_net_alloc(net, net->n_layers, sizeof *net->order);
+    net->params = fa_net_alloc(net, 2 * net->n_layers, sizeof *net->params);
+    net->matrices = fa_net_alloc(net, net->n_layers, sizeof *net->matrices);
+    net->buffers = fa_net_alloc(net, 2 + 3 * net->n_layers, sizeof *net->buffers);
+    if (!net->layers || !net->blocks || !net->order || !net->params || !net->matrices || !net->buffers)
+        return fa_fail(FA_E_MEMORY, "out of memory for the plan");
+
+    fa_plan_buffer(net, net->n_in, net->esize); /* FA_INPUT */
+    net->n_buffers++;                           /* FA_TARGET: its width is known below */
+    FA_TRY(plan_layers(net, desc));
+    net->buffers[FA_TARGET] = (struct fa_buffer_shape){net->n_out, net->esize, padded(net->n_out, net->esize)};
+    FA_TRY(plan_rules(net, desc));
+    order_blocks(net);
+    plan_gradients(net);
+    FA_TRY(plan_state(net));
+    FA_TRY(plan_tiles(net));
+    plan_phases(net);
+    return FA_OK;
+}

