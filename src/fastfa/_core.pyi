@@ -1,0 +1,88 @@
+"""Types of the C engine; `_ref.Network` has the same protocol."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+NAMES: Final[dict[str, list[str]]]
+
+def default_init(activation: str) -> str: ...
+def build_info() -> dict[str, Any]: ...
+def set_num_threads(n: int) -> None: ...
+def get_num_threads() -> int: ...
+def memory() -> tuple[int, int]: ...
+
+class Network:
+    description: dict[str, Any]
+    dtype: np.dtype[Any]
+    n_in: int
+    n_out: int
+    n_threads: int
+    parameters: dict[str, NDArray[Any]]
+    feedback: dict[str, NDArray[Any]]
+    slots: dict[str, list[NDArray[Any]]]
+    layers: list[dict[str, Any]]
+    counts: dict[str, int]
+    lr: float
+    @property
+    def steps(self) -> int: ...
+    @property
+    def epochs(self) -> int: ...
+    def __init__(self, description: dict[str, Any]) -> None: ...
+    def check(
+        self,
+        x: NDArray[Any],
+        labels: NDArray[np.int64] | None,
+        y: NDArray[Any] | None,
+        weights: NDArray[np.float64] | None,
+    ) -> None: ...
+    def shuffle(self, n: int) -> NDArray[np.int64]: ...
+    def train_batch_direct(self, x: object, y: object) -> float | None: ...
+    def train_batch(
+        self,
+        x: NDArray[Any],
+        labels: NDArray[np.int64] | None,
+        y: NDArray[Any] | None,
+        weights: NDArray[np.float64] | None,
+    ) -> float: ...
+    def train_steps(
+        self,
+        x: NDArray[Any],
+        labels: NDArray[np.int64] | None,
+        y: NDArray[Any] | None,
+        weights: NDArray[np.float64] | None,
+        order: NDArray[np.int64] | None,
+        batch_size: int,
+        first: int,
+        count: int,
+        lrs: NDArray[np.float64] | None = None,
+        poll: Callable[[int], object] | None = None,
+    ) -> tuple[float, float, int, int]: ...
+    def predict(self, x: NDArray[Any], logits: bool = False) -> NDArray[Any]: ...
+    def evaluate(
+        self,
+        x: NDArray[Any],
+        labels: NDArray[np.int64] | None,
+        y: NDArray[Any] | None,
+        weights: NDArray[np.float64] | None,
+    ) -> tuple[float, float]: ...
+    def gradients(
+        self,
+        x: NDArray[Any],
+        labels: NDArray[np.int64] | None,
+        y: NDArray[Any] | None,
+        weights: NDArray[np.float64] | None,
+    ) -> tuple[float, dict[str, NDArray[Any]]]: ...
+    def alignment(
+        self,
+        x: NDArray[Any],
+        labels: NDArray[np.int64] | None,
+        y: NDArray[Any] | None,
+        weights: NDArray[np.float64] | None,
+    ) -> list[dict[str, Any]]: ...
+    def feedback_matrix(self, index: int) -> NDArray[Any]: ...
+    def reset(self) -> None: ...
+    def state(self) -> bytes: ...
+    def restore(self, state: bytes) -> None: ...

@@ -1,0 +1,519 @@
+"""The C engine for Python: a client of fastfa.h like any other.
+
+Every method does the same few things: look at shapes, point a fa_samples at the arrays, call C with
+the GIL released, turn a status into an exception. No arithmetic here, and no second copy of a check
+that C makes.
+"""
+
+import json
+
+import numpy as np
+
+cimport numpy as cnp
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.ref cimport Py_INCREF
+from libc.stdint cimport int64_t, uint64_t
+from libc.stdlib cimport calloc, free
+
+from fastfa._fastfa cimport *
+
+cnp.import_array()
+
+POLL_SECONDS = 0.01  # between looks at signals and at net.stop() while C trains
+
+cdef int check(fa_status status) except -1:
+    """The one place where a status becomes an exception."""
+    if status == FA_OK:
+        return 0
+    message = fa_last_error().decode()
+    if status == FA_E_VALUE:
+        raise ValueError(message)
+    if status == FA_E_MEMORY:
+        raise MemoryError(message)
+    if status == FA_E_NONFINITE:
+        raise FloatingPointError(message)
+    raise RuntimeError(message)
+
+
+# ---- the library -------------------------------------------------------------------------------
+
+
+def _names(fa_names kind):
+    names, i = [], 0
+    while fa_name(kind, i) != NULL:
+        names.append(fa_name(kind, i).decode())
+        i += 1
+    return names
+
+
+NAMES = {
+    "layer": _names(FA_NAMES_LAYER),
+    "activation": _names(FA_NAMES_ACTIVATION),
+    "loss": _names(FA_NAMES_LOSS),
+    "rule": _names(FA_NAMES_RULE),
+    "optimizer": _names(FA_NAMES_OPTIMIZER),
+    "initializer": _names(FA_NAMES_INITIALIZER),
+    "distribution": _names(FA_NAMES_DISTRIBUTION),
+}
+
+
+def default_init(activation):
+    """Name of the initialiser that fits the weights in front of an activation."""
+    cdef bytes name = activation.encode()
+    cdef const char *init = fa_default_init(name)
+    if init == NULL:
+        raise ValueError(f"activation must be one of {NAMES['activation']}, got {activation!r}")
+    return init.decode()
+
+
+def build_info():
+    """What this build is and found: version, isa, blas, gemm, threads, compiler."""
+    return json.loads(fa_build_info().decode())
+
+
+def set_num_threads(n):
+    """Threads of networks that name no number; 0: by environment and machine."""
+    check(fa_set_num_threads(n))
+
+
+def get_num_threads():
+    """Threads that a network without a number of its own uses at most."""
+    return fa_get_num_threads()
+
+
+def memory():
+    """Bytes that C holds now, and how often it has allocated."""
+    cdef int64_t live, allocations
+    fa_memory(&live, &allocations)
+    return live, allocations
+
+
+# ---- from a description to C -------------------------------------------------------------------
+
+
+cdef class _Description:
+    """fa_net_desc and everything that it points to."""
+
+    cdef fa_net_desc desc
+    cdef fa_layer_desc *layers
+    cdef fa_rule_desc *rules
+    cdef list kept
+    cdef object dtype
+
+    def __cinit__(self, description):
+        n = len(description["layers"])
+        self.kept = []
+        self.dtype = np.dtype(description["dtype"])
+        self.layers = <fa_layer_desc *>calloc(max(n, 1), sizeof(fa_layer_desc))
+        self.rules = <fa_rule_desc *>calloc(max(n, 1), sizeof(fa_rule_desc))
+        if self.layers == NULL or self.rules == NULL:
+            raise MemoryError("out of memory for a description")
+        scale = description["input_scale"]
+        self.desc = fa_net_defaults()
+        self.desc.dtype = FA_F64 if self.dtype == np.float64 else FA_F32
+        self.desc.n_in = description["n_in"]
+        self.desc.seed = description["seed"]
+        self.desc.loss = self.text(description["loss"])
+        self.desc.n_threads = description["n_threads"]
+        self.desc.input_scale = 0 if scale == "auto" else scale
+        self.optimizer(description["optimizer"])
+        self.rule(&self.desc.rule, description["rule"])
+        for i, layer in enumerate(description["layers"]):
+            self.layer(i, layer)
+        self.desc.layers = self.layers
+        self.desc.n_layers = n
+
+    def __dealloc__(self):
+        free(self.layers)
+        free(self.rules)
+
+    cdef const char *text(self, value) except NULL:
+        encoded = value.encode()
+        self.kept.append(encoded)
+        return PyBytes_AS_STRING(encoded)
+
+    cdef int init(self, fa_init *init, how, str name_field) except -1:
+        init.scale = how.get("scale", 1.0)
+        if "values" not in how:
+            init.name = self.text(how[name_field])
+            return 0
+        values = np.ascontiguousarray(how["values"], self.dtype)
+        self.kept.append(values)
+        init.values = cnp.PyArray_DATA(values)
+        init.rows, init.cols = (1, len(values)) if values.ndim == 1 else values.shape
+        return 0
+
+    cdef int rule(self, fa_rule_desc *rule, how) except -1:
+        rule.name = self.text(how["name"])
+        rule.inject = self.text(how.get("inject", "post"))
+        if how.get("feedback"):
+            return self.init(&rule.feedback, how["feedback"], "distribution")
+        return 0
+
+    cdef int layer(self, int i, how) except -1:
+        if how["type"] != "dense":
+            self.layers[i] = fa_dropout(how["rate"])
+            return 0
+        cdef fa_layer_desc *layer = &self.layers[i]
+        layer[0] = fa_dense(how["units"], self.text(how["activation"]))
+        layer.use_bias = how["use_bias"]
+        layer.trainable = how["trainable"]
+        layer.lr_scale = how["lr_scale"]
+        layer.bias_lr_scale = how["bias_lr_scale"]
+        self.init(&layer.weight_init, how["weight_init"], "name")
+        self.init(&layer.bias_init, how["bias_init"], "name")
+        if how.get("rule") is not None:
+            self.rules[i] = fa_net_defaults().rule
+            self.rule(&self.rules[i], how["rule"])
+            layer.rule = &self.rules[i]
+        return 0
+
+    cdef int optimizer(self, how) except -1:
+        cdef fa_optimizer_desc *to = &self.desc.optimizer
+        to.name = self.text(how["name"])
+        to.lr = how["lr"]
+        to.momentum = how.get("momentum", 0.0)
+        to.nesterov = how.get("nesterov", False)
+        to.alpha = how.get("alpha", to.alpha)
+        to.beta1 = how.get("beta1", to.beta1)
+        to.beta2 = how.get("beta2", to.beta2)
+        to.eps = how.get("eps", to.eps)
+        to.weight_decay = how["weight_decay"]
+        to.decay_bias = how["decay_bias"]
+        to.clip_norm = how["clip_norm"] or 0.0
+        return 0
+
+
+# ---- a network ---------------------------------------------------------------------------------
+
+
+cdef class _Handle:
+    """Owns the C network. The views into it hold this object, so they keep the memory alive."""
+
+    cdef fa_net *net
+
+    def __cinit__(self, _Description description):
+        check(fa_net_create(&self.net, &description.desc))
+
+    def __dealloc__(self):
+        fa_net_free(self.net)
+
+    cdef object view(self, fa_tensor tensor, int typenum):
+        cdef cnp.npy_intp shape[2]
+        shape[0], shape[1] = tensor.rows, tensor.cols
+        array = cnp.PyArray_SimpleNewFromData(2, shape, typenum, tensor.data)
+        Py_INCREF(self)
+        cnp.PyArray_SetBaseObject(array, self)
+        return array
+
+
+cdef class _Poll:
+    """What C calls between steps, with the exception that must come out in the end."""
+
+    cdef object function
+    cdef object error
+
+    def __cinit__(self, function):
+        self.function = function
+
+
+cdef int _poll(void *user, int64_t step) noexcept with gil:
+    cdef _Poll poll = <_Poll>user
+    try:
+        PyErr_CheckSignals()
+        return poll.function is not None and bool(poll.function(step))
+    except BaseException as error:
+        poll.error = error
+        return 1
+
+
+cdef class Network:
+    """A network in C behind the backend protocol; see `_ref.Network` for the same in NumPy."""
+
+    cdef _Handle handle
+    cdef fa_net *net
+    cdef int typenum
+    cdef readonly object description, dtype, parameters, feedback, slots
+    cdef readonly int64_t n_in, n_out
+
+    def __init__(self, description):
+        self.handle = _Handle(_Description(description))
+        self.net = self.handle.net
+        self.description = description
+        self.dtype = np.dtype(description["dtype"])
+        self.typenum = cnp.NPY_FLOAT64 if self.dtype == np.float64 else cnp.NPY_FLOAT32
+        self.n_in = description["n_in"]
+        self.n_out = fa_net_block(self.net, fa_net_n_blocks(self.net) - 1).n_out
+        self.parameters, self.feedback, self.slots = {}, {}, {}
+        for i in range(fa_net_n_tensors(self.net)):
+            self._add_view(fa_net_tensor(self.net, i))
+
+    cdef int _add_view(self, fa_tensor tensor) except -1:
+        if tensor.data == NULL:
+            return 0
+        key = tensor.key.decode()
+        view = self.handle.view(tensor, self.typenum)
+        if key.endswith(".bias"):
+            view = view[0]
+        if tensor.kind == FA_SLOT:
+            self.slots.setdefault(key, []).append(view)
+        elif tensor.kind == FA_FEEDBACK:
+            self.feedback[key] = view
+        else:
+            self.parameters[key] = view
+        return 0
+
+    # ---- training
+
+    def check(self, x, labels, y, weights):
+        cdef fa_samples s = self._samples(x, labels, y, weights)
+        cdef fa_status status
+        with nogil:
+            status = fa_check(self.net, &s)
+        check(status)
+
+    def train_batch_direct(self, x, y):
+        """One step on plain arrays that need no conversion, or None: take the other way.
+
+        None too where C refuses the values, so that there is one wording for what is wrong.
+        """
+        if not (isinstance(x, cnp.ndarray) and isinstance(y, cnp.ndarray)):
+            return None
+        cdef int type_x = cnp.PyArray_TYPE(x)
+        if not (
+            cnp.PyArray_ISCARRAY_RO(x) and (type_x == self.typenum or type_x == cnp.NPY_UINT8)
+            and cnp.PyArray_NDIM(x) == 2 and cnp.PyArray_DIM(x, 1) == self.n_in
+            and cnp.PyArray_ISCARRAY_RO(y) and cnp.PyArray_TYPE(y) == cnp.NPY_INT64
+            and cnp.PyArray_NDIM(y) == 1 and cnp.PyArray_DIM(y, 0) == cnp.PyArray_DIM(x, 0)
+            and self.n_out > 1
+        ):
+            return None
+        cdef fa_samples s
+        s.x, s.ldx = cnp.PyArray_DATA(x), self.n_in
+        s.x_dtype = FA_U8 if type_x == cnp.NPY_UINT8 else <fa_dtype>(self.typenum == cnp.NPY_FLOAT64)
+        s.labels, s.y, s.ldy = <const int64_t *>cnp.PyArray_DATA(y), NULL, 0
+        s.weights, s.n = NULL, cnp.PyArray_DIM(x, 0)
+        cdef double loss = 0
+        cdef fa_status status
+        with nogil:
+            status = fa_train_batch(&loss, self.net, &s)
+        if status == FA_E_VALUE:
+            return None
+        check(status)
+        return loss
+
+    def train_batch(self, x, labels, y, weights):
+        cdef fa_samples s = self._samples(x, labels, y, weights)
+        cdef double loss = 0
+        cdef fa_status status
+        with nogil:
+            status = fa_train_batch(&loss, self.net, &s)
+        check(status)
+        return loss
+
+    def shuffle(self, n):
+        order = np.empty(n, np.int64)
+        check(fa_shuffle(<int64_t *>cnp.PyArray_DATA(order), self.net, n))
+        return order
+
+    def train_steps(self, x, labels, y, weights, order, batch_size, first, count, lrs=None, poll=None):
+        cdef fa_samples s = self._samples(x, labels, y, weights)
+        cdef _Poll context = _Poll(poll)
+        cdef fa_epoch epoch
+        cdef fa_metrics metrics
+        cdef fa_status status
+        epoch.order = <const int64_t *>_vector(order, s.n, cnp.NPY_INT64, "order")
+        epoch.lrs = <const double *>_vector(lrs, count, cnp.NPY_FLOAT64, "lrs")
+        epoch.batch_size, epoch.first, epoch.count = batch_size, first, count
+        epoch.poll, epoch.user, epoch.poll_seconds = _poll, <void *>context, POLL_SECONDS
+        with nogil:
+            status = fa_train_steps(&metrics, self.net, &s, &epoch)
+        if context.error is not None:
+            raise context.error
+        if status != FA_E_STOPPED:
+            check(status)
+        return metrics.loss, metrics.hits, metrics.rows, metrics.steps
+
+    # ---- using
+
+    def predict(self, x, logits=False):
+        cdef fa_samples s = self._samples(x, None, None, None)
+        cdef int raw = logits
+        cdef fa_status status
+        out = np.empty((len(x), self.n_out), self.dtype)
+        cdef void *data = cnp.PyArray_DATA(out)
+        with nogil:
+            status = fa_predict(data, self.n_out, self.net, &s, raw)
+        check(status)
+        return out
+
+    def evaluate(self, x, labels, y, weights):
+        cdef fa_samples s = self._samples(x, labels, y, weights)
+        cdef fa_metrics metrics
+        cdef fa_status status
+        with nogil:
+            status = fa_evaluate(&metrics, self.net, &s)
+        check(status)
+        return metrics.loss / metrics.rows, metrics.hits / metrics.rows
+
+    def gradients(self, x, labels, y, weights):
+        cdef fa_samples s = self._samples(x, labels, y, weights)
+        cdef int64_t i, n = fa_net_n_tensors(self.net)
+        cdef double loss = 0
+        cdef fa_status status
+        cdef void **pointers = <void **>calloc(n, sizeof(void *))
+        if pointers == NULL:
+            raise MemoryError("out of memory for gradients")
+        try:
+            gradients = {}
+            for i in range(len(self.parameters)):
+                key = fa_net_tensor(self.net, i).key.decode()
+                if fa_net_tensor(self.net, i).trainable:
+                    gradients[key] = np.empty_like(self.parameters[key])
+                    pointers[i] = cnp.PyArray_DATA(gradients[key])
+            with nogil:
+                status = fa_gradients(&loss, pointers, self.net, &s)
+            check(status)
+        finally:
+            free(pointers)
+        return loss, gradients
+
+    # ---- looking inside
+
+    def alignment(self, x, labels, y, weights):
+        cdef fa_samples s = self._samples(x, labels, y, weights)
+        cdef int64_t hidden = fa_net_n_blocks(self.net) - 1
+        cdef fa_status status
+        cdef fa_angles *angles = <fa_angles *>calloc(hidden + 1, sizeof(fa_angles))
+        if angles == NULL:
+            raise MemoryError("out of memory for alignment")
+        try:
+            with nogil:
+                status = fa_alignment(angles, self.net, &s)
+            check(status)
+            return [
+                {
+                    "layer": angles[b].layer,
+                    "delta_angle": angles[b].delta_angle,
+                    "gradient_angle": angles[b].gradient_angle,
+                    "weight_angle": angles[b].weight_angle if angles[b].has_weight_angle else None,
+                    "norm_ratio": angles[b].norm_ratio,
+                }
+                for b in range(hidden)
+            ]
+        finally:
+            free(angles)
+
+    @property
+    def layers(self):
+        rows = []
+        for b in range(fa_net_n_blocks(self.net)):
+            info = fa_net_block(self.net, b)
+            stored = info.feedback[0] != 0
+            rows.append({
+                "index": info.layer,
+                "rule": info.rule.decode(),
+                "inject": info.inject.decode(),
+                "source": info.source.decode(),
+                "feedback": f"{info.feedback.decode()} {info.feedback_rows}x{info.n_out}" if stored else "",
+                "trainable": bool(info.trainable),
+                "needed": bool(info.needed),
+            })
+        return rows
+
+    def feedback_matrix(self, index):
+        for b in range(fa_net_n_blocks(self.net) - 1):
+            info = fa_net_block(self.net, b)
+            if info.layer == index:
+                out = np.empty((info.feedback_rows, info.n_out), self.dtype)
+                check(fa_feedback_matrix(cnp.PyArray_DATA(out), self.net, b))
+                return out
+        raise ValueError(f"index must be that of a hidden dense layer, got {index}")
+
+    @property
+    def counts(self):
+        return dict(fa_net_counts(self.net))
+
+    @property
+    def steps(self):
+        return fa_net_steps(self.net)
+
+    @property
+    def epochs(self):
+        return fa_net_epochs(self.net)
+
+    @property
+    def n_threads(self):
+        return fa_net_threads(self.net) or fa_get_num_threads()
+
+    @property
+    def lr(self):
+        return fa_net_lr(self.net)
+
+    @lr.setter
+    def lr(self, double value):
+        cdef fa_status status
+        with nogil:
+            status = fa_net_set_lr(self.net, value)
+        check(status)
+
+    def reset(self):
+        cdef fa_status status
+        with nogil:
+            status = fa_net_reset(self.net)
+        check(status)
+
+    def state(self):
+        state = PyBytes_FromStringAndSize(NULL, fa_net_state_size(self.net))
+        cdef char *data = PyBytes_AS_STRING(state)
+        cdef fa_status status
+        with nogil:
+            status = fa_net_get_state(data, self.net)
+        check(status)
+        return state
+
+    def restore(self, bytes state):
+        cdef const char *data = PyBytes_AS_STRING(state)
+        cdef size_t size = len(state)
+        cdef fa_status status
+        with nogil:
+            status = fa_net_set_state(self.net, data, size)
+        check(status)
+
+    # ---- arrays to C
+
+    cdef fa_samples _samples(self, x, labels, y, weights) except *:
+        """Points at the arrays; their values are C's to check. The caller's arguments keep them alive."""
+        cdef fa_samples s
+        s.x_dtype = FA_U8 if x.dtype == np.uint8 else <fa_dtype>(self.typenum == cnp.NPY_FLOAT64)
+        s.n, s.ldx, s.ldy = len(x), self.n_in, self.n_out
+        s.x = _matrix(x, s.n, self.n_in, cnp.NPY_UINT8 if s.x_dtype == FA_U8 else self.typenum, "x")
+        s.labels = <const int64_t *>_vector(labels, s.n, cnp.NPY_INT64, "labels")
+        s.y = NULL if y is None else _matrix(y, s.n, self.n_out, self.typenum, "y")
+        s.weights = <const double *>_vector(weights, s.n, cnp.NPY_FLOAT64, "weights")
+        return s
+
+
+cdef void *_matrix(array, int64_t rows, int64_t cols, int typenum, str name) except? NULL:
+    if not (
+        isinstance(array, cnp.ndarray) and cnp.PyArray_ISCARRAY_RO(array)
+        and cnp.PyArray_TYPE(array) == typenum and cnp.PyArray_NDIM(array) == 2
+        and cnp.PyArray_DIM(array, 0) == rows and cnp.PyArray_DIM(array, 1) == cols
+    ):
+        expected = f"a C-contiguous ({rows}, {cols}) array of {cnp.PyArray_DescrFromType(typenum)}"
+        raise ValueError(f"{name}: expected {expected}, got {array.dtype} {array.shape}")
+    return cnp.PyArray_DATA(array)
+
+
+cdef void *_vector(array, int64_t n, int typenum, str name) except? NULL:
+    if array is None:
+        return NULL
+    if not (
+        isinstance(array, cnp.ndarray) and cnp.PyArray_ISCARRAY_RO(array)
+        and cnp.PyArray_TYPE(array) == typenum and cnp.PyArray_NDIM(array) == 1
+        and cnp.PyArray_DIM(array, 0) == n
+    ):
+        expected = f"a C-contiguous ({n},) array of {cnp.PyArray_DescrFromType(typenum)}"
+        raise ValueError(f"{name}: expected {expected}, got {array.dtype} {array.shape}")
+    return cnp.PyArray_DATA(array)

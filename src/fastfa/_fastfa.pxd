@@ -1,0 +1,190 @@
+"""fastfa.h, in its order. Only the fields that Cython reads or writes."""
+
+from libc.stddef cimport ptrdiff_t
+from libc.stdint cimport int64_t, uint64_t
+
+
+cdef extern from "fastfa.h" nogil:
+    ctypedef enum fa_status:
+        FA_OK
+        FA_E_VALUE
+        FA_E_MEMORY
+        FA_E_NONFINITE
+        FA_E_STOPPED
+        FA_E_STATE
+
+    const char *fa_last_error()
+
+    ctypedef enum fa_dtype:
+        FA_F32
+        FA_F64
+        FA_U8
+
+    ctypedef struct fa_init:
+        const char *name
+        double scale
+        const void *values
+        int64_t rows
+        int64_t cols
+
+    ctypedef struct fa_rule_desc:
+        const char *name
+        const char *inject
+        fa_init feedback
+
+    ctypedef struct fa_layer_desc:
+        int use_bias
+        int trainable
+        double lr_scale
+        double bias_lr_scale
+        fa_init weight_init
+        fa_init bias_init
+        const fa_rule_desc *rule
+
+    ctypedef struct fa_optimizer_desc:
+        const char *name
+        double lr
+        double momentum
+        int nesterov
+        double alpha
+        double beta1
+        double beta2
+        double eps
+        double weight_decay
+        int decay_bias
+        double clip_norm
+
+    ctypedef struct fa_net_desc:
+        fa_dtype dtype
+        int64_t n_in
+        const fa_layer_desc *layers
+        int64_t n_layers
+        const char *loss
+        fa_rule_desc rule
+        fa_optimizer_desc optimizer
+        uint64_t seed
+        int n_threads
+        double input_scale
+
+    fa_net_desc fa_net_defaults()
+    fa_layer_desc fa_dense(int64_t units, const char *activation)
+    fa_layer_desc fa_dropout(double rate)
+
+    ctypedef enum fa_names:
+        FA_NAMES_LAYER
+        FA_NAMES_ACTIVATION
+        FA_NAMES_LOSS
+        FA_NAMES_RULE
+        FA_NAMES_OPTIMIZER
+        FA_NAMES_INITIALIZER
+        FA_NAMES_DISTRIBUTION
+
+    const char *fa_name(fa_names kind, int i)
+    const char *fa_default_init(const char *activation)
+
+    ctypedef struct fa_net:
+        pass
+
+    fa_status fa_net_create(fa_net **net, const fa_net_desc *desc)
+    void fa_net_free(fa_net *net)
+    fa_status fa_net_reset(fa_net *net)
+
+    ctypedef struct fa_samples:
+        const void *x
+        ptrdiff_t ldx
+        fa_dtype x_dtype
+        const int64_t *labels
+        const void *y
+        ptrdiff_t ldy
+        const double *weights
+        int64_t n
+
+    fa_status fa_check(const fa_net *net, const fa_samples *samples)
+    fa_status fa_train_batch(double *loss, fa_net *net, const fa_samples *batch)
+
+    ctypedef struct fa_metrics:
+        double loss
+        double hits
+        int64_t rows
+        int64_t steps
+
+    ctypedef struct fa_epoch:
+        const int64_t *order
+        int64_t batch_size
+        int64_t first
+        int64_t count
+        const double *lrs
+        int (*poll)(void *user, int64_t step) noexcept
+        void *user
+        double poll_seconds
+
+    fa_status fa_train_steps(fa_metrics *metrics, fa_net *net, const fa_samples *samples, const fa_epoch *epoch)
+    fa_status fa_shuffle(int64_t *order, fa_net *net, int64_t n)
+    fa_status fa_predict(void *out, ptrdiff_t ldo, const fa_net *net, const fa_samples *samples, int logits)
+    fa_status fa_evaluate(fa_metrics *metrics, const fa_net *net, const fa_samples *samples)
+    fa_status fa_gradients(double *loss, void **grads, const fa_net *net, const fa_samples *samples)
+
+    ctypedef struct fa_angles:
+        int64_t layer
+        double delta_angle
+        double gradient_angle
+        double weight_angle
+        int has_weight_angle
+        double norm_ratio
+
+    fa_status fa_alignment(fa_angles *angles, const fa_net *net, const fa_samples *samples)
+
+    ctypedef enum fa_tensor_kind:
+        FA_WEIGHT
+        FA_BIAS
+        FA_FEEDBACK
+        FA_SLOT
+
+    ctypedef struct fa_tensor:
+        const char *key
+        fa_tensor_kind kind
+        void *data
+        int64_t rows
+        int64_t cols
+        int trainable
+
+    int64_t fa_net_n_tensors(const fa_net *net)
+    fa_tensor fa_net_tensor(const fa_net *net, int64_t i)
+    fa_status fa_net_write(fa_net *net, int64_t i, const void *values)
+
+    ctypedef struct fa_block_info:
+        int64_t layer
+        int64_t n_in
+        int64_t n_out
+        const char *rule
+        const char *inject
+        const char *source
+        const char *feedback
+        int64_t feedback_rows
+        int trainable
+        int needed
+
+    int64_t fa_net_n_blocks(const fa_net *net)
+    fa_block_info fa_net_block(const fa_net *net, int64_t block)
+    fa_status fa_feedback_matrix(void *out, const fa_net *net, int64_t block)
+
+    ctypedef struct fa_counts:
+        int64_t forward
+        int64_t transport
+        int64_t feedback
+        int64_t outer
+
+    fa_counts fa_net_counts(const fa_net *net)
+    int64_t fa_net_steps(const fa_net *net)
+    int64_t fa_net_epochs(const fa_net *net)
+    double fa_net_lr(const fa_net *net)
+    fa_status fa_net_set_lr(fa_net *net, double lr)
+    int fa_net_threads(const fa_net *net)
+    size_t fa_net_state_size(const fa_net *net)
+    fa_status fa_net_get_state(void *state, const fa_net *net)
+    fa_status fa_net_set_state(fa_net *net, const void *state, size_t size)
+
+    const char *fa_build_info()
+    fa_status fa_set_num_threads(int n)
+    int fa_get_num_threads()
+    void fa_memory(int64_t *live_bytes, int64_t *allocations)
