@@ -25,7 +25,7 @@ static fa_status check_shapes(const fa_net *net, const fa_samples *s, bool targe
 
 static fa_status check_labels(const fa_net *net, const fa_samples *s)
 {
-    const int64_t classes = net->n_out > 1 ? net->n_out : net->loss == fa_find_loss("softmax_cross_entropy") ? 1 : 2;
+    const int64_t classes = net->n_out > 1 ? net->n_out : 2;
     for (int64_t i = 0; i < s->n; i++)
         if (s->labels[i] < 0 || s->labels[i] >= classes)
             return fa_fail(FA_E_VALUE, "y: expected labels in 0..%lld, got %lld at index %lld", (long long)classes - 1,
@@ -87,4 +87,7 @@ fa_status fa_check(const fa_net *net, const fa_samples *samples)
     return fa_check_samples(net, samples, samples->labels || samples->y, true);
 }
 
-bool fa_has_accuracy(const fa_net *net, const fa_samples *s) { return s->labels || net->loss->accuracy_rows; }
+bool fa_has_accuracy(const fa_net *net, const fa_samples *s)
+{
+    return (s->labels && net->n_out > 1) || net->loss->accuracy_rows;
+}

@@ -282,6 +282,7 @@ typedef struct fa_rule_ops {
 
 typedef struct fa_loss_ops {
     const char *name;
+    int min_outputs;
     bool logits;        /* needs a linear output layer */
     bool accuracy_rows; /* row targets have an accuracy too */
     /* The kernel: error into e, row_loss, hit. */

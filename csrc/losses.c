@@ -44,6 +44,6 @@ static const char *check_nothing(const double *row, int64_t cols)
     return NULL;
 }
 
-const fa_loss_ops fa_loss_softmax_ce = {"softmax_cross_entropy", true, true, softmax_ce_error, softmax_link, check_probabilities};
-const fa_loss_ops fa_loss_sigmoid_ce = {"sigmoid_cross_entropy", true, true, sigmoid_ce_error, sigmoid_link, check_unit_interval};
-const fa_loss_ops fa_loss_mse = {"mse", false, false, mse_error, NULL, check_nothing};
+const fa_loss_ops fa_loss_softmax_ce = {"softmax_cross_entropy", 2, true, true, softmax_ce_error, softmax_link, check_probabilities};
+const fa_loss_ops fa_loss_sigmoid_ce = {"sigmoid_cross_entropy", 1, true, true, sigmoid_ce_error, sigmoid_link, check_unit_interval};
+const fa_loss_ops fa_loss_mse = {"mse", 1, false, false, mse_error, NULL, check_nothing};

@@ -94,6 +94,9 @@ static fa_status plan_layers(fa_net *net, const fa_net_desc *desc)
     if (net->loss->logits && last->activation != FA_ACT_linear)
         return fa_fail(FA_E_VALUE, "layer %d: activation: %s takes logits, so expected 'linear' on the last layer, got '%s'",
                        last->index, net->loss->name, last->desc.activation);
+    if (last->n_out < net->loss->min_outputs)
+        return fa_fail(FA_E_VALUE, "layer %d: units: %s of one output is always 1; expected at least 2, or sigmoid_cross_entropy",
+                       last->index, net->loss->name);
     if (fa_activation_flags(last->activation) & FA_ZERO_DERIVATIVE)
         return fa_fail(FA_E_VALUE, "layer %d: activation: '%s' has zero derivative and cannot be taught on the last layer", last->index, last->desc.activation);
     net->n_out = last->n_out;

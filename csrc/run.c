@@ -73,7 +73,7 @@ fa_status fa_loss_gate(fa_run *run)
     run->loss = loss / (double)run->m;
     run->hits = hits;
     if (isfinite(run->loss)) return FA_OK;
-    return fa_fail(FA_E_NONFINITE, "loss is not finite (%g); nothing was updated", run->loss);
+    return fa_fail(FA_E_NONFINITE, "loss is not finite (%s); nothing was updated", isnan(run->loss) ? "nan" : "inf");
 }
 
 /* ---- tiles ---- */
@@ -165,7 +165,7 @@ fa_status fa_norm_gate(fa_run *run)
     const double norm = sqrt(sum), scale = run->net->optim.desc.clip_norm / (norm + 1e-6);
     run->clip_scale = scale < 1 ? scale : 1;
     if (isfinite(norm)) return FA_OK;
-    return fa_fail(FA_E_NONFINITE, "gradient norm is not finite (%g); nothing was updated", norm);
+    return fa_fail(FA_E_NONFINITE, "gradient norm is not finite (%s); nothing was updated", isnan(norm) ? "nan" : "inf");
 }
 
 void fa_apply_task(void *context, int64_t task, int worker)

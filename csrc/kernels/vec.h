@@ -59,7 +59,8 @@ FA_COMMON_WORDS(double, vf64, vi64, f64)
 /* Words with an instruction of their own.
  *   fma(a,b,c)      a * b + c, one rounding where FA_ISA >= 3
  *   sqrt            correctly rounded
- *   min(a,b)        a < b ? a : b, and max(a,b) a > b ? a : b: b where either is NaN, so data goes second
+ *   min(a,b)        a < b ? a : b, so b where either is NaN: data goes second
+ *   max(a,b)        a > b ? a : b
  *   load_bytes      VL bytes, each widened to an integer lane
  *   mul_lo32        the 64-bit products of the low halves of 64-bit lanes (no f32 or f64 suffix)
  *   swap_pairs      exchanges neighbouring 64-bit lanes */
@@ -74,7 +75,10 @@ FA_INLINE vf64 v_min_f64(vf64 a, vf64 b) { return _mm512_min_pd(a, b); }
 FA_INLINE vf32 v_max_f32(vf32 a, vf32 b) { return _mm512_max_ps(a, b); }
 FA_INLINE vf64 v_max_f64(vf64 a, vf64 b) { return _mm512_max_pd(a, b); }
 FA_INLINE vu64 v_mul_lo32(vu64 a, vu64 b) { return (vu64)_mm512_mul_epu32((__m512i)a, (__m512i)b); }
-FA_INLINE vu64 v_swap_pairs(vu64 a) { return (vu64)_mm512_shuffle_epi32((__m512i)a, _MM_PERM_BADC); }
+FA_INLINE vu64 v_swap_pairs(vu64 a)
+{
+    return (vu64)_mm512_shuffle_epi32((__m512i)a, _MM_PERM_BADC);
+}
 FA_INLINE vi32 v_load_bytes_f32(const uint8_t *p)
 {
     return (vi32)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));

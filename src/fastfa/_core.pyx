@@ -312,9 +312,13 @@ cdef class Network:
         check(status)
         return loss
 
-    def shuffle(self, n):
+    def shuffle(self, int64_t n):
         order = np.empty(n, np.int64)
-        check(fa_shuffle(<int64_t *>cnp.PyArray_DATA(order), self.net, n))
+        cdef int64_t *data = <int64_t *>cnp.PyArray_DATA(order)
+        cdef fa_status status
+        with nogil:
+            status = fa_shuffle(data, self.net, n)
+        check(status)
         return order
 
     def train_steps(self, x, labels, y, weights, order, batch_size, first, count, lrs=None, poll=None):
@@ -423,13 +427,21 @@ cdef class Network:
         return rows
 
     def feedback_matrix(self, index):
+        cdef int64_t b
         for b in range(fa_net_n_blocks(self.net) - 1):
-            info = fa_net_block(self.net, b)
-            if info.layer == index:
-                out = np.empty((info.feedback_rows, info.n_out), self.dtype)
-                check(fa_feedback_matrix(cnp.PyArray_DATA(out), self.net, b))
-                return out
+            if fa_net_block(self.net, b).layer == index:
+                return self._feedback_matrix(b)
         raise ValueError(f"index must be that of a hidden dense layer, got {index}")
+
+    cdef object _feedback_matrix(self, int64_t b):
+        cdef fa_block_info info = fa_net_block(self.net, b)
+        out = np.empty((info.feedback_rows, info.n_out), self.dtype)
+        cdef void *data = cnp.PyArray_DATA(out)
+        cdef fa_status status
+        with nogil:
+            status = fa_feedback_matrix(data, self.net, b)
+        check(status)
+        return out
 
     @property
     def counts(self):
@@ -457,6 +469,22 @@ cdef class Network:
         with nogil:
             status = fa_net_set_lr(self.net, value)
         check(status)
+
+    def write(self, key, values):
+        """Copy (contiguous, checked) values into a parameter or feedback tensor, between steps."""
+        for i in range(fa_net_n_tensors(self.net)):
+            if fa_net_tensor(self.net, i).key.decode() == key:
+                self._write(i, values)
+                return
+        raise KeyError(key)
+
+    cdef int _write(self, int64_t i, values) except -1:
+        cdef fa_tensor tensor = fa_net_tensor(self.net, i)
+        cdef void *data = _matrix(values.reshape(tensor.rows, -1), tensor.rows, tensor.cols, self.typenum, "values")
+        cdef fa_status status
+        with nogil:
+            status = fa_net_write(self.net, i, data)
+        return check(status)
 
     def reset(self):
         cdef fa_status status

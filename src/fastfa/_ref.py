@@ -489,7 +489,9 @@ class Network:
         self.feedback = {k: a.astype(self.dtype) for k, a in self._first_feedback().items()}
         trained = [key for layer in self.dense if layer.trains for key in self._keys(layer)]
         slots = range(slot_count(description["optimizer"]))
-        self.slots = {k: [np.zeros_like(self.parameters[k]) for _ in slots] for k in trained}
+        self.slots = {
+            k: [np.zeros_like(self.parameters[k]) for _ in slots] for k in trained if slots
+        }
 
     def _keys(self, layer: Layer) -> list[str]:
         return [layer.key("weight"), layer.key("bias")][: 1 + layer.spec["use_bias"]]
@@ -637,7 +639,7 @@ class Network:
                 bias = key == layer.key("bias")
                 scale = layer.spec["lr_scale"] * (layer.spec["bias_lr_scale"] if bias else 1.0)
                 decay = 0.0 if bias and not o["decay_bias"] else o["weight_decay"]
-                w, g, slots = self.parameters[key], grads[key] * clip, self.slots[key]
+                w, g, slots = self.parameters[key], grads[key] * clip, self.slots.get(key, [])
                 step(w, g, slots, o, lr * scale, decay, self.steps)
 
     @np.errstate(all="ignore")
@@ -701,12 +703,12 @@ class Network:
 
     @np.errstate(all="ignore")
     def evaluate(self, x: Array, labels: Maybe, y: Maybe, weights: Maybe) -> tuple[float, float]:
-        """Without dropout: (1/m) sum w_i loss_i, and accuracy sum w_i hit_i / sum w_i or nan."""
+        """Without dropout: (1/m) sum w_i loss_i, and the plain accuracy or nan where undefined."""
         w = np.ones(len(x)) if weights is None else weights
         trace, target = self._forward(x, training=False), dense_targets(labels, y, self.n_out)
         row_loss, _ = self._loss(trace, target)
         hit = hits(self.description["loss"], trace.h[-1], target, labels is not None)
-        return float((w * row_loss).mean()), float((w * hit).sum() / w.sum())
+        return float((w * row_loss).mean()), float(hit.mean())
 
     @np.errstate(all="ignore")
     def gradients(
@@ -805,6 +807,10 @@ class Network:
             require(weights.shape == (m,), "weights", f"shape ({m},)", weights.shape)
             fine = np.isfinite(weights).all() and (weights >= 0).all() and weights.any()
             require(fine, "weights", "finite numbers >= 0, one of them > 0", "others")
+
+    def write(self, key: str, values: Array) -> None:
+        """Copy values into a parameter or feedback tensor."""
+        np.copyto(self.parameters[key] if key in self.parameters else self.feedback[key], values)
 
     def reset(self) -> None:
         """Start over: draw from the seed again, zero optimizer slots and counters, first lr."""

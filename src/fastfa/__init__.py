@@ -1,0 +1,60 @@
+"""fastfa: train neural networks by feedback alignment and its relatives, and by backpropagation.
+
+One keyword, ``rule="dfa"``, switches how the error reaches the hidden layers; the engine is a C
+library under this thin API. Importing fastfa imports NumPy only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._core import build_info
+from ._threads import get_num_threads, set_num_threads
+from .callbacks import Callback, EarlyStopping, History
+from .initializers import Init
+from .layers import Dense, Dropout
+from .optimizers import SGD, Adam, AdamW, RMSprop
+from .rules import DFA, DRTP, FA, SDFA, Backprop, Feedback, Frozen
+from .sequential import Alignment, Sequential
+
+__version__: str = build_info()["version"]
+
+__all__ = [
+    "DFA",
+    "DRTP",
+    "FA",
+    "SDFA",
+    "SGD",
+    "Adam",
+    "AdamW",
+    "Alignment",
+    "Backprop",
+    "Callback",
+    "Dense",
+    "Dropout",
+    "EarlyStopping",
+    "Feedback",
+    "Frozen",
+    "History",
+    "Init",
+    "RMSprop",
+    "Sequential",
+    "build_info",
+    "get_num_threads",
+    "set_num_threads",
+]
+
+_LAZY = ("datasets", "plot")
+
+
+def __getattr__(name: str) -> Any:
+    """Import the modules that a training program does not need when they are first asked for."""
+    if name in _LAZY:
+        from importlib import import_module
+
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

@@ -1,0 +1,136 @@
+"""The command line: ``python -m fastfa demo`` and ``python -m fastfa info``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from . import __version__, build_info
+from ._core import NAMES
+from .demo import DEFAULT_RULES, Settings, report
+
+EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; errors go to stderr.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Default: those of the process.
+
+    Returns
+    -------
+    int
+        Exit status: 0, 2 for an error, 130 after Ctrl-C.
+    """
+    options = _parser().parse_args(arguments)
+    try:
+        print(options.command(options))
+    except (ValueError, TypeError, OSError, ImportError, ArithmeticError, MemoryError) as error:
+        print(f"fastfa: error: {error}", file=sys.stderr)
+        return EXIT_ERROR
+    except KeyboardInterrupt:
+        print("fastfa: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> str:
+    settings = Settings(
+        rules=tuple(dict.fromkeys(options.rule or DEFAULT_RULES)),
+        data=options.data,
+        hidden=options.hidden,
+        seeds=options.seeds,
+        epochs=options.epochs,
+        batch_size=options.batch_size,
+        lr=options.lr,
+        momentum=options.momentum,
+    )
+    return report(settings, plot=options.plot)
+
+
+def _info(_: argparse.Namespace) -> str:
+    facts = {key: str(value) for key, value in build_info().items()}
+    width = max(map(len, facts))
+    return "\n".join(f"{key:<{width}}  {value}" for key, value in facts.items())
+
+
+# ---- arguments ----
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m fastfa",
+        description="Train neural networks by feedback alignment, its relatives, and backprop.",
+    )
+    parser.add_argument("--version", action="version", version=f"fastfa {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_demo(commands.add_parser("demo", help="compare the learning rules on handwritten digits"))
+    info = commands.add_parser("info", help="print how this copy was built and what it runs on")
+    info.set_defaults(command=_info)
+    return parser
+
+
+def _add_demo(demo: argparse.ArgumentParser) -> None:
+    default = Settings()
+    widths = ",".join(map(str, default.hidden))
+    demo.description = (
+        "Train one tanh network by several learning rules, from the same first weights for each "
+        "seed, and print test accuracy, speed and the angle to the true gradient."
+    )
+    demo.set_defaults(command=_demo)
+
+    def add(flag: str, meaning: str, **options: Any) -> None:
+        demo.add_argument(flag, help=meaning, **options)
+
+    add(
+        "--rule",
+        f"a rule to run; repeat it for more (default: {', '.join(DEFAULT_RULES)})",
+        action="append",
+        choices=NAMES["rule"],
+    )
+    add(
+        "--data",
+        "'digits' (shipped), or MNIST as an .npz file or a directory of IDX files "
+        "(default: %(default)s)",
+        metavar="PATH",
+        default=default.data,
+    )
+    add(
+        "--hidden",
+        "units of the hidden layers (default: %(default)s)",
+        metavar="N,N,...",
+        type=_widths,
+        default=widths,
+    )
+    for flag, value in (
+        ("--seeds", default.seeds),
+        ("--epochs", default.epochs),
+        ("--batch-size", default.batch_size),
+    ):
+        add(flag, "default: %(default)s", metavar="N", type=_positive, default=value)
+    add("--lr", "of SGD (default: %(default)s)", metavar="X", type=float, default=default.lr)
+    add("--momentum", "default: %(default)s", metavar="X", type=float, default=default.momentum)
+    add(
+        "--plot",
+        "draw learning curves and angles into FILE (.png, .svg, .pdf, ...; needs matplotlib)",
+        metavar="FILE",
+    )
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a whole number >= 1, got {text!r}")
+    return int(text)
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    return tuple(_positive(part.strip()) for part in text.split(","))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

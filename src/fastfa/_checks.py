@@ -1,0 +1,124 @@
+"""Checks of single arguments, and the printed form of the small objects that describe a network.
+
+Every message names the argument, what was expected and what came: ``TypeError`` for the wrong kind
+of thing, ``ValueError`` for a wrong value. Arrays of data have a door of their own, `_data`.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable
+from dataclasses import MISSING, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+
+class Described:
+    """Base of the immutable descriptions: prints as the call that makes it, defaults left out."""
+
+    def __repr__(self) -> str:
+        shown = []
+        for field in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
+            value = getattr(self, field.name)
+            if field.default is MISSING:
+                shown.append(show(value))
+            elif isinstance(value, np.ndarray) or value != field.default:
+                shown.append(f"{field.name}={show(value)}")
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+    def _set(self, **values: object) -> None:
+        """Store checked values: the only place that writes to a frozen object."""
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+
+def show(value: object) -> str:
+    """Repr of an argument, short enough for one line; an array shows its shape."""
+    if isinstance(value, np.ndarray):
+        return f"<array {'x'.join(map(str, value.shape))}>"
+    if callable(value) and hasattr(value, "__name__"):
+        return str(value.__name__)
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def integer(name: str, value: object, low: int, high: int | None = None, why: str = "") -> int:
+    """`value` as an int in low..high (both included)."""
+    expected = f"an integer >= {low}" if high is None else f"an integer from {low} to {high}"
+    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be {expected}, got {show(value)}")
+    try:
+        result = operator.index(value)
+    except TypeError:  # an array has __index__, but only a 0-d one of integers can use it
+        raise TypeError(f"{name} must be {expected}, got {show(value)}") from None
+    if result < low or (high is not None and result > high):
+        raise ValueError(f"{name} must be {expected}, got {result}{why}")
+    return result
+
+
+def number(
+    name: str,
+    value: object,
+    *,
+    low: float = -math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
+) -> float:
+    """`value` as a finite float with value >= low, value > above and value < below."""
+    bounds = [
+        f"{sign} {bound:g}"
+        for sign, bound in ((">=", low), (">", above), ("<", below))
+        if math.isfinite(bound)
+    ]
+    expected = " ".join(["a finite number", " and ".join(bounds)]).strip()
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        raise TypeError(f"{name} must be {expected}, got {show(value)}")
+    result = float(value)
+    if not (math.isfinite(result) and low <= result and above < result < below):
+        raise ValueError(f"{name} must be {expected}, got {value}")
+    return result
+
+
+def flag(name: str, value: object) -> bool:
+    """`value` as True or False; nothing else passes."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {show(value)}")
+    return bool(value)
+
+
+def choice(name: str, value: object, valid: Iterable[str]) -> str:
+    """`value` if it is one of `valid`; otherwise an error with the nearest valid name."""
+    names = list(valid)
+    expected = ", ".join(f'"{each}"' for each in names)
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be one of {expected}, got {show(value)}")
+    if value in names:
+        return value
+    close = _nearest(value, names)
+    raise ValueError(f'unknown {name} "{value}"{close}; expected one of {expected}')
+
+
+def _nearest(value: str, names: list[str]) -> str:
+    from difflib import get_close_matches  # only a failing call pays for this import
+
+    close = get_close_matches(value.lower(), names, n=1, cutoff=0.3)
+    return f' (did you mean "{close[0]}"?)' if close else ""
+
+
+def constant_array(name: str, value: ArrayLike, ndim: int) -> NDArray[np.float64]:
+    """A read-only float64 copy of values given for a tensor: finite numbers on `ndim` axes."""
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    if array.ndim != ndim:
+        raise ValueError(f"{name} must have {ndim} axes, got shape {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite, got NaN or infinity in it")
+    constant = np.array(array, np.float64, order="C")
+    constant.setflags(write=False)
+    return constant

@@ -1,0 +1,195 @@
+"""One call of ``fit``: epochs, callbacks, validation, history and the progress bar.
+
+The engine runs the steps of an epoch in one call with the GIL released; it comes back here every
+10 ms to move the bar and to see whether somebody called ``net.stop()``.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from threading import Event
+from time import perf_counter
+from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeAlias
+
+from .callbacks import Callback, History
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from tqdm import tqdm
+
+    from ._core import Network
+    from ._data import Batch
+    from .sequential import Sequential
+
+# what the engine returns for some steps: sum of loss times rows, sum of hits, rows, steps
+Sums: TypeAlias = tuple[float, float, int, int]
+
+SECONDS_BETWEEN_LINES = 5.0  # of the bar, where it goes to a file and not to a terminal
+
+
+class Task(NamedTuple):
+    """What to train on, and how."""
+
+    data: Batch
+    metric: str | None
+    validation: Batch | None
+    validation_metric: str | None
+    epochs: int
+    batch_size: int
+    shuffle: bool
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch; the last batch may be short."""
+        return math.ceil(len(self.data.x) / self.batch_size)
+
+
+class Training:
+    """The state of one call of ``fit``.
+
+    Parameters
+    ----------
+    net : Sequential
+        Handed to callbacks, otherwise not touched.
+    engine : Network
+    task : Task
+    callbacks : sequence of Callback
+    rates : callable
+        ``rates(count)``: learning rates (count,) of the next steps, or None for the engine's own.
+    stop : Event
+        Set by ``net.stop()``.
+    """
+
+    def __init__(
+        self,
+        net: Sequential,
+        engine: Network,
+        task: Task,
+        callbacks: Sequence[Callback],
+        rates: Callable[[int], NDArray[np.float64] | None],
+        stop: Event,
+    ) -> None:
+        self.net = net
+        self.engine = engine
+        self.task = task
+        self.callbacks = callbacks
+        self.each_batch = [c for c in callbacks if _overrides_batch_end(c)]
+        self.rates = rates
+        self.stop = stop
+        self.bar: tqdm[NoReturn] | None = None
+        self.shown = 0  # engine.steps that the bar stands for
+
+    def run(self, verbose: bool) -> History:
+        """Train until the epochs are done or somebody stops it."""
+        history = History()
+        with _progress(self.task.epochs * self.task.steps, verbose) as self.bar:
+            for callback in self.callbacks:
+                callback.on_train_begin(self.net)
+            for number in range(1, self.task.epochs + 1):
+                if self.stop.is_set():
+                    break
+                logs = self._epoch(f"epoch {number}/{self.task.epochs}")
+                if logs is None:
+                    break
+                history.add(self.engine.epochs, logs)
+                self._show(logs)
+                for callback in self.callbacks:
+                    callback.on_epoch_end(self.net, self.engine.epochs, dict(logs))
+            for callback in self.callbacks:
+                callback.on_train_end(self.net)
+        return history
+
+    def _epoch(self, label: str) -> dict[str, float] | None:
+        """One epoch's logs, or None when it was stopped in the middle."""
+        task, start = self.task, perf_counter()
+        if self.bar is not None:
+            self.bar.set_description(label, refresh=False)
+        order = self.engine.shuffle(len(task.data.x))  # drawn in any case: it counts the epochs
+        loss_sum, hit_sum, rows, steps = self._steps(order if task.shuffle else None)
+        if steps < task.steps:
+            return None
+        logs = _logs(loss_sum / rows, hit_sum / rows, task.metric)
+        if task.validation is not None:
+            loss, accuracy = self.engine.evaluate(*task.validation)
+            logs |= _logs(loss, accuracy, task.validation_metric, "val_")
+        logs["time"] = perf_counter() - start
+        return logs
+
+    def _steps(self, order: NDArray[np.int64] | None) -> Sums:
+        """All steps of an epoch: in one call, or one by one where a callback wants to see each."""
+        if not self.each_batch:
+            return self._call(order, 0, self.task.steps)
+        loss_sum, hit_sum, rows, steps = 0.0, 0.0, 0, 0
+        while steps < self.task.steps and not self.stop.is_set():
+            loss, hits, m, _ = self._call(order, steps, 1)
+            loss_sum, hit_sum, rows, steps = loss_sum + loss, hit_sum + hits, rows + m, steps + 1
+            logs = _logs(loss / m, hits / m, self.task.metric)
+            for callback in self.each_batch:
+                callback.on_batch_end(self.net, self.engine.steps, dict(logs))
+        return loss_sum, hit_sum, rows, steps
+
+    def _call(self, order: NDArray[np.int64] | None, first: int, count: int) -> Sums:
+        """Steps first..first+count-1 of the epoch in the engine."""
+        self.shown = begin = self.engine.steps
+        size, rates = self.task.batch_size, self.rates(count)
+        try:
+            result = self.engine.train_steps(
+                *self.task.data, order, size, first, count, rates, self._poll
+            )
+        except FloatingPointError as error:
+            batch = first + self.engine.steps - begin + 1
+            raise FloatingPointError(
+                f"loss is not finite ({_kind(error)}) at epoch {self.engine.epochs}, "
+                f"batch {batch}; the network is as it was before that batch; try a smaller lr"
+            ) from None
+        self._move_bar()
+        return result
+
+    def _poll(self, _: int) -> bool:
+        """Called by the engine between steps; True asks it to stop."""
+        self._move_bar()
+        return self.stop.is_set()
+
+    def _move_bar(self) -> None:
+        if self.bar is not None:
+            steps = self.engine.steps
+            self.bar.update(steps - self.shown)
+            self.shown = steps
+
+    def _show(self, logs: dict[str, float]) -> None:
+        if self.bar is not None:
+            shown = {key: f"{value:.4f}" for key, value in logs.items() if key != "time"}
+            self.bar.set_postfix(shown, refresh=False)
+
+
+def _logs(loss: float, accuracy: float, metric: str | None, prefix: str = "") -> dict[str, float]:
+    logs = {f"{prefix}loss": loss}
+    if metric is not None:
+        logs[prefix + metric] = accuracy
+    return logs
+
+
+def _overrides_batch_end(callback: Callback) -> bool:
+    return type(callback).on_batch_end is not Callback.on_batch_end
+
+
+def _kind(error: FloatingPointError) -> str:
+    return "inf" if "inf" in str(error).lower().replace("finite", "") else "nan"
+
+
+@contextmanager
+def _progress(total: int, verbose: bool) -> Iterator[tqdm[NoReturn] | None]:
+    """One bar over all steps, or None. It goes to stderr; in a file it writes now and then."""
+    if not verbose:
+        yield None
+        return
+    from tqdm import tqdm  # here, so that importing fastfa imports NumPy only
+
+    interval = 0.1 if sys.stderr.isatty() else SECONDS_BETWEEN_LINES
+    bar: tqdm[NoReturn]
+    with tqdm(total=total, unit="step", mininterval=interval, dynamic_ncols=True) as bar:
+        yield bar

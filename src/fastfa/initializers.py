@@ -1,0 +1,80 @@
+"""How weights and biases are drawn at the start: names with a scale, or given values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ._checks import Described, choice, constant_array, number
+from ._core import NAMES
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["Init"]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Init(Described):
+    """An initialiser by name.
+
+    With n_in inputs and n_out units of the layer, drawn in double and rounded to the network's
+    dtype:
+
+    ==================  ============================================  =============
+    name                values                                        default scale
+    ==================  ============================================  =============
+    ``zeros``           0
+    ``uniform``         within +-scale                                0.05
+    ``normal``          standard deviation scale                      0.05
+    ``glorot_uniform``  within +-scale sqrt(6 / (n_in + n_out))       1
+    ``glorot_normal``   standard deviation scale sqrt(2/(n_in+n_out)) 1
+    ``he_uniform``      within +-scale sqrt(6 / n_in)                 1
+    ``he_normal``       standard deviation scale sqrt(2 / n_in)       1
+    ``lecun_uniform``   within +-scale sqrt(3 / n_in)                 1
+    ``lecun_normal``    standard deviation scale sqrt(1 / n_in)       1
+    ==================  ============================================  =============
+
+    Parameters
+    ----------
+    name : str
+        One of the names above.
+    scale : float, optional
+        Factor >= 0; None takes the default of the table.
+
+    Raises
+    ------
+    ValueError
+        Unknown name, or a negative or non-finite scale.
+
+    References
+    ----------
+    Glorot and Bengio (2010); He et al. (2015); LeCun et al., Efficient BackProp (1998).
+    """
+
+    name: str
+    scale: float | None = None
+
+    def __post_init__(self) -> None:
+        choice("initializer", self.name, NAMES["initializer"])
+        if self.scale is not None:
+            self._set(scale=number("scale", self.scale, low=0.0))
+
+    def describe(self) -> dict[str, Any]:
+        """The plain-data form a backend takes."""
+        default = 0.05 if self.name in ("uniform", "normal") else 1.0
+        return {"name": self.name, "scale": default if self.scale is None else self.scale}
+
+
+def as_init(name: str, value: str | Init | ArrayLike, ndim: int) -> Init | NDArray[Any]:
+    """What `value` means as the argument `name`: an `Init`, or a read-only array of `ndim` axes."""
+    if isinstance(value, Init):
+        return value
+    if isinstance(value, str):
+        return Init(choice(name, value, NAMES["initializer"]))
+    return constant_array(name, value, ndim)
+
+
+def describe_init(value: Init | NDArray[Any]) -> dict[str, Any]:
+    """The plain-data form of what `as_init` returned."""
+    return value.describe() if isinstance(value, Init) else {"values": value}

@@ -1,0 +1,205 @@
+"""Optimizers: PyTorch's formulas and defaults to the letter.
+
+Every optimizer takes, beside its own arguments:
+
+- ``lr``: a finite number >= 0, or a function ``lr(step) -> float`` of the steps taken so far
+  (0 for the first one). It is asked ahead for all the steps of a call, so it must depend on
+  nothing but the step.
+- ``weight_decay``: factor >= 0 on the parameters, biases too unless ``decay_bias=False``.
+- ``clip_norm``: None, or the greatest global norm of the gradients of all trainable parameters;
+  larger ones are scaled by clip_norm / (norm + 1e-6), before weight decay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, TypeAlias
+
+from ._checks import Described, choice, flag, number, show
+
+__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]
+
+Rate: TypeAlias = float | Callable[[int], float]
+
+
+def rate_at(schedule: Callable[[int], float], step: int) -> float:
+    """The checked learning rate of a schedule at `step`."""
+    return number(f"lr({step})", schedule(step), low=0.0)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Optimizer(Described):
+    """Base of all optimizers; use one of its subclasses, or a name for PyTorch's defaults."""
+
+    name: ClassVar[str]
+
+    lr: Rate = 1e-3
+
+    @property
+    def schedule(self) -> Callable[[int], float] | None:
+        """The learning rate as a function of the step, or None when it is a number."""
+        return self.lr if callable(self.lr) else None
+
+    def describe(self) -> dict[str, Any]:
+        """The plain-data form a backend takes; a schedule is described by its first value."""
+        result = {"name": self.name} | {
+            each.name: getattr(self, each.name) for each in fields(self)
+        }
+        result["lr"] = rate_at(self.lr, 0) if callable(self.lr) else self.lr
+        result["clip_norm"] = result["clip_norm"] or 0.0
+        return result
+
+    def _check_common(self, weight_decay: float, clip_norm: float | None, decay_bias: bool) -> None:
+        lr = self.lr if callable(self.lr) else number("lr", self.lr, low=0.0)
+        self._set(
+            lr=lr,
+            weight_decay=number("weight_decay", weight_decay, low=0.0),
+            clip_norm=None if clip_norm is None else number("clip_norm", clip_norm, above=0.0),
+            decay_bias=flag("decay_bias", decay_bias),
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SGD(Optimizer):
+    """Stochastic gradient descent: w -= lr g, with g += weight_decay w before it.
+
+    With momentum mu a slot v = mu v + g (v = g at the first step) takes the place of g, or with
+    Nesterov's form g + mu v.
+
+    Parameters
+    ----------
+    lr : float or callable, default 1e-3
+        Learning rate, see the module.
+    momentum : float in [0, 1), default 0.0
+    nesterov : bool, default False
+        Needs momentum > 0.
+    weight_decay, clip_norm, decay_bias
+        See the module.
+    """
+
+    name: ClassVar[str] = "sgd"
+
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    decay_bias: bool = True
+
+    def __post_init__(self) -> None:
+        self._check_common(self.weight_decay, self.clip_norm, self.decay_bias)
+        self._set(
+            momentum=number("momentum", self.momentum, low=0.0, below=1.0),
+            nesterov=flag("nesterov", self.nesterov),
+        )
+        if self.nesterov and self.momentum == 0.0:
+            raise ValueError("nesterov=True needs momentum > 0, got momentum=0.0")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RMSprop(Optimizer):
+    """RMSprop: v = alpha v + (1 - alpha) g^2, w -= lr g / (sqrt(v) + eps).
+
+    Parameters
+    ----------
+    lr : float or callable, default 1e-2
+        Learning rate, see the module.
+    alpha : float in [0, 1), default 0.99
+        Decay of the mean square.
+    eps : float > 0, default 1e-8
+    momentum : float in [0, 1), default 0.0
+        With it, a slot b = momentum b + g / (sqrt(v) + eps) is what lr multiplies.
+    weight_decay, clip_norm, decay_bias
+        See the module.
+    """
+
+    name: ClassVar[str] = "rmsprop"
+
+    lr: Rate = 1e-2
+    alpha: float = 0.99
+    eps: float = 1e-8
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    decay_bias: bool = True
+
+    def __post_init__(self) -> None:
+        self._check_common(self.weight_decay, self.clip_norm, self.decay_bias)
+        self._set(
+            alpha=number("alpha", self.alpha, low=0.0, below=1.0),
+            eps=number("eps", self.eps, above=0.0),
+            momentum=number("momentum", self.momentum, low=0.0, below=1.0),
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Adam(Optimizer):
+    """Adam: w -= lr mhat / (sqrt(vhat) + eps), both moments corrected for their start at zero.
+
+    Weight decay is added to the gradient; `AdamW` keeps it apart.
+
+    Parameters
+    ----------
+    lr : float or callable, default 1e-3
+        Learning rate, see the module.
+    beta1, beta2 : float in [0, 1), default 0.9, 0.999
+        Decay of the mean and of the mean square of the gradient.
+    eps : float > 0, default 1e-8
+    weight_decay, clip_norm, decay_bias
+        See the module.
+
+    References
+    ----------
+    Kingma and Ba, Adam: a method for stochastic optimization, ICLR (2015).
+    """
+
+    name: ClassVar[str] = "adam"
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    decay_bias: bool = True
+
+    def __post_init__(self) -> None:
+        self._check_common(self.weight_decay, self.clip_norm, self.decay_bias)
+        self._set(
+            beta1=number("beta1", self.beta1, low=0.0, below=1.0),
+            beta2=number("beta2", self.beta2, low=0.0, below=1.0),
+            eps=number("eps", self.eps, above=0.0),
+        )
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class AdamW(Adam):
+    """Adam with decoupled weight decay: w -= lr weight_decay w before the step.
+
+    Parameters
+    ----------
+    lr, beta1, beta2, eps, clip_norm, decay_bias
+        As for `Adam`.
+    weight_decay : float >= 0, default 1e-2
+
+    References
+    ----------
+    Loshchilov and Hutter, Decoupled weight decay regularization, ICLR (2019).
+    """
+
+    name: ClassVar[str] = "adamw"
+
+    weight_decay: float = 1e-2
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {each.name: each for each in (SGD, RMSprop, Adam, AdamW)}
+
+
+def as_optimizer(name: str, value: object) -> Optimizer:
+    """What `value`, an optimizer or its name, means as the argument `name`."""
+    if isinstance(value, Optimizer) and type(value) in OPTIMIZERS.values():
+        return value
+    if isinstance(value, str):
+        return OPTIMIZERS[choice(name, value, OPTIMIZERS)]()
+    raise TypeError(
+        f'{name} must be a name or an optimizer such as "adam" or SGD(0.1), got {show(value)}'
+    )

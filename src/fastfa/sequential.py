@@ -1,0 +1,498 @@
+"""`Sequential`: a stack of layers, its rule, loss and optimizer, and the engine that runs them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from threading import Event, Lock
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from . import _arguments, _summary
+from ._checks import choice, flag, integer, number, show
+from ._core import NAMES
+from ._data import STEP_NAMES, VALIDATION_NAMES, Batch, Door
+from ._network import check_network
+from ._tensors import Tensors
+from ._training import Task, Training
+from .callbacks import Callback, History
+from .layers import Layer
+from .optimizers import Optimizer, as_optimizer, rate_at
+from .rules import Frozen, Rule, as_rule
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+    from ._core import Network
+
+__all__ = ["Alignment", "Sequential"]
+
+
+class Alignment(NamedTuple):
+    """How close a hidden layer's learning signal is to backpropagation's.
+
+    The reference is full backprop of the same network through its exact weights under the same
+    dropout masks. Angles are in degrees between arrays flattened whole, accumulated in double;
+    nan where undefined (a frozen layer, units of zero derivative).
+
+    Attributes
+    ----------
+    layer : int
+        Index in the layer list.
+    delta_angle : float
+        Between the deltas D_l (m, n_l).
+    gradient_angle : float
+        Between the gradients of the weights (n_{l-1}, n_l).
+    weight_angle : float or None
+        Between the feedback and the weights that it stands for: B_l and W_{l+1}^T for FA, B_l and
+        (W_{l+1} ... W_L)^T for DFA and SDFA; None where there is no such matrix.
+    norm_ratio : float
+        Norm of D_l over the norm of backprop's.
+    """
+
+    layer: int
+    delta_angle: float
+    gradient_angle: float
+    weight_angle: float | None
+    norm_ratio: float
+
+
+class Sequential:
+    """A network that is a stack of layers, trained by the rule of your choice.
+
+    Parameters
+    ----------
+    layers : sequence of Dense and Dropout
+        From the input up; the last one is a `Dense`, the output.
+    input_shape : int or tuple of one int
+        Number of inputs n_in.
+    loss : {"softmax_cross_entropy", "sigmoid_cross_entropy", "mse"}
+        Losses take logits, sum over the outputs and average over the samples; mse carries a factor
+        1/2. So the error of a sample is Yhat - Y in all three. PyTorch's mean reduction averages
+        mse and binary cross-entropy over all entries instead: with n_out outputs, a learning rate
+        for mse there is worth n_out / 2 times that here, one for binary cross-entropy n_out times.
+    rule : str or Rule, default "backprop"
+        How the error reaches the hidden layers: "backprop", "fa", "dfa", "sdfa", "drtp", "frozen",
+        or an object such as ``DFA(feedback=Feedback("normal"), inject="pre")``. A layer's own rule
+        goes before it.
+    optimizer : str or Optimizer, default "adam"
+        "sgd", "rmsprop", "adam", "adamw" with PyTorch's defaults, or an object such as
+        ``SGD(0.1, momentum=0.9)``.
+    dtype : {"float32", "float64"}
+    rng : int, numpy.random.Generator or None
+        Seed in 0..2**64-1 of every draw; a Generator gives one draw that becomes the seed; None
+        takes a random seed. ``net.seed`` holds it. The same seed gives the same bits, for any
+        number of threads.
+    n_threads : int, optional
+        Threads to use; None or 0: as many as ``get_num_threads()`` says.
+    input_scale : "auto" or float
+        "auto" divides uint8 inputs by 255 and leaves other dtypes alone; a number multiplies every
+        input. Training and prediction use it alike.
+
+    Attributes
+    ----------
+    layers : tuple of Layer
+    loss, dtype : str
+    rule : Rule
+    optimizer : Optimizer
+        As given; the rate in force is ``lr``.
+    seed : int
+    input_scale : "auto" or float
+    parameters, feedback : mapping of str to ndarray
+        Live writable views by key: "0.weight" (n_in, units), "0.bias" (units,), "0.feedback"
+        (n_source, units), where 0 is the index in the layer list. ``net.parameters[key] = a``
+        checks and copies in.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument of the wrong kind or value; the message names argument or layer, what was
+        expected and what came.
+    MemoryError
+        The network does not fit into memory.
+
+    Examples
+    --------
+    >>> import fastfa as fa
+    >>> net = fa.Sequential([fa.Dense(32, "tanh"), fa.Dense(10)], input_shape=64, rule="dfa", rng=0)
+    >>> net.parameters["0.weight"].shape
+    (64, 32)
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        *,
+        input_shape: int | tuple[int],
+        loss: str = "softmax_cross_entropy",
+        rule: str | Rule = "backprop",
+        optimizer: str | Optimizer = "adam",
+        dtype: DTypeLike = "float32",
+        rng: int | np.random.Generator | None = None,
+        n_threads: int | None = None,
+        input_scale: str | float = "auto",
+    ) -> None:
+        n_in = _arguments.width(input_shape)
+        self.layers = _arguments.layer_tuple(layers)
+        self.loss = choice("loss", loss, NAMES["loss"])
+        self.rule = as_rule("rule", rule)
+        self.optimizer = as_optimizer("optimizer", optimizer)
+        self.dtype = _arguments.dtype_name(dtype)
+        self.seed = _arguments.seed(rng)
+        self.input_scale = _arguments.scale(input_scale)
+        threads = 0 if n_threads is None else integer("n_threads", n_threads, 0)
+        self._weighted = check_network(self.layers, n_in, self.loss, self.rule)
+        self._engine = _engine(
+            {
+                "n_in": n_in,
+                "dtype": self.dtype,
+                "seed": self.seed,
+                "loss": self.loss,
+                "input_scale": self.input_scale,
+                "n_threads": threads,
+                "optimizer": self.optimizer.describe(),
+                "rule": self.rule.describe(),
+                "layers": [layer.describe() for layer in self.layers],
+            }
+        )
+        self._direct = getattr(self._engine, "train_batch_direct", _never)
+        self._schedule = self.optimizer.schedule
+        self._door = Door(n_in, self._weighted[-1].layer.units, self.loss, self.dtype)
+        self._parameters = Tensors(self._engine.parameters, "parameters", self._engine.write)
+        self._feedback = Tensors(self._engine.feedback, "feedback", self._engine.write)
+        self._stop = Event()
+        self._fitting = Lock()
+
+    # ------------------------------------------------------------------------------- training
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        epochs: int = 1,
+        batch_size: int = 32,
+        *,
+        validation_data: tuple[ArrayLike, ...] | None = None,
+        sample_weight: ArrayLike | None = None,
+        shuffle: bool = True,
+        callbacks: Sequence[Callback] = (),
+        verbose: bool = True,
+    ) -> History:
+        """Train for some epochs; called again, it goes on where it stopped.
+
+        Ctrl-C raises KeyboardInterrupt and leaves the network as the last complete step made it.
+
+        Parameters
+        ----------
+        X : array_like of shape (m, n_in)
+            (m, h, w) is taken when h w = n_in. Other dtypes are converted, uint8 is scaled by
+            ``input_scale``; a C-contiguous array of the network's dtype is used in place.
+        y : array_like of shape (m,) or (m, n_out)
+            Integer labels or rows, see Notes.
+        epochs : int >= 1
+        batch_size : int >= 1, default 32
+            The last batch may be short; a batch larger than X is one short batch.
+        validation_data : tuple, optional
+            (X, y) or (X, y, sample_weight), evaluated after each epoch.
+        sample_weight : array_like of shape (m,), optional
+            Factor >= 0 on each sample's loss and gradient; the mean still divides by the number of
+            samples.
+        shuffle : bool, default True
+            A new order each epoch, drawn from the network's seed.
+        callbacks : sequence of Callback
+        verbose : bool, default True
+            Show one progress bar over all steps on stderr.
+
+        Returns
+        -------
+        History
+            Of this call.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Arrays or settings that do not fit; nothing has changed.
+        FloatingPointError
+            The loss of a batch is not finite; the network is as it was before that batch.
+        RuntimeError
+            Another ``fit`` of this network is running.
+
+        Notes
+        -----
+        What y may be depends on the loss and the number of outputs c, never on its values:
+
+        =====================  ===================================  ========================
+        loss                   y                                    metric
+        =====================  ===================================  ========================
+        softmax_cross_entropy  labels (m,)                          accuracy
+        ..                     rows (m, c) of probabilities         accuracy, by argmax
+        sigmoid_cross_entropy  c = 1: 0 or 1 as (m,) or (m, 1)      accuracy
+        ..                     c > 1: labels (m,), taken one-hot    accuracy
+        ..                     c > 1: rows (m, c) within 0..1       binary_accuracy, at 0.5
+        mse                    c = 1: values as (m,) or (m, 1)      none
+        ..                     c > 1: rows (m, c)                   none
+        ..                     c > 1: labels (m,), taken one-hot    accuracy
+        =====================  ===================================  ========================
+        """
+        if not self._fitting.acquire(blocking=False):
+            raise RuntimeError("fit is already running on this network; wait for it or stop() it")
+        try:
+            self._stop.clear()
+            task = self._task(X, y, sample_weight, validation_data, epochs, batch_size, shuffle)
+            checked = _arguments.callback_list(callbacks)
+            show_bar = flag("verbose", verbose)
+            training = Training(self, self._engine, task, checked, self._rates, self._stop)
+            return training.run(show_bar)
+        finally:
+            self._fitting.release()
+
+    def train_batch(
+        self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """One step on one batch: the step that ``fit`` takes, bit for bit.
+
+        Parameters
+        ----------
+        x : array_like of shape (m, n_in)
+        y : array_like of shape (m,) or (m, n_out)
+        sample_weight : array_like of shape (m,), optional
+
+        Returns
+        -------
+        float
+            The mean loss before the update.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Arrays that do not fit; nothing has changed.
+        FloatingPointError
+            The loss is not finite; nothing has changed.
+        """
+        if self._schedule is not None:
+            self._engine.lr = rate_at(self._schedule, self._engine.steps)
+        if sample_weight is None:
+            loss = self._direct(x, y)
+            if loss is not None:
+                return loss
+        return self._engine.train_batch(*self._door.batch(x, y, sample_weight, STEP_NAMES))
+
+    def stop(self) -> None:
+        """End a running ``fit`` after the current step; from a callback or another thread.
+
+        An epoch cut short does not enter the history. Without a running ``fit`` it does nothing.
+        """
+        self._stop.set()
+
+    def reset(self) -> None:
+        """Start over: parameters and feedback of the seed, empty optimizer state, step 0."""
+        self._engine.reset()
+        self._schedule = self.optimizer.schedule
+        if self._schedule is None:
+            self._engine.lr = number("lr", self.optimizer.lr)
+
+    @property
+    def lr(self) -> float:
+        """Learning rate of the next step; writing it replaces a schedule from here on."""
+        if self._schedule is not None:
+            return rate_at(self._schedule, self._engine.steps)
+        return self._engine.lr
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        self._engine.lr = number("lr", value, low=0.0)
+        self._schedule = None
+
+    @property
+    def steps(self) -> int:
+        """Steps taken so far."""
+        return self._engine.steps
+
+    @property
+    def epochs(self) -> int:
+        """Epochs begun so far by ``fit``."""
+        return self._engine.epochs
+
+    # ---------------------------------------------------------------------------------- using
+
+    def predict(self, X: ArrayLike, output: str = "probabilities") -> NDArray[Any]:
+        """Outputs for any number of samples, without dropout.
+
+        Parameters
+        ----------
+        X : array_like of shape (m, n_in)
+        output : {"probabilities", "logits"}
+            "probabilities": Yhat, the softmax or sigmoid of the logits; "logits": what they are
+            made of. For mse both are the values of the output layer.
+
+        Returns
+        -------
+        ndarray of shape (m, n_out)
+            In the network's dtype.
+        """
+        logits = choice("output", output, ("probabilities", "logits")) == "logits"
+        return self._engine.predict(self._door.inputs(X), logits)
+
+    def evaluate(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> dict[str, float]:
+        """Mean loss and accuracy, without dropout.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`. Weights enter the loss, not the accuracy.
+
+        Returns
+        -------
+        dict
+            "loss", and "accuracy" or (several independent 0/1 outputs) "binary_accuracy" where
+            loss and targets define one.
+        """
+        batch = self._door.batch(X, y, sample_weight)
+        loss, accuracy = self._engine.evaluate(*batch)
+        metric = self._door.metric(batch)
+        return {"loss": loss} if metric is None else {"loss": loss, metric: accuracy}
+
+    # -------------------------------------------------------------------------- looking inside
+
+    @property
+    def parameters(self) -> Tensors:
+        """Weights and biases by key: live writable views; assignment checks and copies in."""
+        return self._parameters
+
+    @property
+    def feedback(self) -> Tensors:
+        """Stored feedback tensors by key, as `parameters`; rules that store none have no entry."""
+        return self._feedback
+
+    def feedback_matrix(self, index: int) -> NDArray[Any]:
+        """A dense copy of what carries the source to a hidden layer, for any rule.
+
+        Parameters
+        ----------
+        index : int
+            Of the layer in the layer list.
+
+        Returns
+        -------
+        ndarray of shape (n_source, n_l)
+            W_{l+1}^T under backprop (n_source = n_{l+1}), else the stored B.
+        """
+        carried = [
+            place.index
+            for place in self._weighted[:-1]
+            if place.rule is not None and not isinstance(place.rule, Frozen)
+        ]
+        checked = integer("index", index, 0)
+        if checked not in carried:
+            raise ValueError(
+                f"index must be that of a hidden Dense with a signal, one of {carried}, "
+                f"got {checked}"
+            )
+        return self._engine.feedback_matrix(checked)
+
+    def gradients(
+        self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """What the next ``train_batch(x, y)`` would hand to the optimizer; nothing changes.
+
+        Parameters
+        ----------
+        x, y, sample_weight
+            As for `train_batch`.
+
+        Returns
+        -------
+        dict of str to ndarray
+            By parameter key, for every parameter that trains; before clipping and weight decay.
+        """
+        return self._engine.gradients(*self._batch(x, y, sample_weight))[1]
+
+    def alignment(
+        self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> list[Alignment]:
+        """How close each hidden layer's signal is to backpropagation's on this batch.
+
+        Parameters
+        ----------
+        x, y, sample_weight
+            As for `train_batch`.
+
+        Returns
+        -------
+        list of Alignment
+            One for each hidden `Dense`, lowest first.
+        """
+        rows = self._engine.alignment(*self._batch(x, y, sample_weight))
+        return [Alignment(**row) for row in rows]
+
+    def summary(self) -> _summary.Text:
+        """The network as a table: for every layer its rule and feedback as they really run.
+
+        Returns
+        -------
+        str
+            Of a kind that a prompt shows with its line breaks.
+        """
+        return _summary.table(self)
+
+    def __repr__(self) -> str:
+        return _summary.one_line(self)
+
+    # ---------------------------------------------------------------------------------- helpers
+
+    def _batch(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None) -> Batch:
+        return self._door.batch(x, y, sample_weight, STEP_NAMES)
+
+    def _task(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None,
+        validation_data: tuple[ArrayLike, ...] | None,
+        epochs: int,
+        batch_size: int,
+        shuffle: bool,
+    ) -> Task:
+        """Everything that ``fit`` was given, checked."""
+        data = self._door.batch(X, y, sample_weight)
+        validation = self._validation(validation_data)
+        return Task(
+            data=data,
+            metric=self._door.metric(data),
+            validation=validation,
+            validation_metric=None if validation is None else self._door.metric(validation),
+            epochs=integer("epochs", epochs, 1),
+            batch_size=integer("batch_size", batch_size, 1),
+            shuffle=flag("shuffle", shuffle),
+        )
+
+    def _validation(self, data: tuple[ArrayLike, ...] | None) -> Batch | None:
+        if data is None:
+            return None
+        if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
+            raise ValueError(
+                f"validation_data must be (X, y) or (X, y, sample_weight), got {show(data)}"
+            )
+        weights = data[2] if len(data) == 3 else None
+        return self._door.batch(data[0], data[1], weights, VALIDATION_NAMES)
+
+    def _rates(self, count: int) -> NDArray[np.float64] | None:
+        """Learning rates of the next `count` steps, or None where it is a number."""
+        if self._schedule is None:
+            return None
+        first = self._engine.steps
+        return np.array([rate_at(self._schedule, first + i) for i in range(count)], np.float64)
+
+
+def _engine(description: dict[str, Any]) -> Network:
+    """The backend that runs a description: the one place that chooses it."""
+    from ._core import Network
+
+    return Network(description)
+
+
+def _never(x: object, y: object) -> float | None:
+    """Stands in where a backend has no direct step."""
+    return None
