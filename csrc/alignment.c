@@ -131,13 +131,15 @@ static fa_status two_sweeps(fa_angles *angles, const fa_net *net, const fa_sampl
                           .step = ((const fa_state *)net->state)->steps};
         FA_TRY(fa_run_step(&run[i]));
     }
+    FA_TRY(measure_weights(angles, net)); /* first: what can fail leaves the angles as they were */
     compare(angles, &run[0], &run[1], g);
-    return measure_weights(angles, net);
+    return FA_OK;
 }
 
 fa_status fa_alignment(fa_angles *angles, const fa_net *net, const fa_samples *samples)
 {
     FA_TRY(fa_check_samples(net, samples, true, true));
+    if (!angles && net->n_blocks > 1) return fa_fail(FA_E_VALUE, "angles: expected a pointer, got NULL");
     int64_t largest = 1;
     for (int i = 0; i < net->n_params; i++)
         if (net->params[i].rows * net->params[i].cols > largest) largest = net->params[i].rows * net->params[i].cols;

@@ -27,6 +27,12 @@
 /* Records the message and returns the status, for `return fa_fail(FA_E_VALUE, "units: ...")`. */
 fa_status fa_fail(fa_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Refuses NULL for a pointer that the caller must give, by its name. */
+#define FA_GIVEN(pointer)                                                                      \
+    do {                                                                                       \
+        if (!(pointer)) return fa_fail(FA_E_VALUE, #pointer ": expected a pointer, got NULL"); \
+    } while (0)
+
 #define FA_TRY(call)                        \
     do {                                    \
         fa_status status_ = (call);         \
@@ -141,8 +147,8 @@ typedef struct fa_state { /* the head of the STATE arena */
 
 typedef struct fa_lock {
     pthread_rwlock_t rw;
-    pthread_t writer;
-    unsigned generation; /* of forks, when rw was made */
+    _Atomic(pthread_t) writer;
+    atomic_uint generation; /* of forks, when rw was made */
     atomic_bool writing, broken;
 } fa_lock;
 
@@ -290,8 +296,8 @@ typedef struct fa_loss_ops {
                   const int64_t *labels, fa_mat y);
     /* logits to what predict returns, in place; NULL: as they are */
     void (*link)(const fa_kernels *k, fa_mat z);
-    /* Says what is wrong with the finite row targets of sample i, or NULL. */
-    const char *(*check_row)(const double *row, int64_t cols);
+    /* What a finite row of targets with these extremes and sum should have been; NULL: it is fine. */
+    const char *(*check_row)(double low, double high, double sum);
 } fa_loss_ops;
 
 typedef void fa_optim_kernel(void *w, ptrdiff_t ldw, void *s0, void *s1, const void *g, ptrdiff_t ldg,

@@ -1,6 +1,8 @@
 /* Dense: A = H W + b, H = f(A). */
 #include "internal.h"
 
+#include <math.h>
+
 enum { MAX_UNITS = INT32_MAX };
 
 static fa_status plan(fa_net *net, fa_layer *layer)
@@ -9,8 +11,8 @@ static fa_status plan(fa_net *net, fa_layer *layer)
     const int i = layer->index;
     if (d->units < 1 || d->units > MAX_UNITS)
         return fa_fail(FA_E_VALUE, "layer %d: units: expected 1 to %d, got %lld", i, MAX_UNITS, (long long)d->units);
-    if (!(d->lr_scale >= 0) || !(d->bias_lr_scale >= 0))
-        return fa_fail(FA_E_VALUE, "layer %d: lr_scale, bias_lr_scale: expected numbers >= 0, got %g, %g", i, d->lr_scale, d->bias_lr_scale);
+    if (!(d->lr_scale >= 0 && d->bias_lr_scale >= 0) || !isfinite(d->lr_scale) || !isfinite(d->bias_lr_scale))
+        return fa_fail(FA_E_VALUE, "layer %d: lr_scale, bias_lr_scale: expected finite numbers >= 0, got %g, %g", i, d->lr_scale, d->bias_lr_scale);
     layer->n_out = d->units;
     FA_TRY(fa_init_check(&d->weight_init, "weight_init", i, layer->n_in, layer->n_out));
     FA_TRY(fa_init_check(&d->bias_init, "bias_init", i, 1, layer->n_out));

@@ -16,7 +16,7 @@ static int make(fa_lock *lock)
 #endif
     const int failed = pthread_rwlock_init(&lock->rw, &attributes);
     pthread_rwlockattr_destroy(&attributes);
-    lock->generation = fa_fork_generation();
+    atomic_store(&lock->generation, fa_fork_generation());
     return failed;
 }
 
@@ -27,10 +27,17 @@ fa_status fa_lock_init(fa_lock *lock)
 
 void fa_lock_destroy(fa_lock *lock) { pthread_rwlock_destroy(&lock->rw); }
 
+static bool of_this_process(fa_lock *lock) { return atomic_load(&lock->generation) == fa_fork_generation(); }
+
+static bool held_by_me(fa_lock *lock)
+{
+    return atomic_load(&lock->writing) && pthread_equal(atomic_load(&lock->writer), pthread_self());
+}
+
 static void renew(fa_lock *lock)
 {
     pthread_mutex_lock(&renewing);
-    if (lock->generation != fa_fork_generation()) {
+    if (!of_this_process(lock)) {
         if (atomic_load(&lock->writing)) atomic_store(&lock->broken, true);
         atomic_store(&lock->writing, false);
         make(lock);
@@ -40,16 +47,17 @@ static void renew(fa_lock *lock)
 
 static fa_status enter(fa_lock *lock)
 {
-    if (lock->generation != fa_fork_generation()) renew(lock);
+    if (held_by_me(lock)) /* before renewing: a child forked by a poll function goes on training */
+        return fa_fail(FA_E_STATE, "network: a call from inside its own training (a poll function or signal handler); use a callback of fit");
+    if (!of_this_process(lock)) renew(lock);
     if (atomic_load(&lock->broken))
         return fa_fail(FA_E_STATE, "network: it was being trained by another thread when this process was forked; create or load it anew");
-    if (atomic_load(&lock->writing) && pthread_equal(lock->writer, pthread_self()))
-        return fa_fail(FA_E_STATE, "network: a call from inside its own training (a poll function or signal handler); use a callback of fit");
     return FA_OK;
 }
 
 fa_status fa_lock_read(const fa_net *net)
 {
+    FA_GIVEN(net);
     fa_lock *lock = (fa_lock *)&net->lock;
     FA_TRY(enter(lock));
     pthread_rwlock_rdlock(&lock->rw);
@@ -58,10 +66,11 @@ fa_status fa_lock_read(const fa_net *net)
 
 fa_status fa_lock_write(const fa_net *net)
 {
+    FA_GIVEN(net);
     fa_lock *lock = (fa_lock *)&net->lock;
     FA_TRY(enter(lock));
     pthread_rwlock_wrlock(&lock->rw);
-    lock->writer = pthread_self();
+    atomic_store(&lock->writer, pthread_self());
     atomic_store(&lock->writing, true);
     return FA_OK;
 }
@@ -72,5 +81,5 @@ void fa_unlock_write(const fa_net *net)
 {
     fa_lock *lock = (fa_lock *)&net->lock;
     atomic_store(&lock->writing, false);
-    pthread_rwlock_unlock(&lock->rw);
+    if (of_this_process(lock)) pthread_rwlock_unlock(&lock->rw); /* else made anew on next use */
 }

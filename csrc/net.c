@@ -54,6 +54,8 @@ void fa_net_free(fa_net *net)
 
 fa_status fa_net_create(fa_net **out, const fa_net_desc *desc)
 {
+    FA_GIVEN(out);
+    FA_GIVEN(desc);
     FA_TRY(fa_cpu_check());
     fa_net *net = fa_alloc(sizeof *net);
     if (!net) return fa_fail(FA_E_MEMORY, "out of memory for a network");
@@ -86,7 +88,7 @@ static int n_slots(const fa_net *net) { return net->optim.ops->slots(&net->optim
 
 int64_t fa_net_n_tensors(const fa_net *net)
 {
-    return net->n_params + net->n_matrices + (int64_t)net->n_params * n_slots(net);
+    return net ? net->n_params + net->n_matrices + (int64_t)net->n_params * n_slots(net) : 0;
 }
 
 static fa_tensor param_tensor(const fa_param *p, fa_tensor_kind kind, void *data)
@@ -110,6 +112,7 @@ fa_tensor fa_net_tensor(const fa_net *net, int64_t i)
 
 fa_status fa_net_write(fa_net *net, int64_t i, const void *values)
 {
+    FA_GIVEN(net);
     const fa_tensor t = fa_net_tensor(net, i);
     if (!t.data || !values) return fa_fail(FA_E_VALUE, "tensor %lld: expected one with data, and values", (long long)i);
     FA_TRY(fa_lock_write(net));
@@ -120,7 +123,7 @@ fa_status fa_net_write(fa_net *net, int64_t i, const void *values)
 
 /* ---- blocks ---- */
 
-int64_t fa_net_n_blocks(const fa_net *net) { return net->n_blocks; }
+int64_t fa_net_n_blocks(const fa_net *net) { return net ? net->n_blocks : 0; }
 
 static const char *source_of(const fa_rule *rule)
 {
@@ -139,7 +142,7 @@ static int64_t feedback_rows(const fa_net *net, int64_t b)
 
 fa_block_info fa_net_block(const fa_net *net, int64_t b)
 {
-    if (b < 0 || b >= net->n_blocks) return (fa_block_info){0};
+    if (b < 0 || b >= fa_net_n_blocks(net)) return (fa_block_info){0};
     const fa_block *block = &net->blocks[b];
     const fa_layer *layer = block->layer;
     const fa_rule *rule = &block->rule;
@@ -155,6 +158,8 @@ fa_block_info fa_net_block(const fa_net *net, int64_t b)
 
 fa_status fa_feedback_matrix(void *out, const fa_net *net, int64_t b)
 {
+    FA_GIVEN(out);
+    FA_GIVEN(net);
     if (b < 0 || b >= net->n_blocks - 1)
         return fa_fail(FA_E_VALUE, "block: expected a hidden one, 0 to %d, got %lld", net->n_blocks - 2, (long long)b);
     const fa_rule *rule = &net->blocks[b].rule;
@@ -171,14 +176,17 @@ fa_status fa_feedback_matrix(void *out, const fa_net *net, int64_t b)
 
 fa_counts fa_net_counts(const fa_net *net)
 {
+    if (!net) return (fa_counts){0};
     return (fa_counts){atomic_load(&net->count_forward), atomic_load(&net->count_transport),
                        atomic_load(&net->count_feedback), atomic_load(&net->count_outer)};
 }
 
-int64_t fa_net_steps(const fa_net *net) { return (int64_t)((const fa_state *)net->state)->steps; }
-int64_t fa_net_epochs(const fa_net *net) { return (int64_t)((const fa_state *)net->state)->epochs; }
-double fa_net_lr(const fa_net *net) { return ((const fa_state *)net->state)->lr; }
-int fa_net_threads(const fa_net *net) { return net->n_threads; }
+static fa_state head(const fa_net *net) { return net ? *(const fa_state *)net->state : (fa_state){0}; }
+
+int64_t fa_net_steps(const fa_net *net) { return (int64_t)head(net).steps; }
+int64_t fa_net_epochs(const fa_net *net) { return (int64_t)head(net).epochs; }
+double fa_net_lr(const fa_net *net) { return head(net).lr; }
+int fa_net_threads(const fa_net *net) { return net ? net->n_threads : 0; }
 
 fa_status fa_net_set_lr(fa_net *net, double lr)
 {
@@ -191,6 +199,8 @@ fa_status fa_net_set_lr(fa_net *net, double lr)
 
 fa_status fa_shuffle(int64_t *order, fa_net *net, int64_t n)
 {
+    FA_GIVEN(order);
+    if (n < 1) return fa_fail(FA_E_VALUE, "n: expected at least 1, got %lld", (long long)n);
     FA_TRY(fa_lock_write(net));
     fa_state *state = (fa_state *)net->state;
     fa_rng_permutation(order, n, fa_rng_stream(net->seed, FA_RNG_SHUFFLE, 0, state->epochs));
@@ -199,10 +209,11 @@ fa_status fa_shuffle(int64_t *order, fa_net *net, int64_t n)
     return FA_OK;
 }
 
-size_t fa_net_state_size(const fa_net *net) { return net->state_size; }
+size_t fa_net_state_size(const fa_net *net) { return net ? net->state_size : 0; }
 
 fa_status fa_net_get_state(void *state, const fa_net *net)
 {
+    FA_GIVEN(state);
     FA_TRY(fa_lock_read(net));
     memcpy(state, net->state, net->state_size);
     fa_unlock_read(net);
@@ -211,6 +222,8 @@ fa_status fa_net_get_state(void *state, const fa_net *net)
 
 fa_status fa_net_set_state(fa_net *net, const void *state, size_t size)
 {
+    FA_GIVEN(net);
+    FA_GIVEN(state);
     if (size != net->state_size)
         return fa_fail(FA_E_VALUE, "state: expected %zu bytes of the same description, got %zu", net->state_size, size);
     FA_TRY(fa_lock_write(net));

@@ -141,9 +141,10 @@ static fa_status check_teachable(const fa_net *net, const fa_block *block)
 static fa_status plan_rules(fa_net *net, const fa_net_desc *desc)
 {
     const int hidden = net->n_blocks - 1;
-    if (net->blocks[hidden].layer->desc.rule)
+    const fa_rule_desc *refused = net->blocks[hidden].layer->desc.rule;
+    if (refused)
         return fa_fail(FA_E_VALUE, "layer %d: rule: the last layer always gets the exact error; expected none, got '%s'",
-                       net->blocks[hidden].first, net->blocks[hidden].layer->desc.rule->name);
+                       net->blocks[hidden].first, refused->name ? refused->name : "(null)");
     if (!fa_find_rule(desc->rule.name)) return fa_fail(FA_E_VALUE, "rule: unknown name '%s'", desc->rule.name ? desc->rule.name : "(null)");
     for (int b = 0; b < hidden; b++) {
         const fa_rule_desc *own = net->blocks[b].layer->desc.rule;

@@ -71,8 +71,9 @@ static fa_status run_forward(fa_forward_job *job)
 fa_status fa_predict(void *out, ptrdiff_t ldo, const fa_net *net, const fa_samples *samples, int logits)
 {
     FA_TRY(fa_check_samples(net, samples, false, true));
-    if (!out || ldo < net->n_out)
-        return fa_fail(FA_E_VALUE, "out: expected a pointer and a row stride of at least %lld, got %lld", (long long)net->n_out, (long long)ldo);
+    FA_GIVEN(out);
+    if (ldo < net->n_out)
+        return fa_fail(FA_E_VALUE, "out: expected a row stride of at least %lld, got %lld", (long long)net->n_out, (long long)ldo);
     fa_forward_job job = {.run = {.net = net, .mode = FA_PREDICT, .data = *samples}, .out = out, .ldo = ldo, .logits = logits};
     job.run.data.labels = NULL;
     job.run.data.y = NULL;
@@ -92,6 +93,7 @@ static fa_metrics sum_rows(const fa_samples *s, const fa_forward_job *job)
 
 fa_status fa_evaluate(fa_metrics *metrics, const fa_net *net, const fa_samples *samples)
 {
+    FA_GIVEN(metrics);
     FA_TRY(fa_check_samples(net, samples, true, true));
     fa_forward_job job = {.run = {.net = net, .mode = FA_EVALUATE, .data = *samples}};
     job.row_loss = fa_alloc((size_t)samples->n * 2 * sizeof(double));

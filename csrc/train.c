@@ -22,6 +22,7 @@ static fa_status out_of_memory(int64_t rows)
 
 fa_status fa_train_batch(double *loss, fa_net *net, const fa_samples *batch)
 {
+    FA_GIVEN(loss);
     FA_TRY(fa_check_samples(net, batch, true, true));
     FA_TRY(fa_lock_write(net));
     const unsigned fp = fa_fp_begin();
@@ -50,6 +51,7 @@ static double now(void)
 
 static fa_status check_epoch(const fa_samples *s, const fa_epoch *e)
 {
+    if (!e) return fa_fail(FA_E_VALUE, "epoch: expected a pointer, got NULL");
     if (e->batch_size < 1) return fa_fail(FA_E_VALUE, "batch_size: expected at least 1, got %lld", (long long)e->batch_size);
     const int64_t size = e->batch_size < s->n ? e->batch_size : s->n, batches = (s->n + size - 1) / size;
     if (e->first < 0 || e->count < 0 || e->first > batches || e->count > batches - e->first)
@@ -79,7 +81,16 @@ static void select_batch(fa_run *run, const fa_net *net, const fa_samples *s, co
     if (s->weights) run->data.weights = s->weights + r0;
 }
 
-static fa_status steps(fa_metrics *metrics, fa_net *net, const fa_samples *s, const fa_epoch *e, fa_work *work)
+/* The caller's code runs in the caller's floating-point mode, `fp`. */
+static int poll(const fa_epoch *e, int64_t step, unsigned fp)
+{
+    fa_fp_end(fp);
+    const int stop = e->poll(e->user, step);
+    fa_fp_begin();
+    return stop;
+}
+
+static fa_status steps(fa_metrics *metrics, fa_net *net, const fa_samples *s, const fa_epoch *e, fa_work *work, unsigned fp)
 {
     double polled = now();
     for (int64_t i = 0; i < e->count; i++) {
@@ -92,7 +103,7 @@ static fa_status steps(fa_metrics *metrics, fa_net *net, const fa_samples *s, co
         metrics->rows += run.m;
         metrics->steps++;
         if (!e->poll || now() - polled < e->poll_seconds) continue;
-        if (e->poll(e->user, e->first + i + 1)) return fa_fail(FA_E_STOPPED, "stopped after step %lld", (long long)(e->first + i + 1));
+        if (poll(e, e->first + i + 1, fp)) return fa_fail(FA_E_STOPPED, "stopped after step %lld", (long long)(e->first + i + 1));
         polled = now();
     }
     return FA_OK;
@@ -100,6 +111,7 @@ static fa_status steps(fa_metrics *metrics, fa_net *net, const fa_samples *s, co
 
 fa_status fa_train_steps(fa_metrics *metrics, fa_net *net, const fa_samples *samples, const fa_epoch *epoch)
 {
+    FA_GIVEN(metrics);
     FA_TRY(fa_check_samples(net, samples, true, false));
     FA_TRY(check_epoch(samples, epoch));
     FA_TRY(fa_lock_write(net));
@@ -109,7 +121,7 @@ fa_status fa_train_steps(fa_metrics *metrics, fa_net *net, const fa_samples *sam
     fa_work *work = fa_work_acquire(net, 0, rows, 1, fa_run_threads(net, rows));
     if (work) {
         *metrics = (fa_metrics){0};
-        status = steps(metrics, net, samples, epoch, work);
+        status = steps(metrics, net, samples, epoch, work, fp);
         if (!fa_has_accuracy(net, samples)) metrics->hits = NAN;
         fa_work_release(net, 0, work);
     } else {
@@ -122,6 +134,8 @@ fa_status fa_train_steps(fa_metrics *metrics, fa_net *net, const fa_samples *sam
 
 fa_status fa_gradients(double *loss, void *const *grads, const fa_net *net, const fa_samples *samples)
 {
+    FA_GIVEN(loss);
+    FA_GIVEN(grads);
     FA_TRY(fa_check_samples(net, samples, true, true));
     FA_TRY(fa_lock_read(net));
     const unsigned fp = fa_fp_begin();

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ._core import build_info
+from ._core import version as _version
 from ._threads import get_num_threads, set_num_threads
 from .callbacks import Callback, EarlyStopping, History
 from .initializers import Init
@@ -17,7 +18,7 @@ from .optimizers import SGD, Adam, AdamW, RMSprop
 from .rules import DFA, DRTP, FA, SDFA, Backprop, Feedback, Frozen
 from .sequential import Alignment, Sequential
 
-__version__: str = build_info()["version"]
+__version__: str = _version()  # not from build_info(), which opens BLAS
 
 __all__ = [
     "DFA",

@@ -5,8 +5,6 @@ the GIL released, turn a status into an exception. No arithmetic here, and no se
 that C makes.
 """
 
-import json
-
 import numpy as np
 
 cimport numpy as cnp
@@ -67,8 +65,15 @@ def default_init(activation):
     return init.decode()
 
 
+def version():
+    """Version of the C library, without opening BLAS as `build_info` does."""
+    return fa_version().decode()
+
+
 def build_info():
     """What this build is and found: version, isa, blas, gemm, threads, compiler."""
+    import json  # here: it would be a tenth of the cost of importing fastfa
+
     return json.loads(fa_build_info().decode())
 
 

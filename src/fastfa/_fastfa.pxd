@@ -184,6 +184,7 @@ cdef extern from "fastfa.h" nogil:
     fa_status fa_net_get_state(void *state, const fa_net *net)
     fa_status fa_net_set_state(fa_net *net, const void *state, size_t size)
 
+    const char *fa_version()
     const char *fa_build_info()
     fa_status fa_set_num_threads(int n)
     int fa_get_num_threads()

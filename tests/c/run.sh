@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# Builds csrc and C programs on top of it, and runs them.
+#
+#   tests/c/run.sh                              every tests/c/test_*.c, with sanitizers, then without
+#   tests/c/run.sh --sanitize | --plain         only one of the two (address and undefined behaviour)
+#   tests/c/run.sh --tsan tests/c/test_pool.c   with the thread sanitizer; set FASTFA_TEST_QUICK=1 too
+#   tests/c/run.sh --plain bench/kernels.c ...  these programs instead
+#
+# Needs a C compiler (CC, default cc). What it builds is kept under build/ and reused. Plain programs
+# find the OpenBLAS of an editable install, where there is one.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+export CC=${CC:-cc}
+if [[ $(uname -m) == x86_64 ]]; then
+    export machine=-DFA_X86 foreign=isa_c.c
+else
+    export machine='' foreign='isa_v?.c'
+fi
+
+# One row of csrc/cflags.txt; nothing for a file that has none.
+flags() { sed -n "s/^$1  *//p" csrc/cflags.txt; }
+
+# compile SOURCE OBJECT OPTIONS: unless the object is newer than anything it may depend on.
+compile() {
+    local source=$1 object=$2 options=$3
+    local changed="find csrc tests/c $source -type f -newer $object -print -quit"
+    [[ -e $object && -z $($changed) ]] && return
+    # shellcheck disable=SC2046,SC2086  # these are lists of words
+    $CC $(flags common) $(flags "$(basename "$source" .c)") $options $machine \
+        -Wall -Wextra -Wshadow -Werror -Icsrc -Icsrc/kernels -c "$source" -o "$object"
+}
+export -f flags compile
+
+# run_all KIND PROGRAM.c...: builds csrc and the programs under build/, runs each program.
+run_all() {
+    local kind=$1 options sources objects program name failed=0
+    shift
+    case $kind in
+        plain) options="-O3" ;;
+        sanitize) options="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined"
+                  options+=" -fno-sanitize-recover=undefined" ;;
+        tsan) options="-O1 -g -fsanitize=thread" ;;
+    esac
+    export out=build/c-$kind-${CC//[ \/]/_}
+    export release="${options/-O3/-O3 -DNDEBUG}" # the programs keep their assertions
+    mkdir -p "$out"
+    if [[ $kind == plain && -d src/fastfa/_vendor ]]; then
+        ln -sfn ../../src/fastfa/_vendor "$out/_vendor"
+    fi
+
+    sources=$(find csrc -name '*.c' ! -name "$foreign" | sort)
+    xargs -P "$(nproc)" -I{} <<<"$sources" \
+        bash -euc 'compile {} "$out/$(basename {} .c).o" "$release"'
+    # shellcheck disable=SC2086
+    objects=$(basename -s .c $sources | sed "s|.*|$out/&.o|")
+
+    for program in "$@"; do
+        name=$out/$(basename "$program" .c)
+        echo "-- $program ($kind)"
+        compile "$program" "$name.o" "$options"
+        # shellcheck disable=SC2086
+        $CC $options "$name.o" $objects -lm -lpthread -ldl -o "$name"
+        "$name" || { echo "-- $program ($kind): exit status $?"; failed=1; }
+    done
+    return $failed
+}
+
+kinds="sanitize plain"
+case ${1-} in
+    --sanitize | --plain | --tsan) kinds=${1#--}; shift ;;
+    -*) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+esac
+(( $# )) || set -- tests/c/test_*.c
+for kind in $kinds; do run_all "$kind" "$@"; done

@@ -1,0 +1,279 @@
+/* fork(): children train and predict with networks that the parent used, and get the same bits; a network
+ * that another thread was training at that moment says so. Each child lives under an alarm. */
+#include "check.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { ROWS = 96, N_FORKS = 50, SECONDS = 20 };
+
+static dataset data;
+
+typedef struct {
+    fa_net *net;
+    void *expected; /* the state after one more step */
+} shared_net;
+
+/* Runs child() in a forked process; true if it came back with true in time. */
+static bool in_child(bool (*child)(void *context), void *context)
+{
+    fflush(stdout);
+    const pid_t pid = fork();
+    if (pid == 0) {
+        alarm(SECONDS);
+        _exit(child(context) ? 0 : 1);
+    }
+    int status = 0;
+    return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+static bool train_once(fa_net *net)
+{
+    const fa_samples s = labelled(&data, 0, ROWS);
+    double loss;
+    return fa_train_batch(&loss, net, &s) == FA_OK;
+}
+
+static bool predict_once(const fa_net *net)
+{
+    float out[ROWS * N_OUT];
+    const fa_samples s = inputs(&data, 0, ROWS);
+    return fa_predict(out, N_OUT, net, &s, 0) == FA_OK;
+}
+
+static fa_net *new_net(const char *rule)
+{
+    recipe r;
+    recipe_init(&r, rule, FA_F32);
+    r.desc.n_threads = 3;
+    r.desc.optimizer.name = "adam";
+    return make(&r.desc);
+}
+
+/* ---- after use ---- */
+
+static bool goes_on(void *context)
+{
+    shared_net *s = context;
+    return predict_once(s->net) && train_once(s->net) && in_state(s->net, s->expected) && predict_once(s->net);
+}
+
+static void test_after_use(void)
+{
+    int failed = 0;
+    for (int i = 0; i < N_FORKS; i++) {
+        shared_net s = {new_net(rules[i % N_RULES]), NULL};
+        fa_net *twin = new_net(rules[i % N_RULES]);
+        CHECK(train_once(s.net) && train_once(twin) && train_once(twin), "train");
+        s.expected = state_of(twin);
+        failed += !in_child(goes_on, &s);
+        CHECK(train_once(s.net) && in_state(s.net, s.expected), "the parent goes on as well");
+        free(s.expected);
+        fa_net_free(twin);
+        fa_net_free(s.net);
+    }
+    CHECK(failed == 0, "%d of %d children failed", failed, N_FORKS);
+}
+
+static bool grandchild(void *context) { return goes_on(context); }
+static bool forks_again(void *context) { return in_child(grandchild, context) && goes_on(context); }
+
+static void test_grandchild(void)
+{
+    shared_net s = {new_net("dfa"), NULL};
+    fa_net *twin = new_net("dfa");
+    CHECK(train_once(s.net) && train_once(twin) && train_once(twin), "train");
+    s.expected = state_of(twin);
+    CHECK(in_child(forks_again, &s), "a child's child, then the child");
+    free(s.expected);
+    fa_net_free(twin);
+    fa_net_free(s.net);
+}
+
+/* A child that ends through exit() joins its own workers, not its parent's. */
+static void test_exit(void)
+{
+    fa_net *net = new_net("fa");
+    CHECK(train_once(net), "train");
+    fflush(stdout);
+    for (int uses = 0; uses < 2; uses++) {
+        const pid_t pid = fork();
+        if (pid == 0) {
+            alarm(SECONDS);
+            fclose(stdout); /* nothing buffered here is the child's */
+            exit(uses && !train_once(net));
+        }
+        int status = -1;
+        CHECK(waitpid(pid, &status, 0) == pid && WIFEXITED(status), "the child ended by itself");
+    }
+    fa_net_free(net);
+}
+
+/* ---- while another thread trains ---- */
+
+typedef struct {
+    fa_net *net;
+    atomic_bool started, stop;
+    bool ok;
+} trainer;
+
+static int poll_trainer(void *user, int64_t step)
+{
+    (void)step;
+    trainer *t = user;
+    atomic_store(&t->started, true);
+    return atomic_load(&t->stop);
+}
+
+static void *train_until_stopped(void *context)
+{
+    trainer *t = context;
+    const fa_samples s = labelled(&data, 0, ROWS);
+    fa_status status = FA_OK;
+    while (status == FA_OK) {
+        fa_metrics m;
+        const fa_epoch e = {.batch_size = 16, .count = ROWS / 16, .poll = poll_trainer, .user = t};
+        status = fa_train_steps(&m, t->net, &s, &e);
+    }
+    t->ok = status == FA_E_STOPPED;
+    return NULL;
+}
+
+/* Whatever moment the fork hit: the network refuses, or it was between two calls and works. */
+static bool refuses_or_works(void *context)
+{
+    fa_net *net = ((trainer *)context)->net, *other = new_net("drtp");
+    const bool works = predict_once(net);
+    if (works != train_once(net) || works != predict_once(net)) return false;
+    if (!works && !strstr(fa_last_error(), "fork")) return false;
+    return train_once(other) && predict_once(other);
+}
+
+static void test_while_training(void)
+{
+    trainer t = {.net = new_net("backprop")};
+    pthread_t thread;
+    pthread_create(&thread, NULL, train_until_stopped, &t);
+    while (!atomic_load(&t.started)) sched_yield();
+    int failed = 0;
+    for (int i = 0; i < N_FORKS; i++) failed += !in_child(refuses_or_works, &t);
+    atomic_store(&t.stop, true);
+    pthread_join(thread, NULL);
+    CHECK(failed == 0, "%d of %d children failed", failed, N_FORKS);
+    CHECK(t.ok, "training in the parent went on");
+    CHECK(train_once(t.net) && predict_once(t.net), "the parent's network is as usable as before");
+    fa_net_free(t.net);
+}
+
+/* ---- inside a poll function: surely in the middle of a training call ---- */
+
+typedef struct {
+    fa_net *net;
+    atomic_bool inside, leave;
+} held_call;
+
+static int hold(void *user, int64_t step)
+{
+    (void)step;
+    held_call *h = user;
+    atomic_store(&h->inside, true);
+    while (!atomic_load(&h->leave)) sched_yield();
+    return 0;
+}
+
+static void *train_and_hold(void *context)
+{
+    held_call *h = context;
+    const fa_samples s = labelled(&data, 0, ROWS);
+    fa_metrics m;
+    fa_train_steps(&m, h->net, &s, &(fa_epoch){.batch_size = ROWS, .count = 1, .poll = hold, .user = h});
+    return NULL;
+}
+
+static bool is_refused(fa_status status) { return status == FA_E_STATE && strstr(fa_last_error(), "fork"); }
+
+static bool every_call_is_refused(void *context)
+{
+    fa_net *net = ((held_call *)context)->net, *other = new_net("fa");
+    const fa_samples s = labelled(&data, 0, ROWS);
+    static float out[N_HIDDEN_1 * N_HIDDEN_2 + ROWS * N_OUT];
+    void *grads[6] = {NULL}, *state = malloc(fa_net_state_size(net));
+    double loss;
+    fa_metrics m;
+    fa_angles angles[2];
+    int64_t order[4];
+    const bool refused = is_refused(fa_predict(out, N_OUT, net, &s, 0)) && is_refused(fa_train_batch(&loss, net, &s)) &&
+                         is_refused(fa_train_steps(&m, net, &s, &(fa_epoch){.batch_size = 1, .count = 1})) &&
+                         is_refused(fa_evaluate(&m, net, &s)) && is_refused(fa_gradients(&loss, grads, net, &s)) &&
+                         is_refused(fa_alignment(angles, net, &s)) && is_refused(fa_net_reset(net)) &&
+                         is_refused(fa_shuffle(order, net, 4)) && is_refused(fa_net_set_lr(net, 1)) &&
+                         is_refused(fa_net_write(net, 0, fa_net_tensor(net, 0).data)) && is_refused(fa_feedback_matrix(out, net, 0)) &&
+                         is_refused(fa_net_get_state(state, net)) && is_refused(fa_net_set_state(net, state, fa_net_state_size(net)));
+    fa_net_free(net); /* still returns its memory */
+    return refused && train_once(other) && predict_once(other);
+}
+
+static void test_in_the_middle_of_training(void)
+{
+    held_call h = {.net = new_net("dfa")};
+    pthread_t thread;
+    pthread_create(&thread, NULL, train_and_hold, &h);
+    while (!atomic_load(&h.inside)) sched_yield();
+    CHECK(in_child(every_call_is_refused, &h), "child: FA_E_STATE for this network, others work");
+    atomic_store(&h.leave, true);
+    pthread_join(thread, NULL);
+    CHECK(train_once(h.net), "the parent's network works");
+    fa_net_free(h.net);
+}
+
+/* The poll function itself forks: both processes go on with the same training. */
+typedef struct {
+    fa_net *net;
+    pid_t child;
+    bool refused; /* a call on the network from inside, in either process */
+} forking_call;
+
+static int fork_in_poll(void *user, int64_t step)
+{
+    forking_call *f = user;
+    if (step != 3) return 0;
+    f->child = fork();
+    if (f->child == 0) alarm(SECONDS);
+    f->refused = !predict_once(f->net) && strstr(fa_last_error(), "inside its own training");
+    return 0;
+}
+
+static void test_poll_forks(void)
+{
+    forking_call f = {.net = new_net("backprop")};
+    fa_net *twin = new_net("backprop");
+    const fa_samples s = labelled(&data, 0, ROWS);
+    fa_metrics m;
+    fa_epoch e = {.batch_size = 16, .count = 6};
+    CHECK(fa_train_steps(&m, twin, &s, &e) == FA_OK && train_once(twin), "train");
+    e.poll = fork_in_poll, e.user = &f;
+    fflush(stdout);
+    const fa_status status = fa_train_steps(&m, f.net, &s, &e);
+    const bool ok = status == FA_OK && m.steps == 6 && f.refused && train_once(f.net) && predict_once(f.net) && same_state(f.net, twin);
+    if (f.child == 0) _exit(!ok);
+    CHECK(ok, "parent");
+    int child = -1;
+    CHECK(waitpid(f.child, &child, 0) == f.child && WIFEXITED(child) && WEXITSTATUS(child) == 0, "child: same bits");
+    fa_net_free(f.net);
+    fa_net_free(twin);
+}
+
+int main(void)
+{
+    data = dataset_new(FA_F32, ROWS);
+    RUN(test_after_use);
+    RUN(test_grandchild);
+    RUN(test_exit);
+    RUN(test_while_training);
+    RUN(test_in_the_middle_of_training);
+    RUN(test_poll_forks);
+    dataset_free(&data);
+    return finish();
+}

@@ -1,0 +1,329 @@
+/* Memory: every allocation of every call fails in turn; steps allocate nothing; the allocator hook. */
+#include "check.h"
+
+/* ---- an allocator that counts, and fails when told to ---- */
+
+static struct {
+    int64_t calls, fail_at; /* fail_at 0: never */
+    int64_t live_blocks, live_bytes;
+    int64_t misaligned;
+} heap;
+
+static void *heap_alloc(void *user, size_t size, size_t align)
+{
+    if (user != &heap || ++heap.calls == heap.fail_at) return NULL;
+    void *memory;
+    if (posix_memalign(&memory, align, size)) return NULL;
+    memset(memory, 0xa5, size); /* nobody may count on zeros */
+    heap.misaligned += (uintptr_t)memory % align != 0 || align < 64;
+    heap.live_blocks++;
+    heap.live_bytes += (int64_t)size;
+    return memory;
+}
+
+static void heap_release(void *user, void *memory, size_t size)
+{
+    heap.live_blocks -= user == &heap;
+    heap.live_bytes -= (int64_t)size;
+    free(memory);
+}
+
+static const fa_allocator failing = {heap_alloc, heap_release, &heap};
+
+static void fail_at(int64_t n)
+{
+    heap.calls = 0;
+    heap.fail_at = n;
+}
+
+static int64_t allocations(void)
+{
+    int64_t live, count;
+    fa_memory(&live, &count);
+    return count;
+}
+
+static int64_t live_bytes(void)
+{
+    int64_t live, count;
+    fa_memory(&live, &count);
+    return live;
+}
+
+/* ---- networks that need every kind of memory ---- */
+
+static float values[N_HIDDEN_1 * N_HIDDEN_2]; /* of a weight matrix and of a feedback matrix */
+
+/* Clipping, slots, given weights, given feedback; sdfa wants scratch of its own. */
+static void recipe_everything(recipe *r, const char *rule)
+{
+    static fa_rule_desc own = {.name = "drtp", .feedback = {.values = values, .scale = 1, .rows = N_OUT, .cols = N_HIDDEN_2}};
+    for (int i = 0; i < N_HIDDEN_1 * N_HIDDEN_2; i++) values[i] = (float)(i % 17 - 8) / 50;
+    recipe_init(r, rule, FA_F32);
+    r->layers[SECOND].weight_init = (fa_init){.values = values, .rows = N_HIDDEN_1, .cols = N_HIDDEN_2};
+    r->layers[SECOND].bias_init = (fa_init){.values = values, .rows = 1, .cols = N_HIDDEN_2};
+    r->layers[SECOND].rule = &own;
+    r->desc.optimizer.name = "adam";
+    r->desc.optimizer.clip_norm = 0.5;
+    r->desc.n_threads = 2;
+}
+
+static void test_create(void)
+{
+    recipe r;
+    recipe_everything(&r, "drtp");
+    int64_t n = 1;
+    for (; n < 1000; n++) {
+        fa_net *net = (fa_net *)&r;
+        fail_at(n);
+        const fa_status status = fa_net_create(&net, &r.desc);
+        fail_at(0);
+        if (status == FA_OK) {
+            fa_net_free(net);
+            break;
+        }
+        CHECK(status == FA_E_MEMORY, "create: status %s at allocation %lld", fa_status_name(status), (long long)n);
+        CHECK(net == (fa_net *)&r, "create: output untouched");
+        CHECK(heap.live_blocks == 0 && live_bytes() == 0, "create: %lld blocks leaked", (long long)heap.live_blocks);
+    }
+    CHECK(n > 8 && n < 1000, "create: %lld allocations", (long long)n - 1);
+    CHECK(heap.live_blocks == 0 && heap.live_bytes == 0 && live_bytes() == 0, "all returned");
+}
+
+/* ---- every call ---- */
+
+enum { ROWS = 150 };
+static dataset data;
+static int64_t order[ROWS];
+static float out[ROWS * N_OUT], matrix[N_HIDDEN_1 * N_HIDDEN_2];
+static float *grads[6];
+
+static fa_status call_train_batch(fa_net *net)
+{
+    const fa_samples s = labelled(&data, 0, ROWS);
+    double loss = -1;
+    const fa_status status = fa_train_batch(&loss, net, &s);
+    CHECK((loss == -1) == (status != FA_OK), "train_batch: output written only on success");
+    return status;
+}
+
+static fa_status call_train_rows(fa_net *net)
+{
+    fa_samples s = targeted(&data, 0, ROWS);
+    s.weights = data.weights;
+    double loss;
+    return fa_train_batch(&loss, net, &s);
+}
+
+static fa_status call_train_steps(fa_net *net)
+{
+    const fa_samples s = labelled(&data, 0, ROWS);
+    const fa_epoch e = {.order = order, .batch_size = 64, .count = 3};
+    fa_metrics m = {.steps = -1};
+    const fa_status status = fa_train_steps(&m, net, &s, &e);
+    CHECK((m.steps == -1) == (status != FA_OK), "train_steps: output written only on success");
+    return status;
+}
+
+static fa_status call_predict(fa_net *net)
+{
+    const fa_samples s = inputs(&data, 0, ROWS);
+    memset(out, 0x7f, sizeof out);
+    const fa_status status = fa_predict(out, N_OUT, net, &s, 0);
+    unsigned char touched = 0;
+    for (size_t i = 0; i < sizeof out; i++) touched |= ((unsigned char *)out)[i] ^ 0x7f;
+    CHECK(!touched == (status != FA_OK), "predict: output written only on success");
+    return status;
+}
+
+static fa_status call_evaluate(fa_net *net)
+{
+    const fa_samples s = labelled(&data, 0, ROWS);
+    fa_metrics m = {.rows = -1};
+    const fa_status status = fa_evaluate(&m, net, &s);
+    CHECK((m.rows == -1) == (status != FA_OK), "evaluate: output written only on success");
+    return status;
+}
+
+static fa_status call_gradients(fa_net *net)
+{
+    const fa_samples s = labelled(&data, 0, ROWS);
+    double loss;
+    return fa_gradients(&loss, (void *const *)grads, net, &s);
+}
+
+static fa_status call_alignment(fa_net *net)
+{
+    const fa_samples s = labelled(&data, 0, ROWS);
+    fa_angles angles[2] = {{.layer = -1, .has_weight_angle = -1}, {.layer = -1, .has_weight_angle = -1}};
+    const fa_status status = fa_alignment(angles, net, &s);
+    for (int b = 0; b < 2; b++) {
+        CHECK((angles[b].layer == -1) == (status != FA_OK), "alignment: layer written only on success");
+        CHECK((angles[b].has_weight_angle == -1) == (status != FA_OK), "alignment: angle written only on success");
+    }
+    return status;
+}
+
+static fa_status call_check(fa_net *net)
+{
+    const fa_samples s = targeted(&data, 0, ROWS);
+    return fa_check(net, &s);
+}
+
+static fa_status call_rest(fa_net *net) /* what never needs memory */
+{
+    CHECK(fa_net_reset(net) == FA_OK, "reset");
+    CHECK(fa_shuffle(order, net, ROWS) == FA_OK, "shuffle");
+    CHECK(fa_net_set_lr(net, 0.01) == FA_OK, "set_lr");
+    CHECK(fa_net_write(net, 0, fa_net_tensor(net, 0).data) == FA_OK, "write");
+    return fa_feedback_matrix(matrix, net, 0);
+}
+
+static const struct {
+    const char *name;
+    fa_status (*call)(fa_net *net);
+    int most; /* allocations on a fresh network */
+} calls[] = {
+    {"train_batch", call_train_batch, 1}, {"train_batch with rows", call_train_rows, 1}, {"train_steps", call_train_steps, 1},
+    {"predict", call_predict, 1},         {"evaluate", call_evaluate, 2},                {"gradients", call_gradients, 1},
+    {"alignment", call_alignment, 4},     {"check", call_check, 0},                      {"the rest", call_rest, 0},
+};
+enum { N_CALLS = sizeof calls / sizeof *calls };
+
+/* The call after a failed one does what it does on a network where nothing failed. */
+static void check_usable(fa_net *net, const fa_net_desc *desc, int call)
+{
+    fa_net *fresh = make(desc);
+    CHECK(calls[call].call(net) == FA_OK, "%s: usable after it failed", calls[call].name);
+    CHECK(calls[call].call(fresh) == FA_OK, "%s", calls[call].name);
+    CHECK(same_state(net, fresh), "%s: same state as without failure", calls[call].name);
+    fa_net_free(fresh);
+}
+
+static void fail_each(int call, const fa_net_desc *desc)
+{
+    int64_t n = 1;
+    for (; n < 1000; n++) {
+        fa_net *net = make(desc);
+        void *before = state_of(net);
+        const int64_t live = live_bytes();
+        fail_at(n);
+        const fa_status status = calls[call].call(net);
+        fail_at(0);
+        if (status != FA_OK) {
+            CHECK(status == FA_E_MEMORY, "%s: status %s", calls[call].name, fa_status_name(status));
+            CHECK(strstr(fa_last_error(), "memory"), "%s: message", calls[call].name);
+            CHECK(in_state(net, before), "%s: changed by allocation %lld failing", calls[call].name, (long long)n);
+            CHECK(live_bytes() <= live + heap.live_bytes && heap.live_blocks > 0, "%s: books balance", calls[call].name);
+            check_usable(net, desc, call);
+        }
+        free(before);
+        fa_net_free(net);
+        CHECK(heap.live_blocks == 0 && heap.live_bytes == 0 && live_bytes() == 0, "%s: %lld blocks leaked after allocation %lld failed",
+              calls[call].name, (long long)heap.live_blocks, (long long)n);
+        if (status == FA_OK) break;
+    }
+    CHECK(n - 1 <= calls[call].most, "%s: %lld allocations, expected at most %d", calls[call].name, (long long)n - 1, calls[call].most);
+}
+
+static void test_calls(void)
+{
+    static const char *const first_rule[] = {"fa", "sdfa", "backprop"};
+    for (int rule = 0; rule < 3; rule++) {
+        recipe r;
+        recipe_everything(&r, first_rule[rule]);
+        for (int call = 0; call < N_CALLS; call++) fail_each(call, &r.desc);
+    }
+}
+
+/* 4 MiB and more take another path: pages of 2 MiB. */
+static void test_large_block(void)
+{
+    fa_layer_desc layers[] = {fa_dense(1100, "relu"), fa_dense(N_OUT, "linear")};
+    fa_net_desc desc = fa_net_defaults();
+    desc.n_in = 1000, desc.layers = layers, desc.n_layers = 2;
+    fa_net *net = make(&desc);
+    CHECK((uintptr_t)fa_net_tensor(net, 0).data % 64 == 0, "tensors are aligned to 64 bytes");
+    fa_net_free(net);
+    CHECK(heap.live_blocks == 0 && heap.live_bytes == 0, "returned");
+    CHECK(heap.misaligned == 0, "the hook is asked for alignments of 64 and more, and its memory is taken as it is");
+}
+
+static void test_hook(void)
+{
+    recipe r;
+    recipe_init(&r, "dfa", FA_F32);
+    fa_net *net = make(&r.desc);
+    CHECK(fa_set_allocator(NULL) == FA_E_STATE, "no change of allocator under a network");
+    fa_net_free(net);
+    CHECK(fa_set_allocator(&(fa_allocator){heap_alloc, NULL, &heap}) == FA_E_VALUE, "release is missing");
+    CHECK(fa_set_allocator(&(fa_allocator){NULL, heap_release, &heap}) == FA_E_VALUE, "alloc is missing");
+    CHECK(fa_set_allocator(NULL) == FA_OK, "back to the C library's");
+    const int64_t before = heap.calls;
+    fa_net_free(make(&r.desc));
+    CHECK(heap.calls == before, "the hook is not called any more");
+}
+
+/* ---- steps allocate nothing ---- */
+
+static void repeat(fa_net *net, const char *what, int call, int64_t expected)
+{
+    CHECK(calls[call].call(net) == FA_OK, "%s", what);
+    const int64_t before = allocations();
+    for (int i = 0; i < 10; i++) CHECK(calls[call].call(net) == FA_OK, "%s", what);
+    CHECK(allocations() - before == 10 * expected, "%s: %g allocations a call, expected %lld", what,
+          (double)(allocations() - before) / 10, (long long)expected);
+}
+
+static void train_sizes(fa_net *net, const int64_t *sizes, int n)
+{
+    for (int i = 0; i < n; i++) {
+        const fa_samples s = labelled(&data, 0, sizes[i]);
+        double loss;
+        CHECK(fa_train_batch(&loss, net, &s) == FA_OK, "batch of %lld", (long long)sizes[i]);
+    }
+}
+
+static void test_no_allocation_in_a_step(void)
+{
+    static const char *const optimizers[] = {"sgd", "adam"};
+    for (int clip = 0; clip < 2; clip++)
+        for (int threads = 0; threads < 4; threads++) {
+            recipe r;
+            recipe_init(&r, rules[1 + threads], FA_F32);
+            r.desc.n_threads = threads;
+            r.desc.optimizer.name = optimizers[threads % 2];
+            r.desc.optimizer.clip_norm = clip;
+            fa_net *net = make(&r.desc);
+            repeat(net, "train_batch", 0, 0);
+            repeat(net, "train_batch with rows and weights", 1, 0);
+            repeat(net, "train_steps with a short last batch", 2, 0);
+            repeat(net, "gradients", 5, 0);
+            repeat(net, "predict", 3, 0);
+            repeat(net, "evaluate: losses of each row", 4, 1);
+            repeat(net, "alignment: second sweep, gradients, weights", 6, 3);
+            repeat(net, "check", 7, 0);
+            const int64_t before = allocations();
+            train_sizes(net, (int64_t[]){1, ROWS, 2, 64, 13, ROWS - 1}, 6);
+            CHECK(allocations() == before, "smaller batches");
+            fa_net_free(net);
+        }
+    CHECK(live_bytes() == 0, "all returned");
+}
+
+int main(void)
+{
+    data = dataset_new(FA_F32, ROWS);
+    for (int i = 0; i < ROWS; i++) order[i] = (i * 7 + 3) % ROWS;
+    static float gradients[6][N_HIDDEN_1 * N_HIDDEN_2];
+    for (int i = 0; i < 6; i++) grads[i] = gradients[i];
+
+    REQUIRE(fa_set_allocator(&failing) == FA_OK, "set_allocator");
+    RUN(test_create);
+    RUN(test_calls);
+    RUN(test_large_block);
+    RUN(test_hook);
+    RUN(test_no_allocation_in_a_step);
+    dataset_free(&data);
+    return finish();
+}

@@ -1,0 +1,323 @@
+/* Many threads: reading one network while it is trained, training several at once, calls from inside a
+ * poll function. The thread sanitizer watches: tests/c/run.sh --tsan. FASTFA_TEST_QUICK makes it shorter. */
+#include "check.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
+
+enum { ROWS = 150, N_READERS = 4, N_TRAINERS = 3 };
+
+static dataset data;
+static int n_steps = 300;
+
+static fa_net *new_net(const char *rule, int threads)
+{
+    recipe r;
+    recipe_init(&r, rule, FA_F32);
+    r.desc.n_threads = threads;
+    r.desc.optimizer.lr = 0.01;
+    r.desc.optimizer.momentum = 0.9;
+    return make(&r.desc);
+}
+
+/* ---- readers during training ---- */
+
+typedef struct {
+    fa_net *net;
+    int number;
+    atomic_bool *stop;
+    int64_t calls, failed, different;
+} reader;
+
+/* Whatever it sees is one complete state: two predictions in one call agree row by row. */
+static void predict_twice(reader *r)
+{
+    float out[2 * N_OUT];
+    float x[2 * N_IN];
+    memcpy(x, data.x, N_IN * sizeof *x);
+    memcpy(x + N_IN, data.x, N_IN * sizeof *x);
+    const fa_samples s = {.x = x, .ldx = N_IN, .x_dtype = FA_F32, .n = 2};
+    r->failed += fa_predict(out, N_OUT, r->net, &s, 0) != FA_OK;
+    r->different += memcmp(out, out + N_OUT, N_OUT * sizeof *out) != 0;
+}
+
+static void *read_on(void *context)
+{
+    reader *r = context;
+    const fa_samples s = labelled(&data, 0, ROWS);
+    float *all = malloc(ROWS * N_OUT * sizeof *all), *gradient = malloc(N_IN * N_HIDDEN_1 * sizeof *gradient);
+    void *state = malloc(fa_net_state_size(r->net)), *grads[6] = {gradient};
+    while (!atomic_load(r->stop)) {
+        double loss;
+        fa_metrics m;
+        fa_angles angles[2];
+        switch ((r->number + r->calls++) % 6) {
+        case 0: r->failed += fa_predict(all, N_OUT, r->net, &s, 1) != FA_OK; break;
+        case 1: r->failed += fa_evaluate(&m, r->net, &s) != FA_OK; break;
+        case 2: r->failed += fa_gradients(&loss, grads, r->net, &s) != FA_OK; break;
+        case 3: r->failed += fa_alignment(angles, r->net, &s) != FA_OK; break;
+        case 4: r->failed += fa_net_get_state(state, r->net) != FA_OK; break;
+        default: predict_twice(r);
+        }
+    }
+    free(all);
+    free(gradient);
+    free(state);
+    return NULL;
+}
+
+static void train(fa_net *net, int n)
+{
+    for (int i = 0; i < n; i++) {
+        const fa_samples s = labelled(&data, i % 50, 100);
+        double loss;
+        CHECK(fa_train_batch(&loss, net, &s) == FA_OK, "train");
+    }
+}
+
+static void test_readers(void)
+{
+    for (int threads = 1; threads <= 2; threads++) {
+        fa_net *net = new_net("dfa", threads), *alone = new_net("dfa", threads);
+        atomic_bool stop = false;
+        pthread_t thread[N_READERS];
+        reader r[N_READERS];
+        for (int i = 0; i < N_READERS; i++) {
+            r[i] = (reader){.net = net, .number = i, .stop = &stop};
+            pthread_create(&thread[i], NULL, read_on, &r[i]);
+        }
+        train(net, n_steps);
+        atomic_store(&stop, true);
+        for (int i = 0; i < N_READERS; i++) {
+            pthread_join(thread[i], NULL);
+            CHECK(r[i].failed == 0, "reader %d: %lld of %lld calls failed", i, (long long)r[i].failed, (long long)r[i].calls);
+            CHECK(r[i].different == 0, "reader %d: half a step was seen", i);
+        }
+        train(alone, n_steps);
+        CHECK(same_state(net, alone), "readers change nothing");
+        fa_net_free(net);
+        fa_net_free(alone);
+    }
+}
+
+/* ---- several trainers ---- */
+
+typedef struct {
+    fa_net *net;
+    int64_t failed;
+} trainer;
+
+static void *train_on(void *context)
+{
+    trainer *t = context;
+    for (int i = 0; i < n_steps; i++) {
+        const fa_samples s = labelled(&data, i % 50, 100);
+        double loss;
+        t->failed += fa_train_batch(&loss, t->net, &s) != FA_OK;
+    }
+    return NULL;
+}
+
+/* A pool that is busy with one network's step leaves the other's to its caller: same bits. */
+static void test_trainers(void)
+{
+    trainer t[N_TRAINERS];
+    pthread_t thread[N_TRAINERS];
+    for (int i = 0; i < N_TRAINERS; i++) t[i] = (trainer){new_net(rules[i], 2 + i % 2), 0};
+    for (int i = 0; i < N_TRAINERS; i++) pthread_create(&thread[i], NULL, train_on, &t[i]);
+    for (int i = 0; i < N_TRAINERS; i++) {
+        pthread_join(thread[i], NULL);
+        fa_net *alone = new_net(rules[i], 1);
+        train(alone, n_steps);
+        CHECK(t[i].failed == 0 && same_state(t[i].net, alone), "%s: trained beside others differs from alone", rules[i]);
+        fa_net_free(alone);
+        fa_net_free(t[i].net);
+    }
+}
+
+/* One network, two trainers: whole steps in some order. */
+static void test_two_trainers_of_one(void)
+{
+    fa_net *net = new_net("fa", 2);
+    trainer t[2] = {{net, 0}, {net, 0}};
+    pthread_t thread[2];
+    for (int i = 0; i < 2; i++) pthread_create(&thread[i], NULL, train_on, &t[i]);
+    for (int i = 0; i < 2; i++) pthread_join(thread[i], NULL);
+    CHECK(t[0].failed + t[1].failed == 0, "all steps succeed");
+    CHECK(fa_net_steps(net) == 2 * n_steps, "%lld steps", (long long)fa_net_steps(net));
+    fa_net_free(net);
+}
+
+/* Networks come and go while others work. */
+static void *come_and_go(void *context)
+{
+    trainer *t = context;
+    for (int i = 0; i < n_steps / 10; i++) {
+        recipe r;
+        recipe_init(&r, rules[i % N_RULES], FA_F32);
+        r.desc.n_threads = i % 4; /* 0: the default, which another thread is changing */
+        const fa_samples s = labelled(&data, 0, 100);
+        fa_net *net = NULL;
+        double loss;
+        t->failed += fa_net_create(&net, &r.desc) != FA_OK || fa_train_batch(&loss, net, &s) != FA_OK || fa_net_reset(net) != FA_OK;
+        fa_net_free(net);
+    }
+    return NULL;
+}
+
+static void test_coming_and_going(void)
+{
+    trainer t[N_TRAINERS] = {{0}};
+    pthread_t thread[N_TRAINERS];
+    for (int i = 0; i < N_TRAINERS; i++) pthread_create(&thread[i], NULL, come_and_go, &t[i]);
+    for (int i = 0; i < N_TRAINERS; i++) {
+        CHECK(fa_set_num_threads(1 + i) == FA_OK, "set_num_threads");
+        pthread_join(thread[i], NULL);
+        CHECK(t[i].failed == 0, "%lld failed", (long long)t[i].failed);
+    }
+    CHECK(fa_set_num_threads(0) == FA_OK, "back to the default");
+}
+
+/* Messages are of the thread that failed. */
+static void *fail_otherwise(void *ok)
+{
+    fa_net *net = NULL;
+    fa_net_desc desc = fa_net_defaults();
+    desc.n_in = -3;
+    *(bool *)ok = fa_net_create(&net, &desc) == FA_E_VALUE && strstr(fa_last_error(), "n_in");
+    return NULL;
+}
+
+static void test_messages(void)
+{
+    CHECK(fa_set_num_threads(-1) == FA_E_VALUE, "threads");
+    pthread_t thread;
+    bool ok = false;
+    pthread_create(&thread, NULL, fail_otherwise, &ok);
+    pthread_join(thread, NULL);
+    CHECK(ok, "the other thread's message");
+    CHECK(strstr(fa_last_error(), "threads") != NULL, "this thread's message is kept");
+}
+
+/* ---- poll ---- */
+
+typedef struct {
+    fa_net *net;
+    fa_net *other;
+    int64_t calls, last_step, stop_at;
+    unsigned mode_outside;
+    int64_t wrong_mode, wrong_status, other_failed;
+} poller;
+
+static unsigned float_mode(void)
+{
+#ifdef __x86_64__
+    return _mm_getcsr() & 0xffc0; /* all but the sticky flags */
+#else
+    return 0;
+#endif
+}
+
+static bool is_refused(fa_status status) { return status == FA_E_STATE && strstr(fa_last_error(), "inside"); }
+
+static int call_from_inside(void *user, int64_t step)
+{
+    poller *p = user;
+    const fa_samples s = labelled(&data, 0, 10);
+    float out[10 * N_OUT];
+    double loss;
+    fa_metrics m;
+    void *grads[6] = {NULL};
+    p->calls++;
+    p->last_step = step;
+    p->wrong_mode += float_mode() != p->mode_outside;
+    p->wrong_status += !is_refused(fa_predict(out, N_OUT, p->net, &s, 0)) + !is_refused(fa_train_batch(&loss, p->net, &s)) +
+                       !is_refused(fa_evaluate(&m, p->net, &s)) + !is_refused(fa_gradients(&loss, grads, p->net, &s)) +
+                       !is_refused(fa_net_reset(p->net)) + !is_refused(fa_net_set_lr(p->net, 1));
+    p->other_failed += fa_train_batch(&loss, p->other, &s) != FA_OK || fa_predict(out, N_OUT, p->other, &s, 0) != FA_OK;
+    return step == p->stop_at;
+}
+
+static void test_poll(void)
+{
+    const fa_samples s = labelled(&data, 0, ROWS);
+    for (int64_t stop_at = 1; stop_at <= 11; stop_at += 5) {
+        fa_net *net = new_net("sdfa", 2), *twin = new_net("sdfa", 2);
+        poller p = {.net = net, .other = new_net("fa", 2), .stop_at = stop_at, .mode_outside = float_mode()};
+        fa_epoch e = {.batch_size = 16, .count = 10, .poll = call_from_inside, .user = &p};
+        fa_metrics m, expected;
+        const int64_t done = stop_at <= 10 ? stop_at : 10;
+        CHECK(fa_train_steps(&m, net, &s, &e) == (stop_at <= 10 ? FA_E_STOPPED : FA_OK), "stop at %lld", (long long)stop_at);
+        CHECK(m.steps == done && p.calls == done && p.last_step == done, "steps done: %lld", (long long)m.steps);
+        CHECK(m.rows == (done == 10 ? ROWS : done * 16), "rows done: %lld", (long long)m.rows);
+        CHECK(p.wrong_status == 0, "calls on the network from inside: FA_E_STATE");
+        CHECK(p.other_failed == 0, "another network is free");
+        CHECK(p.wrong_mode == 0, "poll sees the caller's floating-point mode");
+        CHECK(float_mode() == p.mode_outside, "and so does the caller");
+        CHECK(fa_train_steps(&expected, twin, &s, &(fa_epoch){.batch_size = 16, .count = done}) == FA_OK, "twin");
+        CHECK(same_state(net, twin), "the last complete step is kept, and no more");
+        CHECK(m.loss == expected.loss && m.hits == expected.hits, "metrics of the steps done");
+        fa_net_free(net);
+        fa_net_free(twin);
+        fa_net_free(p.other);
+    }
+}
+
+static int count_polls(void *user, int64_t step)
+{
+    (void)step;
+    ++*(int64_t *)user;
+    return 0;
+}
+
+static void test_poll_seconds(void)
+{
+    fa_net *net = new_net("dfa", 1);
+    const fa_samples s = labelled(&data, 0, ROWS);
+    int64_t polls = 0;
+    fa_metrics m;
+    fa_epoch e = {.batch_size = 1, .count = ROWS, .poll = count_polls, .user = &polls, .poll_seconds = 1000};
+    CHECK(fa_train_steps(&m, net, &s, &e) == FA_OK && polls == 0, "not before its time");
+    e.poll_seconds = 1e-9;
+    CHECK(fa_train_steps(&m, net, &s, &e) == FA_OK && polls == ROWS, "after each step: %lld", (long long)polls);
+    fa_net_free(net);
+}
+
+/* Denormal weights count as zeros inside, on every thread; outside, denormals live. */
+static void test_denormals(void)
+{
+#ifdef __x86_64__
+    fa_net *net = new_net("dfa", 3);
+    static float tiny[N_HIDDEN_2 * N_OUT], out[ROWS * N_OUT];
+    for (int i = 0; i < N_HIDDEN_2 * N_OUT; i++) tiny[i] = 1e-39f;
+    CHECK(fa_net_write(net, 4, tiny) == FA_OK && !strcmp(fa_net_tensor(net, 4).key, "3.weight"), "write");
+    const fa_samples s = inputs(&data, 0, ROWS);
+    CHECK(fa_predict(out, N_OUT, net, &s, 1) == FA_OK, "predict");
+    int64_t alive = 0;
+    for (int i = 0; i < ROWS * N_OUT; i++) alive += out[i] != 0;
+    CHECK(alive == 0, "%lld denormal logits", (long long)alive);
+    volatile float outside = 1e-39f;
+    CHECK(outside * 0.5f > 0, "denormals live outside");
+    fa_net_free(net);
+#endif
+}
+
+int main(void)
+{
+    if (getenv("FASTFA_TEST_QUICK")) n_steps = 30;
+    data = dataset_new(FA_F32, ROWS);
+    RUN(test_readers);
+    RUN(test_trainers);
+    RUN(test_two_trainers_of_one);
+    RUN(test_coming_and_going);
+    RUN(test_messages);
+    RUN(test_poll);
+    RUN(test_poll_seconds);
+    RUN(test_denormals);
+    dataset_free(&data);
+    return finish();
+}

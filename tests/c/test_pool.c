@@ -1,0 +1,163 @@
+/* The thread pool: every task runs exactly once, whatever the sizes; nested and busy calls run inline;
+ * workers that sleep wake up. Shorter under valgrind and the thread sanitizer: FASTFA_TEST_QUICK. */
+#include "check.h"
+#include "internal.h"
+
+#include <pthread.h>
+#include <time.h>
+
+enum { MAX_TASKS = 500, N_CALLERS = 4 };
+
+static int64_t n_jobs = 100000;
+
+static void sleep_ms(long ms) { nanosleep(&(struct timespec){0, ms * 1000000}, NULL); }
+
+/* ---- once each ---- */
+
+typedef struct {
+    int n_threads;
+    atomic_int runs[MAX_TASKS];
+    atomic_int bad_worker;
+} job;
+
+static void count_task(void *context, int64_t task, int worker)
+{
+    job *j = context;
+    atomic_fetch_add_explicit(&j->runs[task], 1, memory_order_relaxed);
+    if (worker < 0 || worker >= j->n_threads) atomic_store(&j->bad_worker, 1);
+}
+
+/* Runs a job and returns how many of its tasks did not run exactly once. */
+static int64_t run_job(job *j, int n_threads, int64_t n_tasks)
+{
+    j->n_threads = n_threads;
+    for (int64_t i = 0; i < n_tasks; i++) atomic_store_explicit(&j->runs[i], 0, memory_order_relaxed);
+    fa_pool_run(n_threads, n_tasks, count_task, j);
+    int64_t wrong = 0;
+    for (int64_t i = 0; i < n_tasks; i++) wrong += atomic_load_explicit(&j->runs[i], memory_order_relaxed) != 1;
+    return wrong;
+}
+
+static void test_once_each(void)
+{
+    static job j;
+    int64_t wrong = 0;
+    for (int64_t i = 0; i < n_jobs; i++) {
+        const int64_t n_tasks = i % 100 ? random_below(20) : random_below(MAX_TASKS);
+        wrong += run_job(&j, 1 + (int)random_below(5), n_tasks);
+    }
+    CHECK(wrong == 0, "%lld tasks did not run exactly once", (long long)wrong);
+    CHECK(!atomic_load(&j.bad_worker), "worker numbers lie in 0..n_threads-1");
+}
+
+static void test_sizes(void)
+{
+    static job j;
+    const int threads[] = {0, 1, 2, 3, FA_MAX_THREADS, FA_MAX_THREADS + 100};
+    for (int t = 0; t < 6; t++)
+        for (int64_t n = 0; n < 4; n++)
+            CHECK(run_job(&j, threads[t], n) == 0, "%d threads, %lld tasks", threads[t], (long long)n);
+    CHECK(run_job(&j, FA_MAX_THREADS, MAX_TASKS) == 0, "%d threads", FA_MAX_THREADS);
+}
+
+/* ---- sleeping and waking ---- */
+
+static void test_waking(void)
+{
+    static job j;
+    int64_t wrong = 0;
+    for (int i = 0; i < 40; i++) {
+        sleep_ms(i % 4); /* workers fall asleep after some microseconds; sometimes they just do */
+        wrong += run_job(&j, 2 + i % 3, 50);
+    }
+    CHECK(wrong == 0, "%lld tasks lost over sleeping workers", (long long)wrong);
+}
+
+typedef struct {
+    atomic_int arrived, met;
+} meeting;
+
+static void meet_task(void *context, int64_t task, int worker)
+{
+    (void)task, (void)worker;
+    meeting *m = context;
+    atomic_fetch_add(&m->arrived, 1);
+    for (int i = 0; i < 5000 && atomic_load(&m->arrived) < 3; i++) sleep_ms(1);
+    atomic_fetch_add(&m->met, atomic_load(&m->arrived) == 3);
+}
+
+/* Three tasks can only wait for each other on three threads. */
+static void test_parallel(void)
+{
+    for (int i = 0; i < 3; i++) {
+        meeting m = {0};
+        sleep_ms(20); /* the workers fall asleep */
+        fa_pool_run(3, 3, meet_task, &m);
+        CHECK(atomic_load(&m.met) == 3, "%d of 3 tasks met", atomic_load(&m.met));
+    }
+}
+
+/* ---- nested and busy ---- */
+
+typedef struct {
+    atomic_int inner[8];
+    atomic_int foreign; /* inner tasks that left the outer task's thread */
+} nest;
+
+typedef struct {
+    nest *counts;
+    pthread_t thread;
+} inner_call;
+
+static void inner_task(void *context, int64_t task, int worker)
+{
+    inner_call *call = context;
+    atomic_fetch_add(&call->counts->inner[task], 1);
+    if (worker != 0 || !pthread_equal(call->thread, pthread_self())) atomic_fetch_add(&call->counts->foreign, 1);
+}
+
+static void outer_task(void *context, int64_t task, int worker)
+{
+    (void)task, (void)worker;
+    fa_pool_run(4, 8, inner_task, &(inner_call){context, pthread_self()});
+}
+
+static void test_nested(void)
+{
+    static nest n;
+    fa_pool_run(3, 100, outer_task, &n);
+    for (int i = 0; i < 8; i++) CHECK(atomic_load(&n.inner[i]) == 100, "inner task %d ran %d times", i, atomic_load(&n.inner[i]));
+    CHECK(atomic_load(&n.foreign) == 0, "nested calls run inline");
+}
+
+static void *many_jobs(void *wrong)
+{
+    job *j = malloc(sizeof *j);
+    *j = (job){0};
+    for (int64_t i = 0; i < n_jobs / 20; i++) *(int64_t *)wrong += run_job(j, 1 + (int)(i % 4), i % 30);
+    free(j);
+    return NULL;
+}
+
+static void test_busy(void)
+{
+    pthread_t callers[N_CALLERS];
+    int64_t wrong[N_CALLERS] = {0};
+    for (int i = 0; i < N_CALLERS; i++) pthread_create(&callers[i], NULL, many_jobs, &wrong[i]);
+    for (int i = 0; i < N_CALLERS; i++) {
+        pthread_join(callers[i], NULL);
+        CHECK(wrong[i] == 0, "caller %d: %lld tasks did not run exactly once", i, (long long)wrong[i]);
+    }
+}
+
+int main(void)
+{
+    if (getenv("FASTFA_TEST_QUICK")) n_jobs = 2000;
+    RUN(test_once_each);
+    RUN(test_sizes);
+    RUN(test_waking);
+    RUN(test_parallel);
+    RUN(test_nested);
+    RUN(test_busy);
+    return finish();
+}

@@ -1,0 +1,98 @@
+"""The installed package: what it holds, what it exports, what importing it does to the process."""
+
+import ctypes
+import importlib.metadata
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import fastfa
+from fastfa import _core
+
+VENDOR = Path(_core.__file__).parent / "_vendor"
+
+
+def run_python(code):
+    """Run code in a fresh interpreter; return what it prints."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_one_version():
+    """Distribution, module and engine agree; the truth is FASTFA_VERSION in csrc/fastfa.h."""
+    versions = {importlib.metadata.version("fastfa"), fastfa.__version__}
+    assert versions == {_core.build_info()["version"]}
+
+
+@pytest.mark.skipif(shutil.which("nm") is None, reason="needs nm (binutils)")
+def test_only_the_public_names_are_exported():
+    listing = subprocess.run(
+        ["nm", "-D", "--defined-only", _core.__file__], capture_output=True, text=True, check=True
+    )
+    names = {line.split()[-1] for line in listing.stdout.splitlines()}
+    assert "PyInit__core" in names
+    assert {name for name in names if not name.startswith("fa_")} == {"PyInit__core"}
+
+
+def test_vendored_blas_comes_with_its_licences():
+    library = VENDOR / "libscipy_openblas-fastfa.so"
+    if not library.exists():
+        pytest.skip("built with FASTFA_NO_BLAS=1")
+    licences = (VENDOR / "LICENSE-openblas.txt").read_text()
+    assert "OpenBLAS" in licences
+    assert "GCC RUNTIME LIBRARY EXCEPTION" in licences.upper()
+    assert ctypes.CDLL(str(library)).scipy_openblas_get_parallel() == 1  # pthreads, as expected
+
+
+def test_vendored_blas_has_a_name_of_its_own():
+    """Otherwise the loader would hand us a copy that NumPy or SciPy loaded, and its threads."""
+    library = VENDOR / "libscipy_openblas-fastfa.so"
+    if not library.exists():
+        pytest.skip("built with FASTFA_NO_BLAS=1")
+    assert library.name.encode() + b"\0" in library.read_bytes()
+
+
+def test_vendored_blas_has_one_thread_and_numpys_keeps_its_own():
+    if not (VENDOR / "libscipy_openblas-fastfa.so").exists():
+        pytest.skip("built with FASTFA_NO_BLAS=1")
+    code = (
+        "import json, numpy, threadpoolctl as t;"
+        "threads = lambda: {lib['filepath']: lib['num_threads'] for lib in t.threadpool_info()};"
+        "t.threadpool_limits(2); before = threads();"
+        "import fastfa; fastfa.build_info(); print(json.dumps([before, threads()]))"
+    )
+    before, after = json.loads(run_python(code))
+    ours = {path: n for path, n in after.items() if path not in before}
+    assert [Path(path).name for path in ours] == ["libscipy_openblas-fastfa.so"]
+    assert list(ours.values()) == [1]
+    assert {path: after[path] for path in before} == before
+
+
+def test_import_loads_neither_tqdm_nor_matplotlib():
+    loaded = run_python("import sys, fastfa; print(*sys.modules)").split()
+    assert "fastfa._core" in loaded
+    assert not {"tqdm", "matplotlib", "scipy", "scipy_openblas32"} & set(loaded)
+
+
+def test_import_costs_at_most_30_ms_over_numpy():
+    """In processor time, which other processes on the machine do not change."""
+    code = (
+        "import numpy, time; start = time.process_time(); import fastfa;"
+        "print(time.process_time() - start)"
+    )
+    assert min(float(run_python(code)) for _ in range(5)) < 0.030
+
+
+def test_subnormals_survive_import():
+    """A library linked with -ffast-math would flush them to zero in the whole process."""
+    code = (
+        "import numpy as np, fastfa; fastfa.build_info();"
+        "tiny = np.array([5e-324, 1e-310]); small = np.array([1e-45, 1e-40], np.float32);"
+        "print(np.all(tiny * 1.0 != 0), np.all(small * np.float32(1.0) != 0), 2.0**-1060 / 4 > 0)"
+    )
+    assert run_python(code) == "True True True"
