@@ -35,7 +35,11 @@ class Contender:
         command = [sys.executable, str(script), name, json.dumps(case)]
         self.label = label
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         self.info = self._answer()["info"]
         self.rounds: list[float] = []
@@ -68,7 +72,9 @@ def contenders(case: dict[str, Any], peers: list[str]) -> list[Contender]:
         elif peer == "torch":
             for threads in range(1, case["threads"] + 1):
                 for name in ("torch", "torch-compiled"):
-                    found.append(Contender(f"{name} t{threads}", name, {**case, "torch_threads": threads}))
+                    found.append(
+                        Contender(f"{name} t{threads}", name, {**case, "torch_threads": threads})
+                    )
         elif peer == "jax":
             found += [Contender(name, name, case) for name in ("jax", "jax-scan")]
         else:
@@ -87,14 +93,14 @@ def report(case: dict[str, Any], group: list[Contender]) -> None:
     widths = "-".join(map(str, case["widths"]))
     print(f"\n{widths}, batch {case['batch']}, {case['rule']}, {case['threads']} thread(s)")
     print(f"  {'':18} {'us a step':>10} {'spread':>15} {'fastfa / it':>12}")
-    ours = group[0]
     for one in group:
-        spread = f"{min(one.rounds):.1f}-{max(one.rounds):.1f}"
-        print(f"  {one.label:18} {median(one.rounds):10.1f} {spread:>15} {ratio(ours, [one]):12.2f}  {one.info}")
+        figures = median(one.rounds), min(one.rounds), max(one.rounds), ratio(group[0], [one])
+        print("  {:18} {:10.1f} {:7.1f}-{:7.1f} {:12.2f}  {}".format(one.label, *figures, one.info))
     for star in ("torch", "jax"):
         theirs = [one for one in group if one.label.startswith(star)]
         if theirs:
-            print(f"  {star + '*':18} {'':10} {'':15} {ratio(ours, theirs):12.2f}  the best of each round")
+            best = ratio(group[0], theirs)
+            print(f"  {star + '*':18} {'':10} {'':15} {best:12.2f}  the best of each round")
 
 
 def run(case: dict[str, Any], peers: list[str], rounds: int, seconds: float) -> None:

@@ -304,6 +304,24 @@ static void test_same_data_in_other_clothes(void)
     free(one_hot);
 }
 
+/* The chunks and tiles that BLAS gets do not depend on threads either. Where there is a BLAS. */
+static void test_blas(void)
+{
+    recipe r;
+    recipe_init(&r, "dfa", FA_F32);
+    setenv("FASTFA_GEMM", "blas", 1);
+    fa_net *net = NULL;
+    const fa_status status = fa_net_create(&net, &r.desc);
+    fa_net_free(net);
+    if (status == FA_OK) {
+        test_threads_wide();
+        test_steps();
+    } else {
+        CHECK(status == FA_E_STATE && strstr(fa_last_error(), "no BLAS"), "refused by name");
+    }
+    unsetenv("FASTFA_GEMM");
+}
+
 int main(void)
 {
     for (int i = 0; i < 2; i++) data[dtypes[i]] = dataset_new(dtypes[i], ROWS + 8);
@@ -314,6 +332,8 @@ int main(void)
     RUN(test_steps);
     RUN(test_pieces);
     RUN(test_large_batch);
+    RUN(test_blas);
+    setenv("FASTFA_GEMM", "own", 1); /* only own products give a row the same bits in any company */
     RUN(test_predict);
     RUN(test_same_data_in_other_clothes);
     for (int i = 0; i < 2; i++) dataset_free(&data[i]);

@@ -315,7 +315,7 @@ int main(void)
 {
     data = dataset_new(FA_F32, ROWS);
     for (int i = 0; i < ROWS; i++) order[i] = (i * 7 + 3) % ROWS;
-    static float gradients[6][N_HIDDEN_1 * N_HIDDEN_2];
+    static float gradients[6][N_IN * N_HIDDEN_1]; /* the largest parameter */
     for (int i = 0; i < 6; i++) grads[i] = gradients[i];
 
     REQUIRE(fa_set_allocator(&failing) == FA_OK, "set_allocator");

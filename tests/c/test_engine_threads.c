@@ -287,10 +287,23 @@ static void test_poll_seconds(void)
     fa_net_free(net);
 }
 
+/* Whether this machine flushes when asked; valgrind's does not. */
+static UNUSED bool can_flush(void)
+{
+#ifdef __x86_64__
+    const unsigned before = _mm_getcsr();
+    _mm_setcsr(before | 0x8040);
+    volatile float tiny = 1e-39f, twice = tiny * 2;
+    _mm_setcsr(before);
+    return twice == 0;
+#else
+    return false;
+#endif
+}
+
 /* Denormal weights count as zeros inside, on every thread; outside, denormals live. */
 static void test_denormals(void)
 {
-#ifdef __x86_64__
     fa_net *net = new_net("dfa", 3);
     static float tiny[N_HIDDEN_2 * N_OUT], out[ROWS * N_OUT];
     for (int i = 0; i < N_HIDDEN_2 * N_OUT; i++) tiny[i] = 1e-39f;
@@ -299,11 +312,10 @@ static void test_denormals(void)
     CHECK(fa_predict(out, N_OUT, net, &s, 1) == FA_OK, "predict");
     int64_t alive = 0;
     for (int i = 0; i < ROWS * N_OUT; i++) alive += out[i] != 0;
-    CHECK(alive == 0, "%lld denormal logits", (long long)alive);
+    if (can_flush()) CHECK(alive == 0, "%lld denormal logits", (long long)alive);
     volatile float outside = 1e-39f;
     CHECK(outside * 0.5f > 0, "denormals live outside");
     fa_net_free(net);
-#endif
 }
 
 int main(void)
