@@ -51,7 +51,7 @@ bool fa_add_bytes(size_t *bytes, int64_t a, int64_t b, size_t size);
 fa_status fa_cpu_check(void); /* this processor will do, and so does FASTFA_CPU */
 const fa_kernels *fa_kernels_for(fa_dtype dtype);
 const char *fa_isa_name(void);
-bool fa_isa_has_fma(void);
+bool fa_isa_prefers_blas(void);
 /* Denormals are flushed inside our calls: begin returns what end restores. */
 unsigned fa_fp_begin(void);
 void fa_fp_end(unsigned saved);

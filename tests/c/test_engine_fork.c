@@ -265,8 +265,20 @@ static void test_poll_forks(void)
     fa_net_free(twin);
 }
 
+#if defined(__SANITIZE_THREAD__)
+#define NO_FORKS
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define NO_FORKS
+#endif
+#endif
+
 int main(void)
 {
+#ifdef NO_FORKS
+    puts("skipped: the thread sanitizer lets no forked child start threads");
+    return finish();
+#endif
     data = dataset_new(FA_F32, ROWS);
     RUN(test_after_use);
     RUN(test_grandchild);
