@@ -257,6 +257,29 @@ static void test_gemm(void)
 
 /* ---- rows ---- */
 
+/* One pass over w against two products. */
+static void test_update_forward(void)
+{
+    static const int64_t rows[] = {0, 1, 2, 13}, cols[] = {1, 3, 7, 8, 15, 16, 17, 33, 64, 127, 128, 129, 200};
+    static const double betas[] = {1, 0.75};
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
+        for (size_t c = 0; c < sizeof cols / sizeof *cols; c++) {
+            const int64_t m = rows[r], n = cols[c];
+            const double alpha = -0.1, beta = betas[c % 2];
+            matrix w = drawn(m, n, (int64_t)(c % 4)), x = drawn(1, m, 0), h = drawn(1, m, 0), d = drawn(1, n, 0);
+            matrix bias = drawn(1, n, 0), a = empty(1, n, 0), a2 = copy(&a), w2 = copy(&w);
+            const void *add = r % 2 ? bias.p : NULL;
+            kernels->update_forward(a.p, w.p, w.ld, x.p, add, h.p, d.p, m, n, alpha, beta);
+            kernels->gemm(w2.p, w2.ld, h.p, 1, m, d.p, n, NULL, m, n, 1, alpha, beta);
+            kernels->gemm(a2.p, n, x.p, m, 1, w2.p, w2.ld, add, 1, n, m, 1, 0);
+            if (!same(&w, &w2)) problem("update_forward: w", m, n, 0, 1);
+            if (!same(&a, &a2)) problem("update_forward: a", m, n, 0, 1);
+            finish_output(&w), finish_output(&a);
+            free(x.memory), free(h.memory), free(d.memory), free(bias.memory), free(a2.memory), free(w2.memory);
+        }
+    verdict("update_forward: the bits of two products");
+}
+
 static void test_transpose(void)
 {
     static const int64_t sizes[] = {0, 1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 48, 53};
@@ -514,6 +537,7 @@ static void test_flavour(flavour *f)
         kernels = &f->rows[type];
         state = 2026, digest = 14695981039346656037u;
         test_gemm();
+        test_update_forward();
         test_transpose();
         test_colsum();
         test_gather();
