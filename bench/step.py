@@ -1,6 +1,6 @@
 """Time one training step of fastfa and its peers: interleaved rounds, same cores, ratios.
 
-    python bench/step.py                          the cases of the README, one and two threads
+    python bench/step.py                          a small and a medium network, one and two threads
     python bench/step.py --net 784-256-10 --batch 64 --threads 1 --peers torch,jax
 
 Each contender runs in its own process, pinned to the same cores, and they take turns: in every

@@ -1,6 +1,7 @@
 /* Initial values of parameters and feedback: the table of initialisers, checks, and drawing. */
 #include "internal.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -57,15 +58,15 @@ fa_status fa_init_check(const fa_init *init, const char *what, int layer, int64_
     if (init->values) return check_values(init, what, layer, rows, cols);
     if (init->name && !find(init->name))
         return fa_fail(FA_E_VALUE, "layer %d: %s: expected the name of an initialiser, got '%s'", layer, what, init->name);
-    if (!isfinite(init->scale) || init->scale < 0)
-        return fa_fail(FA_E_VALUE, "layer %d: %s: expected a scale >= 0, got %g", layer, what, init->scale);
+    if (!(init->scale >= 0 && init->scale <= FLT_MAX))
+        return fa_fail(FA_E_VALUE, "layer %d: %s: expected a scale >= 0 that a float can hold, got %g", layer, what, init->scale);
     return FA_OK;
 }
 
 fa_status fa_feedback_check(const fa_init *init, int layer, int64_t rows, int64_t cols)
 {
-    if (!isfinite(init->scale))
-        return fa_fail(FA_E_VALUE, "layer %d: feedback: expected a finite scale, got %g", layer, init->scale);
+    if (!(fabs(init->scale) <= FLT_MAX))
+        return fa_fail(FA_E_VALUE, "layer %d: feedback: expected a scale that a float can hold, got %g", layer, init->scale);
     if (init->values) return check_values(init, "feedback", layer, rows, cols);
     if (init->name && strcmp(init->name, distributions[0]) && strcmp(init->name, distributions[1]))
         return fa_fail(FA_E_VALUE, "layer %d: feedback: expected 'uniform', 'normal' or values, got '%s'", layer, init->name);

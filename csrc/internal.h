@@ -207,7 +207,8 @@ typedef struct fa_work { /* one block: this head, then what it points to */
     char *buffers;
     size_t copy_size;
     fa_mat *buf; /* copies x n_buffers: what a run in this copy sees */
-    int64_t *labels;
+    int64_t *labels; /* copies x rows: checked as they are read, so that nobody can change them after */
+    atomic_bool bad_label;
     double *weights, *row_loss, *row_hit;
     fa_hyper *hyper; /* one per parameter */
     char *scratch;
@@ -230,7 +231,7 @@ typedef struct fa_run {
     const struct fa_run *pending;
     /* set by fa_run_bind */
     fa_mat *buf;
-    const int64_t *labels; /* of the batch, contiguous; NULL with row targets */
+    int64_t *labels;       /* of the batch, our copy; NULL with row targets */
     const double *weights; /* likewise; NULL: ones */
     double *row_loss, *row_hit;
     /* results */
@@ -315,7 +316,7 @@ typedef struct fa_optim_ops {
     bool in_place; /* with no slots the product writes W itself: W = keep W - lr g */
 } fa_optim_ops;
 
-extern const fa_layer_ops *const fa_layer_table[], *const fa_weighted_layers[];
+extern const fa_layer_ops *const fa_layer_table[];
 extern const fa_rule_ops *const fa_rule_table[];
 extern const fa_loss_ops *const fa_loss_table[];
 extern const fa_optim_ops *const fa_optim_table[];
@@ -391,6 +392,9 @@ void fa_unlock_write(const fa_net *net);
 
 /* Sizes, pointers and labels; with values, every number too. */
 fa_status fa_check_samples(const fa_net *net, const fa_samples *s, bool targets, bool values);
+/* The label of sample i is one of the network's classes. */
+bool fa_label_fits(const fa_net *net, int64_t label);
+fa_status fa_bad_label(const fa_net *net, const fa_samples *s, int64_t i);
 bool fa_has_accuracy(const fa_net *net, const fa_samples *s);
 
 #endif

@@ -2,6 +2,7 @@
  * happens once, while a network is created; nothing depends on the batch size. */
 #include "internal.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -297,7 +298,8 @@ static fa_status check_head(fa_net *net, const fa_net_desc *d)
         return fa_fail(FA_E_VALUE, "layers: expected 1 to 4096 layers, got %lld", (long long)d->n_layers);
     if (d->n_threads < 0 || d->n_threads > FA_MAX_THREADS)
         return fa_fail(FA_E_VALUE, "n_threads: expected 0 (default) to %d, got %d", FA_MAX_THREADS, d->n_threads);
-    if (!isfinite(d->input_scale)) return fa_fail(FA_E_VALUE, "input_scale: expected a finite number, got %g", d->input_scale);
+    if (!(fabs(d->input_scale) <= FLT_MAX))
+        return fa_fail(FA_E_VALUE, "input_scale: expected a number that a float can hold, got %g", d->input_scale);
     net->loss = fa_find_loss(d->loss);
     if (!net->loss) return fa_fail(FA_E_VALUE, "loss: unknown name '%s'", d->loss ? d->loss : "(null)");
     return FA_OK;

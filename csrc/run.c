@@ -65,6 +65,8 @@ void fa_rows_task(void *context, int64_t task, int worker)
 
 fa_status fa_loss_gate(fa_run *run)
 {
+    if (atomic_load(&run->work->bad_label))
+        return fa_fail(FA_E_VALUE, "y: a label was changed to one out of range while it was in use; nothing was updated");
     double loss = 0, hits = 0;
     for (int64_t r = 0; r < run->m; r++) {
         loss += run->weights ? run->weights[r] * run->row_loss[r] : run->row_loss[r];

@@ -49,7 +49,8 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static fa_status check_epoch(const fa_samples *s, const fa_epoch *e)
+/* The steps of one call, and the order and labels that they use: a call a step must not read the whole epoch. */
+static fa_status check_epoch(const fa_net *net, const fa_samples *s, const fa_epoch *e)
 {
     if (!e) return fa_fail(FA_E_VALUE, "epoch: expected a pointer, got NULL");
     if (e->batch_size < 1) return fa_fail(FA_E_VALUE, "batch_size: expected at least 1, got %lld", (long long)e->batch_size);
@@ -57,9 +58,13 @@ static fa_status check_epoch(const fa_samples *s, const fa_epoch *e)
     if (e->first < 0 || e->count < 0 || e->first > batches || e->count > batches - e->first)
         return fa_fail(FA_E_VALUE, "first, count: expected batches within 0..%lld, got %lld and %lld", (long long)batches,
                        (long long)e->first, (long long)e->count);
-    for (int64_t i = 0; e->order && i < s->n; i++)
-        if (e->order[i] < 0 || e->order[i] >= s->n)
-            return fa_fail(FA_E_VALUE, "order: expected indices in 0..%lld, got %lld at %lld", (long long)s->n - 1, (long long)e->order[i], (long long)i);
+    const int64_t end = e->first + e->count == batches ? s->n : (e->first + e->count) * size;
+    for (int64_t i = e->first * size; i < end; i++) {
+        const int64_t sample = e->order ? e->order[i] : i;
+        if (sample < 0 || sample >= s->n)
+            return fa_fail(FA_E_VALUE, "order: expected indices in 0..%lld, got %lld at %lld", (long long)s->n - 1, (long long)sample, (long long)i);
+        if (s->labels && !fa_label_fits(net, s->labels[sample])) return fa_bad_label(net, s, sample);
+    }
     for (int64_t i = 0; e->lrs && i < e->count; i++)
         if (!(e->lrs[i] >= 0) || !isfinite(e->lrs[i]))
             return fa_fail(FA_E_VALUE, "lr: expected numbers >= 0, got %g for step %lld of this call", e->lrs[i], (long long)i);
@@ -170,7 +175,7 @@ fa_status fa_train_steps(fa_metrics *metrics, fa_net *net, const fa_samples *sam
 {
     FA_GIVEN(metrics);
     FA_TRY(fa_check_samples(net, samples, true, false));
-    FA_TRY(check_epoch(samples, epoch));
+    FA_TRY(check_epoch(net, samples, epoch));
     FA_TRY(fa_lock_write(net));
     const unsigned fp = fa_fp_begin();
     fa_status status;

@@ -44,8 +44,23 @@ def test_runs_several_at_a_time():
         def on_train_begin(self, net):
             barrier.wait()
 
-    fa.fit_replicas(build, SETTINGS[:3], X, Y, n_workers=3, verbose=False, callbacks=[Meet()])
+    fa.fit_replicas(
+        build, SETTINGS[:3], X, Y, n_workers=3, verbose=False, callbacks=lambda: [Meet()]
+    )
     assert not barrier.broken
+
+
+def test_callbacks_are_made_for_each():
+    """One early stopping for all would put one network's best weights into another."""
+    settings = [{"seed": 0, "lr": lr} for lr in (0.5, 0.1, 0.02)]
+    data, stop = {"validation_data": (X, Y), "epochs": 12}, lambda: [fa.EarlyStopping(patience=1)]
+    replicas = fa.fit_replicas(build, settings, X, Y, verbose=False, callbacks=stop, **data)
+    for setting, net, _ in replicas:
+        alone = build(**setting)
+        alone.fit(X, Y, callbacks=stop(), verbose=False, **data)
+        assert net._engine.state() == alone._engine.state()
+    with pytest.raises(TypeError, match="callbacks must be a function"):
+        fa.fit_replicas(build, settings, X, Y, callbacks=stop())
 
 
 def test_a_failure_stops_the_others():
@@ -60,7 +75,7 @@ def test_a_failure_stops_the_others():
     with pytest.raises(RuntimeError, match="enough"):
         fa.fit_replicas(
             build, [{"seed": s} for s in range(6)], X, Y,
-            n_workers=2, verbose=False, epochs=100_000, callbacks=[Fail()],
+            n_workers=2, verbose=False, epochs=100_000, callbacks=lambda: [Fail()],
         )  # fmt: skip
     assert set(began) <= {0, 1, 2}
 

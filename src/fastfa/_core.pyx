@@ -19,6 +19,7 @@ from fastfa._fastfa cimport *
 cnp.import_array()
 
 POLL_SECONDS = 0.01  # between looks at signals and at net.stop() while C trains
+SLICE_WORK = 1 << 31  # multiply-adds of predict and evaluate between looks at signals
 
 cdef int check(fa_status status) except -1:
     """The one place where a status becomes an exception."""
@@ -143,7 +144,10 @@ cdef class _Description:
         if "values" not in how:
             init.name = self.text(how[name_field])
             return 0
-        values = np.ascontiguousarray(how["values"], self.dtype)
+        with np.errstate(over="ignore"):
+            values = np.ascontiguousarray(how["values"], self.dtype)
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name_field} values must be finite in {self.dtype}, got inf or nan")
         self.kept.append(values)
         init.values = cnp.PyArray_DATA(values)
         init.rows, init.cols = (1, len(values)) if values.ndim == 1 else values.shape
@@ -311,7 +315,7 @@ cdef class Network:
     def learn_one_direct(self, x, y):
         """One step on one plain sample and its label, or None: take the other way."""
         if not (
-            isinstance(x, cnp.ndarray) and isinstance(y, (int, np.integer))
+            isinstance(x, cnp.ndarray) and isinstance(y, (int, np.integer)) and 0 <= y < self.n_out
             and cnp.PyArray_ISCARRAY_RO(x) and cnp.PyArray_TYPE(x) == self.typenum
             and cnp.PyArray_NDIM(x) == 1 and cnp.PyArray_DIM(x, 0) == self.n_in and self.n_out > 1
         ):
@@ -368,24 +372,42 @@ cdef class Network:
     # ---- using
 
     def predict(self, x, logits=False):
-        cdef fa_samples s = self._samples(x, None, None, None)
-        cdef int raw = logits
-        cdef fa_status status
         out = np.empty((len(x), self.n_out), self.dtype)
-        cdef void *data = cnp.PyArray_DATA(out)
-        with nogil:
-            status = fa_predict(data, self.n_out, self.net, &s, raw)
-        check(status)
+        for rows in self._slices(len(x)):
+            self._predict(out[rows], x[rows], logits)
         return out
 
+    def _predict(self, out, x, int logits):
+        cdef fa_samples s = self._samples(x, None, None, None)
+        cdef void *data = cnp.PyArray_DATA(out)
+        cdef fa_status status
+        with nogil:
+            status = fa_predict(data, self.n_out, self.net, &s, logits)
+        check(status)
+
     def evaluate(self, x, labels, y, weights):
+        loss, hits = 0.0, 0.0
+        for rows in self._slices(len(x)):
+            part = [None if a is None else a[rows] for a in (x, labels, y, weights)]
+            sums = self._evaluate(*part)
+            loss, hits = loss + sums[0], hits + sums[1]
+        return loss / len(x), hits / len(x)
+
+    def _evaluate(self, x, labels, y, weights):
         cdef fa_samples s = self._samples(x, labels, y, weights)
         cdef fa_metrics metrics
         cdef fa_status status
         with nogil:
             status = fa_evaluate(&metrics, self.net, &s)
         check(status)
-        return metrics.loss / metrics.rows, metrics.hits / metrics.rows
+        return metrics.loss, metrics.hits
+
+    def _slices(self, n):
+        """Slices of n rows between which Ctrl-C is heard; their size depends on the network alone."""
+        rows = max(64, SLICE_WORK // sum(a.size for a in self.parameters.values()) // 64 * 64)
+        for start in range(0, max(n, 1), rows):  # an empty one too, for C to refuse
+            PyErr_CheckSignals()
+            yield slice(start, start + rows)
 
     def gradients(self, x, labels, y, weights):
         cdef fa_samples s = self._samples(x, labels, y, weights)

@@ -805,8 +805,8 @@ class Network:
             require(ones, "y", "rows that sum to 1", "others")
         if weights is not None:
             require(weights.shape == (m,), "weights", f"shape ({m},)", weights.shape)
-            fine = np.isfinite(weights).all() and (weights >= 0).all() and weights.any()
-            require(fine, "weights", "finite numbers >= 0, one of them > 0", "others")
+            fine = np.isfinite(weights).all() and (weights >= 0).all()
+            require(fine, "weights", "finite numbers >= 0", "others")
 
     def write(self, key: str, values: Array) -> None:
         """Copy values into a parameter or feedback tensor."""

@@ -71,7 +71,7 @@ class EarlyStopping(Callback):
     mode : {"auto", "min", "max"}, default "auto"
         Whether smaller or greater is better; "auto": greater for accuracies, else smaller.
     restore_best : bool, default True
-        At the end, however the training ended, put back parameters and feedback as they were after
+        At the end, unless by an exception, put back parameters and feedback as they were after
         the best epoch. Optimizer state and counters stay as they are.
 
     Attributes

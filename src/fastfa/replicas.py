@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._checks import flag, integer, show
 from ._threads import get_num_threads
-from .callbacks import History
+from .callbacks import Callback, History
 from .sequential import Sequential
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def fit_replicas(
     X: ArrayLike,
     y: ArrayLike,
     *,
+    callbacks: Callable[[], Sequence[Callback]] = tuple,
     n_workers: int | None = None,
     verbose: bool = True,
     **fit: Any,
@@ -59,13 +60,15 @@ def fit_replicas(
         Arguments of `build`, such as ``[{"rng": seed, "lr": 0.1} for seed in range(64)]``.
     X, y : array_like
         As for `Sequential.fit`. Pass arrays of the networks' dtype, contiguous, to share them.
+    callbacks : callable, optional
+        Makes the callbacks of one network, ``lambda: [EarlyStopping()]``; called once for each,
+        because a callback keeps what it saw. They run in the network's thread.
     n_workers : int, optional
         Networks at a time; by default `get_num_threads()`.
     verbose : bool, default True
         Show one progress bar over all networks on stderr.
     **fit
-        Passed on to `Sequential.fit`: epochs, batch_size, validation_data, sample_weight, shuffle,
-        callbacks. Callbacks are shared by all networks and run in their threads.
+        Passed on to `Sequential.fit`: epochs, batch_size, validation_data, sample_weight, shuffle.
 
     Returns
     -------
@@ -95,9 +98,14 @@ def fit_replicas(
 
     workers = get_num_threads() if n_workers is None else integer("n_workers", n_workers, 1)
     show_bar = flag("verbose", verbose)
+    if not callable(callbacks):
+        raise TypeError(
+            "callbacks must be a function that makes the callbacks of one network, such as "
+            f"lambda: [EarlyStopping()], got {show(callbacks)}"
+        )
     nets = [_build(build, i, setting) for i, setting in enumerate(settings)]
     with ThreadPoolExecutor(workers) as pool, _bar(len(nets), show_bar) as tick:
-        futures = [pool.submit(_fit, net, X, y, fit) for net in nets]
+        futures = [pool.submit(_fit, net, X, y, fit | {"callbacks": callbacks()}) for net in nets]
         try:
             for future in as_completed(futures):
                 future.result()  # raises what its network raised
@@ -122,7 +130,7 @@ def _build(build: Callable[..., Sequential], i: int, setting: Mapping[str, Any])
 
 def _fit(net: Sequential, X: ArrayLike, y: ArrayLike, fit: Mapping[str, Any]) -> History:
     """Train on one thread; the network's own number is in force again afterwards."""
-    threads = net._engine.description["n_threads"]
+    threads = net._threads
     net.n_threads = 1
     try:
         return net.fit(X, y, verbose=False, **fit)

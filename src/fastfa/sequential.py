@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Alignment", "Sequential"]
 
+MAX_THREADS = 64
+
 
 class Alignment(NamedTuple):
     """How close a hidden layer's learning signal is to backpropagation's.
@@ -140,7 +142,7 @@ class Sequential:
         self.dtype = _arguments.dtype_name(dtype)
         self.seed = _arguments.seed(rng)
         self.input_scale = _arguments.scale(input_scale)
-        threads = 0 if n_threads is None else integer("n_threads", n_threads, 0)
+        self._threads = 0 if n_threads is None else integer("n_threads", n_threads, 0, MAX_THREADS)
         self._weighted = check_network(self.layers, n_in, self.loss, self.rule)
         self._engine = _engine(
             {
@@ -149,7 +151,7 @@ class Sequential:
                 "seed": self.seed,
                 "loss": self.loss,
                 "input_scale": self.input_scale,
-                "n_threads": threads,
+                "n_threads": self._threads,
                 "optimizer": self.optimizer.describe(),
                 "rule": self.rule.describe(),
                 "layers": [layer.describe() for layer in self.layers],
@@ -342,7 +344,8 @@ class Sequential:
 
     @n_threads.setter
     def n_threads(self, n: int) -> None:
-        self._engine.n_threads = integer("n_threads", n, 0)
+        self._threads = integer("n_threads", n, 0, MAX_THREADS)
+        self._engine.n_threads = self._threads
 
     def stop(self) -> None:
         """End a running ``fit`` after the current step; from a callback or another thread.
@@ -524,6 +527,8 @@ class Sequential:
     ) -> Task:
         """Everything that ``fit`` was given, checked."""
         data = self._door.batch(X, y, sample_weight)
+        if data.weights is not None and not data.weights.any():
+            raise ValueError("sample_weight must have a weight above 0, got only zeros")
         validation = self._validation(validation_data)
         return Task(
             data=data,
@@ -531,7 +536,7 @@ class Sequential:
             validation=validation,
             validation_metric=None if validation is None else self._door.metric(validation),
             epochs=integer("epochs", epochs, 1),
-            batch_size=integer("batch_size", batch_size, 1),
+            batch_size=min(integer("batch_size", batch_size, 1), len(data.x)),
             shuffle=flag("shuffle", shuffle),
         )
 

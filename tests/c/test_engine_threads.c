@@ -1,6 +1,6 @@
-/* Many threads: reading one network while it is trained, training several at once,
- * calls from inside a poll function. The thread sanitizer watches (tests/c/run.sh --tsan). FASTFA_TEST_QUICK makes it
- * shorter. */
+/* Many threads: reading one network while it is trained, training several at once, calls from
+ * inside a poll function. The thread sanitizer watches: tests/c/run.sh --tsan. FASTFA_TEST_QUICK
+ * makes it shorter. */
 #include "check.h"
 
 #include <pthread.h>
