@@ -55,6 +55,9 @@ class Alignment(NamedTuple):
     effective_rank : float
         exp of the entropy of the singular values of D_l divided by their sum: how many directions
         the layer is taught in, from 1 to min(m, n_l). nan where there is no D_l or it is zero.
+    error_ratio : float
+        Root mean square of the entries of D_l over that of the error e: far below 1, the signal
+        vanishes on its way down; far above, it explodes. nan where there is no D_l.
     """
 
     layer: int
@@ -64,6 +67,7 @@ class Alignment(NamedTuple):
     norm_ratio: float
     descent: float | None
     effective_rank: float
+    error_ratio: float
 
 
 class Sequential:
