@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -30,19 +30,15 @@ def extras(engine: Network, deltas: list[NDArray[Any] | None]) -> list[dict[str,
     deltas : list of ndarray of shape (m, n_l), or None
         What ``engine.deltas`` returned; None where a layer is not taught.
     """
-    above = _weights_above(engine)
     error = 0.0 if deltas[-1] is None else _rms(deltas[-1])
+    descents = _descents(engine, deltas)
     return [
         {
-            "descent": _descent(engine, deltas, above, i),
+            "descent": descent,
             "effective_rank": math.nan if delta is None else effective_rank(delta),
-            "error_ratio": math.nan
-            if delta is None
-            else _rms(delta) / error
-            if error
-            else math.nan,
+            "error_ratio": math.nan if delta is None or not error else _rms(delta) / error,
         }
-        for i, delta in enumerate(deltas[:-1])
+        for delta, descent in zip(deltas, descents, strict=False)
     ]
 
 
@@ -69,37 +65,34 @@ def _rms(matrix: NDArray[Any]) -> float:
     return math.sqrt(np.square(matrix, dtype=np.float64).mean())
 
 
-def _weights_above(engine: Network) -> list[NDArray[Any]]:
-    """For each hidden layer l: W_{l+1}, the weights of the next dense layer, in double."""
-    return [
-        engine.parameters[f"{layer['index']}.weight"].astype(np.float64)
-        for layer in engine.layers[1:]
-    ]
-
-
-def _descent(
-    engine: Network,
-    deltas: list[NDArray[Any] | None],
-    above: list[NDArray[Any]],
-    i: int,
-) -> float | None:
-    """Cosine of e B and e W^T, where W leads from hidden layer i to where e is.
+def _descents(engine: Network, deltas: list[NDArray[Any] | None]) -> list[float | None]:
+    """Cosine of e B and e W^T of each hidden layer, where W leads from it to where e is.
 
     None where no feedback carries an error: a layer that is not taught, or is taught by targets.
     """
-    layer = engine.layers[i]
-    last = {"above": i + 1, "error": len(deltas) - 1}.get(layer["source"])
-    if deltas[i] is None or last is None:
-        return None
-    error = deltas[last]
-    if error is None:
-        return None
-    exact = rule = error.astype(np.float64)
-    for weight in reversed(above[i:last]):
-        exact = exact @ weight.T
-    rule = rule @ engine.feedback_matrix(layer["index"])
-    norms = math.sqrt((rule**2).sum()) * math.sqrt((exact**2).sum())
-    return float((rule * exact).sum() / norms) if norms > 0 else math.nan
+    found: list[float | None] = []
+    error = exact = deltas[-1]
+    layers, parameters = engine.layers, engine.parameters
+    for i in range(len(deltas) - 2, -1, -1):
+        layer, above = layers[i], layers[i + 1]
+        transposed = parameters[f"{above['index']}.weight"].T.astype(np.float64)
+        exact = None if exact is None else exact @ transposed  # e W_L^T ... W_{l+1}^T
+        source, true = error, exact
+        if layer["source"] == "above":
+            source = deltas[i + 1]
+            true = None if source is None else source @ transposed
+        carried = layer["source"] in ("above", "error") and deltas[i] is not None
+        if not carried or source is None or true is None:
+            found.append(None)
+        else:
+            found.append(_cosine(source @ engine.feedback_matrix(layer["index"]), true))
+    return found[::-1]
+
+
+def _cosine(a: NDArray[Any], b: NDArray[Any]) -> float:
+    a = a.astype(np.float64)
+    norms = math.sqrt((a**2).sum()) * math.sqrt((b**2).sum())
+    return float((a * b).sum() / norms) if norms > 0 else math.nan
 
 
 # ---- early warning ----
@@ -112,29 +105,37 @@ class Watch:
         self._seen: dict[tuple[int, str], int] = {}  # by layer and fault: measurements in a row
 
     def look(self, net: Sequential, rows: Sequence[Alignment]) -> Iterator[str]:
-        """Messages for the faults that this measurement makes certain."""
+        """Messages for the faults that this measurement makes certain, one for each fault."""
         if net.steps == 0:
             return  # before training every angle is by chance
-        layers = {layer["index"]: layer for layer in net._engine.layers}
-        for row in rows:
-            if not layers[row.layer]["needed"]:
-                continue
-            for fault, present in _faults(row).items():
-                key = (row.layer, fault)
-                if self._seen.get(key, 0) < PATIENCE:
-                    self._seen[key] = self._seen.get(key, 0) + 1 if present else 0
-                    if self._seen[key] == PATIENCE:
-                        yield f"layer {row.layer}, {net.layers[row.layer]!r}: " + _MESSAGES[fault](
-                            net, row
-                        )
+        needed = {layer["index"] for layer in net._engine.layers if layer["needed"]}
+        for fault, (present, describe) in _FAULTS.items():
+            certain = [
+                row
+                for row in rows
+                if row.layer in needed and self._count(row.layer, fault, present(row))
+            ]
+            if certain:
+                first, *others = certain
+                yield (
+                    f"layer {first.layer}, {net.layers[first.layer]!r}: {describe(net, first)}"
+                    + _and(others)
+                )
+
+    def _count(self, layer: int, fault: str, present: bool) -> bool:
+        """Whether a fault has now been there for long enough, for the first time."""
+        seen = self._seen.get((layer, fault), 0)
+        if seen < PATIENCE:
+            self._seen[layer, fault] = seen = seen + 1 if present else 0
+            return seen == PATIENCE
+        return False
 
 
-def _faults(row: Alignment) -> dict[str, bool]:
-    return {
-        "zero": row.error_ratio == 0,
-        "anti-aligned": row.delta_angle > ANTI_ALIGNED,
-        "exploding": row.error_ratio > EXPLODING,
-    }
+def _and(others: Sequence[Alignment]) -> str:
+    if not others:
+        return ""
+    shown = ", ".join(str(row.layer) for row in others[:3]) + ", ..." * (len(others) > 3)
+    return f". The same in {len(others)} more: layer {shown}"
 
 
 def _zero(net: Sequential, row: Alignment) -> str:
@@ -154,7 +155,7 @@ def _why_zero(net: Sequential, index: int) -> str:
 
 def _anti_aligned(net: Sequential, row: Alignment) -> str:
     return (
-        f"its deltas are {row.delta_angle:.0f} degrees from backprop's, so it learns to raise the "
+        f"its deltas are {row.delta_angle:.0f} degrees from backprop's, so its steps raise the "
         "loss; likely cause: a layer too narrow to align with its feedback, feedback of the wrong "
         "sign, or an lr so large that the weights above never settle"
     )
@@ -167,4 +168,8 @@ def _exploding(net: Sequential, row: Alignment) -> str:
     )
 
 
-_MESSAGES = {"zero": _zero, "anti-aligned": _anti_aligned, "exploding": _exploding}
+_FAULTS: dict[str, tuple[Callable[[Alignment], bool], Callable[[Sequential, Alignment], str]]] = {
+    "zero": (lambda row: row.error_ratio == 0, _zero),
+    "anti-aligned": (lambda row: row.delta_angle > ANTI_ALIGNED, _anti_aligned),
+    "exploding": (lambda row: row.error_ratio > EXPLODING, _exploding),
+}

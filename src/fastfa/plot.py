@@ -30,7 +30,16 @@ if TYPE_CHECKING:
 
     from .sequential import Sequential
 
-__all__ = ["alignment", "bands", "check", "curves", "feedback", "learning"]
+__all__ = [
+    "alignment",
+    "bands",
+    "check",
+    "curves",
+    "feedback",
+    "finish",
+    "learning",
+    "row_of_panels",
+]
 
 PANEL = (3.5, 2.7)  # inches
 MAX_LAYERS = 4  # of one network that `feedback` draws
@@ -91,7 +100,7 @@ def curves(
     if not all(log and all(log.values()) for log in logs) or not logs:
         raise ValueError("histories must each have at least one complete epoch")
     metrics = [name for name in METRICS if all(name in log for log in logs)]
-    figure, panels = _panels(len(metrics))
+    figure, panels = row_of_panels(len(metrics))
     for axes, metric in zip(panels, metrics, strict=True):
         label, factor = METRICS[metric]
         lines = {}
@@ -104,7 +113,7 @@ def curves(
         held_out = parts == ("best",) and "val_" + metric in logs[0]
         axes.set(xlabel="epoch", ylabel=("validation " if held_out else "") + label)
         axes.locator_params(axis="x", integer=True)
-    return _finish(figure, panels, path)
+    return finish(figure, path)
 
 
 def alignment(
@@ -133,19 +142,19 @@ def alignment(
     if isinstance(recorded, callbacks.Alignment):
         _check_recorded([recorded])
         layers = list(recorded.history)
-        figure, panels = _panels(1)
+        figure, panels = row_of_panels(1)
         one_net = {
             f"hidden layer {n}": [recorded.history[i][field]] for n, i in enumerate(layers, 1)
         }
         _field_panel(panels[0], field, recorded, one_net)
-        return _finish(figure, panels, path)
+        return finish(figure, path)
     named = {name: _several(of, name, callbacks.Alignment) for name, of in recorded.items()}
     every = [one for of in named.values() for one in of]
     _check_recorded(every)
     layers = list(every[0].history)
     if any(list(one.history) != layers for one in every):
         raise ValueError("recorded must be of networks with the same hidden layers")
-    figure, panels = _panels(len(layers))
+    figure, panels = row_of_panels(len(layers))
     for i, (axes, layer) in enumerate(zip(panels, layers, strict=True)):
         lines = {
             name: _stack(
@@ -157,7 +166,7 @@ def alignment(
         axes.set_title(f"hidden layer {i + 1}")
         if i:
             axes.set_ylabel("")
-    return _finish(figure, panels, path)
+    return finish(figure, path)
 
 
 def feedback(net: Sequential, *, path: str | os.PathLike[str] | None = None) -> Figure:
@@ -194,7 +203,7 @@ def feedback(net: Sequential, *, path: str | os.PathLike[str] | None = None) -> 
         picture = _matrix(below, w[:, order])
         figure.colorbar(picture, ax=below, shrink=0.85, pad=0.02)
         below.set(title=_weights_title(b, w), xlabel="units, in the same order", ylabel=source)
-    return _finish(figure, [], path)
+    return finish(figure, path)
 
 
 def learning(
@@ -220,7 +229,7 @@ def learning(
     """
     degrees = {rule: np.asarray(values, float) for rule, values in angles.items()}
     n_hidden = next(iter(degrees.values())).shape[2]
-    figure, panels = _panels(1 + n_hidden)
+    figure, panels = row_of_panels(1 + n_hidden)
     first, *others = panels
     bands(first, {rule: 100 * np.asarray(values) for rule, values in accuracy.items()})
     first.set(xlabel="epoch", ylabel="test accuracy (%)")
@@ -230,7 +239,7 @@ def learning(
         _chance(axes, 90)
         axes.set(title=f"hidden layer {i + 1}", xlabel="epoch", ylabel="" if i else label)
         axes.set_ylim(bottom=-2)
-    _finish(figure, panels, path)
+    finish(figure, path)
 
 
 def check(path: str | os.PathLike[str]) -> None:
@@ -375,8 +384,18 @@ def _matrix(axes: Axes, matrix: NDArray[Any]) -> Any:
 # ---- figures ----
 
 
-def _panels(n: int) -> tuple[Figure, list[Axes]]:
-    """A figure with n panels side by side."""
+def row_of_panels(n: int) -> tuple[Figure, list[Axes]]:
+    """A figure with n panels side by side.
+
+    Parameters
+    ----------
+    n : int
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+    panels : list of matplotlib.axes.Axes
+    """
     figure = _figure(PANEL[0] * n, PANEL[1])
     panels = list(figure.subplots(1, n, squeeze=False)[0])
     for axes in panels:
@@ -385,12 +404,22 @@ def _panels(n: int) -> tuple[Figure, list[Axes]]:
     return figure, panels
 
 
-def _finish(figure: Figure, panels: Sequence[Axes], path: str | os.PathLike[str] | None) -> Figure:
-    """One legend, in the last panel's margin so that it hides nothing; then the file."""
-    if panels:
-        handles, labels = panels[0].get_legend_handles_labels()
-        if labels:
-            figure.legend(handles, labels, frameon=False, loc="outside right center")
+def finish(figure: Figure, path: str | os.PathLike[str] | None = None) -> Figure:
+    """Add the first panel's legend beside the panels, where it hides nothing; write the file.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    path : path-like, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The same one.
+    """
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    if labels:
+        figure.legend(handles, labels, frameon=False, loc="outside right center")
     if path is not None:
         check(path)
         figure.savefig(path, dpi=200)
