@@ -258,7 +258,9 @@ FA_API int64_t fa_net_steps(const fa_net *net);
 FA_API int64_t fa_net_epochs(const fa_net *net);
 FA_API double fa_net_lr(const fa_net *net);
 FA_API fa_status fa_net_set_lr(fa_net *net, double lr);
+/* The number of threads of the description; setting it changes no result. */
 FA_API int fa_net_threads(const fa_net *net);
+FA_API fa_status fa_net_set_threads(fa_net *net, int n);
 
 /* Everything that training changes, as one block of fa_net_state_size() bytes: same description only. */
 FA_API size_t fa_net_state_size(const fa_net *net);

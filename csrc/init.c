@@ -83,6 +83,7 @@ static void draw(const fa_net *net, fa_param *p, const fa_init *init, const char
     const double scale = init->name ? init->scale : how->scale;
     const double fans = how->in * (double)layer->n_in + how->out * (double)layer->n_out;
     const double size = fans > 0 ? scale * sqrt(how->gain / fans) : scale;
+    if (size == 0) return; /* the arena holds zeros; a draw times 0 would be -0 as often */
     const int purpose = p->kind == FA_WEIGHT ? FA_RNG_WEIGHT : FA_RNG_BIAS;
     (how->normal ? fa_rng_normal : fa_rng_uniform)(p->value, net->dtype, n, size,
                                                    fa_rng_stream(net->seed, purpose, layer->ordinal, 0));

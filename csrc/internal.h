@@ -51,7 +51,7 @@ bool fa_add_bytes(size_t *bytes, int64_t a, int64_t b, size_t size);
 fa_status fa_cpu_check(void); /* this processor will do, and so does FASTFA_CPU */
 const fa_kernels *fa_kernels_for(fa_dtype dtype);
 const char *fa_isa_name(void);
-bool fa_isa_has_fma(void);
+bool fa_isa_prefers_blas(void);
 /* Denormals are flushed inside our calls: begin returns what end restores. */
 unsigned fa_fp_begin(void);
 void fa_fp_end(unsigned saved);
@@ -226,6 +226,8 @@ typedef struct fa_run {
     uint64_t step;
     double lr;
     void *const *grads; /* where gradients go, one per parameter; NULL entries are skipped */
+    /* Batch 1: the sample before, whose update is still to be made; forward makes it on its way over W. */
+    const struct fa_run *pending;
     /* set by fa_run_bind */
     fa_mat *buf;
     const int64_t *labels; /* of the batch, contiguous; NULL with row targets */
@@ -361,6 +363,12 @@ int fa_run_threads(const fa_net *net, int64_t rows);
 /* One step through the phases that the run's mode asks for. The run's net, work, mode, data, index, m,
  * step, lr and grads are set. */
 fa_status fa_run_step(fa_run *run);
+/* One sample up to its deltas, on this thread; its update is left to the next one's forward, or to flush. */
+fa_status fa_run_deferred(fa_run *run);
+void fa_run_flush(fa_run *run);
+/* How a parameter's gradient enters it in place: value = beta * value + alpha * (sum over pairs). */
+typedef struct fa_blend { double alpha, beta; } fa_blend;
+fa_blend fa_in_place_blend(const fa_run *run, const fa_param *p);
 void fa_forward(const fa_run *run, fa_rows rows, int worker); /* gather and all layers */
 void fa_output_error(const fa_run *run, fa_rows rows);
 void fa_count(const fa_run *run, const atomic_llong *counter, bool first);

@@ -81,32 +81,89 @@ static void select_batch(fa_run *run, const fa_net *net, const fa_samples *s, co
     if (s->weights) run->data.weights = s->weights + r0;
 }
 
-/* The caller's code runs in the caller's floating-point mode, `fp`. */
-static int poll(const fa_epoch *e, int64_t step, unsigned fp)
+/* Where the steps of a call have got to. */
+typedef struct fa_progress {
+    fa_metrics *metrics;
+    const fa_epoch *epoch;
+    double polled;
+    unsigned fp;
+} fa_progress;
+
+static fa_run batch_run(fa_net *net, const fa_samples *s, const fa_epoch *e, int64_t i, fa_work *work)
 {
-    fa_fp_end(fp);
-    const int stop = e->poll(e->user, step);
-    fa_fp_begin();
-    return stop;
+    fa_run run = {.net = net, .work = work, .mode = FA_TRAIN};
+    select_batch(&run, net, s, e, e->first + i);
+    run.lr = e->lrs ? e->lrs[i] : ((fa_state *)net->state)->lr;
+    return run;
 }
 
-static fa_status steps(fa_metrics *metrics, fa_net *net, const fa_samples *s, const fa_epoch *e, fa_work *work, unsigned fp)
+static void count_step(fa_progress *progress, const fa_run *run)
 {
-    double polled = now();
-    for (int64_t i = 0; i < e->count; i++) {
-        fa_run run = {.net = net, .work = work, .mode = FA_TRAIN};
-        select_batch(&run, net, s, e, e->first + i);
-        run.lr = e->lrs ? e->lrs[i] : ((fa_state *)net->state)->lr;
+    fa_metrics *metrics = progress->metrics;
+    metrics->loss += run->loss * (double)run->m;
+    metrics->hits += run->hits;
+    metrics->rows += run->m;
+    metrics->steps++;
+}
+
+static bool poll_is_due(const fa_progress *progress)
+{
+    return progress->epoch->poll && now() - progress->polled >= progress->epoch->poll_seconds;
+}
+
+/* The caller's code runs in the caller's floating-point mode. */
+static fa_status poll(fa_progress *progress, int64_t i)
+{
+    const fa_epoch *e = progress->epoch;
+    const int64_t step = e->first + i + 1;
+    fa_fp_end(progress->fp);
+    const int stop = e->poll(e->user, step);
+    fa_fp_begin();
+    progress->polled = now();
+    return stop ? fa_fail(FA_E_STOPPED, "stopped after step %lld", (long long)step) : FA_OK;
+}
+
+static fa_status steps(fa_progress *progress, fa_net *net, const fa_samples *s, fa_work *work)
+{
+    for (int64_t i = 0; i < progress->epoch->count; i++) {
+        fa_run run = batch_run(net, s, progress->epoch, i, work);
         FA_TRY(step(net, &run));
-        metrics->loss += run.loss * (double)run.m;
-        metrics->hits += run.hits;
-        metrics->rows += run.m;
-        metrics->steps++;
-        if (!e->poll || now() - polled < e->poll_seconds) continue;
-        if (poll(e, e->first + i + 1, fp)) return fa_fail(FA_E_STOPPED, "stopped after step %lld", (long long)(e->first + i + 1));
-        polled = now();
+        count_step(progress, &run);
+        if (poll_is_due(progress)) FA_TRY(poll(progress, i));
     }
     return FA_OK;
+}
+
+/* Batches of one sample, plain SGD: each update waits for the next sample's forward, which then passes over
+ * W once for both (docs/decisions/009-one-pass-batch-1.md). Nobody sees W in between: the last update is
+ * made before anything else can look. The bits are those of steps. */
+static bool can_defer(const fa_net *net, int64_t rows, const fa_epoch *e)
+{
+    return rows == 1 && e->count > 1 && net->in_place && !net->blas;
+}
+
+static fa_status deferred_steps(fa_progress *progress, fa_net *net, const fa_samples *s, fa_work *const work[2])
+{
+    fa_state *state = (fa_state *)net->state;
+    fa_run run[2], *pending = NULL;
+    fa_status status = FA_OK;
+    for (int64_t i = 0; i < progress->epoch->count && status == FA_OK; i++) {
+        fa_run *one = &run[i % 2];
+        *one = batch_run(net, s, progress->epoch, i, work[i % 2]);
+        one->step = state->steps;
+        one->pending = pending;
+        pending = NULL; /* its update is made by this forward, whatever the loss turns out to be */
+        FA_TRY(fa_run_deferred(one));
+        pending = one;
+        state->steps++;
+        count_step(progress, one);
+        if (!poll_is_due(progress)) continue;
+        fa_run_flush(pending);
+        pending = NULL;
+        status = poll(progress, i);
+    }
+    if (pending) fa_run_flush(pending);
+    return status;
 }
 
 fa_status fa_train_steps(fa_metrics *metrics, fa_net *net, const fa_samples *samples, const fa_epoch *epoch)
@@ -118,15 +175,19 @@ fa_status fa_train_steps(fa_metrics *metrics, fa_net *net, const fa_samples *sam
     const unsigned fp = fa_fp_begin();
     fa_status status;
     const int64_t rows = epoch->batch_size < samples->n ? epoch->batch_size : samples->n;
-    fa_work *work = fa_work_acquire(net, 0, rows, 1, fa_run_threads(net, rows));
-    if (work) {
+    const bool defer = can_defer(net, rows, epoch);
+    fa_work *work[2] = {NULL, NULL};
+    for (int i = 0; i < 1 + defer; i++) work[i] = fa_work_acquire(net, 0, rows, 1, fa_run_threads(net, rows));
+    if (work[0] && (work[1] || !defer)) {
         *metrics = (fa_metrics){0};
-        status = steps(metrics, net, samples, epoch, work, fp);
+        fa_progress progress = {metrics, epoch, now(), fp};
+        status = defer ? deferred_steps(&progress, net, samples, work) : steps(&progress, net, samples, work[0]);
         if (!fa_has_accuracy(net, samples)) metrics->hits = NAN;
-        fa_work_release(net, 0, work);
     } else {
         status = out_of_memory(rows);
     }
+    for (int i = 0; i < 2; i++)
+        if (work[i]) fa_work_release(net, 0, work[i]);
     fa_fp_end(fp);
     fa_unlock_write(net);
     return status;

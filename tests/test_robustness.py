@@ -494,8 +494,8 @@ def leak_cases():
     order, kept = np.arange(40), net.state()
     bad = np.full_like(x, np.nan)
 
-    def stop(step):
-        raise LookupError
+    def go_on(step):
+        return False
 
     return {
         "make": lambda: _core.Network(desc),
@@ -503,7 +503,7 @@ def leak_cases():
         "train_batch rows": lambda: net.train_batch(x, None, rows, None),
         "train_batch_direct": lambda: net.train_batch_direct(x, labels),
         "train_steps": lambda: net.train_steps(
-            x, labels, None, w, order, 16, 0, 3, np.full(3, 0.1), stop
+            x, labels, None, w, order, 16, 0, 3, np.full(3, 0.1), go_on
         ),
         "predict": lambda: net.predict(x),
         "evaluate": lambda: net.evaluate(x, labels, None, w),

@@ -15,6 +15,7 @@ from .callbacks import Callback, CSVLogger, EarlyStopping, History
 from .initializers import Init
 from .layers import Dense, Dropout
 from .optimizers import SGD, Adam, AdamW, RMSprop
+from .replicas import Replica, fit_replicas
 from .rules import DFA, DRTP, FA, SDFA, Backprop, Feedback, Frozen
 from .sequential import Alignment, Sequential
 
@@ -40,8 +41,10 @@ __all__ = [
     "History",
     "Init",
     "RMSprop",
+    "Replica",
     "Sequential",
     "build_info",
+    "fit_replicas",
     "get_num_threads",
     "set_num_threads",
 ]

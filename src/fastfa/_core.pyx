@@ -308,6 +308,27 @@ cdef class Network:
         check(status)
         return loss
 
+    def learn_one_direct(self, x, y):
+        """One step on one plain sample and its label, or None: take the other way."""
+        if not (
+            isinstance(x, cnp.ndarray) and isinstance(y, (int, np.integer))
+            and cnp.PyArray_ISCARRAY_RO(x) and cnp.PyArray_TYPE(x) == self.typenum
+            and cnp.PyArray_NDIM(x) == 1 and cnp.PyArray_DIM(x, 0) == self.n_in and self.n_out > 1
+        ):
+            return None
+        cdef int64_t label = y
+        cdef fa_samples s
+        s.x, s.ldx, s.x_dtype = cnp.PyArray_DATA(x), self.n_in, <fa_dtype>(self.typenum == cnp.NPY_FLOAT64)
+        s.labels, s.y, s.ldy, s.weights, s.n = &label, NULL, 0, NULL, 1
+        cdef double loss = 0
+        cdef fa_status status
+        with nogil:
+            status = fa_train_batch(&loss, self.net, &s)
+        if status == FA_E_VALUE:
+            return None
+        check(status)
+        return loss
+
     def train_batch(self, x, labels, y, weights):
         cdef fa_samples s = self._samples(x, labels, y, weights)
         cdef double loss = 0
@@ -484,6 +505,13 @@ cdef class Network:
     @property
     def n_threads(self):
         return fa_net_threads(self.net) or fa_get_num_threads()
+
+    @n_threads.setter
+    def n_threads(self, int n):
+        cdef fa_status status
+        with nogil:
+            status = fa_net_set_threads(self.net, n)
+        check(status)
 
     @property
     def lr(self):

@@ -182,6 +182,7 @@ cdef extern from "fastfa.h" nogil:
     double fa_net_lr(const fa_net *net)
     fa_status fa_net_set_lr(fa_net *net, double lr)
     int fa_net_threads(const fa_net *net)
+    fa_status fa_net_set_threads(fa_net *net, int n)
     size_t fa_net_state_size(const fa_net *net)
     fa_status fa_net_get_state(void *state, const fa_net *net)
     fa_status fa_net_set_state(fa_net *net, const void *state, size_t size)

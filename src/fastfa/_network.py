@@ -74,7 +74,7 @@ def _check_output(output: Weighted, loss: str) -> None:
         )
     if loss == "softmax_cross_entropy" and output.layer.units == 1:
         raise ValueError(
-            f'{output}: softmax of one output is always 1, so it needs at least 2 units; '
+            f"{output}: softmax of one output is always 1, so it needs at least 2 units; "
             'for yes or no use loss="sigmoid_cross_entropy"'
         )
     if activation in ZERO_DERIVATIVE:

@@ -732,9 +732,9 @@ class Network:
         return [self._alignment(layer, trace, mine, true) for layer, mine, true in triples]
 
     def _alignment(self, layer: Layer, trace: Trace, mine: Maybe, true: Maybe) -> Spec:
-        """Angles in degrees; nan where the rule forms no D_l or backprop's is zero."""
+        """Angles in degrees; nan where the rule teaches no D_l (frozen) or backprop's is zero."""
         row: Spec = dict.fromkeys(("delta_angle", "gradient_angle", "norm_ratio"), math.nan)
-        if mine is not None and true is not None:
+        if layer.rule["name"] != "frozen" and mine is not None and true is not None:
             key = layer.key("weight")
             g_mine, g_true = (self._gradient(layer, trace, d)[key] for d in (mine, true))
             row["delta_angle"], row["gradient_angle"] = angle(mine, true), angle(g_mine, g_true)

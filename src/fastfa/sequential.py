@@ -11,7 +11,7 @@ import numpy as np
 from . import _arguments, _diagnostics, _summary
 from ._checks import choice, flag, integer, number, show
 from ._core import NAMES
-from ._data import STEP_NAMES, VALIDATION_NAMES, Batch, Door
+from ._data import STEP_NAMES, VALIDATION_NAMES, Batch, Door, numeric
 from ._network import check_network
 from ._tensors import Tensors
 from ._training import Task, Training
@@ -169,6 +169,7 @@ class Sequential:
             }
         )
         self._direct = getattr(self._engine, "train_batch_direct", _never)
+        self._direct_one = getattr(self._engine, "learn_one_direct", _never)
         self._schedule = self.optimizer.schedule
         self._door = Door(n_in, self._weighted[-1].layer.units, self.loss, self.dtype)
         self._parameters = Tensors(self._engine.parameters, "parameters", self._engine.write)
@@ -289,6 +290,72 @@ class Sequential:
             if loss is not None:
                 return loss
         return self._engine.train_batch(*self._door.batch(x, y, sample_weight, STEP_NAMES))
+
+    def learn_one(self, x: ArrayLike, y: ArrayLike) -> float:
+        """One step on one sample, as soon as it comes: `train_batch` with a batch of one.
+
+        Parameters
+        ----------
+        x : array_like of shape (n_in,)
+        y : int, or array_like of shape (n_out,)
+
+        Returns
+        -------
+        float
+            The loss before the update.
+
+        Raises
+        ------
+        TypeError, ValueError, FloatingPointError
+            As `train_batch`.
+        """
+        if self._schedule is None:
+            loss = self._direct_one(x, y)
+            if loss is not None:
+                return loss
+        return self.train_batch(
+            *(numeric(value, name)[None] for value, name in ((x, "x"), (y, "y")))
+        )
+
+    def learn_many(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """One step on each sample of a stream, in order.
+
+        The bits of calling `learn_one` for each, in less time: under plain SGD the update for one
+        sample and the forward pass of the next share their way over the weights.
+
+        Parameters
+        ----------
+        X : array_like of shape (m, n_in)
+        y : array_like of shape (m,) or (m, n_out)
+        sample_weight : array_like of shape (m,), optional
+
+        Returns
+        -------
+        float
+            Mean of the losses, each before its update.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Arrays that do not fit; nothing has changed.
+        FloatingPointError
+            The loss of a sample is not finite; the samples before it have been learnt.
+        """
+        batch = self._door.batch(X, y, sample_weight)
+        m = len(batch.x)
+        loss, *_ = self._engine.train_steps(*batch, None, 1, 0, m, self._rates(m))
+        return loss / m
+
+    @property
+    def n_threads(self) -> int:
+        """Threads that this network uses at most; setting it changes no result, 0: the default."""
+        return self._engine.n_threads
+
+    @n_threads.setter
+    def n_threads(self, n: int) -> None:
+        self._engine.n_threads = integer("n_threads", n, 0)
 
     def stop(self) -> None:
         """End a running ``fit`` after the current step; from a callback or another thread.

@@ -141,10 +141,10 @@ static dataset gathered(const dataset *d, const int64_t *rows, int64_t n)
     return g;
 }
 
-static void one_by_one(fa_metrics *sums, fa_net *net, const dataset *d, bool rows, bool weights)
+static void one_by_one(fa_metrics *sums, fa_net *net, const dataset *d, int64_t batch, bool rows, bool weights)
 {
-    for (int64_t first = 0; first < ROWS; first += BATCH) {
-        const int64_t n = ROWS - first < BATCH ? ROWS - first : BATCH;
+    for (int64_t first = 0; first < ROWS; first += batch) {
+        const int64_t n = ROWS - first < batch ? ROWS - first : batch;
         fa_samples s = rows ? targeted(d, first, n) : labelled(d, first, n);
         if (weights) s.weights = d->weights + first;
         double loss;
@@ -155,8 +155,9 @@ static void one_by_one(fa_metrics *sums, fa_net *net, const dataset *d, bool row
     }
 }
 
-static void compare_steps(int rule, int optimizer, fa_dtype dtype, bool shuffled, bool rows)
+static void compare_steps(int rule, int optimizer, fa_dtype dtype, int64_t batch, bool shuffled, bool rows)
 {
+    const int64_t steps = (ROWS + batch - 1) / batch;
     recipe r;
     recipe_init(&r, rules[rule], dtype);
     with_optimizer(&r, optimizer);
@@ -167,12 +168,12 @@ static void compare_steps(int rule, int optimizer, fa_dtype dtype, bool shuffled
     fa_samples s = rows ? targeted(d, 0, ROWS) : labelled(d, 0, ROWS);
     s.weights = shuffled ? d->weights : NULL;
     fa_metrics m[2] = {{0}};
-    fa_epoch e = {.order = shuffled ? order : NULL, .batch_size = BATCH, .count = 4};
+    fa_epoch e = {.order = shuffled ? order : NULL, .batch_size = batch, .count = steps};
     CHECK(fa_train_steps(&m[0], many, &s, &e) == FA_OK, "train_steps");
-    one_by_one(&m[1], single, shuffled ? &copy : d, rows, shuffled);
-    CHECK(same_state(many, single), "%s, %s, order %d, rows %d: train_steps differs from train_batch", rules[rule],
-          optimizers[optimizer].label, shuffled, rows);
-    CHECK(m[0].loss == m[1].loss && m[0].rows == ROWS && m[0].steps == 4, "metrics");
+    one_by_one(&m[1], single, shuffled ? &copy : d, batch, rows, shuffled);
+    CHECK(same_state(many, single), "%s, %s, batch %lld, order %d, rows %d: train_steps differs from train_batch", rules[rule],
+          optimizers[optimizer].label, (long long)batch, shuffled, rows);
+    CHECK(m[0].loss == m[1].loss && m[0].rows == ROWS && m[0].steps == steps, "metrics");
     dataset_free(&copy);
     fa_net_free(many);
     fa_net_free(single);
@@ -181,7 +182,40 @@ static void compare_steps(int rule, int optimizer, fa_dtype dtype, bool shuffled
 static void test_steps(void)
 {
     for (int rule = 0; rule < N_RULES; rule++)
-        for (int i = 0; i < 4; i++) compare_steps(rule, (rule + i) % N_OPTIMIZERS, dtypes[i / 2], i % 2, (rule + i / 2) % 2);
+        for (int i = 0; i < 4; i++)
+            compare_steps(rule, (rule + i) % N_OPTIMIZERS, dtypes[i / 2], BATCH, i % 2, (rule + i / 2) % 2);
+}
+
+static void test_steps_of_one_sample(void)
+{
+    for (int rule = 0; rule < N_RULES; rule++)
+        for (int i = 0; i < 8; i++) /* plain SGD, which may update in place, and each of the others */
+            compare_steps(rule, i % 2 ? (rule + i) % N_OPTIMIZERS : 0, dtypes[i / 4], 1, i / 2 % 2, (rule + i / 2) % 2);
+}
+
+/* Batches of one sample with what may be odd about a layer: no bias, no training, other activations, pre. */
+static void test_odd_layers_one_sample(void)
+{
+    for (int odd = 0; odd < 8; odd++) {
+        recipe r;
+        recipe_init(&r, rules[1 + odd % 4], FA_F32);
+        r.layers[FIRST].use_bias = odd % 2;
+        r.layers[SECOND].trainable = odd / 2 % 2;
+        r.layers[LAST].trainable = odd / 4 % 2;
+        r.layers[FIRST].activation = odd % 3 ? "gelu" : "softplus"; /* keep A beside H */
+        r.layers[FIRST].units = odd % 2 ? 1 : 517;
+        r.layers[SECOND].lr_scale = 0.5;
+        if (odd % 4) r.desc.rule.inject = "pre";
+        r.desc.optimizer.weight_decay = 0.01 * (odd % 3);
+        fa_net *many = make(&r.desc), *single = make(&r.desc);
+        const fa_samples s = labelled(&data[FA_F32], 0, ROWS);
+        fa_metrics m[2] = {{0}};
+        CHECK(fa_train_steps(&m[0], many, &s, &(fa_epoch){.batch_size = 1, .count = ROWS}) == FA_OK, "train_steps");
+        one_by_one(&m[1], single, &data[FA_F32], 1, false, false);
+        CHECK(same_state(many, single) && m[0].loss == m[1].loss, "odd network %d: train_steps differs from train_batch", odd);
+        fa_net_free(many);
+        fa_net_free(single);
+    }
 }
 
 /* An epoch in pieces is the epoch; learning rates of the steps count. */
@@ -304,6 +338,24 @@ static void test_same_data_in_other_clothes(void)
     free(one_hot);
 }
 
+/* The chunks and tiles that BLAS gets do not depend on threads either. Where there is a BLAS. */
+static void test_blas(void)
+{
+    recipe r;
+    recipe_init(&r, "dfa", FA_F32);
+    setenv("FASTFA_GEMM", "blas", 1);
+    fa_net *net = NULL;
+    const fa_status status = fa_net_create(&net, &r.desc);
+    fa_net_free(net);
+    if (status == FA_OK) {
+        test_threads_wide();
+        test_steps();
+    } else {
+        CHECK(status == FA_E_STATE && strstr(fa_last_error(), "no BLAS"), "refused by name");
+    }
+    unsetenv("FASTFA_GEMM");
+}
+
 int main(void)
 {
     for (int i = 0; i < 2; i++) data[dtypes[i]] = dataset_new(dtypes[i], ROWS + 8);
@@ -312,8 +364,12 @@ int main(void)
     RUN(test_threads_wide);
     RUN(test_threads_when_looking);
     RUN(test_steps);
+    RUN(test_steps_of_one_sample);
+    RUN(test_odd_layers_one_sample);
     RUN(test_pieces);
     RUN(test_large_batch);
+    RUN(test_blas);
+    setenv("FASTFA_GEMM", "own", 1); /* only own products give a row the same bits in any company */
     RUN(test_predict);
     RUN(test_same_data_in_other_clothes);
     for (int i = 0; i < 2; i++) dataset_free(&data[i]);

@@ -141,6 +141,29 @@ static void *train_until_stopped(void *context)
     return NULL;
 }
 
+/* exit() while another thread trains: the process ends, whatever the pool was doing. */
+static void test_exit_while_training(void)
+{
+    int failed = 0;
+    for (int i = 0; i < N_FORKS; i++) {
+        fflush(stdout);
+        const pid_t pid = fork();
+        if (pid == 0) {
+            alarm(SECONDS);
+            fclose(stdout);
+            static trainer t;
+            t.net = new_net("dfa");
+            pthread_t thread;
+            pthread_create(&thread, NULL, train_until_stopped, &t);
+            while (!atomic_load(&t.started)) sched_yield();
+            exit(0);
+        }
+        int status = -1;
+        failed += waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+    }
+    CHECK(failed == 0, "%d of %d children did not end well", failed, N_FORKS);
+}
+
 /* Whatever moment the fork hit: the network refuses, or it was between two calls and works. */
 static bool refuses_or_works(void *context)
 {
@@ -265,12 +288,25 @@ static void test_poll_forks(void)
     fa_net_free(twin);
 }
 
+#if defined(__SANITIZE_THREAD__)
+#define NO_FORKS
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define NO_FORKS
+#endif
+#endif
+
 int main(void)
 {
+#ifdef NO_FORKS
+    puts("skipped: the thread sanitizer lets no forked child start threads");
+    return finish();
+#endif
     data = dataset_new(FA_F32, ROWS);
     RUN(test_after_use);
     RUN(test_grandchild);
     RUN(test_exit);
+    RUN(test_exit_while_training);
     RUN(test_while_training);
     RUN(test_in_the_middle_of_training);
     RUN(test_poll_forks);

@@ -619,23 +619,33 @@ static void test_norm_not_finite(void)
 }
 
 /* Steps before the bad batch count; the bad one does not. */
-static void test_not_finite_later(void)
+static void stop_at_nan(const char *optimizer, int64_t batch)
 {
     recipe r;
     recipe_init(&r, "dfa", FA_F32);
+    r.desc.optimizer.name = optimizer;
     fa_net *net = make(&r.desc), *twin = make(&r.desc);
     float x[ROWS * N_IN];
     memcpy(x, data.x, sizeof x);
-    x[20 * N_IN] = NAN; /* the third batch of 8; train_steps leaves looking at values to fa_check */
+    x[20 * N_IN] = NAN; /* train_steps leaves looking at values to fa_check */
     fa_samples s = labelled(&data, 0, ROWS);
     fa_metrics m, expected;
-    CHECK(fa_train_steps(&expected, twin, &s, &(fa_epoch){.batch_size = 8, .count = 2}) == FA_OK, "twin");
+    const int64_t good = 20 / batch;
+    CHECK(fa_train_steps(&expected, twin, &s, &(fa_epoch){.batch_size = batch, .count = good}) == FA_OK, "twin");
     s.x = x;
-    CHECK(fa_train_steps(&m, net, &s, &(fa_epoch){.batch_size = 8, .count = 4}) == FA_E_NONFINITE, "third batch");
-    CHECK(m.steps == 2 && m.rows == 16 && m.loss == expected.loss, "metrics count two steps");
-    CHECK(same_state(net, twin) && fa_net_steps(net) == 2, "the state after two steps");
+    CHECK(fa_train_steps(&m, net, &s, &(fa_epoch){.batch_size = batch, .count = good + 2}) == FA_E_NONFINITE, "bad batch");
+    CHECK(m.steps == good && m.rows == good * batch && m.loss == expected.loss, "metrics count %lld steps", (long long)good);
+    CHECK(same_state(net, twin) && fa_net_steps(net) == good, "%s, batch %lld: the state after the good steps", optimizer, (long long)batch);
     fa_net_free(net);
     fa_net_free(twin);
+}
+
+static void test_not_finite_later(void)
+{
+    for (int64_t batch = 1; batch <= 8; batch += 7) {
+        stop_at_nan("sgd", batch);
+        stop_at_nan("rmsprop", batch);
+    }
 }
 
 int main(void)

@@ -251,7 +251,7 @@ static void expect_changes(const fa_net_desc *desc, const char *changes, const c
 {
     fa_net *net = make(desc);
     const int64_t n = fa_net_n_tensors(net);
-    float *before[16];
+    float *before[6 + 2 + 12]; /* parameters, feedback, two slots each */
     for (int64_t i = 0; i < n; i++) before[i] = fa_net_tensor(net, i).data ? copy_of(net, i) : NULL;
     train(net, 5);
     for (int64_t i = 0; i < n; i++) {
