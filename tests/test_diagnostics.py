@@ -77,6 +77,11 @@ def test_descent_is_1_for_backprop_and_none_without_an_error():
     first, second = mixed.alignment(x, y)
     assert first.descent is None
     assert -1 < second.descent < 1
+    layers = [fa.Dense(9, "tanh", rule="fa"), fa.Dense(6, "tanh", rule="frozen"), fa.Dense(4)]
+    first, second = network("dfa", layers).alignment(x, y)  # the second only hands the error on
+    assert -1 < first.descent < 1
+    assert second.descent is None
+    assert np.isnan([second.effective_rank, second.error_ratio, second.delta_angle]).all()
 
 
 @pytest.mark.parametrize("m", [3, 40, 9000])  # wide, tall, and taller than one piece

@@ -28,17 +28,20 @@ def extras(engine: Network, deltas: list[NDArray[Any] | None]) -> list[dict[str,
     ----------
     engine : Network
     deltas : list of ndarray of shape (m, n_l), or None
-        What ``engine.deltas`` returned; None where a layer is not taught.
+        What ``engine.deltas`` returned; None where a layer is not taught. A frozen one that
+        hands the error on has a delta that counts as none.
     """
     error = 0.0 if deltas[-1] is None else _rms(deltas[-1])
-    descents = _descents(engine, deltas)
+    taught = [
+        d if layer["source"] else None for d, layer in zip(deltas, engine.layers, strict=True)
+    ]
     return [
         {
             "descent": descent,
             "effective_rank": math.nan if delta is None else effective_rank(delta),
             "error_ratio": math.nan if delta is None or not error else _rms(delta) / error,
         }
-        for delta, descent in zip(deltas, descents, strict=False)
+        for delta, descent in zip(taught, _descents(engine, deltas), strict=False)
     ]
 
 
@@ -108,12 +111,12 @@ class Watch:
         """Messages for the faults that this measurement makes certain, one for each fault."""
         if net.steps == 0:
             return  # before training every angle is by chance
-        needed = {layer["index"] for layer in net._engine.layers if layer["needed"]}
+        taught = {one["index"] for one in net._engine.layers if one["needed"] and one["source"]}
         for fault, (present, describe) in _FAULTS.items():
             certain = [
                 row
                 for row in rows
-                if row.layer in needed and self._count(row.layer, fault, present(row))
+                if row.layer in taught and self._count(row.layer, fault, present(row))
             ]
             if certain:
                 first, *others = certain

@@ -357,7 +357,10 @@ def _feedback_pairs(net: Sequential) -> Iterator[Any]:
             path = weights[i + 1].T
             for weight in weights[i + 2 : last + 1]:
                 path = weight.T @ path
-        source = "unit of the layer above" if layer["source"] == "above" else "output"
+        source = {
+            "above": "unit of the layer above",
+            "below": "unit of the layer below",
+        }.get(layer["source"], "output")
         yield source, net.feedback_matrix(layer["index"]), path
 
 
