@@ -3,7 +3,8 @@
 Dropout takes random units out of the forward pass, random feedback puts random weights into the
 backward pass: both are noise that the network must be robust against. They get along: here dropout
 changes no rule's result by more than about a point, and a lot of it (0.5) slows FA and DFA down
-more than backprop. Few digits and a wide network, so that there is something to overfit; five seeds.
+more than backprop. Few digits and a wide network, so that there is something to overfit; five
+seeds.
 """
 
 from statistics import median
