@@ -188,7 +188,7 @@ fa_status fa_alignment(fa_angles *angles, const fa_net *net, const fa_samples *s
     const fa_status status = work[0] && work[1] && g ? two_sweeps(angles, net, samples, work, g)
                                                      : fa_fail(FA_E_MEMORY, "out of memory for alignment; the network is unchanged");
     fa_free(g);
-    for (int i = 0; i < 2; i++)
+    for (int i = 1; i >= 0; i--) /* the first is the one that was kept, and may be the larger */
         if (work[i]) fa_work_release(net, 0, work[i]);
     fa_fp_end(fp);
     fa_unlock_read(net);

@@ -152,7 +152,7 @@ typedef struct fa_lock {
     atomic_bool writing, broken;
 } fa_lock;
 
-enum { FA_MAX_PHASES = 4 };
+enum { FA_MAX_PHASES = 4, FA_SLOTS = 3 /* of idle workspaces: work.c */ };
 struct fa_run;
 
 struct fa_net {
@@ -191,7 +191,7 @@ struct fa_net {
     char *state;
     size_t state_size;
     fa_lock lock;
-    _Atomic(struct fa_work *) spare[2];
+    _Atomic(struct fa_work *) spare[FA_SLOTS];
     atomic_llong count_forward, count_transport, count_feedback, count_outer;
 };
 
@@ -353,7 +353,8 @@ const char *fa_distribution_name(int i);
 
 /* ---- running (work.c, run.c) ---- */
 
-/* Slots keep one idle block each: 0 for what needs deltas, 1 for predicting. NULL: out of memory. */
+/* Slots keep one idle block each: 0 for what needs deltas, 1 for predicting, 2 for the second of two
+ * samples in flight. NULL: out of memory. */
 fa_work *fa_work_acquire(const fa_net *net, int slot, int64_t rows, int copies, int threads);
 void fa_work_release(const fa_net *net, int slot, fa_work *work);
 /* Points the run's buffers at copy `copy` of its workspace, or at the user's arrays where they serve. */

@@ -42,7 +42,7 @@ void *fa_net_alloc(fa_net *net, int64_t n, size_t size)
 void fa_net_free(fa_net *net)
 {
     if (!net) return;
-    for (int slot = 0; slot < 2; slot++) fa_free(atomic_load(&net->spare[slot]));
+    for (int slot = 0; slot < FA_SLOTS; slot++) fa_free(atomic_load(&net->spare[slot]));
     while (net->owned) {
         fa_owned *block = net->owned;
         net->owned = block->next;

@@ -177,7 +177,7 @@ fa_status fa_train_steps(fa_metrics *metrics, fa_net *net, const fa_samples *sam
     const int64_t rows = epoch->batch_size < samples->n ? epoch->batch_size : samples->n;
     const bool defer = can_defer(net, rows, epoch);
     fa_work *work[2] = {NULL, NULL};
-    for (int i = 0; i < 1 + defer; i++) work[i] = fa_work_acquire(net, 0, rows, 1, fa_run_threads(net, rows));
+    for (int i = 0; i < 1 + defer; i++) work[i] = fa_work_acquire(net, 2 * i, rows, 1, fa_run_threads(net, rows));
     if (work[0] && (work[1] || !defer)) {
         *metrics = (fa_metrics){0};
         fa_progress progress = {metrics, epoch, now(), fp};
@@ -187,7 +187,7 @@ fa_status fa_train_steps(fa_metrics *metrics, fa_net *net, const fa_samples *sam
         status = out_of_memory(rows);
     }
     for (int i = 0; i < 2; i++)
-        if (work[i]) fa_work_release(net, 0, work[i]);
+        if (work[i]) fa_work_release(net, 2 * i, work[i]);
     fa_fp_end(fp);
     fa_unlock_write(net);
     return status;
