@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from . import __version__, build_info, datasets
 from .demo import _bar
 from .presets import PRESETS, Curve, Preset, Row
-
-if TYPE_CHECKING:
-    from .datasets import Split
 
 __all__ = ["Result", "find", "names", "reproduce", "section", "update_page"]
 
@@ -84,32 +81,16 @@ def reproduce(
     preset = find(name)
     split = datasets.load("mnist", path=data) if preset.needs_mnist else None
     n_seeds, length = seeds or preset.seeds, epochs or preset.epochs
-    with _bar(len(preset.rules) * n_seeds, progress) as bar:
-        bar.unit = "run"
-
-        def done(rule: str, seed: int) -> None:
-            bar.set_description(f"{name}: {rule}, seed {seed}")
-            bar.update()
-
-        results = _run(preset, n_seeds, length, split, done)
+    with _bar(len(preset.rules) * n_seeds * length, progress) as bar:
+        bar.unit = preset.unit
+        results = {rule: Result([], []) for rule in preset.rules}
+        for rule, result in results.items():
+            for seed in range(n_seeds):
+                bar.set_description(f"{name}: {rule}, seed {seed}", refresh=False)
+                start = perf_counter()
+                result.curves.append(preset.run(rule, seed, length, split, bar.update))
+                result.seconds.append(perf_counter() - start)
     return section(name, preset, results, length)
-
-
-def _run(
-    preset: Preset,
-    seeds: int,
-    epochs: int,
-    data: Split | None,
-    done: Callable[[str, int], None],
-) -> dict[str, Result]:
-    results = {rule: Result([], []) for rule in preset.rules}
-    for rule, result in results.items():
-        for seed in range(seeds):
-            start = perf_counter()
-            result.curves.append(preset.run(rule, seed, epochs, data))
-            result.seconds.append(perf_counter() - start)
-            done(rule, seed)
-    return results
 
 
 # ---- the page ----
