@@ -11,7 +11,7 @@ from typing import Any
 from ._core import build_info
 from ._core import version as _version
 from ._threads import get_num_threads, set_num_threads
-from .callbacks import Callback, EarlyStopping, History
+from .callbacks import Callback, CSVLogger, EarlyStopping, History
 from .initializers import Init
 from .layers import Dense, Dropout
 from .optimizers import SGD, Adam, AdamW, RMSprop
@@ -31,6 +31,7 @@ __all__ = [
     "AdamW",
     "Alignment",
     "Backprop",
+    "CSVLogger",
     "Callback",
     "Dense",
     "Dropout",

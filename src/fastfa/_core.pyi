@@ -80,6 +80,13 @@ class Network:
         y: NDArray[Any] | None,
         weights: NDArray[np.float64] | None,
     ) -> tuple[float, dict[str, NDArray[Any]]]: ...
+    def deltas(
+        self,
+        x: NDArray[Any],
+        labels: NDArray[np.int64] | None,
+        y: NDArray[Any] | None,
+        weights: NDArray[np.float64] | None,
+    ) -> list[NDArray[Any] | None]: ...
     def alignment(
         self,
         x: NDArray[Any],

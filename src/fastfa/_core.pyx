@@ -433,6 +433,27 @@ cdef class Network:
 
     # ---- looking inside
 
+    def deltas(self, x, labels, y, weights):
+        cdef fa_samples s = self._samples(x, labels, y, weights)
+        cdef int64_t b, n = fa_net_n_blocks(self.net)
+        cdef fa_status status
+        cdef void **pointers = <void **>calloc(n, sizeof(void *))
+        if pointers == NULL:
+            raise MemoryError("out of memory for deltas")
+        try:
+            deltas = []
+            for b in range(n):
+                info = fa_net_block(self.net, b)
+                deltas.append(np.empty((s.n, info.n_out), self.dtype) if info.needed else None)
+                if info.needed:
+                    pointers[b] = cnp.PyArray_DATA(deltas[b])
+            with nogil:
+                status = fa_deltas(pointers, self.net, &s)
+            check(status)
+            return deltas
+        finally:
+            free(pointers)
+
     def alignment(self, x, labels, y, weights):
         cdef fa_samples s = self._samples(x, labels, y, weights)
         cdef int64_t hidden = fa_net_n_blocks(self.net) - 1

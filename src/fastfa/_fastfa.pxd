@@ -124,6 +124,8 @@ cdef extern from "fastfa.h" nogil:
     fa_status fa_evaluate(fa_metrics *metrics, const fa_net *net, const fa_samples *samples)
     fa_status fa_gradients(double *loss, void **grads, const fa_net *net, const fa_samples *samples)
 
+    fa_status fa_deltas(void **deltas, const fa_net *net, const fa_samples *samples)
+
     ctypedef struct fa_angles:
         int64_t layer
         double delta_angle

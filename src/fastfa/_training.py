@@ -177,7 +177,8 @@ def _logs(loss: float, accuracy: float, metric: str | None, prefix: str = "") ->
 
 
 def _overrides_batch_end(callback: Callback) -> bool:
-    return type(callback).on_batch_end is not Callback.on_batch_end
+    method = callback.on_batch_end  # of the object: one may ask for it only when it needs it
+    return getattr(method, "__func__", method) is not Callback.on_batch_end
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from . import _arguments, _summary
+from . import _arguments, _diagnostics, _summary
 from ._checks import choice, flag, integer, number, show
 from ._core import NAMES
 from ._data import STEP_NAMES, VALIDATION_NAMES, Batch, Door, numeric
@@ -50,6 +50,16 @@ class Alignment(NamedTuple):
         (W_{l+1} ... W_L)^T for DFA and SDFA; None where there is no such matrix.
     norm_ratio : float
         Norm of D_l over the norm of backprop's.
+    descent : float or None
+        The descent test e^T W B e > 0, summed over the batch: the cosine, -1..1, between e B_l and
+        e W^T, where W is what B_l stands for (for FA, e is d_{l+1}). Above 0: linear units that
+        follow the feedback lower the loss. None where no feedback carries an error (DRTP, frozen).
+    effective_rank : float
+        exp of the entropy of the singular values of D_l divided by their sum: how many directions
+        the layer is taught in, from 1 to min(m, n_l). nan where there is no D_l or it is zero.
+    error_ratio : float
+        Root mean square of the entries of D_l over that of the error e: far below 1, the signal
+        vanishes on its way down; far above, it explodes. nan where there is no D_l.
     """
 
     layer: int
@@ -57,6 +67,9 @@ class Alignment(NamedTuple):
     gradient_angle: float
     weight_angle: float | None
     norm_ratio: float
+    descent: float | None
+    effective_rank: float
+    error_ratio: float
 
 
 class Sequential:
@@ -494,8 +507,10 @@ class Sequential:
         list of Alignment
             One for each hidden `Dense`, lowest first.
         """
-        rows = self._engine.alignment(*self._batch(x, y, sample_weight))
-        return [Alignment(**row) for row in rows]
+        batch = self._batch(x, y, sample_weight)
+        rows = self._engine.alignment(*batch)
+        extras = _diagnostics.extras(self._engine, self._engine.deltas(*batch))
+        return [Alignment(**row, **extra) for row, extra in zip(rows, extras, strict=True)]
 
     def summary(self) -> _summary.Text:
         """The network as a table: for every layer its rule and feedback as they really run.

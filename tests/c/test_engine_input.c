@@ -481,6 +481,8 @@ static void test_null(void)
     VALUE_ERROR(fa_gradients(NULL, grads, w.net, &s), "loss");
     VALUE_ERROR(fa_gradients(&loss, NULL, w.net, &s), "grads");
     VALUE_ERROR(fa_gradients(&loss, grads, NULL, &s), "net");
+    VALUE_ERROR(fa_deltas(NULL, w.net, &s), "deltas");
+    VALUE_ERROR(fa_deltas(grads, NULL, &s), "net");
     VALUE_ERROR(fa_alignment(NULL, w.net, &s), "angles");
     VALUE_ERROR(fa_alignment(angles, NULL, &s), "net");
     VALUE_ERROR(fa_check(NULL, &s), "net");
