@@ -71,12 +71,14 @@ typedef struct fa_init {
     int64_t rows, cols;
 } fa_init;
 
-/* A learning rule: "backprop", "fa", "dfa", "sdfa", "drtp", "frozen". The feedback matrix is drawn from
+/* A learning rule: "backprop", "fa", "dfa", "sdfa", "drtp", "frozen", ... The feedback matrix is drawn from
  * `feedback.name` ("uniform" or "normal") or given as values (n_source x n_l), times feedback.scale. */
 typedef struct fa_rule_desc {
     const char *name;
     const char *inject; /* "post" (default, NULL) or "pre" */
     fa_init feedback;
+    double decay;    /* kp, dkp: the share of learned feedback (kp: and of its weights) lost in a step */
+    double lr_scale; /* dkp: factor on the learning rate of feedback; 0: 1 */
 } fa_rule_desc;
 
 typedef struct fa_layer_desc {
@@ -230,7 +232,7 @@ typedef struct fa_block_info {
     const char *rule;   /* "output" for the last */
     const char *inject; /* "post", "pre" */
     const char *source; /* what teaches it: "error", "target", "above", or "" */
-    const char *feedback; /* "uniform", "normal", "values", or "" without a stored matrix */
+    const char *feedback; /* "uniform", "normal", "values"; "signs" of the weights; "" without a matrix of its own */
     double feedback_scale;
     int64_t feedback_rows; /* n_source of fa_feedback_matrix, 0 where it has no meaning */
     int trainable, needed; /* needed: a teaching signal is computed for it */

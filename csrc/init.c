@@ -84,24 +84,29 @@ static void draw(const fa_net *net, fa_param *p, const fa_init *init, const char
     const double fans = how->in * (double)layer->n_in + how->out * (double)layer->n_out;
     const double size = fans > 0 ? scale * sqrt(how->gain / fans) : scale;
     const int purpose = p->kind == FA_WEIGHT ? FA_RNG_WEIGHT : FA_RNG_BIAS;
-    (how->normal ? fa_rng_normal : fa_rng_uniform)(p->value, net->dtype, n, size,
+    (how->normal ? fa_rng_normal : fa_rng_uniform)(p->value, net->dtype, 0, n, size,
                                                    fa_rng_stream(net->seed, purpose, layer->ordinal, 0));
 }
 
 /* Feedback of either distribution has standard deviation scale / sqrt(3 n_l). */
-static void draw_feedback(const fa_net *net, const fa_block *block)
+void fa_draw_feedback_rows(const fa_net *net, int block, uint64_t step, fa_rows rows, fa_mat out)
 {
-    const fa_matrix *b = block->rule.feedback;
-    const fa_init *init = &block->rule.desc.feedback;
-    const int64_t n = b->rows * b->cols;
-    if (init->values) {
-        net->k->gather(b->value, b->cols, init->values, b->cols, NULL, b->rows, b->cols, init->scale);
-        return;
-    }
+    const fa_layer *layer = net->blocks[block].layer;
+    const fa_init *init = &net->blocks[block].rule.desc.feedback;
     const bool normal = init->name && !strcmp(init->name, "normal");
-    const double size = init->scale / sqrt((normal ? 3.0 : 1.0) * (double)b->cols);
-    (normal ? fa_rng_normal : fa_rng_uniform)(b->value, net->dtype, n, size,
-                                              fa_rng_stream(net->seed, FA_RNG_FEEDBACK, block->layer->ordinal, 0));
+    const double size = init->scale / sqrt((normal ? 3.0 : 1.0) * (double)layer->n_out);
+    (normal ? fa_rng_normal : fa_rng_uniform)(out.p, net->dtype, rows.r0 * layer->n_out, out.rows * out.cols, size,
+                                              fa_rng_stream(net->seed, FA_RNG_FEEDBACK, layer->ordinal, step));
+}
+
+static void draw_feedback(const fa_net *net, int block)
+{
+    const fa_param *b = net->blocks[block].rule.feedback;
+    const fa_init *init = &net->blocks[block].rule.desc.feedback;
+    if (init->values)
+        net->k->gather(b->value, b->cols, init->values, b->cols, NULL, b->rows, b->cols, init->scale);
+    else
+        fa_draw_feedback_rows(net, block, 0, (fa_rows){0, b->rows}, (fa_mat){b->value, b->cols, b->rows, b->cols});
 }
 
 void fa_draw_state(fa_net *net)
@@ -112,6 +117,6 @@ void fa_draw_state(fa_net *net)
         const fa_layer *layer = net->blocks[b].layer;
         draw(net, layer->weight, &layer->desc.weight_init, fa_default_init(layer->desc.activation), layer);
         if (layer->bias) draw(net, layer->bias, &layer->desc.bias_init, "zeros", layer);
-        if (net->blocks[b].rule.feedback) draw_feedback(net, &net->blocks[b]);
+        if (net->blocks[b].rule.feedback) draw_feedback(net, b);
     }
 }

@@ -29,12 +29,12 @@ fa_param *fa_plan_param(fa_net *net, const char *name, int layer, fa_tensor_kind
     return p;
 }
 
-fa_matrix *fa_plan_matrix(fa_net *net, const char *name, int layer, int64_t rows, int64_t cols)
+fa_status fa_plan_feedback(fa_net *net, int block, int64_t source)
 {
-    fa_matrix *m = &net->matrices[net->n_matrices++];
-    *m = (fa_matrix){.rows = rows, .cols = cols};
-    snprintf(m->key, sizeof m->key, "%d.%s", layer, name);
-    return m;
+    fa_block *b = &net->blocks[block];
+    FA_TRY(fa_feedback_check(&b->rule.desc.feedback, b->layer->index, source, b->layer->n_out));
+    b->rule.feedback = fa_plan_param(net, "feedback", b->layer->index, FA_FEEDBACK, source, b->layer->n_out);
+    return FA_OK;
 }
 
 void fa_plan_scratch(fa_net *net, size_t bytes)
@@ -113,10 +113,11 @@ static fa_status resolve_rule(fa_net *net, int b, const fa_rule_desc *desc)
     *rule = (fa_rule){.ops = fa_find_rule(desc->name), .desc = *desc};
     if (!rule->ops) return fa_fail(FA_E_VALUE, "layer %d: rule: unknown name '%s'", i, desc->name ? desc->name : "(null)");
     rule->desc.name = rule->ops->name;
+    rule->sources = rule->ops->sources;
     rule->pre = desc->inject && !strcmp(desc->inject, "pre");
     if (desc->inject && !rule->pre && strcmp(desc->inject, "post"))
         return fa_fail(FA_E_VALUE, "layer %d: inject: expected 'post' or 'pre', got '%s'", i, desc->inject);
-    if (rule->pre && rule->ops->sources & FA_FROM_ABOVE)
+    if (rule->pre && !(rule->sources & (FA_FROM_ERROR | FA_FROM_TARGET)))
         return fa_fail(FA_E_VALUE, "layer %d: inject='pre': expected a broadcast or target rule (dfa, sdfa, drtp), got %s", i, rule->ops->name);
     rule->desc.inject = rule->pre ? "pre" : "post";
     if (rule->ops->plan) FA_TRY(rule->ops->plan(net, b));
@@ -126,7 +127,7 @@ static fa_status resolve_rule(fa_net *net, int b, const fa_rule_desc *desc)
 
 static bool trains(const fa_block *block)
 {
-    return block->layer->desc.trainable && !(block->rule.ops && block->rule.ops->sources & FA_NO_UPDATE);
+    return block->layer->desc.trainable && !(block->rule.ops && block->rule.sources & FA_NO_UPDATE);
 }
 
 static fa_status check_teachable(const fa_net *net, const fa_block *block)
@@ -154,7 +155,7 @@ static fa_status plan_rules(fa_net *net, const fa_net_desc *desc)
     for (int b = 0; b < hidden; b++) {
         fa_block *block = &net->blocks[b];
         block->needed = asked || trains(block);
-        asked = block->needed && block->rule.ops->sources & FA_FROM_ABOVE;
+        asked = block->needed && block->rule.sources & FA_FROM_ABOVE;
         FA_TRY(check_teachable(net, block));
     }
     net->blocks[hidden].needed = true;
@@ -179,6 +180,8 @@ static void plan_gradients(fa_net *net)
             if (!p) continue;
             p->trainable = trains(block);
             p->decays = net->optim.desc.weight_decay != 0 && (p->kind != FA_BIAS || net->optim.desc.decay_bias);
+            p->in_place = net->optim.ops->in_place && net->optim.ops->slots(&net->optim.desc) == 0 &&
+                          net->optim.desc.clip_norm == 0 && !p->follower;
             p->grad[p->n_grad++] = (fa_pair){p->kind == FA_BIAS ? FA_ONES : layer->in, block->delta};
         }
         if (b) net->work_per_row += (double)layer->n_in * (double)layer->n_out; /* an upper bound: transport */
@@ -194,8 +197,6 @@ static fa_status plan_state(fa_net *net)
     for (int i = 0; i < net->n_params; i++)
         for (int s = 0; s <= (net->params[i].trainable ? slots : 0); s++)
             fits = fits && fa_add_bytes(&size, net->params[i].rows, net->params[i].cols, net->esize);
-    for (int i = 0; i < net->n_matrices; i++)
-        fits = fits && fa_add_bytes(&size, net->matrices[i].rows, net->matrices[i].cols, net->esize);
     net->state = fits ? fa_net_alloc(net, 1, size) : NULL;
     if (!net->state) return fa_fail(FA_E_MEMORY, "out of memory for parameters, optimizer state and feedback%s", fits ? "" : ": too many units");
     net->state_size = size;
@@ -209,10 +210,6 @@ static fa_status plan_state(fa_net *net)
             *(s < 0 ? &p->value : &p->slot[s]) = net->state + size;
             fa_add_bytes(&size, p->rows, p->cols, net->esize);
         }
-    }
-    for (int i = 0; i < net->n_matrices; i++) {
-        net->matrices[i].value = net->state + size;
-        fa_add_bytes(&size, net->matrices[i].rows, net->matrices[i].cols, net->esize);
     }
     return FA_OK;
 }
@@ -250,13 +247,32 @@ static fa_status plan_tiles(fa_net *net)
     for (int i = 0; i < net->n_params; i++) net->n_tiles += cut_tiles(net, i, area, NULL);
     net->tiles = fa_net_alloc(net, net->n_tiles, sizeof *net->tiles);
     if (!net->tiles) return fa_fail(FA_E_MEMORY, "out of memory for the plan");
-    int64_t n = 0, largest = 0;
+    int64_t n = 0;
     for (int i = 0; i < net->n_params; i++) n += cut_tiles(net, i, area, net->tiles + n);
     for (int64_t i = 0; i < n; i++) {
         const fa_tile t = net->tiles[i].tile;
-        if ((t.i1 - t.i0) * (t.j1 - t.j0) > largest) largest = (t.i1 - t.i0) * (t.j1 - t.j0);
+        if ((t.i1 - t.i0) * (t.j1 - t.j0) > net->tile_area) net->tile_area = (t.i1 - t.i0) * (t.j1 - t.j0);
     }
-    if (!net->in_place) fa_plan_scratch(net, (size_t)largest * net->esize);
+    fa_plan_scratch(net, 2 * (size_t)net->tile_area * net->esize); /* the gradient, and what it was before a step */
+    return FA_OK;
+}
+
+/* Cuts the matrices that rules make each step into rows of about a tile's size. */
+static fa_status plan_derives(fa_net *net)
+{
+    for (int pass = 0; pass < 2; pass++) {
+        int64_t n = 0;
+        for (int b = 0; b < net->n_blocks; b++) {
+            const int64_t rows = net->blocks[b].needed ? net->blocks[b].rule.derived_rows : 0;
+            const int64_t height = TILE_AREA_MAX / net->blocks[b].layer->n_out + 1;
+            for (int64_t r = 0; r < rows; r += height, n++)
+                if (pass) net->derives[n] = (fa_derive_task){b, {r, r + height < rows ? r + height : rows}};
+        }
+        if (pass || n == 0) break;
+        net->n_derives = n;
+        net->derives = fa_net_alloc(net, n, sizeof *net->derives);
+        if (!net->derives) return fa_fail(FA_E_MEMORY, "out of memory for the plan");
+    }
     return FA_OK;
 }
 
@@ -283,7 +299,6 @@ static fa_status check_optimizer(fa_net *net, const fa_optimizer_desc *d)
         return fa_fail(FA_E_VALUE, "optimizer: weight_decay: expected a number >= 0, got %g", d->weight_decay);
     if (!(d->clip_norm >= 0) || !isfinite(d->clip_norm))
         return fa_fail(FA_E_VALUE, "optimizer: clip_norm: expected a number >= 0 (0: off), got %g", d->clip_norm);
-    net->in_place = net->optim.ops->in_place && net->optim.ops->slots(d) == 0 && d->clip_norm == 0;
     return net->optim.ops->check(&net->optim.desc);
 }
 
@@ -320,10 +335,9 @@ fa_status fa_plan_network(fa_net *net, const fa_net_desc *desc)
     net->layers = fa_net_alloc(net, net->n_layers, sizeof *net->layers);
     net->blocks = fa_net_alloc(net, net->n_layers, sizeof *net->blocks);
     net->order = fa_net_alloc(net, net->n_layers, sizeof *net->order);
-    net->params = fa_net_alloc(net, 2 * net->n_layers, sizeof *net->params);
-    net->matrices = fa_net_alloc(net, net->n_layers, sizeof *net->matrices);
+    net->params = fa_net_alloc(net, 4 * net->n_layers, sizeof *net->params); /* W, b and at most two of feedback */
     net->buffers = fa_net_alloc(net, 2 + 3 * net->n_layers, sizeof *net->buffers);
-    if (!net->layers || !net->blocks || !net->order || !net->params || !net->matrices || !net->buffers)
+    if (!net->layers || !net->blocks || !net->order || !net->params || !net->buffers)
         return fa_fail(FA_E_MEMORY, "out of memory for the plan");
 
     fa_plan_buffer(net, net->n_in, net->esize); /* FA_INPUT */
@@ -335,6 +349,7 @@ fa_status fa_plan_network(fa_net *net, const fa_net_desc *desc)
     plan_gradients(net);
     FA_TRY(plan_state(net));
     FA_TRY(plan_tiles(net));
+    FA_TRY(plan_derives(net));
     plan_phases(net);
     return FA_OK;
 }

@@ -7,10 +7,7 @@
 
 static fa_status plan(fa_net *net, int block)
 {
-    fa_block *b = &net->blocks[block];
-    FA_TRY(fa_feedback_check(&b->rule.desc.feedback, b->layer->index, net->n_out, b->layer->n_out));
-    b->rule.feedback = fa_plan_matrix(net, "feedback", b->layer->index, net->n_out, b->layer->n_out);
-    return FA_OK;
+    return fa_plan_feedback(net, block, net->n_out);
 }
 
 static fa_status plan_sign(fa_net *net, int block)
@@ -21,7 +18,7 @@ static fa_status plan_sign(fa_net *net, int block)
 
 static void project(const fa_rule *rule, const fa_run *run, fa_rows rows, fa_mat source, fa_mat s)
 {
-    const fa_matrix *b = rule->feedback;
+    const fa_param *b = rule->feedback;
     fa_product(run->net, s, source, (fa_mat){b->value, b->cols, b->rows, b->cols}, NULL, 1, 0);
     fa_count(run, &run->net->count_feedback, rows.r0 == 0);
 }
@@ -31,7 +28,7 @@ static fa_mat error(const fa_run *run, fa_rows rows)
     return fa_get(run, run->net->blocks[run->net->n_blocks - 1].delta, rows);
 }
 
-static void dfa_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s, int worker)
+void fa_broadcast_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s, int worker)
 {
     (void)block, (void)worker;
     project(rule, run, rows, error(run, rows), s);
@@ -49,13 +46,13 @@ static void sdfa_signal(const fa_rule *rule, const fa_run *run, int block, fa_ro
 static void drtp_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s, int worker)
 {
     (void)block, (void)worker;
-    const fa_matrix *b = rule->feedback;
+    const fa_param *b = rule->feedback;
     if (run->labels && b->rows > 1)
         run->net->k->gather(s.p, s.ld, b->value, b->cols, run->labels + rows.r0, s.rows, s.cols, 1);
     else
         project(rule, run, rows, fa_get(run, FA_TARGET, rows), s);
 }
 
-const fa_rule_ops fa_rule_dfa = {"dfa", FA_FROM_ERROR, plan, dfa_signal, NULL};
-const fa_rule_ops fa_rule_sdfa = {"sdfa", FA_FROM_ERROR, plan_sign, sdfa_signal, NULL};
-const fa_rule_ops fa_rule_drtp = {"drtp", FA_FROM_TARGET, plan, drtp_signal, NULL};
+const fa_rule_ops fa_rule_dfa = {.name = "dfa", .sources = FA_FROM_ERROR, .plan = plan, .signal = fa_broadcast_signal};
+const fa_rule_ops fa_rule_sdfa = {.name = "sdfa", .sources = FA_FROM_ERROR, .plan = plan_sign, .signal = sdfa_signal};
+const fa_rule_ops fa_rule_drtp = {.name = "drtp", .sources = FA_FROM_TARGET, .plan = plan, .signal = drtp_signal};

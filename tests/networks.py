@@ -6,9 +6,10 @@ import numpy as np
 
 from fastfa import _core, _ref
 
-RULES = ("backprop", "fa", "dfa", "sdfa", "drtp", "frozen")
-STORED = ("fa", "dfa", "sdfa", "drtp")  # rules with a stored feedback matrix
-BROADCAST = ("dfa", "sdfa", "drtp")  # rules that can inject before the activation
+SIGNS = ("usf", "frsf", "brsf")  # rules whose matrix has the signs of the weights
+RULES = ("backprop", "fa", "dfa", "sdfa", "drtp", "frozen", *SIGNS, "kp", "dkp")
+STORED = ("fa", "dfa", "sdfa", "drtp", *SIGNS, "kp", "dkp")  # rules that take a Feedback
+BROADCAST = ("dfa", "sdfa", "drtp", "dkp")  # rules that can inject before the activation
 LOSSES = ("softmax_cross_entropy", "sigmoid_cross_entropy", "mse")
 SMOOTH = ("linear", "tanh", "sigmoid", "softplus", "gelu")
 DIFFERENTIABLE = (*SMOOTH, "relu", "leaky_relu")
@@ -51,6 +52,10 @@ def rule(name, inject="post", distribution="uniform", scale=1.0, values=None):
     if name in STORED:
         drawn = {"distribution": distribution} if values is None else {"values": values}
         how["feedback"] = {**drawn, "scale": scale}
+    if name in ("kp", "dkp"):
+        how["decay"] = 0.01
+    if name == "dkp":
+        how["lr_scale"] = 0.7
     return how
 
 

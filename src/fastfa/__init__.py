@@ -15,17 +15,35 @@ from .callbacks import Callback, EarlyStopping, History
 from .initializers import Init
 from .layers import Dense, Dropout
 from .optimizers import SGD, Adam, AdamW, RMSprop
-from .rules import DFA, DRTP, FA, SDFA, Backprop, Feedback, Frozen
+from .rules import (
+    BRSF,
+    DFA,
+    DKP,
+    DRTP,
+    FA,
+    FRSF,
+    KP,
+    SDFA,
+    USF,
+    Backprop,
+    Feedback,
+    Frozen,
+)
 from .sequential import Alignment, Sequential
 
 __version__: str = _version()  # not from build_info(), which opens BLAS
 
 __all__ = [
+    "BRSF",
     "DFA",
+    "DKP",
     "DRTP",
     "FA",
+    "FRSF",
+    "KP",
     "SDFA",
     "SGD",
+    "USF",
     "Adam",
     "AdamW",
     "Alignment",

@@ -152,6 +152,8 @@ cdef class _Description:
     cdef int rule(self, fa_rule_desc *rule, how) except -1:
         rule.name = self.text(how["name"])
         rule.inject = self.text(how.get("inject", "post"))
+        rule.decay = how.get("decay", 0.0)
+        rule.lr_scale = how.get("lr_scale", 1.0)
         if how.get("feedback"):
             return self.init(&rule.feedback, how["feedback"], "distribution")
         return 0

@@ -31,6 +31,8 @@ cdef extern from "fastfa.h" nogil:
         const char *name
         const char *inject
         fa_init feedback
+        double decay
+        double lr_scale
 
     ctypedef struct fa_layer_desc:
         int use_bias

@@ -9,7 +9,7 @@ import numpy as np
 
 from ._checks import show
 from .layers import Dense, Dropout, Layer
-from .rules import FA, Feedback, Frozen, Rule, as_rule
+from .rules import Feedback, Frozen, Rule, as_rule
 
 ZERO_DERIVATIVE = ("sign", "threshold")
 
@@ -39,7 +39,7 @@ def check_network(layers: Sequence[Layer], n_in: int, loss: str, rule: Rule) -> 
     for i, place in enumerate(places):
         _check_initial(place)
         if place.rule is not None:
-            source = places[i + 1] if isinstance(place.rule, FA) else places[-1]
+            source = places[i + 1] if place.rule.source == "above" else places[-1]
             _check_feedback(place, place.rule, source.layer.units)
     _check_derivatives(places)
     return places
@@ -74,7 +74,7 @@ def _check_output(output: Weighted, loss: str) -> None:
         )
     if loss == "softmax_cross_entropy" and output.layer.units == 1:
         raise ValueError(
-            f'{output}: softmax of one output is always 1, so it needs at least 2 units; '
+            f"{output}: softmax of one output is always 1, so it needs at least 2 units; "
             'for yes or no use loss="sigmoid_cross_entropy"'
         )
     if activation in ZERO_DERIVATIVE:

@@ -366,6 +366,47 @@ def drtp(net: Network, layer: Layer, t: Teacher) -> Array:
     return net.product("feedback", t.target, matrix)
 
 
+def chain(net: Network, layer: Layer, t: Teacher) -> Array:
+    """S_l = d_{l+1} B_l with whatever B_l (n_{l+1}, n_l) carries this step (see `carrier`)."""
+    return net.product("feedback", t.above, carrier(net, layer))
+
+
+def signs_above(net: Network, layer: Layer) -> Array:
+    """sign(W_{l+1}^T), sign(0) = 0."""
+    return np.asarray(np.sign(net.parameters[net.dense[layer.ordinal + 1].key("weight")].T))
+
+
+def usf(net: Network, layer: Layer) -> Array:
+    """B_l = s sign(W_{l+1}^T), s = scale sqrt(2 / (n_l + n_{l+1})), the weights' first std."""
+    signs = signs_above(net, layer)
+    s = float(layer.rule["feedback"]["scale"]) * math.sqrt(2 / sum(signs.shape))
+    return np.asarray(net.dtype.type(s) * signs)
+
+
+def frsf(net: Network, layer: Layer) -> Array:
+    """B_l = |R| sign(W_{l+1}^T), R drawn once and kept."""
+    return np.asarray(np.abs(net.feedback[layer.key("feedback")]) * signs_above(net, layer))
+
+
+def brsf(net: Network, layer: Layer) -> Array:
+    """B_l = |R_t| sign(W_{l+1}^T), R_t drawn for each step t from the stream of that step."""
+    signs = signs_above(net, layer)
+    stream = Stream(net.description["seed"], FEEDBACK, layer.ordinal, net.steps)
+    drawn = initial_feedback(layer.rule["feedback"], stream, signs.shape)
+    return np.asarray(np.abs(drawn.astype(net.dtype)) * signs)
+
+
+DERIVED = {"usf": usf, "frsf": frsf, "brsf": brsf}  # Liao et al. 2016; BioTorch's three forms
+
+
+def carrier(net: Network, layer: Layer) -> Array:
+    """The matrix (n_source, n_l) that carries the source to layer l in this step."""
+    name = layer.rule["name"]
+    if name == "backprop":
+        return net.parameters[net.dense[layer.ordinal + 1].key("weight")].T
+    return DERIVED[name](net, layer) if name in DERIVED else net.feedback[layer.key("feedback")]
+
+
 class Rule(NamedTuple):
     """`source`: what carries the signal, from "above", "error", "target" or "" (does not learn)."""
 
@@ -380,9 +421,14 @@ RULES = {
     "dfa": Rule("error", False, dfa),
     "sdfa": Rule("error", False, sdfa),
     "drtp": Rule("target", False, drtp),
+    "usf": Rule("above", True, chain),
+    "frsf": Rule("above", True, chain),
+    "brsf": Rule("above", True, chain),
+    "kp": Rule("above", True, fa),
+    "dkp": Rule("error", False, dfa),
     "frozen": Rule("", True, backprop),  # learns nothing; the signal passes as under backprop
 }
-STORED_FEEDBACK = ("fa", "dfa", "sdfa", "drtp")
+STORED_FEEDBACK = ("fa", "dfa", "sdfa", "drtp", "frsf", "kp", "dkp")
 
 # --------------------------------------------------------------------------------------- optimizers
 # One step of parameter w in place, PyTorch's formulas. `o` is the description's optimizer, lr that
@@ -488,13 +534,20 @@ class Network:
         self.parameters = {k: a.astype(self.dtype) for k, a in self._first_parameters().items()}
         self.feedback = {k: a.astype(self.dtype) for k, a in self._first_feedback().items()}
         trained = [key for layer in self.dense if layer.trains for key in self._keys(layer)]
+        trained += [layer.key("feedback") for layer in self._learned("dkp")]
         slots = range(slot_count(description["optimizer"]))
         self.slots = {
-            k: [np.zeros_like(self.parameters[k]) for _ in slots] for k in trained if slots
+            k: [np.zeros_like((self.parameters | self.feedback)[k]) for _ in slots]
+            for k in trained
+            if slots
         }
 
     def _keys(self, layer: Layer) -> list[str]:
         return [layer.key("weight"), layer.key("bias")][: 1 + layer.spec["use_bias"]]
+
+    def _learned(self, rule: str) -> list[Layer]:
+        """The hidden layers that train under a rule whose feedback learns with them."""
+        return [x for x in self.dense[:-1] if x.rule["name"] == rule and x.trains]
 
     def _first_parameters(self) -> dict[str, Array]:
         seed, first = self.description["seed"], {}
@@ -620,6 +673,10 @@ class Network:
         for layer, delta in zip(self.dense, deltas, strict=True):
             if layer.trains and delta is not None:
                 grads |= self._gradient(layer, trace, delta)
+        for layer in self._learned("dkp"):
+            error, h = deltas[-1], trace.inputs[layer.ordinal + 1]
+            assert error is not None
+            grads[layer.key("feedback")] = self.product("outer", error.T, h) / len(h)
         return grads
 
     def _clip_factor(self, grads: dict[str, Array]) -> float:
@@ -640,7 +697,25 @@ class Network:
                 scale = layer.spec["lr_scale"] * (layer.spec["bias_lr_scale"] if bias else 1.0)
                 decay = 0.0 if bias and not o["decay_bias"] else o["weight_decay"]
                 w, g, slots = self.parameters[key], grads[key] * clip, self.slots.get(key, [])
+                before = w.copy()
                 step(w, g, slots, o, lr * scale, decay, self.steps)
+                if not bias and layer.ordinal > 0:
+                    self._lead(self.dense[layer.ordinal - 1], w, before)
+        for layer in self._learned("dkp"):
+            key, how = layer.key("feedback"), layer.rule
+            self.feedback[key] *= 1 - how.get("decay", 0.0)
+            g, slots = grads[key] * clip, self.slots.get(key, [])
+            step(self.feedback[key], g, slots, o, lr * how.get("lr_scale", 1.0), 0.0, self.steps)
+
+    def _lead(self, below: Layer, w: Array, before: Array) -> None:
+        """Kolen-Pollack: B_l receives the step of W_{l+1} transposed, and both forget a share."""
+        if below.rule["name"] != "kp":
+            return
+        keep, taken = 1 - below.rule.get("decay", 0.0), w - before
+        matrix = self.feedback[below.key("feedback")]
+        matrix[...] = keep * matrix + taken.T
+        if keep != 1:
+            w[...] = keep * before + taken
 
     @np.errstate(all="ignore")
     def _learn(
@@ -716,7 +791,8 @@ class Network:
     ) -> tuple[float, dict[str, Array]]:
         """Mean loss and what the next step would hand to the optimizer, for what trains."""
         loss, _, trace, deltas = self._backward(x, labels, y, weights, self.dense)
-        return loss, self._gradients(trace, deltas[0])
+        grads = self._gradients(trace, deltas[0])
+        return loss, {key: g for key, g in grads.items() if key in self.parameters}
 
     @np.errstate(all="ignore")
     def deltas(self, x: Array, labels: Maybe, y: Maybe, weights: Maybe) -> list[Maybe]:
@@ -742,25 +818,21 @@ class Network:
         return {"layer": layer.index, "weight_angle": self._weight_angle(layer), **row}
 
     def _weight_angle(self, layer: Layer) -> float | None:
-        """FA: B_l to W_{l+1}^T; DFA, sDFA: B_l to (W_{l+1} .. W_L)^T; None without a meaning."""
-        rule = layer.rule["name"]
-        if rule not in ("fa", "dfa", "sdfa"):
-            return 0.0 if rule == "backprop" else None
-        above = self.dense[layer.ordinal + 1 :][: 1 if rule == "fa" else None]
+        """Chain: B_l to W_{l+1}^T; error: B_l to (W_{l+1} .. W_L)^T; None without a meaning."""
+        source = RULES[layer.rule["name"]].source
+        if layer.rule["name"] == "backprop" or source not in ("above", "error"):
+            return 0.0 if source == "above" else None
+        above = self.dense[layer.ordinal + 1 :][: 1 if source == "above" else None]
         path = np.eye(layer.n_out)
         for upper in above:
             path = path @ self.parameters[upper.key("weight")]
-        return angle(self.feedback[layer.key("feedback")], path.T)
+        return angle(carrier(self, layer), path.T)
 
     def feedback_matrix(self, index: int) -> Array:
         """A copy of the matrix (n_source, n_l) that carries the source to hidden layer `index`."""
         hidden = {layer.index: layer for layer in self.dense[:-1] if layer.rule["name"] != "frozen"}
         require(index in hidden, "index", f"a hidden layer that learns, of {list(hidden)}", index)
-        layer = hidden[index]
-        if layer.rule["name"] == "backprop":
-            above = self.dense[layer.ordinal + 1]
-            return np.ascontiguousarray(self.parameters[above.key("weight")].T)
-        return self.feedback[layer.key("feedback")].copy()
+        return np.array(carrier(self, hidden[index]), order="C")
 
     @property
     def layers(self) -> list[dict[str, Any]]:
@@ -781,9 +853,9 @@ class Network:
         return rows
 
     def _feedback_text(self, layer: Layer) -> str:
+        rows, cols = self._source_width(layer) if layer is not self.dense[-1] else 0, layer.n_out
         if layer.key("feedback") not in self.feedback:
-            return ""
-        rows, cols = self.feedback[layer.key("feedback")].shape
+            return f"signs {rows}x{cols}" if layer.rule["name"] in DERIVED else ""
         return f"{layer.rule['feedback'].get('distribution', 'values')} {rows}x{cols}"
 
     def check(self, x: Array, labels: Maybe, y: Maybe, weights: Maybe) -> None:

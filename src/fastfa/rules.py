@@ -12,6 +12,11 @@ name           family   S_l (m, n_l)                 source
 ``dfa``        error    e B_l, (n_L, n_l)            Nokland (2016)
 ``sdfa``       error    sign(e) B_l, (n_L, n_l)      Frenkel, Lefebvre and Bol (2021), baseline
 ``drtp``       target   Y B_l, (n_L, n_l)            Frenkel, Lefebvre and Bol (2021)
+``usf``        chain    d_{l+1} s sign(W_{l+1}^T)    Liao, Leibo and Poggio (2016)
+``frsf``       chain    d_{l+1} |R| sign(W_{l+1}^T)  the same, R drawn once
+``brsf``       chain    the same, R drawn each step  the same
+``kp``         chain    d_{l+1} B_l, B_l learns      Kolen and Pollack (1994), Akrout et al. (2019)
+``dkp``        error    e B_l, B_l learns            Webster, Choi and Ahn (2021)
 ``frozen``     none     the layer does not learn     the baseline every rule is held against
 =============  =======  ===========================  =======================================
 """
@@ -27,7 +32,10 @@ from ._core import NAMES
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-__all__ = ["DFA", "DRTP", "FA", "SDFA", "Backprop", "Feedback", "Frozen", "Rule"]
+__all__ = [
+    "BRSF", "DFA", "DKP", "DRTP", "FA", "FRSF", "KP", "SDFA", "USF", "Backprop", "Feedback",
+    "Frozen", "Rule",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -125,7 +133,19 @@ class Backprop(Rule):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class FA(Rule):
+class _Chain(Rule):
+    source: ClassVar[str] = "above"
+
+    feedback: Feedback = _DEFAULT_FEEDBACK
+    inject: str = "post"
+
+    def __post_init__(self) -> None:
+        _check_feedback(self.feedback)
+        _check_chain_inject(self.name, self.inject)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FA(_Chain):
     """Feedback alignment: S_l = d_{l+1} B_l with a fixed random B_l of shape (n_{l+1}, n_l).
 
     Parameters
@@ -142,14 +162,6 @@ class FA(Rule):
     """
 
     name: ClassVar[str] = "fa"
-    source: ClassVar[str] = "above"
-
-    feedback: Feedback = _DEFAULT_FEEDBACK
-    inject: str = "post"
-
-    def __post_init__(self) -> None:
-        _check_feedback(self.feedback)
-        _check_chain_inject(self.name, self.inject)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -220,6 +232,168 @@ class DRTP(_Broadcast):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class USF(Rule):
+    """Uniform sign symmetry: S_l = d_{l+1} B_l, B_l = s sign(W_{l+1}^T) of shape (n_{l+1}, n_l).
+
+    B_l is made from the weights before each step; s = scale sqrt(2 / (n_l + n_{l+1})) is the
+    standard deviation of Glorot's initial weights, and sign(0) = 0.
+
+    Parameters
+    ----------
+    scale : float, default 1.0
+        Factor on s; finite.
+    inject : {"post"}
+        The signal lands at the layer's output and f' applies; a chain rule has no other way.
+
+    References
+    ----------
+    Liao, Leibo and Poggio, How important is weight symmetry in backpropagation?, AAAI (2016).
+    The form and s: Sanfiz and Akrout, Benchmarking the accuracy and robustness of feedback
+    alignment algorithms (2021).
+    """
+
+    name: ClassVar[str] = "usf"
+    source: ClassVar[str] = "above"
+
+    scale: float = 1.0
+    inject: str = "post"
+
+    def __post_init__(self) -> None:
+        self._set(scale=number("scale", self.scale))
+        _check_chain_inject(self.name, self.inject)
+
+    def describe(self) -> dict[str, Any]:
+        """The plain-data form a backend takes: the scale travels as that of the feedback."""
+        feedback = Feedback(scale=self.scale).describe()
+        return {"name": self.name, "inject": self.inject, "feedback": feedback}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FRSF(_Chain):
+    """Sign symmetry with fixed random magnitudes: S_l = d_{l+1} B_l, B_l = |R| sign(W_{l+1}^T).
+
+    R (n_{l+1}, n_l) is drawn once and is what `net.feedback` holds; the signs are those of the
+    weights before each step.
+
+    Parameters
+    ----------
+    feedback : Feedback, optional
+        How R is drawn, or its values.
+    inject : {"post"}
+        The signal lands at the layer's output and f' applies; a chain rule has no other way.
+
+    References
+    ----------
+    As for `USF`.
+    """
+
+    name: ClassVar[str] = "frsf"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class BRSF(_Chain):
+    """Sign symmetry with batchwise random magnitudes: B_l = |R_t| sign(W_{l+1}^T).
+
+    R_t (n_{l+1}, n_l) is drawn anew for each step t, from the seed and t alone; nothing is stored.
+
+    Parameters
+    ----------
+    feedback : Feedback, optional
+        How R_t is drawn; no values.
+    inject : {"post"}
+        The signal lands at the layer's output and f' applies; a chain rule has no other way.
+
+    References
+    ----------
+    As for `USF`.
+    """
+
+    name: ClassVar[str] = "brsf"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class KP(_Chain):
+    """Kolen-Pollack: feedback alignment whose B_l (n_{l+1}, n_l) learns with the weights above.
+
+    Whatever step the optimizer takes on W_{l+1}, B_l takes its transpose; then both lose the share
+    `decay` of what they were, so that W_{l+1} - B_l^T = (1 - decay)^t of its first value. The
+    optimizer's own weight decay is part of its step and leaves that difference as it is.
+
+    Parameters
+    ----------
+    feedback : Feedback, optional
+        How B_l is drawn at first, or its values.
+    decay : float in [0, 1), default 0.0
+        Share of W_{l+1} and B_l that is lost in every step. 0, as in the published code, aligns
+        through what W and B have in common, which grows; more makes them equal.
+    inject : {"post"}
+        The signal lands at the layer's output and f' applies; a chain rule has no other way.
+
+    References
+    ----------
+    Kolen and Pollack, Backpropagation without weight transport, ICNN (1994). Akrout, Wilson,
+    Humphreys, Lillicrap and Tweed, Deep learning without weight transport, NeurIPS (2019).
+    """
+
+    name: ClassVar[str] = "kp"
+
+    decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set(decay=number("decay", self.decay, low=0.0, below=1.0))
+
+    def describe(self) -> dict[str, Any]:
+        """The plain-data form a backend takes."""
+        return super().describe() | {"decay": self.decay}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class DKP(_Broadcast):
+    """Direct Kolen-Pollack: S_l = e B_l, and B_l (n_L, n_l) learns from (1/m) e^T H_l.
+
+    H_l is the layer's output as the layers above see it. B_l is trained by the network's own
+    optimizer, like a weight: so with one hidden layer and lr_scale 1 every step of B is that of
+    W_L transposed, and the rule is `KP`. `clip_norm` counts it; the optimizer's weight decay does
+    not touch it, `decay` does.
+
+    Parameters
+    ----------
+    feedback : Feedback, optional
+        How B_l is drawn at first, or its values.
+    decay : float in [0, 1), default 0.0
+        Share of B_l that is lost in every step.
+    lr_scale : float > 0, default 1.0
+        Factor on the learning rate of B_l.
+    inject : {"post", "pre"}
+        As for `DFA`.
+
+    References
+    ----------
+    Webster, Choi and Ahn, Learning the connections in direct feedback alignment (2021).
+    """
+
+    name: ClassVar[str] = "dkp"
+    source: ClassVar[str] = "error"
+
+    decay: float = 0.0
+    lr_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set(
+            decay=number("decay", self.decay, low=0.0, below=1.0),
+            lr_scale=number("lr_scale", self.lr_scale, low=0.0),
+        )
+        if self.lr_scale == 0:
+            raise ValueError("lr_scale must be > 0, got 0: feedback that does not learn is DFA")
+
+    def describe(self) -> dict[str, Any]:
+        """The plain-data form a backend takes."""
+        return super().describe() | {"decay": self.decay, "lr_scale": self.lr_scale}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Frozen(Rule):
     """The hidden layers keep their first random weights; the output layer learns on them.
 
@@ -231,7 +405,8 @@ class Frozen(Rule):
     source: ClassVar[str] = ""
 
 
-RULES: dict[str, type[Rule]] = {rule.name: rule for rule in (Backprop, FA, DFA, SDFA, DRTP, Frozen)}
+_ALL = (Backprop, FA, DFA, SDFA, DRTP, USF, FRSF, BRSF, KP, DKP, Frozen)
+RULES: dict[str, type[Rule]] = {rule.name: rule for rule in _ALL}
 
 
 def as_rule(name: str, value: object) -> Rule:
@@ -252,5 +427,5 @@ def _check_chain_inject(rule: str, inject: object) -> None:
     if choice("inject", inject, ("post", "pre")) == "pre":
         raise ValueError(
             f'inject must be "post" for the chain rule "{rule}", got "pre": '
-            "only rules that broadcast (dfa, sdfa, drtp) can inject before the activation"
+            "only rules that broadcast (such as dfa, drtp) can inject before the activation"
         )
