@@ -66,14 +66,14 @@ static void weight_angles(fa_angles *angles, const fa_net *net, double *path, do
         angles[b].has_weight_angle = 1;
         if (rule->feedback && rule->sources & FA_FROM_ERROR) {
             angles[b].weight_angle = feedback_angle(net, rule->feedback->value, rule->feedback->rows, rule->feedback->cols, path);
+        } else if (rule->ops == &fa_rule_backprop) {
+            angles[b].weight_angle = 0; /* it carries the error through the weights themselves */
         } else if ((rule->feedback || rule->derived_rows) && rule->sources & FA_FROM_ABOVE) {
             const int64_t n = above->n_in * above->n_out;
             for (int64_t i = 0; i < n; i++) single[i] = element(net, above->weight->value, i);
-            if (rule->derived_rows) rule->ops->matrix(net, b, single + n);
-            angles[b].weight_angle = feedback_angle(net, rule->derived_rows ? (void *)(single + n) : rule->feedback->value,
+            if (fa_makes_matrix(rule)) rule->ops->matrix(net, b, single + n);
+            angles[b].weight_angle = feedback_angle(net, fa_makes_matrix(rule) ? (void *)(single + n) : rule->feedback->value,
                                                     above->n_out, above->n_in, single);
-        } else if (rule->ops->matrix) {
-            angles[b].weight_angle = 0; /* backprop carries the error through the weights themselves */
         } else {
             angles[b].has_weight_angle = 0;
         }

@@ -78,7 +78,9 @@ typedef struct fa_rule_desc {
     const char *inject; /* "post" (default, NULL) or "pre" */
     fa_init feedback;
     double decay;    /* kp, dkp: the share of learned feedback (kp: and of its weights) lost in a step */
-    double lr_scale; /* dkp: factor on the learning rate of feedback; 0: 1 */
+    double lr_scale; /* dkp, ldfa: factor on the learning rate of feedback; 0: 1 */
+    double threshold; /* ternary: errors up to this size count as 0 */
+    int64_t rank;     /* ldfa: width between the factors; 0: that of the output, where it fits */
 } fa_rule_desc;
 
 typedef struct fa_layer_desc {
@@ -231,9 +233,10 @@ typedef struct fa_block_info {
     const char *activation;
     const char *rule;   /* "output" for the last */
     const char *inject; /* "post", "pre" */
-    const char *source; /* what teaches it: "error", "target", "above", or "" */
+    const char *source; /* what teaches it: "error", "target", "above", "below", or "" */
     const char *feedback; /* "uniform", "normal", "values"; "signs" of the weights; "" without a matrix of its own */
     double feedback_scale;
+    int64_t feedback_rank; /* of a matrix that is held as two factors; else 0 */
     int64_t feedback_rows; /* n_source of fa_feedback_matrix, 0 where it has no meaning */
     int trainable, needed; /* needed: a teaching signal is computed for it */
 } fa_block_info;

@@ -109,6 +109,14 @@ static void draw_feedback(const fa_net *net, int block)
         fa_draw_feedback_rows(net, block, 0, (fa_rows){0, b->rows}, (fa_mat){b->value, b->cols, b->rows, b->cols});
 }
 
+/* The left factor P, n_source x r, of variance 1/r: P Q has the variance of Q's draw. */
+static void draw_projection(const fa_net *net, int block)
+{
+    const fa_param *p = net->blocks[block].rule.project;
+    fa_rng_normal(p->value, net->dtype, 0, p->rows * p->cols, 1 / sqrt((double)p->cols),
+                  fa_rng_stream(net->seed, FA_RNG_PROJECTION, net->blocks[block].layer->ordinal, 0));
+}
+
 void fa_draw_state(fa_net *net)
 {
     memset(net->state, 0, net->state_size);
@@ -118,5 +126,6 @@ void fa_draw_state(fa_net *net)
         draw(net, layer->weight, &layer->desc.weight_init, fa_default_init(layer->desc.activation), layer);
         if (layer->bias) draw(net, layer->bias, &layer->desc.bias_init, "zeros", layer);
         if (net->blocks[b].rule.feedback) draw_feedback(net, b);
+        if (net->blocks[b].rule.project) draw_projection(net, b);
     }
 }

@@ -67,7 +67,7 @@ enum { FA_MAX_THREADS = 64, FA_CHUNK = 64 /* batch rows of a task, at most */ };
 
 /* ---- random numbers (rng.c) ---- */
 
-enum { FA_RNG_WEIGHT = 1, FA_RNG_BIAS, FA_RNG_FEEDBACK, FA_RNG_DROPOUT, FA_RNG_SHUFFLE };
+enum { FA_RNG_WEIGHT = 1, FA_RNG_BIAS, FA_RNG_FEEDBACK, FA_RNG_DROPOUT, FA_RNG_SHUFFLE, FA_RNG_PROJECTION };
 typedef struct fa_stream {
     uint32_t key[2], c2, c3;
 } fa_stream;
@@ -122,6 +122,8 @@ typedef struct fa_rule {
     unsigned sources; /* those of ops, unless plan knows better */
     bool pre;
     fa_param *feedback;   /* NULL without a stored matrix */
+    fa_param *project;    /* the left factor where feedback is the right one; NULL: feedback is whole */
+    fa_buf projected;     /* the source times the left factor, weighted like a delta; or FA_NO_BUF */
     int64_t derived_rows; /* of the n_l columns wide matrix that ops->derive makes each step; 0: none */
 } fa_rule;
 
@@ -275,10 +277,11 @@ typedef struct fa_layer_ops {
     void (*transport)(const fa_layer *layer, const fa_run *run, fa_rows rows, fa_mat d, fa_mat out, int worker);
 } fa_layer_ops;
 
-enum { FA_FROM_ABOVE = 1, FA_FROM_ERROR = 2, FA_FROM_TARGET = 4, FA_NO_UPDATE = 8 };
+enum { FA_FROM_ABOVE = 1, FA_FROM_ERROR = 2, FA_FROM_TARGET = 4, FA_NO_UPDATE = 8, FA_FROM_BELOW = 16 };
 typedef struct fa_rule_ops {
     const char *name;
     unsigned sources; /* order the blocks; FA_NO_UPDATE: the layer does not train */
+    bool no_pre;      /* refuses inject="pre" although it does not read from above */
     /* Declares the feedback of hidden block `block`; NULL where there is none. */
     fa_status (*plan)(fa_net *net, int block);
     /* S of the block's output for each sample, without 1/m and without sample weights. */
@@ -339,6 +342,11 @@ const char *fa_activation_name(int activation);
 /* A row buffer of cols elements of `size` bytes. */
 fa_buf fa_plan_buffer(fa_net *net, int64_t cols, size_t size);
 fa_param *fa_plan_param(fa_net *net, const char *name, int layer, fa_tensor_kind kind, int64_t rows, int64_t cols);
+/* The matrix that carries the source is made by ops->matrix, not stored whole. */
+static inline bool fa_makes_matrix(const fa_rule *rule)
+{
+    return rule->ops && rule->ops->matrix && (!rule->feedback || rule->derived_rows || rule->project);
+}
 /* The stored feedback of a hidden block, checked: "l.feedback", source x n_l. */
 fa_status fa_plan_feedback(fa_net *net, int block, int64_t source);
 void fa_plan_scratch(fa_net *net, size_t bytes);

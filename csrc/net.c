@@ -125,14 +125,15 @@ static const char *source_of(const fa_rule *rule)
     if (!rule->ops) return "error";
     if (rule->sources & FA_NO_UPDATE) return "";
     if (rule->sources & FA_FROM_ABOVE) return "above";
+    if (rule->sources & FA_FROM_BELOW) return "below";
     return rule->sources & FA_FROM_TARGET ? "target" : "error";
 }
 
 static int64_t feedback_rows(const fa_net *net, int64_t b)
 {
     const fa_rule *rule = &net->blocks[b].rule;
-    if (rule->feedback) return rule->feedback->rows;
-    return rule->ops && rule->ops->matrix ? net->blocks[b + 1].layer->n_out : 0;
+    if (fa_makes_matrix(rule)) return rule->sources & FA_FROM_BELOW ? net->blocks[b].layer->n_in : net->blocks[b + 1].layer->n_out;
+    return rule->feedback ? rule->feedback->rows : 0;
 }
 
 static const char *feedback_name(const fa_rule *rule)
@@ -153,6 +154,7 @@ fa_block_info fa_net_block(const fa_net *net, int64_t b)
         .rule = rule->ops ? rule->ops->name : "output", .inject = rule->pre ? "pre" : "post", .source = source_of(rule),
         .feedback = feedback_name(rule),
         .feedback_scale = rule->feedback ? feedback->scale : 0, .feedback_rows = feedback_rows(net, b),
+        .feedback_rank = rule->project ? rule->project->cols : 0,
         .trainable = layer->weight->trainable, .needed = block->needed,
     };
 }
@@ -167,7 +169,7 @@ fa_status fa_feedback_matrix(void *out, const fa_net *net, int64_t b)
     if (feedback_rows(net, b) == 0)
         return fa_fail(FA_E_VALUE, "layer %d: rule '%s' has no feedback matrix", net->blocks[b].first, rule->ops->name);
     FA_TRY(fa_lock_read(net));
-    if (rule->ops->matrix) rule->ops->matrix(net, (int)b, out);
+    if (fa_makes_matrix(rule)) rule->ops->matrix(net, (int)b, out);
     else memcpy(out, rule->feedback->value, (size_t)(rule->feedback->rows * rule->feedback->cols) * net->esize);
     fa_unlock_read(net);
     return FA_OK;

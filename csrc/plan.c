@@ -81,7 +81,8 @@ static fa_status plan_layer(fa_net *net, const fa_layer_desc *desc, int i)
     layer->desc.bias_init.name = fa_init_intern(desc->bias_init.name);
     FA_TRY(own_values(net, &layer->desc.weight_init));
     FA_TRY(own_values(net, &layer->desc.bias_init));
-    net->blocks[net->n_blocks++] = (fa_block){.first = i, .last = i, .layer = layer, .delta = fa_plan_buffer(net, layer->n_out, net->esize)};
+    net->blocks[net->n_blocks++] = (fa_block){.first = i, .last = i, .layer = layer, .rule.projected = FA_NO_BUF,
+                                                 .delta = fa_plan_buffer(net, layer->n_out, net->esize)};
     return FA_OK;
 }
 
@@ -110,14 +111,14 @@ static fa_status resolve_rule(fa_net *net, int b, const fa_rule_desc *desc)
     fa_block *block = &net->blocks[b];
     const int i = block->first;
     fa_rule *rule = &block->rule;
-    *rule = (fa_rule){.ops = fa_find_rule(desc->name), .desc = *desc};
+    *rule = (fa_rule){.ops = fa_find_rule(desc->name), .desc = *desc, .projected = FA_NO_BUF};
     if (!rule->ops) return fa_fail(FA_E_VALUE, "layer %d: rule: unknown name '%s'", i, desc->name ? desc->name : "(null)");
     rule->desc.name = rule->ops->name;
     rule->sources = rule->ops->sources;
     rule->pre = desc->inject && !strcmp(desc->inject, "pre");
     if (desc->inject && !rule->pre && strcmp(desc->inject, "post"))
         return fa_fail(FA_E_VALUE, "layer %d: inject: expected 'post' or 'pre', got '%s'", i, desc->inject);
-    if (rule->pre && !(rule->sources & (FA_FROM_ERROR | FA_FROM_TARGET)))
+    if (rule->pre && (rule->ops->no_pre || !(rule->sources & (FA_FROM_ERROR | FA_FROM_TARGET))))
         return fa_fail(FA_E_VALUE, "layer %d: inject='pre': expected a broadcast or target rule (dfa, sdfa, drtp), got %s", i, rule->ops->name);
     rule->desc.inject = rule->pre ? "pre" : "post";
     if (rule->ops->plan) FA_TRY(rule->ops->plan(net, b));
@@ -139,6 +140,37 @@ static fa_status check_teachable(const fa_net *net, const fa_block *block)
                    block->first, block->layer->desc.activation, block->rule.ops->name);
 }
 
+/* Whether block b is needed and takes its signal from `source`. */
+static bool asks(const fa_net *net, int b, unsigned source)
+{
+    return b >= 0 && b < net->n_blocks - 1 && net->blocks[b].needed && net->blocks[b].rule.sources & source;
+}
+
+/* A delta is needed where a layer trains, and where a needed neighbour reads it. */
+static void mark_needed(fa_net *net)
+{
+    const int hidden = net->n_blocks - 1;
+    for (int b = 0; b < hidden; b++) net->blocks[b].needed = trains(&net->blocks[b]) || asks(net, b - 1, FA_FROM_ABOVE);
+    for (int b = hidden - 1; b >= 0; b--) net->blocks[b].needed |= asks(net, b + 1, FA_FROM_BELOW);
+}
+
+/* Hidden blocks so that each comes after the delta it reads: runs that read from above go downwards, runs
+ * that read from below upwards. Two neighbours that read each other have no order. */
+static fa_status order_blocks(fa_net *net)
+{
+    int n = 0;
+    for (int b = net->n_blocks - 2; b >= 0; b--) {
+        if (asks(net, b, FA_FROM_BELOW)) continue;
+        net->order[n++] = b;
+        for (int up = b + 1; asks(net, up, FA_FROM_BELOW); up++) net->order[n++] = up;
+        if (asks(net, b, FA_FROM_ABOVE) && asks(net, b + 1, FA_FROM_BELOW))
+            return fa_fail(FA_E_VALUE, "layer %d: rule '%s' reads the delta of layer %d, whose rule '%s' reads that of layer %d: a cycle",
+                           net->blocks[b + 1].first, net->blocks[b + 1].rule.ops->name, net->blocks[b].first,
+                           net->blocks[b].rule.ops->name, net->blocks[b + 1].first);
+    }
+    return FA_OK;
+}
+
 static fa_status plan_rules(fa_net *net, const fa_net_desc *desc)
 {
     const int hidden = net->n_blocks - 1;
@@ -151,21 +183,10 @@ static fa_status plan_rules(fa_net *net, const fa_net_desc *desc)
         const fa_rule_desc *own = net->blocks[b].layer->desc.rule;
         FA_TRY(resolve_rule(net, b, own ? own : &desc->rule));
     }
-    bool asked = false; /* the block below is needed and takes its signal from above */
-    for (int b = 0; b < hidden; b++) {
-        fa_block *block = &net->blocks[b];
-        block->needed = asked || trains(block);
-        asked = block->needed && block->rule.sources & FA_FROM_ABOVE;
-        FA_TRY(check_teachable(net, block));
-    }
+    mark_needed(net);
+    for (int b = 0; b < hidden; b++) FA_TRY(check_teachable(net, &net->blocks[b]));
     net->blocks[hidden].needed = true;
-    return FA_OK;
-}
-
-/* Hidden blocks so that each comes after the delta it reads. Every source so far is above or outside. */
-static void order_blocks(fa_net *net)
-{
-    for (int b = net->n_blocks - 2, n = 0; b >= 0; b--) net->order[n++] = b;
+    return order_blocks(net);
 }
 
 /* ---- parameters: gradients, slots, state ---- */
@@ -336,7 +357,7 @@ fa_status fa_plan_network(fa_net *net, const fa_net_desc *desc)
     net->blocks = fa_net_alloc(net, net->n_layers, sizeof *net->blocks);
     net->order = fa_net_alloc(net, net->n_layers, sizeof *net->order);
     net->params = fa_net_alloc(net, 4 * net->n_layers, sizeof *net->params); /* W, b and at most two of feedback */
-    net->buffers = fa_net_alloc(net, 2 + 3 * net->n_layers, sizeof *net->buffers);
+    net->buffers = fa_net_alloc(net, 2 + 4 * net->n_layers, sizeof *net->buffers);
     if (!net->layers || !net->blocks || !net->order || !net->params || !net->buffers)
         return fa_fail(FA_E_MEMORY, "out of memory for the plan");
 
@@ -345,7 +366,6 @@ fa_status fa_plan_network(fa_net *net, const fa_net_desc *desc)
     FA_TRY(plan_layers(net, desc));
     net->buffers[FA_TARGET] = (struct fa_buffer_shape){net->n_out, net->esize, padded(net->n_out, net->esize)};
     FA_TRY(plan_rules(net, desc));
-    order_blocks(net);
     plan_gradients(net);
     FA_TRY(plan_state(net));
     FA_TRY(plan_tiles(net));

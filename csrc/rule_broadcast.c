@@ -1,9 +1,12 @@
 /* Broadcast and target rules: every hidden layer is taught straight from the output, B_l is n_L x n_l.
  *   dfa    S_l = e B_l              (Nokland 2016)
  *   sdfa   S_l = sign(e) B_l        (the error sign variant in Frenkel et al. 2021)
+ *   ternary  S_l = T(e) B_l, T(x) = sign(x) where |x| > threshold, else 0
  *   drtp   S_l = Y B_l              (Frenkel et al. 2021): with int targets a gather of rows of B_l
  * No product with a transposed W is ever computed for them. */
 #include "internal.h"
+
+#include <math.h>
 
 static fa_status plan(fa_net *net, int block)
 {
@@ -43,6 +46,23 @@ static void sdfa_signal(const fa_rule *rule, const fa_run *run, int block, fa_ro
     project(rule, run, rows, sign, s);
 }
 
+static fa_status plan_ternary(fa_net *net, int block)
+{
+    const fa_block *b = &net->blocks[block];
+    if (!(b->rule.desc.threshold >= 0) || !isfinite(b->rule.desc.threshold))
+        return fa_fail(FA_E_VALUE, "layer %d: rule 'ternary': threshold: expected a number >= 0, got %g", b->first, b->rule.desc.threshold);
+    return plan_sign(net, block);
+}
+
+static void ternary_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s, int worker)
+{
+    (void)block;
+    const fa_mat e = error(run, rows);
+    const fa_mat t = {fa_scratch(run, worker), e.cols, e.rows, e.cols};
+    run->net->k->ternary(t.p, t.ld, e.p, e.ld, e.rows, e.cols, rule->desc.threshold);
+    project(rule, run, rows, t, s);
+}
+
 static void drtp_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s, int worker)
 {
     (void)block, (void)worker;
@@ -56,3 +76,4 @@ static void drtp_signal(const fa_rule *rule, const fa_run *run, int block, fa_ro
 const fa_rule_ops fa_rule_dfa = {.name = "dfa", .sources = FA_FROM_ERROR, .plan = plan, .signal = fa_broadcast_signal};
 const fa_rule_ops fa_rule_sdfa = {.name = "sdfa", .sources = FA_FROM_ERROR, .plan = plan_sign, .signal = sdfa_signal};
 const fa_rule_ops fa_rule_drtp = {.name = "drtp", .sources = FA_FROM_TARGET, .plan = plan, .signal = drtp_signal};
+const fa_rule_ops fa_rule_ternary = {.name = "ternary", .sources = FA_FROM_ERROR, .plan = plan_ternary, .signal = ternary_signal};

@@ -48,6 +48,10 @@ static void weight_rows(const fa_run *run, fa_rows rows)
         if (!taught(run, b)) continue;
         const fa_mat d = fa_get(run, run->net->blocks[b].delta, rows);
         run->net->k->scale_rows(d.p, d.ld, run->weights + rows.r0, d.rows, d.cols);
+        const fa_buf projected = run->net->blocks[b].rule.projected;
+        if (projected == FA_NO_BUF || run->exact) continue;
+        const fa_mat t = fa_get(run, projected, rows);
+        run->net->k->scale_rows(t.p, t.ld, run->weights + rows.r0, t.rows, t.cols);
     }
 }
 
@@ -69,8 +73,11 @@ void fa_rows_task(void *context, int64_t task, int worker)
     const fa_rows rows = {task * run->chunk, end < run->m ? end : run->m};
     fa_forward(run, rows, worker);
     fa_output_error(run, rows);
-    for (int i = 0; i < run->net->n_blocks - 1; i++)
-        if (taught(run, run->net->order[i])) teach(run, run->net->order[i], rows, worker);
+    const int hidden = run->net->n_blocks - 1;
+    for (int i = 0; i < hidden; i++) {
+        const int b = run->exact ? hidden - 1 - i : run->net->order[i];
+        if (taught(run, b)) teach(run, b, rows, worker);
+    }
     if (run->weights) weight_rows(run, rows);
 }
 

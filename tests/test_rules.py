@@ -17,7 +17,7 @@ from networks import (
     samples,
 )
 
-from fastfa import _core
+from fastfa import _core, _ref
 
 ENGINES = pytest.mark.parametrize("which", [0, 1], ids=("core", "ref"))
 OPTIMIZERS = {
@@ -233,3 +233,96 @@ def test_a_layer_that_does_not_train_keeps_its_learned_feedback():
         net.train_batch(*samples(desc, 20))
         np.testing.assert_array_equal(net.feedback["0.feedback"], first["0.feedback"])
         assert (net.feedback["1.feedback"] != first["1.feedback"]).any()
+
+
+# ------------------------------------------------------------------------------- broadcast variants
+
+
+@ENGINES
+def test_ternary_sends_three_levels(which):
+    desc = description(LAYERS, 6, rule("ternary") | {"threshold": 0.3})
+    net, data = pair(desc)[which], samples(desc, 30)
+    x, labels = data[:2]
+    H1, H2, probabilities = forward(net, x)
+    e = probabilities - np.eye(3)[labels]
+    T = 1.0 * (e > 0.3) - 1.0 * (e < -0.3)
+    assert 0 < (T == 0).sum() < T.size
+    d1 = T @ net.feedback["0.feedback"] * (1 - H1**2)
+    d2 = T @ net.feedback["1.feedback"] * (1 - H2**2)
+    got = net.gradients(*data)[1]
+    assert_close(got["0.weight"], x.T @ d1 / 30, "float64")
+    assert_close(got["1.weight"], H1.T @ d2 / 30, "float64")
+
+
+def test_ternary_without_a_threshold_is_sdfa(dtype):
+    desc = description(LAYERS, 6, rule("ternary") | {"threshold": 0.0}, dtype=dtype)
+    data = samples(desc, 30)
+    ternary, sdfa = _core.Network(desc), _core.Network(desc | {"rule": rule("sdfa")})
+    for _ in range(3):
+        ternary.train_batch(*data)
+        sdfa.train_batch(*data)
+    assert ternary.state() == sdfa.state()
+
+
+@ENGINES
+def test_indirect_feedback_rises_through_the_weights(which):
+    desc = description(LAYERS, 6, "ifa")
+    net, data = pair(desc)[which], samples(desc, 30)
+    x, labels = data[:2]
+    H1, H2, probabilities = forward(net, x)
+    e = probabilities - np.eye(3)[labels]
+    d1 = e @ net.feedback["0.feedback"] * (1 - H1**2)
+    d2 = d1 @ net.parameters["1.weight"] * (1 - H2**2)
+    got = net.gradients(*data)[1]
+    assert_close(got["0.weight"], x.T @ d1 / 30, "float64")
+    assert_close(got["1.weight"], H1.T @ d2 / 30, "float64")
+    assert list(net.feedback) == ["0.feedback"]
+    assert [row["source"] for row in net.layers] == ["error", "below", "error"]
+    np.testing.assert_array_equal(net.feedback_matrix(1), net.parameters["1.weight"])
+
+
+@pytest.mark.parametrize("below", ["fa", "frozen", "backprop"])
+def test_a_cycle_of_rules_is_refused_by_layer(below):
+    layers = [LAYERS[0] | {"rule": rule(below)}, LAYERS[1] | {"rule": rule("ifa")}, LAYERS[2]]
+    with pytest.raises(ValueError, match=rf"layer 1: rule 'ifa'.*layer 0.*'{below}'.*a cycle"):
+        _core.Network(description(layers, 6))
+
+
+@ENGINES
+def test_low_dimensional_feedback_is_its_equation(which):
+    how = rule("ldfa") | {"rank": 2, "decay": 0.05, "lr_scale": 0.7}
+    desc = description(LAYERS, 6, how)
+    net, data = pair(desc)[which], samples(desc, 30, weights=True)
+    x, labels, _, w = data
+    P1, Q1 = net.feedback["0.feedback.P"].copy(), net.feedback["0.feedback.Q"].copy()
+    P2, Q2 = net.feedback["1.feedback.P"].copy(), net.feedback["1.feedback.Q"].copy()
+    assert (P1.shape, Q1.shape, P2.shape, Q2.shape) == ((7, 2), (2, 9), (3, 2), (2, 7))
+    assert_close(net.feedback_matrix(0), P1 @ Q1, "float64")
+    H1, H2, probabilities = forward(net, x)
+    e = probabilities - np.eye(3)[labels]
+    d2 = e @ P2 @ Q2 * (1 - H2**2)
+    d1 = d2 @ P1 @ Q1 * (1 - H1**2)
+    D1, D2, E = (w[:, None] * d for d in (d1, d2, e))
+    assert_close(net.gradients(*data)[1]["0.weight"], x.T @ D1 / 30, "float64")
+    net.train_batch(*data)
+    assert_close(net.feedback["0.feedback.Q"], 0.95 * Q1 - 0.07 * (D2 @ P1).T @ H1 / 30, "float64")
+    assert_close(net.feedback["1.feedback.Q"], 0.95 * Q2 - 0.07 * (E @ P2).T @ H2 / 30, "float64")
+    np.testing.assert_array_equal(net.feedback["0.feedback.P"], P1)
+
+
+def test_a_rank_above_the_width_names_the_layer():
+    for index, most in ((0, 7), (1, 3)):
+        layers = [layer.copy() for layer in LAYERS]
+        layers[index]["rule"] = rule("ldfa") | {"rank": most + 1}
+        refusal = rf"layer {index}: .*rank: expected 1 to {most}.*got {most + 1}"
+        with pytest.raises(ValueError, match=refusal):
+            _core.Network(description(layers, 6))
+        with pytest.raises(ValueError, match=rf"rank of layer {index}"):
+            _ref.Network(description(layers, 6))
+
+
+def test_feedback_of_full_rank_has_the_spread_of_a_stored_one():
+    layers = [dense(300, "tanh"), dense(200, "tanh"), dense(3)]
+    layers[1]["rule"] = rule("dfa")
+    net = _core.Network(description(layers, 6, rule("ldfa") | {"rank": 50}))
+    np.testing.assert_allclose(net.feedback_matrix(0).std(), 1 / np.sqrt(3 * 300), rtol=0.1)

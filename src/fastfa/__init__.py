@@ -22,12 +22,15 @@ from .rules import (
     DRTP,
     FA,
     FRSF,
+    IFA,
     KP,
+    LDFA,
     SDFA,
     USF,
     Backprop,
     Feedback,
     Frozen,
+    Ternary,
 )
 from .sequential import Alignment, Sequential
 
@@ -40,7 +43,9 @@ __all__ = [
     "DRTP",
     "FA",
     "FRSF",
+    "IFA",
     "KP",
+    "LDFA",
     "SDFA",
     "SGD",
     "USF",
@@ -58,6 +63,7 @@ __all__ = [
     "Init",
     "RMSprop",
     "Sequential",
+    "Ternary",
     "build_info",
     "get_num_threads",
     "set_num_threads",

@@ -33,6 +33,8 @@ cdef extern from "fastfa.h" nogil:
         fa_init feedback
         double decay
         double lr_scale
+        double threshold
+        int64_t rank
 
     ctypedef struct fa_layer_desc:
         int use_bias
@@ -162,6 +164,7 @@ cdef extern from "fastfa.h" nogil:
         const char *inject
         const char *source
         const char *feedback
+        int64_t feedback_rank
         int64_t feedback_rows
         int trainable
         int needed

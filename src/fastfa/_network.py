@@ -38,7 +38,7 @@ def check_network(layers: Sequence[Layer], n_in: int, loss: str, rule: Rule) -> 
     _check_output(places[-1], loss)
     for i, place in enumerate(places):
         _check_initial(place)
-        if place.rule is not None:
+        if place.rule is not None and not (place.rule.name == "ifa" and i > 0):
             source = places[i + 1] if place.rule.source == "above" else places[-1]
             _check_feedback(place, place.rule, source.layer.units)
     _check_derivatives(places)

@@ -10,6 +10,7 @@ follow it.
 
 from __future__ import annotations
 
+import itertools
 import math
 import struct
 from collections.abc import Callable
@@ -26,7 +27,7 @@ Spec = dict[str, Any]  # a part of the description
 
 # ---------------------------------------------------------------------------------- random numbers
 
-WEIGHT, BIAS, FEEDBACK, DROPOUT, SHUFFLE = 1, 2, 3, 4, 5  # the purposes, one stream each
+WEIGHT, BIAS, FEEDBACK, DROPOUT, SHUFFLE, PROJECTION = 1, 2, 3, 4, 5, 6  # a stream each
 LOW32, SHIFT32 = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
@@ -271,6 +272,12 @@ class Layer:
         """Whether an update changes this layer."""
         return bool(self.spec["trainable"]) and self.rule["name"] != "frozen"
 
+    @property
+    def source(self) -> str:
+        """What teaches it: the rule's source, except that ifa rises from the lowest layer."""
+        source = RULES[self.rule["name"]].source
+        return "below" if self.rule["name"] == "ifa" and self.ordinal > 0 else source
+
     def key(self, part: str) -> str:
         """Name of one of its arrays, "0.weight"."""
         return f"{self.index}.{part}"
@@ -300,18 +307,41 @@ def read_layers(description: dict[str, Any]) -> list[Layer]:
 
 
 def mark_needed(layers: list[Layer]) -> list[Layer]:
-    """d_l is needed where layer l trains, at the output, and where a chain rule below reads it."""
+    """d_l is needed where layer l trains, at the output, and where a needed neighbour reads it."""
     marked: list[Layer] = []
     for layer in layers:
         below = bool(marked) and marked[-1].needed and RULES[marked[-1].rule["name"]].chain
         marked.append(replace(layer, needed=layer.trains or below or layer is layers[-1]))
+    for low, high in reversed(list(itertools.pairwise(marked))):
+        upper = marked[high.ordinal]
+        if upper is not marked[-1] and upper.needed and upper.source == "below":
+            marked[low.ordinal] = replace(low, needed=True)
+            require(
+                not RULES[low.rule["name"]].chain,
+                f"rules of layers {low.index} and {high.index}",
+                "no cycle",
+                f"{low.rule['name']} and {high.rule['name']}, each reading the other's delta",
+            )
     return marked
+
+
+def taught_order(layers: list[Layer]) -> list[Layer]:
+    """The hidden layers so that each comes after the delta it reads."""
+    order: list[Layer] = []
+    for layer in reversed(layers[:-1]):
+        if layer.source != "below":
+            order.append(layer)
+            for upper in layers[layer.ordinal + 1 : -1]:
+                if upper.source != "below":
+                    break
+                order.append(upper)
+    return order
 
 
 def check_layer(layer: Layer, loss: str, output: bool) -> None:
     """Refuse what has no meaning: no gradient to follow, no logits, no place to inject."""
     name, activation = layer.rule["name"], layer.spec["activation"]
-    if layer.inject == "pre" and RULES[name].source not in ("error", "target"):
+    if layer.inject == "pre" and (name == "ifa" or layer.source not in ("error", "target")):
         raise ValueError(f'inject of layer {layer.index}: expected "post" with {name}, got "pre"')
     if output and loss != "mse" and activation != "linear":
         raise ValueError(
@@ -331,21 +361,28 @@ def check_layer(layer: Layer, loss: str, output: bool) -> None:
 class Teacher(NamedTuple):
     """What a rule may look at to teach block l."""
 
-    above: Array  # d_{l+1} (m, n_{l+1})
+    above: Maybe  # d_{l+1} (m, n_{l+1}) where it is needed
+    below: Maybe  # d_{l-1} (m, n_{l-1}) where it comes first
     error: Array  # e (m, n_L)
     target: Array  # Y (m, n_L)
     labels: Maybe  # (m,) where the targets were given as labels
 
 
+def given_above(t: Teacher) -> Array:
+    """d_{l+1}, which a chain rule has made sure of."""
+    assert t.above is not None
+    return t.above
+
+
 def backprop(net: Network, layer: Layer, t: Teacher) -> Array:
     """S_l = d_{l+1} W_{l+1}^T (Rumelhart, Hinton & Williams 1986, the exact gradient)."""
     above = net.dense[layer.ordinal + 1]
-    return net.product("transport", t.above, net.parameters[above.key("weight")].T)
+    return net.product("transport", given_above(t), net.parameters[above.key("weight")].T)
 
 
 def fa(net: Network, layer: Layer, t: Teacher) -> Array:
     """S_l = d_{l+1} B_l, B_l (n_{l+1}, n_l) fixed (Lillicrap et al. 2016, eq. Delta h_FA = B e)."""
-    return net.product("feedback", t.above, net.feedback[layer.key("feedback")])
+    return net.product("feedback", given_above(t), net.feedback[layer.key("feedback")])
 
 
 def dfa(net: Network, layer: Layer, t: Teacher) -> Array:
@@ -368,7 +405,7 @@ def drtp(net: Network, layer: Layer, t: Teacher) -> Array:
 
 def chain(net: Network, layer: Layer, t: Teacher) -> Array:
     """S_l = d_{l+1} B_l with whatever B_l (n_{l+1}, n_l) carries this step (see `carrier`)."""
-    return net.product("feedback", t.above, carrier(net, layer))
+    return net.product("feedback", given_above(t), carrier(net, layer))
 
 
 def signs_above(net: Network, layer: Layer) -> Array:
@@ -404,7 +441,33 @@ def carrier(net: Network, layer: Layer) -> Array:
     name = layer.rule["name"]
     if name == "backprop":
         return net.parameters[net.dense[layer.ordinal + 1].key("weight")].T
+    if name == "ldfa":
+        return net.feedback[layer.key("feedback.P")] @ net.feedback[layer.key("feedback.Q")]
+    if layer.source == "below":
+        return net.parameters[layer.key("weight")]
     return DERIVED[name](net, layer) if name in DERIVED else net.feedback[layer.key("feedback")]
+
+
+def ternary(net: Network, layer: Layer, t: Teacher) -> Array:
+    """S_l = T(e) B_l with T(x) = sign(x) where abs(x) > threshold, else 0."""
+    large = np.abs(t.error) > net.dtype.type(layer.rule.get("threshold", 0.0))
+    kept = np.where(large, np.sign(t.error), 0).astype(net.dtype)
+    return net.product("feedback", kept, net.feedback[layer.key("feedback")])
+
+
+def ifa(net: Network, layer: Layer, t: Teacher) -> Array:
+    """S_1 = e B_1, and above it S_l = d_{l-1} W_l (Nokland 2016, indirect feedback alignment)."""
+    if layer.ordinal == 0:
+        return dfa(net, layer, t)
+    assert t.below is not None
+    return net.product("feedback", t.below, net.parameters[layer.key("weight")])
+
+
+def ldfa(net: Network, layer: Layer, t: Teacher) -> Array:
+    """S_l = d_{l+1} P Q, P (n_{l+1}, r) fixed, Q (r, n_l) learns (Hanut & Kadmon 2025)."""
+    assert t.above is not None
+    low = net.product("feedback", t.above, net.feedback[layer.key("feedback.P")])
+    return net.product("feedback", low, net.feedback[layer.key("feedback.Q")])
 
 
 class Rule(NamedTuple):
@@ -426,9 +489,12 @@ RULES = {
     "brsf": Rule("above", True, chain),
     "kp": Rule("above", True, fa),
     "dkp": Rule("error", False, dfa),
+    "ternary": Rule("error", False, ternary),
+    "ifa": Rule("error", False, ifa),
+    "ldfa": Rule("above", True, ldfa),
     "frozen": Rule("", True, backprop),  # learns nothing; the signal passes as under backprop
 }
-STORED_FEEDBACK = ("fa", "dfa", "sdfa", "drtp", "frsf", "kp", "dkp")
+STORED_FEEDBACK = ("fa", "dfa", "sdfa", "drtp", "frsf", "kp", "dkp", "ternary")
 
 # --------------------------------------------------------------------------------------- optimizers
 # One step of parameter w in place, PyTorch's formulas. `o` is the description's optimizer, lr that
@@ -534,7 +600,7 @@ class Network:
         self.parameters = {k: a.astype(self.dtype) for k, a in self._first_parameters().items()}
         self.feedback = {k: a.astype(self.dtype) for k, a in self._first_feedback().items()}
         trained = [key for layer in self.dense if layer.trains for key in self._keys(layer)]
-        trained += [layer.key("feedback") for layer in self._learned("dkp")]
+        trained += [key for _, key in self._learned()]
         slots = range(slot_count(description["optimizer"]))
         self.slots = {
             k: [np.zeros_like((self.parameters | self.feedback)[k]) for _ in slots]
@@ -545,9 +611,11 @@ class Network:
     def _keys(self, layer: Layer) -> list[str]:
         return [layer.key("weight"), layer.key("bias")][: 1 + layer.spec["use_bias"]]
 
-    def _learned(self, rule: str) -> list[Layer]:
-        """The hidden layers that train under a rule whose feedback learns with them."""
-        return [x for x in self.dense[:-1] if x.rule["name"] == rule and x.trains]
+    def _learned(self) -> list[tuple[Layer, str]]:
+        """The hidden layers whose feedback has a gradient of its own, and its key."""
+        part = {"dkp": "feedback", "ldfa": "feedback.Q"}
+        rules = [(layer, layer.rule["name"]) for layer in self.dense[:-1] if layer.trains]
+        return [(layer, layer.key(part[name])) for layer, name in rules if name in part]
 
     def _first_parameters(self) -> dict[str, Array]:
         seed, first = self.description["seed"], {}
@@ -563,16 +631,32 @@ class Network:
     def _first_feedback(self) -> dict[str, Array]:
         seed, first = self.description["seed"], {}
         for layer in self.dense[:-1]:
-            if layer.rule["name"] in STORED_FEEDBACK:
+            if layer.rule["name"] == "ldfa":
+                first |= self._first_factors(layer)
+            lowest = layer.rule["name"] == "ifa" and layer.ordinal == 0
+            if layer.rule["name"] in STORED_FEEDBACK or lowest:
                 spec, stream = layer.rule["feedback"], Stream(seed, FEEDBACK, layer.ordinal)
                 shape = self._source_width(layer), layer.n_out
                 first[layer.key("feedback")] = initial_feedback(spec, stream, shape)
         return first
 
+    def _first_factors(self, layer: Layer) -> dict[str, Array]:
+        """P (n_{l+1}, r) of variance 1 / r and Q (r, n_l) as a stored matrix would be drawn."""
+        above, seed = self.dense[layer.ordinal + 1].n_out, self.description["seed"]
+        most = min(above, layer.n_out)
+        rank = layer.rule.get("rank") or min(self.n_out, most)
+        require(1 <= rank <= most, f"rank of layer {layer.index}", f"1 to {most}", rank)
+        stream = Stream(seed, PROJECTION, layer.ordinal)
+        p = draw("normal", 1 / math.sqrt(rank), stream, (above, rank))
+        stream = Stream(seed, FEEDBACK, layer.ordinal)
+        q = initial_feedback(layer.rule["feedback"], stream, (rank, layer.n_out))
+        return {layer.key("feedback.P"): p, layer.key("feedback.Q"): q}
+
     def _source_width(self, layer: Layer) -> int:
-        """Columns of what teaches a hidden layer: n_{l+1} from above, else n_L."""
-        above = RULES[layer.rule["name"]].source == "above"
-        return self.dense[layer.ordinal + 1].n_out if above else self.n_out
+        """Columns of what teaches a hidden layer: n_{l+1}, n_{l-1} or n_L."""
+        if layer.source == "below":
+            return layer.n_in
+        return self.dense[layer.ordinal + 1].n_out if layer.source == "above" else self.n_out
 
     # --------------------------------------------------------------------------- one step, in order
 
@@ -636,11 +720,12 @@ class Network:
         """d_l of each layer by its own rule, from the output down; None where not needed."""
         deltas: list[Maybe] = [None] * len(layers)
         deltas[-1] = teacher.error
-        for layer in reversed(layers[:-1]):
+        for layer in taught_order(layers):
             if layer.needed:
+                i = layer.ordinal
+                teacher = teacher._replace(above=deltas[i + 1], below=deltas[i - 1] if i else None)
                 s = RULES[layer.rule["name"]].signal(self, layer, teacher)
-                teacher = teacher._replace(above=self._local_vjp(layer, trace, s))
-                deltas[layer.ordinal] = teacher.above
+                deltas[i] = self._local_vjp(layer, trace, s)
         return deltas
 
     def _backward(
@@ -654,7 +739,7 @@ class Network:
         loss = float((w * row_loss).sum() / len(x))
         if not math.isfinite(loss):
             raise FloatingPointError(f"loss is not finite ({loss}); nothing was updated")
-        teacher = Teacher(error, error, target.astype(self.dtype), labels)
+        teacher = Teacher(error, None, error, target.astype(self.dtype), labels)
         deltas = [
             [None if d is None else (d * w[:, None]).astype(self.dtype) for d in column]
             for column in (self._deltas(layers, trace, teacher) for layers in rules)
@@ -673,10 +758,12 @@ class Network:
         for layer, delta in zip(self.dense, deltas, strict=True):
             if layer.trains and delta is not None:
                 grads |= self._gradient(layer, trace, delta)
-        for layer in self._learned("dkp"):
-            error, h = deltas[-1], trace.inputs[layer.ordinal + 1]
-            assert error is not None
-            grads[layer.key("feedback")] = self.product("outer", error.T, h) / len(h)
+        for layer, key in self._learned():
+            source, h = deltas[-1], trace.inputs[layer.ordinal + 1]
+            if layer.rule["name"] == "ldfa":
+                source = deltas[layer.ordinal + 1] @ self.feedback[layer.key("feedback.P")]
+            assert source is not None
+            grads[key] = self.product("outer", source.T, h) / len(h)
         return grads
 
     def _clip_factor(self, grads: dict[str, Array]) -> float:
@@ -701,8 +788,8 @@ class Network:
                 step(w, g, slots, o, lr * scale, decay, self.steps)
                 if not bias and layer.ordinal > 0:
                     self._lead(self.dense[layer.ordinal - 1], w, before)
-        for layer in self._learned("dkp"):
-            key, how = layer.key("feedback"), layer.rule
+        for layer, key in self._learned():
+            how = layer.rule
             self.feedback[key] *= 1 - how.get("decay", 0.0)
             g, slots = grads[key] * clip, self.slots.get(key, [])
             step(self.feedback[key], g, slots, o, lr * how.get("lr_scale", 1.0), 0.0, self.steps)
@@ -819,7 +906,7 @@ class Network:
 
     def _weight_angle(self, layer: Layer) -> float | None:
         """Chain: B_l to W_{l+1}^T; error: B_l to (W_{l+1} .. W_L)^T; None without a meaning."""
-        source = RULES[layer.rule["name"]].source
+        source = layer.source
         if layer.rule["name"] == "backprop" or source not in ("above", "error"):
             return 0.0 if source == "above" else None
         above = self.dense[layer.ordinal + 1 :][: 1 if source == "above" else None]
@@ -842,7 +929,7 @@ class Network:
                 "index": layer.index,
                 "rule": layer.rule["name"],
                 "inject": layer.inject,
-                "source": RULES[layer.rule["name"]].source,
+                "source": layer.source,
                 "feedback": self._feedback_text(layer),
                 "trainable": layer.trains,
                 "needed": layer.needed,
@@ -854,6 +941,9 @@ class Network:
 
     def _feedback_text(self, layer: Layer) -> str:
         rows, cols = self._source_width(layer) if layer is not self.dense[-1] else 0, layer.n_out
+        if layer.key("feedback.P") in self.feedback:
+            rank = self.feedback[layer.key("feedback.P")].shape[1]
+            return f"{layer.rule['feedback']['distribution']} {rows}x{cols} rank {rank}"
         if layer.key("feedback") not in self.feedback:
             return f"signs {rows}x{cols}" if layer.rule["name"] in DERIVED else ""
         return f"{layer.rule['feedback'].get('distribution', 'values')} {rows}x{cols}"

@@ -17,6 +17,9 @@ name           family   S_l (m, n_l)                 source
 ``brsf``       chain    the same, R drawn each step  the same
 ``kp``         chain    d_{l+1} B_l, B_l learns      Kolen and Pollack (1994), Akrout et al. (2019)
 ``dkp``        error    e B_l, B_l learns            Webster, Choi and Ahn (2021)
+``ternary``    error    T(e) B_l, T in -1, 0, 1      Launay et al. (2020)
+``ifa``        error    S_1 = e B_1, d_{l-1} W_l     Nokland (2016)
+``ldfa``       chain    d_{l+1} P Q, Q learns        Hanut and Kadmon (2025)
 ``frozen``     none     the layer does not learn     the baseline every rule is held against
 =============  =======  ===========================  =======================================
 """
@@ -26,15 +29,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ._checks import Described, choice, constant_array, number, show
+from ._checks import Described, choice, constant_array, integer, number, show
 from ._core import NAMES
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 __all__ = [
-    "BRSF", "DFA", "DKP", "DRTP", "FA", "FRSF", "KP", "SDFA", "USF", "Backprop", "Feedback",
-    "Frozen", "Rule",
+    "BRSF", "DFA", "DKP", "DRTP", "FA", "FRSF", "IFA", "KP", "LDFA", "SDFA", "USF", "Backprop",
+    "Feedback", "Frozen", "Rule", "Ternary",
 ]  # fmt: skip
 
 
@@ -394,6 +397,123 @@ class DKP(_Broadcast):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class Ternary(_Broadcast):
+    """Direct feedback of a ternary error: S_l = T(e) B_l, B_l of shape (n_L, n_l).
+
+    T(x) = sign(x) where abs(x) > threshold, else 0: what an optical or digital device can send with
+    three levels. Unlike `SDFA` it falls silent where the outputs are right.
+
+    Parameters
+    ----------
+    feedback : Feedback, optional
+        How B_l is drawn, or its values.
+    inject : {"post", "pre"}
+        As for `DFA`.
+    threshold : float >= 0, default 0.1
+        Errors up to this size count as 0.
+
+    References
+    ----------
+    Launay, Poli, Boniface and Krzakala, Direct feedback alignment scales to modern deep learning
+    tasks and architectures, NeurIPS (2020), and its optical implementations.
+    """
+
+    name: ClassVar[str] = "ternary"
+    source: ClassVar[str] = "error"
+
+    threshold: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set(threshold=number("threshold", self.threshold, low=0.0))
+
+    def describe(self) -> dict[str, Any]:
+        """The plain-data form a backend takes."""
+        return super().describe() | {"threshold": self.threshold}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class IFA(Rule):
+    """Indirect feedback alignment: S_1 = e B_1 at the lowest hidden layer, S_l = d_{l-1} W_l above.
+
+    What teaches a layer rises through the forward weights. On a single layer other than the lowest
+    it reads the delta of the layer below, whose rule must then not read from above.
+
+    Parameters
+    ----------
+    feedback : Feedback, optional
+        How B_1 (n_L, n_1) is drawn, or its values.
+    inject : {"post"}
+        The signal lands at the layer's output and f' applies.
+
+    References
+    ----------
+    Nokland, Direct feedback alignment provides learning in deep neural networks, NeurIPS (2016).
+    """
+
+    name: ClassVar[str] = "ifa"
+    source: ClassVar[str] = "error"
+
+    feedback: Feedback = _DEFAULT_FEEDBACK
+    inject: str = "post"
+
+    def __post_init__(self) -> None:
+        _check_feedback(self.feedback)
+        _check_chain_inject(self.name, self.inject)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LDFA(_Chain):
+    """Low-dimensional feedback: S_l = d_{l+1} P Q, P (n_{l+1}, r) fixed, Q (r, n_l) learns.
+
+    Q is trained like a weight, by the network's optimizer on (1/m) (d_{l+1} P)^T H_l, so that the
+    feedback costs r (n_l + n_{l+1}) products a sample instead of n_l n_{l+1}.
+
+    Parameters
+    ----------
+    feedback : Feedback, optional
+        How Q is drawn at first; no values. P is normal with variance 1 / r, so that P Q has the
+        variance of a matrix drawn whole.
+    rank : int, optional
+        r, at most the width of the layer and of the one above. None: the number of outputs, or
+        what fits.
+    decay : float in [0, 1), default 0.0
+        Share of Q that is lost in every step.
+    lr_scale : float > 0, default 1.0
+        Factor on the learning rate of Q.
+    inject : {"post"}
+        The signal lands at the layer's output and f' applies; a chain rule has no other way.
+
+    References
+    ----------
+    Hanut and Kadmon, Efficiently training large neural networks with low-dimensional error
+    feedback (2025); P fixed here.
+    """
+
+    name: ClassVar[str] = "ldfa"
+
+    rank: int | None = None
+    decay: float = 0.0
+    lr_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rank is not None:
+            self._set(rank=integer("rank", self.rank, 1, 2**31 - 1))
+        self._set(
+            decay=number("decay", self.decay, low=0.0, below=1.0),
+            lr_scale=number("lr_scale", self.lr_scale, low=0.0),
+        )
+        if self.lr_scale == 0:
+            raise ValueError("lr_scale must be > 0, got 0")
+
+    def describe(self) -> dict[str, Any]:
+        """The plain-data form a backend takes."""
+        own = {"rank": self.rank, "decay": self.decay, "lr_scale": self.lr_scale}
+        return super().describe() | own
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Frozen(Rule):
     """The hidden layers keep their first random weights; the output layer learns on them.
 
@@ -405,7 +525,7 @@ class Frozen(Rule):
     source: ClassVar[str] = ""
 
 
-_ALL = (Backprop, FA, DFA, SDFA, DRTP, USF, FRSF, BRSF, KP, DKP, Frozen)
+_ALL = (Backprop, FA, DFA, SDFA, DRTP, USF, FRSF, BRSF, KP, DKP, Ternary, IFA, LDFA, Frozen)
 RULES: dict[str, type[Rule]] = {rule.name: rule for rule in _ALL}
 
 
