@@ -72,11 +72,14 @@ typedef struct fa_init {
 } fa_init;
 
 /* A learning rule: "backprop", "fa", "dfa", "sdfa", "drtp", "frozen", ... The feedback matrix is drawn from
- * `feedback.name` ("uniform" or "normal") or given as values (n_source x n_l), times feedback.scale. */
+ * `feedback.name` (FA_NAMES_DISTRIBUTION) or given as values (n_source x n_l), times feedback.scale. */
 typedef struct fa_rule_desc {
     const char *name;
     const char *inject; /* "post" (default, NULL) or "pre" */
     fa_init feedback;
+    double sparsity;       /* share of zeros in each column of a drawn matrix */
+    int64_t feedback_rank; /* of a drawn matrix; 0: full */
+    int shared;            /* layers take the first columns of one matrix */
     double decay;    /* kp, dkp: the share of learned feedback (kp: and of its weights) lost in a step */
     double lr_scale; /* dkp, ldfa: factor on the learning rate of feedback; 0: 1 */
     double threshold; /* ternary: errors up to this size count as 0 */

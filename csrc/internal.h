@@ -67,7 +67,7 @@ enum { FA_MAX_THREADS = 64, FA_CHUNK = 64 /* batch rows of a task, at most */ };
 
 /* ---- random numbers (rng.c) ---- */
 
-enum { FA_RNG_WEIGHT = 1, FA_RNG_BIAS, FA_RNG_FEEDBACK, FA_RNG_DROPOUT, FA_RNG_SHUFFLE, FA_RNG_PROJECTION };
+enum { FA_RNG_WEIGHT = 1, FA_RNG_BIAS, FA_RNG_FEEDBACK, FA_RNG_DROPOUT, FA_RNG_SHUFFLE, FA_RNG_PROJECTION, FA_RNG_SPARSITY };
 typedef struct fa_stream {
     uint32_t key[2], c2, c3;
 } fa_stream;
@@ -190,6 +190,7 @@ struct fa_net {
     size_t scratch_size;  /* bytes a worker needs */
     double work_per_row;  /* multiply-adds of a step */
 
+    double *drawing_room; /* for feedback that is not drawn element by element */
     char *state;
     size_t state_size;
     fa_lock lock;
@@ -358,9 +359,17 @@ void *fa_net_alloc(fa_net *net, int64_t n, size_t size);
 /* ---- initial values (init.c) ---- */
 
 fa_status fa_init_check(const fa_init *init, const char *what, int layer, int64_t rows, int64_t cols);
-fa_status fa_feedback_check(const fa_init *init, int layer, int64_t rows, int64_t cols);
 void fa_draw_state(fa_net *net);
-/* Rows of a feedback matrix that is drawn element by element, at a step. */
+/* Half the range of an initialiser, or where *normal its standard deviation. */
+double fa_init_size(bool *normal, const char *name, double scale, int64_t n_in, int64_t n_out);
+
+/* ---- feedback (feedback.c) ---- */
+
+fa_status fa_feedback_check(const fa_net *net, int block, int64_t rows, int64_t cols);
+fa_status fa_plan_drawing(fa_net *net);
+void fa_draw_feedback(const fa_net *net, int block);
+bool fa_feedback_is_plain(const fa_rule *rule); /* drawn element by element */
+/* Rows of such a matrix, as drawn at a step. */
 void fa_draw_feedback_rows(const fa_net *net, int block, uint64_t step, fa_rows rows, fa_mat out);
 const char *fa_init_intern(const char *name); /* our copy of a checked name */
 const char *fa_distribution_intern(const char *name);

@@ -32,7 +32,7 @@ fa_param *fa_plan_param(fa_net *net, const char *name, int layer, fa_tensor_kind
 fa_status fa_plan_feedback(fa_net *net, int block, int64_t source)
 {
     fa_block *b = &net->blocks[block];
-    FA_TRY(fa_feedback_check(&b->rule.desc.feedback, b->layer->index, source, b->layer->n_out));
+    FA_TRY(fa_feedback_check(net, block, source, b->layer->n_out));
     b->rule.feedback = fa_plan_param(net, "feedback", b->layer->index, FA_FEEDBACK, source, b->layer->n_out);
     return FA_OK;
 }
@@ -368,6 +368,7 @@ fa_status fa_plan_network(fa_net *net, const fa_net_desc *desc)
     FA_TRY(plan_rules(net, desc));
     plan_gradients(net);
     FA_TRY(plan_state(net));
+    FA_TRY(fa_plan_drawing(net));
     FA_TRY(plan_tiles(net));
     FA_TRY(plan_derives(net));
     plan_phases(net);

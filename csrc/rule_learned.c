@@ -59,9 +59,9 @@ static fa_status plan_ldfa(fa_net *net, int block)
     if (rank < 1 || rank > most)
         return fa_fail(FA_E_VALUE, "layer %d: rule 'ldfa': rank: expected 1 to %lld, the narrower of layers %d and %d, got %lld", b->first,
                        (long long)most, b->first, net->blocks[block + 1].first, (long long)rank);
-    if (b->rule.desc.feedback.values)
-        return fa_fail(FA_E_VALUE, "layer %d: feedback: rule 'ldfa' draws its factors itself, got values", b->first);
-    FA_TRY(fa_feedback_check(&b->rule.desc.feedback, b->first, rank, below));
+    if (!fa_feedback_is_plain(&b->rule))
+        return fa_fail(FA_E_VALUE, "layer %d: feedback: rule 'ldfa' draws its factors: expected uniform, normal or an initialiser, whole", b->first);
+    FA_TRY(fa_feedback_check(net, block, rank, below));
     b->rule.project = fa_plan_param(net, "feedback.P", b->first, FA_FEEDBACK, above, rank);
     b->rule.feedback = fa_plan_param(net, "feedback.Q", b->first, FA_FEEDBACK, rank, below);
     b->rule.projected = fa_plan_buffer(net, rank, net->esize);

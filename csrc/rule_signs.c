@@ -15,7 +15,10 @@ static fa_status plan_drawn(fa_net *net, int block)
     b->rule.derived_rows = above(net, block)->n_out;
     if (b->rule.desc.feedback.values)
         return fa_fail(FA_E_VALUE, "layer %d: feedback: rule '%s' draws its magnitudes itself, got values", b->first, b->rule.ops->name);
-    return fa_feedback_check(&b->rule.desc.feedback, b->first, above(net, block)->n_out, b->layer->n_out);
+    if (!fa_feedback_is_plain(&b->rule))
+        return fa_fail(FA_E_VALUE, "layer %d: feedback: rule '%s' draws in every step: expected uniform, normal or an initialiser, whole",
+                       b->first, b->rule.ops->name);
+    return fa_feedback_check(net, block, above(net, block)->n_out, b->layer->n_out);
 }
 
 static fa_status plan_stored(fa_net *net, int block)

@@ -17,6 +17,7 @@ from networks import (
     samples,
 )
 
+import fastfa as fa
 from fastfa import _core, _ref
 
 ENGINES = pytest.mark.parametrize("which", [0, 1], ids=("core", "ref"))
@@ -326,3 +327,139 @@ def test_feedback_of_full_rank_has_the_spread_of_a_stored_one():
     layers[1]["rule"] = rule("dfa")
     net = _core.Network(description(layers, 6, rule("ldfa") | {"rank": 50}))
     np.testing.assert_allclose(net.feedback_matrix(0).std(), 1 / np.sqrt(3 * 300), rtol=0.1)
+
+
+# ------------------------------------------------------------------------------ drawing of feedback
+
+DISTRIBUTIONS = tuple(_core.NAMES["distribution"])
+
+
+def drawn(teaching, dtype="float64", widths=(30, 20, 10), **options):
+    how = rule(teaching)
+    how["feedback"] |= options
+    layers = [dense(n, "tanh") for n in widths[:-1]]
+    return description([*layers, dense(widths[-1])], 12, how, dtype=dtype)
+
+
+def assert_same_draw(desc):
+    mine, ref = pair(desc)
+    for key, matrix in ref.feedback.items():
+        assert_close(mine.feedback[key], matrix, desc["dtype"], loose=0.05, what=key)
+    return mine
+
+
+@pytest.mark.parametrize("teaching", ["fa", "dfa", "drtp", "kp", "ifa"])
+@pytest.mark.parametrize("distribution", DISTRIBUTIONS)
+def test_distributions_are_the_oracles(distribution, teaching, dtype):
+    widths = (10, 20, 10) if teaching == "ifa" else (30, 20, 10)
+    desc = drawn(teaching, dtype, widths, distribution=distribution, scale=1.7)
+    if distribution == "copy" and teaching in ("dfa", "drtp", "ifa"):
+        with pytest.raises(ValueError, match="layer 0: feedback: 'copy'"):
+            _core.Network(desc)
+        return
+    assert_same_draw(desc)
+
+
+@pytest.mark.parametrize("options", [
+    {"sparsity": 0.5}, {"sparsity": 0.9}, {"rank": 1}, {"rank": 7}, {"rank": 3, "sparsity": 0.3},
+    {"shared": True}, {"shared": True, "rank": 2, "sparsity": 0.8},
+], ids=str)  # fmt: skip
+@pytest.mark.parametrize("distribution", ["uniform", "normal", "sign", "ternary", "he_normal"])
+def test_options_are_the_oracles(distribution, options, dtype):
+    for teaching in ("dfa", "fa"):
+        if teaching == "dfa" or not options.get("shared"):
+            assert_same_draw(drawn(teaching, dtype, distribution=distribution, **options))
+
+
+def test_spread_of_the_distributions():
+    """All but copies and those named after an initialiser have the spread of "uniform"."""
+    for distribution in ("uniform", "normal", "sign", "ternary", "orthogonal"):
+        net = _core.Network(drawn("fa", widths=(300, 200, 10), distribution=distribution))
+        for key, n in (("0.feedback", 300), ("1.feedback", 200)):
+            np.testing.assert_allclose(net.feedback[key].std(), 1 / np.sqrt(3 * n), rtol=0.04)
+    named = _core.Network(drawn("dfa", widths=(300, 200, 10), distribution="he_uniform"))
+    assert abs(named.feedback["0.feedback"]).max() == pytest.approx(np.sqrt(6 / 300), rel=0.01)
+
+
+def test_levels_orthogonality_and_rank():
+    levels = _core.Network(drawn("dfa", distribution="ternary")).feedback["0.feedback"]
+    np.testing.assert_allclose(np.unique(levels), np.array([-1, 0, 1]) / np.sqrt(60), atol=1e-15)
+    for widths in ((30, 20, 10), (10, 20, 30)):
+        for matrix in _core.Network(
+            drawn("fa", widths=widths, distribution="orthogonal")
+        ).feedback.values():
+            small = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+            gram = small @ small.T
+            np.testing.assert_allclose(gram, gram[0, 0] * np.eye(len(gram)), atol=1e-14)
+    net = _core.Network(drawn("fa", rank=4))
+    assert [np.linalg.matrix_rank(b) for b in net.feedback.values()] == [4, 4]
+
+
+def test_sparsity_down_to_one_entry_a_unit():
+    for sparsity, kept in ((0.9, 1), (0.8, 2), (0.5, 5), (0.04, 10)):
+        net = _core.Network(drawn("dfa", sparsity=sparsity))
+        whole = _core.Network(drawn("dfa"))
+        for key, matrix in net.feedback.items():
+            assert ((matrix != 0).sum(axis=0) == kept).all()
+            there = matrix != 0
+            np.testing.assert_array_equal(matrix[there], whole.feedback[key][there])
+    assert len(set(map(tuple, (net.feedback["0.feedback"] != 0).T))) > 0
+
+
+def test_a_shared_matrix_is_sliced():
+    net = _core.Network(drawn("dfa", shared=True))
+    wide, narrow = net.feedback["0.feedback"], net.feedback["1.feedback"]
+    np.testing.assert_array_equal(wide[:, :20], narrow)
+    apart = _core.Network(drawn("dfa"))
+    np.testing.assert_array_equal(wide, apart.feedback["0.feedback"])
+
+
+def test_copies_and_forward_draws():
+    net = _core.Network(drawn("fa", distribution="copy", scale=2.0))
+    for i in (0, 1):
+        twice = 2.0 * net.parameters[f"{i + 1}.weight"].T
+        np.testing.assert_array_equal(net.feedback[f"{i}.feedback"], twice)
+    forward = _core.Network(drawn("fa", widths=(300, 200, 10), distribution="forward"))
+    limit = np.sqrt(6 / 500)  # the layers of these tests draw Glorot uniform
+    assert abs(forward.feedback["0.feedback"]).max() == pytest.approx(limit, rel=0.01)
+
+
+@pytest.mark.parametrize(("teaching", "options", "message"), [
+    ("dfa", {"sparsity": 0.96}, r"layer 0: feedback: sparsity 0.96 of 10 rows leaves a unit"),
+    ("dfa", {"rank": 11}, r"layer 0: feedback: rank: expected 1 to 10.*got 11"),
+    ("fa", {"shared": True}, r"layer 0: feedback: shared"),
+    ("drtp", {"distribution": "copy"}, r"layer 0: feedback: 'copy'"),
+    ("brsf", {"sparsity": 0.5}, r"layer 0: feedback: rule 'brsf'"),
+    ("ldfa", {"distribution": "orthogonal"}, r"layer 0: feedback: rule 'ldfa'"),
+    ("dfa", {"distribution": "laplace"}, r"layer 0: feedback: .*'laplace'"),
+])  # fmt: skip
+def test_bad_feedback_names_the_layer(teaching, options, message):
+    with pytest.raises(ValueError, match=message):
+        _core.Network(drawn(teaching, **options))
+
+
+def test_feedback_objects():
+    calls = []
+
+    def ones(n_source, n_l):
+        calls.append((n_source, n_l))
+        return np.ones((n_source, n_l))
+
+    layers = [fa.Dense(7, "tanh"), fa.Dense(5, "tanh"), fa.Dense(3)]
+    net = fa.Sequential(layers, input_shape=4, rule=fa.DFA(fa.Feedback(ones, scale=0.5)))
+    assert calls == [(3, 7), (3, 5)]
+    assert (net.feedback["0.feedback"] == 0.5).all()
+    assert net.feedback["1.feedback"].shape == (3, 5)
+    bad = fa.DFA(fa.Feedback(lambda n_source, n_l: np.ones((n_l, n_source))))
+    with pytest.raises(ValueError, match=r"layer 0.*\(3, 7\).*\(7, 3\)"):
+        fa.Sequential(layers, input_shape=4, rule=bad)
+    sparse = fa.Feedback("normal", scale=2, sparsity=0.6)
+    net = fa.Sequential(layers, input_shape=4, rule=fa.DFA(sparse))
+    assert "normal 3x7, scale 2, sparsity 0.6" in str(net.summary())
+    for wrong in ({"sparsity": 1.0}, {"rank": 0}, {"distribution": np.ones((2, 2)), "rank": 1}):
+        with pytest.raises(ValueError, match=r"sparsity|rank"):
+            fa.Feedback(**wrong)
+    for rule_object in (fa.USF(2.0), fa.LDFA(rank=2), fa.KP(decay=0.1), fa.Ternary(), fa.IFA()):
+        net = fa.Sequential(layers, input_shape=4, rule=rule_object)
+        assert rule_object.name in repr(net)
+        net.train_batch(np.ones((2, 4), np.float32), np.array([0, 1]))

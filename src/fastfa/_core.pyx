@@ -157,6 +157,9 @@ cdef class _Description:
         rule.threshold = how.get("threshold", 0.0)
         rule.rank = how.get("rank") or 0
         if how.get("feedback"):
+            rule.sparsity = how["feedback"].get("sparsity", 0.0)
+            rule.feedback_rank = how["feedback"].get("rank") or 0
+            rule.shared = how["feedback"].get("shared", False)
             return self.init(&rule.feedback, how["feedback"], "distribution")
         return 0
 

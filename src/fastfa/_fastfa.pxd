@@ -31,6 +31,9 @@ cdef extern from "fastfa.h" nogil:
         const char *name
         const char *inject
         fa_init feedback
+        double sparsity
+        int64_t feedback_rank
+        int shared
         double decay
         double lr_scale
         double threshold

@@ -27,7 +27,8 @@ Spec = dict[str, Any]  # a part of the description
 
 # ---------------------------------------------------------------------------------- random numbers
 
-WEIGHT, BIAS, FEEDBACK, DROPOUT, SHUFFLE, PROJECTION = 1, 2, 3, 4, 5, 6  # a stream each
+WEIGHT, BIAS, FEEDBACK, DROPOUT, SHUFFLE = 1, 2, 3, 4, 5  # the purposes, one stream each
+PROJECTION, SPARSITY = 6, 7
 LOW32, SHIFT32 = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
@@ -127,14 +128,62 @@ def initial(init: Spec, stream: Stream, shape: tuple[int, ...], fans: tuple[int,
     return draw(kind, init["scale"] * width(*fans), stream, shape)
 
 
-def initial_feedback(spec: Spec, stream: Stream, shape: tuple[int, int]) -> Doubles:
-    """B (n_source, n_l) in double, of standard deviation scale / sqrt(3 n_l) when drawn."""
-    scale = float(spec["scale"])
+def initial_feedback(
+    spec: Spec, stream: Stream, shape: tuple[int, int], forward: Spec | None = None
+) -> Doubles:
+    """B (n_source, n_l) in double; `forward` is the initialiser that "forward" stands for."""
     if "values" in spec:
-        return scale * given("feedback", spec["values"], shape)
-    kind = spec["distribution"]
-    width = scale / math.sqrt(shape[1] if kind == "uniform" else 3 * shape[1])
-    return draw(kind, width, stream, shape)
+        return float(spec["scale"]) * given("feedback", spec["values"], shape)
+    rank = spec.get("rank")
+    if rank:
+        p = draw(
+            "normal", 1 / math.sqrt(rank), stream._replace(purpose=PROJECTION), (shape[0], rank)
+        )
+        matrix = np.asarray(p @ draw_feedback(spec, stream, (rank, shape[1]), forward))
+    else:
+        matrix = draw_feedback(spec, stream, shape, forward)
+    if spec["distribution"] == "orthogonal":
+        matrix = orthogonal(matrix) * (spec["scale"] * math.sqrt(max(shape) / (3 * shape[1])))
+    if spec.get("sparsity"):
+        kept = math.floor((1 - spec["sparsity"]) * shape[0] + 0.5)
+        luck = uniforms(stream._replace(purpose=SPARSITY), matrix.size).reshape(shape)
+        places = luck.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")
+        matrix = np.where(places < kept, matrix, 0.0)
+    return matrix
+
+
+def draw_feedback(
+    spec: Spec, stream: Stream, shape: tuple[int, int], forward: Spec | None
+) -> Doubles:
+    """Entries of standard deviation scale / sqrt(3 n_l), or those of an initialiser for B^T."""
+    name, scale, n = spec["distribution"], float(spec["scale"]), shape[1]
+    if name == "forward":
+        assert forward is not None
+        kind, width = INITIALIZERS[forward["name"]]
+        return draw(kind, scale * forward["scale"] * width(n, shape[0]), stream, shape)
+    if name == "sign":
+        return (
+            np.where(draw("uniform", 1.0, stream, shape) >= 0, 1.0, -1.0) * scale / math.sqrt(3 * n)
+        )
+    if name == "ternary":
+        u = 3 * draw("uniform", 1.0, stream, shape)
+        return (1.0 * (u >= 1) - 1.0 * (u < -1)) * scale / math.sqrt(2 * n)
+    if name in ("uniform", "normal", "orthogonal"):
+        widths = {"uniform": scale / math.sqrt(n), "normal": scale / math.sqrt(3 * n)}
+        kind = "normal" if name == "orthogonal" else name
+        return draw(kind, widths.get(name, 1.0), stream, shape)
+    kind, width = INITIALIZERS[name]
+    return draw(kind, scale * width(n, shape[0]), stream, shape)
+
+
+def orthogonal(matrix: Doubles) -> Doubles:
+    """Rows made orthonormal in order, or columns where they are fewer (modified Gram-Schmidt)."""
+    vectors = (matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T).copy()
+    for i, x in enumerate(vectors):
+        for y in vectors[:i]:
+            x -= (x @ y) * y
+        x /= math.sqrt(x @ x)
+    return vectors if matrix.shape[0] <= matrix.shape[1] else vectors.T
 
 
 def given(what: str, values: Any, shape: tuple[int, ...]) -> Doubles:
@@ -429,7 +478,8 @@ def brsf(net: Network, layer: Layer) -> Array:
     """B_l = |R_t| sign(W_{l+1}^T), R_t drawn for each step t from the stream of that step."""
     signs = signs_above(net, layer)
     stream = Stream(net.description["seed"], FEEDBACK, layer.ordinal, net.steps)
-    drawn = initial_feedback(layer.rule["feedback"], stream, signs.shape)
+    forward = net.dense[layer.ordinal + 1].spec["weight_init"]
+    drawn = initial_feedback(layer.rule["feedback"], stream, signs.shape, forward)
     return np.asarray(np.abs(drawn.astype(net.dtype)) * signs)
 
 
@@ -629,16 +679,34 @@ class Network:
         return first
 
     def _first_feedback(self) -> dict[str, Array]:
-        seed, first = self.description["seed"], {}
+        first: dict[str, Array] = {}
         for layer in self.dense[:-1]:
             if layer.rule["name"] == "ldfa":
                 first |= self._first_factors(layer)
             lowest = layer.rule["name"] == "ifa" and layer.ordinal == 0
             if layer.rule["name"] in STORED_FEEDBACK or lowest:
-                spec, stream = layer.rule["feedback"], Stream(seed, FEEDBACK, layer.ordinal)
-                shape = self._source_width(layer), layer.n_out
-                first[layer.key("feedback")] = initial_feedback(spec, stream, shape)
+                first[layer.key("feedback")] = self._first_matrix(layer)
         return first
+
+    def _first_matrix(self, layer: Layer) -> Array:
+        """B (n_source, n_l) of a hidden layer, or the first n_l columns of the shared one."""
+        spec, ordinal, cols = layer.rule["feedback"], layer.ordinal, layer.n_out
+        above = self.dense[layer.ordinal + 1 if layer.source == "above" else -1]
+        if spec.get("distribution") == "copy":
+            weight = self._first_weight(above).astype(self.dtype).T
+            return np.asarray(self.dtype.type(spec["scale"]) * weight)
+        if spec.get("shared"):
+            sharing = [x for x in self.dense[:-1] if x.rule.get("feedback", {}).get("shared")]
+            ordinal, cols = 0, max(x.n_out for x in sharing)
+        stream = Stream(self.description["seed"], FEEDBACK, ordinal)
+        forward = above.spec["weight_init"]
+        shape = self._source_width(layer), cols
+        return initial_feedback(spec, stream, shape, forward)[:, : layer.n_out]
+
+    def _first_weight(self, layer: Layer) -> Array:
+        stream = Stream(self.description["seed"], WEIGHT, layer.ordinal)
+        fans = layer.n_in, layer.n_out
+        return initial(layer.spec["weight_init"], stream, fans, fans)
 
     def _first_factors(self, layer: Layer) -> dict[str, Array]:
         """P (n_{l+1}, r) of variance 1 / r and Q (r, n_l) as a stored matrix would be drawn."""
@@ -649,7 +717,8 @@ class Network:
         stream = Stream(seed, PROJECTION, layer.ordinal)
         p = draw("normal", 1 / math.sqrt(rank), stream, (above, rank))
         stream = Stream(seed, FEEDBACK, layer.ordinal)
-        q = initial_feedback(layer.rule["feedback"], stream, (rank, layer.n_out))
+        forward = self.dense[layer.ordinal + 1].spec["weight_init"]
+        q = initial_feedback(layer.rule["feedback"], stream, (rank, layer.n_out), forward)
         return {layer.key("feedback.P"): p, layer.key("feedback.Q"): q}
 
     def _source_width(self, layer: Layer) -> int:
