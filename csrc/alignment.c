@@ -40,18 +40,18 @@ static void multiply_up(const fa_net *net, double *below, const fa_layer *layer,
 }
 
 /* The angle between B_l (rows x n_l) and the transpose of path (n_l x rows). */
-static double feedback_angle(const fa_net *net, const fa_matrix *b, const double *path)
+static double feedback_angle(const fa_net *net, const void *b, int64_t rows, int64_t cols, const double *path)
 {
     fa_sums s = {0};
-    for (int64_t i = 0; i < b->rows; i++)
-        for (int64_t j = 0; j < b->cols; j++) {
-            const double x = element(net, b->value, i * b->cols + j), y = path[j * b->rows + i];
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < cols; j++) {
+            const double x = element(net, b, i * cols + j), y = path[j * rows + i];
             s.ab += x * y, s.aa += x * x, s.bb += y * y;
         }
     return angle(s);
 }
 
-/* fa: W_{l+1}; dfa, sdfa: W_{l+1} ... W_L. Rules without such a meaning have no weight angle. */
+/* Chain rules: W_{l+1}; error rules: W_{l+1} ... W_L. Rules without such a meaning have no weight angle. */
 static void weight_angles(fa_angles *angles, const fa_net *net, double *path, double *next, double *single)
 {
     const int top = net->n_blocks - 1;
@@ -64,13 +64,16 @@ static void weight_angles(fa_angles *angles, const fa_net *net, double *path, do
         const fa_rule *rule = &net->blocks[b].rule;
         angles[b].weight_angle = NAN;
         angles[b].has_weight_angle = 1;
-        if (rule->feedback && rule->ops->sources & FA_FROM_ERROR) {
-            angles[b].weight_angle = feedback_angle(net, rule->feedback, path);
-        } else if (rule->feedback && rule->ops->sources & FA_FROM_ABOVE) {
-            for (int64_t i = 0; i < above->n_in * above->n_out; i++) single[i] = element(net, above->weight->value, i);
-            angles[b].weight_angle = feedback_angle(net, rule->feedback, single);
-        } else if (rule->ops->matrix) {
-            angles[b].weight_angle = 0; /* backprop carries the error through the weights themselves */
+        if (rule->feedback && rule->sources & FA_FROM_ERROR) {
+            angles[b].weight_angle = feedback_angle(net, rule->feedback->value, rule->feedback->rows, rule->feedback->cols, path);
+        } else if (rule->ops == &fa_rule_backprop) {
+            angles[b].weight_angle = 0; /* it carries the error through the weights themselves */
+        } else if ((rule->feedback || rule->derived_rows) && rule->sources & FA_FROM_ABOVE) {
+            const int64_t n = above->n_in * above->n_out;
+            for (int64_t i = 0; i < n; i++) single[i] = element(net, above->weight->value, i);
+            if (fa_makes_matrix(rule)) rule->ops->matrix(net, b, single + n);
+            angles[b].weight_angle = feedback_angle(net, fa_makes_matrix(rule) ? (void *)(single + n) : rule->feedback->value,
+                                                    above->n_out, above->n_in, single);
         } else {
             angles[b].has_weight_angle = 0;
         }
@@ -86,7 +89,7 @@ static fa_status measure_weights(fa_angles *angles, const fa_net *net)
         if (layer->n_in * layer->n_out > largest) largest = layer->n_in * layer->n_out;
     }
     size_t size = 0;
-    if (!fa_add_bytes(&size, widest, 2 * net->n_out, sizeof(double)) || !fa_add_bytes(&size, largest, 1, sizeof(double)))
+    if (!fa_add_bytes(&size, widest, 2 * net->n_out, sizeof(double)) || !fa_add_bytes(&size, largest, 2, sizeof(double)))
         return fa_fail(FA_E_MEMORY, "out of memory for alignment");
     double *path = fa_alloc(size);
     if (!path) return fa_fail(FA_E_MEMORY, "out of memory for alignment");

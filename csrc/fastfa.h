@@ -71,12 +71,19 @@ typedef struct fa_init {
     int64_t rows, cols;
 } fa_init;
 
-/* A learning rule: "backprop", "fa", "dfa", "sdfa", "drtp", "frozen". The feedback matrix is drawn from
- * `feedback.name` ("uniform" or "normal") or given as values (n_source x n_l), times feedback.scale. */
+/* A learning rule: "backprop", "fa", "dfa", "sdfa", "drtp", "frozen", ... The feedback matrix is drawn from
+ * `feedback.name` (FA_NAMES_DISTRIBUTION) or given as values (n_source x n_l), times feedback.scale. */
 typedef struct fa_rule_desc {
     const char *name;
     const char *inject; /* "post" (default, NULL) or "pre" */
     fa_init feedback;
+    double sparsity;       /* share of zeros in each column of a drawn matrix */
+    int64_t feedback_rank; /* of a drawn matrix; 0: full */
+    int shared;            /* layers take the first columns of one matrix */
+    double decay;    /* kp, dkp: the share of learned feedback (kp: and of its weights) lost in a step */
+    double lr_scale; /* dkp, ldfa: factor on the learning rate of feedback; 0: 1 */
+    double threshold; /* ternary: errors up to this size count as 0 */
+    int64_t rank;     /* ldfa: width between the factors; 0: that of the output, where it fits */
 } fa_rule_desc;
 
 typedef struct fa_layer_desc {
@@ -233,9 +240,10 @@ typedef struct fa_block_info {
     const char *activation;
     const char *rule;   /* "output" for the last */
     const char *inject; /* "post", "pre" */
-    const char *source; /* what teaches it: "error", "target", "above", or "" */
-    const char *feedback; /* "uniform", "normal", "values", or "" without a stored matrix */
+    const char *source; /* what teaches it: "error", "target", "above", "below", or "" */
+    const char *feedback; /* "uniform", "normal", "values"; "signs" of the weights; "" without a matrix of its own */
     double feedback_scale;
+    int64_t feedback_rank; /* of a matrix that is held as two factors; else 0 */
     int64_t feedback_rows; /* n_source of fa_feedback_matrix, 0 where it has no meaning */
     int trainable, needed; /* needed: a teaching signal is computed for it */
 } fa_block_info;

@@ -1,4 +1,4 @@
-/* Initial values of parameters and feedback: the table of initialisers, checks, and drawing. */
+/* Initial values of parameters: the table of initialisers, checks, and drawing. */
 #include "internal.h"
 
 #include <float.h>
@@ -27,10 +27,7 @@ static const fa_initialiser initialisers[] = {
 };
 enum { N_INITIALISERS = sizeof initialisers / sizeof *initialisers };
 
-static const char *const distributions[] = {"uniform", "normal"};
-
 const char *fa_init_name(int i) { return i >= 0 && i < N_INITIALISERS ? initialisers[i].name : NULL; }
-const char *fa_distribution_name(int i) { return i >= 0 && i < 2 ? distributions[i] : NULL; }
 
 static const fa_initialiser *find(const char *name)
 {
@@ -40,11 +37,6 @@ static const fa_initialiser *find(const char *name)
 }
 
 const char *fa_init_intern(const char *name) { return name ? find(name)->name : NULL; }
-const char *fa_distribution_intern(const char *name)
-{
-    return distributions[name && !strcmp(name, distributions[1])];
-}
-
 static fa_status check_values(const fa_init *init, const char *what, int layer, int64_t rows, int64_t cols)
 {
     if (init->rows != rows || init->cols != cols)
@@ -63,14 +55,12 @@ fa_status fa_init_check(const fa_init *init, const char *what, int layer, int64_
     return FA_OK;
 }
 
-fa_status fa_feedback_check(const fa_init *init, int layer, int64_t rows, int64_t cols)
+double fa_init_size(bool *normal, const char *name, double scale, int64_t n_in, int64_t n_out)
 {
-    if (!(fabs(init->scale) <= FLT_MAX))
-        return fa_fail(FA_E_VALUE, "layer %d: feedback: expected a scale that a float can hold, got %g", layer, init->scale);
-    if (init->values) return check_values(init, "feedback", layer, rows, cols);
-    if (init->name && strcmp(init->name, distributions[0]) && strcmp(init->name, distributions[1]))
-        return fa_fail(FA_E_VALUE, "layer %d: feedback: expected 'uniform', 'normal' or values, got '%s'", layer, init->name);
-    return FA_OK;
+    const fa_initialiser *how = find(name);
+    const double fans = how->in * (double)n_in + how->out * (double)n_out;
+    *normal = how->normal;
+    return fans > 0 ? scale * sqrt(how->gain / fans) : scale;
 }
 
 static void draw(const fa_net *net, fa_param *p, const fa_init *init, const char *fallback, const fa_layer *layer)
@@ -80,30 +70,13 @@ static void draw(const fa_net *net, fa_param *p, const fa_init *init, const char
         memcpy(p->value, init->values, (size_t)n * net->esize);
         return;
     }
-    const fa_initialiser *how = find(init->name ? init->name : fallback);
-    const double scale = init->name ? init->scale : how->scale;
-    const double fans = how->in * (double)layer->n_in + how->out * (double)layer->n_out;
-    const double size = fans > 0 ? scale * sqrt(how->gain / fans) : scale;
+    const char *name = init->name ? init->name : fallback;
+    bool normal;
+    const double size = fa_init_size(&normal, name, init->name ? init->scale : find(name)->scale, layer->n_in, layer->n_out);
     if (size == 0) return; /* the arena holds zeros; a draw times 0 would be -0 as often */
     const int purpose = p->kind == FA_WEIGHT ? FA_RNG_WEIGHT : FA_RNG_BIAS;
-    (how->normal ? fa_rng_normal : fa_rng_uniform)(p->value, net->dtype, n, size,
+    (normal ? fa_rng_normal : fa_rng_uniform)(p->value, net->dtype, 0, n, size,
                                                    fa_rng_stream(net->seed, purpose, layer->ordinal, 0));
-}
-
-/* Feedback of either distribution has standard deviation scale / sqrt(3 n_l). */
-static void draw_feedback(const fa_net *net, const fa_block *block)
-{
-    const fa_matrix *b = block->rule.feedback;
-    const fa_init *init = &block->rule.desc.feedback;
-    const int64_t n = b->rows * b->cols;
-    if (init->values) {
-        net->k->gather(b->value, b->cols, init->values, b->cols, NULL, b->rows, b->cols, init->scale);
-        return;
-    }
-    const bool normal = init->name && !strcmp(init->name, "normal");
-    const double size = init->scale / sqrt((normal ? 3.0 : 1.0) * (double)b->cols);
-    (normal ? fa_rng_normal : fa_rng_uniform)(b->value, net->dtype, n, size,
-                                              fa_rng_stream(net->seed, FA_RNG_FEEDBACK, block->layer->ordinal, 0));
 }
 
 void fa_draw_state(fa_net *net)
@@ -114,6 +87,6 @@ void fa_draw_state(fa_net *net)
         const fa_layer *layer = net->blocks[b].layer;
         draw(net, layer->weight, &layer->desc.weight_init, fa_default_init(layer->desc.activation), layer);
         if (layer->bias) draw(net, layer->bias, &layer->desc.bias_init, "zeros", layer);
-        if (net->blocks[b].rule.feedback) draw_feedback(net, &net->blocks[b]);
     }
+    for (int b = 0; b < net->n_blocks - 1; b++) fa_draw_feedback(net, b); /* after all weights: it may be a copy */
 }

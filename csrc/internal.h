@@ -2,11 +2,11 @@
  *
  *   fa_net ─┬─ layers[]   Dense, Dropout, ... in order, each behind fa_layer_ops
  *           ├─ blocks[]   a Dense and its followers; each with the fa_rule that teaches it
- *           ├─ params[]   everything learnable, with optimizer slots, in the STATE arena
+ *           ├─ params[]   everything learnable and all feedback, with optimizer slots, in the STATE arena
  *           ├─ loss       fa_loss_ops        ├─ optim      fa_optim_ops
  *           ├─ tiles[]    the update's tasks  └─ phases[]  what a step does, one barrier after each
  *
- *   STATE   one block that never moves: header | parameters | slots | feedback
+ *   STATE   one block that never moves: header | parameters and feedback | slots
  *   WORK    one block per call in flight: row buffers | targets, losses | scratch of each worker
  *
  * Layers, losses, rules and optimizers are found by name in the tables of tables.c; the engine knows
@@ -67,13 +67,14 @@ enum { FA_MAX_THREADS = 64, FA_CHUNK = 64 /* batch rows of a task, at most */ };
 
 /* ---- random numbers (rng.c) ---- */
 
-enum { FA_RNG_WEIGHT = 1, FA_RNG_BIAS, FA_RNG_FEEDBACK, FA_RNG_DROPOUT, FA_RNG_SHUFFLE };
+enum { FA_RNG_WEIGHT = 1, FA_RNG_BIAS, FA_RNG_FEEDBACK, FA_RNG_DROPOUT, FA_RNG_SHUFFLE, FA_RNG_PROJECTION, FA_RNG_SPARSITY };
 typedef struct fa_stream {
     uint32_t key[2], c2, c3;
 } fa_stream;
 fa_stream fa_rng_stream(uint64_t seed, int purpose, int ordinal, uint64_t step);
-void fa_rng_uniform(void *out, fa_dtype dtype, int64_t n, double limit, fa_stream stream); /* +-limit */
-void fa_rng_normal(void *out, fa_dtype dtype, int64_t n, double std, fa_stream stream);
+/* Elements first .. first + n - 1 of a stream; uniform within +-limit. */
+void fa_rng_uniform(void *out, fa_dtype dtype, int64_t first, int64_t n, double limit, fa_stream stream);
+void fa_rng_normal(void *out, fa_dtype dtype, int64_t first, int64_t n, double std, fa_stream stream);
 void fa_rng_permutation(int64_t *order, int64_t n, fa_stream stream);
 
 /* ---- pieces of a network ---- */
@@ -90,7 +91,7 @@ enum { FA_NO_BUF = -2, FA_ONES = -1, FA_INPUT = 0, FA_TARGET = 1, FA_MAX_PAIRS =
 
 typedef struct fa_pair { fa_buf left, right; } fa_pair; /* adds left^T right to a gradient */
 
-typedef struct fa_param { /* anything learnable */
+typedef struct fa_param { /* weights, biases and feedback, learned or not */
     char key[32];
     fa_tensor_kind kind;
     int64_t rows, cols;
@@ -98,14 +99,11 @@ typedef struct fa_param { /* anything learnable */
     fa_pair grad[FA_MAX_PAIRS];
     int n_grad;
     double lr_scale;
+    double forget; /* the share of itself that it loses in a step, apart from the optimizer's decay */
     bool decays, trainable;
+    bool in_place; /* the product writes the parameter itself */
+    struct fa_param *follower; /* receives every step of this one, transposed, and forgets as it does */
 } fa_param;
-
-typedef struct fa_matrix { /* a stored feedback matrix: not learnable, in the STATE arena */
-    char key[32];
-    int64_t rows, cols;
-    void *value;
-} fa_matrix;
 
 typedef struct fa_layer {
     const struct fa_layer_ops *ops;
@@ -121,8 +119,12 @@ typedef struct fa_layer {
 typedef struct fa_rule {
     const struct fa_rule_ops *ops;
     fa_rule_desc desc;
+    unsigned sources; /* those of ops, unless plan knows better */
     bool pre;
-    fa_matrix *feedback; /* NULL without a stored matrix */
+    fa_param *feedback;   /* NULL without a stored matrix */
+    fa_param *project;    /* the left factor where feedback is the right one; NULL: feedback is whole */
+    fa_buf projected;     /* the source times the left factor, weighted like a delta; or FA_NO_BUF */
+    int64_t derived_rows; /* of the n_l columns wide matrix that ops->derive makes each step; 0: none */
 } fa_rule;
 
 typedef struct fa_block { /* layers[first] is weighted, first + 1 .. last follow it */
@@ -139,6 +141,7 @@ typedef struct fa_optim {
 } fa_optim;
 
 typedef struct fa_tile_task { int32_t param; fa_tile tile; } fa_tile_task;
+typedef struct fa_derive_task { int32_t block; fa_rows rows; } fa_derive_task;
 
 typedef struct fa_state { /* the head of the STATE arena */
     uint64_t steps, epochs;
@@ -173,21 +176,21 @@ struct fa_net {
     int *order; /* hidden blocks, sources first */
     fa_param *params;
     int n_params;
-    fa_matrix *matrices;
-    int n_matrices;
     const struct fa_loss_ops *loss;
     fa_optim optim;
 
     int n_buffers;
     struct fa_buffer_shape { int64_t cols; size_t size; ptrdiff_t ld; } *buffers;
     fa_tile_task *tiles;
-    int64_t n_tiles;
+    int64_t n_tiles, tile_area; /* of the largest */
+    fa_derive_task *derives; /* rows of matrices that rules make from the weights, before the batch's rows */
+    int64_t n_derives;
     struct fa_phase { fa_task_fn *task; bool over_rows; fa_status (*gate)(struct fa_run *); } phases[FA_MAX_PHASES];
     int n_phases;
     size_t scratch_size;  /* bytes a worker needs */
     double work_per_row;  /* multiply-adds of a step */
-    bool in_place;        /* the product writes W itself */
 
+    double *drawing_room; /* for feedback that is not drawn element by element */
     char *state;
     size_t state_size;
     fa_lock lock;
@@ -212,6 +215,7 @@ typedef struct fa_work { /* one block: this head, then what it points to */
     double *weights, *row_loss, *row_hit;
     fa_hyper *hyper; /* one per parameter */
     char *scratch;
+    fa_mat *derived;   /* of each block, what its rule made of the weights for this step */
     double *tile_norm; /* clipping: sum of squares of each tile, and the gradients themselves */
     void **grads;
 } fa_work;
@@ -277,16 +281,19 @@ typedef struct fa_layer_ops {
     void (*transport)(const fa_layer *layer, const fa_run *run, fa_rows rows, fa_mat d, fa_mat out, int worker);
 } fa_layer_ops;
 
-enum { FA_FROM_ABOVE = 1, FA_FROM_ERROR = 2, FA_FROM_TARGET = 4, FA_NO_UPDATE = 8 };
+enum { FA_FROM_ABOVE = 1, FA_FROM_ERROR = 2, FA_FROM_TARGET = 4, FA_NO_UPDATE = 8, FA_FROM_BELOW = 16 };
 typedef struct fa_rule_ops {
     const char *name;
     unsigned sources; /* order the blocks; FA_NO_UPDATE: the layer does not train */
+    bool no_pre;      /* refuses inject="pre" although it does not read from above */
     /* Declares the feedback of hidden block `block`; NULL where there is none. */
     fa_status (*plan)(fa_net *net, int block);
     /* S of the block's output for each sample, without 1/m and without sample weights. */
     void (*signal)(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s, int worker);
     /* out (rows of the source x n_l) = what carries the source to the block; NULL: the stored matrix. */
     void (*matrix)(const fa_net *net, int block, void *out);
+    /* Rows of the matrix that a rule makes from the weights before each step; NULL: none. */
+    void (*derive)(const fa_rule *rule, const fa_net *net, int block, uint64_t step, fa_rows rows, fa_mat out);
 } fa_rule_ops;
 
 typedef struct fa_loss_ops {
@@ -322,6 +329,10 @@ extern const fa_loss_ops *const fa_loss_table[];
 extern const fa_optim_ops *const fa_optim_table[];
 extern const fa_rule_ops fa_rule_backprop; /* the reference of alignment, and what passes through frozen */
 
+/* S_l = d_{l+1} B_l with the stored or derived matrix; S_l = e B_l */
+void fa_chain_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s, int worker);
+void fa_broadcast_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s, int worker);
+
 const fa_layer_ops *fa_find_layer(const char *name);
 const fa_rule_ops *fa_find_rule(const char *name);
 const fa_loss_ops *fa_find_loss(const char *name);
@@ -335,7 +346,13 @@ const char *fa_activation_name(int activation);
 /* A row buffer of cols elements of `size` bytes. */
 fa_buf fa_plan_buffer(fa_net *net, int64_t cols, size_t size);
 fa_param *fa_plan_param(fa_net *net, const char *name, int layer, fa_tensor_kind kind, int64_t rows, int64_t cols);
-fa_matrix *fa_plan_matrix(fa_net *net, const char *name, int layer, int64_t rows, int64_t cols);
+/* The matrix that carries the source is made by ops->matrix, not stored whole. */
+static inline bool fa_makes_matrix(const fa_rule *rule)
+{
+    return rule->ops && rule->ops->matrix && (!rule->feedback || rule->derived_rows || rule->project);
+}
+/* The stored feedback of a hidden block, checked: "l.feedback", source x n_l. */
+fa_status fa_plan_feedback(fa_net *net, int block, int64_t source);
 void fa_plan_scratch(fa_net *net, size_t bytes);
 fa_status fa_plan_network(fa_net *net, const fa_net_desc *desc);
 fa_status fa_choose_products(fa_net *net); /* product.c: FASTFA_GEMM */
@@ -345,8 +362,18 @@ void *fa_net_alloc(fa_net *net, int64_t n, size_t size);
 /* ---- initial values (init.c) ---- */
 
 fa_status fa_init_check(const fa_init *init, const char *what, int layer, int64_t rows, int64_t cols);
-fa_status fa_feedback_check(const fa_init *init, int layer, int64_t rows, int64_t cols);
 void fa_draw_state(fa_net *net);
+/* Half the range of an initialiser, or where *normal its standard deviation. */
+double fa_init_size(bool *normal, const char *name, double scale, int64_t n_in, int64_t n_out);
+
+/* ---- feedback (feedback.c) ---- */
+
+fa_status fa_feedback_check(const fa_net *net, int block, int64_t rows, int64_t cols);
+fa_status fa_plan_drawing(fa_net *net);
+void fa_draw_feedback(const fa_net *net, int block);
+bool fa_feedback_is_plain(const fa_rule *rule); /* drawn element by element */
+/* Rows of such a matrix, as drawn at a step. */
+void fa_draw_feedback_rows(const fa_net *net, int block, uint64_t step, fa_rows rows, fa_mat out);
 const char *fa_init_intern(const char *name); /* our copy of a checked name */
 const char *fa_distribution_intern(const char *name);
 const char *fa_init_name(int i);
@@ -375,7 +402,7 @@ void fa_forward(const fa_run *run, fa_rows rows, int worker); /* gather and all 
 void fa_output_error(const fa_run *run, fa_rows rows);
 void fa_count(const fa_run *run, const atomic_llong *counter, bool first);
 
-extern fa_task_fn fa_rows_task, fa_update_task, fa_norm_task, fa_apply_task;
+extern fa_task_fn fa_derive_task_run, fa_rows_task, fa_update_task, fa_norm_task, fa_apply_task;
 fa_status fa_loss_gate(fa_run *run);
 fa_status fa_norm_gate(fa_run *run);
 

@@ -17,7 +17,7 @@ fa_net_desc fa_net_defaults(void)
     return (fa_net_desc){
         .struct_size = sizeof(fa_net_desc),
         .loss = "softmax_cross_entropy",
-        .rule = {.name = "backprop", .inject = "post", .feedback = {.name = "uniform", .scale = 1}},
+        .rule = {.name = "backprop", .inject = "post", .feedback = {.name = "uniform", .scale = 1}, .lr_scale = 1},
         .optimizer = {.name = "sgd", .lr = 0.1, .alpha = 0.99, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .decay_bias = 1},
     };
 }
@@ -82,13 +82,13 @@ fa_status fa_net_reset(fa_net *net)
     return FA_OK;
 }
 
-/* ---- tensors: parameters, then feedback, then slots ---- */
+/* ---- tensors: parameters and feedback, then slots ---- */
 
 static int n_slots(const fa_net *net) { return net->optim.ops->slots(&net->optim.desc); }
 
 int64_t fa_net_n_tensors(const fa_net *net)
 {
-    return net ? net->n_params + net->n_matrices + (int64_t)net->n_params * n_slots(net) : 0;
+    return net ? net->n_params + (int64_t)net->n_params * n_slots(net) : 0;
 }
 
 static fa_tensor param_tensor(const fa_param *p, fa_tensor_kind kind, void *data)
@@ -101,11 +101,6 @@ fa_tensor fa_net_tensor(const fa_net *net, int64_t i)
     if (i < 0 || i >= fa_net_n_tensors(net)) return (fa_tensor){0};
     if (i < net->n_params) return param_tensor(&net->params[i], net->params[i].kind, net->params[i].value);
     i -= net->n_params;
-    if (i < net->n_matrices) {
-        const fa_matrix *m = &net->matrices[i];
-        return (fa_tensor){m->key, FA_FEEDBACK, m->value, m->rows, m->cols, 0};
-    }
-    i -= net->n_matrices;
     const fa_param *p = &net->params[i / n_slots(net)]; /* data is NULL where it does not train */
     return param_tensor(p, FA_SLOT, p->slot[i % n_slots(net)]);
 }
@@ -128,16 +123,23 @@ int64_t fa_net_n_blocks(const fa_net *net) { return net ? net->n_blocks : 0; }
 static const char *source_of(const fa_rule *rule)
 {
     if (!rule->ops) return "error";
-    if (rule->ops->sources & FA_NO_UPDATE) return "";
-    if (rule->ops->sources & FA_FROM_ABOVE) return "above";
-    return rule->ops->sources & FA_FROM_TARGET ? "target" : "error";
+    if (rule->sources & FA_NO_UPDATE) return "";
+    if (rule->sources & FA_FROM_ABOVE) return "above";
+    if (rule->sources & FA_FROM_BELOW) return "below";
+    return rule->sources & FA_FROM_TARGET ? "target" : "error";
 }
 
 static int64_t feedback_rows(const fa_net *net, int64_t b)
 {
     const fa_rule *rule = &net->blocks[b].rule;
-    if (rule->feedback) return rule->feedback->rows;
-    return rule->ops && rule->ops->matrix ? net->blocks[b + 1].layer->n_out : 0;
+    if (fa_makes_matrix(rule)) return rule->sources & FA_FROM_BELOW ? net->blocks[b].layer->n_in : net->blocks[b + 1].layer->n_out;
+    return rule->feedback ? rule->feedback->rows : 0;
+}
+
+static const char *feedback_name(const fa_rule *rule)
+{
+    if (!rule->feedback) return rule->derived_rows ? "signs" : "";
+    return rule->desc.feedback.values ? "values" : rule->desc.feedback.name;
 }
 
 fa_block_info fa_net_block(const fa_net *net, int64_t b)
@@ -150,8 +152,9 @@ fa_block_info fa_net_block(const fa_net *net, int64_t b)
     return (fa_block_info){
         .layer = block->first, .n_in = layer->n_in, .n_out = layer->n_out, .activation = layer->desc.activation,
         .rule = rule->ops ? rule->ops->name : "output", .inject = rule->pre ? "pre" : "post", .source = source_of(rule),
-        .feedback = !rule->feedback ? "" : feedback->values ? "values" : feedback->name,
+        .feedback = feedback_name(rule),
         .feedback_scale = rule->feedback ? feedback->scale : 0, .feedback_rows = feedback_rows(net, b),
+        .feedback_rank = rule->project ? rule->project->cols : 0,
         .trainable = layer->weight->trainable, .needed = block->needed,
     };
 }
@@ -166,7 +169,7 @@ fa_status fa_feedback_matrix(void *out, const fa_net *net, int64_t b)
     if (feedback_rows(net, b) == 0)
         return fa_fail(FA_E_VALUE, "layer %d: rule '%s' has no feedback matrix", net->blocks[b].first, rule->ops->name);
     FA_TRY(fa_lock_read(net));
-    if (rule->ops->matrix) rule->ops->matrix(net, (int)b, out);
+    if (fa_makes_matrix(rule)) rule->ops->matrix(net, (int)b, out);
     else memcpy(out, rule->feedback->value, (size_t)(rule->feedback->rows * rule->feedback->cols) * net->esize);
     fa_unlock_read(net);
     return FA_OK;

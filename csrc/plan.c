@@ -30,12 +30,12 @@ fa_param *fa_plan_param(fa_net *net, const char *name, int layer, fa_tensor_kind
     return p;
 }
 
-fa_matrix *fa_plan_matrix(fa_net *net, const char *name, int layer, int64_t rows, int64_t cols)
+fa_status fa_plan_feedback(fa_net *net, int block, int64_t source)
 {
-    fa_matrix *m = &net->matrices[net->n_matrices++];
-    *m = (fa_matrix){.rows = rows, .cols = cols};
-    snprintf(m->key, sizeof m->key, "%d.%s", layer, name);
-    return m;
+    fa_block *b = &net->blocks[block];
+    FA_TRY(fa_feedback_check(net, block, source, b->layer->n_out));
+    b->rule.feedback = fa_plan_param(net, "feedback", b->layer->index, FA_FEEDBACK, source, b->layer->n_out);
+    return FA_OK;
 }
 
 void fa_plan_scratch(fa_net *net, size_t bytes)
@@ -82,7 +82,8 @@ static fa_status plan_layer(fa_net *net, const fa_layer_desc *desc, int i)
     layer->desc.bias_init.name = fa_init_intern(desc->bias_init.name);
     FA_TRY(own_values(net, &layer->desc.weight_init));
     FA_TRY(own_values(net, &layer->desc.bias_init));
-    net->blocks[net->n_blocks++] = (fa_block){.first = i, .last = i, .layer = layer, .delta = fa_plan_buffer(net, layer->n_out, net->esize)};
+    net->blocks[net->n_blocks++] = (fa_block){.first = i, .last = i, .layer = layer, .rule.projected = FA_NO_BUF,
+                                                 .delta = fa_plan_buffer(net, layer->n_out, net->esize)};
     return FA_OK;
 }
 
@@ -111,13 +112,14 @@ static fa_status resolve_rule(fa_net *net, int b, const fa_rule_desc *desc)
     fa_block *block = &net->blocks[b];
     const int i = block->first;
     fa_rule *rule = &block->rule;
-    *rule = (fa_rule){.ops = fa_find_rule(desc->name), .desc = *desc};
+    *rule = (fa_rule){.ops = fa_find_rule(desc->name), .desc = *desc, .projected = FA_NO_BUF};
     if (!rule->ops) return fa_fail(FA_E_VALUE, "layer %d: rule: unknown name '%s'", i, desc->name ? desc->name : "(null)");
     rule->desc.name = rule->ops->name;
+    rule->sources = rule->ops->sources;
     rule->pre = desc->inject && !strcmp(desc->inject, "pre");
     if (desc->inject && !rule->pre && strcmp(desc->inject, "post"))
         return fa_fail(FA_E_VALUE, "layer %d: inject: expected 'post' or 'pre', got '%s'", i, desc->inject);
-    if (rule->pre && rule->ops->sources & FA_FROM_ABOVE)
+    if (rule->pre && (rule->ops->no_pre || !(rule->sources & (FA_FROM_ERROR | FA_FROM_TARGET))))
         return fa_fail(FA_E_VALUE, "layer %d: inject='pre': expected a broadcast or target rule (dfa, sdfa, drtp), got %s", i, rule->ops->name);
     rule->desc.inject = rule->pre ? "pre" : "post";
     if (rule->ops->plan) FA_TRY(rule->ops->plan(net, b));
@@ -127,7 +129,7 @@ static fa_status resolve_rule(fa_net *net, int b, const fa_rule_desc *desc)
 
 static bool trains(const fa_block *block)
 {
-    return block->layer->desc.trainable && !(block->rule.ops && block->rule.ops->sources & FA_NO_UPDATE);
+    return block->layer->desc.trainable && !(block->rule.ops && block->rule.sources & FA_NO_UPDATE);
 }
 
 static fa_status check_teachable(const fa_net *net, const fa_block *block)
@@ -137,6 +139,37 @@ static fa_status check_teachable(const fa_net *net, const fa_block *block)
     return fa_fail(FA_E_VALUE, "layer %d: activation '%s' has zero derivative: rule '%s' with inject='post' cannot teach it; "
                    "expected a broadcast or target rule (dfa, sdfa, drtp) with inject='pre'",
                    block->first, block->layer->desc.activation, block->rule.ops->name);
+}
+
+/* Whether block b is needed and takes its signal from `source`. */
+static bool asks(const fa_net *net, int b, unsigned source)
+{
+    return b >= 0 && b < net->n_blocks - 1 && net->blocks[b].needed && net->blocks[b].rule.sources & source;
+}
+
+/* A delta is needed where a layer trains, and where a needed neighbour reads it. */
+static void mark_needed(fa_net *net)
+{
+    const int hidden = net->n_blocks - 1;
+    for (int b = 0; b < hidden; b++) net->blocks[b].needed = trains(&net->blocks[b]) || asks(net, b - 1, FA_FROM_ABOVE);
+    for (int b = hidden - 1; b >= 0; b--) net->blocks[b].needed |= asks(net, b + 1, FA_FROM_BELOW);
+}
+
+/* Hidden blocks so that each comes after the delta it reads: runs that read from above go downwards, runs
+ * that read from below upwards. Two neighbours that read each other have no order. */
+static fa_status order_blocks(fa_net *net)
+{
+    int n = 0;
+    for (int b = net->n_blocks - 2; b >= 0; b--) {
+        if (asks(net, b, FA_FROM_BELOW)) continue;
+        net->order[n++] = b;
+        for (int up = b + 1; asks(net, up, FA_FROM_BELOW); up++) net->order[n++] = up;
+        if (asks(net, b, FA_FROM_ABOVE) && asks(net, b + 1, FA_FROM_BELOW))
+            return fa_fail(FA_E_VALUE, "layer %d: rule '%s' reads the delta of layer %d, whose rule '%s' reads that of layer %d: a cycle",
+                           net->blocks[b + 1].first, net->blocks[b + 1].rule.ops->name, net->blocks[b].first,
+                           net->blocks[b].rule.ops->name, net->blocks[b + 1].first);
+    }
+    return FA_OK;
 }
 
 static fa_status plan_rules(fa_net *net, const fa_net_desc *desc)
@@ -151,21 +184,10 @@ static fa_status plan_rules(fa_net *net, const fa_net_desc *desc)
         const fa_rule_desc *own = net->blocks[b].layer->desc.rule;
         FA_TRY(resolve_rule(net, b, own ? own : &desc->rule));
     }
-    bool asked = false; /* the block below is needed and takes its signal from above */
-    for (int b = 0; b < hidden; b++) {
-        fa_block *block = &net->blocks[b];
-        block->needed = asked || trains(block);
-        asked = block->needed && block->rule.ops->sources & FA_FROM_ABOVE;
-        FA_TRY(check_teachable(net, block));
-    }
+    mark_needed(net);
+    for (int b = 0; b < hidden; b++) FA_TRY(check_teachable(net, &net->blocks[b]));
     net->blocks[hidden].needed = true;
-    return FA_OK;
-}
-
-/* Hidden blocks so that each comes after the delta it reads. Every source so far is above or outside. */
-static void order_blocks(fa_net *net)
-{
-    for (int b = net->n_blocks - 2, n = 0; b >= 0; b--) net->order[n++] = b;
+    return order_blocks(net);
 }
 
 /* ---- parameters: gradients, slots, state ---- */
@@ -180,6 +202,8 @@ static void plan_gradients(fa_net *net)
             if (!p) continue;
             p->trainable = trains(block);
             p->decays = net->optim.desc.weight_decay != 0 && (p->kind != FA_BIAS || net->optim.desc.decay_bias);
+            p->in_place = net->optim.ops->in_place && net->optim.ops->slots(&net->optim.desc) == 0 &&
+                          net->optim.desc.clip_norm == 0 && !p->follower;
             p->grad[p->n_grad++] = (fa_pair){p->kind == FA_BIAS ? FA_ONES : layer->in, block->delta};
         }
         if (b) net->work_per_row += (double)layer->n_in * (double)layer->n_out; /* an upper bound: transport */
@@ -195,8 +219,6 @@ static fa_status plan_state(fa_net *net)
     for (int i = 0; i < net->n_params; i++)
         for (int s = 0; s <= (net->params[i].trainable ? slots : 0); s++)
             fits = fits && fa_add_bytes(&size, net->params[i].rows, net->params[i].cols, net->esize);
-    for (int i = 0; i < net->n_matrices; i++)
-        fits = fits && fa_add_bytes(&size, net->matrices[i].rows, net->matrices[i].cols, net->esize);
     net->state = fits ? fa_net_alloc(net, 1, size) : NULL;
     if (!net->state) return fa_fail(FA_E_MEMORY, "out of memory for parameters, optimizer state and feedback%s", fits ? "" : ": too many units");
     net->state_size = size;
@@ -210,10 +232,6 @@ static fa_status plan_state(fa_net *net)
             *(s < 0 ? &p->value : &p->slot[s]) = net->state + size;
             fa_add_bytes(&size, p->rows, p->cols, net->esize);
         }
-    }
-    for (int i = 0; i < net->n_matrices; i++) {
-        net->matrices[i].value = net->state + size;
-        fa_add_bytes(&size, net->matrices[i].rows, net->matrices[i].cols, net->esize);
     }
     return FA_OK;
 }
@@ -251,13 +269,32 @@ static fa_status plan_tiles(fa_net *net)
     for (int i = 0; i < net->n_params; i++) net->n_tiles += cut_tiles(net, i, area, NULL);
     net->tiles = fa_net_alloc(net, net->n_tiles, sizeof *net->tiles);
     if (!net->tiles) return fa_fail(FA_E_MEMORY, "out of memory for the plan");
-    int64_t n = 0, largest = 0;
+    int64_t n = 0;
     for (int i = 0; i < net->n_params; i++) n += cut_tiles(net, i, area, net->tiles + n);
     for (int64_t i = 0; i < n; i++) {
         const fa_tile t = net->tiles[i].tile;
-        if ((t.i1 - t.i0) * (t.j1 - t.j0) > largest) largest = (t.i1 - t.i0) * (t.j1 - t.j0);
+        if ((t.i1 - t.i0) * (t.j1 - t.j0) > net->tile_area) net->tile_area = (t.i1 - t.i0) * (t.j1 - t.j0);
     }
-    if (!net->in_place) fa_plan_scratch(net, (size_t)largest * net->esize);
+    fa_plan_scratch(net, 2 * (size_t)net->tile_area * net->esize); /* the gradient, and what it was before a step */
+    return FA_OK;
+}
+
+/* Cuts the matrices that rules make each step into rows of about a tile's size. */
+static fa_status plan_derives(fa_net *net)
+{
+    for (int pass = 0; pass < 2; pass++) {
+        int64_t n = 0;
+        for (int b = 0; b < net->n_blocks; b++) {
+            const int64_t rows = net->blocks[b].needed ? net->blocks[b].rule.derived_rows : 0;
+            const int64_t height = TILE_AREA_MAX / net->blocks[b].layer->n_out + 1;
+            for (int64_t r = 0; r < rows; r += height, n++)
+                if (pass) net->derives[n] = (fa_derive_task){b, {r, r + height < rows ? r + height : rows}};
+        }
+        if (pass || n == 0) break;
+        net->n_derives = n;
+        net->derives = fa_net_alloc(net, n, sizeof *net->derives);
+        if (!net->derives) return fa_fail(FA_E_MEMORY, "out of memory for the plan");
+    }
     return FA_OK;
 }
 
@@ -284,7 +321,6 @@ static fa_status check_optimizer(fa_net *net, const fa_optimizer_desc *d)
         return fa_fail(FA_E_VALUE, "optimizer: weight_decay: expected a number >= 0, got %g", d->weight_decay);
     if (!(d->clip_norm >= 0) || !isfinite(d->clip_norm))
         return fa_fail(FA_E_VALUE, "optimizer: clip_norm: expected a number >= 0 (0: off), got %g", d->clip_norm);
-    net->in_place = net->optim.ops->in_place && net->optim.ops->slots(d) == 0 && d->clip_norm == 0;
     return net->optim.ops->check(&net->optim.desc);
 }
 
@@ -322,10 +358,9 @@ fa_status fa_plan_network(fa_net *net, const fa_net_desc *desc)
     net->layers = fa_net_alloc(net, net->n_layers, sizeof *net->layers);
     net->blocks = fa_net_alloc(net, net->n_layers, sizeof *net->blocks);
     net->order = fa_net_alloc(net, net->n_layers, sizeof *net->order);
-    net->params = fa_net_alloc(net, 2 * net->n_layers, sizeof *net->params);
-    net->matrices = fa_net_alloc(net, net->n_layers, sizeof *net->matrices);
-    net->buffers = fa_net_alloc(net, 2 + 3 * net->n_layers, sizeof *net->buffers);
-    if (!net->layers || !net->blocks || !net->order || !net->params || !net->matrices || !net->buffers)
+    net->params = fa_net_alloc(net, 4 * net->n_layers, sizeof *net->params); /* W, b and at most two of feedback */
+    net->buffers = fa_net_alloc(net, 2 + 4 * net->n_layers, sizeof *net->buffers);
+    if (!net->layers || !net->blocks || !net->order || !net->params || !net->buffers)
         return fa_fail(FA_E_MEMORY, "out of memory for the plan");
 
     fa_plan_buffer(net, net->n_in, net->esize); /* FA_INPUT */
@@ -333,10 +368,11 @@ fa_status fa_plan_network(fa_net *net, const fa_net_desc *desc)
     FA_TRY(plan_layers(net, desc));
     net->buffers[FA_TARGET] = (struct fa_buffer_shape){net->n_out, net->esize, padded(net->n_out, net->esize)};
     FA_TRY(plan_rules(net, desc));
-    order_blocks(net);
     plan_gradients(net);
     FA_TRY(plan_state(net));
+    FA_TRY(fa_plan_drawing(net));
     FA_TRY(plan_tiles(net));
+    FA_TRY(plan_derives(net));
     plan_phases(net);
     return FA_OK;
 }

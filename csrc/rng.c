@@ -39,26 +39,28 @@ static void uniform_pair(double u[2], uint64_t block, fa_stream s)
 
 static void put(void *out, fa_dtype dtype, int64_t n, int64_t i, const double pair[2])
 {
-    for (int64_t j = 0; j < 2 && i + j < n; j++) {
+    for (int64_t j = i < 0; j < 2 && i + j < n; j++) {
         if (dtype == FA_F64) ((double *)out)[i + j] = pair[j];
         else ((float *)out)[i + j] = (float)pair[j];
     }
 }
 
-void fa_rng_uniform(void *out, fa_dtype dtype, int64_t n, double limit, fa_stream stream)
+void fa_rng_uniform(void *out, fa_dtype dtype, int64_t first, int64_t n, double limit, fa_stream stream)
 {
-    for (int64_t i = 0; i < n; i += 2) {
+    const int64_t odd = first % 2;
+    for (int64_t i = -odd; i < n; i += 2) {
         double u[2];
-        uniform_pair(u, (uint64_t)i / 2, stream);
+        uniform_pair(u, (uint64_t)(first + i) / 2, stream);
         put(out, dtype, n, i, (double[2]){(2 * u[0] - 1) * limit, (2 * u[1] - 1) * limit});
     }
 }
 
-void fa_rng_normal(void *out, fa_dtype dtype, int64_t n, double std, fa_stream stream)
+void fa_rng_normal(void *out, fa_dtype dtype, int64_t first, int64_t n, double std, fa_stream stream)
 {
-    for (int64_t i = 0; i < n; i += 2) { /* Box and Muller 1958 */
+    const int64_t odd = first % 2;
+    for (int64_t i = -odd; i < n; i += 2) { /* Box and Muller 1958 */
         double u[2];
-        uniform_pair(u, (uint64_t)i / 2, stream);
+        uniform_pair(u, (uint64_t)(first + i) / 2, stream);
         const double r = sqrt(-2 * log(1 - u[0])) * std, angle = 6.283185307179586 * u[1];
         put(out, dtype, n, i, (double[2]){r * cos(angle), r * sin(angle)});
     }

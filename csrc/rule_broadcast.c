@@ -1,16 +1,16 @@
 /* Broadcast and target rules: every hidden layer is taught straight from the output, B_l is n_L x n_l.
  *   dfa    S_l = e B_l              (Nokland 2016)
  *   sdfa   S_l = sign(e) B_l        (the error sign variant in Frenkel et al. 2021)
+ *   ternary  S_l = T(e) B_l, T(x) = sign(x) where |x| > threshold, else 0
  *   drtp   S_l = Y B_l              (Frenkel et al. 2021): with int targets a gather of rows of B_l
  * No product with a transposed W is ever computed for them. */
 #include "internal.h"
 
+#include <math.h>
+
 static fa_status plan(fa_net *net, int block)
 {
-    fa_block *b = &net->blocks[block];
-    FA_TRY(fa_feedback_check(&b->rule.desc.feedback, b->layer->index, net->n_out, b->layer->n_out));
-    b->rule.feedback = fa_plan_matrix(net, "feedback", b->layer->index, net->n_out, b->layer->n_out);
-    return FA_OK;
+    return fa_plan_feedback(net, block, net->n_out);
 }
 
 static fa_status plan_sign(fa_net *net, int block)
@@ -21,7 +21,7 @@ static fa_status plan_sign(fa_net *net, int block)
 
 static void project(const fa_rule *rule, const fa_run *run, fa_rows rows, fa_mat source, fa_mat s)
 {
-    const fa_matrix *b = rule->feedback;
+    const fa_param *b = rule->feedback;
     fa_product(run->net, s, source, (fa_mat){b->value, b->cols, b->rows, b->cols}, NULL, 1, 0);
     fa_count(run, &run->net->count_feedback, rows.r0 == 0);
 }
@@ -31,7 +31,7 @@ static fa_mat error(const fa_run *run, fa_rows rows)
     return fa_get(run, run->net->blocks[run->net->n_blocks - 1].delta, rows);
 }
 
-static void dfa_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s, int worker)
+void fa_broadcast_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s, int worker)
 {
     (void)block, (void)worker;
     project(rule, run, rows, error(run, rows), s);
@@ -46,16 +46,34 @@ static void sdfa_signal(const fa_rule *rule, const fa_run *run, int block, fa_ro
     project(rule, run, rows, sign, s);
 }
 
+static fa_status plan_ternary(fa_net *net, int block)
+{
+    const fa_block *b = &net->blocks[block];
+    if (!(b->rule.desc.threshold >= 0) || !isfinite(b->rule.desc.threshold))
+        return fa_fail(FA_E_VALUE, "layer %d: rule 'ternary': threshold: expected a number >= 0, got %g", b->first, b->rule.desc.threshold);
+    return plan_sign(net, block);
+}
+
+static void ternary_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s, int worker)
+{
+    (void)block;
+    const fa_mat e = error(run, rows);
+    const fa_mat t = {fa_scratch(run, worker), e.cols, e.rows, e.cols};
+    run->net->k->ternary(t.p, t.ld, e.p, e.ld, e.rows, e.cols, rule->desc.threshold);
+    project(rule, run, rows, t, s);
+}
+
 static void drtp_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s, int worker)
 {
     (void)block, (void)worker;
-    const fa_matrix *b = rule->feedback;
+    const fa_param *b = rule->feedback;
     if (run->labels && b->rows > 1)
         run->net->k->gather(s.p, s.ld, b->value, b->cols, run->labels + rows.r0, s.rows, s.cols, 1);
     else
         project(rule, run, rows, fa_get(run, FA_TARGET, rows), s);
 }
 
-const fa_rule_ops fa_rule_dfa = {"dfa", FA_FROM_ERROR, plan, dfa_signal, NULL};
-const fa_rule_ops fa_rule_sdfa = {"sdfa", FA_FROM_ERROR, plan_sign, sdfa_signal, NULL};
-const fa_rule_ops fa_rule_drtp = {"drtp", FA_FROM_TARGET, plan, drtp_signal, NULL};
+const fa_rule_ops fa_rule_dfa = {.name = "dfa", .sources = FA_FROM_ERROR, .plan = plan, .signal = fa_broadcast_signal};
+const fa_rule_ops fa_rule_sdfa = {.name = "sdfa", .sources = FA_FROM_ERROR, .plan = plan_sign, .signal = sdfa_signal};
+const fa_rule_ops fa_rule_drtp = {.name = "drtp", .sources = FA_FROM_TARGET, .plan = plan, .signal = drtp_signal};
+const fa_rule_ops fa_rule_ternary = {.name = "ternary", .sources = FA_FROM_ERROR, .plan = plan_ternary, .signal = ternary_signal};

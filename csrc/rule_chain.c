@@ -26,21 +26,18 @@ static void exact_matrix(const fa_net *net, int block, void *out)
 
 static fa_status fa_plan(fa_net *net, int block)
 {
-    fa_block *b = &net->blocks[block];
-    const int64_t above = net->blocks[block + 1].layer->n_out;
-    FA_TRY(fa_feedback_check(&b->rule.desc.feedback, b->layer->index, above, b->layer->n_out));
-    b->rule.feedback = fa_plan_matrix(net, "feedback", b->layer->index, above, b->layer->n_out);
-    return FA_OK;
+    return fa_plan_feedback(net, block, net->blocks[block + 1].layer->n_out);
 }
 
-static void fa_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s, int worker)
+void fa_chain_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s, int worker)
 {
     (void)worker;
-    const fa_matrix *b = rule->feedback;
-    fa_product(run->net, s, delta_above(run, block, rows), (fa_mat){b->value, b->cols, b->rows, b->cols}, NULL, 1, 0);
+    const fa_param *stored = rule->feedback;
+    const fa_mat b = rule->derived_rows ? run->work->derived[block] : (fa_mat){stored->value, stored->cols, stored->rows, stored->cols};
+    fa_product(run->net, s, delta_above(run, block, rows), b, NULL, 1, 0);
     fa_count(run, &run->net->count_feedback, rows.r0 == 0);
 }
 
-const fa_rule_ops fa_rule_backprop = {"backprop", FA_FROM_ABOVE, NULL, exact_signal, exact_matrix};
-const fa_rule_ops fa_rule_fa = {"fa", FA_FROM_ABOVE, fa_plan, fa_signal, NULL};
-const fa_rule_ops fa_rule_frozen = {"frozen", FA_FROM_ABOVE | FA_NO_UPDATE, NULL, exact_signal, NULL};
+const fa_rule_ops fa_rule_backprop = {.name = "backprop", .sources = FA_FROM_ABOVE, .signal = exact_signal, .matrix = exact_matrix};
+const fa_rule_ops fa_rule_fa = {.name = "fa", .sources = FA_FROM_ABOVE, .plan = fa_plan, .signal = fa_chain_signal};
+const fa_rule_ops fa_rule_frozen = {.name = "frozen", .sources = FA_FROM_ABOVE | FA_NO_UPDATE, .signal = exact_signal};

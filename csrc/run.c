@@ -48,7 +48,22 @@ static void weight_rows(const fa_run *run, fa_rows rows)
         if (!taught(run, b)) continue;
         const fa_mat d = fa_get(run, run->net->blocks[b].delta, rows);
         run->net->k->scale_rows(d.p, d.ld, run->weights + rows.r0, d.rows, d.cols);
+        const fa_buf projected = run->net->blocks[b].rule.projected;
+        if (projected == FA_NO_BUF || run->exact) continue;
+        const fa_mat t = fa_get(run, projected, rows);
+        run->net->k->scale_rows(t.p, t.ld, run->weights + rows.r0, t.rows, t.cols);
     }
+}
+
+/* What rules make of the weights, once a step: before the rows, whose tasks all read it. */
+void fa_derive_task_run(void *context, int64_t task, int worker)
+{
+    (void)worker;
+    const fa_run *run = context;
+    const fa_derive_task *work = &run->net->derives[task];
+    const fa_rule *rule = &run->net->blocks[work->block].rule;
+    rule->ops->derive(rule, run->net, work->block, run->step, work->rows,
+                      fa_rows_of(run->work->derived[work->block], work->rows, run->net->esize));
 }
 
 void fa_rows_task(void *context, int64_t task, int worker)
@@ -58,8 +73,11 @@ void fa_rows_task(void *context, int64_t task, int worker)
     const fa_rows rows = {task * run->chunk, end < run->m ? end : run->m};
     fa_forward(run, rows, worker);
     fa_output_error(run, rows);
-    for (int i = 0; i < run->net->n_blocks - 1; i++)
-        if (taught(run, run->net->order[i])) teach(run, run->net->order[i], rows, worker);
+    const int hidden = run->net->n_blocks - 1;
+    for (int i = 0; i < hidden; i++) {
+        const int b = run->exact ? hidden - 1 - i : run->net->order[i];
+        if (taught(run, b)) teach(run, b, rows, worker);
+    }
     if (run->weights) weight_rows(run, rows);
 }
 
@@ -106,7 +124,18 @@ static fa_mat tile_of(const fa_net *net, void *matrix, const fa_param *p, fa_til
     return (fa_mat){(char *)matrix + (size_t)(t.i0 * p->cols + t.j0) * net->esize, p->cols, t.i1 - t.i0, t.j1 - t.j0};
 }
 
-static void optimizer_step(const fa_run *run, int param, fa_tile t, fa_mat g)
+/* The transposed step of a tile, into the tile of the parameter that follows this one. */
+static void lead(const fa_run *run, const fa_param *p, fa_tile t, fa_mat before)
+{
+    const fa_net *net = run->net;
+    const fa_mat w = tile_of(net, p->value, p, t);
+    const fa_param *f = p->follower;
+    const fa_mat b = tile_of(net, f->value, f, (fa_tile){t.j0, t.j1, t.i0, t.i1});
+    net->k->step_taken(before.p, before.ld, w.p, w.ld, w.rows, w.cols, 1 - f->forget);
+    net->k->follow(b.p, b.ld, before.p, before.ld, b.rows, b.cols, 1 - f->forget);
+}
+
+static void optimizer_step(const fa_run *run, int param, fa_tile t, fa_mat g, int worker)
 {
     const fa_net *net = run->net;
     const fa_param *p = &net->params[param];
@@ -115,7 +144,10 @@ static void optimizer_step(const fa_run *run, int param, fa_tile t, fa_mat g)
     for (int s = 0; s < 2; s++) slot[s] = p->slot[s] ? tile_of(net, p->slot[s], p, t).p : NULL;
     fa_hyper h = run->work->hyper[param];
     h.g_scale = run->clip_scale;
+    const fa_mat before = {(char *)fa_scratch(run, worker) + (size_t)net->tile_area * net->esize, w.cols, w.rows, w.cols};
+    if (p->follower) net->k->gather(before.p, before.ld, w.p, w.ld, NULL, w.rows, w.cols, 1);
     net->optim.ops->kernel(net->k)(w.p, w.ld, slot[0], slot[1], g.p, g.ld, w.rows, w.cols, &h);
+    if (p->follower) lead(run, p, t, before);
 }
 
 fa_blend fa_in_place_blend(const fa_run *run, const fa_param *p)
@@ -130,7 +162,7 @@ void fa_update_task(void *context, int64_t task, int worker)
     const fa_net *net = run->net;
     const fa_tile_task *work = &net->tiles[task];
     const fa_param *p = &net->params[work->param];
-    if (net->in_place) {
+    if (p->in_place) {
         const fa_blend blend = fa_in_place_blend(run, p);
         tile_product(run, p, work->tile, tile_of(net, p->value, p, work->tile), blend.alpha, blend.beta);
         return;
@@ -138,7 +170,7 @@ void fa_update_task(void *context, int64_t task, int worker)
     const fa_tile t = work->tile;
     const fa_mat g = {fa_scratch(run, worker), t.j1 - t.j0, t.i1 - t.i0, t.j1 - t.j0};
     tile_product(run, p, t, g, 1 / (double)run->m, 0);
-    optimizer_step(run, work->param, t, g);
+    optimizer_step(run, work->param, t, g, worker);
 }
 
 /* The tile of the gradient, into the run's gradient buffers. */
@@ -177,11 +209,10 @@ fa_status fa_norm_gate(fa_run *run)
 
 void fa_apply_task(void *context, int64_t task, int worker)
 {
-    (void)worker;
     const fa_run *run = context;
     const fa_tile_task *work = &run->net->tiles[task];
     const fa_param *p = &run->net->params[work->param];
-    optimizer_step(run, work->param, work->tile, tile_of(run->net, run->grads[work->param], p, work->tile));
+    optimizer_step(run, work->param, work->tile, tile_of(run->net, run->grads[work->param], p, work->tile), worker);
 }
 
 /* ---- the step ---- */
@@ -196,8 +227,9 @@ static void begin_update(fa_run *run)
         fa_hyper *h = &run->work->hyper[i];
         *h = base;
         h->lr = run->lr * p->lr_scale;
+        h->keep = 1 - p->forget;
         if (!p->decays) continue;
-        if (optim->ops->decoupled_decay) h->keep = 1 - h->lr * optim->desc.weight_decay;
+        if (optim->ops->decoupled_decay) h->keep -= h->lr * optim->desc.weight_decay;
         else h->decay = optim->desc.weight_decay;
     }
     if (run->work->grads) run->grads = run->work->grads;
@@ -228,6 +260,7 @@ fa_status fa_run_step(fa_run *run)
     fa_run_bind(run, 0);
     run->chunk = chunk_rows(net, run->m, threads);
     const int64_t chunks = (run->m + run->chunk - 1) / run->chunk;
+    if (!run->exact) fa_pool_run(threads, net->n_derives, fa_derive_task_run, run);
     if (run->mode != FA_TRAIN) {
         fa_pool_run(threads, chunks, fa_rows_task, run);
         FA_TRY(fa_loss_gate(run));

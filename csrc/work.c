@@ -1,7 +1,7 @@
 /* The workspace of a call in flight. One block:
  *
  *   fa_work | offsets | mats | labels weights row_loss row_hit | hyper | row buffers (copies x rows)
- *           | scratch (threads) | tile norms and gradients (clipping only)
+ *           | scratch (threads) | tile norms and gradients (clipping only) | derived matrices
  *
  * A network keeps one idle block per slot, so a step allocates nothing once a batch of its size has been
  * seen, and two calls at a time each have their own. */
@@ -28,13 +28,25 @@ static void carve_clipping(const fa_net *net, fa_work *w, fa_carver *c)
     w->tile_norm = carve(c, net->n_tiles, 1, sizeof(double));
     w->grads = carve(c, net->n_params, 1, sizeof(void *));
     for (int i = 0; i < net->n_params; i++) {
-        void *g = carve(c, net->params[i].rows, net->params[i].cols, net->esize);
+        const fa_param *p = &net->params[i];
+        void *g = p->trainable ? carve(c, p->rows, p->cols, net->esize) : NULL;
         if (w->grads) w->grads[i] = g;
     }
 }
 
-static void lay_out(const fa_net *net, fa_work *w, fa_carver *c, bool clipping)
+static void carve_derived(const fa_net *net, fa_work *w, fa_carver *c)
 {
+    w->derived = carve(c, net->n_blocks, 1, sizeof *w->derived);
+    for (int b = 0; b < net->n_blocks; b++) {
+        const int64_t rows = net->blocks[b].rule.derived_rows, cols = net->blocks[b].layer->n_out;
+        char *p = carve(c, rows, cols, net->esize);
+        if (w->derived) w->derived[b] = (fa_mat){p, cols, rows, cols};
+    }
+}
+
+static void lay_out(const fa_net *net, fa_work *w, fa_carver *c, bool training)
+{
+    const bool clipping = training && net->optim.desc.clip_norm > 0;
     carve(c, 1, 1, sizeof *w);
     w->offset = carve(c, net->n_buffers, 1, sizeof *w->offset);
     w->buf = carve(c, w->copies, net->n_buffers, sizeof *w->buf);
@@ -53,18 +65,19 @@ static void lay_out(const fa_net *net, fa_work *w, fa_carver *c, bool clipping)
     w->buffers = carve(c, w->copies, 1, w->copy_size);
     w->scratch = carve(c, w->threads, 1, net->scratch_size);
     if (clipping) carve_clipping(net, w, c);
+    if (training && net->n_derives) carve_derived(net, w, c);
 }
 
-static fa_work *create(const fa_net *net, fa_work head, bool clipping)
+static fa_work *create(const fa_net *net, fa_work head, bool training)
 {
     fa_carver c = {.fits = true};
-    lay_out(net, &head, &c, clipping);
+    lay_out(net, &head, &c, training);
     if (!c.fits) return NULL;
     char *base = fa_alloc(c.used);
     if (!base) return NULL;
     head.size = c.used;
     c = (fa_carver){base, 0, true};
-    lay_out(net, &head, &c, clipping);
+    lay_out(net, &head, &c, training);
     memcpy(base, &head, sizeof head);
     return (fa_work *)base;
 }
@@ -75,8 +88,7 @@ fa_work *fa_work_acquire(const fa_net *net, int slot, int64_t rows, int copies, 
     if (w) atomic_store(&w->bad_label, false);
     if (w && w->rows >= rows && w->copies >= copies && w->threads >= threads) return w;
     fa_free(w);
-    return create(net, (fa_work){.rows = rows, .copies = copies, .threads = threads},
-                  slot == 0 && net->optim.desc.clip_norm > 0);
+    return create(net, (fa_work){.rows = rows, .copies = copies, .threads = threads}, slot == 0);
 }
 
 void fa_work_release(const fa_net *net, int slot, fa_work *work)

@@ -7,9 +7,11 @@ import numpy as np
 
 from fastfa import _core, _ref
 
-RULES = ("backprop", "fa", "dfa", "sdfa", "drtp", "frozen")
-STORED = ("fa", "dfa", "sdfa", "drtp")  # rules with a stored feedback matrix
-BROADCAST = ("dfa", "sdfa", "drtp")  # rules that can inject before the activation
+SIGNS = ("usf", "frsf", "brsf")  # rules whose matrix has the signs of the weights
+RULES = ("backprop", "fa", "dfa", "sdfa", "drtp", "frozen", *SIGNS, "kp", "dkp", "ternary",
+         "ifa", "ldfa")  # fmt: skip
+STORED = tuple(name for name in RULES if name not in ("backprop", "frozen"))  # take a Feedback
+BROADCAST = ("dfa", "sdfa", "drtp", "dkp", "ternary")  # rules that can inject before the activation
 LOSSES = ("softmax_cross_entropy", "sigmoid_cross_entropy", "mse")
 SMOOTH = ("linear", "tanh", "sigmoid", "softplus", "gelu")
 DIFFERENTIABLE = (*SMOOTH, "relu", "leaky_relu")
@@ -52,6 +54,12 @@ def rule(name, inject="post", distribution="uniform", scale=1.0, values=None):
     if name in STORED:
         drawn = {"distribution": distribution} if values is None else {"values": values}
         how["feedback"] = {**drawn, "scale": scale}
+    if name in ("kp", "dkp", "ldfa"):
+        how["decay"] = 0.01
+    if name in ("dkp", "ldfa"):
+        how["lr_scale"] = 0.7
+    if name == "ternary":
+        how["threshold"] = 0.05
     return how
 
 

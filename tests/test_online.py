@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 import fastfa as fa
+from fastfa._core import NAMES
 
-RULES = ("backprop", "fa", "dfa", "sdfa", "drtp", "frozen")
+RULES = NAMES["rule"]
 
 
 def network(rule="dfa", optimizer=None, dtype="float32", **options):

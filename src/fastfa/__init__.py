@@ -16,17 +16,40 @@ from .initializers import Init
 from .layers import Dense, Dropout
 from .optimizers import SGD, Adam, AdamW, RMSprop
 from .replicas import Replica, fit_replicas
-from .rules import DFA, DRTP, FA, SDFA, Backprop, Feedback, Frozen
+from .rules import (
+    BRSF,
+    DFA,
+    DKP,
+    DRTP,
+    FA,
+    FRSF,
+    IFA,
+    KP,
+    LDFA,
+    SDFA,
+    USF,
+    Backprop,
+    Feedback,
+    Frozen,
+    Ternary,
+)
 from .sequential import Alignment, Sequential
 
 __version__: str = _version()  # not from build_info(), which opens BLAS
 
 __all__ = [
+    "BRSF",
     "DFA",
+    "DKP",
     "DRTP",
     "FA",
+    "FRSF",
+    "IFA",
+    "KP",
+    "LDFA",
     "SDFA",
     "SGD",
+    "USF",
     "Adam",
     "AdamW",
     "Alignment",
@@ -43,6 +66,7 @@ __all__ = [
     "RMSprop",
     "Replica",
     "Sequential",
+    "Ternary",
     "build_info",
     "fit_replicas",
     "get_num_threads",

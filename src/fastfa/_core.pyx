@@ -156,7 +156,14 @@ cdef class _Description:
     cdef int rule(self, fa_rule_desc *rule, how) except -1:
         rule.name = self.text(how["name"])
         rule.inject = self.text(how.get("inject", "post"))
+        rule.decay = how.get("decay", 0.0)
+        rule.lr_scale = how.get("lr_scale", 1.0)
+        rule.threshold = how.get("threshold", 0.0)
+        rule.rank = how.get("rank") or 0
         if how.get("feedback"):
+            rule.sparsity = how["feedback"].get("sparsity", 0.0)
+            rule.feedback_rank = how["feedback"].get("rank") or 0
+            rule.shared = how["feedback"].get("shared", False)
             return self.init(&rule.feedback, how["feedback"], "distribution")
         return 0
 
@@ -484,12 +491,13 @@ cdef class Network:
         for b in range(fa_net_n_blocks(self.net)):
             info = fa_net_block(self.net, b)
             stored = info.feedback[0] != 0
+            rank = f" rank {info.feedback_rank}" if info.feedback_rank else ""
             rows.append({
                 "index": info.layer,
                 "rule": info.rule.decode(),
                 "inject": info.inject.decode(),
                 "source": info.source.decode(),
-                "feedback": f"{info.feedback.decode()} {info.feedback_rows}x{info.n_out}" if stored else "",
+                "feedback": f"{info.feedback.decode()} {info.feedback_rows}x{info.n_out}{rank}" if stored else "",
                 "trainable": bool(info.trainable),
                 "needed": bool(info.needed),
             })

@@ -31,6 +31,13 @@ cdef extern from "fastfa.h" nogil:
         const char *name
         const char *inject
         fa_init feedback
+        double sparsity
+        int64_t feedback_rank
+        int shared
+        double decay
+        double lr_scale
+        double threshold
+        int64_t rank
 
     ctypedef struct fa_layer_desc:
         int use_bias
@@ -162,6 +169,7 @@ cdef extern from "fastfa.h" nogil:
         const char *inject
         const char *source
         const char *feedback
+        int64_t feedback_rank
         int64_t feedback_rows
         int trainable
         int needed

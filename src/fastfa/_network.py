@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 
 from ._checks import show
 from .layers import Dense, Dropout, Layer
-from .rules import FA, Feedback, Frozen, Rule, as_rule
+from .rules import Feedback, Frozen, Rule, as_rule
 
 ZERO_DERIVATIVE = ("sign", "threshold")
 
@@ -38,9 +39,10 @@ def check_network(layers: Sequence[Layer], n_in: int, loss: str, rule: Rule) -> 
     _check_output(places[-1], loss)
     for i, place in enumerate(places):
         _check_initial(place)
-        if place.rule is not None:
-            source = places[i + 1] if isinstance(place.rule, FA) else places[-1]
-            _check_feedback(place, place.rule, source.layer.units)
+        if place.rule is not None and not (place.rule.name == "ifa" and i > 0):
+            source = places[i + 1] if place.rule.source == "above" else places[-1]
+            places[i] = _called(place, place.rule, source.layer.units)
+            _check_feedback(places[i], places[i].rule or place.rule, source.layer.units)
     _check_derivatives(places)
     return places
 
@@ -93,6 +95,15 @@ def _check_initial(place: Weighted) -> None:
         raise ValueError(f"{place}: bias_init must have shape {shape[1:]}, got {bias.shape}")
 
 
+def _called(place: Weighted, rule: Rule, n_source: int) -> Weighted:
+    """The place with feedback that was given as a function turned into its values."""
+    feedback = getattr(rule, "feedback", None)
+    if not isinstance(feedback, Feedback) or not callable(feedback.distribution):
+        return place
+    resolved = feedback.resolved(n_source, place.layer.units)
+    return replace(place, rule=replace(cast("Any", rule), feedback=resolved))
+
+
 def _check_feedback(place: Weighted, rule: Rule, n_source: int) -> None:
     feedback = getattr(rule, "feedback", None)
     if not isinstance(feedback, Feedback) or not isinstance(feedback.distribution, np.ndarray):
@@ -120,3 +131,14 @@ def _check_derivatives(places: Sequence[Weighted]) -> None:
                 'with inject="pre", such as DFA(inject="pre")'
             )
         below_asks = needed and place.rule.source in ("above", "")
+
+
+def described(layers: Sequence[Layer], places: Sequence[Weighted]) -> list[dict[str, Any]]:
+    """The plain-data form of the layers; feedback that came from a function goes with its layer."""
+    rows = [layer.describe() for layer in layers]
+    for place in places[:-1]:
+        assert place.rule is not None  # only the output has none
+        feedback = getattr(place.rule, "feedback", None)
+        if isinstance(feedback, Feedback) and isinstance(feedback.distribution, np.ndarray):
+            rows[place.index]["rule"] = place.rule.describe()
+    return rows

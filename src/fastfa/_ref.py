@@ -10,6 +10,7 @@ follow it.
 
 from __future__ import annotations
 
+import itertools
 import math
 import struct
 from collections.abc import Callable
@@ -27,6 +28,7 @@ Spec = dict[str, Any]  # a part of the description
 # ---------------------------------------------------------------------------------- random numbers
 
 WEIGHT, BIAS, FEEDBACK, DROPOUT, SHUFFLE = 1, 2, 3, 4, 5  # the purposes, one stream each
+PROJECTION, SPARSITY = 6, 7
 LOW32, SHIFT32 = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
@@ -126,14 +128,62 @@ def initial(init: Spec, stream: Stream, shape: tuple[int, ...], fans: tuple[int,
     return draw(kind, init["scale"] * width(*fans), stream, shape)
 
 
-def initial_feedback(spec: Spec, stream: Stream, shape: tuple[int, int]) -> Doubles:
-    """B (n_source, n_l) in double, of standard deviation scale / sqrt(3 n_l) when drawn."""
-    scale = float(spec["scale"])
+def initial_feedback(
+    spec: Spec, stream: Stream, shape: tuple[int, int], forward: Spec | None = None
+) -> Doubles:
+    """B (n_source, n_l) in double; `forward` is the initialiser that "forward" stands for."""
     if "values" in spec:
-        return scale * given("feedback", spec["values"], shape)
-    kind = spec["distribution"]
-    width = scale / math.sqrt(shape[1] if kind == "uniform" else 3 * shape[1])
-    return draw(kind, width, stream, shape)
+        return float(spec["scale"]) * given("feedback", spec["values"], shape)
+    rank = spec.get("rank")
+    if rank:
+        p = draw(
+            "normal", 1 / math.sqrt(rank), stream._replace(purpose=PROJECTION), (shape[0], rank)
+        )
+        matrix = np.asarray(p @ draw_feedback(spec, stream, (rank, shape[1]), forward))
+    else:
+        matrix = draw_feedback(spec, stream, shape, forward)
+    if spec["distribution"] == "orthogonal":
+        matrix = orthogonal(matrix) * (spec["scale"] * math.sqrt(max(shape) / (3 * shape[1])))
+    if spec.get("sparsity"):
+        kept = math.floor((1 - spec["sparsity"]) * shape[0] + 0.5)
+        luck = uniforms(stream._replace(purpose=SPARSITY), matrix.size).reshape(shape)
+        places = luck.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")
+        matrix = np.where(places < kept, matrix, 0.0)
+    return matrix
+
+
+def draw_feedback(
+    spec: Spec, stream: Stream, shape: tuple[int, int], forward: Spec | None
+) -> Doubles:
+    """Entries of standard deviation scale / sqrt(3 n_l), or those of an initialiser for B^T."""
+    name, scale, n = spec["distribution"], float(spec["scale"]), shape[1]
+    if name == "forward":
+        assert forward is not None
+        kind, width = INITIALIZERS[forward["name"]]
+        return draw(kind, scale * forward["scale"] * width(n, shape[0]), stream, shape)
+    if name == "sign":
+        return (
+            np.where(draw("uniform", 1.0, stream, shape) >= 0, 1.0, -1.0) * scale / math.sqrt(3 * n)
+        )
+    if name == "ternary":
+        u = 3 * draw("uniform", 1.0, stream, shape)
+        return (1.0 * (u >= 1) - 1.0 * (u < -1)) * scale / math.sqrt(2 * n)
+    if name in ("uniform", "normal", "orthogonal"):
+        widths = {"uniform": scale / math.sqrt(n), "normal": scale / math.sqrt(3 * n)}
+        kind = "normal" if name == "orthogonal" else name
+        return draw(kind, widths.get(name, 1.0), stream, shape)
+    kind, width = INITIALIZERS[name]
+    return draw(kind, scale * width(n, shape[0]), stream, shape)
+
+
+def orthogonal(matrix: Doubles) -> Doubles:
+    """Rows made orthonormal in order, or columns where they are fewer (modified Gram-Schmidt)."""
+    vectors = (matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T).copy()
+    for i, x in enumerate(vectors):
+        for y in vectors[:i]:
+            x -= (x @ y) * y
+        x /= math.sqrt(x @ x)
+    return vectors if matrix.shape[0] <= matrix.shape[1] else vectors.T
 
 
 def given(what: str, values: Any, shape: tuple[int, ...]) -> Doubles:
@@ -271,6 +321,12 @@ class Layer:
         """Whether an update changes this layer."""
         return bool(self.spec["trainable"]) and self.rule["name"] != "frozen"
 
+    @property
+    def source(self) -> str:
+        """What teaches it: the rule's source, except that ifa rises from the lowest layer."""
+        source = RULES[self.rule["name"]].source
+        return "below" if self.rule["name"] == "ifa" and self.ordinal > 0 else source
+
     def key(self, part: str) -> str:
         """Name of one of its arrays, "0.weight"."""
         return f"{self.index}.{part}"
@@ -300,18 +356,41 @@ def read_layers(description: dict[str, Any]) -> list[Layer]:
 
 
 def mark_needed(layers: list[Layer]) -> list[Layer]:
-    """d_l is needed where layer l trains, at the output, and where a chain rule below reads it."""
+    """d_l is needed where layer l trains, at the output, and where a needed neighbour reads it."""
     marked: list[Layer] = []
     for layer in layers:
         below = bool(marked) and marked[-1].needed and RULES[marked[-1].rule["name"]].chain
         marked.append(replace(layer, needed=layer.trains or below or layer is layers[-1]))
+    for low, high in reversed(list(itertools.pairwise(marked))):
+        upper = marked[high.ordinal]
+        if upper is not marked[-1] and upper.needed and upper.source == "below":
+            marked[low.ordinal] = replace(low, needed=True)
+            require(
+                not RULES[low.rule["name"]].chain,
+                f"rules of layers {low.index} and {high.index}",
+                "no cycle",
+                f"{low.rule['name']} and {high.rule['name']}, each reading the other's delta",
+            )
     return marked
+
+
+def taught_order(layers: list[Layer]) -> list[Layer]:
+    """The hidden layers so that each comes after the delta it reads."""
+    order: list[Layer] = []
+    for layer in reversed(layers[:-1]):
+        if layer.source != "below":
+            order.append(layer)
+            for upper in layers[layer.ordinal + 1 : -1]:
+                if upper.source != "below":
+                    break
+                order.append(upper)
+    return order
 
 
 def check_layer(layer: Layer, loss: str, output: bool) -> None:
     """Refuse what has no meaning: no gradient to follow, no logits, no place to inject."""
     name, activation = layer.rule["name"], layer.spec["activation"]
-    if layer.inject == "pre" and RULES[name].source not in ("error", "target"):
+    if layer.inject == "pre" and (name == "ifa" or layer.source not in ("error", "target")):
         raise ValueError(f'inject of layer {layer.index}: expected "post" with {name}, got "pre"')
     if output and loss != "mse" and activation != "linear":
         raise ValueError(
@@ -331,21 +410,28 @@ def check_layer(layer: Layer, loss: str, output: bool) -> None:
 class Teacher(NamedTuple):
     """What a rule may look at to teach block l."""
 
-    above: Array  # d_{l+1} (m, n_{l+1})
+    above: Maybe  # d_{l+1} (m, n_{l+1}) where it is needed
+    below: Maybe  # d_{l-1} (m, n_{l-1}) where it comes first
     error: Array  # e (m, n_L)
     target: Array  # Y (m, n_L)
     labels: Maybe  # (m,) where the targets were given as labels
 
 
+def given_above(t: Teacher) -> Array:
+    """d_{l+1}, which a chain rule has made sure of."""
+    assert t.above is not None
+    return t.above
+
+
 def backprop(net: Network, layer: Layer, t: Teacher) -> Array:
     """S_l = d_{l+1} W_{l+1}^T (Rumelhart, Hinton & Williams 1986, the exact gradient)."""
     above = net.dense[layer.ordinal + 1]
-    return net.product("transport", t.above, net.parameters[above.key("weight")].T)
+    return net.product("transport", given_above(t), net.parameters[above.key("weight")].T)
 
 
 def fa(net: Network, layer: Layer, t: Teacher) -> Array:
     """S_l = d_{l+1} B_l, B_l (n_{l+1}, n_l) fixed (Lillicrap et al. 2016, eq. Delta h_FA = B e)."""
-    return net.product("feedback", t.above, net.feedback[layer.key("feedback")])
+    return net.product("feedback", given_above(t), net.feedback[layer.key("feedback")])
 
 
 def dfa(net: Network, layer: Layer, t: Teacher) -> Array:
@@ -366,6 +452,76 @@ def drtp(net: Network, layer: Layer, t: Teacher) -> Array:
     return net.product("feedback", t.target, matrix)
 
 
+def chain(net: Network, layer: Layer, t: Teacher) -> Array:
+    """S_l = d_{l+1} B_l with whatever B_l (n_{l+1}, n_l) carries this step (see `carrier`)."""
+    return net.product("feedback", given_above(t), carrier(net, layer))
+
+
+def signs_above(net: Network, layer: Layer) -> Array:
+    """sign(W_{l+1}^T), sign(0) = 0."""
+    return np.asarray(np.sign(net.parameters[net.dense[layer.ordinal + 1].key("weight")].T))
+
+
+def usf(net: Network, layer: Layer) -> Array:
+    """B_l = s sign(W_{l+1}^T), s = scale sqrt(2 / (n_l + n_{l+1})), the weights' first std."""
+    signs = signs_above(net, layer)
+    s = float(layer.rule["feedback"]["scale"]) * math.sqrt(2 / sum(signs.shape))
+    return np.asarray(net.dtype.type(s) * signs)
+
+
+def frsf(net: Network, layer: Layer) -> Array:
+    """B_l = |R| sign(W_{l+1}^T), R drawn once and kept."""
+    return np.asarray(np.abs(net.feedback[layer.key("feedback")]) * signs_above(net, layer))
+
+
+def brsf(net: Network, layer: Layer) -> Array:
+    """B_l = |R_t| sign(W_{l+1}^T), R_t drawn for each step t from the stream of that step."""
+    signs = signs_above(net, layer)
+    stream = Stream(net.description["seed"], FEEDBACK, layer.ordinal, net.steps)
+    forward = net.dense[layer.ordinal + 1].spec["weight_init"]
+    drawn = initial_feedback(layer.rule["feedback"], stream, signs.shape, forward)
+    return np.asarray(np.abs(drawn.astype(net.dtype)) * signs)
+
+
+DERIVED = {"usf": usf, "frsf": frsf, "brsf": brsf}  # Liao et al. 2016; BioTorch's three forms
+
+
+def carrier(net: Network, layer: Layer) -> Array:
+    """The matrix (n_source, n_l) that carries the source to layer l in this step."""
+    name = layer.rule["name"]
+    if name == "backprop":
+        return net.parameters[net.dense[layer.ordinal + 1].key("weight")].T
+    if name == "ldfa":
+        return np.matmul(
+            net.feedback[layer.key("feedback.P")], net.feedback[layer.key("feedback.Q")]
+        )
+    if layer.source == "below":
+        return net.parameters[layer.key("weight")]
+    return DERIVED[name](net, layer) if name in DERIVED else net.feedback[layer.key("feedback")]
+
+
+def ternary(net: Network, layer: Layer, t: Teacher) -> Array:
+    """S_l = T(e) B_l with T(x) = sign(x) where abs(x) > threshold, else 0."""
+    large = np.abs(t.error) > net.dtype.type(layer.rule.get("threshold", 0.0))
+    kept = np.where(large, np.sign(t.error), 0).astype(net.dtype)
+    return net.product("feedback", kept, net.feedback[layer.key("feedback")])
+
+
+def ifa(net: Network, layer: Layer, t: Teacher) -> Array:
+    """S_1 = e B_1, and above it S_l = d_{l-1} W_l (Nokland 2016, indirect feedback alignment)."""
+    if layer.ordinal == 0:
+        return dfa(net, layer, t)
+    assert t.below is not None
+    return net.product("feedback", t.below, net.parameters[layer.key("weight")])
+
+
+def ldfa(net: Network, layer: Layer, t: Teacher) -> Array:
+    """S_l = d_{l+1} P Q, P (n_{l+1}, r) fixed, Q (r, n_l) learns (Hanut & Kadmon 2025)."""
+    assert t.above is not None
+    low = net.product("feedback", t.above, net.feedback[layer.key("feedback.P")])
+    return net.product("feedback", low, net.feedback[layer.key("feedback.Q")])
+
+
 class Rule(NamedTuple):
     """`source`: what carries the signal, from "above", "error", "target" or "" (does not learn)."""
 
@@ -380,9 +536,17 @@ RULES = {
     "dfa": Rule("error", False, dfa),
     "sdfa": Rule("error", False, sdfa),
     "drtp": Rule("target", False, drtp),
+    "usf": Rule("above", True, chain),
+    "frsf": Rule("above", True, chain),
+    "brsf": Rule("above", True, chain),
+    "kp": Rule("above", True, fa),
+    "dkp": Rule("error", False, dfa),
+    "ternary": Rule("error", False, ternary),
+    "ifa": Rule("error", False, ifa),
+    "ldfa": Rule("above", True, ldfa),
     "frozen": Rule("", True, backprop),  # learns nothing; the signal passes as under backprop
 }
-STORED_FEEDBACK = ("fa", "dfa", "sdfa", "drtp")
+STORED_FEEDBACK = ("fa", "dfa", "sdfa", "drtp", "frsf", "kp", "dkp", "ternary")
 
 # --------------------------------------------------------------------------------------- optimizers
 # One step of parameter w in place, PyTorch's formulas. `o` is the description's optimizer, lr that
@@ -488,13 +652,22 @@ class Network:
         self.parameters = {k: a.astype(self.dtype) for k, a in self._first_parameters().items()}
         self.feedback = {k: a.astype(self.dtype) for k, a in self._first_feedback().items()}
         trained = [key for layer in self.dense if layer.trains for key in self._keys(layer)]
+        trained += [key for _, key in self._learned()]
         slots = range(slot_count(description["optimizer"]))
         self.slots = {
-            k: [np.zeros_like(self.parameters[k]) for _ in slots] for k in trained if slots
+            k: [np.zeros_like((self.parameters | self.feedback)[k]) for _ in slots]
+            for k in trained
+            if slots
         }
 
     def _keys(self, layer: Layer) -> list[str]:
         return [layer.key("weight"), layer.key("bias")][: 1 + layer.spec["use_bias"]]
+
+    def _learned(self) -> list[tuple[Layer, str]]:
+        """The hidden layers whose feedback has a gradient of its own, and its key."""
+        part = {"dkp": "feedback", "ldfa": "feedback.Q"}
+        rules = [(layer, layer.rule["name"]) for layer in self.dense[:-1] if layer.trains]
+        return [(layer, layer.key(part[name])) for layer, name in rules if name in part]
 
     def _first_parameters(self) -> dict[str, Array]:
         seed, first = self.description["seed"], {}
@@ -508,18 +681,53 @@ class Network:
         return first
 
     def _first_feedback(self) -> dict[str, Array]:
-        seed, first = self.description["seed"], {}
+        first: dict[str, Array] = {}
         for layer in self.dense[:-1]:
-            if layer.rule["name"] in STORED_FEEDBACK:
-                spec, stream = layer.rule["feedback"], Stream(seed, FEEDBACK, layer.ordinal)
-                shape = self._source_width(layer), layer.n_out
-                first[layer.key("feedback")] = initial_feedback(spec, stream, shape)
+            if layer.rule["name"] == "ldfa":
+                first |= self._first_factors(layer)
+            lowest = layer.rule["name"] == "ifa" and layer.ordinal == 0
+            if layer.rule["name"] in STORED_FEEDBACK or lowest:
+                first[layer.key("feedback")] = self._first_matrix(layer)
         return first
 
+    def _first_matrix(self, layer: Layer) -> Array:
+        """B (n_source, n_l) of a hidden layer, or the first n_l columns of the shared one."""
+        spec, ordinal, cols = layer.rule["feedback"], layer.ordinal, layer.n_out
+        above = self.dense[layer.ordinal + 1 if layer.source == "above" else -1]
+        if spec.get("distribution") == "copy":
+            weight = self._first_weight(above).astype(self.dtype).T
+            return np.asarray(self.dtype.type(spec["scale"]) * weight)
+        if spec.get("shared"):
+            sharing = [x for x in self.dense[:-1] if x.rule.get("feedback", {}).get("shared")]
+            ordinal, cols = 0, max(x.n_out for x in sharing)
+        stream = Stream(self.description["seed"], FEEDBACK, ordinal)
+        forward = above.spec["weight_init"]
+        shape = self._source_width(layer), cols
+        return initial_feedback(spec, stream, shape, forward)[:, : layer.n_out]
+
+    def _first_weight(self, layer: Layer) -> Array:
+        stream = Stream(self.description["seed"], WEIGHT, layer.ordinal)
+        fans = layer.n_in, layer.n_out
+        return initial(layer.spec["weight_init"], stream, fans, fans)
+
+    def _first_factors(self, layer: Layer) -> dict[str, Array]:
+        """P (n_{l+1}, r) of variance 1 / r and Q (r, n_l) as a stored matrix would be drawn."""
+        above, seed = self.dense[layer.ordinal + 1].n_out, self.description["seed"]
+        most = min(above, layer.n_out)
+        rank = layer.rule.get("rank") or min(self.n_out, most)
+        require(1 <= rank <= most, f"rank of layer {layer.index}", f"1 to {most}", rank)
+        stream = Stream(seed, PROJECTION, layer.ordinal)
+        p = draw("normal", 1 / math.sqrt(rank), stream, (above, rank))
+        stream = Stream(seed, FEEDBACK, layer.ordinal)
+        forward = self.dense[layer.ordinal + 1].spec["weight_init"]
+        q = initial_feedback(layer.rule["feedback"], stream, (rank, layer.n_out), forward)
+        return {layer.key("feedback.P"): p, layer.key("feedback.Q"): q}
+
     def _source_width(self, layer: Layer) -> int:
-        """Columns of what teaches a hidden layer: n_{l+1} from above, else n_L."""
-        above = RULES[layer.rule["name"]].source == "above"
-        return self.dense[layer.ordinal + 1].n_out if above else self.n_out
+        """Columns of what teaches a hidden layer: n_{l+1}, n_{l-1} or n_L."""
+        if layer.source == "below":
+            return layer.n_in
+        return self.dense[layer.ordinal + 1].n_out if layer.source == "above" else self.n_out
 
     # --------------------------------------------------------------------------- one step, in order
 
@@ -583,11 +791,12 @@ class Network:
         """d_l of each layer by its own rule, from the output down; None where not needed."""
         deltas: list[Maybe] = [None] * len(layers)
         deltas[-1] = teacher.error
-        for layer in reversed(layers[:-1]):
+        for layer in taught_order(layers):
             if layer.needed:
+                i = layer.ordinal
+                teacher = teacher._replace(above=deltas[i + 1], below=deltas[i - 1] if i else None)
                 s = RULES[layer.rule["name"]].signal(self, layer, teacher)
-                teacher = teacher._replace(above=self._local_vjp(layer, trace, s))
-                deltas[layer.ordinal] = teacher.above
+                deltas[i] = self._local_vjp(layer, trace, s)
         return deltas
 
     def _backward(
@@ -601,7 +810,7 @@ class Network:
         loss = float((w * row_loss).sum() / len(x))
         if not math.isfinite(loss):
             raise FloatingPointError(f"loss is not finite ({loss}); nothing was updated")
-        teacher = Teacher(error, error, target.astype(self.dtype), labels)
+        teacher = Teacher(error, None, error, target.astype(self.dtype), labels)
         deltas = [
             [None if d is None else (d * w[:, None]).astype(self.dtype) for d in column]
             for column in (self._deltas(layers, trace, teacher) for layers in rules)
@@ -620,6 +829,12 @@ class Network:
         for layer, delta in zip(self.dense, deltas, strict=True):
             if layer.trains and delta is not None:
                 grads |= self._gradient(layer, trace, delta)
+        for layer, key in self._learned():
+            source, h = deltas[-1], trace.inputs[layer.ordinal + 1]
+            if layer.rule["name"] == "ldfa":
+                source = deltas[layer.ordinal + 1] @ self.feedback[layer.key("feedback.P")]
+            assert source is not None
+            grads[key] = self.product("outer", source.T, h) / len(h)
         return grads
 
     def _clip_factor(self, grads: dict[str, Array]) -> float:
@@ -640,7 +855,25 @@ class Network:
                 scale = layer.spec["lr_scale"] * (layer.spec["bias_lr_scale"] if bias else 1.0)
                 decay = 0.0 if bias and not o["decay_bias"] else o["weight_decay"]
                 w, g, slots = self.parameters[key], grads[key] * clip, self.slots.get(key, [])
+                before = w.copy()
                 step(w, g, slots, o, lr * scale, decay, self.steps)
+                if not bias and layer.ordinal > 0:
+                    self._lead(self.dense[layer.ordinal - 1], w, before)
+        for layer, key in self._learned():
+            how = layer.rule
+            self.feedback[key] *= 1 - how.get("decay", 0.0)
+            g, slots = grads[key] * clip, self.slots.get(key, [])
+            step(self.feedback[key], g, slots, o, lr * how.get("lr_scale", 1.0), 0.0, self.steps)
+
+    def _lead(self, below: Layer, w: Array, before: Array) -> None:
+        """Kolen-Pollack: B_l receives the step of W_{l+1} transposed, and both forget a share."""
+        if below.rule["name"] != "kp":
+            return
+        keep, taken = 1 - below.rule.get("decay", 0.0), w - before
+        matrix = self.feedback[below.key("feedback")]
+        matrix[...] = keep * matrix + taken.T
+        if keep != 1:
+            w[...] = keep * before + taken
 
     @np.errstate(all="ignore")
     def _learn(
@@ -716,7 +949,8 @@ class Network:
     ) -> tuple[float, dict[str, Array]]:
         """Mean loss and what the next step would hand to the optimizer, for what trains."""
         loss, _, trace, deltas = self._backward(x, labels, y, weights, self.dense)
-        return loss, self._gradients(trace, deltas[0])
+        grads = self._gradients(trace, deltas[0])
+        return loss, {key: g for key, g in grads.items() if key in self.parameters}
 
     @np.errstate(all="ignore")
     def deltas(self, x: Array, labels: Maybe, y: Maybe, weights: Maybe) -> list[Maybe]:
@@ -742,25 +976,21 @@ class Network:
         return {"layer": layer.index, "weight_angle": self._weight_angle(layer), **row}
 
     def _weight_angle(self, layer: Layer) -> float | None:
-        """FA: B_l to W_{l+1}^T; DFA, sDFA: B_l to (W_{l+1} .. W_L)^T; None without a meaning."""
-        rule = layer.rule["name"]
-        if rule not in ("fa", "dfa", "sdfa"):
-            return 0.0 if rule == "backprop" else None
-        above = self.dense[layer.ordinal + 1 :][: 1 if rule == "fa" else None]
+        """Chain: B_l to W_{l+1}^T; error: B_l to (W_{l+1} .. W_L)^T; None without a meaning."""
+        source = layer.source
+        if layer.rule["name"] == "backprop" or source not in ("above", "error"):
+            return 0.0 if source == "above" else None
+        above = self.dense[layer.ordinal + 1 :][: 1 if source == "above" else None]
         path = np.eye(layer.n_out)
         for upper in above:
             path = path @ self.parameters[upper.key("weight")]
-        return angle(self.feedback[layer.key("feedback")], path.T)
+        return angle(carrier(self, layer), path.T)
 
     def feedback_matrix(self, index: int) -> Array:
         """A copy of the matrix (n_source, n_l) that carries the source to hidden layer `index`."""
         hidden = {layer.index: layer for layer in self.dense[:-1] if layer.rule["name"] != "frozen"}
         require(index in hidden, "index", f"a hidden layer that learns, of {list(hidden)}", index)
-        layer = hidden[index]
-        if layer.rule["name"] == "backprop":
-            above = self.dense[layer.ordinal + 1]
-            return np.ascontiguousarray(self.parameters[above.key("weight")].T)
-        return self.feedback[layer.key("feedback")].copy()
+        return np.array(carrier(self, hidden[index]), order="C")
 
     @property
     def layers(self) -> list[dict[str, Any]]:
@@ -770,7 +1000,7 @@ class Network:
                 "index": layer.index,
                 "rule": layer.rule["name"],
                 "inject": layer.inject,
-                "source": RULES[layer.rule["name"]].source,
+                "source": layer.source,
                 "feedback": self._feedback_text(layer),
                 "trainable": layer.trains,
                 "needed": layer.needed,
@@ -781,9 +1011,12 @@ class Network:
         return rows
 
     def _feedback_text(self, layer: Layer) -> str:
+        rows, cols = self._source_width(layer) if layer is not self.dense[-1] else 0, layer.n_out
+        if layer.key("feedback.P") in self.feedback:
+            rank = self.feedback[layer.key("feedback.P")].shape[1]
+            return f"{layer.rule['feedback']['distribution']} {rows}x{cols} rank {rank}"
         if layer.key("feedback") not in self.feedback:
-            return ""
-        rows, cols = self.feedback[layer.key("feedback")].shape
+            return f"signs {rows}x{cols}" if layer.rule["name"] in DERIVED else ""
         return f"{layer.rule['feedback'].get('distribution', 'values')} {rows}x{cols}"
 
     def check(self, x: Array, labels: Maybe, y: Maybe, weights: Maybe) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .layers import Dense, Layer
+from .rules import Rule
 
 if TYPE_CHECKING:
     from .sequential import Sequential
@@ -61,10 +62,23 @@ def _layer_facts(net: Sequential) -> list[dict[str, Any]]:
     """What the engine says of each weighted layer, and the scale of its feedback."""
     facts = []
     for fact, place in zip(net._engine.layers, net._weighted, strict=True):
-        scale = getattr(getattr(place.rule, "feedback", None), "scale", 1.0)
-        scaled = f", scale {scale:g}" if fact["feedback"] and scale != 1.0 else ""
-        facts.append(fact | {"feedback": fact["feedback"] + scaled})
+        options = _options(place.rule) if fact["feedback"] else ""
+        facts.append(fact | {"feedback": fact["feedback"] + options})
     return facts
+
+
+def _options(rule: Rule | None) -> str:
+    """What was asked of a feedback matrix beyond its distribution."""
+    feedback = getattr(rule, "feedback", None)
+    scale = getattr(rule, "scale", getattr(feedback, "scale", 1.0))
+    sparsity, rank = getattr(feedback, "sparsity", 0.0), getattr(feedback, "rank", None)
+    words = [
+        f"scale {scale:g}" if scale != 1.0 else "",
+        f"sparsity {sparsity:g}" if sparsity else "",
+        f"rank {rank}" if rank else "",
+        "shared" if getattr(feedback, "shared", False) else "",
+    ]
+    return "".join(f", {word}" for word in words if word)
 
 
 def _trains(fact: dict[str, Any]) -> bool:

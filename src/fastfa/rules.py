@@ -12,58 +12,122 @@ name           family   S_l (m, n_l)                 source
 ``dfa``        error    e B_l, (n_L, n_l)            Nokland (2016)
 ``sdfa``       error    sign(e) B_l, (n_L, n_l)      Frenkel, Lefebvre and Bol (2021), baseline
 ``drtp``       target   Y B_l, (n_L, n_l)            Frenkel, Lefebvre and Bol (2021)
+``usf``        chain    d_{l+1} s sign(W_{l+1}^T)    Liao, Leibo and Poggio (2016)
+``frsf``       chain    d_{l+1} |R| sign(W_{l+1}^T)  the same, R drawn once
+``brsf``       chain    the same, R drawn each step  the same
+``kp``         chain    d_{l+1} B_l, B_l learns      Kolen and Pollack (1994), Akrout et al. (2019)
+``dkp``        error    e B_l, B_l learns            Webster, Choi and Ahn (2021)
+``ternary``    error    T(e) B_l, T in -1, 0, 1      Launay et al. (2020)
+``ifa``        error    S_1 = e B_1, d_{l-1} W_l     Nokland (2016)
+``ldfa``       chain    d_{l+1} P Q, Q learns        Hanut and Kadmon (2025)
 ``frozen``     none     the layer does not learn     the baseline every rule is held against
 =============  =======  ===========================  =======================================
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ._checks import Described, choice, constant_array, number, show
+import numpy as np
+
+from ._checks import Described, choice, constant_array, flag, integer, number, show
 from ._core import NAMES
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-__all__ = ["DFA", "DRTP", "FA", "SDFA", "Backprop", "Feedback", "Frozen", "Rule"]
+__all__ = [
+    "BRSF", "DFA", "DKP", "DRTP", "FA", "FRSF", "IFA", "KP", "LDFA", "SDFA", "USF", "Backprop",
+    "Feedback", "Frozen", "Rule", "Ternary",
+]  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Feedback(Described):
-    """The fixed feedback matrix B of a rule.
+    """The feedback matrix B of a rule, n_source x n_l.
+
+    n_source is the width of what is fed back: the outputs, or for chain rules such as `FA` the
+    layer above; n_l that of the layer it reaches.
 
     Parameters
     ----------
-    distribution : str or array_like of shape (n_source, n_l), default "uniform"
-        "uniform": within +-scale / sqrt(n_l); "normal": standard deviation
-        scale / sqrt(3 n_l), the same as that of "uniform"; or the values themselves, where
-        n_source is the width of what is fed back: the outputs, or for `FA` the layer above.
+    distribution : str, array_like of shape (n_source, n_l) or callable, default "uniform"
+        How B is drawn, the values themselves, or a function ``f(n_source, n_l)`` that returns
+        them, called once for each layer when the network is made.
+
+        ==============  ===========================================================================
+        name            entries, at scale 1
+        ==============  ===========================================================================
+        "uniform"       within +-1 / sqrt(n_l)
+        "normal"        standard deviation 1 / sqrt(3 n_l), that of "uniform"
+        "sign"          +-1 / sqrt(3 n_l), equally likely
+        "ternary"       0 and +-1 / sqrt(2 n_l), equally likely
+        "orthogonal"    orthogonal rows (columns where they are fewer), spread as "uniform"
+        "forward"       the initialiser of the weights it stands beside, for B^T as such weights
+        "copy"          the first W_{l+1}^T itself
+        "he_uniform"    and all initialisers with fans (see `Init`), for B^T as weights with n_l
+                        inputs and n_source outputs
+        ==============  ===========================================================================
+
+        The scalings of published code are among them: Nokland (2016) "uniform"; Frenkel et al.
+        (2021) and Webster et al. (2021) "he_uniform"; BioTorch "glorot_uniform"; Akrout et al.
+        (2019) "glorot_normal" with scale sqrt(1/2); Meulemans et al. (2020) "glorot_normal";
+        Launay et al. (2020) "uniform" with ``shared=True``.
     scale : float, default 1.0
         Factor on the draw or on the given values; finite.
+    sparsity : float in [0, 1), default 0.0
+        Share of zeros in each column: every unit keeps round((1 - sparsity) n_source) entries of
+        the draw, unscaled, in places of its own. Less than one is an error.
+    rank : int, optional
+        Draw B as a product of factors n_source x rank and rank x n_l, with the same spread.
+    shared : bool, default False
+        All layers that say so take the first n_l columns of one matrix, as wide (and scaled) as
+        the widest of them needs. For rules that broadcast.
 
     Raises
     ------
     TypeError, ValueError
-        Unknown distribution; values that are not finite numbers with two axes. Their shape is
-        checked by `Sequential`, which knows the widths.
+        Unknown distribution; values that are not finite numbers with two axes. What depends on
+        widths is checked by `Sequential`, which names the layer.
     """
 
-    distribution: str | ArrayLike = "uniform"
+    distribution: str | ArrayLike | Callable[[int, int], ArrayLike] = "uniform"
     scale: float = 1.0
+    sparsity: float = 0.0
+    rank: int | None = None
+    shared: bool = False
 
     def __post_init__(self) -> None:
         if isinstance(self.distribution, str):
             choice("distribution", self.distribution, NAMES["distribution"])
-        else:
+        elif not callable(self.distribution):
             self._set(distribution=constant_array("distribution", self.distribution, ndim=2))
-        self._set(scale=number("scale", self.scale))
+        self._set(
+            scale=number("scale", self.scale),
+            sparsity=number("sparsity", self.sparsity, low=0.0, below=1.0),
+            shared=flag("shared", self.shared),
+        )
+        if self.rank is not None:
+            self._set(rank=integer("rank", self.rank, 1))
+        if not isinstance(self.distribution, str) and (self.sparsity or self.rank or self.shared):
+            raise ValueError("sparsity, rank and shared need a distribution by name, got values")
 
     def describe(self) -> dict[str, Any]:
         """The plain-data form a backend takes."""
+        if callable(self.distribution):  # its values go with each layer, see `resolved`
+            return {"distribution": "uniform", "scale": self.scale}
         kind = "distribution" if isinstance(self.distribution, str) else "values"
-        return {kind: self.distribution, "scale": self.scale}
+        options = {"sparsity": self.sparsity, "rank": self.rank, "shared": self.shared}
+        drawn = options if kind == "distribution" else {}
+        return {kind: self.distribution, "scale": self.scale, **drawn}
+
+    def resolved(self, n_source: int, n_l: int) -> Feedback:
+        """The same with a callable replaced by what it returns for these widths."""
+        if not callable(self.distribution):
+            return self
+        return replace(self, distribution=np.asarray(self.distribution(n_source, n_l)))
 
 
 _DEFAULT_FEEDBACK = Feedback()
@@ -125,7 +189,19 @@ class Backprop(Rule):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class FA(Rule):
+class _Chain(Rule):
+    source: ClassVar[str] = "above"
+
+    feedback: Feedback = _DEFAULT_FEEDBACK
+    inject: str = "post"
+
+    def __post_init__(self) -> None:
+        _check_feedback(self.feedback)
+        _check_chain_inject(self.name, self.inject)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FA(_Chain):
     """Feedback alignment: S_l = d_{l+1} B_l with a fixed random B_l of shape (n_{l+1}, n_l).
 
     Parameters
@@ -142,14 +218,6 @@ class FA(Rule):
     """
 
     name: ClassVar[str] = "fa"
-    source: ClassVar[str] = "above"
-
-    feedback: Feedback = _DEFAULT_FEEDBACK
-    inject: str = "post"
-
-    def __post_init__(self) -> None:
-        _check_feedback(self.feedback)
-        _check_chain_inject(self.name, self.inject)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -220,6 +288,285 @@ class DRTP(_Broadcast):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class USF(Rule):
+    """Uniform sign symmetry: S_l = d_{l+1} B_l, B_l = s sign(W_{l+1}^T) of shape (n_{l+1}, n_l).
+
+    B_l is made from the weights before each step; s = scale sqrt(2 / (n_l + n_{l+1})) is the
+    standard deviation of Glorot's initial weights, and sign(0) = 0.
+
+    Parameters
+    ----------
+    scale : float, default 1.0
+        Factor on s; finite.
+    inject : {"post"}
+        The signal lands at the layer's output and f' applies; a chain rule has no other way.
+
+    References
+    ----------
+    Liao, Leibo and Poggio, How important is weight symmetry in backpropagation?, AAAI (2016).
+    The form and s: Sanfiz and Akrout, Benchmarking the accuracy and robustness of feedback
+    alignment algorithms (2021).
+    """
+
+    name: ClassVar[str] = "usf"
+    source: ClassVar[str] = "above"
+
+    scale: float = 1.0
+    inject: str = "post"
+
+    def __post_init__(self) -> None:
+        self._set(scale=number("scale", self.scale))
+        _check_chain_inject(self.name, self.inject)
+
+    def describe(self) -> dict[str, Any]:
+        """The plain-data form a backend takes: the scale travels as that of the feedback."""
+        feedback = Feedback(scale=self.scale).describe()
+        return {"name": self.name, "inject": self.inject, "feedback": feedback}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class FRSF(_Chain):
+    """Sign symmetry with fixed random magnitudes: S_l = d_{l+1} B_l, B_l = |R| sign(W_{l+1}^T).
+
+    R (n_{l+1}, n_l) is drawn once and is what `net.feedback` holds; the signs are those of the
+    weights before each step.
+
+    Parameters
+    ----------
+    feedback : Feedback, optional
+        How R is drawn, or its values.
+    inject : {"post"}
+        The signal lands at the layer's output and f' applies; a chain rule has no other way.
+
+    References
+    ----------
+    As for `USF`.
+    """
+
+    name: ClassVar[str] = "frsf"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class BRSF(_Chain):
+    """Sign symmetry with batchwise random magnitudes: B_l = |R_t| sign(W_{l+1}^T).
+
+    R_t (n_{l+1}, n_l) is drawn anew for each step t, from the seed and t alone; nothing is stored.
+
+    Parameters
+    ----------
+    feedback : Feedback, optional
+        How R_t is drawn; no values.
+    inject : {"post"}
+        The signal lands at the layer's output and f' applies; a chain rule has no other way.
+
+    References
+    ----------
+    As for `USF`.
+    """
+
+    name: ClassVar[str] = "brsf"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class KP(_Chain):
+    """Kolen-Pollack: feedback alignment whose B_l (n_{l+1}, n_l) learns with the weights above.
+
+    Whatever step the optimizer takes on W_{l+1}, B_l takes its transpose; then both lose the share
+    `decay` of what they were, so that W_{l+1} - B_l^T = (1 - decay)^t of its first value. The
+    optimizer's own weight decay is part of its step and leaves that difference as it is.
+
+    Parameters
+    ----------
+    feedback : Feedback, optional
+        How B_l is drawn at first, or its values.
+    decay : float in [0, 1), default 0.0
+        Share of W_{l+1} and B_l that is lost in every step. 0, as in the published code, aligns
+        through what W and B have in common, which grows; more makes them equal.
+    inject : {"post"}
+        The signal lands at the layer's output and f' applies; a chain rule has no other way.
+
+    References
+    ----------
+    Kolen and Pollack, Backpropagation without weight transport, ICNN (1994). Akrout, Wilson,
+    Humphreys, Lillicrap and Tweed, Deep learning without weight transport, NeurIPS (2019).
+    """
+
+    name: ClassVar[str] = "kp"
+
+    decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set(decay=number("decay", self.decay, low=0.0, below=1.0))
+
+    def describe(self) -> dict[str, Any]:
+        """The plain-data form a backend takes."""
+        return super().describe() | {"decay": self.decay}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class DKP(_Broadcast):
+    """Direct Kolen-Pollack: S_l = e B_l, and B_l (n_L, n_l) learns from (1/m) e^T H_l.
+
+    H_l is the layer's output as the layers above see it. B_l is trained by the network's own
+    optimizer, like a weight: so with one hidden layer and lr_scale 1 every step of B is that of
+    W_L transposed, and the rule is `KP`. `clip_norm` counts it; the optimizer's weight decay does
+    not touch it, `decay` does.
+
+    Parameters
+    ----------
+    feedback : Feedback, optional
+        How B_l is drawn at first, or its values.
+    decay : float in [0, 1), default 0.0
+        Share of B_l that is lost in every step.
+    lr_scale : float > 0, default 1.0
+        Factor on the learning rate of B_l.
+    inject : {"post", "pre"}
+        As for `DFA`.
+
+    References
+    ----------
+    Webster, Choi and Ahn, Learning the connections in direct feedback alignment (2021).
+    """
+
+    name: ClassVar[str] = "dkp"
+    source: ClassVar[str] = "error"
+
+    decay: float = 0.0
+    lr_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set(
+            decay=number("decay", self.decay, low=0.0, below=1.0),
+            lr_scale=number("lr_scale", self.lr_scale, low=0.0),
+        )
+        if self.lr_scale == 0:
+            raise ValueError("lr_scale must be > 0, got 0: feedback that does not learn is DFA")
+
+    def describe(self) -> dict[str, Any]:
+        """The plain-data form a backend takes."""
+        return super().describe() | {"decay": self.decay, "lr_scale": self.lr_scale}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Ternary(_Broadcast):
+    """Direct feedback of a ternary error: S_l = T(e) B_l, B_l of shape (n_L, n_l).
+
+    T(x) = sign(x) where abs(x) > threshold, else 0: what an optical or digital device can send with
+    three levels. Unlike `SDFA` it falls silent where the outputs are right.
+
+    Parameters
+    ----------
+    feedback : Feedback, optional
+        How B_l is drawn, or its values.
+    inject : {"post", "pre"}
+        As for `DFA`.
+    threshold : float >= 0, default 0.1
+        Errors up to this size count as 0.
+
+    References
+    ----------
+    Launay, Poli, Boniface and Krzakala, Direct feedback alignment scales to modern deep learning
+    tasks and architectures, NeurIPS (2020), and its optical implementations.
+    """
+
+    name: ClassVar[str] = "ternary"
+    source: ClassVar[str] = "error"
+
+    threshold: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set(threshold=number("threshold", self.threshold, low=0.0))
+
+    def describe(self) -> dict[str, Any]:
+        """The plain-data form a backend takes."""
+        return super().describe() | {"threshold": self.threshold}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class IFA(Rule):
+    """Indirect feedback alignment: S_1 = e B_1 at the lowest hidden layer, S_l = d_{l-1} W_l above.
+
+    What teaches a layer rises through the forward weights. On a single layer other than the lowest
+    it reads the delta of the layer below, whose rule must then not read from above.
+
+    Parameters
+    ----------
+    feedback : Feedback, optional
+        How B_1 (n_L, n_1) is drawn, or its values.
+    inject : {"post"}
+        The signal lands at the layer's output and f' applies.
+
+    References
+    ----------
+    Nokland, Direct feedback alignment provides learning in deep neural networks, NeurIPS (2016).
+    """
+
+    name: ClassVar[str] = "ifa"
+    source: ClassVar[str] = "error"
+
+    feedback: Feedback = _DEFAULT_FEEDBACK
+    inject: str = "post"
+
+    def __post_init__(self) -> None:
+        _check_feedback(self.feedback)
+        _check_chain_inject(self.name, self.inject)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class LDFA(_Chain):
+    """Low-dimensional feedback: S_l = d_{l+1} P Q, P (n_{l+1}, r) fixed, Q (r, n_l) learns.
+
+    Q is trained like a weight, by the network's optimizer on (1/m) (d_{l+1} P)^T H_l, so that the
+    feedback costs r (n_l + n_{l+1}) products a sample instead of n_l n_{l+1}.
+
+    Parameters
+    ----------
+    feedback : Feedback, optional
+        How Q is drawn at first; no values. P is normal with variance 1 / r, so that P Q has the
+        variance of a matrix drawn whole.
+    rank : int, optional
+        r, at most the width of the layer and of the one above. None: the number of outputs, or
+        what fits.
+    decay : float in [0, 1), default 0.0
+        Share of Q that is lost in every step.
+    lr_scale : float > 0, default 1.0
+        Factor on the learning rate of Q.
+    inject : {"post"}
+        The signal lands at the layer's output and f' applies; a chain rule has no other way.
+
+    References
+    ----------
+    Hanut and Kadmon, Efficiently training large neural networks with low-dimensional error
+    feedback (2025); P fixed here.
+    """
+
+    name: ClassVar[str] = "ldfa"
+
+    rank: int | None = None
+    decay: float = 0.0
+    lr_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rank is not None:
+            self._set(rank=integer("rank", self.rank, 1, 2**31 - 1))
+        self._set(
+            decay=number("decay", self.decay, low=0.0, below=1.0),
+            lr_scale=number("lr_scale", self.lr_scale, low=0.0),
+        )
+        if self.lr_scale == 0:
+            raise ValueError("lr_scale must be > 0, got 0")
+
+    def describe(self) -> dict[str, Any]:
+        """The plain-data form a backend takes."""
+        own = {"rank": self.rank, "decay": self.decay, "lr_scale": self.lr_scale}
+        return super().describe() | own
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Frozen(Rule):
     """The hidden layers keep their first random weights; the output layer learns on them.
 
@@ -231,7 +578,8 @@ class Frozen(Rule):
     source: ClassVar[str] = ""
 
 
-RULES: dict[str, type[Rule]] = {rule.name: rule for rule in (Backprop, FA, DFA, SDFA, DRTP, Frozen)}
+_ALL = (Backprop, FA, DFA, SDFA, DRTP, USF, FRSF, BRSF, KP, DKP, Ternary, IFA, LDFA, Frozen)
+RULES: dict[str, type[Rule]] = {rule.name: rule for rule in _ALL}
 
 
 def as_rule(name: str, value: object) -> Rule:
@@ -255,5 +603,5 @@ def _check_chain_inject(rule: str, inject: object) -> None:
     if choice("inject", inject, ("post", "pre")) == "pre":
         raise ValueError(
             f'inject must be "post" for the chain rule "{rule}", got "pre": '
-            "only rules that broadcast (dfa, sdfa, drtp) can inject before the activation"
+            "only rules that broadcast (such as dfa, drtp) can inject before the activation"
         )

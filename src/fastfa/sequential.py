@@ -12,7 +12,7 @@ from . import _arguments, _diagnostics, _summary
 from ._checks import choice, flag, integer, number, show
 from ._core import NAMES
 from ._data import STEP_NAMES, VALIDATION_NAMES, Batch, Door, numeric
-from ._network import check_network
+from ._network import check_network, described
 from ._tensors import Tensors
 from ._training import Task, Training
 from .callbacks import Callback, History
@@ -167,7 +167,7 @@ class Sequential:
                 "n_threads": self._threads,
                 "optimizer": self.optimizer.describe(),
                 "rule": self.rule.describe(),
-                "layers": [layer.describe() for layer in self.layers],
+                "layers": described(self.layers, self._weighted),
             }
         )
         self._direct = getattr(self._engine, "train_batch_direct", _never)

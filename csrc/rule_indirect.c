@@ -1,0 +1,32 @@
+/* Indirect feedback alignment (Nokland 2016): only the lowest hidden layer is taught by the error, and what
+ * it learns from goes up with the activations.
+ *   ifa    S_1 = e B_1;  S_l = d_{l-1} W_l above it */
+#include "internal.h"
+
+static fa_status plan(fa_net *net, int block)
+{
+    fa_rule *rule = &net->blocks[block].rule;
+    if (block == 0) return fa_plan_feedback(net, block, net->n_out);
+    rule->sources = FA_FROM_BELOW;
+    return FA_OK;
+}
+
+static void signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s, int worker)
+{
+    if (block == 0) {
+        fa_broadcast_signal(rule, run, block, rows, s, worker);
+        return;
+    }
+    const fa_param *w = run->net->blocks[block].layer->weight;
+    const fa_mat below = fa_get(run, run->net->blocks[block - 1].delta, rows);
+    fa_product(run->net, s, below, (fa_mat){w->value, w->cols, w->rows, w->cols}, NULL, 1, 0);
+    fa_count(run, &run->net->count_feedback, rows.r0 == 0);
+}
+
+static void matrix(const fa_net *net, int block, void *out)
+{
+    const fa_param *w = net->blocks[block].layer->weight;
+    net->k->gather(out, w->cols, w->value, w->cols, NULL, w->rows, w->cols, 1);
+}
+
+const fa_rule_ops fa_rule_ifa = {.name = "ifa", .sources = FA_FROM_ERROR, .no_pre = true, .plan = plan, .signal = signal, .matrix = matrix};

@@ -1,0 +1,93 @@
+/* Rules whose feedback learns beside the weights.
+ *   kp    fa, B_l receives each step of W_{l+1} transposed, both forget   (Kolen and Pollack 1994; Akrout et al. 2019)
+ *   dkp   dfa, B_l learns from its own outer product e^T H_l              (Webster, Choi and Ahn 2021)
+ *   ldfa  S_l = d_{l+1} P Q of low rank, Q learns from (d_{l+1} P)^T H_l  (Hanut and Kadmon 2025) */
+#include "internal.h"
+
+#include <math.h>
+
+/* decay: the share that feedback (and with kp the weights it follows) loses in a step */
+static fa_status check(const fa_block *b)
+{
+    const fa_rule_desc *d = &b->rule.desc;
+    if (!(d->decay >= 0 && d->decay < 1))
+        return fa_fail(FA_E_VALUE, "layer %d: rule '%s': decay: expected 0 <= decay < 1, got %g", b->first, b->rule.ops->name, d->decay);
+    if (!(d->lr_scale >= 0) || !isfinite(d->lr_scale))
+        return fa_fail(FA_E_VALUE, "layer %d: rule '%s': lr_scale: expected a number >= 0, got %g", b->first, b->rule.ops->name, d->lr_scale);
+    return FA_OK;
+}
+
+/* Feedback that is trained by the network's optimizer on left^T right. */
+static void learn(const fa_block *b, fa_param *p, fa_buf left, fa_buf right)
+{
+    p->trainable = b->layer->desc.trainable;
+    p->forget = b->rule.desc.decay;
+    p->lr_scale = b->rule.desc.lr_scale == 0 ? 1 : b->rule.desc.lr_scale;
+    p->grad[p->n_grad++] = (fa_pair){left, right};
+}
+
+static fa_status plan_kp(fa_net *net, int block)
+{
+    fa_block *b = &net->blocks[block];
+    fa_layer *above = net->blocks[block + 1].layer;
+    FA_TRY(check(b));
+    FA_TRY(fa_plan_feedback(net, block, above->n_out));
+    b->rule.feedback->forget = b->rule.desc.decay;
+    above->weight->follower = b->rule.feedback;
+    return FA_OK;
+}
+
+/* Left: the error of each sample, weighted like every delta by the time tiles are formed. Right: what
+ * the layers above see of this block. With one hidden layer this is the transposed gradient of W_L. */
+static fa_status plan_dkp(fa_net *net, int block)
+{
+    fa_block *b = &net->blocks[block];
+    FA_TRY(check(b));
+    FA_TRY(fa_plan_feedback(net, block, net->n_out));
+    learn(b, b->rule.feedback, net->blocks[net->n_blocks - 1].delta, net->layers[b->last].out);
+    return FA_OK;
+}
+
+static int64_t smallest(int64_t a, int64_t b) { return a < b ? a : b; }
+
+static fa_status plan_ldfa(fa_net *net, int block)
+{
+    fa_block *b = &net->blocks[block];
+    const int64_t above = net->blocks[block + 1].layer->n_out, below = b->layer->n_out, most = smallest(above, below);
+    const int64_t rank = b->rule.desc.rank == 0 ? smallest(net->n_out, most) : b->rule.desc.rank;
+    FA_TRY(check(b));
+    if (rank < 1 || rank > most)
+        return fa_fail(FA_E_VALUE, "layer %d: rule 'ldfa': rank: expected 1 to %lld, the narrower of layers %d and %d, got %lld", b->first,
+                       (long long)most, b->first, net->blocks[block + 1].first, (long long)rank);
+    if (!fa_feedback_is_plain(&b->rule))
+        return fa_fail(FA_E_VALUE, "layer %d: feedback: rule 'ldfa' draws its factors: expected uniform, normal or an initialiser, whole", b->first);
+    FA_TRY(fa_feedback_check(net, block, rank, below));
+    b->rule.project = fa_plan_param(net, "feedback.P", b->first, FA_FEEDBACK, above, rank);
+    b->rule.feedback = fa_plan_param(net, "feedback.Q", b->first, FA_FEEDBACK, rank, below);
+    b->rule.projected = fa_plan_buffer(net, rank, net->esize);
+    learn(b, b->rule.feedback, b->rule.projected, net->layers[b->last].out);
+    return FA_OK;
+}
+
+static fa_mat whole(const fa_param *p) { return (fa_mat){p->value, p->cols, p->rows, p->cols}; }
+
+static void ldfa_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s, int worker)
+{
+    (void)worker;
+    const fa_mat t = fa_get(run, rule->projected, rows);
+    fa_product(run->net, t, fa_get(run, run->net->blocks[block + 1].delta, rows), whole(rule->project), NULL, 1, 0);
+    fa_count(run, &run->net->count_feedback, rows.r0 == 0);
+    fa_product(run->net, s, t, whole(rule->feedback), NULL, 1, 0);
+    fa_count(run, &run->net->count_feedback, rows.r0 == 0);
+}
+
+static void ldfa_matrix(const fa_net *net, int block, void *out)
+{
+    const fa_rule *rule = &net->blocks[block].rule;
+    const int64_t rows = rule->project->rows, cols = rule->feedback->cols;
+    fa_product(net, (fa_mat){out, cols, rows, cols}, whole(rule->project), whole(rule->feedback), NULL, 1, 0);
+}
+
+const fa_rule_ops fa_rule_kp = {.name = "kp", .sources = FA_FROM_ABOVE, .plan = plan_kp, .signal = fa_chain_signal};
+const fa_rule_ops fa_rule_dkp = {.name = "dkp", .sources = FA_FROM_ERROR, .plan = plan_dkp, .signal = fa_broadcast_signal};
+const fa_rule_ops fa_rule_ldfa = {.name = "ldfa", .sources = FA_FROM_ABOVE, .plan = plan_ldfa, .signal = ldfa_signal, .matrix = ldfa_matrix};
