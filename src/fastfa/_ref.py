@@ -492,9 +492,10 @@ def carrier(net: Network, layer: Layer) -> Array:
     if name == "backprop":
         return net.parameters[net.dense[layer.ordinal + 1].key("weight")].T
     if name == "ldfa":
-        return np.matmul(
-            net.feedback[layer.key("feedback.P")], net.feedback[layer.key("feedback.Q")]
+        product: Array = (
+            net.feedback[layer.key("feedback.P")] @ net.feedback[layer.key("feedback.Q")]
         )
+        return product
     if layer.source == "below":
         return net.parameters[layer.key("weight")]
     return DERIVED[name](net, layer) if name in DERIVED else net.feedback[layer.key("feedback")]
