@@ -2,7 +2,7 @@
 
     python bench/mnist_akrout.py --data mnist.npz
 
-Twenty epochs of three seeds, a few minutes: `python -m fastfa reproduce akrout` with these settings.
+Twenty epochs of three seeds, a few minutes: `python -m fastfa reproduce akrout`, so set.
 """
 
 import sys
