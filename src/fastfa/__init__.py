@@ -10,6 +10,7 @@ from typing import Any
 
 from ._core import build_info
 from ._core import version as _version
+from ._teaching import Teaching
 from ._threads import get_num_threads, set_num_threads
 from .callbacks import Callback, EarlyStopping, History
 from .initializers import Init
@@ -30,6 +31,7 @@ from .rules import (
     Backprop,
     Feedback,
     Frozen,
+    Rule,
     Ternary,
 )
 from .sequential import Alignment, Sequential
@@ -62,7 +64,9 @@ __all__ = [
     "History",
     "Init",
     "RMSprop",
+    "Rule",
     "Sequential",
+    "Teaching",
     "Ternary",
     "build_info",
     "get_num_threads",
