@@ -465,7 +465,7 @@ def test_feedback_objects():
         net.train_batch(np.ones((2, 4), np.float32), np.array([0, 1]))
 
 
-# ------------------------------------------------------------------------------- a rule of one's own
+# ------------------------------------------------------------------------------ a rule of one's own
 
 
 class MyDFA(fa.Rule):
