@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -65,7 +66,7 @@ def _torch(case: dict[str, Any], compiled: bool) -> tuple[Step, int, str]:
     torch.manual_seed(0)
     x, y = (torch.from_numpy(array) for array in data(case))
     widths, layers = case["widths"], []
-    for n_in, n_out in zip(widths, widths[1:], strict=False):
+    for n_in, n_out in pairwise(widths):
         layers += [torch.nn.Linear(n_in, n_out), torch.nn.ReLU()]
     model = torch.nn.Sequential(*layers[:-1])
     optimizer = torch.optim.SGD(model.parameters(), lr=LR, fused=True)
@@ -102,8 +103,11 @@ def _jax(case: dict[str, Any], steps: int) -> tuple[Step, int, str]:
     rng = np.random.default_rng(1)
     widths = case["widths"]
     parameters = [
-        (jnp.asarray(rng.normal(size=shape, scale=shape[0] ** -0.5), jnp.float32), jnp.zeros(shape[1]))
-        for shape in zip(widths, widths[1:], strict=False)
+        (
+            jnp.asarray(rng.normal(size=shape, scale=shape[0] ** -0.5), jnp.float32),
+            jnp.zeros(shape[1]),
+        )
+        for shape in pairwise(widths)
     ]
 
     def loss_of(parameters: Any, x: Any, y: Any) -> Any:
@@ -136,7 +140,12 @@ def sklearn(case: dict[str, Any]) -> tuple[Step, int, str]:
 
     x, y = data(case)
     model = MLPClassifier(
-        case["widths"][1:-1], solver="sgd", batch_size=len(x), learning_rate_init=LR, momentum=0, alpha=0
+        case["widths"][1:-1],
+        solver="sgd",
+        batch_size=len(x),
+        learning_rate_init=LR,
+        momentum=0,
+        alpha=0,
     )
     classes = np.arange(case["widths"][-1])
     return lambda: model.partial_fit(x, y, classes), 1, f"scikit-learn {sklearn.__version__}"

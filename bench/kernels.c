@@ -1,10 +1,12 @@
-/* Speed of the matrix product on one thread: own kernels and BLAS, in GF/s and as a share of FMA peak.
+/* Speed of the matrix product on one thread: own kernels and BLAS, in GF/s and as a share of FMA
+ * peak.
  *
- *   bench/kernels [seconds per point] [isa ...]       default 0.1 s; v4 v3 v2 where the CPU has them
+ *   kernels [seconds per point] [isa ...]       default 0.1 s; v4 v3 v2 where the CPU has them
  *
- * Own kernels and BLAS take turns and each reports its best turn: on a shared machine that is what repeats.
- * BLAS runs if _vendor/ (see csrc/blas.c) lies next to this program; it picks its own kernels, whatever
- * the row says. Peak is a loop of independent multiply-adds in registers (v2: multiplies and adds). */
+ * Own kernels and BLAS take turns and each reports its best turn: on a shared machine that is
+ * what repeats. BLAS runs if _vendor/ (see csrc/blas.c) lies next to this program; it picks its
+ * own kernels, whatever the row says. Peak is a loop of independent multiply-adds in registers
+ * (v2: multiplies and adds). */
 #include "../csrc/blas.h"
 #include "../csrc/kernels/kernels.h"
 
@@ -19,43 +21,29 @@
 
 typedef enum { NN, TN, NT } product_kind;
 
-/* C (m x n) from a product over k: forward X W, update W += alpha H^T D, transport D W^T. C may be a tile of
- * a wider matrix: `width` is the columns of W, `depth` those of H in an update. */
+/* C (m x n) from a product over k: forward X W, update W += alpha H^T D, transport D W^T. C may
+ * be a tile of a wider matrix: `width` is the columns of W, `depth` those of H in an update. */
 typedef struct {
     product_kind kind;
     int64_t m, n, k, width, depth;
 } shape;
 
 static const shape shapes[] = {
-    { NN, 64, 512, 784, 512, 0 },
-    { NN, 64, 800, 784, 800, 0 },
-    { NN, 64, 512, 512, 512, 0 },
-    { NN, 64, 1000, 1000, 1000, 0 },
-    { NN, 64, 1024, 1024, 1024, 0 },
-    { NN, 256, 1024, 1024, 1024, 0 },
-    { NN, 64, 256, 256, 256, 0 },
-    { NN, 16, 128, 128, 128, 0 },
-    { NN, 32, 100, 100, 100, 0 },
-    { NN, 16, 16, 16, 16, 0 },
-    { NN, 64, 10, 512, 10, 0 },
-    { NN, 64, 512, 10, 512, 0 },
-    { NN, 64, 1, 512, 1, 0 },
-    { NN, 4, 512, 784, 512, 0 },
-    { NN, 1, 512, 784, 512, 0 },
-    { TN, 32, 384, 128, 512, 784 },
-    { TN, 32, 384, 128, 512, 512 },
-    { TN, 32, 384, 128, 800, 784 },
-    { TN, 32, 384, 128, 1024, 1024 },
-    { TN, 32, 384, 256, 1024, 1024 },
-    { TN, 784, 512, 128, 512, 784 },
-    { TN, 1024, 1024, 256, 1024, 1024 },
-    { TN, 128, 128, 32, 128, 128 },
-    { TN, 64, 10, 128, 10, 512 },
-    { TN, 512, 512, 1, 512, 512 },
-    { NT, 64, 512, 512, 512, 0 },
-    { NT, 64, 1024, 1024, 1024, 0 },
-    { NT, 16, 128, 128, 128, 0 },
-    { NT, 64, 512, 10, 512, 0 },
+    {NN, 64, 512, 784, 512, 0},     {NN, 64, 800, 784, 800, 0},
+    {NN, 64, 512, 512, 512, 0},     {NN, 64, 1000, 1000, 1000, 0},
+    {NN, 64, 1024, 1024, 1024, 0},  {NN, 256, 1024, 1024, 1024, 0},
+    {NN, 64, 256, 256, 256, 0},     {NN, 16, 128, 128, 128, 0},
+    {NN, 32, 100, 100, 100, 0},     {NN, 16, 16, 16, 16, 0},
+    {NN, 64, 10, 512, 10, 0},       {NN, 64, 512, 10, 512, 0},
+    {NN, 64, 1, 512, 1, 0},         {NN, 4, 512, 784, 512, 0},
+    {NN, 1, 512, 784, 512, 0},      {TN, 32, 384, 128, 512, 784},
+    {TN, 32, 384, 128, 512, 512},   {TN, 32, 384, 128, 800, 784},
+    {TN, 32, 384, 128, 1024, 1024}, {TN, 32, 384, 256, 1024, 1024},
+    {TN, 784, 512, 128, 512, 784},  {TN, 1024, 1024, 256, 1024, 1024},
+    {TN, 128, 128, 32, 128, 128},   {TN, 64, 10, 128, 10, 512},
+    {TN, 512, 512, 1, 512, 512},    {NT, 64, 512, 512, 512, 0},
+    {NT, 64, 1024, 1024, 1024, 0},  {NT, 16, 128, 128, 128, 0},
+    {NT, 64, 512, 10, 512, 0},
 };
 enum { N_SHAPES = sizeof shapes / sizeof *shapes };
 
@@ -75,7 +63,8 @@ static double now(void)
 /* ---- the peak ---- */
 
 #ifdef __x86_64__
-/* Twelve independent chains of x = x * a + b; the statement keeps the compiler from merging rounds. */
+/* Twelve independent chains of x = x * a + b; the statement keeps the compiler from merging
+ * rounds. */
 #define PEAK(name, isa, V, set1, step, lanes)                                                      \
     __attribute__((target(isa))) static double name(double seconds)                                \
     {                                                                                              \
@@ -113,25 +102,29 @@ typedef struct {
     char *a, *b, *c, *panel;
 } operands;
 
-/* Own product, as in the engine: an update in tiles of whole rows, the right operand of D W^T by panels. */
+/* Own product, as in the engine: an update in tiles, the right operand of D W^T by panels. */
 static void own(const fa_kernels *rows, const operands *o)
 {
-    enum { ROWS = 32, PANEL = 48 };
+    enum { ROWS = 32, COLS = 480, PANEL = 48 };
     const fa_kernels *f = &rows[o->type];
     const shape s = o->s;
     const ptrdiff_t size = o->type ? 8 : 4;
-    if (s.kind == NN) f->gemm(o->c, s.width, o->a, s.k, 1, o->b, s.width, NULL, s.m, s.n, s.k, 1, 0);
+    if (s.kind == NN)
+        f->gemm(o->c, s.width, o->a, s.k, 1, o->b, s.width, NULL, s.m, s.n, s.k, 1, 0);
     if (s.kind == TN)
-        for (int64_t i = 0; i < s.m; i += ROWS) {
-            const int64_t m = s.m - i < ROWS ? s.m - i : ROWS;
-            f->gemm(o->c + size * i * s.width, s.width, o->a + size * i, 1, s.depth, o->b, s.width, NULL, m, s.n,
-                    s.k, -1e-9, 1);
-        }
+        for (int64_t i = 0; i < s.m; i += ROWS)
+            for (int64_t j = 0; j < s.n; j += COLS) {
+                const int64_t m = s.m - i < ROWS ? s.m - i : ROWS,
+                              n = s.n - j < COLS ? s.n - j : COLS;
+                f->gemm(o->c + size * (i * s.width + j), s.width, o->a + size * i, 1, s.depth,
+                        o->b + size * j, s.width, NULL, m, n, s.k, -1e-9, 1);
+            }
     if (s.kind == NT)
         for (int64_t j = 0; j < s.n; j += PANEL) {
             const int64_t n = s.n - j < PANEL ? s.n - j : PANEL;
             f->transpose(o->panel, PANEL, o->b + size * j * s.k, s.k, n, s.k);
-            f->gemm(o->c + size * j, s.width, o->a, s.k, 1, o->panel, PANEL, NULL, s.m, n, s.k, 1, 0);
+            f->gemm(o->c + size * j, s.width, o->a, s.k, 1, o->panel, PANEL, NULL, s.m, n, s.k, 1,
+                    0);
         }
 }
 
@@ -143,10 +136,11 @@ static void blas(const operands *o)
     const double alpha = ta ? -1e-9 : 1, beta = ta;
     const ptrdiff_t lda = ta ? s.depth : s.k, ldb = tb ? s.k : s.width;
     if (o->type)
-        f->dgemm(ta, tb, s.m, s.n, s.k, alpha, (double *)o->a, lda, (double *)o->b, ldb, beta, (double *)o->c, s.width);
+        f->dgemm(ta, tb, s.m, s.n, s.k, alpha, (double *)o->a, lda, (double *)o->b, ldb, beta,
+                 (double *)o->c, s.width);
     else
-        f->sgemm(ta, tb, s.m, s.n, s.k, (float)alpha, (float *)o->a, lda, (float *)o->b, ldb, (float)beta,
-                 (float *)o->c, s.width);
+        f->sgemm(ta, tb, s.m, s.n, s.k, (float)alpha, (float *)o->a, lda, (float *)o->b, ldb,
+                 (float)beta, (float *)o->c, s.width);
 }
 
 static void *matrix(int type, int64_t rows, int64_t cols)
@@ -156,8 +150,10 @@ static void *matrix(int type, int64_t rows, int64_t cols)
     if (!p) exit(1);
     for (size_t i = 0; i < n; i++) {
         const double x = (double)rand() / RAND_MAX - 0.5;
-        if (type) ((double *)p)[i] = x;
-        else ((float *)p)[i] = (float)x;
+        if (type)
+            ((double *)p)[i] = x;
+        else
+            ((float *)p)[i] = (float)x;
     }
     return p;
 }
@@ -173,8 +169,10 @@ static void measure(const fa_kernels *rows, const operands *o, double seconds, d
         for (int which = 0; which < (fa_blas_get() ? 2 : 1); which++) {
             const double start = now();
             for (int i = 0; i < repeats; i++)
-                if (which) blas(o);
-                else own(rows, o);
+                if (which)
+                    blas(o);
+                else
+                    own(rows, o);
             const double rate = work * repeats / (now() - start);
             if (rate > gflops[which]) gflops[which] = rate;
         }
@@ -183,18 +181,22 @@ static void measure(const fa_kernels *rows, const operands *o, double seconds, d
 
 static void report(const flavour *f, int type, double seconds)
 {
-    static const char *const kinds[] = { "X W", "H^T D", "D W^T" };
+    static const char *const kinds[] = {"X W", "H^T D", "D W^T"};
     const double peak = f->peak[type](seconds);
-    printf("\n%s %s: peak %.1f GF/s\n%-6s %5s %5s %5s  %7s %6s  %7s %6s\n", f->name, type ? "double" : "float",
-           peak, "", "m", "n", "k", "own", "%peak", "BLAS", "own/BLAS");
+    printf("\n%s %s: peak %.1f GF/s\n%-6s %5s %5s %5s  %7s %6s  %7s %6s\n", f->name,
+           type ? "double" : "float", peak, "", "m", "n", "k", "own", "%peak", "BLAS", "own/BLAS");
     for (int i = 0; i < N_SHAPES; i++) {
         const shape s = shapes[i];
-        operands o = { s, type, s.kind == TN ? matrix(type, s.k, s.depth) : matrix(type, s.m, s.k),
-                       matrix(type, s.k, s.width), matrix(type, s.m, s.width), matrix(type, s.k, 48) };
+        operands o = {s,
+                      type,
+                      s.kind == TN ? matrix(type, s.k, s.depth) : matrix(type, s.m, s.k),
+                      matrix(type, s.k, s.width),
+                      matrix(type, s.m, s.width),
+                      matrix(type, s.k, 48)};
         double gflops[2];
         measure(f->rows, &o, seconds, gflops);
-        printf("%-6s %5d %5d %5d  %7.1f %5.0f%%", kinds[s.kind], (int)s.m, (int)s.n, (int)s.k, gflops[0],
-               100 * gflops[0] / peak);
+        printf("%-6s %5d %5d %5d  %7.1f %5.0f%%", kinds[s.kind], (int)s.m, (int)s.n, (int)s.k,
+               gflops[0], 100 * gflops[0] / peak);
         if (gflops[1] > 0) printf("  %7.1f %6.2f", gflops[1], gflops[0] / gflops[1]);
         printf("\n");
         free(o.a), free(o.b), free(o.c), free(o.panel);
@@ -213,13 +215,14 @@ int main(int argc, char **argv)
 {
     const double seconds = argc > 1 ? atof(argv[1]) : 0.1;
     const fa_blas *b = fa_blas_get();
-    printf("BLAS: %s%s%s\n", b ? b->config : fa_blas_reason(), b ? ", kernels of " : "", b ? b->corename : "");
+    printf("BLAS: %s%s%s\n", b ? b->config : fa_blas_reason(), b ? ", kernels of " : "",
+           b ? b->corename : "");
 #ifdef __x86_64__
-    const bool has[] = { __builtin_cpu_supports("avx512bw"), __builtin_cpu_supports("fma"), true };
+    const bool has[] = {__builtin_cpu_supports("avx512bw"), __builtin_cpu_supports("fma"), true};
     const flavour flavours[] = {
-        { "v4", fa_kernels_v4_rows, { peak_v4_f32, peak_v4_f64 } },
-        { "v3", fa_kernels_v3_rows, { peak_v3_f32, peak_v3_f64 } },
-        { "v2", fa_kernels_v2_rows, { peak_v2_f32, peak_v2_f64 } },
+        {"v4", fa_kernels_v4_rows, {peak_v4_f32, peak_v4_f64}},
+        {"v3", fa_kernels_v3_rows, {peak_v3_f32, peak_v3_f64}},
+        {"v2", fa_kernels_v2_rows, {peak_v2_f32, peak_v2_f64}},
     };
     for (int i = 0; i < 3; i++)
         for (int type = 0; type < 2; type++)

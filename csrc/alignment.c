@@ -1,5 +1,5 @@
-/* How close a rule's teaching comes to full backprop: two sweeps over the same batch with the same masks,
- * one by the rule and one through the exact weights. Changes nothing. */
+/* A rule's deltas, and how close its teaching comes to full backprop: two sweeps over the same batch with the
+ * same masks, one by the rule and one through the exact weights. Changes nothing. */
 #include "internal.h"
 
 #include <math.h>
@@ -100,6 +100,41 @@ static fa_status measure_weights(fa_angles *angles, const fa_net *net)
 
 /* ---- deltas and gradients ---- */
 
+static fa_run probe(const fa_net *net, const fa_samples *samples, fa_work *work)
+{
+    return (fa_run){.net = net, .work = work, .mode = FA_PROBE, .data = *samples, .m = samples->n,
+                    .step = ((const fa_state *)net->state)->steps};
+}
+
+static void copy_delta(const fa_net *net, char *out, fa_mat delta)
+{
+    const size_t row = (size_t)delta.cols * net->esize;
+    for (int64_t i = 0; i < delta.rows; i++)
+        memcpy(out + (size_t)i * row, (const char *)delta.p + (size_t)(i * delta.ld) * net->esize, row);
+}
+
+fa_status fa_deltas(void *const *deltas, const fa_net *net, const fa_samples *samples)
+{
+    FA_GIVEN(deltas);
+    FA_TRY(fa_check_samples(net, samples, true, true));
+    FA_TRY(fa_lock_read(net));
+    const unsigned fp = fa_fp_begin();
+    fa_status status;
+    fa_work *work = fa_work_acquire(net, 0, samples->n, 1, fa_run_threads(net, samples->n));
+    if (work) {
+        fa_run run = probe(net, samples, work);
+        status = fa_run_step(&run);
+        for (int b = 0; b < net->n_blocks && status == FA_OK; b++)
+            if (deltas[b] && net->blocks[b].needed) copy_delta(net, deltas[b], run.buf[net->blocks[b].delta]);
+        fa_work_release(net, 0, work);
+    } else {
+        status = fa_fail(FA_E_MEMORY, "out of memory for deltas; the network is unchanged");
+    }
+    fa_fp_end(fp);
+    fa_unlock_read(net);
+    return status;
+}
+
 static void gradient_sums(fa_angles *angle_of, const fa_run *rule, const fa_run *exact, int b, char *g)
 {
     const fa_net *net = rule->net;
@@ -118,8 +153,9 @@ static void compare(fa_angles *angles, const fa_run *rule, const fa_run *exact, 
     for (int b = 0; b < net->n_blocks - 1; b++) {
         angles[b].layer = net->blocks[b].first;
         angles[b].delta_angle = angles[b].gradient_angle = angles[b].norm_ratio = NAN;
-        if (!net->blocks[b].needed) continue;
-        const fa_sums s = sums_of(net, rule->buf[net->blocks[b].delta], exact->buf[net->blocks[b].delta]);
+        const fa_block *block = &net->blocks[b];
+        if (!block->needed || block->rule.sources & FA_NO_UPDATE) continue;
+        const fa_sums s = sums_of(net, rule->buf[block->delta], exact->buf[block->delta]);
         angles[b].delta_angle = angle(s);
         if (s.bb > 0) angles[b].norm_ratio = sqrt(s.aa / s.bb);
         gradient_sums(&angles[b], rule, exact, b, g);
@@ -130,8 +166,8 @@ static fa_status two_sweeps(fa_angles *angles, const fa_net *net, const fa_sampl
 {
     fa_run run[2];
     for (int i = 0; i < 2; i++) {
-        run[i] = (fa_run){.net = net, .work = work[i], .mode = FA_PROBE, .exact = i == 1, .data = *samples, .m = samples->n,
-                          .step = ((const fa_state *)net->state)->steps};
+        run[i] = probe(net, samples, work[i]);
+        run[i].exact = i == 1;
         FA_TRY(fa_run_step(&run[i]));
     }
     FA_TRY(measure_weights(angles, net)); /* first: what can fail leaves the angles as they were */
@@ -155,7 +191,7 @@ fa_status fa_alignment(fa_angles *angles, const fa_net *net, const fa_samples *s
     const fa_status status = work[0] && work[1] && g ? two_sweeps(angles, net, samples, work, g)
                                                      : fa_fail(FA_E_MEMORY, "out of memory for alignment; the network is unchanged");
     fa_free(g);
-    for (int i = 0; i < 2; i++)
+    for (int i = 1; i >= 0; i--) /* the first is the one that was kept, and may be the larger */
         if (work[i]) fa_work_release(net, 0, work[i]);
     fa_fp_end(fp);
     fa_unlock_read(net);

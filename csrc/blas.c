@@ -1,5 +1,6 @@
-/* Opens the vendored OpenBLAS next to this library. It is never linked: RTLD_LOCAL and RTLD_DEEPBIND keep
- * it apart from any other BLAS in the process, and a missing file only means that own kernels run. */
+/* Opens the vendored OpenBLAS next to this library. It is never linked: RTLD_LOCAL and
+ * RTLD_DEEPBIND keep it apart from any other BLAS in the process, and a missing file only means
+ * that own kernels run. */
 #include "blas.h"
 
 #ifdef FASTFA_NO_BLAS
@@ -17,23 +18,28 @@ const char *fa_blas_reason(void) { return "built without BLAS (FASTFA_NO_BLAS)";
 
 #define LIBRARY "_vendor/libscipy_openblas-fastfa.so"
 
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define FA_ASAN
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(RTLD_DEEPBIND)
+#define NO_DEEPBIND /* sanitizers refuse it */
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
+    __has_feature(memory_sanitizer)
+#define NO_DEEPBIND
 #endif
 #endif
-#if defined(__SANITIZE_ADDRESS__) || defined(FA_ASAN) || !defined(RTLD_DEEPBIND)
-#define DEEPBIND 0 /* the sanitizer refuses it */
+#ifdef NO_DEEPBIND
+#define DEEPBIND 0
 #else
 #define DEEPBIND RTLD_DEEPBIND
 #endif
 
 enum { ROW_MAJOR = 101, NO_TRANS = 111, TRANS = 112 }; /* as CBLAS numbers them */
 
-typedef void sgemm_fn(int order, int trans_a, int trans_b, int m, int n, int k, float alpha, const float *a,
-                      int lda, const float *b, int ldb, float beta, float *c, int ldc);
-typedef void dgemm_fn(int order, int trans_a, int trans_b, int m, int n, int k, double alpha, const double *a,
-                      int lda, const double *b, int ldb, double beta, double *c, int ldc);
+typedef void sgemm_fn(int order, int trans_a, int trans_b, int m, int n, int k, float alpha,
+                      const float *a, int lda, const float *b, int ldb, float beta, float *c,
+                      int ldc);
+typedef void dgemm_fn(int order, int trans_a, int trans_b, int m, int n, int k, double alpha,
+                      const double *a, int lda, const double *b, int ldb, double beta, double *c,
+                      int ldc);
 
 /* What the library exports */
 static struct {
@@ -50,35 +56,40 @@ static pthread_once_t opened = PTHREAD_ONCE_INIT;
 
 static bool fits(int64_t m, int64_t n, int64_t k, ptrdiff_t lda, ptrdiff_t ldb, ptrdiff_t ldc)
 {
-    return m <= INT_MAX && n <= INT_MAX && k <= INT_MAX && lda <= INT_MAX && ldb <= INT_MAX && ldc <= INT_MAX;
+    return m <= INT_MAX && n <= INT_MAX && k <= INT_MAX && lda <= INT_MAX && ldb <= INT_MAX &&
+           ldc <= INT_MAX;
 }
 
-static bool sgemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
-                  ptrdiff_t lda, const float *b, ptrdiff_t ldb, float beta, float *c, ptrdiff_t ldc)
+static bool sgemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alpha,
+                  const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb, float beta,
+                  float *c, ptrdiff_t ldc)
 {
     if (!fits(m, n, k, lda, ldb, ldc)) return false;
-    openblas.sgemm(ROW_MAJOR, trans_a ? TRANS : NO_TRANS, trans_b ? TRANS : NO_TRANS, (int)m, (int)n, (int)k,
-                   alpha, a, (int)lda, b, (int)ldb, beta, c, (int)ldc);
+    openblas.sgemm(ROW_MAJOR, trans_a ? TRANS : NO_TRANS, trans_b ? TRANS : NO_TRANS, (int)m,
+                   (int)n, (int)k, alpha, a, (int)lda, b, (int)ldb, beta, c, (int)ldc);
     return true;
 }
 
-static bool dgemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, double alpha, const double *a,
-                  ptrdiff_t lda, const double *b, ptrdiff_t ldb, double beta, double *c, ptrdiff_t ldc)
+static bool dgemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, double alpha,
+                  const double *a, ptrdiff_t lda, const double *b, ptrdiff_t ldb, double beta,
+                  double *c, ptrdiff_t ldc)
 {
     if (!fits(m, n, k, lda, ldb, ldc)) return false;
-    openblas.dgemm(ROW_MAJOR, trans_a ? TRANS : NO_TRANS, trans_b ? TRANS : NO_TRANS, (int)m, (int)n, (int)k,
-                   alpha, a, (int)lda, b, (int)ldb, beta, c, (int)ldc);
+    openblas.dgemm(ROW_MAJOR, trans_a ? TRANS : NO_TRANS, trans_b ? TRANS : NO_TRANS, (int)m,
+                   (int)n, (int)k, alpha, a, (int)lda, b, (int)ldb, beta, c, (int)ldc);
     return true;
 }
 
-/* The path of LIBRARY in the folder of the shared object (or program) that contains this function. */
+/* The path of LIBRARY in the folder of the shared object (or program) that contains this
+ * function. */
 static bool find_library(char *path, size_t size)
 {
     Dl_info self;
     if (!dladdr(&table, &self) || !self.dli_fname) return false;
     const char *slash = strrchr(self.dli_fname, '/');
     const int folder = slash ? (int)(slash - self.dli_fname) : 1;
-    const int length = snprintf(path, size, "%.*s/%s", folder, slash ? self.dli_fname : ".", LIBRARY);
+    const int length =
+        snprintf(path, size, "%.*s/%s", folder, slash ? self.dli_fname : ".", LIBRARY);
     return length > 0 && (size_t)length < size;
 }
 
@@ -114,7 +125,7 @@ static void open_library(void)
         return;
     }
     openblas.set_num_threads(1); /* parallelism is ours */
-    table = (fa_blas){ sgemm, dgemm, openblas.get_config(), openblas.get_corename(), true };
+    table = (fa_blas){sgemm, dgemm, openblas.get_config(), openblas.get_corename(), true};
 }
 
 const fa_blas *fa_blas_get(void)

@@ -23,25 +23,29 @@ static fa_status check_shapes(const fa_net *net, const fa_samples *s, bool targe
     return FA_OK;
 }
 
+static int64_t n_classes(const fa_net *net) { return net->n_out > 1 ? net->n_out : 2; }
+
+bool fa_label_fits(const fa_net *net, int64_t label) { return label >= 0 && label < n_classes(net); }
+
+fa_status fa_bad_label(const fa_net *net, const fa_samples *s, int64_t i)
+{
+    return fa_fail(FA_E_VALUE, "y: expected labels in 0..%lld, got %lld at index %lld", (long long)n_classes(net) - 1,
+                   (long long)s->labels[i], (long long)i);
+}
+
 static fa_status check_labels(const fa_net *net, const fa_samples *s)
 {
-    const int64_t classes = net->n_out > 1 ? net->n_out : 2;
     for (int64_t i = 0; i < s->n; i++)
-        if (s->labels[i] < 0 || s->labels[i] >= classes)
-            return fa_fail(FA_E_VALUE, "y: expected labels in 0..%lld, got %lld at index %lld", (long long)classes - 1,
-                           (long long)s->labels[i], (long long)i);
+        if (!fa_label_fits(net, s->labels[i])) return fa_bad_label(net, s, i);
     return FA_OK;
 }
 
 static fa_status check_weights(const fa_samples *s)
 {
-    double sum = 0;
-    for (int64_t i = 0; i < s->n; i++) {
+    for (int64_t i = 0; i < s->n; i++)
         if (!(s->weights[i] >= 0) || !isfinite(s->weights[i]))
             return fa_fail(FA_E_VALUE, "sample_weight: expected finite numbers >= 0, got %g at index %lld", s->weights[i], (long long)i);
-        sum += s->weights[i];
-    }
-    return sum > 0 ? FA_OK : fa_fail(FA_E_VALUE, "sample_weight: expected at least one weight > 0, got zeros");
+    return FA_OK;
 }
 
 /* Names the first value of a matrix that is not finite. */
@@ -77,8 +81,8 @@ fa_status fa_check_samples(const fa_net *net, const fa_samples *s, bool targets,
     FA_GIVEN(net);
     if (!s) return fa_fail(FA_E_VALUE, "samples: expected a pointer, got NULL");
     FA_TRY(check_shapes(net, s, targets));
-    if (targets && s->labels) FA_TRY(check_labels(net, s));
     if (!values) return FA_OK;
+    if (targets && s->labels) FA_TRY(check_labels(net, s));
     if (s->x_dtype != FA_U8) FA_TRY(check_finite(net, "X", s->x, s->ldx, s->n, net->n_in));
     if (targets && s->y) FA_TRY(check_rows(net, s));
     return s->weights ? check_weights(s) : FA_OK;

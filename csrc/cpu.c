@@ -11,11 +11,13 @@ typedef struct fa_isa {
     const char *name;
     const fa_kernels *rows;
     bool (*usable)(void);
-    bool fma;
+    bool (*blas_is_faster)(void); /* than our products; measured with bench/kernels.c */
 } fa_isa;
 
 #ifdef __x86_64__
+static bool never(void) { return false; }
 static bool has_v2(void) { return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"); }
+static bool has_avx(void) { return __builtin_cpu_supports("avx"); }
 static bool has_v3(void)
 {
     return has_v2() && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
@@ -27,13 +29,13 @@ static bool has_v4(void)
            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
 }
 static const fa_isa isas[] = { /* best first */
-    {"v4", fa_kernels_v4_rows, has_v4, true},
-    {"v3", fa_kernels_v3_rows, has_v3, true},
-    {"v2", fa_kernels_v2_rows, has_v2, false},
+    {"v4", fa_kernels_v4_rows, has_v4, never},
+    {"v3", fa_kernels_v3_rows, has_v3, never},
+    {"v2", fa_kernels_v2_rows, has_v2, has_avx}, /* BLAS has AVX kernels, ours are SSE */
 };
 #else
 static bool always(void) { return true; }
-static const fa_isa isas[] = {{"c", fa_kernels_c_rows, always, false}};
+static const fa_isa isas[] = {{"c", fa_kernels_c_rows, always, always}};
 #endif
 enum { N_ISAS = sizeof isas / sizeof *isas };
 
@@ -76,7 +78,7 @@ fa_status fa_cpu_check(void)
 
 const fa_kernels *fa_kernels_for(fa_dtype dtype) { return &isa()->rows[dtype == FA_F64]; }
 const char *fa_isa_name(void) { return isa() ? isa()->name : "none"; }
-bool fa_isa_has_fma(void) { return isa()->fma; }
+bool fa_isa_prefers_blas(void) { return isa()->blas_is_faster(); }
 
 #ifdef __x86_64__
 enum { FLUSH = 0x8040 }; /* MXCSR: flush to zero, denormals are zero */

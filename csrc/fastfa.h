@@ -220,6 +220,10 @@ FA_API fa_status fa_evaluate(fa_metrics *metrics, const fa_net *net, const fa_sa
  * grads[i] receives the gradient of tensor i (contiguous); NULL entries are skipped. */
 FA_API fa_status fa_gradients(double *loss, void *const *grads, const fa_net *net, const fa_samples *samples);
 
+/* The deltas D_l of the same step, sample weights included, 1 / n not: deltas[b] receives those of dense layer
+ * b (n x units, contiguous). NULL entries are skipped; a layer that is not taught leaves its own as it was. */
+FA_API fa_status fa_deltas(void *const *deltas, const fa_net *net, const fa_samples *samples);
+
 /* How close a hidden layer's teaching comes to full backprop through the exact weights (same masks).
  * Angles in degrees over all entries; NaN where undefined. */
 typedef struct fa_angles {
@@ -290,7 +294,9 @@ FA_API int64_t fa_net_steps(const fa_net *net);
 FA_API int64_t fa_net_epochs(const fa_net *net);
 FA_API double fa_net_lr(const fa_net *net);
 FA_API fa_status fa_net_set_lr(fa_net *net, double lr);
+/* The number of threads of the description; setting it changes no result. */
 FA_API int fa_net_threads(const fa_net *net);
+FA_API fa_status fa_net_set_threads(fa_net *net, int n);
 
 /* Everything that training changes, as one block of fa_net_state_size() bytes: same description only. */
 FA_API size_t fa_net_state_size(const fa_net *net);

@@ -4,6 +4,7 @@
  * in the network's drawing room, memory set aside when it was created, and rounded at the end. */
 #include "internal.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,7 +90,8 @@ fa_status fa_feedback_check(const fa_net *net, int block, int64_t rows, int64_t 
     const fa_rule_desc *d = &net->blocks[block].rule.desc;
     const fa_init *init = &d->feedback;
     const int i = net->blocks[block].first;
-    if (!isfinite(init->scale)) return fa_fail(FA_E_VALUE, "layer %d: feedback: expected a finite scale, got %g", i, init->scale);
+    if (!(fabs(init->scale) <= FLT_MAX))
+        return fa_fail(FA_E_VALUE, "layer %d: feedback: expected a scale that a float can hold, got %g", i, init->scale);
     if (!init->values) {
         FA_TRY(check_name(net, block));
         return check_shape_options(net, block, rows, cols);

@@ -1,6 +1,7 @@
 /* Initial values of parameters: the table of initialisers, checks, and drawing. */
 #include "internal.h"
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -49,8 +50,8 @@ fa_status fa_init_check(const fa_init *init, const char *what, int layer, int64_
     if (init->values) return check_values(init, what, layer, rows, cols);
     if (init->name && !find(init->name))
         return fa_fail(FA_E_VALUE, "layer %d: %s: expected the name of an initialiser, got '%s'", layer, what, init->name);
-    if (!isfinite(init->scale) || init->scale < 0)
-        return fa_fail(FA_E_VALUE, "layer %d: %s: expected a scale >= 0, got %g", layer, what, init->scale);
+    if (!(init->scale >= 0 && init->scale <= FLT_MAX))
+        return fa_fail(FA_E_VALUE, "layer %d: %s: expected a scale >= 0 that a float can hold, got %g", layer, what, init->scale);
     return FA_OK;
 }
 
@@ -72,6 +73,7 @@ static void draw(const fa_net *net, fa_param *p, const fa_init *init, const char
     const char *name = init->name ? init->name : fallback;
     bool normal;
     const double size = fa_init_size(&normal, name, init->name ? init->scale : find(name)->scale, layer->n_in, layer->n_out);
+    if (size == 0) return; /* the arena holds zeros; a draw times 0 would be -0 as often */
     const int purpose = p->kind == FA_WEIGHT ? FA_RNG_WEIGHT : FA_RNG_BIAS;
     (normal ? fa_rng_normal : fa_rng_uniform)(p->value, net->dtype, 0, n, size,
                                                    fa_rng_stream(net->seed, purpose, layer->ordinal, 0));

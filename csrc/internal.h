@@ -51,7 +51,7 @@ bool fa_add_bytes(size_t *bytes, int64_t a, int64_t b, size_t size);
 fa_status fa_cpu_check(void); /* this processor will do, and so does FASTFA_CPU */
 const fa_kernels *fa_kernels_for(fa_dtype dtype);
 const char *fa_isa_name(void);
-bool fa_isa_has_fma(void);
+bool fa_isa_prefers_blas(void);
 /* Denormals are flushed inside our calls: begin returns what end restores. */
 unsigned fa_fp_begin(void);
 void fa_fp_end(unsigned saved);
@@ -157,7 +157,7 @@ typedef struct fa_lock {
     atomic_bool writing, broken;
 } fa_lock;
 
-enum { FA_MAX_PHASES = 4 };
+enum { FA_MAX_PHASES = 4, FA_SLOTS = 3 /* of idle workspaces: work.c */ };
 struct fa_run;
 
 struct fa_net {
@@ -192,12 +192,13 @@ struct fa_net {
     size_t scratch_size;  /* bytes a worker needs */
     double work_per_row;  /* multiply-adds of a step */
 
+    bool defers;          /* an update may wait for the next forward: the product writes all that trains */
     bool hosted;          /* some rule is a function of the caller's */
     double *drawing_room; /* for feedback that is not drawn element by element */
     char *state;
     size_t state_size;
     fa_lock lock;
-    _Atomic(struct fa_work *) spare[2];
+    _Atomic(struct fa_work *) spare[FA_SLOTS];
     atomic_llong count_forward, count_transport, count_feedback, count_outer;
 };
 
@@ -213,7 +214,8 @@ typedef struct fa_work { /* one block: this head, then what it points to */
     char *buffers;
     size_t copy_size;
     fa_mat *buf; /* copies x n_buffers: what a run in this copy sees */
-    int64_t *labels;
+    int64_t *labels; /* copies x rows: checked as they are read, so that nobody can change them after */
+    atomic_bool bad_label;
     double *weights, *row_loss, *row_hit;
     fa_hyper *hyper; /* one per parameter */
     char *scratch;
@@ -233,9 +235,11 @@ typedef struct fa_run {
     uint64_t step;
     double lr;
     void *const *grads; /* where gradients go, one per parameter; NULL entries are skipped */
+    /* Batch 1: the sample before, whose update is still to be made; forward makes it on its way over W. */
+    const struct fa_run *pending;
     /* set by fa_run_bind */
     fa_mat *buf;
-    const int64_t *labels; /* of the batch, contiguous; NULL with row targets */
+    int64_t *labels;       /* of the batch, our copy; NULL with row targets */
     const double *weights; /* likewise; NULL: ones */
     double *row_loss, *row_hit;
     /* results */
@@ -323,7 +327,7 @@ typedef struct fa_optim_ops {
     bool in_place; /* with no slots the product writes W itself: W = keep W - lr g */
 } fa_optim_ops;
 
-extern const fa_layer_ops *const fa_layer_table[], *const fa_weighted_layers[];
+extern const fa_layer_ops *const fa_layer_table[];
 extern const fa_rule_ops *const fa_rule_table[];
 extern const fa_loss_ops *const fa_loss_table[];
 extern const fa_optim_ops *const fa_optim_table[];
@@ -381,7 +385,8 @@ const char *fa_distribution_name(int i);
 
 /* ---- running (work.c, run.c) ---- */
 
-/* Slots keep one idle block each: 0 for what needs deltas, 1 for predicting. NULL: out of memory. */
+/* Slots keep one idle block each: 0 for what needs deltas, 1 for predicting, 2 for the second of two
+ * samples in flight. NULL: out of memory. */
 fa_work *fa_work_acquire(const fa_net *net, int slot, int64_t rows, int copies, int threads);
 void fa_work_release(const fa_net *net, int slot, fa_work *work);
 /* Points the run's buffers at copy `copy` of its workspace, or at the user's arrays where they serve. */
@@ -391,6 +396,12 @@ int fa_run_threads(const fa_net *net, int64_t rows);
 /* One step through the phases that the run's mode asks for. The run's net, work, mode, data, index, m,
  * step, lr and grads are set. */
 fa_status fa_run_step(fa_run *run);
+/* One sample up to its deltas, on this thread; its update is left to the next one's forward, or to flush. */
+fa_status fa_run_deferred(fa_run *run);
+void fa_run_flush(fa_run *run);
+/* How a parameter's gradient enters it in place: value = beta * value + alpha * (sum over pairs). */
+typedef struct fa_blend { double alpha, beta; } fa_blend;
+fa_blend fa_in_place_blend(const fa_run *run, const fa_param *p);
 void fa_forward(const fa_run *run, fa_rows rows, int worker); /* gather and all layers */
 void fa_output_error(const fa_run *run, fa_rows rows);
 void fa_count(const fa_run *run, const atomic_llong *counter, bool first);
@@ -413,6 +424,9 @@ void fa_unlock_write(const fa_net *net);
 
 /* Sizes, pointers and labels; with values, every number too. */
 fa_status fa_check_samples(const fa_net *net, const fa_samples *s, bool targets, bool values);
+/* The label of sample i is one of the network's classes. */
+bool fa_label_fits(const fa_net *net, int64_t label);
+fa_status fa_bad_label(const fa_net *net, const fa_samples *s, int64_t i);
 bool fa_has_accuracy(const fa_net *net, const fa_samples *s);
 
 #endif

@@ -35,13 +35,31 @@ static fa_mat weights(const fa_layer *layer)
     return (fa_mat){layer->weight->value, layer->n_out, layer->n_in, layer->n_out};
 }
 
+/* The update that the sample before left to do, and A of this one, in one pass over W. */
+static void update_and_multiply(const fa_layer *layer, const fa_run *run, fa_mat a, fa_mat x)
+{
+    const fa_run *before = run->pending;
+    const fa_param *w = layer->weight, *b = layer->bias;
+    const fa_mat h = before->buf[w->grad[0].left], d = before->buf[w->grad[0].right];
+    const fa_blend blend = fa_in_place_blend(before, w);
+    if (b) {
+        const fa_blend bias = fa_in_place_blend(before, b);
+        run->net->k->colsum(b->value, d.p, d.ld, 1, b->cols, bias.alpha, bias.beta);
+    }
+    run->net->k->update_forward(a.p, w->value, w->cols, x.p, b ? b->value : NULL, h.p, d.p, w->rows, w->cols,
+                                blend.alpha, blend.beta);
+    fa_count(run, &run->net->count_outer, true);
+}
+
 static void forward(const fa_layer *layer, const fa_run *run, fa_rows rows, int worker)
 {
     (void)worker;
     const fa_net *net = run->net;
     const fa_mat h = fa_get(run, layer->out, rows);
     const fa_mat a = layer->preact == FA_NO_BUF ? h : fa_get(run, layer->preact, rows);
-    fa_product(net, a, fa_get(run, layer->in, rows), weights(layer), layer->bias ? layer->bias->value : NULL, 1, 0);
+    const fa_mat x = fa_get(run, layer->in, rows);
+    if (run->pending && layer->weight->trainable) update_and_multiply(layer, run, a, x);
+    else fa_product(net, a, x, weights(layer), layer->bias ? layer->bias->value : NULL, 1, 0);
     fa_count(run, &net->count_forward, rows.r0 == 0);
     if (layer->activation != FA_ACT_linear)
         net->k->act[layer->activation](h.p, h.ld, a.p, a.ld, h.rows, h.cols);

@@ -42,7 +42,7 @@ void *fa_net_alloc(fa_net *net, int64_t n, size_t size)
 void fa_net_free(fa_net *net)
 {
     if (!net) return;
-    for (int slot = 0; slot < 2; slot++) fa_free(atomic_load(&net->spare[slot]));
+    for (int slot = 0; slot < FA_SLOTS; slot++) fa_free(atomic_load(&net->spare[slot]));
     while (net->owned) {
         fa_owned *block = net->owned;
         net->owned = block->next;
@@ -190,6 +190,16 @@ int64_t fa_net_steps(const fa_net *net) { return (int64_t)head(net).steps; }
 int64_t fa_net_epochs(const fa_net *net) { return (int64_t)head(net).epochs; }
 double fa_net_lr(const fa_net *net) { return head(net).lr; }
 int fa_net_threads(const fa_net *net) { return net ? net->n_threads : 0; }
+
+fa_status fa_net_set_threads(fa_net *net, int n)
+{
+    if (n < 0 || n > FA_MAX_THREADS)
+        return fa_fail(FA_E_VALUE, "n_threads: expected 0 (default) to %d, got %d", FA_MAX_THREADS, n);
+    FA_TRY(fa_lock_write(net));
+    net->n_threads = n;
+    fa_unlock_write(net);
+    return FA_OK;
+}
 
 fa_status fa_net_set_lr(fa_net *net, double lr)
 {

@@ -2,6 +2,7 @@
  * happens once, while a network is created; nothing depends on the batch size. */
 #include "internal.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -299,6 +300,9 @@ static fa_status plan_derives(fa_net *net)
 
 static void plan_phases(fa_net *net)
 {
+    net->defers = !net->hosted && net->n_derives == 0;
+    for (int i = 0; i < net->n_params; i++)
+        if (net->params[i].trainable) net->defers = net->defers && net->params[i].in_place && net->params[i].kind != FA_FEEDBACK;
     if (net->hosted) {
         net->phases[net->n_phases++] = (struct fa_phase){fa_forward_task, true, fa_host_gate};
         net->phases[net->n_phases++] = (struct fa_phase){fa_teach_task, true, NULL};
@@ -338,7 +342,8 @@ static fa_status check_head(fa_net *net, const fa_net_desc *d)
         return fa_fail(FA_E_VALUE, "layers: expected 1 to 4096 layers, got %lld", (long long)d->n_layers);
     if (d->n_threads < 0 || d->n_threads > FA_MAX_THREADS)
         return fa_fail(FA_E_VALUE, "n_threads: expected 0 (default) to %d, got %d", FA_MAX_THREADS, d->n_threads);
-    if (!isfinite(d->input_scale)) return fa_fail(FA_E_VALUE, "input_scale: expected a finite number, got %g", d->input_scale);
+    if (!(fabs(d->input_scale) <= FLT_MAX))
+        return fa_fail(FA_E_VALUE, "input_scale: expected a number that a float can hold, got %g", d->input_scale);
     net->loss = fa_find_loss(d->loss);
     if (!net->loss) return fa_fail(FA_E_VALUE, "loss: unknown name '%s'", d->loss ? d->loss : "(null)");
     return FA_OK;

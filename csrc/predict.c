@@ -59,6 +59,8 @@ static fa_status run_forward(fa_forward_job *job)
     job->run.work = fa_work_acquire(net, 1, n < FA_CHUNK ? n : FA_CHUNK, threads, threads);
     if (job->run.work) {
         fa_pool_run(threads, tasks, forward_task, job);
+        if (atomic_load(&job->run.work->bad_label))
+            status = fa_fail(FA_E_VALUE, "y: a label was changed to one out of range while it was in use");
         fa_work_release(net, 1, job->run.work);
     } else {
         status = fa_fail(FA_E_MEMORY, "out of memory for predicting");

@@ -15,7 +15,7 @@ fa_status fa_choose_products(fa_net *net)
 {
     const char *wish = getenv("FASTFA_GEMM");
     if (!wish || !*wish || !strcmp(wish, "auto")) {
-        if (!fa_isa_has_fma()) net->blas = fa_blas_get(); /* without FMA ours are half as fast */
+        if (fa_isa_prefers_blas()) net->blas = fa_blas_get();
         return FA_OK;
     }
     if (!strcmp(wish, "own")) return FA_OK;

@@ -99,6 +99,8 @@ void fa_rows_task(void *context, int64_t task, int worker)
 
 fa_status fa_loss_gate(fa_run *run)
 {
+    if (atomic_load(&run->work->bad_label))
+        return fa_fail(FA_E_VALUE, "y: a label was changed to one out of range while it was in use; nothing was updated");
     double loss = 0, hits = 0;
     for (int64_t r = 0; r < run->m; r++) {
         loss += run->weights ? run->weights[r] * run->row_loss[r] : run->row_loss[r];
@@ -164,21 +166,26 @@ static void optimizer_step(const fa_run *run, int param, fa_tile t, fa_mat g, in
     if (p->follower) lead(run, p, t, before);
 }
 
+fa_blend fa_in_place_blend(const fa_run *run, const fa_param *p)
+{
+    const fa_hyper *h = &run->work->hyper[p - run->net->params];
+    return (fa_blend){-h->lr / (double)run->m, h->keep - h->lr * h->decay};
+}
+
 void fa_update_task(void *context, int64_t task, int worker)
 {
     const fa_run *run = context;
     const fa_net *net = run->net;
     const fa_tile_task *work = &net->tiles[task];
     const fa_param *p = &net->params[work->param];
-    const double share = 1 / (double)run->m;
     if (p->in_place) {
-        const fa_hyper *h = &run->work->hyper[work->param];
-        tile_product(run, p, work->tile, tile_of(net, p->value, p, work->tile), -h->lr * share, h->keep - h->lr * h->decay);
+        const fa_blend blend = fa_in_place_blend(run, p);
+        tile_product(run, p, work->tile, tile_of(net, p->value, p, work->tile), blend.alpha, blend.beta);
         return;
     }
     const fa_tile t = work->tile;
     const fa_mat g = {fa_scratch(run, worker), t.j1 - t.j0, t.i1 - t.i0, t.j1 - t.j0};
-    tile_product(run, p, t, g, share, 0);
+    tile_product(run, p, t, g, 1 / (double)run->m, 0);
     optimizer_step(run, work->param, t, g, worker);
 }
 
@@ -284,4 +291,18 @@ fa_status fa_run_step(fa_run *run)
         if (net->phases[i].gate) FA_TRY(net->phases[i].gate(run));
     }
     return FA_OK;
+}
+
+fa_status fa_run_deferred(fa_run *run)
+{
+    fa_run_bind(run, 0);
+    run->chunk = run->m;
+    begin_update(run);
+    fa_rows_task(run, 0, 0);
+    return fa_loss_gate(run);
+}
+
+void fa_run_flush(fa_run *run)
+{
+    for (int64_t i = 0; i < run->net->n_tiles; i++) fa_update_task(run, i, 0);
 }

@@ -49,7 +49,8 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static fa_status check_epoch(const fa_samples *s, const fa_epoch *e)
+/* The steps of one call, and the order and labels that they use: a call a step must not read the whole epoch. */
+static fa_status check_epoch(const fa_net *net, const fa_samples *s, const fa_epoch *e)
 {
     if (!e) return fa_fail(FA_E_VALUE, "epoch: expected a pointer, got NULL");
     if (e->batch_size < 1) return fa_fail(FA_E_VALUE, "batch_size: expected at least 1, got %lld", (long long)e->batch_size);
@@ -57,9 +58,13 @@ static fa_status check_epoch(const fa_samples *s, const fa_epoch *e)
     if (e->first < 0 || e->count < 0 || e->first > batches || e->count > batches - e->first)
         return fa_fail(FA_E_VALUE, "first, count: expected batches within 0..%lld, got %lld and %lld", (long long)batches,
                        (long long)e->first, (long long)e->count);
-    for (int64_t i = 0; e->order && i < s->n; i++)
-        if (e->order[i] < 0 || e->order[i] >= s->n)
-            return fa_fail(FA_E_VALUE, "order: expected indices in 0..%lld, got %lld at %lld", (long long)s->n - 1, (long long)e->order[i], (long long)i);
+    const int64_t end = e->first + e->count == batches ? s->n : (e->first + e->count) * size;
+    for (int64_t i = e->first * size; i < end; i++) {
+        const int64_t sample = e->order ? e->order[i] : i;
+        if (sample < 0 || sample >= s->n)
+            return fa_fail(FA_E_VALUE, "order: expected indices in 0..%lld, got %lld at %lld", (long long)s->n - 1, (long long)sample, (long long)i);
+        if (s->labels && !fa_label_fits(net, s->labels[sample])) return fa_bad_label(net, s, sample);
+    }
     for (int64_t i = 0; e->lrs && i < e->count; i++)
         if (!(e->lrs[i] >= 0) || !isfinite(e->lrs[i]))
             return fa_fail(FA_E_VALUE, "lr: expected numbers >= 0, got %g for step %lld of this call", e->lrs[i], (long long)i);
@@ -81,52 +86,113 @@ static void select_batch(fa_run *run, const fa_net *net, const fa_samples *s, co
     if (s->weights) run->data.weights = s->weights + r0;
 }
 
-/* The caller's code runs in the caller's floating-point mode, `fp`. */
-static int poll(const fa_epoch *e, int64_t step, unsigned fp)
+/* Where the steps of a call have got to. */
+typedef struct fa_progress {
+    fa_metrics *metrics;
+    const fa_epoch *epoch;
+    double polled;
+    unsigned fp;
+} fa_progress;
+
+static fa_run batch_run(fa_net *net, const fa_samples *s, const fa_epoch *e, int64_t i, fa_work *work)
 {
-    fa_fp_end(fp);
-    const int stop = e->poll(e->user, step);
-    fa_fp_begin();
-    return stop;
+    fa_run run = {.net = net, .work = work, .mode = FA_TRAIN};
+    select_batch(&run, net, s, e, e->first + i);
+    run.lr = e->lrs ? e->lrs[i] : ((fa_state *)net->state)->lr;
+    return run;
 }
 
-static fa_status steps(fa_metrics *metrics, fa_net *net, const fa_samples *s, const fa_epoch *e, fa_work *work, unsigned fp)
+static void count_step(fa_progress *progress, const fa_run *run)
 {
-    double polled = now();
-    for (int64_t i = 0; i < e->count; i++) {
-        fa_run run = {.net = net, .work = work, .mode = FA_TRAIN};
-        select_batch(&run, net, s, e, e->first + i);
-        run.lr = e->lrs ? e->lrs[i] : ((fa_state *)net->state)->lr;
+    fa_metrics *metrics = progress->metrics;
+    metrics->loss += run->loss * (double)run->m;
+    metrics->hits += run->hits;
+    metrics->rows += run->m;
+    metrics->steps++;
+}
+
+static bool poll_is_due(const fa_progress *progress)
+{
+    return progress->epoch->poll && now() - progress->polled >= progress->epoch->poll_seconds;
+}
+
+/* The caller's code runs in the caller's floating-point mode. */
+static fa_status poll(fa_progress *progress, int64_t i)
+{
+    const fa_epoch *e = progress->epoch;
+    const int64_t step = e->first + i + 1;
+    fa_fp_end(progress->fp);
+    const int stop = e->poll(e->user, step);
+    fa_fp_begin();
+    progress->polled = now();
+    return stop ? fa_fail(FA_E_STOPPED, "stopped after step %lld", (long long)step) : FA_OK;
+}
+
+static fa_status steps(fa_progress *progress, fa_net *net, const fa_samples *s, fa_work *work)
+{
+    for (int64_t i = 0; i < progress->epoch->count; i++) {
+        fa_run run = batch_run(net, s, progress->epoch, i, work);
         FA_TRY(step(net, &run));
-        metrics->loss += run.loss * (double)run.m;
-        metrics->hits += run.hits;
-        metrics->rows += run.m;
-        metrics->steps++;
-        if (!e->poll || now() - polled < e->poll_seconds) continue;
-        if (poll(e, e->first + i + 1, fp)) return fa_fail(FA_E_STOPPED, "stopped after step %lld", (long long)(e->first + i + 1));
-        polled = now();
+        count_step(progress, &run);
+        if (poll_is_due(progress)) FA_TRY(poll(progress, i));
     }
     return FA_OK;
+}
+
+/* Batches of one sample, plain SGD: each update waits for the next sample's forward, which then passes over
+ * W once for both (docs/decisions/009-one-pass-batch-1.md). Nobody sees W in between: the last update is
+ * made before anything else can look. The bits are those of steps. */
+static bool can_defer(const fa_net *net, int64_t rows, const fa_epoch *e)
+{
+    return rows == 1 && e->count > 1 && net->defers && !net->blas;
+}
+
+static fa_status deferred_steps(fa_progress *progress, fa_net *net, const fa_samples *s, fa_work *const work[2])
+{
+    fa_state *state = (fa_state *)net->state;
+    fa_run run[2], *pending = NULL;
+    fa_status status = FA_OK;
+    for (int64_t i = 0; i < progress->epoch->count && status == FA_OK; i++) {
+        fa_run *one = &run[i % 2];
+        *one = batch_run(net, s, progress->epoch, i, work[i % 2]);
+        one->step = state->steps;
+        one->pending = pending;
+        pending = NULL; /* its update is made by this forward, whatever the loss turns out to be */
+        FA_TRY(fa_run_deferred(one));
+        pending = one;
+        state->steps++;
+        count_step(progress, one);
+        if (!poll_is_due(progress)) continue;
+        fa_run_flush(pending);
+        pending = NULL;
+        status = poll(progress, i);
+    }
+    if (pending) fa_run_flush(pending);
+    return status;
 }
 
 fa_status fa_train_steps(fa_metrics *metrics, fa_net *net, const fa_samples *samples, const fa_epoch *epoch)
 {
     FA_GIVEN(metrics);
     FA_TRY(fa_check_samples(net, samples, true, false));
-    FA_TRY(check_epoch(samples, epoch));
+    FA_TRY(check_epoch(net, samples, epoch));
     FA_TRY(fa_lock_write(net));
     const unsigned fp = fa_fp_begin();
     fa_status status;
     const int64_t rows = epoch->batch_size < samples->n ? epoch->batch_size : samples->n;
-    fa_work *work = fa_work_acquire(net, 0, rows, 1, fa_run_threads(net, rows));
-    if (work) {
+    const bool defer = can_defer(net, rows, epoch);
+    fa_work *work[2] = {NULL, NULL};
+    for (int i = 0; i < 1 + defer; i++) work[i] = fa_work_acquire(net, 2 * i, rows, 1, fa_run_threads(net, rows));
+    if (work[0] && (work[1] || !defer)) {
         *metrics = (fa_metrics){0};
-        status = steps(metrics, net, samples, epoch, work, fp);
+        fa_progress progress = {metrics, epoch, now(), fp};
+        status = defer ? deferred_steps(&progress, net, samples, work) : steps(&progress, net, samples, work[0]);
         if (!fa_has_accuracy(net, samples)) metrics->hits = NAN;
-        fa_work_release(net, 0, work);
     } else {
         status = out_of_memory(rows);
     }
+    for (int i = 0; i < 2; i++)
+        if (work[i]) fa_work_release(net, 2 * i, work[i]);
     fa_fp_end(fp);
     fa_unlock_write(net);
     return status;

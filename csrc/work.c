@@ -50,7 +50,7 @@ static void lay_out(const fa_net *net, fa_work *w, fa_carver *c, bool training)
     carve(c, 1, 1, sizeof *w);
     w->offset = carve(c, net->n_buffers, 1, sizeof *w->offset);
     w->buf = carve(c, w->copies, net->n_buffers, sizeof *w->buf);
-    w->labels = carve(c, w->rows, 1, sizeof *w->labels);
+    w->labels = carve(c, w->copies, w->rows, sizeof *w->labels);
     w->weights = carve(c, w->rows, 1, sizeof *w->weights);
     w->row_loss = carve(c, w->rows, 1, sizeof *w->row_loss);
     w->row_hit = carve(c, w->rows, 1, sizeof *w->row_hit);
@@ -85,6 +85,7 @@ static fa_work *create(const fa_net *net, fa_work head, bool training)
 fa_work *fa_work_acquire(const fa_net *net, int slot, int64_t rows, int copies, int threads)
 {
     fa_work *w = atomic_exchange(&((fa_net *)net)->spare[slot], NULL);
+    if (w) atomic_store(&w->bad_label, false);
     if (w && w->rows >= rows && w->copies >= copies && w->threads >= threads) return w;
     fa_free(w);
     return create(net, (fa_work){.rows = rows, .copies = copies, .threads = threads}, slot == 0);
@@ -125,7 +126,7 @@ void fa_run_bind(fa_run *run, int copy)
     const fa_samples *d = &run->data;
     if (!gathers_input(run)) run->buf[FA_INPUT] = user_rows(d->x, d->ldx, run->m, net->n_in);
     if (d->y && !run->index) run->buf[FA_TARGET] = user_rows(d->y, d->ldy, run->m, net->n_out);
-    run->labels = d->labels && run->index ? w->labels : d->labels;
+    run->labels = d->labels ? w->labels + copy * w->rows : NULL;
     run->weights = d->weights && run->index ? w->weights : d->weights;
     run->row_loss = w->row_loss;
     run->row_hit = w->row_hit;
@@ -153,9 +154,18 @@ static void gather(const fa_run *run, fa_rows rows)
         const fa_mat y = fa_get(run, FA_TARGET, rows);
         net->k->gather(y.p, y.ld, d->y, d->ldy, index, y.rows, y.cols, 1);
     }
-    for (int64_t r = rows.r0; index && r < rows.r1; r++) {
-        if (d->labels) run->work->labels[r] = d->labels[run->index[r]];
-        if (d->weights) run->work->weights[r] = d->weights[run->index[r]];
+    for (int64_t r = rows.r0; d->weights && index && r < rows.r1; r++)
+        run->work->weights[r] = d->weights[run->index[r]];
+}
+
+/* Labels index memory, and another thread may write to the caller's array: what is used is what is checked. */
+static void read_labels(const fa_run *run, fa_rows rows)
+{
+    for (int64_t r = rows.r0; r < rows.r1; r++) {
+        const int64_t label = run->data.labels[run->index ? run->index[r] : r];
+        const bool fits = fa_label_fits(run->net, label);
+        run->labels[r] = fits ? label : 0;
+        if (!fits) atomic_store(&run->work->bad_label, true);
     }
 }
 
@@ -173,6 +183,7 @@ void fa_forward(const fa_run *run, fa_rows rows, int worker)
 {
     const fa_net *net = run->net;
     gather(run, rows);
+    if (run->labels) read_labels(run, rows);
     if (run->labels && net->n_out == 1) label_column(run, rows);
     for (int i = 0; i < net->n_layers; i++) {
         const fa_layer *layer = &net->layers[i];

@@ -1,6 +1,7 @@
 """Descriptions of small networks, data for them, and comparisons: what the engine's tests share."""
 
 import hashlib
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -120,14 +121,16 @@ def copies(arrays):
 
 
 def digest(*parts):
-    """One short text for the bits of arrays, bytes, numbers and dicts of them."""
+    """One short text for the bits of arrays, bytes, numbers and mappings of them."""
     sha = hashlib.sha256()
     for part in parts:
-        if isinstance(part, dict):
+        if isinstance(part, Mapping):
             part = digest(*part, *part.values()).encode()
         elif isinstance(part, str):
             part = part.encode()
         elif not isinstance(part, bytes):
-            part = np.asarray(part).tobytes()
+            part = np.asarray(part)
+            assert part.dtype.kind in "biuf"
+            part = part.tobytes()
         sha.update(part)
     return sha.hexdigest()[:16]

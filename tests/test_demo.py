@@ -177,11 +177,11 @@ def test_plot_is_written(tmp_path, capsys):
 
 
 @needs_matplotlib
-def test_curves_draw_median_and_range():
+def test_bands_draw_median_and_range():
     from matplotlib.figure import Figure
 
     axes = Figure().subplots()
-    plot.curves(axes, {"dfa": [[1.0, 2.0], [3.0, 4.0], [9.0, 9.0]], "frozen": [[math.nan] * 2] * 3})
+    plot.bands(axes, {"dfa": [[1.0, 2.0], [3.0, 4.0], [9.0, 9.0]], "frozen": [[math.nan] * 2] * 3})
     np.testing.assert_array_equal(axes.lines[0].get_xydata(), [[1, 3.0], [2, 4.0]])
     assert [line.get_label() for line in axes.lines] == ["dfa", "frozen"]
     outline = axes.collections[0].get_paths()[0].vertices

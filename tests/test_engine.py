@@ -231,8 +231,8 @@ def test_layer_options(name, inject, option, dtype):
 @pytest.mark.parametrize(("name", "inject"), TAUGHT)
 def test_dropout_anywhere(name, inject, rates, dtype):
     """Before the first layer, twice in a row, under the output; each step has masks of its own."""
-    layers = [dropout(rates[0]), dense(15, "tanh"), dropout(rates[1]), dropout(0.1), dense(17, "gelu"),
-              dropout(rates[2]), dense(4)]  # fmt: skip
+    lower = [dropout(rates[0]), dense(15, "tanh"), dropout(rates[1]), dropout(0.1)]
+    layers = [*lower, dense(17, "gelu"), dropout(rates[2]), dense(4)]
     desc = description(layers, 9, rule(name, inject), dtype=dtype)
     assert_agrees(desc, samples(desc, 21, weights=True), loose=5.0)
 
@@ -426,7 +426,7 @@ def test_state_goes_back_and_reset_starts_over(optimizer, dtype):
         net.restore(kept[:-1])
 
 
-# ------------------------------------------------------------------------------------ looking inside
+# ---------------------------------------------------------------------------------- looking inside
 
 
 @pytest.mark.parametrize(("name", "inject"), TAUGHT)
@@ -454,7 +454,7 @@ def test_feedback_matrix(name, dtype):
     for index in (0, 1, 2, 3, -1):
         if name == "frozen" or index not in (0, 1):
             for net in (mine, ref):
-                with pytest.raises(ValueError):
+                with pytest.raises(ValueError, match=r"index|rule"):
                     net.feedback_matrix(index)
         else:
             matrix = mine.feedback_matrix(index)

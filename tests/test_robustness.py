@@ -1,5 +1,6 @@
 """Signals, threads, forks, full memory, values that explode, memory that must come back."""
 
+import contextlib
 import faulthandler
 import gc
 import os
@@ -494,8 +495,8 @@ def leak_cases():
     order, kept = np.arange(40), net.state()
     bad = np.full_like(x, np.nan)
 
-    def stop(step):
-        raise LookupError
+    def go_on(step):
+        return False
 
     return {
         "make": lambda: _core.Network(desc),
@@ -503,7 +504,7 @@ def leak_cases():
         "train_batch rows": lambda: net.train_batch(x, None, rows, None),
         "train_batch_direct": lambda: net.train_batch_direct(x, labels),
         "train_steps": lambda: net.train_steps(
-            x, labels, None, w, order, 16, 0, 3, np.full(3, 0.1), stop
+            x, labels, None, w, order, 16, 0, 3, np.full(3, 0.1), go_on
         ),
         "predict": lambda: net.predict(x),
         "evaluate": lambda: net.evaluate(x, labels, None, w),
@@ -593,3 +594,51 @@ def test_resident_memory_is_steady_over_many_networks():
 
     first = use()
     assert use() - first < 20_000  # KiB; the two runs make 300 networks of 60 KiB each
+
+
+def test_labels_changed_by_another_thread_are_refused_not_followed():
+    """Labels index memory: what is used must be what was checked."""
+    desc = description([dense(9, "tanh"), dense(3)], 4, "drtp", n_threads=1)
+    x, labels, *_ = samples(desc, 400)
+    net, stop = _core.Network(desc), threading.Event()
+
+    def scribble():
+        while not stop.is_set():
+            labels[::7] = 10**12
+            labels[::7] = 1
+
+    writer = threading.Thread(target=scribble)
+    writer.start()
+    try:
+        for call in (net.train_batch, net.evaluate, net.gradients) * 60:
+            with contextlib.suppress(ValueError):
+                call(x, labels, None, None)
+    finally:
+        stop.set()
+        writer.join()
+    assert all(np.isfinite(value).all() for value in net.parameters.values())
+
+
+@pytest.mark.parametrize("name", ["evaluate", "predict"])
+def test_ctrl_c_is_heard_while_evaluating_and_predicting(name):
+    desc = description([dense(1500, "relu"), dense(1500, "relu"), dense(3)], 40)
+    net, data = _core.Network(desc), samples(desc, 20_000)
+
+    def seconds():
+        start = time.perf_counter()
+        try:
+            net.evaluate(*data) if name == "evaluate" else net.predict(data[0])
+        except KeyboardInterrupt:
+            return time.perf_counter() - start, True
+        return time.perf_counter() - start, False
+
+    whole, _ = seconds()
+    previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, whole / 20)
+        cut, interrupted = seconds()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    assert interrupted
+    assert cut < 0.8 * whole  # it would take all of it if only the end of the call looked

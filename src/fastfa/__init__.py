@@ -12,10 +12,11 @@ from ._core import build_info
 from ._core import version as _version
 from ._teaching import Teaching
 from ._threads import get_num_threads, set_num_threads
-from .callbacks import Callback, EarlyStopping, History
+from .callbacks import Callback, CSVLogger, EarlyStopping, History
 from .initializers import Init
 from .layers import Dense, Dropout
 from .optimizers import SGD, Adam, AdamW, RMSprop
+from .replicas import Replica, fit_replicas
 from .rules import (
     BRSF,
     DFA,
@@ -55,6 +56,7 @@ __all__ = [
     "AdamW",
     "Alignment",
     "Backprop",
+    "CSVLogger",
     "Callback",
     "Dense",
     "Dropout",
@@ -64,11 +66,13 @@ __all__ = [
     "History",
     "Init",
     "RMSprop",
+    "Replica",
     "Rule",
     "Sequential",
     "Teaching",
     "Ternary",
     "build_info",
+    "fit_replicas",
     "get_num_threads",
     "set_num_threads",
 ]

@@ -1,4 +1,4 @@
-"""The command line: ``python -m fastfa demo`` and ``python -m fastfa info``."""
+"""The command line: ``python -m fastfa demo``, ``reproduce`` and ``info``."""
 
 from __future__ import annotations
 
@@ -53,6 +53,18 @@ def _demo(options: argparse.Namespace) -> str:
     return report(settings, plot=options.plot)
 
 
+def _reproduce(options: argparse.Namespace) -> str:
+    from .reproduce import main
+
+    return main(
+        options.name,
+        seeds=options.seeds,
+        epochs=options.epochs,
+        data=options.data,
+        page=options.page,
+    )
+
+
 def _info(_: argparse.Namespace) -> str:
     facts = {key: str(value) for key, value in build_info().items()}
     width = max(map(len, facts))
@@ -70,6 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"fastfa {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_demo(commands.add_parser("demo", help="compare the learning rules on handwritten digits"))
+    _add_reproduce(
+        commands.add_parser("reproduce", help="run published experiments and compare the numbers")
+    )
     info = commands.add_parser("info", help="print how this copy was built and what it runs on")
     info.set_defaults(command=_info)
     return parser
@@ -119,6 +134,28 @@ def _add_demo(demo: argparse.ArgumentParser) -> None:
         "--plot",
         "draw learning curves and angles into FILE (.png, .svg, .pdf, ...; needs matplotlib)",
         metavar="FILE",
+    )
+
+
+def _add_reproduce(reproduce: argparse.ArgumentParser) -> None:
+    reproduce.description = (
+        "Run published experiments with the settings of their papers, print ours beside the "
+        "published values, and write both into a page. 'list' shows what there is."
+    )
+    reproduce.set_defaults(command=_reproduce)
+    reproduce.add_argument("name", nargs="+", metavar="NAME", help="experiments, or 'list'")
+    for flag in ("--seeds", "--epochs"):
+        reproduce.add_argument(flag, metavar="N", type=_positive, help="default: the experiment's")
+    reproduce.add_argument(
+        "--data",
+        metavar="PATH",
+        help="MNIST as an .npz file or a directory of IDX files (default: FASTFA_MNIST)",
+    )
+    reproduce.add_argument(
+        "--page",
+        metavar="FILE",
+        default="docs/reproduction.md",
+        help="page whose section is written; the others stay (default: %(default)s)",
     )
 
 

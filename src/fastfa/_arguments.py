@@ -20,7 +20,10 @@ def width(input_shape: object) -> int:
     """Number of inputs."""
     if isinstance(input_shape, (tuple, list)):
         if len(input_shape) != 1:
-            raise ValueError(f"input_shape must be an int or a tuple of one, got {input_shape!r}")
+            raise ValueError(
+                f"input_shape must be an int or a tuple of one, got {input_shape!r}; "
+                "for images give the number of pixels, X of shape (m, h, w) is flattened"
+            )
         input_shape = input_shape[0]
     return integer("input_shape", input_shape, 1, MAX_UNITS)
 

@@ -44,6 +44,7 @@ class Network:
     ) -> None: ...
     def shuffle(self, n: int) -> NDArray[np.int64]: ...
     def train_batch_direct(self, x: object, y: object) -> float | None: ...
+    def learn_one_direct(self, x: object, y: object) -> float | None: ...
     def train_batch(
         self,
         x: NDArray[Any],
@@ -79,6 +80,13 @@ class Network:
         y: NDArray[Any] | None,
         weights: NDArray[np.float64] | None,
     ) -> tuple[float, dict[str, NDArray[Any]]]: ...
+    def deltas(
+        self,
+        x: NDArray[Any],
+        labels: NDArray[np.int64] | None,
+        y: NDArray[Any] | None,
+        weights: NDArray[np.float64] | None,
+    ) -> list[NDArray[Any] | None]: ...
     def alignment(
         self,
         x: NDArray[Any],

@@ -19,6 +19,7 @@ from fastfa._fastfa cimport *
 cnp.import_array()
 
 POLL_SECONDS = 0.01  # between looks at signals and at net.stop() while C trains
+SLICE_WORK = 1 << 31  # multiply-adds of predict and evaluate between looks at signals
 
 cdef int check(fa_status status) except -1:
     """The one place where a status becomes an exception."""
@@ -143,7 +144,10 @@ cdef class _Description:
         if "values" not in how:
             init.name = self.text(how[name_field])
             return 0
-        values = np.ascontiguousarray(how["values"], self.dtype)
+        with np.errstate(over="ignore"):
+            values = np.ascontiguousarray(how["values"], self.dtype)
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name_field} values must be finite in {self.dtype}, got inf or nan")
         self.kept.append(values)
         init.values = cnp.PyArray_DATA(values)
         init.rows, init.cols = (1, len(values)) if values.ndim == 1 else values.shape
@@ -408,6 +412,27 @@ cdef class Network:
         self._check(status)
         return loss
 
+    def learn_one_direct(self, x, y):
+        """One step on one plain sample and its label, or None: take the other way."""
+        if not (
+            isinstance(x, cnp.ndarray) and isinstance(y, (int, np.integer)) and 0 <= y < self.n_out
+            and cnp.PyArray_ISCARRAY_RO(x) and cnp.PyArray_TYPE(x) == self.typenum
+            and cnp.PyArray_NDIM(x) == 1 and cnp.PyArray_DIM(x, 0) == self.n_in and self.n_out > 1
+        ):
+            return None
+        cdef int64_t label = y
+        cdef fa_samples s
+        s.x, s.ldx, s.x_dtype = cnp.PyArray_DATA(x), self.n_in, <fa_dtype>(self.typenum == cnp.NPY_FLOAT64)
+        s.labels, s.y, s.ldy, s.weights, s.n = &label, NULL, 0, NULL, 1
+        cdef double loss = 0
+        cdef fa_status status
+        with nogil:
+            status = fa_train_batch(&loss, self.net, &s)
+        if status == FA_E_VALUE:
+            return None
+        check(status)
+        return loss
+
     def train_batch(self, x, labels, y, weights):
         cdef fa_samples s = self._samples(x, labels, y, weights)
         cdef double loss = 0
@@ -447,24 +472,42 @@ cdef class Network:
     # ---- using
 
     def predict(self, x, logits=False):
-        cdef fa_samples s = self._samples(x, None, None, None)
-        cdef int raw = logits
-        cdef fa_status status
         out = np.empty((len(x), self.n_out), self.dtype)
-        cdef void *data = cnp.PyArray_DATA(out)
-        with nogil:
-            status = fa_predict(data, self.n_out, self.net, &s, raw)
-        check(status)
+        for rows in self._slices(len(x)):
+            self._predict(out[rows], x[rows], logits)
         return out
 
+    def _predict(self, out, x, int logits):
+        cdef fa_samples s = self._samples(x, None, None, None)
+        cdef void *data = cnp.PyArray_DATA(out)
+        cdef fa_status status
+        with nogil:
+            status = fa_predict(data, self.n_out, self.net, &s, logits)
+        check(status)
+
     def evaluate(self, x, labels, y, weights):
+        loss, hits = 0.0, 0.0
+        for rows in self._slices(len(x)):
+            part = [None if a is None else a[rows] for a in (x, labels, y, weights)]
+            sums = self._evaluate(*part)
+            loss, hits = loss + sums[0], hits + sums[1]
+        return loss / len(x), hits / len(x)
+
+    def _evaluate(self, x, labels, y, weights):
         cdef fa_samples s = self._samples(x, labels, y, weights)
         cdef fa_metrics metrics
         cdef fa_status status
         with nogil:
             status = fa_evaluate(&metrics, self.net, &s)
         check(status)
-        return metrics.loss / metrics.rows, metrics.hits / metrics.rows
+        return metrics.loss, metrics.hits
+
+    def _slices(self, n):
+        """Slices of n rows between which Ctrl-C is heard; their size depends on the network alone."""
+        rows = max(64, SLICE_WORK // sum(a.size for a in self.parameters.values()) // 64 * 64)
+        for start in range(0, max(n, 1), rows):  # an empty one too, for C to refuse
+            PyErr_CheckSignals()
+            yield slice(start, start + rows)
 
     def gradients(self, x, labels, y, weights):
         cdef fa_samples s = self._samples(x, labels, y, weights)
@@ -489,6 +532,27 @@ cdef class Network:
         return loss, gradients
 
     # ---- looking inside
+
+    def deltas(self, x, labels, y, weights):
+        cdef fa_samples s = self._samples(x, labels, y, weights)
+        cdef int64_t b, n = fa_net_n_blocks(self.net)
+        cdef fa_status status
+        cdef void **pointers = <void **>calloc(n, sizeof(void *))
+        if pointers == NULL:
+            raise MemoryError("out of memory for deltas")
+        try:
+            deltas = []
+            for b in range(n):
+                info = fa_net_block(self.net, b)
+                deltas.append(np.empty((s.n, info.n_out), self.dtype) if info.needed else None)
+                if info.needed:
+                    pointers[b] = cnp.PyArray_DATA(deltas[b])
+            with nogil:
+                status = fa_deltas(pointers, self.net, &s)
+            check(status)
+            return deltas
+        finally:
+            free(pointers)
 
     def alignment(self, x, labels, y, weights):
         cdef fa_samples s = self._samples(x, labels, y, weights)
@@ -564,6 +628,13 @@ cdef class Network:
     @property
     def n_threads(self):
         return fa_net_threads(self.net) or fa_get_num_threads()
+
+    @n_threads.setter
+    def n_threads(self, int n):
+        cdef fa_status status
+        with nogil:
+            status = fa_net_set_threads(self.net, n)
+        check(status)
 
     @property
     def lr(self):

@@ -82,7 +82,8 @@ class Door:
     ) -> tuple[NDArray[np.int64] | None, NDArray[Any] | None]:
         array = numeric(y, name)
         if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] != self.n_out):
-            raise ValueError(f"{name} must be {self._expected()}, got shape {array.shape}")
+            hint = f"; use {name}.ravel()" if array.shape == (m, 1) else ""
+            raise ValueError(f"{name} must be {self._expected()}, got shape {array.shape}{hint}")
         _check_length(array, m, name, of)
         one_column = self.n_out == 1
         if array.ndim == 1 and not one_column:
@@ -132,8 +133,6 @@ class Door:
         _check_length(array, m, name, of)
         converted = convert(array, np.float64, name)
         _refuse(converted < 0, converted, f"{name} must be >= 0")
-        if not converted.any():
-            raise ValueError(f"{name} must have a weight above 0, got only zeros")
         return converted
 
 

@@ -147,6 +147,8 @@ cdef extern from "fastfa.h" nogil:
     fa_status fa_evaluate(fa_metrics *metrics, const fa_net *net, const fa_samples *samples)
     fa_status fa_gradients(double *loss, void **grads, const fa_net *net, const fa_samples *samples)
 
+    fa_status fa_deltas(void **deltas, const fa_net *net, const fa_samples *samples)
+
     ctypedef struct fa_angles:
         int64_t layer
         double delta_angle
@@ -208,6 +210,7 @@ cdef extern from "fastfa.h" nogil:
     double fa_net_lr(const fa_net *net)
     fa_status fa_net_set_lr(fa_net *net, double lr)
     int fa_net_threads(const fa_net *net)
+    fa_status fa_net_set_threads(fa_net *net, int n)
     size_t fa_net_state_size(const fa_net *net)
     fa_status fa_net_get_state(void *state, const fa_net *net)
     fa_status fa_net_set_state(fa_net *net, const void *state, size_t size)

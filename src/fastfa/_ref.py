@@ -999,9 +999,9 @@ class Network:
         return [self._alignment(layer, trace, mine, true) for layer, mine, true in triples]
 
     def _alignment(self, layer: Layer, trace: Trace, mine: Maybe, true: Maybe) -> Spec:
-        """Angles in degrees; nan where the rule forms no D_l or backprop's is zero."""
+        """Angles in degrees; nan where the rule teaches no D_l (frozen) or backprop's is zero."""
         row: Spec = dict.fromkeys(("delta_angle", "gradient_angle", "norm_ratio"), math.nan)
-        if mine is not None and true is not None:
+        if layer.rule["name"] != "frozen" and mine is not None and true is not None:
             key = layer.key("weight")
             g_mine, g_true = (self._gradient(layer, trace, d)[key] for d in (mine, true))
             row["delta_angle"], row["gradient_angle"] = angle(mine, true), angle(g_mine, g_true)
@@ -1071,8 +1071,8 @@ class Network:
             require(ones, "y", "rows that sum to 1", "others")
         if weights is not None:
             require(weights.shape == (m,), "weights", f"shape ({m},)", weights.shape)
-            fine = np.isfinite(weights).all() and (weights >= 0).all() and weights.any()
-            require(fine, "weights", "finite numbers >= 0, one of them > 0", "others")
+            fine = np.isfinite(weights).all() and (weights >= 0).all()
+            require(fine, "weights", "finite numbers >= 0", "others")
 
     def write(self, key: str, values: Array) -> None:
         """Copy values into a parameter or feedback tensor."""

@@ -129,10 +129,16 @@ def _facts(net: Sequential) -> list[tuple[str, str]]:
         ("parameters", f"{total:,} ({trained:,} trained), feedback {feedback:,}"),
         ("input", f"{net._engine.n_in} values, {_scale(net.input_scale)}"),
         ("loss", net.loss),
-        ("optimizer", repr(net.optimizer)),
+        ("optimizer", _optimizer(net)),
         ("dtype, seed", f"{net.dtype}, {net.seed}"),
         ("threads", str(net._engine.n_threads)),
     ]
+
+
+def _optimizer(net: Sequential) -> str:
+    """As given, and the rate in force where it is another."""
+    now = "" if net.lr == net.optimizer.lr or callable(net.optimizer.lr) else f", lr now {net.lr:g}"
+    return repr(net.optimizer) + now
 
 
 def _scale(input_scale: str | float) -> str:

@@ -142,8 +142,11 @@ class Training:
             )
         except FloatingPointError as error:
             batch = first + self.engine.steps - begin + 1
+            reason = str(error).partition(";")[
+                0
+            ]  # "loss is not finite (nan)", or the gradient norm
             raise FloatingPointError(
-                f"loss is not finite ({_kind(error)}) at epoch {self.engine.epochs}, "
+                f"{reason} at epoch {self.engine.epochs}, "
                 f"batch {batch}; the network is as it was before that batch; try a smaller lr"
             ) from None
         self._move_bar()
@@ -174,11 +177,8 @@ def _logs(loss: float, accuracy: float, metric: str | None, prefix: str = "") ->
 
 
 def _overrides_batch_end(callback: Callback) -> bool:
-    return type(callback).on_batch_end is not Callback.on_batch_end
-
-
-def _kind(error: FloatingPointError) -> str:
-    return "inf" if "inf" in str(error).lower().replace("finite", "") else "nan"
+    method = callback.on_batch_end  # of the object: one may ask for it only when it needs it
+    return getattr(method, "__func__", method) is not Callback.on_batch_end
 
 
 @contextmanager

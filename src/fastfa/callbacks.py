@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import math
+import os
+import warnings
 from typing import TYPE_CHECKING, Any
 
-from ._checks import choice, flag, integer, number
+from . import _diagnostics
+from ._checks import choice, flag, integer, number, show
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     from .sequential import Sequential
 
-__all__ = ["Callback", "EarlyStopping", "History"]
+__all__ = [
+    "Alignment",
+    "AlignmentWarning",
+    "CSVLogger",
+    "Callback",
+    "EarlyStopping",
+    "History",
+]
 
 
 class Callback:
@@ -71,7 +81,7 @@ class EarlyStopping(Callback):
     mode : {"auto", "min", "max"}, default "auto"
         Whether smaller or greater is better; "auto": greater for accuracies, else smaller.
     restore_best : bool, default True
-        At the end, however the training ended, put back parameters and feedback as they were after
+        At the end, unless by an exception, put back parameters and feedback as they were after
         the best epoch. Optimizer state and counters stay as they are.
 
     Attributes
@@ -144,6 +154,142 @@ class EarlyStopping(Callback):
     def _improves(self, value: float) -> bool:
         gain = self.best - value if self.mode == "min" else value - self.best
         return gain > self.min_delta  # False for nan
+
+
+class AlignmentWarning(UserWarning):
+    """A hidden layer is taught nothing, or the wrong thing; `Alignment` gives it."""
+
+
+class Alignment(Callback):
+    """Record how close each hidden layer's signal is to backpropagation's while the net trains.
+
+    Measures before the first step, then regularly. Warns once, with `AlignmentWarning`, of a
+    layer whose deltas are zero, more than 95 degrees from backprop's, or more than 1000 times the
+    size of the error in three measurements in a row; the one before the first step does not count.
+
+    Parameters
+    ----------
+    batch : tuple
+        (x, y) or (x, y, sample_weight) to measure on, as for ``net.alignment``. A few hundred
+        samples are enough.
+    every : int >= 1, default 1
+        Measure after so many epochs, or steps.
+    unit : {"epoch", "step"}, default "epoch"
+        "step" makes ``fit`` return to Python after every step, which costs time.
+
+    Attributes
+    ----------
+    step : list of int
+        Steps the network had taken at each measurement, all calls of ``fit`` together.
+    epoch : list of int
+        Epochs it had begun.
+    history : dict of int to dict of str to list of float
+        By index of the hidden layer, then by field of ``fa.Alignment`` ("delta_angle", ...): one
+        entry for each measurement, nan where there is none.
+
+    Examples
+    --------
+    >>> import fastfa as fa
+    >>> X, y, _, _ = fa.datasets.load("digits")
+    >>> net = fa.Sequential([fa.Dense(32, "tanh"), fa.Dense(10)], input_shape=64, rule="dfa", rng=0)
+    >>> angles = fa.callbacks.Alignment(batch=(X[:500], y[:500]))
+    >>> _ = net.fit(X, y, epochs=3, callbacks=[angles], verbose=False)
+    >>> len(angles.history[0]["delta_angle"])
+    4
+    """
+
+    def __init__(self, batch: tuple[ArrayLike, ...], every: int = 1, unit: str = "epoch") -> None:
+        if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
+            raise ValueError(f"batch must be (x, y) or (x, y, sample_weight), got {show(batch)}")
+        self.batch = tuple(batch)
+        self.every = integer("every", every, 1)
+        self.unit = choice("unit", unit, ("epoch", "step"))
+        self.step: list[int] = []
+        self.epoch: list[int] = []
+        self.history: dict[int, dict[str, list[float]]] = {}
+        self._watch = _diagnostics.Watch()
+        if unit == "step":  # on the object: a class that has the hook is called after each batch
+            self.on_batch_end = self._on_batch_end  # type: ignore[method-assign]
+
+    def __repr__(self) -> str:
+        return f"Alignment(every={self.every}, unit={self.unit!r})"
+
+    def on_train_begin(self, net: Sequential) -> None:
+        """Measure where the training starts."""
+        if not self.step or self.step[-1] != net.steps:
+            self._measure(net)
+
+    def on_epoch_end(self, net: Sequential, epoch: int, logs: Mapping[str, float]) -> None:
+        """Measure if it is time."""
+        if self.unit == "epoch" and epoch % self.every == 0:
+            self._measure(net)
+
+    def _on_batch_end(self, net: Sequential, step: int, logs: Mapping[str, float]) -> None:
+        if step % self.every == 0:
+            self._measure(net)
+
+    def _measure(self, net: Sequential) -> None:
+        rows = net.alignment(*self.batch)
+        self.step.append(net.steps)
+        self.epoch.append(net.epochs)
+        for row in rows:
+            fields = row._asdict()
+            of_layer = self.history.setdefault(fields.pop("layer"), {})
+            for name, value in fields.items():
+                of_layer.setdefault(name, []).append(math.nan if value is None else value)
+        for message in self._watch.look(net, rows):
+            warnings.warn(message, AlignmentWarning, stacklevel=2)
+
+
+class CSVLogger(Callback):
+    """Write one line of comma-separated values for each epoch: its number, then its logs.
+
+    The file is complete after every epoch, so that a training that dies leaves what it did.
+
+    Parameters
+    ----------
+    path : path-like
+        Started anew by the first ``fit`` that this object sees; later ones go on.
+    append : bool, default False
+        Go on in a file that is there already.
+
+    Raises
+    ------
+    OSError
+        From ``fit``: the file cannot be written.
+    ValueError
+        From ``fit``: the file has other columns.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], append: bool = False) -> None:
+        self.path = os.fspath(path)
+        self.append = flag("append", append)
+
+    def __repr__(self) -> str:
+        return f"CSVLogger({self.path!r})"
+
+    def on_train_begin(self, net: Sequential) -> None:
+        """Start the file, before hours of work that could not be written."""
+        with open(self.path, "a" if self.append else "w"):
+            self.append = True
+
+    def on_epoch_end(self, net: Sequential, epoch: int, logs: Mapping[str, float]) -> None:
+        """Write the epoch's line."""
+        import csv  # here, so that importing fastfa imports NumPy and little else
+
+        columns = ["epoch", *logs]
+        with open(self.path, "r+", newline="") as file:
+            found = next(csv.reader(file), None)
+            if found not in (None, columns):
+                raise ValueError(
+                    f"{self.path}: expected the columns {', '.join(columns)}, "
+                    f"got {', '.join(found or ())}"
+                )
+            file.seek(0, 2)
+            writer = csv.writer(file, lineterminator="\n")
+            if found is None:
+                writer.writerow(columns)
+            writer.writerow([epoch, *logs.values()])
 
 
 def _copies(net: Sequential) -> tuple[dict[str, NDArray[Any]], ...]:

@@ -1,29 +1,249 @@
-"""Plots of training: learning curves, and how close a rule's gradient is to the true one.
+"""Plots: learning curves, how a layer's teaching aligns, and what feeds the error back.
 
 Needs matplotlib, which fastfa does not install by itself: ``pip install "fastfa[plot]"``. Figures
-are made without pyplot, so nothing here touches the caller's figures, backend or windows.
+are made without pyplot, so nothing here touches the caller's figures, backend or windows: a
+notebook shows the figure that a function returns, ``figure.savefig("curves.pdf")`` writes it.
+
+Colours are those of Okabe and Ito, which colour-blind readers can tell apart; every line has its
+own dashes too, for print.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from . import callbacks
+from ._checks import choice, show
 
 if TYPE_CHECKING:
     import os
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["check", "curves", "learning"]
+    from .sequential import Sequential
+
+__all__ = [
+    "alignment",
+    "bands",
+    "check",
+    "curves",
+    "feedback",
+    "finish",
+    "learning",
+    "row_of_panels",
+]
+
+PANEL = (3.5, 2.7)  # inches
+MAX_LAYERS = 4  # of one network that `feedback` draws
+FIXED = {"backprop": ("#000000", "-"), "frozen": ("#8c8c8c", (0, (1, 1)))}
+STYLES = (
+    ("#0072b2", "-"),
+    ("#d55e00", (0, (5, 1.5))),
+    ("#009e73", (0, (3, 1, 1, 1))),
+    ("#cc79a7", "-"),
+    ("#e69f00", (0, (5, 1.5))),
+    ("#56b4e9", (0, (3, 1, 1, 1))),
+)
+FIELDS = {  # what `alignment` can draw: label, and the line that means "no better than chance"
+    "delta_angle": ("delta: angle to backprop (°)", 90.0),
+    "gradient_angle": ("angle to the gradient (°)", 90.0),
+    "weight_angle": ("angle of B to weights (°)", 90.0),
+    "norm_ratio": ("norm over that of backprop's delta", None),
+    "descent": ("descent: cosine of eB and eWᵀ", 0.0),
+    "effective_rank": ("effective rank of the deltas", None),
+    "error_ratio": ("size of the deltas over the error's", None),
+}
+LOGARITHMIC = ("norm_ratio", "error_ratio")
+METRICS = {
+    "accuracy": ("accuracy (%)", 100.0),
+    "binary_accuracy": ("binary accuracy (%)", 100.0),
+    "loss": ("loss", 1.0),
+}
+
+
+# ---- the three plots ----
+
+
+def curves(
+    histories: callbacks.History | Mapping[str, Any], *, path: str | os.PathLike[str] | None = None
+) -> Figure:
+    """Learning curves: loss, and accuracy where there is one, over the epochs.
+
+    Parameters
+    ----------
+    histories : History, or mapping of str to History or sequence of History
+        What ``fit`` returned; or several by name. A sequence is one setting from several seeds:
+        drawn as their median, and their range as a band. Where there is validation data it is what
+        is drawn; of a single History both are.
+    path : path-like, optional
+        A file to write too; its suffix (.png, .svg, .pdf, ...) says what.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    if isinstance(histories, callbacks.History):
+        named: dict[str, list[callbacks.History]] = {"": [histories]}
+        parts: tuple[str, ...] = ("training", "validation")
+    else:
+        named = {name: _several(of, name) for name, of in histories.items()}
+        parts = ("best",)
+    logs = [one.history for of in named.values() for one in of]
+    if not all(log and all(log.values()) for log in logs) or not logs:
+        raise ValueError("histories must each have at least one complete epoch")
+    metrics = [name for name in METRICS if all(name in log for log in logs)]
+    figure, panels = row_of_panels(len(metrics))
+    for axes, metric in zip(panels, metrics, strict=True):
+        label, factor = METRICS[metric]
+        lines = {}
+        for name, of in named.items():
+            for part in parts:
+                key = _key(of[0].history, metric, part)
+                if key is not None:
+                    lines[name or part] = _stack([factor * np.array(h.history[key]) for h in of])
+        bands(axes, lines)
+        held_out = parts == ("best",) and "val_" + metric in logs[0]
+        axes.set(xlabel="epoch", ylabel=("validation " if held_out else "") + label)
+        axes.locator_params(axis="x", integer=True)
+    return finish(figure, path)
+
+
+def alignment(
+    recorded: callbacks.Alignment | Mapping[str, Any],
+    field: str = "delta_angle",
+    *,
+    path: str | os.PathLike[str] | None = None,
+) -> Figure:
+    """How a field of ``net.alignment`` develops in each hidden layer while the network trains.
+
+    Parameters
+    ----------
+    recorded : callbacks.Alignment, or mapping of str to callbacks.Alignment or sequence of them
+        What was recorded: one network in one panel with a line for each layer; or several by
+        name, one panel a layer. A sequence is drawn as its median and range.
+    field : str, default "delta_angle"
+        A field of `fastfa.Alignment`.
+    path : path-like, optional
+        A file to write too.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    choice("field", field, FIELDS)
+    if isinstance(recorded, callbacks.Alignment):
+        _check_recorded([recorded])
+        layers = list(recorded.history)
+        figure, panels = row_of_panels(1)
+        one_net = {
+            f"hidden layer {n}": [recorded.history[i][field]] for n, i in enumerate(layers, 1)
+        }
+        _field_panel(panels[0], field, recorded, one_net)
+        return finish(figure, path)
+    named = {name: _several(of, name, callbacks.Alignment) for name, of in recorded.items()}
+    every = [one for of in named.values() for one in of]
+    _check_recorded(every)
+    layers = list(every[0].history)
+    if any(list(one.history) != layers for one in every):
+        raise ValueError("recorded must be of networks with the same hidden layers")
+    figure, panels = row_of_panels(len(layers))
+    for i, (axes, layer) in enumerate(zip(panels, layers, strict=True)):
+        lines = {
+            name: _stack(
+                [np.array(one.history[layer][field]) for one in of if layer in one.history]
+            )
+            for name, of in named.items()
+        }
+        _field_panel(axes, field, every[0], lines)
+        axes.set_title(f"hidden layer {i + 1}")
+        if i:
+            axes.set_ylabel("")
+    return finish(figure, path)
+
+
+def feedback(net: Sequential, *, path: str | os.PathLike[str] | None = None) -> Figure:
+    """What feeds the error back to each hidden layer, above the weights that it stands for.
+
+    Units are sorted by the source that their feedback is strongest for, so that feedback shows as
+    a staircase: where the weights below it show the same staircase, they have aligned.
+
+    Parameters
+    ----------
+    net : Sequential
+        At most its four lowest hidden layers that get a signal are drawn.
+    path : path-like, optional
+        A file to write too.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    pairs = list(_feedback_pairs(net))[:MAX_LAYERS]
+    if not pairs:
+        raise ValueError("net must have a hidden layer with feedback; a frozen one has none")
+    figure = _figure(PANEL[0] * len(pairs), 1.9 * PANEL[1])
+    grid = figure.subplots(2, len(pairs), squeeze=False)
+    for number, ((source, b, w), (above, below)) in enumerate(zip(pairs, grid.T, strict=True), 1):
+        order = np.lexsort((-np.abs(b).max(axis=0), np.argmax(b, axis=0)))
+        picture = _matrix(above, b[:, order])
+        figure.colorbar(picture, ax=above, shrink=0.85, pad=0.02)
+        above.set(title=f"hidden layer {number}: feedback", ylabel=source)
+        if w is None:
+            below.set_axis_off()
+            above.set_xlabel("units, sorted")
+            continue
+        picture = _matrix(below, w[:, order])
+        figure.colorbar(picture, ax=below, shrink=0.85, pad=0.02)
+        below.set(title=_weights_title(b, w), xlabel="units, in the same order", ylabel=source)
+    return finish(figure, path)
+
+
+def learning(
+    path: str | os.PathLike[str],
+    accuracy: Mapping[str, ArrayLike],
+    angles: Mapping[str, ArrayLike],
+) -> None:
+    """Draw accuracy and angles over the epochs into a file: the plot of the demo.
+
+    Parameters
+    ----------
+    path : path-like
+        Its suffix (.png, .svg, .pdf, ...) says what is written.
+    accuracy : mapping of str to array_like of shape (n_seeds, n_epochs)
+        Test accuracy after each epoch, 0..1, by rule.
+    angles : mapping of str to array_like of shape (n_seeds, n_epochs, n_hidden)
+        Degrees between the rule's gradient and backprop's, by rule; nan is not drawn.
+
+    Raises
+    ------
+    ImportError, ValueError, OSError
+        As `check`, or the file cannot be written.
+    """
+    degrees = {rule: np.asarray(values, float) for rule, values in angles.items()}
+    n_hidden = next(iter(degrees.values())).shape[2]
+    figure, panels = row_of_panels(1 + n_hidden)
+    first, *others = panels
+    bands(first, {rule: 100 * np.asarray(values) for rule, values in accuracy.items()})
+    first.set(xlabel="epoch", ylabel="test accuracy (%)")
+    label, _ = FIELDS["gradient_angle"]
+    for i, axes in enumerate(others):
+        bands(axes, {rule: values[:, :, i] for rule, values in degrees.items()})
+        _chance(axes, 90)
+        axes.set(title=f"hidden layer {i + 1}", xlabel="epoch", ylabel="" if i else label)
+        axes.set_ylim(bottom=-2)
+    finish(figure, path)
 
 
 def check(path: str | os.PathLike[str]) -> None:
-    """Raise now what `learning` would raise at the end.
+    """Raise now what writing a plot would raise at the end.
 
     Raises
     ------
@@ -45,65 +265,175 @@ def check(path: str | os.PathLike[str]) -> None:
         raise FileNotFoundError(f"plot: no directory {str(Path(path).parent)!r}")
 
 
-def learning(
-    path: str | os.PathLike[str],
-    accuracy: Mapping[str, ArrayLike],
-    angles: Mapping[str, ArrayLike],
-) -> None:
-    """Draw accuracy and angles over the epochs into a file.
-
-    Parameters
-    ----------
-    path : path-like
-        Its suffix (.png, .svg, .pdf, ...) says what is written.
-    accuracy : mapping of str to array_like of shape (n_seeds, n_epochs)
-        Test accuracy after each epoch, 0..1, by rule.
-    angles : mapping of str to array_like of shape (n_seeds, n_epochs, n_hidden)
-        Degrees between the rule's gradient and backprop's, by rule; nan is not drawn.
-
-    Raises
-    ------
-    ImportError, ValueError, OSError
-        As `check`, or the file cannot be written.
-    """
-    degrees = {rule: np.asarray(values, float) for rule, values in angles.items()}
-    n_hidden = next(iter(degrees.values())).shape[2]
-    figure = _figure(width=4.5 * (1 + n_hidden))
-    first, *others = figure.subplots(1, 1 + n_hidden, squeeze=False)[0]
-    curves(first, {rule: 100 * np.asarray(values) for rule, values in accuracy.items()})
-    first.set(title="test accuracy", ylabel="%")
-    first.legend(frameon=False)
-    for i, axes in enumerate(others):
-        curves(axes, {rule: values[:, :, i] for rule, values in degrees.items()})
-        axes.set(title=f"hidden layer {i + 1}: angle to the gradient", ylabel="degrees")
-        axes.axhline(90, color="gray", linestyle="--", linewidth=1)  # no better than chance
-        axes.set_ylim(bottom=0)
-    figure.savefig(path)
+# ---- parts ----
 
 
-def curves(axes: Axes, values: Mapping[str, ArrayLike]) -> None:
+def bands(axes: Axes, lines: Mapping[str, ArrayLike], x: ArrayLike | None = None) -> None:
     """Draw, for each name, the median over seeds as a line and the range as a band.
 
     Parameters
     ----------
     axes : matplotlib.axes.Axes
-    values : mapping of str to array_like of shape (n_seeds, n_epochs)
+    lines : mapping of str to array_like of shape (n_seeds, n_points)
+        nan is not drawn. "backprop" is black and "frozen" grey in every plot.
+    x : array_like of shape (n_points,), optional
+        Default: 1, 2, ..., the epochs.
     """
-    for name, rows in values.items():
+    others = cycle(STYLES)
+    for name, rows in lines.items():
+        color, dashes = FIXED[name] if name in FIXED else next(others)
         array = np.asarray(rows, float)
-        epochs = np.arange(1, array.shape[1] + 1)
-        (line,) = axes.plot(epochs, np.median(array, axis=0), label=name)
+        at = np.arange(1, array.shape[1] + 1) if x is None else np.asarray(x)[: array.shape[1]]
+        middle = np.median(array, axis=0)
+        marker = "o" if array.shape[1] == 1 else None
+        axes.plot(at, middle, label=name, color=color, ls=dashes, marker=marker, lw=1.6)
         low, high = array.min(axis=0), array.max(axis=0)
-        axes.fill_between(epochs, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
-    axes.set(xlabel="epoch")
-    axes.grid(alpha=0.3)
+        axes.fill_between(at, low, high, color=color, alpha=0.18, linewidth=0)
 
 
-def _figure(width: float = 4.5) -> Figure | Any:
+def _several(value: Any, name: str, kind: type = callbacks.History) -> list[Any]:
+    """One or several of a kind, as a list."""
+    several = list(value) if isinstance(value, Sequence) else [value]
+    if not several or not all(isinstance(one, kind) for one in several):
+        raise TypeError(f"{name}: expected a {kind.__name__} or a list of them, got {show(value)}")
+    return several
+
+
+def _key(log: Mapping[str, Any], metric: str, part: str) -> str | None:
+    """Which entry of a history is that part of the metric: "best" prefers validation."""
+    held_out = "val_" + metric
+    if part == "training" or (part == "best" and held_out not in log):
+        return metric
+    return held_out if held_out in log else None
+
+
+def _stack(rows: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Rows of unequal length (early stopping) as one array: short ones end in nan."""
+    array = np.full((len(rows), max(map(len, rows))), math.nan)
+    for i, row in enumerate(rows):
+        array[i, : len(row)] = row
+    return array
+
+
+def _check_recorded(recorded: Sequence[callbacks.Alignment]) -> None:
+    if not recorded or not all(one.history for one in recorded):
+        raise ValueError("recorded must hold a measurement: train with the callback first")
+
+
+def _field_panel(
+    axes: Axes, field: str, recorded: callbacks.Alignment, lines: Mapping[str, ArrayLike]
+) -> None:
+    label, chance = FIELDS[field]
+    bands(axes, lines, x=recorded.step if recorded.unit == "step" else recorded.epoch)
+    axes.set(xlabel=recorded.unit, ylabel=label)
+    axes.margins(x=0.02)
+    if chance is not None:
+        _chance(axes, chance)
+    if chance == 90:
+        axes.set_ylim(bottom=-2)
+    if field in LOGARITHMIC:
+        axes.set_yscale("log")
+
+
+def _chance(axes: Axes, value: float) -> None:
+    """The line that a signal without information is on."""
+    axes.axhline(value, color="#8c8c8c", linewidth=0.8, zorder=0)
+    axes.text(
+        0.99, value, "chance", color="#6e6e6e", fontsize="x-small", ha="right", va="bottom",
+        transform=axes.get_yaxis_transform(),
+    )  # fmt: skip
+
+
+def _feedback_pairs(net: Sequential) -> Iterator[Any]:
+    """(name of the source, B, the weights it stands for or None) of each hidden layer."""
+    layers = net._engine.layers
+    weights = [net.parameters[f"{layer['index']}.weight"] for layer in layers]
+    for i, layer in enumerate(layers[:-1]):
+        last = {"above": i + 1, "error": len(layers) - 1}.get(layer["source"])
+        if not layer["source"]:
+            continue
+        path = None
+        if last is not None and layer["rule"] != "backprop":
+            path = weights[i + 1].T
+            for weight in weights[i + 2 : last + 1]:
+                path = weight.T @ path
+        source = {
+            "above": "unit of the layer above",
+            "below": "unit of the layer below",
+        }.get(layer["source"], "output")
+        yield source, net.feedback_matrix(layer["index"]), path
+
+
+def _weights_title(b: NDArray[Any], w: NDArray[Any]) -> str:
+    norms = np.linalg.norm(b) * np.linalg.norm(w)
+    if norms == 0:
+        return "weights it stands for"
+    degrees = math.degrees(math.acos(np.clip((b * w).sum(dtype=float) / norms, -1, 1)))
+    return f"weights it stands for, {degrees:.0f}°"
+
+
+def _matrix(axes: Axes, matrix: NDArray[Any]) -> Any:
+    """A picture of a matrix: white at zero, saturated where the largest 1 % are."""
+    limit = float(np.quantile(np.abs(matrix), 0.99)) or 1.0
+    axes.set(xticks=[], yticks=range(len(matrix)) if len(matrix) <= 10 else [])
+    for spine in axes.spines.values():
+        spine.set_linewidth(0.5)
+    axes.tick_params(length=0, labelsize="small")
+    return axes.imshow(
+        matrix, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest"
+    )
+
+
+# ---- figures ----
+
+
+def row_of_panels(n: int) -> tuple[Figure, list[Axes]]:
+    """A figure with n panels side by side.
+
+    Parameters
+    ----------
+    n : int
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+    panels : list of matplotlib.axes.Axes
+    """
+    figure = _figure(PANEL[0] * n, PANEL[1])
+    panels = list(figure.subplots(1, n, squeeze=False)[0])
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(alpha=0.25, linewidth=0.6)
+    return figure, panels
+
+
+def finish(figure: Figure, path: str | os.PathLike[str] | None = None) -> Figure:
+    """Add the first panel's legend beside the panels, where it hides nothing; write the file.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    path : path-like, optional
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        The same one.
+    """
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    if labels:
+        figure.legend(handles, labels, frameon=False, loc="outside right center")
+    if path is not None:
+        check(path)
+        figure.savefig(path, dpi=200)
+    return figure
+
+
+def _figure(width: float = PANEL[0], height: float = PANEL[1]) -> Figure | Any:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError(
             'plots need matplotlib, which is not installed: pip install "fastfa[plot]"'
         ) from error
-    return Figure(figsize=(width, 3.6), layout="constrained")
+    return Figure(figsize=(width + 1.0, height), layout="constrained")

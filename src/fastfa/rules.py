@@ -615,7 +615,10 @@ def as_rule(name: str, value: object) -> Rule:
         return value
     if isinstance(value, str):
         return RULES[choice(name, value, RULES)]()
-    raise TypeError(f'{name} must be a name or a rule such as "dfa" or DFA(), got {show(value)}')
+    hint = f"; did you mean {show(value)}()?" if value in RULES.values() else ""
+    raise TypeError(
+        f'{name} must be a name or a rule such as "dfa" or DFA(), got {show(value)}{hint}'
+    )
 
 
 def _check_feedback(value: object) -> None:

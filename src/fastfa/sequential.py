@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from . import _arguments, _summary
+from . import _arguments, _diagnostics, _summary
 from ._checks import choice, flag, integer, number, show
 from ._core import NAMES
-from ._data import STEP_NAMES, VALIDATION_NAMES, Batch, Door
+from ._data import STEP_NAMES, VALIDATION_NAMES, Batch, Door, numeric
 from ._network import check_network, described
 from ._tensors import Tensors
 from ._training import Task, Training
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ._core import Network
 
 __all__ = ["Alignment", "Sequential"]
+
+MAX_THREADS = 64
 
 
 class Alignment(NamedTuple):
@@ -48,6 +50,16 @@ class Alignment(NamedTuple):
         (W_{l+1} ... W_L)^T for DFA and SDFA; None where there is no such matrix.
     norm_ratio : float
         Norm of D_l over the norm of backprop's.
+    descent : float or None
+        The descent test e^T W B e > 0, summed over the batch: the cosine, -1..1, between e B_l and
+        e W^T, where W is what B_l stands for (for FA, e is d_{l+1}). Above 0: linear units that
+        follow the feedback lower the loss. None where no feedback carries an error (DRTP, frozen).
+    effective_rank : float
+        exp of the entropy of the singular values of D_l divided by their sum: how many directions
+        the layer is taught in, from 1 to min(m, n_l). nan where there is no D_l or it is zero.
+    error_ratio : float
+        Root mean square of the entries of D_l over that of the error e: far below 1, the signal
+        vanishes on its way down; far above, it explodes. nan where there is no D_l.
     """
 
     layer: int
@@ -55,6 +67,9 @@ class Alignment(NamedTuple):
     gradient_angle: float
     weight_angle: float | None
     norm_ratio: float
+    descent: float | None
+    effective_rank: float
+    error_ratio: float
 
 
 class Sequential:
@@ -140,7 +155,7 @@ class Sequential:
         self.dtype = _arguments.dtype_name(dtype)
         self.seed = _arguments.seed(rng)
         self.input_scale = _arguments.scale(input_scale)
-        threads = 0 if n_threads is None else integer("n_threads", n_threads, 0)
+        self._threads = 0 if n_threads is None else integer("n_threads", n_threads, 0, MAX_THREADS)
         self._weighted = check_network(self.layers, n_in, self.loss, self.rule)
         self._engine = _engine(
             {
@@ -149,13 +164,14 @@ class Sequential:
                 "seed": self.seed,
                 "loss": self.loss,
                 "input_scale": self.input_scale,
-                "n_threads": threads,
+                "n_threads": self._threads,
                 "optimizer": self.optimizer.describe(),
                 "rule": self.rule.describe(),
                 "layers": described(self.layers, self._weighted),
             }
         )
         self._direct = getattr(self._engine, "train_batch_direct", _never)
+        self._direct_one = getattr(self._engine, "learn_one_direct", _never)
         self._schedule = self.optimizer.schedule
         self._door = Door(n_in, self._weighted[-1].layer.units, self.loss, self.dtype)
         self._parameters = Tensors(self._engine.parameters, "parameters", self._engine.write)
@@ -276,6 +292,73 @@ class Sequential:
             if loss is not None:
                 return loss
         return self._engine.train_batch(*self._door.batch(x, y, sample_weight, STEP_NAMES))
+
+    def learn_one(self, x: ArrayLike, y: ArrayLike) -> float:
+        """One step on one sample, as soon as it comes: `train_batch` with a batch of one.
+
+        Parameters
+        ----------
+        x : array_like of shape (n_in,)
+        y : int, or array_like of shape (n_out,)
+
+        Returns
+        -------
+        float
+            The loss before the update.
+
+        Raises
+        ------
+        TypeError, ValueError, FloatingPointError
+            As `train_batch`.
+        """
+        if self._schedule is None:
+            loss = self._direct_one(x, y)
+            if loss is not None:
+                return loss
+        return self.train_batch(
+            *(numeric(value, name)[None] for value, name in ((x, "x"), (y, "y")))
+        )
+
+    def learn_many(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """One step on each sample of a stream, in order.
+
+        The bits of calling `learn_one` for each, in less time: under plain SGD the update for one
+        sample and the forward pass of the next share their way over the weights.
+
+        Parameters
+        ----------
+        X : array_like of shape (m, n_in)
+        y : array_like of shape (m,) or (m, n_out)
+        sample_weight : array_like of shape (m,), optional
+
+        Returns
+        -------
+        float
+            Mean of the losses, each before its update.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Arrays that do not fit; nothing has changed.
+        FloatingPointError
+            The loss of a sample is not finite; the samples before it have been learnt.
+        """
+        batch = self._door.batch(X, y, sample_weight)
+        m = len(batch.x)
+        loss, *_ = self._engine.train_steps(*batch, None, 1, 0, m, self._rates(m))
+        return loss / m
+
+    @property
+    def n_threads(self) -> int:
+        """Threads that this network uses at most; setting it changes no result, 0: the default."""
+        return self._engine.n_threads
+
+    @n_threads.setter
+    def n_threads(self, n: int) -> None:
+        self._threads = integer("n_threads", n, 0, MAX_THREADS)
+        self._engine.n_threads = self._threads
 
     def stop(self) -> None:
         """End a running ``fit`` after the current step; from a callback or another thread.
@@ -424,8 +507,10 @@ class Sequential:
         list of Alignment
             One for each hidden `Dense`, lowest first.
         """
-        rows = self._engine.alignment(*self._batch(x, y, sample_weight))
-        return [Alignment(**row) for row in rows]
+        batch = self._batch(x, y, sample_weight)
+        rows = self._engine.alignment(*batch)
+        extras = _diagnostics.extras(self._engine, self._engine.deltas(*batch))
+        return [Alignment(**row, **extra) for row, extra in zip(rows, extras, strict=True)]
 
     def summary(self) -> _summary.Text:
         """The network as a table: for every layer its rule and feedback as they really run.
@@ -457,6 +542,8 @@ class Sequential:
     ) -> Task:
         """Everything that ``fit`` was given, checked."""
         data = self._door.batch(X, y, sample_weight)
+        if data.weights is not None and not data.weights.any():
+            raise ValueError("sample_weight must have a weight above 0, got only zeros")
         validation = self._validation(validation_data)
         return Task(
             data=data,
@@ -464,7 +551,7 @@ class Sequential:
             validation=validation,
             validation_metric=None if validation is None else self._door.metric(validation),
             epochs=integer("epochs", epochs, 1),
-            batch_size=integer("batch_size", batch_size, 1),
+            batch_size=min(integer("batch_size", batch_size, 1), len(data.x)),
             shuffle=flag("shuffle", shuffle),
         )
 

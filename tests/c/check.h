@@ -18,16 +18,16 @@ static int n_passed, n_failed;
 
 enum { MOST_SHOWN = 40 };
 
-/* CHECK(condition, "what should hold, with %d", values...): counts, and prints the first failures. */
-#define CHECK(condition, ...)                                \
-    do {                                                     \
-        if (condition) {                                     \
-            n_passed++;                                      \
-        } else if (++n_failed <= MOST_SHOWN) {               \
-            printf("FAIL %s:%d: ", __FILE__, __LINE__);      \
-            printf(__VA_ARGS__);                             \
-            printf(" [last error: %s]\n", fa_last_error());  \
-        }                                                    \
+/* CHECK(condition, "what should hold, with %d", values...): counts, prints the first failures. */
+#define CHECK(condition, ...)                                                                      \
+    do {                                                                                           \
+        if (condition) {                                                                           \
+            n_passed++;                                                                            \
+        } else if (++n_failed <= MOST_SHOWN) {                                                     \
+            printf("FAIL %s:%d: ", __FILE__, __LINE__);                                            \
+            printf(__VA_ARGS__);                                                                   \
+            printf(" [last error: %s]\n", fa_last_error());                                        \
+        }                                                                                          \
     } while (0)
 
 /* The last line of every program; its value is the exit status. */
@@ -38,27 +38,28 @@ static int finish(void)
 }
 
 /* For what a test cannot go on without. */
-#define REQUIRE(condition, ...)              \
-    do {                                     \
-        const int failed_before = n_failed;  \
-        CHECK(condition, __VA_ARGS__);       \
-        if (n_failed > failed_before) exit(finish()); \
+#define REQUIRE(condition, ...)                                                                    \
+    do {                                                                                           \
+        const int failed_before = n_failed;                                                        \
+        CHECK(condition, __VA_ARGS__);                                                             \
+        if (n_failed > failed_before) exit(finish());                                              \
     } while (0)
 
-#define RUN(test)                                                                  \
-    do {                                                                           \
-        const int passed_ = n_passed, failed_ = n_failed;                          \
-        test();                                                                    \
-        printf("%s  " #test " (%d checks)\n", n_failed > failed_ ? "FAIL" : "ok  ", \
-               n_passed + n_failed - passed_ - failed_);                           \
-        fflush(stdout);                                                            \
+#define RUN(test)                                                                                  \
+    do {                                                                                           \
+        const int passed_ = n_passed, failed_ = n_failed;                                          \
+        test();                                                                                    \
+        printf("%s  " #test " (%d checks)\n", n_failed > failed_ ? "FAIL" : "ok  ",                \
+               n_passed + n_failed - passed_ - failed_);                                           \
+        fflush(stdout);                                                                            \
     } while (0)
 
 /* ---- networks ---- */
 
 enum { N_IN = 40, N_HIDDEN_1 = 70, N_HIDDEN_2 = 33, N_OUT = 10, N_RULES = 6 };
 
-static const char *const rules[N_RULES] UNUSED = {"backprop", "fa", "dfa", "sdfa", "drtp", "frozen"};
+static const char *const rules[N_RULES] UNUSED = {"backprop", "fa",   "dfa",
+                                                  "sdfa",     "drtp", "frozen"};
 static const fa_dtype dtypes[2] UNUSED = {FA_F32, FA_F64};
 
 /* A description and the layers it points to. Stays where it was made. */
@@ -69,7 +70,7 @@ typedef struct {
 
 enum { FIRST, DROPOUT, SECOND, LAST }; /* layers of a recipe */
 
-/* 40-70-33-10 tanh with dropout between; two hidden layers, so that every rule has something to say. */
+/* 40-70-33-10 tanh with dropout between: two hidden layers, so that rules differ. */
 static UNUSED void recipe_init(recipe *r, const char *rule, fa_dtype dtype)
 {
     r->layers[FIRST] = fa_dense(N_HIDDEN_1, "tanh");
@@ -98,7 +99,7 @@ static UNUSED fa_net *make(const fa_net_desc *desc)
 typedef struct {
     fa_dtype dtype;
     int64_t n;
-    void *x, *y; /* n x N_IN, n x N_OUT: no element beyond them, so that a sanitizer sees one step too far */
+    void *x, *y; /* n x N_IN, n x N_OUT, nothing beyond: a sanitizer sees one step too far */
     int64_t *labels;
     double *weights;
 } dataset;
@@ -113,16 +114,25 @@ static UNUSED uint64_t random_bits(void)
     random_state ^= random_state << 17;
     return random_state;
 }
-static UNUSED double random_unit(void) { return (double)(random_bits() >> 11) / 9007199254740992.0; }
+static UNUSED double random_unit(void)
+{
+    return (double)(random_bits() >> 11) / 9007199254740992.0;
+}
 static UNUSED int64_t random_below(int64_t n) { return (int64_t)(random_bits() % (uint64_t)n); }
 
-static UNUSED size_t size_of(fa_dtype dtype) { return dtype == FA_F64 ? 8 : dtype == FA_F32 ? 4 : 1; }
+static UNUSED size_t size_of(fa_dtype dtype)
+{
+    return dtype == FA_F64 ? 8 : dtype == FA_F32 ? 4 : 1;
+}
 
 static UNUSED void put(void *p, fa_dtype dtype, int64_t i, double value)
 {
-    if (dtype == FA_F64) ((double *)p)[i] = value;
-    else if (dtype == FA_F32) ((float *)p)[i] = (float)value;
-    else ((uint8_t *)p)[i] = (uint8_t)value;
+    if (dtype == FA_F64)
+        ((double *)p)[i] = value;
+    else if (dtype == FA_F32)
+        ((float *)p)[i] = (float)value;
+    else
+        ((uint8_t *)p)[i] = (uint8_t)value;
 }
 
 static UNUSED void *rows_at(const void *p, fa_dtype dtype, int64_t i, int64_t cols)
@@ -133,25 +143,34 @@ static UNUSED void *rows_at(const void *p, fa_dtype dtype, int64_t i, int64_t co
 /* Labels, and rows of probabilities that belong to other draws. */
 static UNUSED dataset dataset_new(fa_dtype dtype, int64_t n)
 {
-    dataset d = {dtype, n, malloc((size_t)(n * N_IN) * size_of(dtype)), malloc((size_t)(n * N_OUT) * size_of(dtype)),
-                 malloc((size_t)n * sizeof(int64_t)), malloc((size_t)n * sizeof(double))};
+    dataset d = {dtype,
+                 n,
+                 malloc((size_t)(n * N_IN) * size_of(dtype)),
+                 malloc((size_t)(n * N_OUT) * size_of(dtype)),
+                 malloc((size_t)n * sizeof(int64_t)),
+                 malloc((size_t)n * sizeof(double))};
     random_state = 12345;
     for (int64_t i = 0; i < n; i++) {
         for (int64_t j = 0; j < N_IN; j++) put(d.x, dtype, i * N_IN + j, 2 * random_unit() - 1);
         d.labels[i] = random_below(N_OUT);
         d.weights[i] = 0.5 + random_unit();
         const double share = random_unit();
-        for (int64_t j = 0; j < N_OUT; j++) put(d.y, dtype, i * N_OUT + j, j == 0 ? share : (1 - share) / (N_OUT - 1));
+        for (int64_t j = 0; j < N_OUT; j++)
+            put(d.y, dtype, i * N_OUT + j, j == 0 ? share : (1 - share) / (N_OUT - 1));
     }
     return d;
 }
 
-static UNUSED void dataset_free(dataset *d) { free(d->x), free(d->y), free(d->labels), free(d->weights); }
+static UNUSED void dataset_free(dataset *d)
+{
+    free(d->x), free(d->y), free(d->labels), free(d->weights);
+}
 
 /* Rows first .. first + n - 1 with labels, or with rows of targets, or with neither. */
 static UNUSED fa_samples inputs(const dataset *d, int64_t first, int64_t n)
 {
-    return (fa_samples){.x = rows_at(d->x, d->dtype, first, N_IN), .ldx = N_IN, .x_dtype = d->dtype, .n = n};
+    return (fa_samples){
+        .x = rows_at(d->x, d->dtype, first, N_IN), .ldx = N_IN, .x_dtype = d->dtype, .n = n};
 }
 static UNUSED fa_samples labelled(const dataset *d, int64_t first, int64_t n)
 {

@@ -3,7 +3,8 @@
 #
 #   tests/c/run.sh                              every tests/c/test_*.c, with sanitizers, then without
 #   tests/c/run.sh --sanitize | --plain         only one of the two (address and undefined behaviour)
-#   tests/c/run.sh --tsan tests/c/test_pool.c   with the thread sanitizer; set FASTFA_TEST_QUICK=1 too
+#   tests/c/run.sh --tsan                       the tests of threads with the thread sanitizer;
+#                                               FASTFA_TEST_QUICK=1 makes them shorter
 #   tests/c/run.sh --plain bench/kernels.c ...  these programs instead
 #
 # Needs a C compiler (CC, default cc). What it builds is kept under build/ and reused. Plain programs
@@ -13,7 +14,7 @@ cd "$(dirname "$0")/../.."
 
 export CC=${CC:-cc}
 if [[ $(uname -m) == x86_64 ]]; then
-    export machine=-DFA_X86 foreign=isa_c.c
+    export machine=-DFA_X86 foreign='' # isa_c.c is not shipped here, but tested
 else
     export machine='' foreign='isa_v?.c'
 fi
@@ -69,7 +70,10 @@ run_all() {
 kinds="sanitize plain"
 case ${1-} in
     --sanitize | --plain | --tsan) kinds=${1#--}; shift ;;
-    -*) sed -n '2,10s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    -*) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
+if (( ! $# )) && [[ $kinds == tsan ]]; then
+    set -- tests/c/test_pool.c tests/c/test_engine_threads.c tests/c/test_engine_bits.c
+fi
 (( $# )) || set -- tests/c/test_*.c
 for kind in $kinds; do run_all "$kind" "$@"; done

@@ -1,5 +1,6 @@
-/* Same bits: for any number of threads, for steps one at a time or many in a row, for rows predicted
- * together or alone; for every rule, optimizer and element type. */
+/* Same bits: for any number of threads, for steps one at a time or many in a row, for rows
+ * predicted together or alone; for every rule, optimizer and element type. FASTFA_TEST_QUICK: fewer
+ * of them. */
 #include "check.h"
 
 enum { ROWS = 203, BATCH = 64, N_OPTIMIZERS = 6 };
@@ -11,8 +12,9 @@ static const struct {
     const char *label, *name;
     double momentum, clip_norm, weight_decay;
 } optimizers[N_OPTIMIZERS] = {
-    {"sgd", "sgd", 0, 0, 0.01},        {"momentum", "sgd", 0.9, 0, 0},     {"clipped sgd", "sgd", 0, 0.05, 0},
-    {"clipped adam", "adam", 0, 0.05, 0.01}, {"adamw", "adamw", 0, 0, 0.01}, {"rmsprop", "rmsprop", 0.5, 0, 0},
+    {"sgd", "sgd", 0, 0, 0.01},         {"momentum", "sgd", 0.9, 0, 0},
+    {"clipped sgd", "sgd", 0, 0.05, 0}, {"clipped adam", "adam", 0, 0.05, 0.01},
+    {"adamw", "adamw", 0, 0, 0.01},     {"rmsprop", "rmsprop", 0.5, 0, 0},
 };
 
 static void with_optimizer(recipe *r, int i)
@@ -29,7 +31,8 @@ static void train_a_while(fa_net *net, const dataset *d)
 {
     static const int64_t sizes[] = {BATCH, 1, 13, ROWS, 8, BATCH};
     for (int i = 0; i < 6; i++) {
-        fa_samples s = i % 2 ? labelled(d, i, sizes[i] - (sizes[i] == ROWS ? i : 0)) : targeted(d, i, sizes[i]);
+        fa_samples s = i % 2 ? labelled(d, i, sizes[i] - (sizes[i] == ROWS ? i : 0))
+                             : targeted(d, i, sizes[i]);
         if (i > 3) s.weights = d->weights;
         double loss;
         CHECK(fa_train_batch(&loss, net, &s) == FA_OK, "step %d", i);
@@ -51,8 +54,8 @@ static void compare_threads(const char *rule, fa_dtype dtype, int optimizer)
             first = net;
             continue;
         }
-        CHECK(same_state(net, first), "%s, %s, float%d: %d threads differ from 1", rule, optimizers[optimizer].label,
-              dtype == FA_F64 ? 64 : 32, threads[t]);
+        CHECK(same_state(net, first), "%s, %s, float%d: %d threads differ from 1", rule,
+              optimizers[optimizer].label, dtype == FA_F64 ? 64 : 32, threads[t]);
         fa_net_free(net);
     }
     fa_net_free(first);
@@ -60,12 +63,14 @@ static void compare_threads(const char *rule, fa_dtype dtype, int optimizer)
 
 static void test_threads(void)
 {
+    const int step = getenv("FASTFA_TEST_QUICK") ? 3 : 1;
     for (int rule = 0; rule < N_RULES; rule++)
         for (int type = 0; type < 2; type++)
-            for (int i = 0; i < N_OPTIMIZERS; i++) compare_threads(rules[rule], dtypes[type], i);
+            for (int i = rule % step; i < N_OPTIMIZERS; i += step)
+                compare_threads(rules[rule], dtypes[type], i);
 }
 
-/* A wide network: several tiles in both directions, panels of transport, more rows than one chunk. */
+/* A wide network: several tiles both ways, panels of transport, more rows than one chunk. */
 static void test_threads_wide(void)
 {
     for (int rule = 0; rule < N_RULES; rule++) {
@@ -80,8 +85,10 @@ static void test_threads_wide(void)
             r.desc.n_threads = threads;
             fa_net *net = make(&r.desc);
             train_a_while(net, &data[FA_F32]);
-            if (threads == 1) first = net;
-            else CHECK(same_state(net, first), "%s: %d threads differ from 1", rules[rule], threads);
+            if (threads == 1)
+                first = net;
+            else
+                CHECK(same_state(net, first), "%s: %d threads differ from 1", rules[rule], threads);
             if (net != first) fa_net_free(net);
         }
         fa_net_free(first);
@@ -90,7 +97,8 @@ static void test_threads_wide(void)
 
 /* ---- gradients, evaluation, alignment ---- */
 
-static void look(fa_net *net, const dataset *d, fa_angles angles[2], fa_metrics *metrics, void *gradient)
+static void look(fa_net *net, const dataset *d, fa_angles angles[2], fa_metrics *metrics,
+                 void *gradient)
 {
     const fa_samples s = labelled(d, 0, ROWS);
     void *grads[6] = {gradient};
@@ -103,7 +111,8 @@ static void look(fa_net *net, const dataset *d, fa_angles angles[2], fa_metrics 
 
 static bool same_angles(const fa_angles *a, const fa_angles *b)
 {
-    return !memcmp(&a->delta_angle, &b->delta_angle, 3 * sizeof(double)) && !memcmp(&a->norm_ratio, &b->norm_ratio, sizeof(double));
+    return !memcmp(&a->delta_angle, &b->delta_angle, 3 * sizeof(double)) &&
+           !memcmp(&a->norm_ratio, &b->norm_ratio, sizeof(double));
 }
 
 static void test_threads_when_looking(void)
@@ -121,8 +130,11 @@ static void test_threads_when_looking(void)
             fa_net_free(net);
         }
         CHECK(!memcmp(&metrics[0], &metrics[1], sizeof metrics[0]), "%s: evaluate", rules[rule]);
-        CHECK(!memcmp(gradients[0], gradients[1], sizeof gradients[0]), "%s: gradients", rules[rule]);
-        for (int b = 0; b < 2; b++) CHECK(same_angles(&angles[0][b], &angles[1][b]), "%s: alignment of hidden layer %d", rules[rule], b);
+        CHECK(!memcmp(gradients[0], gradients[1], sizeof gradients[0]), "%s: gradients",
+              rules[rule]);
+        for (int b = 0; b < 2; b++)
+            CHECK(same_angles(&angles[0][b], &angles[1][b]), "%s: alignment of hidden layer %d",
+                  rules[rule], b);
     }
 }
 
@@ -133,18 +145,21 @@ static dataset gathered(const dataset *d, const int64_t *rows, int64_t n)
 {
     dataset g = dataset_new(d->dtype, n);
     for (int64_t i = 0; i < n; i++) {
-        memcpy(rows_at(g.x, d->dtype, i, N_IN), rows_at(d->x, d->dtype, rows[i], N_IN), N_IN * size_of(d->dtype));
-        memcpy(rows_at(g.y, d->dtype, i, N_OUT), rows_at(d->y, d->dtype, rows[i], N_OUT), N_OUT * size_of(d->dtype));
+        memcpy(rows_at(g.x, d->dtype, i, N_IN), rows_at(d->x, d->dtype, rows[i], N_IN),
+               N_IN * size_of(d->dtype));
+        memcpy(rows_at(g.y, d->dtype, i, N_OUT), rows_at(d->y, d->dtype, rows[i], N_OUT),
+               N_OUT * size_of(d->dtype));
         g.labels[i] = d->labels[rows[i]];
         g.weights[i] = d->weights[rows[i]];
     }
     return g;
 }
 
-static void one_by_one(fa_metrics *sums, fa_net *net, const dataset *d, bool rows, bool weights)
+static void one_by_one(fa_metrics *sums, fa_net *net, const dataset *d, int64_t batch, bool rows,
+                       bool weights)
 {
-    for (int64_t first = 0; first < ROWS; first += BATCH) {
-        const int64_t n = ROWS - first < BATCH ? ROWS - first : BATCH;
+    for (int64_t first = 0; first < ROWS; first += batch) {
+        const int64_t n = ROWS - first < batch ? ROWS - first : batch;
         fa_samples s = rows ? targeted(d, first, n) : labelled(d, first, n);
         if (weights) s.weights = d->weights + first;
         double loss;
@@ -155,8 +170,10 @@ static void one_by_one(fa_metrics *sums, fa_net *net, const dataset *d, bool row
     }
 }
 
-static void compare_steps(int rule, int optimizer, fa_dtype dtype, bool shuffled, bool rows)
+static void compare_steps(int rule, int optimizer, fa_dtype dtype, int64_t batch, bool shuffled,
+                          bool rows)
 {
+    const int64_t steps = (ROWS + batch - 1) / batch;
     recipe r;
     recipe_init(&r, rules[rule], dtype);
     with_optimizer(&r, optimizer);
@@ -167,12 +184,13 @@ static void compare_steps(int rule, int optimizer, fa_dtype dtype, bool shuffled
     fa_samples s = rows ? targeted(d, 0, ROWS) : labelled(d, 0, ROWS);
     s.weights = shuffled ? d->weights : NULL;
     fa_metrics m[2] = {{0}};
-    fa_epoch e = {.order = shuffled ? order : NULL, .batch_size = BATCH, .count = 4};
+    fa_epoch e = {.order = shuffled ? order : NULL, .batch_size = batch, .count = steps};
     CHECK(fa_train_steps(&m[0], many, &s, &e) == FA_OK, "train_steps");
-    one_by_one(&m[1], single, shuffled ? &copy : d, rows, shuffled);
-    CHECK(same_state(many, single), "%s, %s, order %d, rows %d: train_steps differs from train_batch", rules[rule],
-          optimizers[optimizer].label, shuffled, rows);
-    CHECK(m[0].loss == m[1].loss && m[0].rows == ROWS && m[0].steps == 4, "metrics");
+    one_by_one(&m[1], single, shuffled ? &copy : d, batch, rows, shuffled);
+    CHECK(same_state(many, single),
+          "%s, %s, batch %lld, order %d, rows %d: train_steps differs from train_batch",
+          rules[rule], optimizers[optimizer].label, (long long)batch, shuffled, rows);
+    CHECK(m[0].loss == m[1].loss && m[0].rows == ROWS && m[0].steps == steps, "metrics");
     dataset_free(&copy);
     fa_net_free(many);
     fa_net_free(single);
@@ -181,7 +199,45 @@ static void compare_steps(int rule, int optimizer, fa_dtype dtype, bool shuffled
 static void test_steps(void)
 {
     for (int rule = 0; rule < N_RULES; rule++)
-        for (int i = 0; i < 4; i++) compare_steps(rule, (rule + i) % N_OPTIMIZERS, dtypes[i / 2], i % 2, (rule + i / 2) % 2);
+        for (int i = 0; i < 4; i++)
+            compare_steps(rule, (rule + i) % N_OPTIMIZERS, dtypes[i / 2], BATCH, i % 2,
+                          (rule + i / 2) % 2);
+}
+
+static void test_steps_of_one_sample(void)
+{
+    for (int rule = 0; rule < N_RULES; rule++)
+        for (int i = 0; i < 8;
+             i++) /* plain SGD, which may update in place, and each of the others */
+            compare_steps(rule, i % 2 ? (rule + i) % N_OPTIMIZERS : 0, dtypes[i / 4], 1, i / 2 % 2,
+                          (rule + i / 2) % 2);
+}
+
+/* One sample a batch, with what may be odd about a layer: no bias, no training, pre, gelu. */
+static void test_odd_layers_one_sample(void)
+{
+    for (int odd = 0; odd < 8; odd++) {
+        recipe r;
+        recipe_init(&r, rules[1 + odd % 4], FA_F32);
+        r.layers[FIRST].use_bias = odd % 2;
+        r.layers[SECOND].trainable = odd / 2 % 2;
+        r.layers[LAST].trainable = odd / 4 % 2;
+        r.layers[FIRST].activation = odd % 3 ? "gelu" : "softplus"; /* keep A beside H */
+        r.layers[FIRST].units = odd % 2 ? 1 : 517;
+        r.layers[SECOND].lr_scale = 0.5;
+        if (odd % 4) r.desc.rule.inject = "pre";
+        r.desc.optimizer.weight_decay = 0.01 * (odd % 3);
+        fa_net *many = make(&r.desc), *single = make(&r.desc);
+        const fa_samples s = labelled(&data[FA_F32], 0, ROWS);
+        fa_metrics m[2] = {{0}};
+        CHECK(fa_train_steps(&m[0], many, &s, &(fa_epoch){.batch_size = 1, .count = ROWS}) == FA_OK,
+              "train_steps");
+        one_by_one(&m[1], single, &data[FA_F32], 1, false, false);
+        CHECK(same_state(many, single) && m[0].loss == m[1].loss,
+              "odd network %d: train_steps differs from train_batch", odd);
+        fa_net_free(many);
+        fa_net_free(single);
+    }
 }
 
 /* An epoch in pieces is the epoch; learning rates of the steps count. */
@@ -193,17 +249,27 @@ static void test_pieces(void)
     const fa_samples s = labelled(&data[FA_F32], 0, ROWS);
     const double lrs[] = {0.3, 0.2, 0, 0.1};
     fa_metrics m, sum = {0};
-    CHECK(fa_train_steps(&m, whole, &s, &(fa_epoch){.order = order, .batch_size = BATCH, .count = 4, .lrs = lrs}) == FA_OK, "whole");
+    CHECK(fa_train_steps(
+              &m, whole, &s,
+              &(fa_epoch){.order = order, .batch_size = BATCH, .count = 4, .lrs = lrs}) == FA_OK,
+          "whole");
     for (int64_t i = 0; i < 4; i++) {
         fa_metrics part;
         CHECK(fa_net_set_lr(pieces, lrs[i]) == FA_OK, "set_lr");
-        CHECK(fa_train_steps(&part, pieces, &s, &(fa_epoch){.order = order, .batch_size = BATCH, .first = i, .count = 1}) == FA_OK, "piece");
+        CHECK(fa_train_steps(
+                  &part, pieces, &s,
+                  &(fa_epoch){.order = order, .batch_size = BATCH, .first = i, .count = 1}) ==
+                  FA_OK,
+              "piece");
         sum.loss += part.loss, sum.hits += part.hits, sum.rows += part.rows;
     }
     CHECK(fa_net_set_lr(whole, lrs[3]) == FA_OK, "the learning rate is part of the state");
     CHECK(same_state(whole, pieces), "an epoch in pieces differs from the epoch");
     CHECK(sum.loss == m.loss && sum.hits == m.hits && sum.rows == m.rows, "and so do its metrics");
-    CHECK(fa_train_steps(&m, whole, &s, &(fa_epoch){.batch_size = BATCH, .first = 4, .count = 0}) == FA_OK && m.steps == 0, "no steps");
+    CHECK(fa_train_steps(&m, whole, &s, &(fa_epoch){.batch_size = BATCH, .first = 4, .count = 0}) ==
+                  FA_OK &&
+              m.steps == 0,
+          "no steps");
     fa_net_free(whole);
     fa_net_free(pieces);
 }
@@ -217,7 +283,9 @@ static void test_large_batch(void)
     const fa_samples s = labelled(&data[FA_F32], 0, 17);
     fa_metrics m;
     double loss;
-    CHECK(fa_train_steps(&m, a, &s, &(fa_epoch){.batch_size = INT64_MAX, .count = 1}) == FA_OK && m.rows == 17, "one batch");
+    CHECK(fa_train_steps(&m, a, &s, &(fa_epoch){.batch_size = INT64_MAX, .count = 1}) == FA_OK &&
+              m.rows == 17,
+          "one batch");
     CHECK(fa_train_batch(&loss, b, &s) == FA_OK, "train_batch");
     CHECK(same_state(a, b), "a batch larger than the data");
     fa_net_free(a);
@@ -230,7 +298,8 @@ static void test_large_batch(void)
 static void compare_rows(const fa_net *net, const fa_samples *s, fa_dtype dtype, int logits)
 {
     enum { STRIDE = N_OUT + 3 };
-    char *together = malloc(ROWS * STRIDE * size_of(dtype)), *alone = malloc(N_OUT * size_of(dtype));
+    char *together = malloc(ROWS * STRIDE * size_of(dtype)),
+         *alone = malloc(N_OUT * size_of(dtype));
     memset(together, 0x5a, ROWS * STRIDE * size_of(dtype));
     CHECK(fa_predict(together, STRIDE, net, s, logits) == FA_OK, "predict");
     int64_t different = 0, touched = 0;
@@ -241,7 +310,8 @@ static void compare_rows(const fa_net *net, const fa_samples *s, fa_dtype dtype,
         CHECK(fa_predict(alone, N_OUT, net, &one, logits) == FA_OK, "predict one row");
         const char *row = together + (size_t)(i * STRIDE) * size_of(dtype);
         different += memcmp(row, alone, N_OUT * size_of(dtype)) != 0;
-        for (size_t j = N_OUT * size_of(dtype); j < STRIDE * size_of(dtype); j++) touched += row[j] != 0x5a;
+        for (size_t j = N_OUT * size_of(dtype); j < STRIDE * size_of(dtype); j++)
+            touched += row[j] != 0x5a;
     }
     CHECK(different == 0, "%lld rows differ when predicted alone", (long long)different);
     CHECK(touched == 0, "%lld bytes written between the rows", (long long)touched);
@@ -252,7 +322,8 @@ static void compare_rows(const fa_net *net, const fa_samples *s, fa_dtype dtype,
 static void test_predict(void)
 {
     static const char *const losses[] = {"softmax_cross_entropy", "sigmoid_cross_entropy", "mse"};
-    static const char *const activations[] = {"tanh", "gelu", "softplus", "sigmoid", "relu", "sign"};
+    static const char *const activations[] = {"tanh",    "gelu", "softplus",
+                                              "sigmoid", "relu", "sign"};
     uint8_t *bytes = malloc(ROWS * N_IN);
     for (int64_t i = 0; i < ROWS * N_IN; i++) bytes[i] = (uint8_t)random_bits();
     for (int i = 0; i < 6; i++)
@@ -282,7 +353,8 @@ static void test_same_data_in_other_clothes(void)
     fa_net *net[4];
     for (int i = 0; i < 4; i++) net[i] = make(&r.desc);
     const dataset *d = &data[FA_F32];
-    float *wide = malloc(ROWS * STRIDE * sizeof *wide), *one_hot = calloc(ROWS * N_OUT, sizeof *one_hot);
+    float *wide = malloc(ROWS * STRIDE * sizeof *wide),
+          *one_hot = calloc(ROWS * N_OUT, sizeof *one_hot);
     for (int64_t i = 0; i < ROWS; i++) {
         memcpy(wide + i * STRIDE, (float *)d->x + i * N_IN, N_IN * sizeof *wide);
         for (int j = N_IN; j < STRIDE; j++) wide[i * STRIDE + j] = NAN; /* nobody looks there */
@@ -294,14 +366,34 @@ static void test_same_data_in_other_clothes(void)
     double loss[3];
     for (int i = 0; i < 3; i++) {
         CHECK(fa_train_batch(&loss[i], net[i], &s[i]) == FA_OK, "train %d", i);
-        CHECK(loss[i] == loss[0] && same_state(net[i], net[0]), "%s", i == 1 ? "strided X" : "one-hot rows");
+        CHECK(loss[i] == loss[0] && same_state(net[i], net[0]), "%s",
+              i == 1 ? "strided X" : "one-hot rows");
     }
     fa_metrics m;
-    CHECK(fa_train_steps(&m, net[3], &s[1], &(fa_epoch){.batch_size = ROWS, .count = 1}) == FA_OK, "strided steps");
+    CHECK(fa_train_steps(&m, net[3], &s[1], &(fa_epoch){.batch_size = ROWS, .count = 1}) == FA_OK,
+          "strided steps");
     CHECK(same_state(net[3], net[0]), "strided steps");
     for (int i = 0; i < 4; i++) fa_net_free(net[i]);
     free(wide);
     free(one_hot);
+}
+
+/* The chunks and tiles that BLAS gets do not depend on threads either. Where there is a BLAS. */
+static void test_blas(void)
+{
+    recipe r;
+    recipe_init(&r, "dfa", FA_F32);
+    setenv("FASTFA_GEMM", "blas", 1);
+    fa_net *net = NULL;
+    const fa_status status = fa_net_create(&net, &r.desc);
+    fa_net_free(net);
+    if (status == FA_OK) {
+        test_threads_wide();
+        test_steps();
+    } else {
+        CHECK(status == FA_E_STATE && strstr(fa_last_error(), "no BLAS"), "refused by name");
+    }
+    unsetenv("FASTFA_GEMM");
 }
 
 int main(void)
@@ -312,8 +404,12 @@ int main(void)
     RUN(test_threads_wide);
     RUN(test_threads_when_looking);
     RUN(test_steps);
+    RUN(test_steps_of_one_sample);
+    RUN(test_odd_layers_one_sample);
     RUN(test_pieces);
     RUN(test_large_batch);
+    RUN(test_blas);
+    setenv("FASTFA_GEMM", "own", 1); /* only own products give a row the same bits in any company */
     RUN(test_predict);
     RUN(test_same_data_in_other_clothes);
     for (int i = 0; i < 2; i++) dataset_free(&data[i]);

@@ -1,5 +1,5 @@
-/* fork(): children train and predict with networks that the parent used, and get the same bits; a network
- * that another thread was training at that moment says so. Each child lives under an alarm. */
+/* fork(): children train and predict with networks that the parent used, and get the same bits; a
+ * network that another thread was training at that moment says so. Each child has an alarm. */
 #include "check.h"
 
 #include <pthread.h>
@@ -26,7 +26,8 @@ static bool in_child(bool (*child)(void *context), void *context)
         _exit(child(context) ? 0 : 1);
     }
     int status = 0;
-    return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) &&
+           WEXITSTATUS(status) == 0;
 }
 
 static bool train_once(fa_net *net)
@@ -57,7 +58,8 @@ static fa_net *new_net(const char *rule)
 static bool goes_on(void *context)
 {
     shared_net *s = context;
-    return predict_once(s->net) && train_once(s->net) && in_state(s->net, s->expected) && predict_once(s->net);
+    return predict_once(s->net) && train_once(s->net) && in_state(s->net, s->expected) &&
+           predict_once(s->net);
 }
 
 static void test_after_use(void)
@@ -141,6 +143,29 @@ static void *train_until_stopped(void *context)
     return NULL;
 }
 
+/* exit() while another thread trains: the process ends, whatever the pool was doing. */
+static void test_exit_while_training(void)
+{
+    int failed = 0;
+    for (int i = 0; i < N_FORKS; i++) {
+        fflush(stdout);
+        const pid_t pid = fork();
+        if (pid == 0) {
+            alarm(SECONDS);
+            fclose(stdout);
+            static trainer t;
+            t.net = new_net("dfa");
+            pthread_t thread;
+            pthread_create(&thread, NULL, train_until_stopped, &t);
+            while (!atomic_load(&t.started)) sched_yield();
+            exit(0);
+        }
+        int status = -1;
+        failed += waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+    }
+    CHECK(failed == 0, "%d of %d children did not end well", failed, N_FORKS);
+}
+
 /* Whatever moment the fork hit: the network refuses, or it was between two calls and works. */
 static bool refuses_or_works(void *context)
 {
@@ -188,11 +213,15 @@ static void *train_and_hold(void *context)
     held_call *h = context;
     const fa_samples s = labelled(&data, 0, ROWS);
     fa_metrics m;
-    fa_train_steps(&m, h->net, &s, &(fa_epoch){.batch_size = ROWS, .count = 1, .poll = hold, .user = h});
+    fa_train_steps(&m, h->net, &s,
+                   &(fa_epoch){.batch_size = ROWS, .count = 1, .poll = hold, .user = h});
     return NULL;
 }
 
-static bool is_refused(fa_status status) { return status == FA_E_STATE && strstr(fa_last_error(), "fork"); }
+static bool is_refused(fa_status status)
+{
+    return status == FA_E_STATE && strstr(fa_last_error(), "fork");
+}
 
 static bool every_call_is_refused(void *context)
 {
@@ -204,13 +233,16 @@ static bool every_call_is_refused(void *context)
     fa_metrics m;
     fa_angles angles[2];
     int64_t order[4];
-    const bool refused = is_refused(fa_predict(out, N_OUT, net, &s, 0)) && is_refused(fa_train_batch(&loss, net, &s)) &&
-                         is_refused(fa_train_steps(&m, net, &s, &(fa_epoch){.batch_size = 1, .count = 1})) &&
-                         is_refused(fa_evaluate(&m, net, &s)) && is_refused(fa_gradients(&loss, grads, net, &s)) &&
-                         is_refused(fa_alignment(angles, net, &s)) && is_refused(fa_net_reset(net)) &&
-                         is_refused(fa_shuffle(order, net, 4)) && is_refused(fa_net_set_lr(net, 1)) &&
-                         is_refused(fa_net_write(net, 0, fa_net_tensor(net, 0).data)) && is_refused(fa_feedback_matrix(out, net, 0)) &&
-                         is_refused(fa_net_get_state(state, net)) && is_refused(fa_net_set_state(net, state, fa_net_state_size(net)));
+    const bool refused =
+        is_refused(fa_predict(out, N_OUT, net, &s, 0)) &&
+        is_refused(fa_train_batch(&loss, net, &s)) &&
+        is_refused(fa_train_steps(&m, net, &s, &(fa_epoch){.batch_size = 1, .count = 1})) &&
+        is_refused(fa_evaluate(&m, net, &s)) && is_refused(fa_gradients(&loss, grads, net, &s)) &&
+        is_refused(fa_alignment(angles, net, &s)) && is_refused(fa_net_reset(net)) &&
+        is_refused(fa_shuffle(order, net, 4)) && is_refused(fa_net_set_lr(net, 1)) &&
+        is_refused(fa_net_write(net, 0, fa_net_tensor(net, 0).data)) &&
+        is_refused(fa_feedback_matrix(out, net, 0)) && is_refused(fa_net_get_state(state, net)) &&
+        is_refused(fa_net_set_state(net, state, fa_net_state_size(net)));
     fa_net_free(net); /* still returns its memory */
     return refused && train_once(other) && predict_once(other);
 }
@@ -256,21 +288,36 @@ static void test_poll_forks(void)
     e.poll = fork_in_poll, e.user = &f;
     fflush(stdout);
     const fa_status status = fa_train_steps(&m, f.net, &s, &e);
-    const bool ok = status == FA_OK && m.steps == 6 && f.refused && train_once(f.net) && predict_once(f.net) && same_state(f.net, twin);
+    const bool ok = status == FA_OK && m.steps == 6 && f.refused && train_once(f.net) &&
+                    predict_once(f.net) && same_state(f.net, twin);
     if (f.child == 0) _exit(!ok);
     CHECK(ok, "parent");
     int child = -1;
-    CHECK(waitpid(f.child, &child, 0) == f.child && WIFEXITED(child) && WEXITSTATUS(child) == 0, "child: same bits");
+    CHECK(waitpid(f.child, &child, 0) == f.child && WIFEXITED(child) && WEXITSTATUS(child) == 0,
+          "child: same bits");
     fa_net_free(f.net);
     fa_net_free(twin);
 }
 
+#if defined(__SANITIZE_THREAD__)
+#define NO_FORKS
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define NO_FORKS
+#endif
+#endif
+
 int main(void)
 {
+#ifdef NO_FORKS
+    puts("skipped: the thread sanitizer lets no forked child start threads");
+    return finish();
+#endif
     data = dataset_new(FA_F32, ROWS);
     RUN(test_after_use);
     RUN(test_grandchild);
     RUN(test_exit);
+    RUN(test_exit_while_training);
     RUN(test_while_training);
     RUN(test_in_the_middle_of_training);
     RUN(test_poll_forks);

@@ -1,5 +1,5 @@
-/* Bad input at every door: FA_E_VALUE with the argument's name in the message, nothing changed, nothing
- * leaked; NULL where a pointer is needed; numbers that are not finite. */
+/* Bad input at every door: FA_E_VALUE with the argument's name in the message, nothing changed,
+ * nothing leaked; NULL where a pointer is needed; numbers that are not finite. */
 #include "check.h"
 
 enum { ROWS = 30 };
@@ -23,19 +23,20 @@ static void refuse(int line, const fa_net_desc *desc, const char *name)
     const int64_t live = live_bytes();
     const fa_status status = fa_net_create(&net, desc);
     CHECK(status == FA_E_VALUE, "line %d: status %s", line, fa_status_name(status));
-    CHECK(strstr(fa_last_error(), name) != NULL, "line %d: expected '%s' in the message", line, name);
+    CHECK(strstr(fa_last_error(), name) != NULL, "line %d: expected '%s' in the message", line,
+          name);
     CHECK(net == untouched, "line %d: output written", line);
     CHECK(live_bytes() == live, "line %d: leak", line);
     if (status == FA_OK) fa_net_free(net);
 }
 
 /* A fine description with one assignment to it is refused. */
-#define REFUSE(assignment, name)                \
-    do {                                        \
-        recipe r;                               \
-        recipe_init(&r, "dfa", FA_F32);         \
-        assignment;                             \
-        refuse(__LINE__, &r.desc, name);        \
+#define REFUSE(assignment, name)                                                                   \
+    do {                                                                                           \
+        recipe r;                                                                                  \
+        recipe_init(&r, "dfa", FA_F32);                                                            \
+        assignment;                                                                                \
+        refuse(__LINE__, &r.desc, name);                                                           \
     } while (0)
 
 static void test_head(void)
@@ -88,23 +89,36 @@ static void test_initial_values(void)
 {
     static const float values[N_IN * N_HIDDEN_1];
     REFUSE(r.layers[FIRST].weight_init.name = "xavier", "layer 0: weight_init");
-    REFUSE(r.layers[FIRST].weight_init = ((fa_init){.name = "normal", .scale = -1}), "layer 0: weight_init");
-    REFUSE(r.layers[FIRST].weight_init = ((fa_init){.name = "normal", .scale = NAN}), "layer 0: weight_init");
-    REFUSE(r.layers[FIRST].weight_init = ((fa_init){.values = values, .rows = N_HIDDEN_1, .cols = N_IN}), "layer 0: weight_init");
-    REFUSE(r.layers[FIRST].weight_init = ((fa_init){.values = values, .rows = -N_IN, .cols = -N_HIDDEN_1}), "layer 0: weight_init");
+    REFUSE(r.layers[FIRST].weight_init = ((fa_init){.name = "normal", .scale = -1}),
+           "layer 0: weight_init");
+    REFUSE(r.layers[FIRST].weight_init = ((fa_init){.name = "normal", .scale = NAN}),
+           "layer 0: weight_init");
+    REFUSE(r.layers[FIRST].weight_init =
+               ((fa_init){.values = values, .rows = N_HIDDEN_1, .cols = N_IN}),
+           "layer 0: weight_init");
+    REFUSE(r.layers[FIRST].weight_init =
+               ((fa_init){.values = values, .rows = -N_IN, .cols = -N_HIDDEN_1}),
+           "layer 0: weight_init");
     REFUSE(r.layers[LAST].bias_init.name = "", "layer 3: bias_init");
-    REFUSE(r.layers[LAST].bias_init = ((fa_init){.name = "uniform", .scale = INFINITY}), "layer 3: bias_init");
-    REFUSE(r.layers[LAST].bias_init = ((fa_init){.values = values, .rows = N_OUT, .cols = 1}), "layer 3: bias_init");
+    REFUSE(r.layers[LAST].bias_init = ((fa_init){.name = "uniform", .scale = INFINITY}),
+           "layer 3: bias_init");
+    REFUSE(r.layers[LAST].bias_init = ((fa_init){.values = values, .rows = N_OUT, .cols = 1}),
+           "layer 3: bias_init");
     REFUSE(r.desc.rule.feedback.name = "glorot_uniform", "feedback");
     REFUSE(r.desc.rule.feedback.scale = NAN, "feedback");
-    REFUSE(r.desc.rule.feedback = ((fa_init){.values = values, .scale = 1, .rows = N_OUT, .cols = N_OUT}), "layer 0: feedback");
-    REFUSE(r.desc.rule.name = "fa"; r.desc.rule.feedback = ((fa_init){.values = values, .scale = 1, .rows = N_OUT, .cols = N_HIDDEN_1}),
+    REFUSE(r.desc.rule.feedback =
+               ((fa_init){.values = values, .scale = 1, .rows = N_OUT, .cols = N_OUT}),
+           "layer 0: feedback");
+    REFUSE(r.desc.rule.name = "fa";
+           r.desc.rule.feedback =
+               ((fa_init){.values = values, .scale = 1, .rows = N_OUT, .cols = N_HIDDEN_1}),
            "layer 0: feedback");
 }
 
 static void test_rules(void)
 {
-    static const fa_rule_desc unknown = {.name = "hebb"}, none = {0}, fine = {.name = "fa", .feedback.scale = 1};
+    static const fa_rule_desc unknown = {.name = "hebb"}, none = {0},
+                              fine = {.name = "fa", .feedback.scale = 1};
     static const fa_rule_desc both = {.name = "dfa", .inject = "both", .feedback.scale = 1};
     REFUSE(r.desc.rule.name = NULL, "rule");
     REFUSE(r.desc.rule.name = "bp", "'bp'");
@@ -116,7 +130,8 @@ static void test_rules(void)
     REFUSE(r.layers[SECOND].rule = &both, "layer 2: inject");
     REFUSE(r.layers[LAST].rule = &fine, "layer 3: rule");
     REFUSE(r.layers[LAST].rule = &none, "layer 3: rule");
-    REFUSE(r.desc.n_layers = 1; r.layers[0] = r.layers[LAST]; r.desc.rule.name = "nothing", "rule"); /* no layer uses it */
+    REFUSE(r.desc.n_layers = 1; r.layers[0] = r.layers[LAST];
+           r.desc.rule.name = "nothing", "rule"); /* no layer uses it */
 }
 
 static void test_optimizers(void)
@@ -147,7 +162,8 @@ static void test_optimizers(void)
 /* Sizes that no memory holds are refused without trying, and without overflow. */
 static void test_too_large(void)
 {
-    fa_layer_desc layers[] = {fa_dense(INT32_MAX, "tanh"), fa_dense(INT32_MAX, "tanh"), fa_dense(2, "linear")};
+    fa_layer_desc layers[] = {fa_dense(INT32_MAX, "tanh"), fa_dense(INT32_MAX, "tanh"),
+                              fa_dense(2, "linear")};
     fa_net_desc desc = fa_net_defaults();
     desc.n_in = INT32_MAX, desc.layers = layers, desc.n_layers = 3;
     const int64_t live = live_bytes();
@@ -197,7 +213,7 @@ static fa_status by_train_batch(fa_net *net, const fa_samples *s)
 static fa_status by_train_steps(fa_net *net, const fa_samples *s)
 {
     fa_metrics m = {.rows = -1};
-    const fa_status status = fa_train_steps(&m, net, s, &(fa_epoch){.batch_size = 8, .count = 1});
+    const fa_status status = fa_train_steps(&m, net, s, &(fa_epoch){.batch_size = ROWS, .count = 1});
     CHECK(m.rows == -1, "metrics written");
     return status;
 }
@@ -239,21 +255,28 @@ static const struct {
     door *call;
     bool targets, values;
 } doors[] = {
-    {"train_batch", by_train_batch, true, true}, {"train_steps", by_train_steps, true, false}, {"predict", by_predict, false, true},
-    {"evaluate", by_evaluate, true, true},       {"gradients", by_gradients, true, true},      {"alignment", by_alignment, true, true},
+    {"train_batch", by_train_batch, true, true},
+    {"train_steps", by_train_steps, true, false},
+    {"predict", by_predict, false, true},
+    {"evaluate", by_evaluate, true, true},
+    {"gradients", by_gradients, true, true},
+    {"alignment", by_alignment, true, true},
     {"check", by_check, true, true},
 };
 enum { N_DOORS = sizeof doors / sizeof *doors };
 
 /* Every door that looks at such things refuses the samples, naming `name`. */
-static void refuse_samples(int line, watched *w, const fa_samples *s, const char *name, bool of_targets, bool of_values)
+static void refuse_samples(int line, watched *w, const fa_samples *s, const char *name,
+                           bool of_targets, bool of_values)
 {
     const int64_t live = live_bytes();
     for (int i = 0; i < N_DOORS; i++) {
         if ((of_targets && !doors[i].targets) || (of_values && !doors[i].values)) continue;
         const fa_status status = doors[i].call(w->net, s);
-        CHECK(status == FA_E_VALUE, "line %d: %s: status %s", line, doors[i].name, fa_status_name(status));
-        CHECK(strstr(fa_last_error(), name) != NULL, "line %d: %s: expected '%s' in the message", line, doors[i].name, name);
+        CHECK(status == FA_E_VALUE, "line %d: %s: status %s", line, doors[i].name,
+              fa_status_name(status));
+        CHECK(strstr(fa_last_error(), name) != NULL, "line %d: %s: expected '%s' in the message",
+              line, doors[i].name, name);
     }
     CHECK(live_bytes() == live, "line %d: leak", line);
     CHECK(in_state(w->net, w->state), "line %d: changed the network", line);
@@ -283,7 +306,9 @@ static void test_sample_shapes(void)
     REFUSE_SAMPLES(rows, s.labels = data.labels, "y", TARGET);
     fa_samples none = inputs(&data, 0, ROWS);
     for (int i = 0; i < N_DOORS - 1; i++) /* fa_check takes samples for predicting, too */
-        if (doors[i].targets) CHECK(doors[i].call(w.net, &none) == FA_E_VALUE && strstr(fa_last_error(), "y"), "%s: no y", doors[i].name);
+        if (doors[i].targets)
+            CHECK(doors[i].call(w.net, &none) == FA_E_VALUE && strstr(fa_last_error(), "y"),
+                  "%s: no y", doors[i].name);
     unwatch(&w);
 }
 
@@ -329,18 +354,18 @@ static void test_values(void)
     float x[ROWS * N_IN], y[ROWS * N_OUT];
     double weights[ROWS];
     for (int i = 0; i < 3; i++) {
-        memcpy(x, data.x, sizeof x), memcpy(y, data.y, sizeof y), memcpy(weights, data.weights, sizeof weights);
+        memcpy(x, data.x, sizeof x), memcpy(y, data.y, sizeof y),
+            memcpy(weights, data.weights, sizeof weights);
         x[ROWS * N_IN - 1] = bad[i], y[ROWS * N_OUT - 1] = bad[i], weights[ROWS - 1] = bad[i];
         REFUSE_SAMPLES(targeted(&data, 0, ROWS), s.x = x, "X: expected finite", VALUE);
         REFUSE_SAMPLES(labelled(&data, 0, ROWS), s.x = x, "row 29, column 39", VALUE);
         REFUSE_SAMPLES(targeted(&data, 0, ROWS), s.y = y, "y: expected finite", TARGET | VALUE);
-        REFUSE_SAMPLES(labelled(&data, 0, ROWS), s.weights = weights, "sample_weight", TARGET | VALUE);
+        REFUSE_SAMPLES(labelled(&data, 0, ROWS), s.weights = weights, "sample_weight",
+                       TARGET | VALUE);
     }
     memcpy(weights, data.weights, sizeof weights);
     weights[ROWS - 1] = -1;
     REFUSE_SAMPLES(labelled(&data, 0, ROWS), s.weights = weights, "index 29", TARGET | VALUE);
-    memset(weights, 0, sizeof weights);
-    REFUSE_SAMPLES(labelled(&data, 0, ROWS), s.weights = weights, "sample_weight", TARGET | VALUE);
     unwatch(&w);
 }
 
@@ -391,7 +416,7 @@ static void test_epochs(void)
         {{.batch_size = 8, .count = -1}, "count"},
         {{.batch_size = 8, .count = 5}, "count"},
         {{.batch_size = 8, .first = 1, .count = INT64_MAX}, "count"},
-        {{.batch_size = 8, .count = 1, .order = order}, "order"},
+        {{.batch_size = 8, .first = 3, .count = 1, .order = order}, "order"},
         {{.batch_size = 8, .count = 2, .lrs = lrs[0]}, "lr"},
         {{.batch_size = 8, .count = 2, .lrs = lrs[1]}, "lr"},
         {{.batch_size = 8, .count = 2, .lrs = lrs[2]}, "lr"},
@@ -400,13 +425,21 @@ static void test_epochs(void)
     for (int i = 0; i < 13; i++) {
         fa_metrics m = {.rows = -1};
         CHECK(fa_train_steps(&m, w.net, &s, &wrong[i].epoch) == FA_E_VALUE, "epoch %d", i);
-        CHECK(strstr(fa_last_error(), wrong[i].name) != NULL, "epoch %d: expected '%s' in the message", i, wrong[i].name);
+        CHECK(strstr(fa_last_error(), wrong[i].name) != NULL,
+              "epoch %d: expected '%s' in the message", i, wrong[i].name);
         CHECK(m.rows == -1, "epoch %d: metrics written", i);
     }
     order[ROWS - 1] = -1;
     fa_metrics m;
-    CHECK(fa_train_steps(&m, w.net, &s, &wrong[8].epoch) == FA_E_VALUE && strstr(fa_last_error(), "order"), "order of -1");
+    CHECK(fa_train_steps(&m, w.net, &s, &wrong[8].epoch) == FA_E_VALUE &&
+              strstr(fa_last_error(), "order"),
+          "order of -1");
+    const fa_epoch before_it = {.batch_size = 8, .count = 1, .order = order};
     unwatch(&w);
+    w = watch("dfa", "softmax_cross_entropy");
+    CHECK(fa_train_steps(&m, w.net, &s, &before_it) == FA_OK, "only the call's own window is read");
+    free(w.state);
+    fa_net_free(w.net);
 }
 
 /* ---- NULL, and indices out of range ---- */
@@ -414,7 +447,8 @@ static void test_epochs(void)
 static void is_value_error(int line, fa_status status, const char *name)
 {
     CHECK(status == FA_E_VALUE, "line %d: status %s", line, fa_status_name(status));
-    CHECK(strstr(fa_last_error(), name) != NULL, "line %d: expected '%s' in the message", line, name);
+    CHECK(strstr(fa_last_error(), name) != NULL, "line %d: expected '%s' in the message", line,
+          name);
 }
 #define VALUE_ERROR(call, name) is_value_error(__LINE__, call, name)
 
@@ -447,6 +481,8 @@ static void test_null(void)
     VALUE_ERROR(fa_gradients(NULL, grads, w.net, &s), "loss");
     VALUE_ERROR(fa_gradients(&loss, NULL, w.net, &s), "grads");
     VALUE_ERROR(fa_gradients(&loss, grads, NULL, &s), "net");
+    VALUE_ERROR(fa_deltas(NULL, w.net, &s), "deltas");
+    VALUE_ERROR(fa_deltas(grads, NULL, &s), "net");
     VALUE_ERROR(fa_alignment(NULL, w.net, &s), "angles");
     VALUE_ERROR(fa_alignment(angles, NULL, &s), "net");
     VALUE_ERROR(fa_check(NULL, &s), "net");
@@ -482,13 +518,19 @@ static void test_null_when_looking(void)
 {
     CHECK(fa_net_n_tensors(NULL) == 0 && fa_net_tensor(NULL, 0).data == NULL, "tensors");
     CHECK(fa_net_n_blocks(NULL) == 0 && fa_net_block(NULL, 0).n_out == 0, "blocks");
-    CHECK(fa_net_counts(NULL).forward == 0 && fa_net_steps(NULL) == 0 && fa_net_epochs(NULL) == 0, "counters");
-    CHECK(fa_net_lr(NULL) == 0 && fa_net_threads(NULL) == 0 && fa_net_state_size(NULL) == 0, "sizes");
-    CHECK(fa_name(FA_NAMES_RULE, -1) == NULL && fa_name(FA_NAMES_LOSS, 99) == NULL && fa_name((fa_names)50, 0) == NULL, "names");
+    CHECK(fa_net_counts(NULL).forward == 0 && fa_net_steps(NULL) == 0 && fa_net_epochs(NULL) == 0,
+          "counters");
+    CHECK(fa_net_lr(NULL) == 0 && fa_net_threads(NULL) == 0 && fa_net_state_size(NULL) == 0,
+          "sizes");
+    CHECK(fa_name(FA_NAMES_RULE, -1) == NULL && fa_name(FA_NAMES_LOSS, 99) == NULL &&
+              fa_name((fa_names)50, 0) == NULL,
+          "names");
     CHECK(fa_default_init(NULL) == NULL && fa_default_init("softmax") == NULL, "default_init");
     watched w = watch("frozen", "mse");
-    CHECK(fa_net_tensor(w.net, -1).key == NULL && fa_net_tensor(w.net, 1000).key == NULL, "tensor out of range");
-    CHECK(fa_net_block(w.net, -1).rule == NULL && fa_net_block(w.net, 3).rule == NULL, "block out of range");
+    CHECK(fa_net_tensor(w.net, -1).key == NULL && fa_net_tensor(w.net, 1000).key == NULL,
+          "tensor out of range");
+    CHECK(fa_net_block(w.net, -1).rule == NULL && fa_net_block(w.net, 3).rule == NULL,
+          "block out of range");
     VALUE_ERROR(fa_feedback_matrix(out, w.net, 0), "layer 0: rule 'frozen'");
     unwatch(&w);
 }
@@ -513,7 +555,8 @@ static void test_names(void)
     for (int i = 0; (name = fa_name(FA_NAMES_INITIALIZER, i)); i++) {
         recipe r;
         recipe_init(&r, "fa", FA_F32);
-        r.layers[FIRST].weight_init = r.layers[FIRST].bias_init = (fa_init){.name = name, .scale = 1};
+        r.layers[FIRST].weight_init = r.layers[FIRST].bias_init =
+            (fa_init){.name = name, .scale = 1};
         fa_net_free(make(&r.desc));
     }
     for (int i = 0; (name = fa_name(FA_NAMES_OPTIMIZER, i)); i++) {
@@ -522,8 +565,10 @@ static void test_names(void)
         r.desc.optimizer.name = name;
         fa_net_free(make(&r.desc));
     }
-    CHECK(!strcmp(fa_name(FA_NAMES_LAYER, 1), "dropout") && !strcmp(fa_name(FA_NAMES_DISTRIBUTION, 0), "uniform") &&
-              !strcmp(fa_name(FA_NAMES_LOSS, 2), "mse"), "names in order");
+    CHECK(!strcmp(fa_name(FA_NAMES_LAYER, 1), "dropout") &&
+              !strcmp(fa_name(FA_NAMES_DISTRIBUTION, 0), "uniform") &&
+              !strcmp(fa_name(FA_NAMES_LOSS, 2), "mse"),
+          "names in order");
 }
 
 /* A description may change or go away after the network was made. */
@@ -546,9 +591,11 @@ static void test_description_is_copied(void)
     free(values);
     free(own);
     free(r);
-    CHECK(fa_net_reset(net) == FA_OK && in_state(net, first), "reset draws the same without the description");
+    CHECK(fa_net_reset(net) == FA_OK && in_state(net, first),
+          "reset draws the same without the description");
     const fa_block_info b = fa_net_block(net, 0);
-    CHECK(!strcmp(b.rule, "dfa") && !strcmp(b.activation, "tanh") && !strcmp(b.feedback, "normal"), "names are the library's");
+    CHECK(!strcmp(b.rule, "dfa") && !strcmp(b.activation, "tanh") && !strcmp(b.feedback, "normal"),
+          "names are the library's");
     free(first);
     fa_net_free(net);
 }
@@ -563,10 +610,12 @@ static void not_finite(fa_net *net, const fa_samples *s, const char *what)
     CHECK(strstr(fa_last_error(), "not finite"), "%s: message", what);
     CHECK(in_state(net, before), "%s: state unchanged bit for bit", what);
     fa_metrics m;
-    CHECK(fa_train_steps(&m, net, s, &(fa_epoch){.batch_size = 8, .count = 2}) == FA_E_NONFINITE, "%s: train_steps", what);
+    CHECK(fa_train_steps(&m, net, s, &(fa_epoch){.batch_size = 8, .count = 2}) == FA_E_NONFINITE,
+          "%s: train_steps", what);
     CHECK(m.steps == 0 && m.rows == 0 && in_state(net, before), "%s: no step was done", what);
     void *grads[6] = {NULL};
-    CHECK(fa_gradients(&loss, grads, net, s) == FA_E_NONFINITE && loss == -1, "%s: gradients", what);
+    CHECK(fa_gradients(&loss, grads, net, s) == FA_E_NONFINITE && loss == -1, "%s: gradients",
+          what);
     free(before);
 }
 
@@ -588,8 +637,11 @@ static void test_not_finite(void)
             not_finite(net, &s, rules[rule]);
             bias[3] = fine;
             double loss[2];
-            CHECK(fa_train_batch(&loss[0], net, &s) == FA_OK && fa_train_batch(&loss[1], twin, &s) == FA_OK, "mended");
-            CHECK(same_state(net, twin) && loss[0] == loss[1], "%s: trains on as if nothing had been", rules[rule]);
+            CHECK(fa_train_batch(&loss[0], net, &s) == FA_OK &&
+                      fa_train_batch(&loss[1], twin, &s) == FA_OK,
+                  "mended");
+            CHECK(same_state(net, twin) && loss[0] == loss[1],
+                  "%s: trains on as if nothing had been", rules[rule]);
             fa_net_free(net);
             fa_net_free(twin);
         }
@@ -610,30 +662,47 @@ static void test_norm_not_finite(void)
     free(before);
     before = state_of(net);
     double loss;
-    CHECK(fa_train_batch(&loss, net, &s) == FA_E_NONFINITE && strstr(fa_last_error(), "norm"), "gradient of -inf");
+    CHECK(fa_train_batch(&loss, net, &s) == FA_E_NONFINITE && strstr(fa_last_error(), "norm"),
+          "gradient of -inf");
     CHECK(in_state(net, before), "state unchanged bit for bit");
     free(before);
     fa_net_free(net);
 }
 
 /* Steps before the bad batch count; the bad one does not. */
-static void test_not_finite_later(void)
+static void stop_at_nan(const char *optimizer, int64_t batch)
 {
     recipe r;
     recipe_init(&r, "dfa", FA_F32);
+    r.desc.optimizer.name = optimizer;
     fa_net *net = make(&r.desc), *twin = make(&r.desc);
     float x[ROWS * N_IN];
     memcpy(x, data.x, sizeof x);
-    x[20 * N_IN] = NAN; /* the third batch of 8; train_steps leaves looking at values to fa_check */
+    x[20 * N_IN] = NAN; /* train_steps leaves looking at values to fa_check */
     fa_samples s = labelled(&data, 0, ROWS);
     fa_metrics m, expected;
-    CHECK(fa_train_steps(&expected, twin, &s, &(fa_epoch){.batch_size = 8, .count = 2}) == FA_OK, "twin");
+    const int64_t good = 20 / batch;
+    CHECK(fa_train_steps(&expected, twin, &s, &(fa_epoch){.batch_size = batch, .count = good}) ==
+              FA_OK,
+          "twin");
     s.x = x;
-    CHECK(fa_train_steps(&m, net, &s, &(fa_epoch){.batch_size = 8, .count = 4}) == FA_E_NONFINITE, "third batch");
-    CHECK(m.steps == 2 && m.rows == 16 && m.loss == expected.loss, "metrics count two steps");
-    CHECK(same_state(net, twin) && fa_net_steps(net) == 2, "the state after two steps");
+    CHECK(fa_train_steps(&m, net, &s, &(fa_epoch){.batch_size = batch, .count = good + 2}) ==
+              FA_E_NONFINITE,
+          "bad batch");
+    CHECK(m.steps == good && m.rows == good * batch && m.loss == expected.loss,
+          "metrics count %lld steps", (long long)good);
+    CHECK(same_state(net, twin) && fa_net_steps(net) == good,
+          "%s, batch %lld: the state after the good steps", optimizer, (long long)batch);
     fa_net_free(net);
     fa_net_free(twin);
+}
+
+static void test_not_finite_later(void)
+{
+    for (int64_t batch = 1; batch <= 8; batch += 7) {
+        stop_at_nan("sgd", batch);
+        stop_at_nan("rmsprop", batch);
+    }
 }
 
 int main(void)

@@ -1,4 +1,4 @@
-/* Memory: every allocation of every call fails in turn; steps allocate nothing; the allocator hook. */
+/* Every allocation of every call fails in turn; steps allocate nothing; the allocator hook. */
 #include "check.h"
 
 /* ---- an allocator that counts, and fails when told to ---- */
@@ -57,10 +57,13 @@ static float values[N_HIDDEN_1 * N_HIDDEN_2]; /* of a weight matrix and of a fee
 /* Clipping, slots, given weights, given feedback; sdfa wants scratch of its own. */
 static void recipe_everything(recipe *r, const char *rule)
 {
-    static fa_rule_desc own = {.name = "drtp", .feedback = {.values = values, .scale = 1, .rows = N_OUT, .cols = N_HIDDEN_2}};
+    static fa_rule_desc own = {
+        .name = "drtp",
+        .feedback = {.values = values, .scale = 1, .rows = N_OUT, .cols = N_HIDDEN_2}};
     for (int i = 0; i < N_HIDDEN_1 * N_HIDDEN_2; i++) values[i] = (float)(i % 17 - 8) / 50;
     recipe_init(r, rule, FA_F32);
-    r->layers[SECOND].weight_init = (fa_init){.values = values, .rows = N_HIDDEN_1, .cols = N_HIDDEN_2};
+    r->layers[SECOND].weight_init =
+        (fa_init){.values = values, .rows = N_HIDDEN_1, .cols = N_HIDDEN_2};
     r->layers[SECOND].bias_init = (fa_init){.values = values, .rows = 1, .cols = N_HIDDEN_2};
     r->layers[SECOND].rule = &own;
     r->desc.optimizer.name = "adam";
@@ -82,9 +85,11 @@ static void test_create(void)
             fa_net_free(net);
             break;
         }
-        CHECK(status == FA_E_MEMORY, "create: status %s at allocation %lld", fa_status_name(status), (long long)n);
+        CHECK(status == FA_E_MEMORY, "create: status %s at allocation %lld", fa_status_name(status),
+              (long long)n);
         CHECK(net == (fa_net *)&r, "create: output untouched");
-        CHECK(heap.live_blocks == 0 && live_bytes() == 0, "create: %lld blocks leaked", (long long)heap.live_blocks);
+        CHECK(heap.live_blocks == 0 && live_bytes() == 0, "create: %lld blocks leaked",
+              (long long)heap.live_blocks);
     }
     CHECK(n > 8 && n < 1000, "create: %lld allocations", (long long)n - 1);
     CHECK(heap.live_blocks == 0 && heap.live_bytes == 0 && live_bytes() == 0, "all returned");
@@ -125,6 +130,16 @@ static fa_status call_train_steps(fa_net *net)
     return status;
 }
 
+static fa_status call_train_one_by_one(fa_net *net)
+{
+    const fa_samples s = labelled(&data, 0, ROWS);
+    fa_metrics m = {.steps = -1};
+    const fa_status status =
+        fa_train_steps(&m, net, &s, &(fa_epoch){.order = order, .batch_size = 1, .count = ROWS});
+    CHECK((m.steps == -1) == (status != FA_OK), "train_steps: output written only on success");
+    return status;
+}
+
 static fa_status call_predict(fa_net *net)
 {
     const fa_samples s = inputs(&data, 0, ROWS);
@@ -155,11 +170,14 @@ static fa_status call_gradients(fa_net *net)
 static fa_status call_alignment(fa_net *net)
 {
     const fa_samples s = labelled(&data, 0, ROWS);
-    fa_angles angles[2] = {{.layer = -1, .has_weight_angle = -1}, {.layer = -1, .has_weight_angle = -1}};
+    fa_angles angles[2] = {{.layer = -1, .has_weight_angle = -1},
+                           {.layer = -1, .has_weight_angle = -1}};
     const fa_status status = fa_alignment(angles, net, &s);
     for (int b = 0; b < 2; b++) {
-        CHECK((angles[b].layer == -1) == (status != FA_OK), "alignment: layer written only on success");
-        CHECK((angles[b].has_weight_angle == -1) == (status != FA_OK), "alignment: angle written only on success");
+        CHECK((angles[b].layer == -1) == (status != FA_OK),
+              "alignment: layer written only on success");
+        CHECK((angles[b].has_weight_angle == -1) == (status != FA_OK),
+              "alignment: angle written only on success");
     }
     return status;
 }
@@ -184,9 +202,11 @@ static const struct {
     fa_status (*call)(fa_net *net);
     int most; /* allocations on a fresh network */
 } calls[] = {
-    {"train_batch", call_train_batch, 1}, {"train_batch with rows", call_train_rows, 1}, {"train_steps", call_train_steps, 1},
-    {"predict", call_predict, 1},         {"evaluate", call_evaluate, 2},                {"gradients", call_gradients, 1},
-    {"alignment", call_alignment, 4},     {"check", call_check, 0},                      {"the rest", call_rest, 0},
+    {"train_batch", call_train_batch, 1}, {"train_batch with rows", call_train_rows, 1},
+    {"train_steps", call_train_steps, 1}, {"predict", call_predict, 1},
+    {"evaluate", call_evaluate, 2},       {"gradients", call_gradients, 1},
+    {"alignment", call_alignment, 4},     {"check", call_check, 0},
+    {"the rest", call_rest, 0},           {"train_steps one by one", call_train_one_by_one, 2},
 };
 enum { N_CALLS = sizeof calls / sizeof *calls };
 
@@ -213,17 +233,21 @@ static void fail_each(int call, const fa_net_desc *desc)
         if (status != FA_OK) {
             CHECK(status == FA_E_MEMORY, "%s: status %s", calls[call].name, fa_status_name(status));
             CHECK(strstr(fa_last_error(), "memory"), "%s: message", calls[call].name);
-            CHECK(in_state(net, before), "%s: changed by allocation %lld failing", calls[call].name, (long long)n);
-            CHECK(live_bytes() <= live + heap.live_bytes && heap.live_blocks > 0, "%s: books balance", calls[call].name);
+            CHECK(in_state(net, before), "%s: changed by allocation %lld failing", calls[call].name,
+                  (long long)n);
+            CHECK(live_bytes() <= live + heap.live_bytes && heap.live_blocks > 0,
+                  "%s: books balance", calls[call].name);
             check_usable(net, desc, call);
         }
         free(before);
         fa_net_free(net);
-        CHECK(heap.live_blocks == 0 && heap.live_bytes == 0 && live_bytes() == 0, "%s: %lld blocks leaked after allocation %lld failed",
-              calls[call].name, (long long)heap.live_blocks, (long long)n);
+        CHECK(heap.live_blocks == 0 && heap.live_bytes == 0 && live_bytes() == 0,
+              "%s: %lld blocks leaked after allocation %lld failed", calls[call].name,
+              (long long)heap.live_blocks, (long long)n);
         if (status == FA_OK) break;
     }
-    CHECK(n - 1 <= calls[call].most, "%s: %lld allocations, expected at most %d", calls[call].name, (long long)n - 1, calls[call].most);
+    CHECK(n - 1 <= calls[call].most, "%s: %lld allocations, expected at most %d", calls[call].name,
+          (long long)n - 1, calls[call].most);
 }
 
 static void test_calls(void)
@@ -232,6 +256,8 @@ static void test_calls(void)
     for (int rule = 0; rule < 3; rule++) {
         recipe r;
         recipe_everything(&r, first_rule[rule]);
+        for (int call = 0; call < N_CALLS; call++) fail_each(call, &r.desc);
+        r.desc.optimizer = fa_net_defaults().optimizer; /* plain SGD updates in place */
         for (int call = 0; call < N_CALLS; call++) fail_each(call, &r.desc);
     }
 }
@@ -246,7 +272,8 @@ static void test_large_block(void)
     CHECK((uintptr_t)fa_net_tensor(net, 0).data % 64 == 0, "tensors are aligned to 64 bytes");
     fa_net_free(net);
     CHECK(heap.live_blocks == 0 && heap.live_bytes == 0, "returned");
-    CHECK(heap.misaligned == 0, "the hook is asked for alignments of 64 and more, and its memory is taken as it is");
+    CHECK(heap.misaligned == 0,
+          "the hook is asked for alignments of 64 and more, and its memory is taken as it is");
 }
 
 static void test_hook(void)
@@ -256,8 +283,10 @@ static void test_hook(void)
     fa_net *net = make(&r.desc);
     CHECK(fa_set_allocator(NULL) == FA_E_STATE, "no change of allocator under a network");
     fa_net_free(net);
-    CHECK(fa_set_allocator(&(fa_allocator){heap_alloc, NULL, &heap}) == FA_E_VALUE, "release is missing");
-    CHECK(fa_set_allocator(&(fa_allocator){NULL, heap_release, &heap}) == FA_E_VALUE, "alloc is missing");
+    CHECK(fa_set_allocator(&(fa_allocator){heap_alloc, NULL, &heap}) == FA_E_VALUE,
+          "release is missing");
+    CHECK(fa_set_allocator(&(fa_allocator){NULL, heap_release, &heap}) == FA_E_VALUE,
+          "alloc is missing");
     CHECK(fa_set_allocator(NULL) == FA_OK, "back to the C library's");
     const int64_t before = heap.calls;
     fa_net_free(make(&r.desc));
@@ -298,14 +327,18 @@ static void test_no_allocation_in_a_step(void)
             repeat(net, "train_batch", 0, 0);
             repeat(net, "train_batch with rows and weights", 1, 0);
             repeat(net, "train_steps with a short last batch", 2, 0);
+            repeat(net, "train_steps one by one", 9, 0);
             repeat(net, "gradients", 5, 0);
             repeat(net, "predict", 3, 0);
             repeat(net, "evaluate: losses of each row", 4, 1);
             repeat(net, "alignment: second sweep, gradients, weights", 6, 3);
             repeat(net, "check", 7, 0);
+            const fa_samples one = labelled(&data, 0, 1);
+            fa_angles angles[2];
+            CHECK(fa_alignment(angles, net, &one) == FA_OK, "alignment of one sample");
             const int64_t before = allocations();
             train_sizes(net, (int64_t[]){1, ROWS, 2, 64, 13, ROWS - 1}, 6);
-            CHECK(allocations() == before, "smaller batches");
+            CHECK(allocations() == before, "other sizes, after other calls");
             fa_net_free(net);
         }
     CHECK(live_bytes() == 0, "all returned");
@@ -315,7 +348,7 @@ int main(void)
 {
     data = dataset_new(FA_F32, ROWS);
     for (int i = 0; i < ROWS; i++) order[i] = (i * 7 + 3) % ROWS;
-    static float gradients[6][N_HIDDEN_1 * N_HIDDEN_2];
+    static float gradients[6][N_IN * N_HIDDEN_1]; /* the largest parameter */
     for (int i = 0; i < 6; i++) grads[i] = gradients[i];
 
     REQUIRE(fa_set_allocator(&failing) == FA_OK, "set_allocator");

@@ -1,8 +1,9 @@
-/* Products, row kernels and optimizers of every instruction set this CPU has, against naive loops.
+/* Products, row kernels and optimizers of every instruction set here, against naive loops.
  *
- * The product and the column sums are compared bit by bit with one chain of multiply-adds (fused where
- * the instruction set has it): that is their contract, and it makes every split of m and n equal. Inputs
- * depend on the case alone, so the digest of all outputs must be the same for v3 and v4.
+ * The product and the column sums are compared bit by bit with one chain of multiply-adds (fused
+ * where the instruction set has it): that is their contract, and it makes every split of m and n
+ * equal. Inputs depend on the case alone, so the digest of all outputs must be the same for v3
+ * and v4.
  *
  * Prints a line per check and "N passed, M failed"; not zero if any failed. */
 #include "../../csrc/kernels/kernels.h"
@@ -54,21 +55,27 @@ typedef struct {
 
 static const double guard = -12345.5;
 
-static double *slot64(const matrix *a, int64_t i, int64_t j) { return (double *)a->p + i * a->ld + j; }
-static float *slot32(const matrix *a, int64_t i, int64_t j) { return (float *)a->p + i * a->ld + j; }
-static double at(const matrix *a, int64_t i, int64_t j) { return type == F32 ? (double)*slot32(a, i, j) : *slot64(a, i, j); }
+static double *slot64(const matrix *a, int64_t i, int64_t j)
+{ return (double *)a->p + i * a->ld + j; }
+static float *slot32(const matrix *a, int64_t i, int64_t j)
+{ return (float *)a->p + i * a->ld + j; }
+static double at(const matrix *a, int64_t i, int64_t j)
+{ return type == F32 ? (double)*slot32(a, i, j) : *slot64(a, i, j); }
 static void put(const matrix *a, int64_t i, int64_t j, double x)
 {
-    if (type == F32) *slot32(a, i, j) = (float)x;
-    else *slot64(a, i, j) = x;
+    if (type == F32)
+        *slot32(a, i, j) = (float)x;
+    else
+        *slot64(a, i, j) = x;
 }
-static void *address(const matrix *a, int64_t i, int64_t j) { return (char *)a->p + (size_t)(i * a->ld + j) * size(); }
+static void *address(const matrix *a, int64_t i, int64_t j)
+{ return (char *)a->p + (size_t)(i * a->ld + j) * size(); }
 
 static size_t elements(const matrix *a) { return (size_t)(a->rows * a->ld) + 2 * MARGIN; }
 
 static matrix empty(int64_t rows, int64_t cols, int64_t gap)
 {
-    matrix a = { NULL, NULL, rows, cols, cols + gap };
+    matrix a = {NULL, NULL, rows, cols, cols + gap};
     a.memory = malloc(elements(&a) * size());
     if (!a.memory) abort();
     a.p = a.memory;
@@ -98,18 +105,20 @@ static matrix copy(const matrix *a)
     return b;
 }
 
-static bool same(const matrix *a, const matrix *b) { return !memcmp(a->memory, b->memory, elements(a) * size()); }
+static bool same(const matrix *a, const matrix *b)
+{ return !memcmp(a->memory, b->memory, elements(a) * size()); }
 
 /* ---- verdicts ---- */
 
 static void problem(const char *what, int64_t i, int64_t j, double got, double expected)
 {
     if (problems++ < 3)
-        printf("     %s %s: %s: entry (%ld, %ld): got %.17g, expected %.17g\n", isa, type ? "double" : "float", what,
-               (long)i, (long)j, got, expected);
+        printf("     %s %s: %s: entry (%ld, %ld): got %.17g, expected %.17g\n", isa,
+               type ? "double" : "float", what, (long)i, (long)j, got, expected);
 }
 
-static void close_to(const char *what, int64_t i, int64_t j, double got, double expected, double tolerance)
+static void close_to(const char *what, int64_t i, int64_t j, double got, double expected,
+                     double tolerance)
 {
     if (!(fabs(got - expected) <= tolerance)) problem(what, i, j, got, expected);
 }
@@ -125,7 +134,8 @@ static void finish_output(matrix *a)
     matrix all = *a;
     all.p = a->memory;
     for (int64_t e = 0; e < (int64_t)elements(a); e++) {
-        const int64_t inside = e - MARGIN, i = a->ld ? inside / a->ld : 0, j = a->ld ? inside % a->ld : 0;
+        const int64_t inside = e - MARGIN, i = a->ld ? inside / a->ld : 0,
+                      j = a->ld ? inside % a->ld : 0;
         const double x = at(&all, 0, e);
         if (inside < 0 || i >= a->rows || j >= a->cols) {
             if (x != guard) problem("write outside", i, j, x, guard);
@@ -141,8 +151,10 @@ static void finish_output(matrix *a)
 static void verdict(const char *check)
 {
     printf("%-4s %-2s %-6s %s\n", problems ? "FAIL" : "ok", isa, type ? "double" : "float", check);
-    if (problems) failed++;
-    else passed++;
+    if (problems)
+        failed++;
+    else
+        passed++;
     problems = 0;
 }
 
@@ -165,12 +177,14 @@ typedef struct {
 
 static void check_product(product s)
 {
-    matrix a = s.transposed ? drawn(s.k, s.m, s.gap) : drawn(s.m, s.k, s.gap), b = drawn(s.k, s.n, s.gap);
+    matrix a = s.transposed ? drawn(s.k, s.m, s.gap) : drawn(s.m, s.k, s.gap),
+           b = drawn(s.k, s.n, s.gap);
     matrix bias = drawn(1, s.n, 0), c = drawn(s.m, s.n, s.gap);
     const ptrdiff_t rsa = s.transposed ? 1 : a.ld, csa = s.transposed ? a.ld : 1;
     if (s.beta == 0) fill(&c, NAN);
     matrix before = copy(&c);
-    kernels->gemm(c.p, c.ld, a.p, rsa, csa, b.p, b.ld, s.bias ? bias.p : NULL, s.m, s.n, s.k, s.alpha, s.beta);
+    kernels->gemm(c.p, c.ld, a.p, rsa, csa, b.p, b.ld, s.bias ? bias.p : NULL, s.m, s.n, s.k,
+                  s.alpha, s.beta);
     for (int64_t i = 0; i < s.m; i++)
         for (int64_t j = 0; j < s.n; j++) {
             double chain = 0;
@@ -183,7 +197,9 @@ static void check_product(product s)
             }
             chain = rounded(chain * rounded(s.alpha));
             sum *= s.alpha;
-            if (s.beta != 0) chain = multiply_add(s.beta, at(&before, i, j), chain), sum += s.beta * at(&before, i, j);
+            if (s.beta != 0)
+                chain = multiply_add(s.beta, at(&before, i, j), chain),
+                sum += s.beta * at(&before, i, j);
             if (s.bias) chain = rounded(chain + at(&bias, 0, j)), sum += at(&bias, 0, j);
             equal("gemm, one chain", i, j, at(&c, i, j), chain);
             close_to("gemm", i, j, at(&c, i, j), (double)sum,
@@ -200,8 +216,8 @@ static void check_split(int64_t m, int64_t n, int64_t k, int64_t cut_m, int64_t 
     kernels->gemm(whole.p, c.ld, a.p, a.ld, 1, b.p, b.ld, NULL, m, n, k, -0.3, 1);
     for (int part = 0; part < 4; part++) {
         const int64_t i = part & 1 ? cut_m : 0, j = part & 2 ? cut_n : 0;
-        kernels->gemm(address(&c, i, j), c.ld, address(&a, i, 0), a.ld, 1, address(&b, 0, j), b.ld, NULL,
-                      part & 1 ? m - cut_m : cut_m, part & 2 ? n - cut_n : cut_n, k, -0.3, 1);
+        kernels->gemm(address(&c, i, j), c.ld, address(&a, i, 0), a.ld, 1, address(&b, 0, j), b.ld,
+                      NULL, part & 1 ? m - cut_m : cut_m, part & 2 ? n - cut_n : cut_n, k, -0.3, 1);
     }
     if (!same(&c, &whole)) problem("gemm, split", cut_m, cut_n, at(&c, 0, 0), at(&whole, 0, 0));
     finish_output(&c);
@@ -210,25 +226,25 @@ static void check_split(int64_t m, int64_t n, int64_t k, int64_t cut_m, int64_t 
 
 static void test_gemm(void)
 {
-    static const int64_t ms[] = { 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 17, 33 };
-    static const int64_t ns[] = { 0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 15,
-                                  16, 17, 23, 24, 25, 31, 33, 47, 48, 49, 53, 64, 65, 97 };
-    static const int64_t ks[] = { 0, 1, 2, 5, 17, 67 };
-    static const double alphas[] = { 1, -0.5, 1, 2.5 }, betas[] = { 0, 1, 0.75 };
+    static const int64_t ms[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 17, 33};
+    static const int64_t ns[] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 15,
+                                 16, 17, 23, 24, 25, 31, 33, 47, 48, 49, 53, 64, 65, 97};
+    static const int64_t ks[] = {0, 1, 2, 5, 17, 67};
+    static const double alphas[] = {1, -0.5, 1, 2.5}, betas[] = {0, 1, 0.75};
     int turn = 0;
     for (size_t i = 0; i < sizeof ms / sizeof *ms; i++)
         for (size_t j = 0; j < sizeof ns / sizeof *ns; j++)
             for (size_t p = 0; p < sizeof ks / sizeof *ks; p++, turn++)
-                check_product((product){ ms[i], ns[j], ks[p], turn % 5, turn & 1, turn / 2 & 1, alphas[turn / 3 % 4],
-                                         betas[turn % 3] });
+                check_product((product){ms[i], ns[j], ks[p], turn % 5, turn & 1, turn / 2 & 1,
+                                        alphas[turn / 3 % 4], betas[turn % 3]});
     verdict("gemm, small sizes: one chain, strides, guards, NaN in C");
 
     static const product large[] = {
-        { 17, 301, 90, 0, false, true, 1, 0 },    { 40, 260, 255, 3, true, false, -0.25, 1 },
-        { 9, 200, 256, 0, false, false, 1, 0 },   { 33, 129, 257, 1, true, false, -2, 0.5 },
-        { 130, 100, 300, 0, false, true, 1, 0 },  { 140, 97, 513, 5, false, true, 0.5, 0.5 },
-        { 139, 50, 770, 0, true, false, -0.1, 1 }, { 5, 1, 40000, 0, false, false, 1, 0 },
-        { 13, 3, 30000, 2, false, true, 1, 1 },
+        {17, 301, 90, 0, false, true, 1, 0},     {40, 260, 255, 3, true, false, -0.25, 1},
+        {9, 200, 256, 0, false, false, 1, 0},    {33, 129, 257, 1, true, false, -2, 0.5},
+        {130, 100, 300, 0, false, true, 1, 0},   {140, 97, 513, 5, false, true, 0.5, 0.5},
+        {139, 50, 770, 0, true, false, -0.1, 1}, {5, 1, 40000, 0, false, false, 1, 0},
+        {13, 3, 30000, 2, false, true, 1, 1},
     };
     for (size_t i = 0; i < sizeof large / sizeof *large; i++) check_product(large[i]);
     verdict("gemm, packed panels and carried sums: one chain, guards, NaN in C");
@@ -241,15 +257,40 @@ static void test_gemm(void)
 
 /* ---- rows ---- */
 
+/* One pass over w against two products. */
+static void test_update_forward(void)
+{
+    static const int64_t rows[] = {0, 1, 2, 13}, cols[] = {1, 3, 7, 8, 15, 16, 17, 33, 64, 127, 128, 129, 200};
+    static const double betas[] = {1, 0.75};
+    for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
+        for (size_t c = 0; c < sizeof cols / sizeof *cols; c++) {
+            const int64_t m = rows[r], n = cols[c];
+            const double alpha = -0.1, beta = betas[c % 2];
+            matrix w = drawn(m, n, (int64_t)(c % 4)), x = drawn(1, m, 0), h = drawn(1, m, 0), d = drawn(1, n, 0);
+            matrix bias = drawn(1, n, 0), a = empty(1, n, 0), a2 = copy(&a), w2 = copy(&w);
+            const void *add = r % 2 ? bias.p : NULL;
+            kernels->update_forward(a.p, w.p, w.ld, x.p, add, h.p, d.p, m, n, alpha, beta);
+            kernels->gemm(w2.p, w2.ld, h.p, 1, m, d.p, n, NULL, m, n, 1, alpha, beta);
+            kernels->gemm(a2.p, n, x.p, m, 1, w2.p, w2.ld, add, 1, n, m, 1, 0);
+            if (!same(&w, &w2)) problem("update_forward: w", m, n, 0, 1);
+            if (!same(&a, &a2)) problem("update_forward: a", m, n, 0, 1);
+            finish_output(&w), finish_output(&a);
+            free(x.memory), free(h.memory), free(d.memory), free(bias.memory), free(a2.memory), free(w2.memory);
+        }
+    verdict("update_forward: the bits of two products");
+}
+
 static void test_transpose(void)
 {
-    static const int64_t sizes[] = { 0, 1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 48, 53 };
+    static const int64_t sizes[] = {0, 1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 48, 53};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         for (size_t j = 0; j < sizeof sizes / sizeof *sizes; j++) {
-            matrix in = drawn(sizes[i], sizes[j], (int64_t)j % 3), out = empty(sizes[j], sizes[i], (int64_t)i % 4);
+            matrix in = drawn(sizes[i], sizes[j], (int64_t)j % 3),
+                   out = empty(sizes[j], sizes[i], (int64_t)i % 4);
             kernels->transpose(out.p, out.ld, in.p, in.ld, in.rows, in.cols);
             for (int64_t r = 0; r < in.rows; r++)
-                for (int64_t c = 0; c < in.cols; c++) equal("transpose", r, c, at(&out, c, r), at(&in, r, c));
+                for (int64_t c = 0; c < in.cols; c++)
+                    equal("transpose", r, c, at(&out, c, r), at(&in, r, c));
             finish_output(&out);
             free(in.memory);
         }
@@ -258,8 +299,9 @@ static void test_transpose(void)
 
 static void test_colsum(void)
 {
-    static const int64_t rows[] = { 0, 1, 2, 13, 130 }, cols[] = { 0, 1, 3, 7, 8, 10, 16, 17, 31, 64, 67, 150 };
-    static const double alphas[] = { 1, 0.125 }, betas[] = { 0, 1, 0.5 };
+    static const int64_t rows[] = {0, 1, 2, 13, 130},
+                         cols[] = {0, 1, 3, 7, 8, 10, 16, 17, 31, 64, 67, 150};
+    static const double alphas[] = {1, 0.125}, betas[] = {0, 1, 0.5};
     int turn = 0;
     for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
         for (size_t c = 0; c < sizeof cols / sizeof *cols; c++, turn++) {
@@ -283,13 +325,14 @@ static void test_colsum(void)
 
 static void test_gather(void)
 {
-    static const int64_t cols[] = { 0, 1, 7, 16, 17, 53, 131 };
-    const int64_t index[] = { 4, 0, 4, 2, 3, 1, 0 };
+    static const int64_t cols[] = {0, 1, 7, 16, 17, 53, 131};
+    const int64_t index[] = {4, 0, 4, 2, 3, 1, 0};
     for (int turn = 0; turn < 28; turn++) {
         const int64_t n = cols[turn % 7], *order = turn & 1 ? index : NULL;
         const double scale = turn & 2 ? 0.3 : 1, divisor = turn & 2 ? 255 : 3;
         const int64_t rows = order ? 7 : 5;
-        matrix x = drawn(5, n, turn % 3), out = empty(rows, n, turn % 4), bytes_out = empty(rows, n, 1);
+        matrix x = drawn(5, n, turn % 3), out = empty(rows, n, turn % 4),
+               bytes_out = empty(rows, n, 1);
         uint8_t *bytes = malloc(5 * (size_t)(n + 2));
         if (!bytes) abort();
         for (int64_t i = 0; i < 5 * (n + 2); i++) bytes[i] = (uint8_t)(i * 37 + turn);
@@ -299,7 +342,8 @@ static void test_gather(void)
             for (int64_t j = 0; j < n; j++) {
                 const int64_t from = order ? order[i] : i;
                 equal("gather", i, j, at(&out, i, j), rounded(rounded(scale) * at(&x, from, j)));
-                equal("gather_u8", i, j, at(&bytes_out, i, j), rounded(bytes[from * (n + 2) + j] / divisor));
+                equal("gather_u8", i, j, at(&bytes_out, i, j),
+                      rounded(bytes[from * (n + 2) + j] / divisor));
             }
         finish_output(&out), finish_output(&bytes_out);
         free(x.memory), free(bytes);
@@ -311,7 +355,7 @@ static void test_scale_rows(void)
 {
     for (int64_t n = 0; n < 40; n += 3) {
         matrix d = drawn(5, n, n % 4), before = copy(&d);
-        const double w[] = { 0, 1, 0.1, -3, 1e-3 };
+        const double w[] = {0, 1, 0.1, -3, 1e-3};
         kernels->scale_rows(d.p, d.ld, w, 5, n);
         for (int64_t i = 0; i < 5; i++)
             for (int64_t j = 0; j < n; j++)
@@ -325,9 +369,10 @@ static void test_scale_rows(void)
 static void test_dot(void)
 {
     for (int64_t n = 0; n < 90; n++) {
-        matrix a = drawn(1 + n % 7, n, n % 3), b = drawn(1 + n % 7, n, n % 4), result = empty(1, 1, 0);
+        matrix a = drawn(1 + n % 7, n, n % 3), b = drawn(1 + n % 7, n, n % 4),
+               result = empty(1, 1, 0);
         long double sum = 0;
-        double lanes[8] = { 0 };
+        double lanes[8] = {0};
         for (int64_t i = 0; i < a.rows; i++)
             for (int64_t j = 0; j < n; j++) {
                 sum += (long double)at(&a, i, j) * at(&b, i, j);
@@ -335,7 +380,9 @@ static void test_dot(void)
             }
         const double got = kernels->dot(a.p, a.ld, b.p, b.ld, a.rows, n);
         close_to("dot", n, 0, got, (double)sum, DBL_EPSILON * (double)(a.rows * n + 1));
-        equal("dot, order", n, 0, got, ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7])));
+        equal("dot, order", n, 0, got,
+              ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) +
+                  ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7])));
         put(&result, 0, 0, got);
         finish_output(&result);
         free(a.memory), free(b.memory);
@@ -345,8 +392,9 @@ static void test_dot(void)
 
 static void test_all_finite(void)
 {
-    const double odd[] = { NAN, INFINITY, -INFINITY };
-    const double largest = type == F32 ? FLT_MAX : DBL_MAX, smallest = type == F32 ? FLT_TRUE_MIN : DBL_TRUE_MIN;
+    const double odd[] = {NAN, INFINITY, -INFINITY};
+    const double largest = type == F32 ? FLT_MAX : DBL_MAX,
+                 smallest = type == F32 ? FLT_TRUE_MIN : DBL_TRUE_MIN;
     for (int64_t n = 0; n < 50; n += 7) {
         matrix x = drawn(3, n, 2);
         for (int64_t i = 0; i < 3; i++) put(&x, i, n, NAN); /* outside */
@@ -398,29 +446,39 @@ static entry adam_reference(entry x, long double g, const fa_hyper *h)
     return x;
 }
 
-typedef void step_fn(void *w, ptrdiff_t ldw, void *s0, void *s1, const void *g, ptrdiff_t ldg, int64_t rows,
-                     int64_t cols, const fa_hyper *h);
+typedef void step_fn(void *w, ptrdiff_t ldw, void *s0, void *s1, const void *g, ptrdiff_t ldg,
+                     int64_t rows, int64_t cols, const fa_hyper *h);
 
 /* One step on a tile: against the reference, and the same bits entry by entry as at once */
-static void check_step(step_fn *step, reference_fn *reference, const fa_hyper *h, int slots, int64_t rows, int64_t cols)
+static void check_step(step_fn *step, reference_fn *reference, const fa_hyper *h, int slots,
+                       int64_t rows, int64_t cols)
 {
-    matrix w = drawn(rows, cols, 3), s0 = drawn(rows, cols, 3), s1 = drawn(rows, cols, 3), g = drawn(rows, cols, 1);
+    matrix w = drawn(rows, cols, 3), s0 = drawn(rows, cols, 3), s1 = drawn(rows, cols, 3),
+           g = drawn(rows, cols, 1);
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < cols; j++) /* some slots hold squares */
             put(&s0, i, j, fabs(at(&s0, i, j))), put(&s1, i, j, fabs(at(&s1, i, j)));
-    matrix w1 = copy(&w), s01 = copy(&s0), s11 = copy(&s1), was = copy(&w), was0 = copy(&s0), was1 = copy(&s1);
+    matrix w1 = copy(&w), s01 = copy(&s0), s11 = copy(&s1), was = copy(&w), was0 = copy(&s0),
+           was1 = copy(&s1);
     step(w.p, w.ld, slots > 0 ? s0.p : NULL, slots > 1 ? s1.p : NULL, g.p, g.ld, rows, cols, h);
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < cols; j++) {
-            entry x = { at(&was, i, j), slots > 0 ? at(&was0, i, j) : 0, slots > 1 ? at(&was1, i, j) : 0 };
+            entry x = {at(&was, i, j), slots > 0 ? at(&was0, i, j) : 0,
+                       slots > 1 ? at(&was1, i, j) : 0};
             x = reference(x, at(&g, i, j), h);
-            close_to("w", i, j, at(&w, i, j), (double)x.w, 16 * epsilon() * (1 + fabs((double)x.w)));
-            if (slots > 0) close_to("s0", i, j, at(&s0, i, j), (double)x.s0, 16 * epsilon() * (1 + fabs((double)x.s0)));
-            if (slots > 1) close_to("s1", i, j, at(&s1, i, j), (double)x.s1, 16 * epsilon() * (1 + fabs((double)x.s1)));
+            close_to("w", i, j, at(&w, i, j), (double)x.w,
+                     16 * epsilon() * (1 + fabs((double)x.w)));
+            if (slots > 0)
+                close_to("s0", i, j, at(&s0, i, j), (double)x.s0,
+                         16 * epsilon() * (1 + fabs((double)x.s0)));
+            if (slots > 1)
+                close_to("s1", i, j, at(&s1, i, j), (double)x.s1,
+                         16 * epsilon() * (1 + fabs((double)x.s1)));
             step(address(&w1, i, j), w1.ld, slots > 0 ? address(&s01, i, j) : NULL,
                  slots > 1 ? address(&s11, i, j) : NULL, address(&g, i, j), g.ld, 1, 1, h);
         }
-    if (!same(&w, &w1) || !same(&s0, &s01) || !same(&s1, &s11)) problem("entry by entry", rows, cols, 0, 1);
+    if (!same(&w, &w1) || !same(&s0, &s01) || !same(&s1, &s11))
+        problem("entry by entry", rows, cols, 0, 1);
     finish_output(&w), finish_output(&s0), finish_output(&s1);
     free(g.memory), free(w1.memory), free(s01.memory), free(s11.memory);
     free(was.memory), free(was0.memory), free(was1.memory);
@@ -428,9 +486,16 @@ static void check_step(step_fn *step, reference_fn *reference, const fa_hyper *h
 
 static void test_optimizers(void)
 {
-    static const int64_t cols[] = { 0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 15, 16, 17, 33, 100 };
-    const fa_hyper plain = { .lr = 0.1, .keep = 1, .g_scale = 1, .alpha = 0.99, .beta1 = 0.9, .beta2 = 0.999,
-                             .eps = 1e-8, .bias1 = 1 - 0.729, .bias2 = 1 - 0.997002999 };
+    static const int64_t cols[] = {0, 1, 2, 3, 4, 5, 7, 8, 9, 10, 15, 16, 17, 33, 100};
+    const fa_hyper plain = {.lr = 0.1,
+                            .keep = 1,
+                            .g_scale = 1,
+                            .alpha = 0.99,
+                            .beta1 = 0.9,
+                            .beta2 = 0.999,
+                            .eps = 1e-8,
+                            .bias1 = 1 - 0.729,
+                            .bias2 = 1 - 0.997002999};
     fa_hyper rich = plain;
     rich.momentum = 0.9, rich.decay = 0.01, rich.keep = 0.999, rich.g_scale = 0.37;
     fa_hyper nesterov = rich, rmsprop = rich;
@@ -472,6 +537,7 @@ static void test_flavour(flavour *f)
         kernels = &f->rows[type];
         state = 2026, digest = 14695981039346656037u;
         test_gemm();
+        test_update_forward();
         test_transpose();
         test_colsum();
         test_gather();
@@ -486,25 +552,29 @@ static void test_flavour(flavour *f)
 int main(void)
 {
 #ifdef __x86_64__
-    const bool v2 = __builtin_cpu_supports("sse4.2"), v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    const bool v2 = __builtin_cpu_supports("sse4.2"),
+               v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                     __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
 #else
     const bool v2 = false, v3 = false, v4 = false;
 #endif
     flavour flavours[] = {
-        { "c", fa_kernels_c_rows, true, false, { 0, 0 } },
-        { "v2", fa_kernels_v2_rows, v2, false, { 0, 0 } },
-        { "v3", fa_kernels_v3_rows, v3, true, { 0, 0 } },
-        { "v4", fa_kernels_v4_rows, v4, true, { 0, 0 } },
+        {"c", fa_kernels_c_rows, true, false, {0, 0}},
+        {"v2", fa_kernels_v2_rows, v2, false, {0, 0}},
+        {"v3", fa_kernels_v3_rows, v3, true, {0, 0}},
+        {"v4", fa_kernels_v4_rows, v4, true, {0, 0}},
     };
     for (int i = 0; i < 4; i++)
-        if (flavours[i].rows && flavours[i].supported) test_flavour(&flavours[i]);
-        else printf("--   %-2s not in this build or not on this CPU\n", flavours[i].name);
+        if (flavours[i].rows && flavours[i].supported)
+            test_flavour(&flavours[i]);
+        else
+            printf("--   %-2s not in this build or not on this CPU\n", flavours[i].name);
     if (flavours[2].digest[0] && flavours[3].digest[0])
         for (type = F32; type <= F64; type++) {
             isa = "v3";
-            if (flavours[2].digest[type] != flavours[3].digest[type]) problem("digest against v4", 0, 0, 0, 1);
+            if (flavours[2].digest[type] != flavours[3].digest[type])
+                problem("digest against v4", 0, 0, 0, 1);
             verdict("every output above has the same bits as on v4");
         }
     printf("%d passed, %d failed\n", passed, failed);

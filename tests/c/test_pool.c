@@ -1,5 +1,5 @@
-/* The thread pool: every task runs exactly once, whatever the sizes; nested and busy calls run inline;
- * workers that sleep wake up. Shorter under valgrind and the thread sanitizer: FASTFA_TEST_QUICK. */
+/* The thread pool: every task runs exactly once, whatever the sizes; nested and busy calls run
+ * inline; workers that sleep wake up. FASTFA_TEST_QUICK makes it shorter. */
 #include "check.h"
 #include "internal.h"
 
@@ -31,10 +31,12 @@ static void count_task(void *context, int64_t task, int worker)
 static int64_t run_job(job *j, int n_threads, int64_t n_tasks)
 {
     j->n_threads = n_threads;
-    for (int64_t i = 0; i < n_tasks; i++) atomic_store_explicit(&j->runs[i], 0, memory_order_relaxed);
+    for (int64_t i = 0; i < n_tasks; i++)
+        atomic_store_explicit(&j->runs[i], 0, memory_order_relaxed);
     fa_pool_run(n_threads, n_tasks, count_task, j);
     int64_t wrong = 0;
-    for (int64_t i = 0; i < n_tasks; i++) wrong += atomic_load_explicit(&j->runs[i], memory_order_relaxed) != 1;
+    for (int64_t i = 0; i < n_tasks; i++)
+        wrong += atomic_load_explicit(&j->runs[i], memory_order_relaxed) != 1;
     return wrong;
 }
 
@@ -56,7 +58,8 @@ static void test_sizes(void)
     const int threads[] = {0, 1, 2, 3, FA_MAX_THREADS, FA_MAX_THREADS + 100};
     for (int t = 0; t < 6; t++)
         for (int64_t n = 0; n < 4; n++)
-            CHECK(run_job(&j, threads[t], n) == 0, "%d threads, %lld tasks", threads[t], (long long)n);
+            CHECK(run_job(&j, threads[t], n) == 0, "%d threads, %lld tasks", threads[t],
+                  (long long)n);
     CHECK(run_job(&j, FA_MAX_THREADS, MAX_TASKS) == 0, "%d threads", FA_MAX_THREADS);
 }
 
@@ -113,7 +116,8 @@ static void inner_task(void *context, int64_t task, int worker)
 {
     inner_call *call = context;
     atomic_fetch_add(&call->counts->inner[task], 1);
-    if (worker != 0 || !pthread_equal(call->thread, pthread_self())) atomic_fetch_add(&call->counts->foreign, 1);
+    if (worker != 0 || !pthread_equal(call->thread, pthread_self()))
+        atomic_fetch_add(&call->counts->foreign, 1);
 }
 
 static void outer_task(void *context, int64_t task, int worker)
@@ -126,7 +130,9 @@ static void test_nested(void)
 {
     static nest n;
     fa_pool_run(3, 100, outer_task, &n);
-    for (int i = 0; i < 8; i++) CHECK(atomic_load(&n.inner[i]) == 100, "inner task %d ran %d times", i, atomic_load(&n.inner[i]));
+    for (int i = 0; i < 8; i++)
+        CHECK(atomic_load(&n.inner[i]) == 100, "inner task %d ran %d times", i,
+              atomic_load(&n.inner[i]));
     CHECK(atomic_load(&n.foreign) == 0, "nested calls run inline");
 }
 
@@ -134,7 +140,8 @@ static void *many_jobs(void *wrong)
 {
     job *j = malloc(sizeof *j);
     *j = (job){0};
-    for (int64_t i = 0; i < n_jobs / 20; i++) *(int64_t *)wrong += run_job(j, 1 + (int)(i % 4), i % 30);
+    for (int64_t i = 0; i < n_jobs / 20; i++)
+        *(int64_t *)wrong += run_job(j, 1 + (int)(i % 4), i % 30);
     free(j);
     return NULL;
 }
@@ -146,7 +153,8 @@ static void test_busy(void)
     for (int i = 0; i < N_CALLERS; i++) pthread_create(&callers[i], NULL, many_jobs, &wrong[i]);
     for (int i = 0; i < N_CALLERS; i++) {
         pthread_join(callers[i], NULL);
-        CHECK(wrong[i] == 0, "caller %d: %lld tasks did not run exactly once", i, (long long)wrong[i]);
+        CHECK(wrong[i] == 0, "caller %d: %lld tasks did not run exactly once", i,
+              (long long)wrong[i]);
     }
 }
 
