@@ -154,7 +154,7 @@ static void compare(fa_angles *angles, const fa_run *rule, const fa_run *exact, 
         angles[b].layer = net->blocks[b].first;
         angles[b].delta_angle = angles[b].gradient_angle = angles[b].norm_ratio = NAN;
         const fa_block *block = &net->blocks[b];
-        if (!block->needed || block->rule.ops->sources & FA_NO_UPDATE) continue;
+        if (!block->needed || block->rule.sources & FA_NO_UPDATE) continue;
         const fa_sums s = sums_of(net, rule->buf[block->delta], exact->buf[block->delta]);
         angles[b].delta_angle = angle(s);
         if (s.bb > 0) angles[b].norm_ratio = sqrt(s.aa / s.bb);

@@ -82,9 +82,11 @@ bool fa_isa_prefers_blas(void) { return isa()->blas_is_faster(); }
 
 #ifdef __x86_64__
 enum { FLUSH = 0x8040 }; /* MXCSR: flush to zero, denormals are zero */
+static _Thread_local unsigned callers;
 unsigned fa_fp_begin(void)
 {
     const unsigned saved = _mm_getcsr();
+    callers = saved;
     if ((saved & FLUSH) != FLUSH) _mm_setcsr(saved | FLUSH);
     return saved;
 }
@@ -92,7 +94,9 @@ void fa_fp_end(unsigned saved)
 {
     if ((saved & FLUSH) != FLUSH) _mm_setcsr(saved);
 }
+unsigned fa_fp_callers(void) { return callers; }
 #else
+unsigned fa_fp_callers(void) { return 0; }
 unsigned fa_fp_begin(void) { return 0; }
 void fa_fp_end(unsigned saved) { (void)saved; }
 #endif

@@ -71,6 +71,24 @@ typedef struct fa_init {
     int64_t rows, cols;
 } fa_init;
 
+typedef struct fa_view { /* rows x cols elements of the network's dtype */
+    void *data;
+    ptrdiff_t ld;
+    int64_t rows, cols;
+} fa_view;
+
+/* What a rule of the caller's own sees of a step; valid during the call. Everything but `signal` is to be
+ * read only. */
+typedef struct fa_teaching {
+    const struct fa_net *net;
+    const struct fa_run *run; /* for fa_teaching_output */
+    int64_t block, step;      /* the hidden block that asks; steps taken so far */
+    fa_view error;            /* dloss_i/dA_L, without 1/m and sample weights */
+    const int64_t *labels;    /* or NULL: the targets are rows */
+    fa_view target;           /* or data NULL: they are labels */
+    fa_view signal;           /* to be filled: S_l */
+} fa_teaching;
+
 /* A learning rule: "backprop", "fa", "dfa", "sdfa", "drtp", "frozen", ... The feedback matrix is drawn from
  * `feedback.name` (FA_NAMES_DISTRIBUTION) or given as values (n_source x n_l), times feedback.scale. */
 typedef struct fa_rule_desc {
@@ -83,6 +101,10 @@ typedef struct fa_rule_desc {
     double decay;    /* kp, dkp: the share of learned feedback (kp: and of its weights) lost in a step */
     double lr_scale; /* dkp, ldfa: factor on the learning rate of feedback; 0: 1 */
     double threshold; /* ternary: errors up to this size count as 0 */
+    /* custom: fills t->signal, on the calling thread, between the forward pass and the teaching of a step;
+     * non-zero: stop, nothing is updated. With a feedback name or values "l.feedback" (n_L x n_l) is stored. */
+    int (*signal)(void *user, const fa_teaching *t);
+    void *user;
     int64_t rank;     /* ldfa: width between the factors; 0: that of the output, where it fits */
 } fa_rule_desc;
 
@@ -214,6 +236,12 @@ typedef struct fa_angles {
 
 /* angles: one per hidden dense layer, fa_net_n_blocks() - 1 in all. */
 FA_API fa_status fa_alignment(fa_angles *angles, const fa_net *net, const fa_samples *samples);
+
+/* The output of a block as the next one sees it, or of the input where block is -1. */
+FA_API fa_view fa_teaching_output(const fa_teaching *t, int64_t block);
+/* C (rows x cols, contiguous) = A B, in the network's dtype and by the products of its own rules. */
+FA_API fa_status fa_multiply(void *c, const fa_net *net, const void *a, ptrdiff_t lda, const void *b, ptrdiff_t ldb,
+                             int64_t rows, int64_t k, int64_t cols);
 
 /* ---- looking inside ------------------------------------------------------------------------------ */
 

@@ -55,6 +55,7 @@ bool fa_isa_prefers_blas(void);
 /* Denormals are flushed inside our calls: begin returns what end restores. */
 unsigned fa_fp_begin(void);
 void fa_fp_end(unsigned saved);
+unsigned fa_fp_callers(void); /* what the last begin of this thread returned */
 
 /* ---- pool (pool.c) ---- */
 
@@ -124,6 +125,7 @@ typedef struct fa_rule {
     fa_param *feedback;   /* NULL without a stored matrix */
     fa_param *project;    /* the left factor where feedback is the right one; NULL: feedback is whole */
     fa_buf projected;     /* the source times the left factor, weighted like a delta; or FA_NO_BUF */
+    fa_buf host;          /* where the caller's function leaves S_l */
     int64_t derived_rows; /* of the n_l columns wide matrix that ops->derive makes each step; 0: none */
 } fa_rule;
 
@@ -190,6 +192,8 @@ struct fa_net {
     size_t scratch_size;  /* bytes a worker needs */
     double work_per_row;  /* multiply-adds of a step */
 
+    bool defers;          /* an update may wait for the next forward: the product writes all that trains */
+    bool hosted;          /* some rule is a function of the caller's */
     double *drawing_room; /* for feedback that is not drawn element by element */
     char *state;
     size_t state_size;
@@ -402,9 +406,10 @@ void fa_forward(const fa_run *run, fa_rows rows, int worker); /* gather and all 
 void fa_output_error(const fa_run *run, fa_rows rows);
 void fa_count(const fa_run *run, const atomic_llong *counter, bool first);
 
-extern fa_task_fn fa_derive_task_run, fa_rows_task, fa_update_task, fa_norm_task, fa_apply_task;
+extern fa_task_fn fa_derive_task_run, fa_rows_task, fa_forward_task, fa_teach_task, fa_update_task, fa_norm_task, fa_apply_task;
 fa_status fa_loss_gate(fa_run *run);
 fa_status fa_norm_gate(fa_run *run);
+fa_status fa_host_gate(fa_run *run); /* rule_host.c: the loss, then the signals of the caller's functions */
 
 /* ---- locking (lock.c) ---- */
 

@@ -300,7 +300,15 @@ static fa_status plan_derives(fa_net *net)
 
 static void plan_phases(fa_net *net)
 {
-    net->phases[net->n_phases++] = (struct fa_phase){fa_rows_task, true, fa_loss_gate};
+    net->defers = !net->hosted && net->n_derives == 0;
+    for (int i = 0; i < net->n_params; i++)
+        if (net->params[i].trainable) net->defers = net->defers && net->params[i].in_place && net->params[i].kind != FA_FEEDBACK;
+    if (net->hosted) {
+        net->phases[net->n_phases++] = (struct fa_phase){fa_forward_task, true, fa_host_gate};
+        net->phases[net->n_phases++] = (struct fa_phase){fa_teach_task, true, NULL};
+    } else {
+        net->phases[net->n_phases++] = (struct fa_phase){fa_rows_task, true, fa_loss_gate};
+    }
     if (net->optim.desc.clip_norm > 0) {
         net->phases[net->n_phases++] = (struct fa_phase){fa_norm_task, false, fa_norm_gate};
         net->phases[net->n_phases++] = (struct fa_phase){fa_apply_task, false, NULL};
@@ -359,7 +367,7 @@ fa_status fa_plan_network(fa_net *net, const fa_net_desc *desc)
     net->blocks = fa_net_alloc(net, net->n_layers, sizeof *net->blocks);
     net->order = fa_net_alloc(net, net->n_layers, sizeof *net->order);
     net->params = fa_net_alloc(net, 4 * net->n_layers, sizeof *net->params); /* W, b and at most two of feedback */
-    net->buffers = fa_net_alloc(net, 2 + 4 * net->n_layers, sizeof *net->buffers);
+    net->buffers = fa_net_alloc(net, 2 + 5 * net->n_layers, sizeof *net->buffers);
     if (!net->layers || !net->blocks || !net->order || !net->params || !net->buffers)
         return fa_fail(FA_E_MEMORY, "out of memory for the plan");
 

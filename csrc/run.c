@@ -66,19 +66,35 @@ void fa_derive_task_run(void *context, int64_t task, int worker)
                       fa_rows_of(run->work->derived[work->block], work->rows, run->net->esize));
 }
 
-void fa_rows_task(void *context, int64_t task, int worker)
+static fa_rows chunk_of(const fa_run *run, int64_t task)
+{
+    const int64_t end = (task + 1) * run->chunk;
+    return (fa_rows){task * run->chunk, end < run->m ? end : run->m};
+}
+
+void fa_forward_task(void *context, int64_t task, int worker)
 {
     const fa_run *run = context;
-    const int64_t end = (task + 1) * run->chunk;
-    const fa_rows rows = {task * run->chunk, end < run->m ? end : run->m};
-    fa_forward(run, rows, worker);
-    fa_output_error(run, rows);
+    fa_forward(run, chunk_of(run, task), worker);
+    fa_output_error(run, chunk_of(run, task));
+}
+
+void fa_teach_task(void *context, int64_t task, int worker)
+{
+    const fa_run *run = context;
+    const fa_rows rows = chunk_of(run, task);
     const int hidden = run->net->n_blocks - 1;
     for (int i = 0; i < hidden; i++) {
         const int b = run->exact ? hidden - 1 - i : run->net->order[i];
         if (taught(run, b)) teach(run, b, rows, worker);
     }
     if (run->weights) weight_rows(run, rows);
+}
+
+void fa_rows_task(void *context, int64_t task, int worker)
+{
+    fa_forward_task(context, task, worker);
+    fa_teach_task(context, task, worker);
 }
 
 fa_status fa_loss_gate(fa_run *run)
@@ -262,8 +278,10 @@ fa_status fa_run_step(fa_run *run)
     const int64_t chunks = (run->m + run->chunk - 1) / run->chunk;
     if (!run->exact) fa_pool_run(threads, net->n_derives, fa_derive_task_run, run);
     if (run->mode != FA_TRAIN) {
-        fa_pool_run(threads, chunks, fa_rows_task, run);
-        FA_TRY(fa_loss_gate(run));
+        const bool hosted = net->hosted && !run->exact;
+        fa_pool_run(threads, chunks, hosted ? fa_forward_task : fa_rows_task, run);
+        FA_TRY(hosted ? fa_host_gate(run) : fa_loss_gate(run));
+        if (hosted) fa_pool_run(threads, chunks, fa_teach_task, run);
         if (run->mode == FA_GRADIENTS) fa_pool_run(threads, net->n_tiles, gradient_task, run);
         return FA_OK;
     }

@@ -144,12 +144,7 @@ static fa_status steps(fa_progress *progress, fa_net *net, const fa_samples *s, 
  * made before anything else can look. The bits are those of steps. */
 static bool can_defer(const fa_net *net, int64_t rows, const fa_epoch *e)
 {
-    bool plain = !net->blas && net->n_derives == 0; /* and all that trains is weights, which forward passes over */
-    for (int i = 0; i < net->n_params && plain; i++) {
-        const fa_param *p = &net->params[i];
-        plain = !p->trainable || (p->in_place && p->kind != FA_FEEDBACK && p->n_grad == 1);
-    }
-    return plain && rows == 1 && e->count > 1;
+    return rows == 1 && e->count > 1 && net->defers && !net->blas;
 }
 
 static fa_status deferred_steps(fa_progress *progress, fa_net *net, const fa_samples *s, fa_work *const work[2])

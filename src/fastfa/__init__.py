@@ -10,6 +10,7 @@ from typing import Any
 
 from ._core import build_info
 from ._core import version as _version
+from ._teaching import Teaching
 from ._threads import get_num_threads, set_num_threads
 from .callbacks import Callback, CSVLogger, EarlyStopping, History
 from .initializers import Init
@@ -31,6 +32,7 @@ from .rules import (
     Backprop,
     Feedback,
     Frozen,
+    Rule,
     Ternary,
 )
 from .sequential import Alignment, Sequential
@@ -65,7 +67,9 @@ __all__ = [
     "Init",
     "RMSprop",
     "Replica",
+    "Rule",
     "Sequential",
+    "Teaching",
     "Ternary",
     "build_info",
     "fit_replicas",

@@ -104,12 +104,12 @@ cdef class _Description:
     cdef fa_net_desc desc
     cdef fa_layer_desc *layers
     cdef fa_rule_desc *rules
-    cdef list kept
+    cdef list kept, hosts
     cdef object dtype
 
     def __cinit__(self, description):
         n = len(description["layers"])
-        self.kept = []
+        self.kept, self.hosts = [], []
         self.dtype = np.dtype(description["dtype"])
         self.layers = <fa_layer_desc *>calloc(max(n, 1), sizeof(fa_layer_desc))
         self.rules = <fa_rule_desc *>calloc(max(n, 1), sizeof(fa_rule_desc))
@@ -159,6 +159,11 @@ cdef class _Description:
         rule.decay = how.get("decay", 0.0)
         rule.lr_scale = how.get("lr_scale", 1.0)
         rule.threshold = how.get("threshold", 0.0)
+        if "host" in how:
+            host = _Host(how["host"])
+            self.hosts.append(host)
+            rule.signal, rule.user = _signal, <void *>host
+            rule.feedback.name = NULL  # stored only where the rule asks for it
         rule.rank = how.get("rank") or 0
         if how.get("feedback"):
             rule.sparsity = how["feedback"].get("sparsity", 0.0)
@@ -244,17 +249,52 @@ cdef int _poll(void *user, int64_t step) noexcept with gil:
         return 1
 
 
+cdef class _Host:
+    """A rule in Python, with the exception that must come out in the end; `net` is set later."""
+
+    cdef object rule, error
+    cdef Network net
+
+    def __cinit__(self, rule):
+        self.rule = rule
+
+
+cdef object _view(fa_view at, int typenum):
+    cdef cnp.npy_intp shape[2]
+    cdef cnp.npy_intp strides[2]
+    cdef cnp.npy_intp size = 8 if typenum == cnp.NPY_FLOAT64 else 4
+    shape[0], shape[1] = at.rows, at.cols
+    strides[0], strides[1] = at.ld * size, size
+    return cnp.PyArray_New(cnp.ndarray, 2, shape, typenum, strides, at.data, 0, cnp.NPY_ARRAY_WRITEABLE, None)
+
+
+cdef int _signal(void *user, const fa_teaching *t) noexcept with gil:
+    cdef _Host host = <_Host>user
+    try:
+        host.net.teach(host.rule, t)
+        return 0
+    except BaseException as error:
+        host.error = error
+        return 1
+
+
 cdef class Network:
     """A network in C behind the backend protocol; see `_ref.Network` for the same in NumPy."""
 
     cdef _Handle handle
+    cdef list hosts
     cdef fa_net *net
     cdef int typenum
     cdef readonly object description, dtype, parameters, feedback, slots
     cdef readonly int64_t n_in, n_out
 
     def __init__(self, description):
-        self.handle = _Handle(_Description(description))
+        cdef _Host host
+        plain = _Description(description)
+        self.handle = _Handle(plain)
+        self.hosts = (<_Description>plain).hosts
+        for host in self.hosts:
+            host.net = self
         self.net = self.handle.net
         self.description = description
         self.dtype = np.dtype(description["dtype"])
@@ -279,6 +319,59 @@ cdef class Network:
         else:
             self.parameters[key] = view
         return 0
+
+    # ---- rules in Python
+
+    cdef int _check(self, fa_status status) except -1:
+        """As `check`, but what a rule in Python raised comes out as it was."""
+        cdef _Host host
+        for host in self.hosts if status == FA_E_STATE else ():
+            if host.error is not None:
+                error, host.error = host.error, None
+                raise error
+        return check(status)
+
+    cdef int teach(self, rule, const fa_teaching *t) except -1:
+        from ._teaching import Teaching
+
+        cdef fa_block_info info = fa_net_block(self.net, t.block)
+        cdef cnp.npy_intp m = t.error.rows
+        labels = None
+        if t.labels != NULL:
+            labels = cnp.PyArray_SimpleNewFromData(1, &m, cnp.NPY_INT64, <void *>t.labels)
+        target = None if t.target.data == NULL else _view(t.target, self.typenum)
+        blocks = range(fa_net_n_blocks(self.net))
+        activations = {
+            fa_net_block(self.net, b).layer: _view(fa_teaching_output(t, b), self.typenum) for b in blocks
+        }
+        error, inputs = _view(t.error, self.typenum), _view(fa_teaching_output(t, -1), self.typenum)
+        for array in (error, inputs, labels, target, *activations.values()):
+            if array is not None:
+                array.flags.writeable = False
+        out = _view(t.signal, self.typenum)
+        signal = np.asarray(rule.signal(Teaching(
+            layer=info.layer, units=info.n_out, step=t.step, error=error, labels=labels, target=target,
+            inputs=inputs, activations=activations, parameters=self.parameters,
+            feedback=self.feedback.get(f"{info.layer}.feedback"), product=self.product,
+        )))
+        if signal.shape != out.shape:
+            raise ValueError(
+                f"layer {info.layer}: signal of {type(rule).__name__} must have shape {out.shape}, got {signal.shape}"
+            )
+        out[...] = signal
+        return 0
+
+    def product(self, a, b):
+        """A B in the network's dtype, by the products of the engine's own rules."""
+        a, b = np.asarray(a, self.dtype), np.ascontiguousarray(b, self.dtype)
+        if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
+            raise ValueError(f"product: expected shapes (m, k) and (k, n), got {a.shape} and {b.shape}")
+        a = np.ascontiguousarray(a)
+        out = np.empty((a.shape[0], b.shape[1]), self.dtype)
+        cdef int64_t rows = a.shape[0], k = a.shape[1], cols = b.shape[1]
+        check(fa_multiply(cnp.PyArray_DATA(out), self.net, cnp.PyArray_DATA(a), k, cnp.PyArray_DATA(b), cols,
+                          rows, k, cols))
+        return out
 
     # ---- training
 
@@ -316,7 +409,7 @@ cdef class Network:
             status = fa_train_batch(&loss, self.net, &s)
         if status == FA_E_VALUE:
             return None
-        check(status)
+        self._check(status)
         return loss
 
     def learn_one_direct(self, x, y):
@@ -346,7 +439,7 @@ cdef class Network:
         cdef fa_status status
         with nogil:
             status = fa_train_batch(&loss, self.net, &s)
-        check(status)
+        self._check(status)
         return loss
 
     def shuffle(self, int64_t n):
@@ -373,7 +466,7 @@ cdef class Network:
         if context.error is not None:
             raise context.error
         if status != FA_E_STOPPED:
-            check(status)
+            self._check(status)
         return metrics.loss, metrics.hits, metrics.rows, metrics.steps
 
     # ---- using
@@ -433,7 +526,7 @@ cdef class Network:
                     pointers[i] = cnp.PyArray_DATA(gradients[key])
             with nogil:
                 status = fa_gradients(&loss, pointers, self.net, &s)
-            check(status)
+            self._check(status)
         finally:
             free(pointers)
         return loss, gradients
@@ -471,7 +564,7 @@ cdef class Network:
         try:
             with nogil:
                 status = fa_alignment(angles, self.net, &s)
-            check(status)
+            self._check(status)
             return [
                 {
                     "layer": angles[b].layer,

@@ -27,6 +27,20 @@ cdef extern from "fastfa.h" nogil:
         int64_t rows
         int64_t cols
 
+    ctypedef struct fa_view:
+        void *data
+        ptrdiff_t ld
+        int64_t rows
+        int64_t cols
+
+    ctypedef struct fa_teaching:
+        int64_t block
+        int64_t step
+        fa_view error
+        const int64_t *labels
+        fa_view target
+        fa_view signal
+
     ctypedef struct fa_rule_desc:
         const char *name
         const char *inject
@@ -37,6 +51,8 @@ cdef extern from "fastfa.h" nogil:
         double decay
         double lr_scale
         double threshold
+        int (*signal)(void *user, const fa_teaching *t) noexcept
+        void *user
         int64_t rank
 
     ctypedef struct fa_layer_desc:
@@ -142,6 +158,10 @@ cdef extern from "fastfa.h" nogil:
         double norm_ratio
 
     fa_status fa_alignment(fa_angles *angles, const fa_net *net, const fa_samples *samples)
+
+    fa_view fa_teaching_output(const fa_teaching *t, int64_t block)
+    fa_status fa_multiply(void *c, const fa_net *net, const void *a, ptrdiff_t lda, const void *b, ptrdiff_t ldb,
+                          int64_t rows, int64_t k, int64_t cols)
 
     ctypedef enum fa_tensor_kind:
         FA_WEIGHT

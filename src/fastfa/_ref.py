@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ._teaching import Teaching
+
 Array = npt.NDArray[Any]
 Doubles = npt.NDArray[np.float64]
 Maybe = Array | None
@@ -523,6 +525,34 @@ def ldfa(net: Network, layer: Layer, t: Teacher) -> Array:
     return net.product("feedback", low, net.feedback[layer.key("feedback.Q")])
 
 
+def read_only(a: Array) -> Array:
+    """A view that nobody can write into."""
+    view = a.view()
+    view.flags.writeable = False
+    return view
+
+
+def custom(net: Network, layer: Layer, t: Teacher) -> Array:
+    """S_l as a rule of the user's own gives it."""
+    assert net.trace is not None
+    inputs = net.trace.inputs
+    outputs = [*inputs[1:], net.trace.h[-1]]
+    ctx = Teaching(
+        layer=layer.index,
+        units=layer.n_out,
+        step=net.steps,
+        error=read_only(t.error),
+        labels=None if t.labels is None else read_only(t.labels),
+        target=None if t.labels is not None else read_only(t.target),
+        inputs=read_only(inputs[0]),
+        activations={x.index: read_only(h) for x, h in zip(net.dense, outputs, strict=True)},
+        parameters=net.parameters,
+        feedback=net.feedback.get(layer.key("feedback")),
+        product=np.matmul,
+    )
+    return np.asarray(layer.rule["host"].signal(ctx), net.dtype)
+
+
 class Rule(NamedTuple):
     """`source`: what carries the signal, from "above", "error", "target" or "" (does not learn)."""
 
@@ -545,6 +575,7 @@ RULES = {
     "ternary": Rule("error", False, ternary),
     "ifa": Rule("error", False, ifa),
     "ldfa": Rule("above", True, ldfa),
+    "custom": Rule("error", False, custom),
     "frozen": Rule("", True, backprop),  # learns nothing; the signal passes as under backprop
 }
 STORED_FEEDBACK = ("fa", "dfa", "sdfa", "drtp", "frsf", "kp", "dkp", "ternary")
@@ -648,6 +679,7 @@ class Network:
         self.n_out = self.dense[-1].n_out
         self.lr = float(description["optimizer"]["lr"])
         self.steps = self.epochs = 0
+        self.trace: Trace | None = None  # of the last training pass
         self._training = False  # inside a training step, whose products are counted
         self.counts = {"forward": 0, "transport": 0, "feedback": 0, "outer": 0}
         self.parameters = {k: a.astype(self.dtype) for k, a in self._first_parameters().items()}
@@ -687,7 +719,7 @@ class Network:
             if layer.rule["name"] == "ldfa":
                 first |= self._first_factors(layer)
             lowest = layer.rule["name"] == "ifa" and layer.ordinal == 0
-            if layer.rule["name"] in STORED_FEEDBACK or lowest:
+            if layer.rule["name"] in STORED_FEEDBACK or lowest or self._hosted_feedback(layer):
                 first[layer.key("feedback")] = self._first_matrix(layer)
         return first
 
@@ -710,6 +742,9 @@ class Network:
         stream = Stream(self.description["seed"], WEIGHT, layer.ordinal)
         fans = layer.n_in, layer.n_out
         return initial(layer.spec["weight_init"], stream, fans, fans)
+
+    def _hosted_feedback(self, layer: Layer) -> bool:
+        return layer.rule["name"] == "custom" and bool(layer.rule.get("feedback"))
 
     def _first_factors(self, layer: Layer) -> dict[str, Array]:
         """P (n_{l+1}, r) of variance 1 / r and Q (r, n_l) as a stored matrix would be drawn."""
@@ -806,7 +841,7 @@ class Network:
         """One training pass: mean loss, sum of hits, trace, and all D_l under each of `rules`."""
         w = np.ones(len(x)) if weights is None else weights
         target = dense_targets(labels, y, self.n_out)
-        trace = self._forward(x, training=True)
+        trace = self.trace = self._forward(x, training=True)
         row_loss, error = self._loss(trace, target)
         loss = float((w * row_loss).sum() / len(x))
         if not math.isfinite(loss):

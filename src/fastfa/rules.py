@@ -38,6 +38,8 @@ from ._core import NAMES
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from ._teaching import Teaching
+
 __all__ = [
     "BRSF", "DFA", "DKP", "DRTP", "FA", "FRSF", "IFA", "KP", "LDFA", "SDFA", "USF", "Backprop",
     "Feedback", "Frozen", "Rule", "Ternary",
@@ -146,11 +148,31 @@ class Rule(Described):
         or "" (no signal of its own).
     """
 
-    name: ClassVar[str]
-    source: ClassVar[str]
+    name: ClassVar[str] = "custom"
+    source: ClassVar[str] = "error"
+
+    def signal(self, ctx: Teaching) -> ArrayLike:
+        """S_l (m, n_l) of one hidden layer, for each sample: what a rule of your own must say.
+
+        Derive from `Rule`, implement this, and pass an object of the class as ``rule=``. It is
+        called in each step for every hidden layer under the rule, from the top down, once all rows
+        have gone forward; f', dropout masks, gradients and optimizer are the engine's business. An
+        attribute ``feedback = Feedback(...)`` asks for a stored matrix (n_L, n_l), and ``inject``
+        may be "pre" or "post".
+
+        Parameters
+        ----------
+        ctx : Teaching
+            The step as read-only views.
+        """
+        raise NotImplementedError
 
     def describe(self) -> dict[str, Any]:
         """The plain-data form a backend takes: name, inject, feedback for every rule."""
+        if is_custom(self):
+            own = getattr(self, "feedback", None)
+            row = {"name": "custom", "inject": getattr(self, "inject", "post"), "host": self}
+            return row if own is None else row | {"feedback": own.describe()}
         feedback: Feedback = getattr(self, "feedback", _DEFAULT_FEEDBACK)
         return {
             "name": self.name,
@@ -582,9 +604,14 @@ _ALL = (Backprop, FA, DFA, SDFA, DRTP, USF, FRSF, BRSF, KP, DKP, Ternary, IFA, L
 RULES: dict[str, type[Rule]] = {rule.name: rule for rule in _ALL}
 
 
+def is_custom(rule: Rule) -> bool:
+    """Whether a rule's signal is written in Python."""
+    return type(rule).signal is not Rule.signal
+
+
 def as_rule(name: str, value: object) -> Rule:
     """What `value`, a rule or its name, means as the argument `name`."""
-    if isinstance(value, Rule) and type(value) in RULES.values():
+    if isinstance(value, Rule) and (type(value) in RULES.values() or is_custom(value)):
         return value
     if isinstance(value, str):
         return RULES[choice(name, value, RULES)]()
