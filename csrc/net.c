@@ -86,9 +86,17 @@ fa_status fa_net_reset(fa_net *net)
 
 static int n_slots(const fa_net *net) { return net->optim.ops->slots(&net->optim.desc); }
 
+/* Parameters that have tensors for slots: all but the feedback at the end that does not learn. */
+static int64_t n_optimized(const fa_net *net)
+{
+    int64_t n = net->n_params;
+    while (n > 0 && net->params[n - 1].kind == FA_FEEDBACK && !net->params[n - 1].trainable) n--;
+    return n;
+}
+
 int64_t fa_net_n_tensors(const fa_net *net)
 {
-    return net ? net->n_params + (int64_t)net->n_params * n_slots(net) : 0;
+    return net ? net->n_params + n_optimized(net) * n_slots(net) : 0;
 }
 
 static fa_tensor param_tensor(const fa_param *p, fa_tensor_kind kind, void *data)
