@@ -5,11 +5,14 @@
 #include <math.h>
 #include <string.h>
 
-typedef struct fa_sums { double ab, aa, bb; } fa_sums;
+typedef struct fa_sums {
+    double ab, aa, bb;
+} fa_sums;
 
 static fa_sums sums_of(const fa_net *net, fa_mat a, fa_mat b)
 {
-    return (fa_sums){net->k->dot(a.p, a.ld, b.p, b.ld, a.rows, a.cols), net->k->dot(a.p, a.ld, a.p, a.ld, a.rows, a.cols),
+    return (fa_sums){net->k->dot(a.p, a.ld, b.p, b.ld, a.rows, a.cols),
+                     net->k->dot(a.p, a.ld, a.p, a.ld, a.rows, a.cols),
                      net->k->dot(b.p, b.ld, b.p, b.ld, b.rows, b.cols)};
 }
 
@@ -24,12 +27,11 @@ static double angle(fa_sums s)
 /* ---- the weights that a feedback matrix stands for ---- */
 
 static double element(const fa_net *net, const void *p, int64_t i)
-{
-    return net->dtype == FA_F64 ? ((const double *)p)[i] : (double)((const float *)p)[i];
-}
+{ return net->dtype == FA_F64 ? ((const double *)p)[i] : (double)((const float *)p)[i]; }
 
 /* below (n_in x c) = W (n_in x n_out) above (n_out x c), in double */
-static void multiply_up(const fa_net *net, double *below, const fa_layer *layer, const double *above, int64_t c)
+static void multiply_up(const fa_net *net, double *below, const fa_layer *layer,
+                        const double *above, int64_t c)
 {
     memset(below, 0, (size_t)(layer->n_in * c) * sizeof *below);
     for (int64_t i = 0; i < layer->n_in; i++)
@@ -40,7 +42,8 @@ static void multiply_up(const fa_net *net, double *below, const fa_layer *layer,
 }
 
 /* The angle between B_l (rows x n_l) and the transpose of path (n_l x rows). */
-static double feedback_angle(const fa_net *net, const void *b, int64_t rows, int64_t cols, const double *path)
+static double feedback_angle(const fa_net *net, const void *b, int64_t rows, int64_t cols,
+                             const double *path)
 {
     fa_sums s = {0};
     for (int64_t i = 0; i < rows; i++)
@@ -52,7 +55,8 @@ static double feedback_angle(const fa_net *net, const void *b, int64_t rows, int
 }
 
 /* Chain rules: W_{l+1}; error rules: W_{l+1} ... W_L. Rules without such a meaning have no weight angle. */
-static void weight_angles(fa_angles *angles, const fa_net *net, double *path, double *next, double *single)
+static void weight_angles(fa_angles *angles, const fa_net *net, double *path, double *next,
+                          double *single)
 {
     const int top = net->n_blocks - 1;
     const int64_t c = net->n_out;
@@ -65,15 +69,17 @@ static void weight_angles(fa_angles *angles, const fa_net *net, double *path, do
         angles[b].weight_angle = NAN;
         angles[b].has_weight_angle = 1;
         if (rule->feedback && rule->sources & FA_FROM_ERROR) {
-            angles[b].weight_angle = feedback_angle(net, rule->feedback->value, rule->feedback->rows, rule->feedback->cols, path);
+            angles[b].weight_angle = feedback_angle(
+                net, rule->feedback->value, rule->feedback->rows, rule->feedback->cols, path);
         } else if (rule->ops == &fa_rule_backprop) {
             angles[b].weight_angle = 0; /* it carries the error through the weights themselves */
         } else if ((rule->feedback || rule->derived_rows) && rule->sources & FA_FROM_ABOVE) {
             const int64_t n = above->n_in * above->n_out;
             for (int64_t i = 0; i < n; i++) single[i] = element(net, above->weight->value, i);
             if (fa_makes_matrix(rule)) rule->ops->matrix(net, b, single + n);
-            angles[b].weight_angle = feedback_angle(net, fa_makes_matrix(rule) ? (void *)(single + n) : rule->feedback->value,
-                                                    above->n_out, above->n_in, single);
+            angles[b].weight_angle = feedback_angle(
+                net, fa_makes_matrix(rule) ? (void *)(single + n) : rule->feedback->value,
+                above->n_out, above->n_in, single);
         } else {
             angles[b].has_weight_angle = 0;
         }
@@ -89,7 +95,8 @@ static fa_status measure_weights(fa_angles *angles, const fa_net *net)
         if (layer->n_in * layer->n_out > largest) largest = layer->n_in * layer->n_out;
     }
     size_t size = 0;
-    if (!fa_add_bytes(&size, widest, 2 * net->n_out, sizeof(double)) || !fa_add_bytes(&size, largest, 2, sizeof(double)))
+    if (!fa_add_bytes(&size, widest, 2 * net->n_out, sizeof(double)) ||
+        !fa_add_bytes(&size, largest, 2, sizeof(double)))
         return fa_fail(FA_E_MEMORY, "out of memory for alignment");
     double *path = fa_alloc(size);
     if (!path) return fa_fail(FA_E_MEMORY, "out of memory for alignment");
@@ -102,7 +109,11 @@ static fa_status measure_weights(fa_angles *angles, const fa_net *net)
 
 static fa_run probe(const fa_net *net, const fa_samples *samples, fa_work *work)
 {
-    return (fa_run){.net = net, .work = work, .mode = FA_PROBE, .data = *samples, .m = samples->n,
+    return (fa_run){.net = net,
+                    .work = work,
+                    .mode = FA_PROBE,
+                    .data = *samples,
+                    .m = samples->n,
                     .step = ((const fa_state *)net->state)->steps};
 }
 
@@ -110,7 +121,8 @@ static void copy_delta(const fa_net *net, char *out, fa_mat delta)
 {
     const size_t row = (size_t)delta.cols * net->esize;
     for (int64_t i = 0; i < delta.rows; i++)
-        memcpy(out + (size_t)i * row, (const char *)delta.p + (size_t)(i * delta.ld) * net->esize, row);
+        memcpy(out + (size_t)i * row, (const char *)delta.p + (size_t)(i * delta.ld) * net->esize,
+               row);
 }
 
 fa_status fa_deltas(void *const *deltas, const fa_net *net, const fa_samples *samples)
@@ -125,7 +137,8 @@ fa_status fa_deltas(void *const *deltas, const fa_net *net, const fa_samples *sa
         fa_run run = probe(net, samples, work);
         status = fa_run_step(&run);
         for (int b = 0; b < net->n_blocks && status == FA_OK; b++)
-            if (deltas[b] && net->blocks[b].needed) copy_delta(net, deltas[b], run.buf[net->blocks[b].delta]);
+            if (deltas[b] && net->blocks[b].needed)
+                copy_delta(net, deltas[b], run.buf[net->blocks[b].delta]);
         fa_work_release(net, 0, work);
     } else {
         status = fa_fail(FA_E_MEMORY, "out of memory for deltas; the network is unchanged");
@@ -135,13 +148,15 @@ fa_status fa_deltas(void *const *deltas, const fa_net *net, const fa_samples *sa
     return status;
 }
 
-static void gradient_sums(fa_angles *angle_of, const fa_run *rule, const fa_run *exact, int b, char *g)
+static void gradient_sums(fa_angles *angle_of, const fa_run *rule, const fa_run *exact, int b,
+                          char *g)
 {
     const fa_net *net = rule->net;
     const fa_block *block = &net->blocks[b];
     const fa_param *w = block->layer->weight;
     const fa_mat mine = {g, w->cols, w->rows, w->cols};
-    const fa_mat true_one = {g + (size_t)(w->rows * w->cols) * net->esize, w->cols, w->rows, w->cols};
+    const fa_mat true_one = {g + (size_t)(w->rows * w->cols) * net->esize, w->cols, w->rows,
+                             w->cols};
     fa_product_tn(net, mine, rule->buf[block->layer->in], rule->buf[block->delta], 1, 0);
     fa_product_tn(net, true_one, exact->buf[block->layer->in], exact->buf[block->delta], 1, 0);
     angle_of->gradient_angle = angle(sums_of(net, mine, true_one));
@@ -162,7 +177,8 @@ static void compare(fa_angles *angles, const fa_run *rule, const fa_run *exact, 
     }
 }
 
-static fa_status two_sweeps(fa_angles *angles, const fa_net *net, const fa_samples *samples, fa_work *work[2], char *g)
+static fa_status two_sweeps(fa_angles *angles, const fa_net *net, const fa_samples *samples,
+                            fa_work *work[2], char *g)
 {
     fa_run run[2];
     for (int i = 0; i < 2; i++) {
@@ -178,18 +194,23 @@ static fa_status two_sweeps(fa_angles *angles, const fa_net *net, const fa_sampl
 fa_status fa_alignment(fa_angles *angles, const fa_net *net, const fa_samples *samples)
 {
     FA_TRY(fa_check_samples(net, samples, true, true));
-    if (!angles && net->n_blocks > 1) return fa_fail(FA_E_VALUE, "angles: expected a pointer, got NULL");
+    if (!angles && net->n_blocks > 1)
+        return fa_fail(FA_E_VALUE, "angles: expected a pointer, got NULL");
     int64_t largest = 1;
     for (int i = 0; i < net->n_params; i++)
-        if (net->params[i].rows * net->params[i].cols > largest) largest = net->params[i].rows * net->params[i].cols;
+        if (net->params[i].rows * net->params[i].cols > largest)
+            largest = net->params[i].rows * net->params[i].cols;
     FA_TRY(fa_lock_read(net));
     const unsigned fp = fa_fp_begin();
     const int threads = fa_run_threads(net, samples->n);
-    fa_work *work[2] = {fa_work_acquire(net, 0, samples->n, 1, threads), fa_work_acquire(net, 0, samples->n, 1, threads)};
+    fa_work *work[2] = {fa_work_acquire(net, 0, samples->n, 1, threads),
+                        fa_work_acquire(net, 0, samples->n, 1, threads)};
     size_t size = 0;
     char *g = fa_add_bytes(&size, largest, 2, net->esize) ? fa_alloc(size) : NULL;
-    const fa_status status = work[0] && work[1] && g ? two_sweeps(angles, net, samples, work, g)
-                                                     : fa_fail(FA_E_MEMORY, "out of memory for alignment; the network is unchanged");
+    const fa_status status =
+        work[0] && work[1] && g
+            ? two_sweeps(angles, net, samples, work, g)
+            : fa_fail(FA_E_MEMORY, "out of memory for alignment; the network is unchanged");
     fa_free(g);
     for (int i = 1; i >= 0; i--) /* the first is the one that was kept, and may be the larger */
         if (work[i]) fa_work_release(net, 0, work[i]);

@@ -21,7 +21,7 @@ const char *fa_blas_reason(void) { return "built without BLAS (FASTFA_NO_BLAS)";
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(RTLD_DEEPBIND)
 #define NO_DEEPBIND /* sanitizers refuse it */
 #elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || \
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ||                         \
     __has_feature(memory_sanitizer)
 #define NO_DEEPBIND
 #endif

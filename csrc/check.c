@@ -4,33 +4,38 @@
 #include <math.h>
 
 static double value_at(const fa_net *net, const void *p, int64_t i)
-{
-    return net->dtype == FA_F64 ? ((const double *)p)[i] : (double)((const float *)p)[i];
-}
+{ return net->dtype == FA_F64 ? ((const double *)p)[i] : (double)((const float *)p)[i]; }
 
 static fa_status check_shapes(const fa_net *net, const fa_samples *s, bool targets)
 {
-    if (s->n < 1) return fa_fail(FA_E_VALUE, "X: expected at least one sample, got %lld", (long long)s->n);
+    if (s->n < 1)
+        return fa_fail(FA_E_VALUE, "X: expected at least one sample, got %lld", (long long)s->n);
     if (!s->x) return fa_fail(FA_E_VALUE, "X: expected a pointer, got NULL");
     if (s->x_dtype != net->dtype && s->x_dtype != FA_U8)
-        return fa_fail(FA_E_VALUE, "X: expected the network's dtype (%s) or bytes", net->dtype == FA_F64 ? "float64" : "float32");
+        return fa_fail(FA_E_VALUE, "X: expected the network's dtype (%s) or bytes",
+                       net->dtype == FA_F64 ? "float64" : "float32");
     if (s->ldx < net->n_in)
-        return fa_fail(FA_E_VALUE, "X: expected a row stride of at least %lld, got %lld", (long long)net->n_in, (long long)s->ldx);
+        return fa_fail(FA_E_VALUE, "X: expected a row stride of at least %lld, got %lld",
+                       (long long)net->n_in, (long long)s->ldx);
     if (!targets) return FA_OK;
-    if (!s->labels == !s->y) return fa_fail(FA_E_VALUE, "y: expected either labels or rows, got %s", s->y ? "both" : "neither");
+    if (!s->labels == !s->y)
+        return fa_fail(FA_E_VALUE, "y: expected either labels or rows, got %s",
+                       s->y ? "both" : "neither");
     if (s->y && s->ldy < net->n_out)
-        return fa_fail(FA_E_VALUE, "y: expected a row stride of at least %lld, got %lld", (long long)net->n_out, (long long)s->ldy);
+        return fa_fail(FA_E_VALUE, "y: expected a row stride of at least %lld, got %lld",
+                       (long long)net->n_out, (long long)s->ldy);
     return FA_OK;
 }
 
 static int64_t n_classes(const fa_net *net) { return net->n_out > 1 ? net->n_out : 2; }
 
-bool fa_label_fits(const fa_net *net, int64_t label) { return label >= 0 && label < n_classes(net); }
+bool fa_label_fits(const fa_net *net, int64_t label)
+{ return label >= 0 && label < n_classes(net); }
 
 fa_status fa_bad_label(const fa_net *net, const fa_samples *s, int64_t i)
 {
-    return fa_fail(FA_E_VALUE, "y: expected labels in 0..%lld, got %lld at index %lld", (long long)n_classes(net) - 1,
-                   (long long)s->labels[i], (long long)i);
+    return fa_fail(FA_E_VALUE, "y: expected labels in 0..%lld, got %lld at index %lld",
+                   (long long)n_classes(net) - 1, (long long)s->labels[i], (long long)i);
 }
 
 static fa_status check_labels(const fa_net *net, const fa_samples *s)
@@ -44,18 +49,22 @@ static fa_status check_weights(const fa_samples *s)
 {
     for (int64_t i = 0; i < s->n; i++)
         if (!(s->weights[i] >= 0) || !isfinite(s->weights[i]))
-            return fa_fail(FA_E_VALUE, "sample_weight: expected finite numbers >= 0, got %g at index %lld", s->weights[i], (long long)i);
+            return fa_fail(FA_E_VALUE,
+                           "sample_weight: expected finite numbers >= 0, got %g at index %lld",
+                           s->weights[i], (long long)i);
     return FA_OK;
 }
 
 /* Names the first value of a matrix that is not finite. */
-static fa_status check_finite(const fa_net *net, const char *name, const void *p, ptrdiff_t ld, int64_t rows, int64_t cols)
+static fa_status check_finite(const fa_net *net, const char *name, const void *p, ptrdiff_t ld,
+                              int64_t rows, int64_t cols)
 {
     if (net->k->all_finite(p, ld, rows, cols)) return FA_OK;
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < cols; j++)
             if (!isfinite(value_at(net, p, i * ld + j)))
-                return fa_fail(FA_E_VALUE, "%s: expected finite numbers, got %g at row %lld, column %lld", name,
+                return fa_fail(FA_E_VALUE,
+                               "%s: expected finite numbers, got %g at row %lld, column %lld", name,
                                value_at(net, p, i * ld + j), (long long)i, (long long)j);
     return FA_OK;
 }
@@ -71,7 +80,8 @@ static fa_status check_rows(const fa_net *net, const fa_samples *s)
         }
         const char *expected = net->loss->check_row(low, high, sum);
         if (expected)
-            return fa_fail(FA_E_VALUE, "y: %s expected %s, got others in row %lld", net->loss->name, expected, (long long)i);
+            return fa_fail(FA_E_VALUE, "y: %s expected %s, got others in row %lld", net->loss->name,
+                           expected, (long long)i);
     }
     return FA_OK;
 }
@@ -89,11 +99,7 @@ fa_status fa_check_samples(const fa_net *net, const fa_samples *s, bool targets,
 }
 
 fa_status fa_check(const fa_net *net, const fa_samples *samples)
-{
-    return fa_check_samples(net, samples, samples && (samples->labels || samples->y), true);
-}
+{ return fa_check_samples(net, samples, samples && (samples->labels || samples->y), true); }
 
 bool fa_has_accuracy(const fa_net *net, const fa_samples *s)
-{
-    return (s->labels && net->n_out > 1) || net->loss->accuracy_rows;
-}
+{ return (s->labels && net->n_out > 1) || net->loss->accuracy_rows; }

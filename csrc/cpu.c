@@ -16,7 +16,8 @@ typedef struct fa_isa {
 
 #ifdef __x86_64__
 static bool never(void) { return false; }
-static bool has_v2(void) { return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"); }
+static bool has_v2(void)
+{ return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"); }
 static bool has_avx(void) { return __builtin_cpu_supports("avx"); }
 static bool has_v3(void)
 {
@@ -28,7 +29,8 @@ static bool has_v4(void)
     return has_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
 }
-static const fa_isa isas[] = { /* best first */
+static const fa_isa isas[] = {
+    /* best first */
     {"v4", fa_kernels_v4_rows, has_v4, never},
     {"v3", fa_kernels_v3_rows, has_v3, never},
     {"v2", fa_kernels_v2_rows, has_v2, has_avx}, /* BLAS has AVX kernels, ours are SSE */
@@ -69,9 +71,13 @@ static const fa_isa *isa(void)
 
 fa_status fa_cpu_check(void)
 {
-    if (!isa()) return fa_fail(FA_E_STATE, "this processor: expected at least x86-64-v2 (SSE4.2), got less");
+    if (!isa())
+        return fa_fail(FA_E_STATE,
+                       "this processor: expected at least x86-64-v2 (SSE4.2), got less");
     if (refused)
-        return fa_fail(FA_E_VALUE, "FASTFA_CPU: expected an instruction set of this processor (v2, v3 or v4; best here: %s), got '%s'",
+        return fa_fail(FA_E_VALUE,
+                       "FASTFA_CPU: expected an instruction set of this processor (v2, v3 or v4; "
+                       "best here: %s), got '%s'",
                        chosen->name, refused);
     return FA_OK;
 }

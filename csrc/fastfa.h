@@ -98,21 +98,23 @@ typedef struct fa_rule_desc {
     double sparsity;       /* share of zeros in each column of a drawn matrix */
     int64_t feedback_rank; /* of a drawn matrix; 0: full */
     int shared;            /* layers take the first columns of one matrix */
-    double decay;    /* kp, dkp: the share of learned feedback (kp: and of its weights) lost in a step */
-    double lr_scale; /* dkp, ldfa: factor on the learning rate of feedback; 0: 1 */
+    double
+        decay; /* kp, dkp: the share of learned feedback (kp: and of its weights) lost in a step */
+    double lr_scale;  /* dkp, ldfa: factor on the learning rate of feedback; 0: 1 */
     double threshold; /* ternary: errors up to this size count as 0 */
     /* custom: fills t->signal, on the calling thread, between the forward pass and the teaching of a step;
      * non-zero: stop, nothing is updated. With a feedback name or values "l.feedback" (n_L x n_l) is stored. */
     int (*signal)(void *user, const fa_teaching *t);
     void *user;
-    int64_t rank;     /* ldfa: width between the factors; 0: that of the output, where it fits */
+    int64_t rank; /* ldfa: width between the factors; 0: that of the output, where it fits */
 } fa_rule_desc;
 
 typedef struct fa_layer_desc {
     const char *type; /* "dense" or "dropout" */
     /* dense */
     int64_t units;
-    const char *activation; /* "linear", "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "gelu", "sign", "threshold" */
+    const char *
+        activation; /* "linear", "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "gelu", "sign", "threshold" */
     int use_bias, trainable;
     double lr_scale, bias_lr_scale;
     fa_init weight_init, bias_init;
@@ -154,8 +156,13 @@ FA_API fa_layer_desc fa_dropout(double rate);
 
 /* The names that a field of a description accepts: fa_name(FA_NAMES_RULE, i) for i = 0, 1, ... until NULL. */
 typedef enum fa_names {
-    FA_NAMES_LAYER, FA_NAMES_ACTIVATION, FA_NAMES_LOSS, FA_NAMES_RULE,
-    FA_NAMES_OPTIMIZER, FA_NAMES_INITIALIZER, FA_NAMES_DISTRIBUTION
+    FA_NAMES_LAYER,
+    FA_NAMES_ACTIVATION,
+    FA_NAMES_LOSS,
+    FA_NAMES_RULE,
+    FA_NAMES_OPTIMIZER,
+    FA_NAMES_INITIALIZER,
+    FA_NAMES_DISTRIBUTION
 } fa_names;
 FA_API const char *fa_name(fa_names kind, int i);
 /* The initialiser that fits an activation ("he_uniform" for "relu"); NULL if there is no such activation. */
@@ -213,12 +220,14 @@ FA_API fa_status fa_train_steps(fa_metrics *metrics, fa_net *net, const fa_sampl
 FA_API fa_status fa_shuffle(int64_t *order, fa_net *net, int64_t n);
 
 /* out (n x n_out): probabilities for the cross-entropies, values for mse; logits != 0: before that. */
-FA_API fa_status fa_predict(void *out, ptrdiff_t ldo, const fa_net *net, const fa_samples *samples, int logits);
+FA_API fa_status fa_predict(void *out, ptrdiff_t ldo, const fa_net *net, const fa_samples *samples,
+                            int logits);
 FA_API fa_status fa_evaluate(fa_metrics *metrics, const fa_net *net, const fa_samples *samples);
 
 /* What the next fa_train_batch on these samples would hand to the optimizer, before clipping and decay.
  * grads[i] receives the gradient of tensor i (contiguous); NULL entries are skipped. */
-FA_API fa_status fa_gradients(double *loss, void *const *grads, const fa_net *net, const fa_samples *samples);
+FA_API fa_status fa_gradients(double *loss, void *const *grads, const fa_net *net,
+                              const fa_samples *samples);
 
 /* The deltas D_l of the same step, sample weights included, 1 / n not: deltas[b] receives those of dense layer
  * b (n x units, contiguous). NULL entries are skipped; a layer that is not taught leaves its own as it was. */
@@ -240,8 +249,8 @@ FA_API fa_status fa_alignment(fa_angles *angles, const fa_net *net, const fa_sam
 /* The output of a block as the next one sees it, or of the input where block is -1. */
 FA_API fa_view fa_teaching_output(const fa_teaching *t, int64_t block);
 /* C (rows x cols, contiguous) = A B, in the network's dtype and by the products of its own rules. */
-FA_API fa_status fa_multiply(void *c, const fa_net *net, const void *a, ptrdiff_t lda, const void *b, ptrdiff_t ldb,
-                             int64_t rows, int64_t k, int64_t cols);
+FA_API fa_status fa_multiply(void *c, const fa_net *net, const void *a, ptrdiff_t lda,
+                             const void *b, ptrdiff_t ldb, int64_t rows, int64_t k, int64_t cols);
 
 /* ---- looking inside ------------------------------------------------------------------------------ */
 
@@ -269,7 +278,8 @@ typedef struct fa_block_info {
     const char *rule;   /* "output" for the last */
     const char *inject; /* "post", "pre" */
     const char *source; /* what teaches it: "error", "target", "above", "below", or "" */
-    const char *feedback; /* "uniform", "normal", "values"; "signs" of the weights; "" without a matrix of its own */
+    const char *
+        feedback; /* "uniform", "normal", "values"; "signs" of the weights; "" without a matrix of its own */
     double feedback_scale;
     int64_t feedback_rank; /* of a matrix that is held as two factors; else 0 */
     int64_t feedback_rows; /* n_source of fa_feedback_matrix, 0 where it has no meaning */

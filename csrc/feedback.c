@@ -11,10 +11,23 @@
 
 /* ---- distributions by name ---- */
 
-typedef enum fa_kind { UNIFORM, NORMAL, SIGN, TERNARY, ORTHOGONAL, FORWARD, COPY, N_KINDS, UNKNOWN } fa_kind;
-static const char *const kinds[N_KINDS] = {"uniform", "normal", "sign", "ternary", "orthogonal", "forward", "copy"};
+typedef enum fa_kind {
+    UNIFORM,
+    NORMAL,
+    SIGN,
+    TERNARY,
+    ORTHOGONAL,
+    FORWARD,
+    COPY,
+    N_KINDS,
+    UNKNOWN
+} fa_kind;
+static const char *const kinds[N_KINDS] = {"uniform",    "normal",  "sign", "ternary",
+                                           "orthogonal", "forward", "copy"};
 
-enum { FIRST_WITH_FANS = 3 }; /* initialisers before it depend on no width: "zeros", "normal", "uniform" */
+enum {
+    FIRST_WITH_FANS = 3
+}; /* initialisers before it depend on no width: "zeros", "normal", "uniform" */
 
 const char *fa_distribution_name(int i)
 {
@@ -32,7 +45,8 @@ const char *fa_distribution_intern(const char *name)
 static fa_kind kind_of(const char *name)
 {
     for (int i = 0; fa_distribution_name(i); i++)
-        if (name && !strcmp(fa_distribution_name(i), name)) return i < N_KINDS ? (fa_kind)i : FORWARD;
+        if (name && !strcmp(fa_distribution_name(i), name))
+            return i < N_KINDS ? (fa_kind)i : FORWARD;
     return name ? UNKNOWN : UNIFORM;
 }
 
@@ -41,10 +55,13 @@ static fa_kind kind_of(const char *name)
 /* The layer whose delta, error or target comes in through the matrix. */
 static const fa_layer *source_layer(const fa_net *net, int block)
 {
-    return net->blocks[net->blocks[block].rule.sources & FA_FROM_ABOVE ? block + 1 : net->n_blocks - 1].layer;
+    return net
+        ->blocks[net->blocks[block].rule.sources & FA_FROM_ABOVE ? block + 1 : net->n_blocks - 1]
+        .layer;
 }
 
-static int64_t kept_of(double sparsity, int64_t rows) { return (int64_t)floor((1 - sparsity) * (double)rows + 0.5); }
+static int64_t kept_of(double sparsity, int64_t rows)
+{ return (int64_t)floor((1 - sparsity) * (double)rows + 0.5); }
 
 static fa_status check_shape_options(const fa_net *net, int block, int64_t rows, int64_t cols)
 {
@@ -53,15 +70,24 @@ static fa_status check_shape_options(const fa_net *net, int block, int64_t rows,
     const int i = net->blocks[block].first;
     const int64_t most = rows < cols ? rows : cols;
     if (!(d->sparsity >= 0 && d->sparsity < 1))
-        return fa_fail(FA_E_VALUE, "layer %d: feedback: sparsity: expected 0 <= sparsity < 1, got %g", i, d->sparsity);
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: feedback: sparsity: expected 0 <= sparsity < 1, got %g", i,
+                       d->sparsity);
     if (kept_of(d->sparsity, rows) < 1)
-        return fa_fail(FA_E_VALUE, "layer %d: feedback: sparsity %g of %lld rows leaves a unit without feedback; expected at most %g",
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: feedback: sparsity %g of %lld rows leaves a unit without "
+                       "feedback; expected at most %g",
                        i, d->sparsity, (long long)rows, 1 - 1 / (double)rows);
     if (d->feedback_rank < 0 || d->feedback_rank > most)
-        return fa_fail(FA_E_VALUE, "layer %d: feedback: rank: expected 1 to %lld, the narrower side of %lld x %lld, got %lld", i,
-                       (long long)most, (long long)rows, (long long)cols, (long long)d->feedback_rank);
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: feedback: rank: expected 1 to %lld, the narrower side of %lld x "
+                       "%lld, got %lld",
+                       i, (long long)most, (long long)rows, (long long)cols,
+                       (long long)d->feedback_rank);
     if (d->shared && rule->sources & FA_FROM_ABOVE)
-        return fa_fail(FA_E_VALUE, "layer %d: feedback: shared: expected a rule whose matrices have one source (such as dfa), got '%s'",
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: feedback: shared: expected a rule whose matrices have one source "
+                       "(such as dfa), got '%s'",
                        i, rule->ops->name);
     return FA_OK;
 }
@@ -74,14 +100,22 @@ static fa_status check_name(const fa_net *net, int block)
     const fa_kind kind = kind_of(name);
     const fa_layer *source = source_layer(net, block);
     if (kind == UNKNOWN)
-        return fa_fail(FA_E_VALUE, "layer %d: feedback: expected the name of a distribution or values, got '%s'", i, name);
+        return fa_fail(
+            FA_E_VALUE,
+            "layer %d: feedback: expected the name of a distribution or values, got '%s'", i, name);
     if (kind == FORWARD && !strcmp(name, "forward") && source->desc.weight_init.values)
-        return fa_fail(FA_E_VALUE, "layer %d: feedback: 'forward': expected an initialiser on layer %d, got values", i, source->index);
+        return fa_fail(
+            FA_E_VALUE,
+            "layer %d: feedback: 'forward': expected an initialiser on layer %d, got values", i,
+            source->index);
     if (kind == COPY && (source != net->blocks[block + 1].layer || rule->sources & FA_FROM_TARGET))
-        return fa_fail(FA_E_VALUE, "layer %d: feedback: 'copy' is the transposed weights of the layer above: rule '%s' has no such matrix here",
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: feedback: 'copy' is the transposed weights of the layer above: "
+                       "rule '%s' has no such matrix here",
                        i, rule->ops->name);
     if (kind >= ORTHOGONAL && kind != FORWARD && (rule->desc.feedback_rank || rule->desc.shared))
-        return fa_fail(FA_E_VALUE, "layer %d: feedback: '%s' takes neither rank nor shared", i, name);
+        return fa_fail(FA_E_VALUE, "layer %d: feedback: '%s' takes neither rank nor shared", i,
+                       name);
     return FA_OK;
 }
 
@@ -91,16 +125,22 @@ fa_status fa_feedback_check(const fa_net *net, int block, int64_t rows, int64_t 
     const fa_init *init = &d->feedback;
     const int i = net->blocks[block].first;
     if (!(fabs(init->scale) <= FLT_MAX))
-        return fa_fail(FA_E_VALUE, "layer %d: feedback: expected a scale that a float can hold, got %g", i, init->scale);
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: feedback: expected a scale that a float can hold, got %g", i,
+                       init->scale);
     if (!init->values) {
         FA_TRY(check_name(net, block));
         return check_shape_options(net, block, rows, cols);
     }
     if (init->rows != rows || init->cols != cols)
-        return fa_fail(FA_E_VALUE, "layer %d: feedback: expected values of shape (%lld, %lld), got (%lld, %lld)", i, (long long)rows,
-                       (long long)cols, (long long)init->rows, (long long)init->cols);
+        return fa_fail(
+            FA_E_VALUE,
+            "layer %d: feedback: expected values of shape (%lld, %lld), got (%lld, %lld)", i,
+            (long long)rows, (long long)cols, (long long)init->rows, (long long)init->cols);
     if (d->sparsity != 0 || d->feedback_rank || d->shared)
-        return fa_fail(FA_E_VALUE, "layer %d: feedback: given values take neither sparsity, rank nor shared", i);
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: feedback: given values take neither sparsity, rank nor shared",
+                       i);
     return FA_OK;
 }
 
@@ -108,13 +148,16 @@ fa_status fa_feedback_check(const fa_net *net, int block, int64_t rows, int64_t 
 bool fa_feedback_is_plain(const fa_rule *rule)
 {
     const fa_kind kind = kind_of(rule->desc.feedback.name);
-    return !rule->desc.feedback.values && (kind == UNIFORM || kind == NORMAL || kind == FORWARD) && rule->desc.sparsity == 0 &&
-           !rule->desc.feedback_rank && !rule->desc.shared;
+    return !rule->desc.feedback.values && (kind == UNIFORM || kind == NORMAL || kind == FORWARD) &&
+           rule->desc.sparsity == 0 && !rule->desc.feedback_rank && !rule->desc.shared;
 }
 
 /* ---- drawing ---- */
 
-typedef struct fa_how { bool normal; double size; } fa_how; /* +-size, or standard deviation size */
+typedef struct fa_how {
+    bool normal;
+    double size;
+} fa_how; /* +-size, or standard deviation size */
 
 /* The initialisers with fans read B^T as weights from cols units to rows units. */
 static fa_how resolve(const fa_net *net, int block, int64_t rows, int64_t cols)
@@ -131,8 +174,10 @@ static fa_how resolve(const fa_net *net, int block, int64_t rows, int64_t cols)
         const fa_layer *source = source_layer(net, block);
         const fa_init *w = &source->desc.weight_init;
         fa_how how = {0};
-        how.size = init->scale * fa_init_size(&how.normal, w->name ? w->name : fa_default_init(source->desc.activation),
-                                              w->name ? w->scale : 1, cols, rows);
+        how.size =
+            init->scale * fa_init_size(&how.normal,
+                                       w->name ? w->name : fa_default_init(source->desc.activation),
+                                       w->name ? w->scale : 1, cols, rows);
         return how;
     }
     switch (kind) {
@@ -145,16 +190,16 @@ static fa_how resolve(const fa_net *net, int block, int64_t rows, int64_t cols)
 }
 
 static int ordinal_of(const fa_net *net, int block)
-{
-    return net->blocks[block].rule.desc.shared ? 0 : net->blocks[block].layer->ordinal;
-}
+{ return net->blocks[block].rule.desc.shared ? 0 : net->blocks[block].layer->ordinal; }
 
 void fa_draw_feedback_rows(const fa_net *net, int block, uint64_t step, fa_rows rows, fa_mat out)
 {
     const fa_rule *rule = &net->blocks[block].rule;
-    const fa_how how = resolve(net, block, rule->derived_rows ? rule->derived_rows : rule->feedback->rows, out.cols);
-    (how.normal ? fa_rng_normal : fa_rng_uniform)(out.p, net->dtype, rows.r0 * out.cols, out.rows * out.cols, how.size,
-                                                  fa_rng_stream(net->seed, FA_RNG_FEEDBACK, net->blocks[block].layer->ordinal, step));
+    const fa_how how = resolve(
+        net, block, rule->derived_rows ? rule->derived_rows : rule->feedback->rows, out.cols);
+    (how.normal ? fa_rng_normal : fa_rng_uniform)(
+        out.p, net->dtype, rows.r0 * out.cols, out.rows * out.cols, how.size,
+        fa_rng_stream(net->seed, FA_RNG_FEEDBACK, net->blocks[block].layer->ordinal, step));
 }
 
 /* Columns of the matrix that is drawn: of a shared one, as many as the widest layer that shares needs. */
@@ -162,7 +207,8 @@ static int64_t drawn_cols(const fa_net *net, int block)
 {
     int64_t cols = net->blocks[block].layer->n_out;
     for (int b = 0; net->blocks[block].rule.desc.shared && b < net->n_blocks - 1; b++)
-        if (net->blocks[b].rule.desc.shared && net->blocks[b].layer->n_out > cols) cols = net->blocks[b].layer->n_out;
+        if (net->blocks[b].rule.desc.shared && net->blocks[b].layer->n_out > cols)
+            cols = net->blocks[b].layer->n_out;
     return cols;
 }
 
@@ -173,11 +219,15 @@ static void fill(double *out, const fa_net *net, int block, int64_t rows, int64_
     const fa_kind kind = kind_of(net->blocks[block].rule.desc.feedback.name);
     const bool levels = kind == SIGN || kind == TERNARY;
     const int64_t n = rows * cols;
-    (how.normal ? fa_rng_normal : fa_rng_uniform)(out, FA_F64, 0, n, levels ? 1 : how.size,
-                                                  fa_rng_stream(net->seed, FA_RNG_FEEDBACK, ordinal_of(net, block), 0));
-    for (int64_t i = 0; levels && i < n; i++) { /* from -1..1 to two or three levels, equally likely */
-        if (kind == SIGN) out[i] = out[i] >= 0 ? how.size : -how.size;
-        else out[i] = 3 * out[i] < -1 ? -how.size : 3 * out[i] < 1 ? 0 : how.size;
+    (how.normal ? fa_rng_normal : fa_rng_uniform)(
+        out, FA_F64, 0, n, levels ? 1 : how.size,
+        fa_rng_stream(net->seed, FA_RNG_FEEDBACK, ordinal_of(net, block), 0));
+    for (int64_t i = 0; levels && i < n;
+         i++) { /* from -1..1 to two or three levels, equally likely */
+        if (kind == SIGN)
+            out[i] = out[i] >= 0 ? how.size : -how.size;
+        else
+            out[i] = 3 * out[i] < -1 ? -how.size : 3 * out[i] < 1 ? 0 : how.size;
     }
 }
 
@@ -202,7 +252,10 @@ static void orthogonalise(double *b, int64_t rows, int64_t cols, double scale)
     for (int64_t i = 0; i < rows * cols; i++) b[i] *= factor;
 }
 
-typedef struct fa_ticket { double draw; int64_t row; } fa_ticket;
+typedef struct fa_ticket {
+    double draw;
+    int64_t row;
+} fa_ticket;
 
 static int by_draw(const void *a, const void *b)
 {
@@ -212,11 +265,13 @@ static int by_draw(const void *a, const void *b)
 }
 
 /* Keeps in each column the `kept` entries with the lowest draws. */
-static void sparsify(double *b, const fa_net *net, int block, int64_t rows, int64_t cols, int64_t kept, double *room)
+static void sparsify(double *b, const fa_net *net, int block, int64_t rows, int64_t cols,
+                     int64_t kept, double *room)
 {
     fa_ticket *tickets = (fa_ticket *)room;
     double *draws = room + 2 * rows;
-    fa_rng_uniform(draws, FA_F64, 0, rows * cols, 1, fa_rng_stream(net->seed, FA_RNG_SPARSITY, ordinal_of(net, block), 0));
+    fa_rng_uniform(draws, FA_F64, 0, rows * cols, 1,
+                   fa_rng_stream(net->seed, FA_RNG_SPARSITY, ordinal_of(net, block), 0));
     for (int64_t j = 0; j < cols; j++) {
         for (int64_t i = 0; i < rows; i++) tickets[i] = (fa_ticket){draws[i * cols + j], i};
         qsort(tickets, (size_t)rows, sizeof *tickets, by_draw);
@@ -225,11 +280,13 @@ static void sparsify(double *b, const fa_net *net, int block, int64_t rows, int6
 }
 
 /* b = P Q of rank r, Q a draw of r rows, P normal of variance 1/r. */
-static void low_rank(double *b, const fa_net *net, int block, int64_t rows, int64_t cols, int64_t r, double *room)
+static void low_rank(double *b, const fa_net *net, int block, int64_t rows, int64_t cols, int64_t r,
+                     double *room)
 {
     double *p = room, *q = room + rows * r;
     fill(q, net, block, r, cols);
-    fa_rng_normal(p, FA_F64, 0, rows * r, 1 / sqrt((double)r), fa_rng_stream(net->seed, FA_RNG_PROJECTION, ordinal_of(net, block), 0));
+    fa_rng_normal(p, FA_F64, 0, rows * r, 1 / sqrt((double)r),
+                  fa_rng_stream(net->seed, FA_RNG_PROJECTION, ordinal_of(net, block), 0));
     memset(b, 0, (size_t)(rows * cols) * sizeof *b);
     for (int64_t i = 0; i < rows; i++)
         for (int64_t k = 0; k < r; k++)
@@ -240,8 +297,11 @@ static void low_rank(double *b, const fa_net *net, int block, int64_t rows, int6
 static size_t room_of(const fa_net *net, int block)
 {
     const fa_rule *rule = &net->blocks[block].rule;
-    if (!rule->feedback || rule->desc.feedback.values || fa_feedback_is_plain(rule) || kind_of(rule->desc.feedback.name) == COPY) return 0;
-    const size_t rows = (size_t)rule->feedback->rows, cols = (size_t)drawn_cols(net, block), r = (size_t)rule->desc.feedback_rank;
+    if (!rule->feedback || rule->desc.feedback.values || fa_feedback_is_plain(rule) ||
+        kind_of(rule->desc.feedback.name) == COPY)
+        return 0;
+    const size_t rows = (size_t)rule->feedback->rows, cols = (size_t)drawn_cols(net, block),
+                 r = (size_t)rule->desc.feedback_rank;
     const size_t more = rule->desc.sparsity > 0 ? rows * (cols + 2) : 0;
     return rows * cols + (r * (rows + cols) > more ? r * (rows + cols) : more);
 }
@@ -261,14 +321,19 @@ static void draw_in_room(const fa_net *net, int block, const fa_param *b)
     const fa_rule_desc *d = &net->blocks[block].rule.desc;
     const int64_t rows = b->rows, cols = drawn_cols(net, block);
     double *drawn = net->drawing_room, *more = drawn + rows * cols;
-    if (d->feedback_rank) low_rank(drawn, net, block, rows, cols, d->feedback_rank, more);
-    else fill(drawn, net, block, rows, cols);
-    if (kind_of(d->feedback.name) == ORTHOGONAL) orthogonalise(drawn, rows, cols, d->feedback.scale);
+    if (d->feedback_rank)
+        low_rank(drawn, net, block, rows, cols, d->feedback_rank, more);
+    else
+        fill(drawn, net, block, rows, cols);
+    if (kind_of(d->feedback.name) == ORTHOGONAL)
+        orthogonalise(drawn, rows, cols, d->feedback.scale);
     if (d->sparsity > 0) sparsify(drawn, net, block, rows, cols, kept_of(d->sparsity, rows), more);
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < b->cols; j++) {
-            if (net->dtype == FA_F64) ((double *)b->value)[i * b->cols + j] = drawn[i * cols + j];
-            else ((float *)b->value)[i * b->cols + j] = (float)drawn[i * cols + j];
+            if (net->dtype == FA_F64)
+                ((double *)b->value)[i * b->cols + j] = drawn[i * cols + j];
+            else
+                ((float *)b->value)[i * b->cols + j] = (float)drawn[i * cols + j];
         }
 }
 
@@ -277,16 +342,21 @@ static void copy_weights(const fa_net *net, int block, const fa_param *b, double
     const fa_param *w = net->blocks[block + 1].layer->weight;
     for (int64_t i = 0; i < b->rows; i++)
         for (int64_t j = 0; j < b->cols; j++) {
-            if (net->dtype == FA_F64) ((double *)b->value)[i * b->cols + j] = scale * ((const double *)w->value)[j * w->cols + i];
-            else ((float *)b->value)[i * b->cols + j] = (float)scale * ((const float *)w->value)[j * w->cols + i];
+            if (net->dtype == FA_F64)
+                ((double *)b->value)[i * b->cols + j] =
+                    scale * ((const double *)w->value)[j * w->cols + i];
+            else
+                ((float *)b->value)[i * b->cols + j] =
+                    (float)scale * ((const float *)w->value)[j * w->cols + i];
         }
 }
 
 /* The left factor P of ldfa, of variance 1/r: P Q has the variance of Q's draw. */
 static void draw_projection(const fa_net *net, int block, const fa_param *p)
 {
-    fa_rng_normal(p->value, net->dtype, 0, p->rows * p->cols, 1 / sqrt((double)p->cols),
-                  fa_rng_stream(net->seed, FA_RNG_PROJECTION, net->blocks[block].layer->ordinal, 0));
+    fa_rng_normal(
+        p->value, net->dtype, 0, p->rows * p->cols, 1 / sqrt((double)p->cols),
+        fa_rng_stream(net->seed, FA_RNG_PROJECTION, net->blocks[block].layer->ordinal, 0));
 }
 
 void fa_draw_feedback(const fa_net *net, int block)
@@ -296,8 +366,14 @@ void fa_draw_feedback(const fa_net *net, int block)
     const fa_init *init = &rule->desc.feedback;
     if (rule->project) draw_projection(net, block, rule->project);
     if (!b) return;
-    if (init->values) net->k->gather(b->value, b->cols, init->values, b->cols, NULL, b->rows, b->cols, init->scale);
-    else if (kind_of(init->name) == COPY) copy_weights(net, block, b, init->scale);
-    else if (fa_feedback_is_plain(rule)) fa_draw_feedback_rows(net, block, 0, (fa_rows){0, b->rows}, (fa_mat){b->value, b->cols, b->rows, b->cols});
-    else draw_in_room(net, block, b);
+    if (init->values)
+        net->k->gather(b->value, b->cols, init->values, b->cols, NULL, b->rows, b->cols,
+                       init->scale);
+    else if (kind_of(init->name) == COPY)
+        copy_weights(net, block, b, init->scale);
+    else if (fa_feedback_is_plain(rule))
+        fa_draw_feedback_rows(net, block, 0, (fa_rows){0, b->rows},
+                              (fa_mat){b->value, b->cols, b->rows, b->cols});
+    else
+        draw_in_room(net, block, b);
 }

@@ -27,7 +27,8 @@ static const fa_initialiser initialisers[] = {
 };
 enum { N_INITIALISERS = sizeof initialisers / sizeof *initialisers };
 
-const char *fa_init_name(int i) { return i >= 0 && i < N_INITIALISERS ? initialisers[i].name : NULL; }
+const char *fa_init_name(int i)
+{ return i >= 0 && i < N_INITIALISERS ? initialisers[i].name : NULL; }
 
 static const fa_initialiser *find(const char *name)
 {
@@ -37,21 +38,28 @@ static const fa_initialiser *find(const char *name)
 }
 
 const char *fa_init_intern(const char *name) { return name ? find(name)->name : NULL; }
-static fa_status check_values(const fa_init *init, const char *what, int layer, int64_t rows, int64_t cols)
+static fa_status check_values(const fa_init *init, const char *what, int layer, int64_t rows,
+                              int64_t cols)
 {
     if (init->rows != rows || init->cols != cols)
-        return fa_fail(FA_E_VALUE, "layer %d: %s: expected values of shape (%lld, %lld), got (%lld, %lld)", layer, what,
-                       (long long)rows, (long long)cols, (long long)init->rows, (long long)init->cols);
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: %s: expected values of shape (%lld, %lld), got (%lld, %lld)",
+                       layer, what, (long long)rows, (long long)cols, (long long)init->rows,
+                       (long long)init->cols);
     return FA_OK;
 }
 
-fa_status fa_init_check(const fa_init *init, const char *what, int layer, int64_t rows, int64_t cols)
+fa_status fa_init_check(const fa_init *init, const char *what, int layer, int64_t rows,
+                        int64_t cols)
 {
     if (init->values) return check_values(init, what, layer, rows, cols);
     if (init->name && !find(init->name))
-        return fa_fail(FA_E_VALUE, "layer %d: %s: expected the name of an initialiser, got '%s'", layer, what, init->name);
+        return fa_fail(FA_E_VALUE, "layer %d: %s: expected the name of an initialiser, got '%s'",
+                       layer, what, init->name);
     if (!(init->scale >= 0 && init->scale <= FLT_MAX))
-        return fa_fail(FA_E_VALUE, "layer %d: %s: expected a scale >= 0 that a float can hold, got %g", layer, what, init->scale);
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: %s: expected a scale >= 0 that a float can hold, got %g", layer,
+                       what, init->scale);
     return FA_OK;
 }
 
@@ -63,7 +71,8 @@ double fa_init_size(bool *normal, const char *name, double scale, int64_t n_in, 
     return fans > 0 ? scale * sqrt(how->gain / fans) : scale;
 }
 
-static void draw(const fa_net *net, fa_param *p, const fa_init *init, const char *fallback, const fa_layer *layer)
+static void draw(const fa_net *net, fa_param *p, const fa_init *init, const char *fallback,
+                 const fa_layer *layer)
 {
     const int64_t n = p->rows * p->cols;
     if (init->values) {
@@ -72,11 +81,12 @@ static void draw(const fa_net *net, fa_param *p, const fa_init *init, const char
     }
     const char *name = init->name ? init->name : fallback;
     bool normal;
-    const double size = fa_init_size(&normal, name, init->name ? init->scale : find(name)->scale, layer->n_in, layer->n_out);
+    const double size = fa_init_size(&normal, name, init->name ? init->scale : find(name)->scale,
+                                     layer->n_in, layer->n_out);
     if (size == 0) return; /* the arena holds zeros; a draw times 0 would be -0 as often */
     const int purpose = p->kind == FA_WEIGHT ? FA_RNG_WEIGHT : FA_RNG_BIAS;
     (normal ? fa_rng_normal : fa_rng_uniform)(p->value, net->dtype, 0, n, size,
-                                                   fa_rng_stream(net->seed, purpose, layer->ordinal, 0));
+                                              fa_rng_stream(net->seed, purpose, layer->ordinal, 0));
 }
 
 void fa_draw_state(fa_net *net)
@@ -85,8 +95,10 @@ void fa_draw_state(fa_net *net)
     ((fa_state *)net->state)->lr = net->optim.desc.lr;
     for (int b = 0; b < net->n_blocks; b++) {
         const fa_layer *layer = net->blocks[b].layer;
-        draw(net, layer->weight, &layer->desc.weight_init, fa_default_init(layer->desc.activation), layer);
+        draw(net, layer->weight, &layer->desc.weight_init, fa_default_init(layer->desc.activation),
+             layer);
         if (layer->bias) draw(net, layer->bias, &layer->desc.bias_init, "zeros", layer);
     }
-    for (int b = 0; b < net->n_blocks - 1; b++) fa_draw_feedback(net, b); /* after all weights: it may be a copy */
+    for (int b = 0; b < net->n_blocks - 1; b++)
+        fa_draw_feedback(net, b); /* after all weights: it may be a copy */
 }

@@ -28,20 +28,21 @@
 fa_status fa_fail(fa_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* Refuses NULL for a pointer that the caller must give, by its name. */
-#define FA_GIVEN(pointer)                                                                      \
-    do {                                                                                       \
-        if (!(pointer)) return fa_fail(FA_E_VALUE, #pointer ": expected a pointer, got NULL"); \
+#define FA_GIVEN(pointer)                                                                          \
+    do {                                                                                           \
+        if (!(pointer)) return fa_fail(FA_E_VALUE, #pointer ": expected a pointer, got NULL");     \
     } while (0)
 
-#define FA_TRY(call)                        \
-    do {                                    \
-        fa_status status_ = (call);         \
-        if (status_ != FA_OK) return status_; \
+#define FA_TRY(call)                                                                               \
+    do {                                                                                           \
+        fa_status status_ = (call);                                                                \
+        if (status_ != FA_OK) return status_;                                                      \
     } while (0)
 
 /* ---- memory (memory.c) ---- */
 
-void *fa_alloc(size_t size); /* zeroed, aligned to 64 bytes, large blocks to huge pages; NULL when out */
+void *fa_alloc(
+    size_t size); /* zeroed, aligned to 64 bytes, large blocks to huge pages; NULL when out */
 void fa_free(void *memory);
 /* *bytes += a * b * size rounded up to 64; false on overflow. */
 bool fa_add_bytes(size_t *bytes, int64_t a, int64_t b, size_t size);
@@ -68,14 +69,24 @@ enum { FA_MAX_THREADS = 64, FA_CHUNK = 64 /* batch rows of a task, at most */ };
 
 /* ---- random numbers (rng.c) ---- */
 
-enum { FA_RNG_WEIGHT = 1, FA_RNG_BIAS, FA_RNG_FEEDBACK, FA_RNG_DROPOUT, FA_RNG_SHUFFLE, FA_RNG_PROJECTION, FA_RNG_SPARSITY };
+enum {
+    FA_RNG_WEIGHT = 1,
+    FA_RNG_BIAS,
+    FA_RNG_FEEDBACK,
+    FA_RNG_DROPOUT,
+    FA_RNG_SHUFFLE,
+    FA_RNG_PROJECTION,
+    FA_RNG_SPARSITY
+};
 typedef struct fa_stream {
     uint32_t key[2], c2, c3;
 } fa_stream;
 fa_stream fa_rng_stream(uint64_t seed, int purpose, int ordinal, uint64_t step);
 /* Elements first .. first + n - 1 of a stream; uniform within +-limit. */
-void fa_rng_uniform(void *out, fa_dtype dtype, int64_t first, int64_t n, double limit, fa_stream stream);
-void fa_rng_normal(void *out, fa_dtype dtype, int64_t first, int64_t n, double std, fa_stream stream);
+void fa_rng_uniform(void *out, fa_dtype dtype, int64_t first, int64_t n, double limit,
+                    fa_stream stream);
+void fa_rng_normal(void *out, fa_dtype dtype, int64_t first, int64_t n, double std,
+                   fa_stream stream);
 void fa_rng_permutation(int64_t *order, int64_t n, fa_stream stream);
 
 /* ---- pieces of a network ---- */
@@ -85,12 +96,18 @@ typedef struct fa_mat { /* rows x cols elements of the network's dtype */
     ptrdiff_t ld;
     int64_t rows, cols;
 } fa_mat;
-typedef struct fa_rows { int64_t r0, r1; } fa_rows; /* half-open */
-typedef struct fa_tile { int64_t i0, i1, j0, j1; } fa_tile;
+typedef struct fa_rows {
+    int64_t r0, r1;
+} fa_rows; /* half-open */
+typedef struct fa_tile {
+    int64_t i0, i1, j0, j1;
+} fa_tile;
 typedef int32_t fa_buf; /* a row buffer declared while planning; a plan holds ids, never pointers */
 enum { FA_NO_BUF = -2, FA_ONES = -1, FA_INPUT = 0, FA_TARGET = 1, FA_MAX_PAIRS = 2 };
 
-typedef struct fa_pair { fa_buf left, right; } fa_pair; /* adds left^T right to a gradient */
+typedef struct fa_pair {
+    fa_buf left, right;
+} fa_pair; /* adds left^T right to a gradient */
 
 typedef struct fa_param { /* weights, biases and feedback, learned or not */
     char key[32];
@@ -100,10 +117,12 @@ typedef struct fa_param { /* weights, biases and feedback, learned or not */
     fa_pair grad[FA_MAX_PAIRS];
     int n_grad;
     double lr_scale;
-    double forget; /* the share of itself that it loses in a step, apart from the optimizer's decay */
+    double
+        forget; /* the share of itself that it loses in a step, apart from the optimizer's decay */
     bool decays, trainable;
     bool in_place; /* the product writes the parameter itself */
-    struct fa_param *follower; /* receives every step of this one, transposed, and forgets as it does */
+    struct fa_param
+        *follower; /* receives every step of this one, transposed, and forgets as it does */
 } fa_param;
 
 typedef struct fa_layer {
@@ -122,11 +141,13 @@ typedef struct fa_rule {
     fa_rule_desc desc;
     unsigned sources; /* those of ops, unless plan knows better */
     bool pre;
-    fa_param *feedback;   /* NULL without a stored matrix */
-    fa_param *project;    /* the left factor where feedback is the right one; NULL: feedback is whole */
-    fa_buf projected;     /* the source times the left factor, weighted like a delta; or FA_NO_BUF */
-    fa_buf host;          /* where the caller's function leaves S_l */
-    int64_t derived_rows; /* of the n_l columns wide matrix that ops->derive makes each step; 0: none */
+    fa_param *feedback; /* NULL without a stored matrix */
+    fa_param
+        *project;     /* the left factor where feedback is the right one; NULL: feedback is whole */
+    fa_buf projected; /* the source times the left factor, weighted like a delta; or FA_NO_BUF */
+    fa_buf host;      /* where the caller's function leaves S_l */
+    int64_t
+        derived_rows; /* of the n_l columns wide matrix that ops->derive makes each step; 0: none */
 } fa_rule;
 
 typedef struct fa_block { /* layers[first] is weighted, first + 1 .. last follow it */
@@ -142,8 +163,14 @@ typedef struct fa_optim {
     fa_optimizer_desc desc;
 } fa_optim;
 
-typedef struct fa_tile_task { int32_t param; fa_tile tile; } fa_tile_task;
-typedef struct fa_derive_task { int32_t block; fa_rows rows; } fa_derive_task;
+typedef struct fa_tile_task {
+    int32_t param;
+    fa_tile tile;
+} fa_tile_task;
+typedef struct fa_derive_task {
+    int32_t block;
+    fa_rows rows;
+} fa_derive_task;
 
 typedef struct fa_state { /* the head of the STATE arena */
     uint64_t steps, epochs;
@@ -168,7 +195,7 @@ struct fa_net {
     int64_t n_in, n_out;
     uint64_t seed;
     double input_scale;
-    int n_threads; /* 0: the library's */
+    int n_threads;          /* 0: the library's */
     struct fa_owned *owned; /* every block below, freed with the network */
 
     fa_layer *layers;
@@ -182,18 +209,27 @@ struct fa_net {
     fa_optim optim;
 
     int n_buffers;
-    struct fa_buffer_shape { int64_t cols; size_t size; ptrdiff_t ld; } *buffers;
+    struct fa_buffer_shape {
+        int64_t cols;
+        size_t size;
+        ptrdiff_t ld;
+    } *buffers;
     fa_tile_task *tiles;
     int64_t n_tiles, tile_area; /* of the largest */
-    fa_derive_task *derives; /* rows of matrices that rules make from the weights, before the batch's rows */
+    fa_derive_task
+        *derives; /* rows of matrices that rules make from the weights, before the batch's rows */
     int64_t n_derives;
-    struct fa_phase { fa_task_fn *task; bool over_rows; fa_status (*gate)(struct fa_run *); } phases[FA_MAX_PHASES];
+    struct fa_phase {
+        fa_task_fn *task;
+        bool over_rows;
+        fa_status (*gate)(struct fa_run *);
+    } phases[FA_MAX_PHASES];
     int n_phases;
-    size_t scratch_size;  /* bytes a worker needs */
-    double work_per_row;  /* multiply-adds of a step */
+    size_t scratch_size; /* bytes a worker needs */
+    double work_per_row; /* multiply-adds of a step */
 
-    bool defers;          /* an update may wait for the next forward: the product writes all that trains */
-    bool hosted;          /* some rule is a function of the caller's */
+    bool defers; /* an update may wait for the next forward: the product writes all that trains */
+    bool hosted; /* some rule is a function of the caller's */
     double *drawing_room; /* for feedback that is not drawn element by element */
     char *state;
     size_t state_size;
@@ -214,7 +250,8 @@ typedef struct fa_work { /* one block: this head, then what it points to */
     char *buffers;
     size_t copy_size;
     fa_mat *buf; /* copies x n_buffers: what a run in this copy sees */
-    int64_t *labels; /* copies x rows: checked as they are read, so that nobody can change them after */
+    int64_t
+        *labels; /* copies x rows: checked as they are read, so that nobody can change them after */
     atomic_bool bad_label;
     double *weights, *row_loss, *row_hit;
     fa_hyper *hyper; /* one per parameter */
@@ -247,23 +284,18 @@ typedef struct fa_run {
 } fa_run;
 
 static inline fa_mat fa_rows_of(fa_mat a, fa_rows r, size_t esize)
-{
-    return (fa_mat){a.p + (size_t)(r.r0 * a.ld) * esize, a.ld, r.r1 - r.r0, a.cols};
-}
+{ return (fa_mat){a.p + (size_t)(r.r0 * a.ld) * esize, a.ld, r.r1 - r.r0, a.cols}; }
 /* Rows r of buffer b of this run. */
 static inline fa_mat fa_get(const fa_run *run, fa_buf b, fa_rows r)
-{
-    return fa_rows_of(run->buf[b], r, run->net->buffers[b].size);
-}
+{ return fa_rows_of(run->buf[b], r, run->net->buffers[b].size); }
 static inline void *fa_scratch(const fa_run *run, int worker)
-{
-    return run->work->scratch + (size_t)worker * run->net->scratch_size;
-}
+{ return run->work->scratch + (size_t)worker * run->net->scratch_size; }
 
 /* ---- products (product.c): one door to BLAS and to our own kernels ---- */
 
 /* C = alpha A B + beta C + bias; the _tn form takes A transposed. bias may be NULL. */
-void fa_product(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const void *bias, double alpha, double beta);
+void fa_product(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const void *bias, double alpha,
+                double beta);
 void fa_product_tn(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, double alpha, double beta);
 /* C = A B^T, through transposed panels of B in scratch of at least fa_product_nt_scratch bytes. */
 void fa_product_nt(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, void *scratch);
@@ -282,10 +314,17 @@ typedef struct fa_layer_ops {
      * exact false (inject="pre"): only 0/1 masks apply. */
     void (*backward)(const fa_layer *layer, const fa_run *run, fa_rows rows, fa_mat d, bool exact);
     /* weighted: out = d W^T, the exact signal below */
-    void (*transport)(const fa_layer *layer, const fa_run *run, fa_rows rows, fa_mat d, fa_mat out, int worker);
+    void (*transport)(const fa_layer *layer, const fa_run *run, fa_rows rows, fa_mat d, fa_mat out,
+                      int worker);
 } fa_layer_ops;
 
-enum { FA_FROM_ABOVE = 1, FA_FROM_ERROR = 2, FA_FROM_TARGET = 4, FA_NO_UPDATE = 8, FA_FROM_BELOW = 16 };
+enum {
+    FA_FROM_ABOVE = 1,
+    FA_FROM_ERROR = 2,
+    FA_FROM_TARGET = 4,
+    FA_NO_UPDATE = 8,
+    FA_FROM_BELOW = 16
+};
 typedef struct fa_rule_ops {
     const char *name;
     unsigned sources; /* order the blocks; FA_NO_UPDATE: the layer does not train */
@@ -293,11 +332,13 @@ typedef struct fa_rule_ops {
     /* Declares the feedback of hidden block `block`; NULL where there is none. */
     fa_status (*plan)(fa_net *net, int block);
     /* S of the block's output for each sample, without 1/m and without sample weights. */
-    void (*signal)(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s, int worker);
+    void (*signal)(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s,
+                   int worker);
     /* out (rows of the source x n_l) = what carries the source to the block; NULL: the stored matrix. */
     void (*matrix)(const fa_net *net, int block, void *out);
     /* Rows of the matrix that a rule makes from the weights before each step; NULL: none. */
-    void (*derive)(const fa_rule *rule, const fa_net *net, int block, uint64_t step, fa_rows rows, fa_mat out);
+    void (*derive)(const fa_rule *rule, const fa_net *net, int block, uint64_t step, fa_rows rows,
+                   fa_mat out);
 } fa_rule_ops;
 
 typedef struct fa_loss_ops {
@@ -314,8 +355,8 @@ typedef struct fa_loss_ops {
     const char *(*check_row)(double low, double high, double sum);
 } fa_loss_ops;
 
-typedef void fa_optim_kernel(void *w, ptrdiff_t ldw, void *s0, void *s1, const void *g, ptrdiff_t ldg,
-                             int64_t rows, int64_t cols, const fa_hyper *h);
+typedef void fa_optim_kernel(void *w, ptrdiff_t ldw, void *s0, void *s1, const void *g,
+                             ptrdiff_t ldg, int64_t rows, int64_t cols, const fa_hyper *h);
 typedef struct fa_optim_ops {
     const char *name;
     bool decoupled_decay; /* AdamW */
@@ -331,11 +372,14 @@ extern const fa_layer_ops *const fa_layer_table[];
 extern const fa_rule_ops *const fa_rule_table[];
 extern const fa_loss_ops *const fa_loss_table[];
 extern const fa_optim_ops *const fa_optim_table[];
-extern const fa_rule_ops fa_rule_backprop; /* the reference of alignment, and what passes through frozen */
+extern const fa_rule_ops
+    fa_rule_backprop; /* the reference of alignment, and what passes through frozen */
 
 /* S_l = d_{l+1} B_l with the stored or derived matrix; S_l = e B_l */
-void fa_chain_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s, int worker);
-void fa_broadcast_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s, int worker);
+void fa_chain_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s,
+                     int worker);
+void fa_broadcast_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s,
+                         int worker);
 
 const fa_layer_ops *fa_find_layer(const char *name);
 const fa_rule_ops *fa_find_rule(const char *name);
@@ -349,11 +393,13 @@ const char *fa_activation_name(int activation);
 
 /* A row buffer of cols elements of `size` bytes. */
 fa_buf fa_plan_buffer(fa_net *net, int64_t cols, size_t size);
-fa_param *fa_plan_param(fa_net *net, const char *name, int layer, fa_tensor_kind kind, int64_t rows, int64_t cols);
+fa_param *fa_plan_param(fa_net *net, const char *name, int layer, fa_tensor_kind kind, int64_t rows,
+                        int64_t cols);
 /* The matrix that carries the source is made by ops->matrix, not stored whole. */
 static inline bool fa_makes_matrix(const fa_rule *rule)
 {
-    return rule->ops && rule->ops->matrix && (!rule->feedback || rule->derived_rows || rule->project);
+    return rule->ops && rule->ops->matrix &&
+           (!rule->feedback || rule->derived_rows || rule->project);
 }
 /* The stored feedback of a hidden block, checked: "l.feedback", source x n_l. */
 fa_status fa_plan_feedback(fa_net *net, int block, int64_t source);
@@ -365,7 +411,8 @@ void *fa_net_alloc(fa_net *net, int64_t n, size_t size);
 
 /* ---- initial values (init.c) ---- */
 
-fa_status fa_init_check(const fa_init *init, const char *what, int layer, int64_t rows, int64_t cols);
+fa_status fa_init_check(const fa_init *init, const char *what, int layer, int64_t rows,
+                        int64_t cols);
 void fa_draw_state(fa_net *net);
 /* Half the range of an initialiser, or where *normal its standard deviation. */
 double fa_init_size(bool *normal, const char *name, double scale, int64_t n_in, int64_t n_out);
@@ -400,16 +447,20 @@ fa_status fa_run_step(fa_run *run);
 fa_status fa_run_deferred(fa_run *run);
 void fa_run_flush(fa_run *run);
 /* How a parameter's gradient enters it in place: value = beta * value + alpha * (sum over pairs). */
-typedef struct fa_blend { double alpha, beta; } fa_blend;
+typedef struct fa_blend {
+    double alpha, beta;
+} fa_blend;
 fa_blend fa_in_place_blend(const fa_run *run, const fa_param *p);
 void fa_forward(const fa_run *run, fa_rows rows, int worker); /* gather and all layers */
 void fa_output_error(const fa_run *run, fa_rows rows);
 void fa_count(const fa_run *run, const atomic_llong *counter, bool first);
 
-extern fa_task_fn fa_derive_task_run, fa_rows_task, fa_forward_task, fa_teach_task, fa_update_task, fa_norm_task, fa_apply_task;
+extern fa_task_fn fa_derive_task_run, fa_rows_task, fa_forward_task, fa_teach_task, fa_update_task,
+    fa_norm_task, fa_apply_task;
 fa_status fa_loss_gate(fa_run *run);
 fa_status fa_norm_gate(fa_run *run);
-fa_status fa_host_gate(fa_run *run); /* rule_host.c: the loss, then the signals of the caller's functions */
+fa_status fa_host_gate(
+    fa_run *run); /* rule_host.c: the loss, then the signals of the caller's functions */
 
 /* ---- locking (lock.c) ---- */
 

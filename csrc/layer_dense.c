@@ -10,9 +10,14 @@ static fa_status plan(fa_net *net, fa_layer *layer)
     const fa_layer_desc *d = &layer->desc;
     const int i = layer->index;
     if (d->units < 1 || d->units > MAX_UNITS)
-        return fa_fail(FA_E_VALUE, "layer %d: units: expected 1 to %d, got %lld", i, MAX_UNITS, (long long)d->units);
-    if (!(d->lr_scale >= 0 && d->bias_lr_scale >= 0) || !isfinite(d->lr_scale) || !isfinite(d->bias_lr_scale))
-        return fa_fail(FA_E_VALUE, "layer %d: lr_scale, bias_lr_scale: expected finite numbers >= 0, got %g, %g", i, d->lr_scale, d->bias_lr_scale);
+        return fa_fail(FA_E_VALUE, "layer %d: units: expected 1 to %d, got %lld", i, MAX_UNITS,
+                       (long long)d->units);
+    if (!(d->lr_scale >= 0 && d->bias_lr_scale >= 0) || !isfinite(d->lr_scale) ||
+        !isfinite(d->bias_lr_scale))
+        return fa_fail(
+            FA_E_VALUE,
+            "layer %d: lr_scale, bias_lr_scale: expected finite numbers >= 0, got %g, %g", i,
+            d->lr_scale, d->bias_lr_scale);
     layer->n_out = d->units;
     FA_TRY(fa_init_check(&d->weight_init, "weight_init", i, layer->n_in, layer->n_out));
     FA_TRY(fa_init_check(&d->bias_init, "bias_init", i, 1, layer->n_out));
@@ -31,9 +36,7 @@ static fa_status plan(fa_net *net, fa_layer *layer)
 }
 
 static fa_mat weights(const fa_layer *layer)
-{
-    return (fa_mat){layer->weight->value, layer->n_out, layer->n_in, layer->n_out};
-}
+{ return (fa_mat){layer->weight->value, layer->n_out, layer->n_in, layer->n_out}; }
 
 /* The update that the sample before left to do, and A of this one, in one pass over W. */
 static void update_and_multiply(const fa_layer *layer, const fa_run *run, fa_mat a, fa_mat x)
@@ -46,8 +49,8 @@ static void update_and_multiply(const fa_layer *layer, const fa_run *run, fa_mat
         const fa_blend bias = fa_in_place_blend(before, b);
         run->net->k->colsum(b->value, d.p, d.ld, 1, b->cols, bias.alpha, bias.beta);
     }
-    run->net->k->update_forward(a.p, w->value, w->cols, x.p, b ? b->value : NULL, h.p, d.p, w->rows, w->cols,
-                                blend.alpha, blend.beta);
+    run->net->k->update_forward(a.p, w->value, w->cols, x.p, b ? b->value : NULL, h.p, d.p, w->rows,
+                                w->cols, blend.alpha, blend.beta);
     fa_count(run, &run->net->count_outer, true);
 }
 
@@ -58,8 +61,10 @@ static void forward(const fa_layer *layer, const fa_run *run, fa_rows rows, int 
     const fa_mat h = fa_get(run, layer->out, rows);
     const fa_mat a = layer->preact == FA_NO_BUF ? h : fa_get(run, layer->preact, rows);
     const fa_mat x = fa_get(run, layer->in, rows);
-    if (run->pending && layer->weight->trainable) update_and_multiply(layer, run, a, x);
-    else fa_product(net, a, x, weights(layer), layer->bias ? layer->bias->value : NULL, 1, 0);
+    if (run->pending && layer->weight->trainable)
+        update_and_multiply(layer, run, a, x);
+    else
+        fa_product(net, a, x, weights(layer), layer->bias ? layer->bias->value : NULL, 1, 0);
     fa_count(run, &net->count_forward, rows.r0 == 0);
     if (layer->activation != FA_ACT_linear)
         net->k->act[layer->activation](h.p, h.ld, a.p, a.ld, h.rows, h.cols);
@@ -72,7 +77,8 @@ static void backward(const fa_layer *layer, const fa_run *run, fa_rows rows, fa_
     run->net->k->dact[layer->activation](d.p, d.ld, x.p, x.ld, d.rows, d.cols);
 }
 
-static void transport(const fa_layer *layer, const fa_run *run, fa_rows rows, fa_mat d, fa_mat out, int worker)
+static void transport(const fa_layer *layer, const fa_run *run, fa_rows rows, fa_mat d, fa_mat out,
+                      int worker)
 {
     fa_product_nt(run->net, out, d, weights(layer), fa_scratch(run, worker));
     fa_count(run, &run->net->count_transport, rows.r0 == 0);

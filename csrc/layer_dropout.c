@@ -6,7 +6,8 @@ static fa_status plan(fa_net *net, fa_layer *layer)
 {
     const double rate = layer->desc.rate;
     if (!(rate >= 0 && rate < 1))
-        return fa_fail(FA_E_VALUE, "layer %d: rate: expected 0 <= rate < 1, got %g", layer->index, rate);
+        return fa_fail(FA_E_VALUE, "layer %d: rate: expected 0 <= rate < 1, got %g", layer->index,
+                       rate);
     layer->n_out = layer->n_in;
     layer->out = fa_plan_buffer(net, layer->n_out, net->esize);
     layer->keep = fa_plan_buffer(net, layer->n_out, 1);
@@ -21,7 +22,8 @@ static void forward(const fa_layer *layer, const fa_run *run, fa_rows rows, int 
     const fa_mat keep = fa_get(run, layer->keep, rows);
     const fa_stream s = fa_rng_stream(run->net->seed, FA_RNG_DROPOUT, layer->index, run->step);
     k->dropout(y.p, y.ld, (uint8_t *)keep.p, keep.ld, x.p, x.ld, y.rows, y.cols,
-               (uint32_t)(layer->desc.rate * 4294967296.0), 1 / (1 - layer->desc.rate), rows.r0, s.key[0], s.key[1], s.c2, s.c3);
+               (uint32_t)(layer->desc.rate * 4294967296.0), 1 / (1 - layer->desc.rate), rows.r0,
+               s.key[0], s.key[1], s.c2, s.c3);
 }
 
 static void backward(const fa_layer *layer, const fa_run *run, fa_rows rows, fa_mat d, bool exact)

@@ -62,7 +62,9 @@ int fa_get_num_threads(void)
 
 fa_status fa_set_num_threads(int n)
 {
-    if (n < 0 || n > FA_MAX_THREADS) return fa_fail(FA_E_VALUE, "threads: expected 0 (default) to %d, got %d", FA_MAX_THREADS, n);
+    if (n < 0 || n > FA_MAX_THREADS)
+        return fa_fail(FA_E_VALUE, "threads: expected 0 (default) to %d, got %d", FA_MAX_THREADS,
+                       n);
     atomic_store(&chosen_threads, n);
     return FA_OK;
 }
@@ -73,8 +75,9 @@ const char *fa_build_info(void)
     const fa_blas *blas = fa_blas_get();
     const char *gemm = getenv("FASTFA_GEMM");
     snprintf(text, sizeof text,
-             "{\"version\": \"%s\", \"isa\": \"%s\", \"blas\": \"%s\", \"gemm\": \"%s\", \"threads\": %d, \"compiler\": \"%s\"}",
-             FASTFA_VERSION, fa_isa_name(), blas ? blas->config : fa_blas_reason(), gemm && *gemm ? gemm : "auto",
-             fa_get_num_threads(), __VERSION__);
+             "{\"version\": \"%s\", \"isa\": \"%s\", \"blas\": \"%s\", \"gemm\": \"%s\", "
+             "\"threads\": %d, \"compiler\": \"%s\"}",
+             FASTFA_VERSION, fa_isa_name(), blas ? blas->config : fa_blas_reason(),
+             gemm && *gemm ? gemm : "auto", fa_get_num_threads(), __VERSION__);
     return text;
 }

@@ -21,18 +21,15 @@ static int make(fa_lock *lock)
 }
 
 fa_status fa_lock_init(fa_lock *lock)
-{
-    return make(lock) ? fa_fail(FA_E_MEMORY, "out of memory for a lock") : FA_OK;
-}
+{ return make(lock) ? fa_fail(FA_E_MEMORY, "out of memory for a lock") : FA_OK; }
 
 void fa_lock_destroy(fa_lock *lock) { pthread_rwlock_destroy(&lock->rw); }
 
-static bool of_this_process(fa_lock *lock) { return atomic_load(&lock->generation) == fa_fork_generation(); }
+static bool of_this_process(fa_lock *lock)
+{ return atomic_load(&lock->generation) == fa_fork_generation(); }
 
 static bool held_by_me(fa_lock *lock)
-{
-    return atomic_load(&lock->writing) && pthread_equal(atomic_load(&lock->writer), pthread_self());
-}
+{ return atomic_load(&lock->writing) && pthread_equal(atomic_load(&lock->writer), pthread_self()); }
 
 static void renew(fa_lock *lock)
 {
@@ -48,10 +45,12 @@ static void renew(fa_lock *lock)
 static fa_status enter(fa_lock *lock)
 {
     if (held_by_me(lock)) /* before renewing: a child forked by a poll function goes on training */
-        return fa_fail(FA_E_STATE, "network: a call from inside its own training (a poll function or signal handler); use a callback of fit");
+        return fa_fail(FA_E_STATE, "network: a call from inside its own training (a poll function "
+                                   "or signal handler); use a callback of fit");
     if (!of_this_process(lock)) renew(lock);
     if (atomic_load(&lock->broken))
-        return fa_fail(FA_E_STATE, "network: it was being trained by another thread when this process was forked; create or load it anew");
+        return fa_fail(FA_E_STATE, "network: it was being trained by another thread when this "
+                                   "process was forked; create or load it anew");
     return FA_OK;
 }
 

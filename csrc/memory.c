@@ -35,8 +35,10 @@ static atomic_llong live_blocks, live_bytes, allocations;
 fa_status fa_set_allocator(const fa_allocator *a)
 {
     if (atomic_load(&live_blocks) != 0)
-        return fa_fail(FA_E_STATE, "allocator: expected to be set before the first network, got %lld blocks in use",
-                       (long long)atomic_load(&live_blocks));
+        return fa_fail(
+            FA_E_STATE,
+            "allocator: expected to be set before the first network, got %lld blocks in use",
+            (long long)atomic_load(&live_blocks));
     if (a && (!a->alloc || !a->release))
         return fa_fail(FA_E_VALUE, "allocator: expected both alloc and release, got NULL");
     allocator = a ? *a : libc_allocator;
@@ -78,8 +80,10 @@ bool fa_add_bytes(size_t *bytes, int64_t a, int64_t b, size_t size)
 {
     size_t n;
     if (a < 0 || b < 0) return false;
-    if (__builtin_mul_overflow((size_t)a, (size_t)b, &n) || __builtin_mul_overflow(n, size, &n)) return false;
-    if (__builtin_add_overflow(n, 63, &n) || __builtin_add_overflow(*bytes, n & ~(size_t)63, &n)) return false;
+    if (__builtin_mul_overflow((size_t)a, (size_t)b, &n) || __builtin_mul_overflow(n, size, &n))
+        return false;
+    if (__builtin_add_overflow(n, 63, &n) || __builtin_add_overflow(*bytes, n & ~(size_t)63, &n))
+        return false;
     if (n > PTRDIFF_MAX / 2) return false;
     *bytes = n;
     return true;

@@ -6,8 +6,15 @@
 
 fa_layer_desc fa_dense(int64_t units, const char *activation)
 {
-    return (fa_layer_desc){.type = "dense", .units = units, .activation = activation, .use_bias = 1, .trainable = 1,
-                           .lr_scale = 1, .bias_lr_scale = 1, .weight_init.scale = 1, .bias_init.scale = 1};
+    return (fa_layer_desc){.type = "dense",
+                           .units = units,
+                           .activation = activation,
+                           .use_bias = 1,
+                           .trainable = 1,
+                           .lr_scale = 1,
+                           .bias_lr_scale = 1,
+                           .weight_init.scale = 1,
+                           .bias_init.scale = 1};
 }
 
 fa_layer_desc fa_dropout(double rate) { return (fa_layer_desc){.type = "dropout", .rate = rate}; }
@@ -17,8 +24,17 @@ fa_net_desc fa_net_defaults(void)
     return (fa_net_desc){
         .struct_size = sizeof(fa_net_desc),
         .loss = "softmax_cross_entropy",
-        .rule = {.name = "backprop", .inject = "post", .feedback = {.name = "uniform", .scale = 1}, .lr_scale = 1},
-        .optimizer = {.name = "sgd", .lr = 0.1, .alpha = 0.99, .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .decay_bias = 1},
+        .rule = {.name = "backprop",
+                 .inject = "post",
+                 .feedback = {.name = "uniform", .scale = 1},
+                 .lr_scale = 1},
+        .optimizer = {.name = "sgd",
+                      .lr = 0.1,
+                      .alpha = 0.99,
+                      .beta1 = 0.9,
+                      .beta2 = 0.999,
+                      .eps = 1e-8,
+                      .decay_bias = 1},
     };
 }
 
@@ -95,19 +111,16 @@ static int64_t n_optimized(const fa_net *net)
 }
 
 int64_t fa_net_n_tensors(const fa_net *net)
-{
-    return net ? net->n_params + n_optimized(net) * n_slots(net) : 0;
-}
+{ return net ? net->n_params + n_optimized(net) * n_slots(net) : 0; }
 
 static fa_tensor param_tensor(const fa_param *p, fa_tensor_kind kind, void *data)
-{
-    return (fa_tensor){p->key, kind, data, p->rows, p->cols, p->trainable};
-}
+{ return (fa_tensor){p->key, kind, data, p->rows, p->cols, p->trainable}; }
 
 fa_tensor fa_net_tensor(const fa_net *net, int64_t i)
 {
     if (i < 0 || i >= fa_net_n_tensors(net)) return (fa_tensor){0};
-    if (i < net->n_params) return param_tensor(&net->params[i], net->params[i].kind, net->params[i].value);
+    if (i < net->n_params)
+        return param_tensor(&net->params[i], net->params[i].kind, net->params[i].value);
     i -= net->n_params;
     const fa_param *p = &net->params[i / n_slots(net)]; /* data is NULL where it does not train */
     return param_tensor(p, FA_SLOT, p->slot[i % n_slots(net)]);
@@ -117,7 +130,8 @@ fa_status fa_net_write(fa_net *net, int64_t i, const void *values)
 {
     FA_GIVEN(net);
     const fa_tensor t = fa_net_tensor(net, i);
-    if (!t.data || !values) return fa_fail(FA_E_VALUE, "tensor %lld: expected one with data, and values", (long long)i);
+    if (!t.data || !values)
+        return fa_fail(FA_E_VALUE, "tensor %lld: expected one with data, and values", (long long)i);
     FA_TRY(fa_lock_write(net));
     memmove(t.data, values, (size_t)(t.rows * t.cols) * net->esize);
     fa_unlock_write(net);
@@ -140,7 +154,9 @@ static const char *source_of(const fa_rule *rule)
 static int64_t feedback_rows(const fa_net *net, int64_t b)
 {
     const fa_rule *rule = &net->blocks[b].rule;
-    if (fa_makes_matrix(rule)) return rule->sources & FA_FROM_BELOW ? net->blocks[b].layer->n_in : net->blocks[b + 1].layer->n_out;
+    if (fa_makes_matrix(rule))
+        return rule->sources & FA_FROM_BELOW ? net->blocks[b].layer->n_in
+                                             : net->blocks[b + 1].layer->n_out;
     return rule->feedback ? rule->feedback->rows : 0;
 }
 
@@ -158,12 +174,19 @@ fa_block_info fa_net_block(const fa_net *net, int64_t b)
     const fa_rule *rule = &block->rule;
     const fa_init *feedback = &rule->desc.feedback;
     return (fa_block_info){
-        .layer = block->first, .n_in = layer->n_in, .n_out = layer->n_out, .activation = layer->desc.activation,
-        .rule = rule->ops ? rule->ops->name : "output", .inject = rule->pre ? "pre" : "post", .source = source_of(rule),
+        .layer = block->first,
+        .n_in = layer->n_in,
+        .n_out = layer->n_out,
+        .activation = layer->desc.activation,
+        .rule = rule->ops ? rule->ops->name : "output",
+        .inject = rule->pre ? "pre" : "post",
+        .source = source_of(rule),
         .feedback = feedback_name(rule),
-        .feedback_scale = rule->feedback ? feedback->scale : 0, .feedback_rows = feedback_rows(net, b),
+        .feedback_scale = rule->feedback ? feedback->scale : 0,
+        .feedback_rows = feedback_rows(net, b),
         .feedback_rank = rule->project ? rule->project->cols : 0,
-        .trainable = layer->weight->trainable, .needed = block->needed,
+        .trainable = layer->weight->trainable,
+        .needed = block->needed,
     };
 }
 
@@ -172,13 +195,18 @@ fa_status fa_feedback_matrix(void *out, const fa_net *net, int64_t b)
     FA_GIVEN(out);
     FA_GIVEN(net);
     if (b < 0 || b >= net->n_blocks - 1)
-        return fa_fail(FA_E_VALUE, "block: expected a hidden one, 0 to %d, got %lld", net->n_blocks - 2, (long long)b);
+        return fa_fail(FA_E_VALUE, "block: expected a hidden one, 0 to %d, got %lld",
+                       net->n_blocks - 2, (long long)b);
     const fa_rule *rule = &net->blocks[b].rule;
     if (feedback_rows(net, b) == 0)
-        return fa_fail(FA_E_VALUE, "layer %d: rule '%s' has no feedback matrix", net->blocks[b].first, rule->ops->name);
+        return fa_fail(FA_E_VALUE, "layer %d: rule '%s' has no feedback matrix",
+                       net->blocks[b].first, rule->ops->name);
     FA_TRY(fa_lock_read(net));
-    if (fa_makes_matrix(rule)) rule->ops->matrix(net, (int)b, out);
-    else memcpy(out, rule->feedback->value, (size_t)(rule->feedback->rows * rule->feedback->cols) * net->esize);
+    if (fa_makes_matrix(rule))
+        rule->ops->matrix(net, (int)b, out);
+    else
+        memcpy(out, rule->feedback->value,
+               (size_t)(rule->feedback->rows * rule->feedback->cols) * net->esize);
     fa_unlock_read(net);
     return FA_OK;
 }
@@ -192,7 +220,8 @@ fa_counts fa_net_counts(const fa_net *net)
                        atomic_load(&net->count_feedback), atomic_load(&net->count_outer)};
 }
 
-static fa_state head(const fa_net *net) { return net ? *(const fa_state *)net->state : (fa_state){0}; }
+static fa_state head(const fa_net *net)
+{ return net ? *(const fa_state *)net->state : (fa_state){0}; }
 
 int64_t fa_net_steps(const fa_net *net) { return (int64_t)head(net).steps; }
 int64_t fa_net_epochs(const fa_net *net) { return (int64_t)head(net).epochs; }
@@ -202,7 +231,8 @@ int fa_net_threads(const fa_net *net) { return net ? net->n_threads : 0; }
 fa_status fa_net_set_threads(fa_net *net, int n)
 {
     if (n < 0 || n > FA_MAX_THREADS)
-        return fa_fail(FA_E_VALUE, "n_threads: expected 0 (default) to %d, got %d", FA_MAX_THREADS, n);
+        return fa_fail(FA_E_VALUE, "n_threads: expected 0 (default) to %d, got %d", FA_MAX_THREADS,
+                       n);
     FA_TRY(fa_lock_write(net));
     net->n_threads = n;
     fa_unlock_write(net);
@@ -211,7 +241,8 @@ fa_status fa_net_set_threads(fa_net *net, int n)
 
 fa_status fa_net_set_lr(fa_net *net, double lr)
 {
-    if (!(lr >= 0) || !isfinite(lr)) return fa_fail(FA_E_VALUE, "lr: expected a number >= 0, got %g", lr);
+    if (!(lr >= 0) || !isfinite(lr))
+        return fa_fail(FA_E_VALUE, "lr: expected a number >= 0, got %g", lr);
     FA_TRY(fa_lock_write(net));
     ((fa_state *)net->state)->lr = lr;
     fa_unlock_write(net);
@@ -246,7 +277,8 @@ fa_status fa_net_set_state(fa_net *net, const void *state, size_t size)
     FA_GIVEN(net);
     FA_GIVEN(state);
     if (size != net->state_size)
-        return fa_fail(FA_E_VALUE, "state: expected %zu bytes of the same description, got %zu", net->state_size, size);
+        return fa_fail(FA_E_VALUE, "state: expected %zu bytes of the same description, got %zu",
+                       net->state_size, size);
     FA_TRY(fa_lock_write(net));
     memcpy(net->state, state, size);
     fa_unlock_write(net);

@@ -6,7 +6,8 @@
 static fa_status check_unit(const char *optimizer, const char *name, double value)
 {
     if (value >= 0 && value < 1) return FA_OK;
-    return fa_fail(FA_E_VALUE, "optimizer %s: %s: expected 0 <= %s < 1, got %g", optimizer, name, name, value);
+    return fa_fail(FA_E_VALUE, "optimizer %s: %s: expected 0 <= %s < 1, got %g", optimizer, name,
+                   name, value);
 }
 
 static fa_status check_eps(const fa_optimizer_desc *d)
@@ -69,6 +70,9 @@ static void adam_begin(const fa_optimizer_desc *d, uint64_t t, fa_hyper *h)
 static fa_optim_kernel *adam_kernel(const fa_kernels *k) { return k->adam; }
 
 const fa_optim_ops fa_optim_sgd = {"sgd", false, sgd_check, sgd_slots, sgd_begin, sgd_kernel, true};
-const fa_optim_ops fa_optim_rmsprop = {"rmsprop", false, rmsprop_check, rmsprop_slots, rmsprop_begin, rmsprop_kernel, false};
-const fa_optim_ops fa_optim_adam = {"adam", false, adam_check, adam_slots, adam_begin, adam_kernel, false};
-const fa_optim_ops fa_optim_adamw = {"adamw", true, adam_check, adam_slots, adam_begin, adam_kernel, false};
+const fa_optim_ops fa_optim_rmsprop = {"rmsprop",     false,          rmsprop_check, rmsprop_slots,
+                                       rmsprop_begin, rmsprop_kernel, false};
+const fa_optim_ops fa_optim_adam = {"adam",     false,       adam_check, adam_slots,
+                                    adam_begin, adam_kernel, false};
+const fa_optim_ops fa_optim_adamw = {"adamw",    true,        adam_check, adam_slots,
+                                     adam_begin, adam_kernel, false};

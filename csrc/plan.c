@@ -22,7 +22,8 @@ fa_buf fa_plan_buffer(fa_net *net, int64_t cols, size_t size)
     return net->n_buffers++;
 }
 
-fa_param *fa_plan_param(fa_net *net, const char *name, int layer, fa_tensor_kind kind, int64_t rows, int64_t cols)
+fa_param *fa_plan_param(fa_net *net, const char *name, int layer, fa_tensor_kind kind, int64_t rows,
+                        int64_t cols)
 {
     fa_param *p = &net->params[net->n_params++];
     *p = (fa_param){.kind = kind, .rows = rows, .cols = cols};
@@ -34,7 +35,8 @@ fa_status fa_plan_feedback(fa_net *net, int block, int64_t source)
 {
     fa_block *b = &net->blocks[block];
     FA_TRY(fa_feedback_check(net, block, source, b->layer->n_out));
-    b->rule.feedback = fa_plan_param(net, "feedback", b->layer->index, FA_FEEDBACK, source, b->layer->n_out);
+    b->rule.feedback =
+        fa_plan_param(net, "feedback", b->layer->index, FA_FEEDBACK, source, b->layer->n_out);
     return FA_OK;
 }
 
@@ -49,7 +51,9 @@ static fa_status own_values(fa_net *net, fa_init *init)
 {
     if (!init->values) return FA_OK;
     void *copy = fa_net_alloc(net, init->rows * init->cols, net->esize);
-    if (!copy) return fa_fail(FA_E_MEMORY, "out of memory for given values of %lld x %lld", (long long)init->rows, (long long)init->cols);
+    if (!copy)
+        return fa_fail(FA_E_MEMORY, "out of memory for given values of %lld x %lld",
+                       (long long)init->rows, (long long)init->cols);
     memcpy(copy, init->values, (size_t)(init->rows * init->cols) * net->esize);
     init->values = copy;
     return FA_OK;
@@ -61,13 +65,15 @@ static fa_status plan_layer(fa_net *net, const fa_layer_desc *desc, int i)
     *layer = (fa_layer){.desc = *desc, .index = i, .preact = FA_NO_BUF, .keep = FA_NO_BUF};
     layer->ops = fa_find_layer(desc->type);
     if (!layer->ops)
-        return fa_fail(FA_E_VALUE, "layer %d: type: expected 'dense' or 'dropout', got '%s'", i, desc->type ? desc->type : "(null)");
+        return fa_fail(FA_E_VALUE, "layer %d: type: expected 'dense' or 'dropout', got '%s'", i,
+                       desc->type ? desc->type : "(null)");
     layer->desc.type = layer->ops->name;
     const bool weighted = layer->ops->flags & FA_WEIGHTED;
     if (weighted) {
         layer->activation = fa_find_activation(desc->activation);
         if (layer->activation < 0)
-            return fa_fail(FA_E_VALUE, "layer %d: activation: unknown name '%s'", i, desc->activation ? desc->activation : "(null)");
+            return fa_fail(FA_E_VALUE, "layer %d: activation: unknown name '%s'", i,
+                           desc->activation ? desc->activation : "(null)");
         layer->desc.activation = fa_activation_name(layer->activation);
         layer->ordinal = net->n_blocks;
     }
@@ -82,8 +88,12 @@ static fa_status plan_layer(fa_net *net, const fa_layer_desc *desc, int i)
     layer->desc.bias_init.name = fa_init_intern(desc->bias_init.name);
     FA_TRY(own_values(net, &layer->desc.weight_init));
     FA_TRY(own_values(net, &layer->desc.bias_init));
-    net->blocks[net->n_blocks++] = (fa_block){.first = i, .last = i, .layer = layer, .rule.projected = FA_NO_BUF,
-                                                 .delta = fa_plan_buffer(net, layer->n_out, net->esize)};
+    net->blocks[net->n_blocks++] =
+        (fa_block){.first = i,
+                   .last = i,
+                   .layer = layer,
+                   .rule.projected = FA_NO_BUF,
+                   .delta = fa_plan_buffer(net, layer->n_out, net->esize)};
     return FA_OK;
 }
 
@@ -92,15 +102,23 @@ static fa_status plan_layers(fa_net *net, const fa_net_desc *desc)
     for (int i = 0; i < net->n_layers; i++) FA_TRY(plan_layer(net, &desc->layers[i], i));
     const fa_layer *last = &net->layers[net->n_layers - 1];
     if (!(last->ops->flags & FA_WEIGHTED))
-        return fa_fail(FA_E_VALUE, "layer %d: the last layer: expected dense, got %s", last->index, last->ops->name);
+        return fa_fail(FA_E_VALUE, "layer %d: the last layer: expected dense, got %s", last->index,
+                       last->ops->name);
     if (net->loss->logits && last->activation != FA_ACT_linear)
-        return fa_fail(FA_E_VALUE, "layer %d: activation: %s takes logits, so expected 'linear' on the last layer, got '%s'",
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: activation: %s takes logits, so expected 'linear' on the last "
+                       "layer, got '%s'",
                        last->index, net->loss->name, last->desc.activation);
     if (last->n_out < net->loss->min_outputs)
-        return fa_fail(FA_E_VALUE, "layer %d: units: %s of one output is always 1; expected at least 2, or sigmoid_cross_entropy",
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: units: %s of one output is always 1; expected at least 2, or "
+                       "sigmoid_cross_entropy",
                        last->index, net->loss->name);
     if (fa_activation_flags(last->activation) & FA_ZERO_DERIVATIVE)
-        return fa_fail(FA_E_VALUE, "layer %d: activation: '%s' has zero derivative and cannot be taught on the last layer", last->index, last->desc.activation);
+        return fa_fail(
+            FA_E_VALUE,
+            "layer %d: activation: '%s' has zero derivative and cannot be taught on the last layer",
+            last->index, last->desc.activation);
     net->n_out = last->n_out;
     return FA_OK;
 }
@@ -113,30 +131,39 @@ static fa_status resolve_rule(fa_net *net, int b, const fa_rule_desc *desc)
     const int i = block->first;
     fa_rule *rule = &block->rule;
     *rule = (fa_rule){.ops = fa_find_rule(desc->name), .desc = *desc, .projected = FA_NO_BUF};
-    if (!rule->ops) return fa_fail(FA_E_VALUE, "layer %d: rule: unknown name '%s'", i, desc->name ? desc->name : "(null)");
+    if (!rule->ops)
+        return fa_fail(FA_E_VALUE, "layer %d: rule: unknown name '%s'", i,
+                       desc->name ? desc->name : "(null)");
     rule->desc.name = rule->ops->name;
     rule->sources = rule->ops->sources;
     rule->pre = desc->inject && !strcmp(desc->inject, "pre");
     if (desc->inject && !rule->pre && strcmp(desc->inject, "post"))
-        return fa_fail(FA_E_VALUE, "layer %d: inject: expected 'post' or 'pre', got '%s'", i, desc->inject);
+        return fa_fail(FA_E_VALUE, "layer %d: inject: expected 'post' or 'pre', got '%s'", i,
+                       desc->inject);
     if (rule->pre && (rule->ops->no_pre || !(rule->sources & (FA_FROM_ERROR | FA_FROM_TARGET))))
-        return fa_fail(FA_E_VALUE, "layer %d: inject='pre': expected a broadcast or target rule (dfa, sdfa, drtp), got %s", i, rule->ops->name);
+        return fa_fail(
+            FA_E_VALUE,
+            "layer %d: inject='pre': expected a broadcast or target rule (dfa, sdfa, drtp), got %s",
+            i, rule->ops->name);
     rule->desc.inject = rule->pre ? "pre" : "post";
     if (rule->ops->plan) FA_TRY(rule->ops->plan(net, b));
-    if (!rule->desc.feedback.values) rule->desc.feedback.name = fa_distribution_intern(desc->feedback.name);
+    if (!rule->desc.feedback.values)
+        rule->desc.feedback.name = fa_distribution_intern(desc->feedback.name);
     return rule->feedback ? own_values(net, &rule->desc.feedback) : FA_OK;
 }
 
 static bool trains(const fa_block *block)
-{
-    return block->layer->desc.trainable && !(block->rule.ops && block->rule.sources & FA_NO_UPDATE);
-}
+{ return block->layer->desc.trainable && !(block->rule.ops && block->rule.sources & FA_NO_UPDATE); }
 
 static fa_status check_teachable(const fa_net *net, const fa_block *block)
 {
     (void)net;
-    if (!block->needed || block->rule.pre || !(fa_activation_flags(block->layer->activation) & FA_ZERO_DERIVATIVE)) return FA_OK;
-    return fa_fail(FA_E_VALUE, "layer %d: activation '%s' has zero derivative: rule '%s' with inject='post' cannot teach it; "
+    if (!block->needed || block->rule.pre ||
+        !(fa_activation_flags(block->layer->activation) & FA_ZERO_DERIVATIVE))
+        return FA_OK;
+    return fa_fail(FA_E_VALUE,
+                   "layer %d: activation '%s' has zero derivative: rule '%s' with inject='post' "
+                   "cannot teach it; "
                    "expected a broadcast or target rule (dfa, sdfa, drtp) with inject='pre'",
                    block->first, block->layer->desc.activation, block->rule.ops->name);
 }
@@ -144,14 +171,16 @@ static fa_status check_teachable(const fa_net *net, const fa_block *block)
 /* Whether block b is needed and takes its signal from `source`. */
 static bool asks(const fa_net *net, int b, unsigned source)
 {
-    return b >= 0 && b < net->n_blocks - 1 && net->blocks[b].needed && net->blocks[b].rule.sources & source;
+    return b >= 0 && b < net->n_blocks - 1 && net->blocks[b].needed &&
+           net->blocks[b].rule.sources & source;
 }
 
 /* A delta is needed where a layer trains, and where a needed neighbour reads it. */
 static void mark_needed(fa_net *net)
 {
     const int hidden = net->n_blocks - 1;
-    for (int b = 0; b < hidden; b++) net->blocks[b].needed = trains(&net->blocks[b]) || asks(net, b - 1, FA_FROM_ABOVE);
+    for (int b = 0; b < hidden; b++)
+        net->blocks[b].needed = trains(&net->blocks[b]) || asks(net, b - 1, FA_FROM_ABOVE);
     for (int b = hidden - 1; b >= 0; b--) net->blocks[b].needed |= asks(net, b + 1, FA_FROM_BELOW);
 }
 
@@ -165,9 +194,12 @@ static fa_status order_blocks(fa_net *net)
         net->order[n++] = b;
         for (int up = b + 1; asks(net, up, FA_FROM_BELOW); up++) net->order[n++] = up;
         if (asks(net, b, FA_FROM_ABOVE) && asks(net, b + 1, FA_FROM_BELOW))
-            return fa_fail(FA_E_VALUE, "layer %d: rule '%s' reads the delta of layer %d, whose rule '%s' reads that of layer %d: a cycle",
-                           net->blocks[b + 1].first, net->blocks[b + 1].rule.ops->name, net->blocks[b].first,
-                           net->blocks[b].rule.ops->name, net->blocks[b + 1].first);
+            return fa_fail(FA_E_VALUE,
+                           "layer %d: rule '%s' reads the delta of layer %d, whose rule '%s' reads "
+                           "that of layer %d: a cycle",
+                           net->blocks[b + 1].first, net->blocks[b + 1].rule.ops->name,
+                           net->blocks[b].first, net->blocks[b].rule.ops->name,
+                           net->blocks[b + 1].first);
     }
     return FA_OK;
 }
@@ -177,9 +209,13 @@ static fa_status plan_rules(fa_net *net, const fa_net_desc *desc)
     const int hidden = net->n_blocks - 1;
     const fa_rule_desc *refused = net->blocks[hidden].layer->desc.rule;
     if (refused)
-        return fa_fail(FA_E_VALUE, "layer %d: rule: the last layer always gets the exact error; expected none, got '%s'",
-                       net->blocks[hidden].first, refused->name ? refused->name : "(null)");
-    if (!fa_find_rule(desc->rule.name)) return fa_fail(FA_E_VALUE, "rule: unknown name '%s'", desc->rule.name ? desc->rule.name : "(null)");
+        return fa_fail(
+            FA_E_VALUE,
+            "layer %d: rule: the last layer always gets the exact error; expected none, got '%s'",
+            net->blocks[hidden].first, refused->name ? refused->name : "(null)");
+    if (!fa_find_rule(desc->rule.name))
+        return fa_fail(FA_E_VALUE, "rule: unknown name '%s'",
+                       desc->rule.name ? desc->rule.name : "(null)");
     for (int b = 0; b < hidden; b++) {
         const fa_rule_desc *own = net->blocks[b].layer->desc.rule;
         FA_TRY(resolve_rule(net, b, own ? own : &desc->rule));
@@ -201,12 +237,17 @@ static void plan_gradients(fa_net *net)
             fa_param *p = i ? layer->bias : layer->weight;
             if (!p) continue;
             p->trainable = trains(block);
-            p->decays = net->optim.desc.weight_decay != 0 && (p->kind != FA_BIAS || net->optim.desc.decay_bias);
-            p->in_place = net->optim.ops->in_place && net->optim.ops->slots(&net->optim.desc) == 0 &&
+            p->decays = net->optim.desc.weight_decay != 0 &&
+                        (p->kind != FA_BIAS || net->optim.desc.decay_bias);
+            p->in_place = net->optim.ops->in_place &&
+                          net->optim.ops->slots(&net->optim.desc) == 0 &&
                           net->optim.desc.clip_norm == 0 && !p->follower;
-            p->grad[p->n_grad++] = (fa_pair){p->kind == FA_BIAS ? FA_ONES : layer->in, block->delta};
+            p->grad[p->n_grad++] =
+                (fa_pair){p->kind == FA_BIAS ? FA_ONES : layer->in, block->delta};
         }
-        if (b) net->work_per_row += (double)layer->n_in * (double)layer->n_out; /* an upper bound: transport */
+        if (b)
+            net->work_per_row +=
+                (double)layer->n_in * (double)layer->n_out; /* an upper bound: transport */
         net->work_per_row += 2 * (double)layer->n_in * (double)layer->n_out;
     }
 }
@@ -218,9 +259,12 @@ static fa_status plan_state(fa_net *net)
     bool fits = fa_add_bytes(&size, 1, 1, sizeof(fa_state));
     for (int i = 0; i < net->n_params; i++)
         for (int s = 0; s <= (net->params[i].trainable ? slots : 0); s++)
-            fits = fits && fa_add_bytes(&size, net->params[i].rows, net->params[i].cols, net->esize);
+            fits =
+                fits && fa_add_bytes(&size, net->params[i].rows, net->params[i].cols, net->esize);
     net->state = fits ? fa_net_alloc(net, 1, size) : NULL;
-    if (!net->state) return fa_fail(FA_E_MEMORY, "out of memory for parameters, optimizer state and feedback%s", fits ? "" : ": too many units");
+    if (!net->state)
+        return fa_fail(FA_E_MEMORY, "out of memory for parameters, optimizer state and feedback%s",
+                       fits ? "" : ": too many units");
     net->state_size = size;
 
     size = 0;
@@ -256,15 +300,17 @@ static int64_t cut_tiles(const fa_net *net, int param, int64_t area, fa_tile_tas
     for (int64_t i = 0; i < p->rows; i += height)
         for (int64_t j = 0; j < p->cols; j += width, n++)
             if (tasks)
-                tasks[n] = (fa_tile_task){param, {i, i + height < p->rows ? i + height : p->rows,
-                                                  j, j + width < p->cols ? j + width : p->cols}};
+                tasks[n] = (fa_tile_task){param,
+                                          {i, i + height < p->rows ? i + height : p->rows, j,
+                                           j + width < p->cols ? j + width : p->cols}};
     return n;
 }
 
 static fa_status plan_tiles(fa_net *net)
 {
     double weights = 0;
-    for (int i = 0; i < net->n_params; i++) weights += (double)net->params[i].rows * (double)net->params[i].cols;
+    for (int i = 0; i < net->n_params; i++)
+        weights += (double)net->params[i].rows * (double)net->params[i].cols;
     const int64_t area = (int64_t)fmin(TILE_AREA_MAX, fmax(TILE_AREA_MIN, weights / 16));
     for (int i = 0; i < net->n_params; i++) net->n_tiles += cut_tiles(net, i, area, NULL);
     net->tiles = fa_net_alloc(net, net->n_tiles, sizeof *net->tiles);
@@ -273,9 +319,11 @@ static fa_status plan_tiles(fa_net *net)
     for (int i = 0; i < net->n_params; i++) n += cut_tiles(net, i, area, net->tiles + n);
     for (int64_t i = 0; i < n; i++) {
         const fa_tile t = net->tiles[i].tile;
-        if ((t.i1 - t.i0) * (t.j1 - t.j0) > net->tile_area) net->tile_area = (t.i1 - t.i0) * (t.j1 - t.j0);
+        if ((t.i1 - t.i0) * (t.j1 - t.j0) > net->tile_area)
+            net->tile_area = (t.i1 - t.i0) * (t.j1 - t.j0);
     }
-    fa_plan_scratch(net, 2 * (size_t)net->tile_area * net->esize); /* the gradient, and what it was before a step */
+    fa_plan_scratch(net, 2 * (size_t)net->tile_area *
+                             net->esize); /* the gradient, and what it was before a step */
     return FA_OK;
 }
 
@@ -288,7 +336,9 @@ static fa_status plan_derives(fa_net *net)
             const int64_t rows = net->blocks[b].needed ? net->blocks[b].rule.derived_rows : 0;
             const int64_t height = TILE_AREA_MAX / net->blocks[b].layer->n_out + 1;
             for (int64_t r = 0; r < rows; r += height, n++)
-                if (pass) net->derives[n] = (fa_derive_task){b, {r, r + height < rows ? r + height : rows}};
+                if (pass)
+                    net->derives[n] =
+                        (fa_derive_task){b, {r, r + height < rows ? r + height : rows}};
         }
         if (pass || n == 0) break;
         net->n_derives = n;
@@ -302,7 +352,9 @@ static void plan_phases(fa_net *net)
 {
     net->defers = !net->hosted && net->n_derives == 0;
     for (int i = 0; i < net->n_params; i++)
-        if (net->params[i].trainable) net->defers = net->defers && net->params[i].in_place && net->params[i].kind != FA_FEEDBACK;
+        if (net->params[i].trainable)
+            net->defers =
+                net->defers && net->params[i].in_place && net->params[i].kind != FA_FEEDBACK;
     if (net->hosted) {
         net->phases[net->n_phases++] = (struct fa_phase){fa_forward_task, true, fa_host_gate};
         net->phases[net->n_phases++] = (struct fa_phase){fa_teach_task, true, NULL};
@@ -322,30 +374,42 @@ static void plan_phases(fa_net *net)
 static fa_status check_optimizer(fa_net *net, const fa_optimizer_desc *d)
 {
     net->optim = (fa_optim){.ops = fa_find_optim(d->name), .desc = *d};
-    if (!net->optim.ops) return fa_fail(FA_E_VALUE, "optimizer: unknown name '%s'", d->name ? d->name : "(null)");
+    if (!net->optim.ops)
+        return fa_fail(FA_E_VALUE, "optimizer: unknown name '%s'", d->name ? d->name : "(null)");
     net->optim.desc.name = net->optim.ops->name;
-    if (!(d->lr >= 0) || !isfinite(d->lr)) return fa_fail(FA_E_VALUE, "optimizer: lr: expected a number >= 0, got %g", d->lr);
+    if (!(d->lr >= 0) || !isfinite(d->lr))
+        return fa_fail(FA_E_VALUE, "optimizer: lr: expected a number >= 0, got %g", d->lr);
     if (!(d->weight_decay >= 0) || !isfinite(d->weight_decay))
-        return fa_fail(FA_E_VALUE, "optimizer: weight_decay: expected a number >= 0, got %g", d->weight_decay);
+        return fa_fail(FA_E_VALUE, "optimizer: weight_decay: expected a number >= 0, got %g",
+                       d->weight_decay);
     if (!(d->clip_norm >= 0) || !isfinite(d->clip_norm))
-        return fa_fail(FA_E_VALUE, "optimizer: clip_norm: expected a number >= 0 (0: off), got %g", d->clip_norm);
+        return fa_fail(FA_E_VALUE, "optimizer: clip_norm: expected a number >= 0 (0: off), got %g",
+                       d->clip_norm);
     return net->optim.ops->check(&net->optim.desc);
 }
 
 static fa_status check_head(fa_net *net, const fa_net_desc *d)
 {
     if (d->struct_size != sizeof *d)
-        return fa_fail(FA_E_VALUE, "struct_size: expected %zu (fa_net_defaults sets it), got %zu", sizeof *d, d->struct_size);
-    if (d->dtype != FA_F32 && d->dtype != FA_F64) return fa_fail(FA_E_VALUE, "dtype: expected FA_F32 or FA_F64, got %d", (int)d->dtype);
-    if (d->n_in < 1 || d->n_in > INT32_MAX) return fa_fail(FA_E_VALUE, "n_in: expected 1 to %d, got %lld", INT32_MAX, (long long)d->n_in);
+        return fa_fail(FA_E_VALUE, "struct_size: expected %zu (fa_net_defaults sets it), got %zu",
+                       sizeof *d, d->struct_size);
+    if (d->dtype != FA_F32 && d->dtype != FA_F64)
+        return fa_fail(FA_E_VALUE, "dtype: expected FA_F32 or FA_F64, got %d", (int)d->dtype);
+    if (d->n_in < 1 || d->n_in > INT32_MAX)
+        return fa_fail(FA_E_VALUE, "n_in: expected 1 to %d, got %lld", INT32_MAX,
+                       (long long)d->n_in);
     if (!d->layers || d->n_layers < 1 || d->n_layers > 4096)
-        return fa_fail(FA_E_VALUE, "layers: expected 1 to 4096 layers, got %lld", (long long)d->n_layers);
+        return fa_fail(FA_E_VALUE, "layers: expected 1 to 4096 layers, got %lld",
+                       (long long)d->n_layers);
     if (d->n_threads < 0 || d->n_threads > FA_MAX_THREADS)
-        return fa_fail(FA_E_VALUE, "n_threads: expected 0 (default) to %d, got %d", FA_MAX_THREADS, d->n_threads);
+        return fa_fail(FA_E_VALUE, "n_threads: expected 0 (default) to %d, got %d", FA_MAX_THREADS,
+                       d->n_threads);
     if (!(fabs(d->input_scale) <= FLT_MAX))
-        return fa_fail(FA_E_VALUE, "input_scale: expected a number that a float can hold, got %g", d->input_scale);
+        return fa_fail(FA_E_VALUE, "input_scale: expected a number that a float can hold, got %g",
+                       d->input_scale);
     net->loss = fa_find_loss(d->loss);
-    if (!net->loss) return fa_fail(FA_E_VALUE, "loss: unknown name '%s'", d->loss ? d->loss : "(null)");
+    if (!net->loss)
+        return fa_fail(FA_E_VALUE, "loss: unknown name '%s'", d->loss ? d->loss : "(null)");
     return FA_OK;
 }
 
@@ -366,7 +430,8 @@ fa_status fa_plan_network(fa_net *net, const fa_net_desc *desc)
     net->layers = fa_net_alloc(net, net->n_layers, sizeof *net->layers);
     net->blocks = fa_net_alloc(net, net->n_layers, sizeof *net->blocks);
     net->order = fa_net_alloc(net, net->n_layers, sizeof *net->order);
-    net->params = fa_net_alloc(net, 4 * net->n_layers, sizeof *net->params); /* W, b and at most two of feedback */
+    net->params = fa_net_alloc(net, 4 * net->n_layers,
+                               sizeof *net->params); /* W, b and at most two of feedback */
     net->buffers = fa_net_alloc(net, 2 + 5 * net->n_layers, sizeof *net->buffers);
     if (!net->layers || !net->blocks || !net->order || !net->params || !net->buffers)
         return fa_fail(FA_E_MEMORY, "out of memory for the plan");
@@ -374,7 +439,8 @@ fa_status fa_plan_network(fa_net *net, const fa_net_desc *desc)
     fa_plan_buffer(net, net->n_in, net->esize); /* FA_INPUT */
     net->n_buffers++;                           /* FA_TARGET: its width is known below */
     FA_TRY(plan_layers(net, desc));
-    net->buffers[FA_TARGET] = (struct fa_buffer_shape){net->n_out, net->esize, padded(net->n_out, net->esize)};
+    net->buffers[FA_TARGET] =
+        (struct fa_buffer_shape){net->n_out, net->esize, padded(net->n_out, net->esize)};
     FA_TRY(plan_rules(net, desc));
     plan_gradients(net);
     FA_TRY(plan_state(net));

@@ -46,8 +46,8 @@ static void work(int worker)
 {
     uint64_t ticket = atomic_load_explicit(&pool.ticket, memory_order_acquire);
     while (tasks_left(ticket) > 0 && worker < threads_wanted(ticket)) {
-        if (!atomic_compare_exchange_weak_explicit(&pool.ticket, &ticket, ticket - 1, memory_order_acq_rel,
-                                                   memory_order_acquire))
+        if (!atomic_compare_exchange_weak_explicit(&pool.ticket, &ticket, ticket - 1,
+                                                   memory_order_acq_rel, memory_order_acquire))
             continue;
         inside = true;
         pool.task(pool.context, pool.first + pool.n_tasks - tasks_left(ticket), worker);
@@ -123,7 +123,8 @@ static void start_workers(int n)
 {
     while (pool.n_workers < n - 1) {
         const int worker = pool.n_workers + 1;
-        if (pthread_create(&pool.workers[worker], NULL, worker_main, (void *)(intptr_t)worker)) return;
+        if (pthread_create(&pool.workers[worker], NULL, worker_main, (void *)(intptr_t)worker))
+            return;
         pool.n_workers++;
     }
 }

@@ -36,7 +36,8 @@ static void forward_task(void *context, int64_t task, int worker)
     fa_run_bind(&part, worker);
     const fa_buf last = net->layers[net->n_layers - 1].out;
     if (job->out)
-        part.buf[last] = (fa_mat){(char *)job->out + (size_t)(r0 * job->ldo) * net->esize, job->ldo, part.m, net->n_out};
+        part.buf[last] = (fa_mat){(char *)job->out + (size_t)(r0 * job->ldo) * net->esize, job->ldo,
+                                  part.m, net->n_out};
     fa_forward(&part, (fa_rows){0, part.m}, worker);
     if (job->out) {
         if (!job->logits && net->loss->link) net->loss->link(net->k, part.buf[last]);
@@ -60,7 +61,8 @@ static fa_status run_forward(fa_forward_job *job)
     if (job->run.work) {
         fa_pool_run(threads, tasks, forward_task, job);
         if (atomic_load(&job->run.work->bad_label))
-            status = fa_fail(FA_E_VALUE, "y: a label was changed to one out of range while it was in use");
+            status = fa_fail(FA_E_VALUE,
+                             "y: a label was changed to one out of range while it was in use");
         fa_work_release(net, 1, job->run.work);
     } else {
         status = fa_fail(FA_E_MEMORY, "out of memory for predicting");
@@ -70,13 +72,18 @@ static fa_status run_forward(fa_forward_job *job)
     return status;
 }
 
-fa_status fa_predict(void *out, ptrdiff_t ldo, const fa_net *net, const fa_samples *samples, int logits)
+fa_status fa_predict(void *out, ptrdiff_t ldo, const fa_net *net, const fa_samples *samples,
+                     int logits)
 {
     FA_TRY(fa_check_samples(net, samples, false, true));
     FA_GIVEN(out);
     if (ldo < net->n_out)
-        return fa_fail(FA_E_VALUE, "out: expected a row stride of at least %lld, got %lld", (long long)net->n_out, (long long)ldo);
-    fa_forward_job job = {.run = {.net = net, .mode = FA_PREDICT, .data = *samples}, .out = out, .ldo = ldo, .logits = logits};
+        return fa_fail(FA_E_VALUE, "out: expected a row stride of at least %lld, got %lld",
+                       (long long)net->n_out, (long long)ldo);
+    fa_forward_job job = {.run = {.net = net, .mode = FA_PREDICT, .data = *samples},
+                          .out = out,
+                          .ldo = ldo,
+                          .logits = logits};
     job.run.data.labels = NULL;
     job.run.data.y = NULL;
     return run_forward(&job);
@@ -99,7 +106,9 @@ fa_status fa_evaluate(fa_metrics *metrics, const fa_net *net, const fa_samples *
     FA_TRY(fa_check_samples(net, samples, true, true));
     fa_forward_job job = {.run = {.net = net, .mode = FA_EVALUATE, .data = *samples}};
     job.row_loss = fa_alloc((size_t)samples->n * 2 * sizeof(double));
-    if (!job.row_loss) return fa_fail(FA_E_MEMORY, "out of memory for evaluating %lld rows", (long long)samples->n);
+    if (!job.row_loss)
+        return fa_fail(FA_E_MEMORY, "out of memory for evaluating %lld rows",
+                       (long long)samples->n);
     job.row_hit = job.row_loss + samples->n;
     const fa_status status = run_forward(&job);
     if (status == FA_OK) {

@@ -19,24 +19,28 @@ fa_status fa_choose_products(fa_net *net)
         return FA_OK;
     }
     if (!strcmp(wish, "own")) return FA_OK;
-    if (strcmp(wish, "blas")) return fa_fail(FA_E_VALUE, "FASTFA_GEMM: expected auto, own or blas, got '%s'", wish);
+    if (strcmp(wish, "blas"))
+        return fa_fail(FA_E_VALUE, "FASTFA_GEMM: expected auto, own or blas, got '%s'", wish);
     net->blas = fa_blas_get();
-    if (!net->blas) return fa_fail(FA_E_STATE, "FASTFA_GEMM=blas: no BLAS in this build: %s", fa_blas_reason());
+    if (!net->blas)
+        return fa_fail(FA_E_STATE, "FASTFA_GEMM=blas: no BLAS in this build: %s", fa_blas_reason());
     return FA_OK;
 }
 
 /* True if BLAS took it; false, with nothing done, where ours should run. */
-static bool blas_product(const fa_net *net, bool ta, bool tb, fa_mat c, int64_t k, fa_mat a, fa_mat b, double alpha, double beta)
+static bool blas_product(const fa_net *net, bool ta, bool tb, fa_mat c, int64_t k, fa_mat a,
+                         fa_mat b, double alpha, double beta)
 {
     if (!net->blas || (double)c.rows * (double)c.cols * (double)k < BLAS_MIN_WORK) return false;
     if (net->dtype == FA_F32)
-        return net->blas->sgemm(ta, tb, c.rows, c.cols, k, (float)alpha, (const float *)a.p, a.ld, (const float *)b.p, b.ld,
-                                (float)beta, (float *)c.p, c.ld);
-    return net->blas->dgemm(ta, tb, c.rows, c.cols, k, alpha, (const double *)a.p, a.ld, (const double *)b.p, b.ld,
-                            beta, (double *)c.p, c.ld);
+        return net->blas->sgemm(ta, tb, c.rows, c.cols, k, (float)alpha, (const float *)a.p, a.ld,
+                                (const float *)b.p, b.ld, (float)beta, (float *)c.p, c.ld);
+    return net->blas->dgemm(ta, tb, c.rows, c.cols, k, alpha, (const double *)a.p, a.ld,
+                            (const double *)b.p, b.ld, beta, (double *)c.p, c.ld);
 }
 
-void fa_product(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const void *bias, double alpha, double beta)
+void fa_product(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const void *bias, double alpha,
+                double beta)
 {
     if (net->blas && bias) { /* BLAS adds to what is there; every user with a bias has beta = 0 */
         for (int64_t i = 0; i < c.rows; i++)
@@ -54,7 +58,8 @@ void fa_product_tn(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, double alpha
         net->k->gemm(c.p, c.ld, a.p, 1, a.ld, b.p, b.ld, NULL, c.rows, c.cols, a.rows, alpha, beta);
 }
 
-size_t fa_product_nt_scratch(const fa_net *net, int64_t k) { return (size_t)k * PANEL * net->esize; }
+size_t fa_product_nt_scratch(const fa_net *net, int64_t k)
+{ return (size_t)k * PANEL * net->esize; }
 
 void fa_product_nt(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, void *scratch)
 {
@@ -62,6 +67,7 @@ void fa_product_nt(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, void *scratc
     for (int64_t j = 0; j < c.cols; j += PANEL) {
         const int64_t n = c.cols - j < PANEL ? c.cols - j : PANEL;
         net->k->transpose(scratch, PANEL, b.p + (size_t)(j * b.ld) * net->esize, b.ld, n, b.cols);
-        net->k->gemm(c.p + (size_t)j * net->esize, c.ld, a.p, a.ld, 1, scratch, PANEL, NULL, c.rows, n, a.cols, 1, 0);
+        net->k->gemm(c.p + (size_t)j * net->esize, c.ld, a.p, a.ld, 1, scratch, PANEL, NULL, c.rows,
+                     n, a.cols, 1, 0);
     }
 }

@@ -9,7 +9,8 @@ fa_stream fa_rng_stream(uint64_t seed, int purpose, int ordinal, uint64_t step)
 {
     return (fa_stream){{(uint32_t)seed, (uint32_t)(seed >> 32)},
                        (uint32_t)step,
-                       (uint32_t)purpose << 28 | ((uint32_t)ordinal & 0xfff) << 16 | (uint32_t)(step >> 32 & 0xffff)};
+                       (uint32_t)purpose << 28 | ((uint32_t)ordinal & 0xfff) << 16 |
+                           (uint32_t)(step >> 32 & 0xffff)};
 }
 
 static void philox(uint32_t out[4], uint64_t block, fa_stream s)
@@ -40,12 +41,15 @@ static void uniform_pair(double u[2], uint64_t block, fa_stream s)
 static void put(void *out, fa_dtype dtype, int64_t n, int64_t i, const double pair[2])
 {
     for (int64_t j = i < 0; j < 2 && i + j < n; j++) {
-        if (dtype == FA_F64) ((double *)out)[i + j] = pair[j];
-        else ((float *)out)[i + j] = (float)pair[j];
+        if (dtype == FA_F64)
+            ((double *)out)[i + j] = pair[j];
+        else
+            ((float *)out)[i + j] = (float)pair[j];
     }
 }
 
-void fa_rng_uniform(void *out, fa_dtype dtype, int64_t first, int64_t n, double limit, fa_stream stream)
+void fa_rng_uniform(void *out, fa_dtype dtype, int64_t first, int64_t n, double limit,
+                    fa_stream stream)
 {
     const int64_t odd = first % 2;
     for (int64_t i = -odd; i < n; i += 2) {
@@ -55,7 +59,8 @@ void fa_rng_uniform(void *out, fa_dtype dtype, int64_t first, int64_t n, double 
     }
 }
 
-void fa_rng_normal(void *out, fa_dtype dtype, int64_t first, int64_t n, double std, fa_stream stream)
+void fa_rng_normal(void *out, fa_dtype dtype, int64_t first, int64_t n, double std,
+                   fa_stream stream)
 {
     const int64_t odd = first % 2;
     for (int64_t i = -odd; i < n; i += 2) { /* Box and Muller 1958 */

@@ -8,10 +8,7 @@
 
 #include <math.h>
 
-static fa_status plan(fa_net *net, int block)
-{
-    return fa_plan_feedback(net, block, net->n_out);
-}
+static fa_status plan(fa_net *net, int block) { return fa_plan_feedback(net, block, net->n_out); }
 
 static fa_status plan_sign(fa_net *net, int block)
 {
@@ -27,17 +24,17 @@ static void project(const fa_rule *rule, const fa_run *run, fa_rows rows, fa_mat
 }
 
 static fa_mat error(const fa_run *run, fa_rows rows)
-{
-    return fa_get(run, run->net->blocks[run->net->n_blocks - 1].delta, rows);
-}
+{ return fa_get(run, run->net->blocks[run->net->n_blocks - 1].delta, rows); }
 
-void fa_broadcast_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s, int worker)
+void fa_broadcast_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s,
+                         int worker)
 {
     (void)block, (void)worker;
     project(rule, run, rows, error(run, rows), s);
 }
 
-static void sdfa_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s, int worker)
+static void sdfa_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s,
+                        int worker)
 {
     (void)block;
     const fa_mat e = error(run, rows);
@@ -50,11 +47,14 @@ static fa_status plan_ternary(fa_net *net, int block)
 {
     const fa_block *b = &net->blocks[block];
     if (!(b->rule.desc.threshold >= 0) || !isfinite(b->rule.desc.threshold))
-        return fa_fail(FA_E_VALUE, "layer %d: rule 'ternary': threshold: expected a number >= 0, got %g", b->first, b->rule.desc.threshold);
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: rule 'ternary': threshold: expected a number >= 0, got %g",
+                       b->first, b->rule.desc.threshold);
     return plan_sign(net, block);
 }
 
-static void ternary_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s, int worker)
+static void ternary_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows,
+                           fa_mat s, int worker)
 {
     (void)block;
     const fa_mat e = error(run, rows);
@@ -63,7 +63,8 @@ static void ternary_signal(const fa_rule *rule, const fa_run *run, int block, fa
     project(rule, run, rows, t, s);
 }
 
-static void drtp_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s, int worker)
+static void drtp_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s,
+                        int worker)
 {
     (void)block, (void)worker;
     const fa_param *b = rule->feedback;
@@ -73,7 +74,11 @@ static void drtp_signal(const fa_rule *rule, const fa_run *run, int block, fa_ro
         project(rule, run, rows, fa_get(run, FA_TARGET, rows), s);
 }
 
-const fa_rule_ops fa_rule_dfa = {.name = "dfa", .sources = FA_FROM_ERROR, .plan = plan, .signal = fa_broadcast_signal};
-const fa_rule_ops fa_rule_sdfa = {.name = "sdfa", .sources = FA_FROM_ERROR, .plan = plan_sign, .signal = sdfa_signal};
-const fa_rule_ops fa_rule_drtp = {.name = "drtp", .sources = FA_FROM_TARGET, .plan = plan, .signal = drtp_signal};
-const fa_rule_ops fa_rule_ternary = {.name = "ternary", .sources = FA_FROM_ERROR, .plan = plan_ternary, .signal = ternary_signal};
+const fa_rule_ops fa_rule_dfa = {
+    .name = "dfa", .sources = FA_FROM_ERROR, .plan = plan, .signal = fa_broadcast_signal};
+const fa_rule_ops fa_rule_sdfa = {
+    .name = "sdfa", .sources = FA_FROM_ERROR, .plan = plan_sign, .signal = sdfa_signal};
+const fa_rule_ops fa_rule_drtp = {
+    .name = "drtp", .sources = FA_FROM_TARGET, .plan = plan, .signal = drtp_signal};
+const fa_rule_ops fa_rule_ternary = {
+    .name = "ternary", .sources = FA_FROM_ERROR, .plan = plan_ternary, .signal = ternary_signal};

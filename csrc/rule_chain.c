@@ -7,11 +7,10 @@
 #include <stddef.h>
 
 static fa_mat delta_above(const fa_run *run, int block, fa_rows rows)
-{
-    return fa_get(run, run->net->blocks[block + 1].delta, rows);
-}
+{ return fa_get(run, run->net->blocks[block + 1].delta, rows); }
 
-static void exact_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s, int worker)
+static void exact_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s,
+                         int worker)
 {
     (void)rule;
     const fa_layer *above = run->net->blocks[block + 1].layer;
@@ -25,19 +24,23 @@ static void exact_matrix(const fa_net *net, int block, void *out)
 }
 
 static fa_status fa_plan(fa_net *net, int block)
-{
-    return fa_plan_feedback(net, block, net->blocks[block + 1].layer->n_out);
-}
+{ return fa_plan_feedback(net, block, net->blocks[block + 1].layer->n_out); }
 
-void fa_chain_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s, int worker)
+void fa_chain_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s,
+                     int worker)
 {
     (void)worker;
     const fa_param *stored = rule->feedback;
-    const fa_mat b = rule->derived_rows ? run->work->derived[block] : (fa_mat){stored->value, stored->cols, stored->rows, stored->cols};
+    const fa_mat b = rule->derived_rows
+                         ? run->work->derived[block]
+                         : (fa_mat){stored->value, stored->cols, stored->rows, stored->cols};
     fa_product(run->net, s, delta_above(run, block, rows), b, NULL, 1, 0);
     fa_count(run, &run->net->count_feedback, rows.r0 == 0);
 }
 
-const fa_rule_ops fa_rule_backprop = {.name = "backprop", .sources = FA_FROM_ABOVE, .signal = exact_signal, .matrix = exact_matrix};
-const fa_rule_ops fa_rule_fa = {.name = "fa", .sources = FA_FROM_ABOVE, .plan = fa_plan, .signal = fa_chain_signal};
-const fa_rule_ops fa_rule_frozen = {.name = "frozen", .sources = FA_FROM_ABOVE | FA_NO_UPDATE, .signal = exact_signal};
+const fa_rule_ops fa_rule_backprop = {
+    .name = "backprop", .sources = FA_FROM_ABOVE, .signal = exact_signal, .matrix = exact_matrix};
+const fa_rule_ops fa_rule_fa = {
+    .name = "fa", .sources = FA_FROM_ABOVE, .plan = fa_plan, .signal = fa_chain_signal};
+const fa_rule_ops fa_rule_frozen = {
+    .name = "frozen", .sources = FA_FROM_ABOVE | FA_NO_UPDATE, .signal = exact_signal};

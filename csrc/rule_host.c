@@ -5,21 +5,25 @@
 static fa_status plan(fa_net *net, int block)
 {
     fa_block *b = &net->blocks[block];
-    if (!b->rule.desc.signal) return fa_fail(FA_E_VALUE, "layer %d: rule 'custom': signal: expected a function, got NULL", b->first);
+    if (!b->rule.desc.signal)
+        return fa_fail(FA_E_VALUE, "layer %d: rule 'custom': signal: expected a function, got NULL",
+                       b->first);
     b->rule.host = fa_plan_buffer(net, b->layer->n_out, net->esize);
     net->hosted = true;
     const fa_init *feedback = &b->rule.desc.feedback;
     return feedback->name || feedback->values ? fa_plan_feedback(net, block, net->n_out) : FA_OK;
 }
 
-static void signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s, int worker)
+static void signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s,
+                   int worker)
 {
     (void)block, (void)worker;
     const fa_mat given = fa_get(run, rule->host, rows);
     run->net->k->gather(s.p, s.ld, given.p, given.ld, NULL, s.rows, s.cols, 1);
 }
 
-static fa_view view(const fa_run *run, fa_buf b) { return (fa_view){run->buf[b].p, run->buf[b].ld, run->m, run->buf[b].cols}; }
+static fa_view view(const fa_run *run, fa_buf b)
+{ return (fa_view){run->buf[b].p, run->buf[b].ld, run->m, run->buf[b].cols}; }
 
 fa_view fa_teaching_output(const fa_teaching *t, int64_t block)
 {
@@ -38,28 +42,39 @@ fa_status fa_host_gate(fa_run *run)
         const fa_rule *rule = &net->blocks[b].rule;
         if (!rule->desc.signal || !net->blocks[b].needed) continue;
         const fa_teaching t = {
-            .net = net, .run = run, .block = b, .step = (int64_t)run->step, .labels = run->labels,
-            .error = view(run, net->blocks[net->n_blocks - 1].delta), .signal = view(run, rule->host),
+            .net = net,
+            .run = run,
+            .block = b,
+            .step = (int64_t)run->step,
+            .labels = run->labels,
+            .error = view(run, net->blocks[net->n_blocks - 1].delta),
+            .signal = view(run, rule->host),
             .target = run->labels ? (fa_view){0} : view(run, FA_TARGET),
         };
         fa_fp_end(callers);
         const int failed = rule->desc.signal(rule->desc.user, &t);
         fa_fp_begin();
-        if (failed) return fa_fail(FA_E_STATE, "layer %d: rule 'custom': its function failed (%d); nothing was updated", net->blocks[b].first, failed);
+        if (failed)
+            return fa_fail(FA_E_STATE,
+                           "layer %d: rule 'custom': its function failed (%d); nothing was updated",
+                           net->blocks[b].first, failed);
     }
     return FA_OK;
 }
 
-fa_status fa_multiply(void *c, const fa_net *net, const void *a, ptrdiff_t lda, const void *b, ptrdiff_t ldb, int64_t rows, int64_t k, int64_t cols)
+fa_status fa_multiply(void *c, const fa_net *net, const void *a, ptrdiff_t lda, const void *b,
+                      ptrdiff_t ldb, int64_t rows, int64_t k, int64_t cols)
 {
     FA_GIVEN(c);
     FA_GIVEN(net);
     FA_GIVEN(a);
     FA_GIVEN(b);
     const unsigned fp = fa_fp_begin();
-    fa_product(net, (fa_mat){c, cols, rows, cols}, (fa_mat){(char *)a, lda, rows, k}, (fa_mat){(char *)b, ldb, k, cols}, NULL, 1, 0);
+    fa_product(net, (fa_mat){c, cols, rows, cols}, (fa_mat){(char *)a, lda, rows, k},
+               (fa_mat){(char *)b, ldb, k, cols}, NULL, 1, 0);
     fa_fp_end(fp);
     return FA_OK;
 }
 
-const fa_rule_ops fa_rule_custom = {.name = "custom", .sources = FA_FROM_ERROR, .plan = plan, .signal = signal};
+const fa_rule_ops fa_rule_custom = {
+    .name = "custom", .sources = FA_FROM_ERROR, .plan = plan, .signal = signal};

@@ -11,7 +11,8 @@ static fa_status plan(fa_net *net, int block)
     return FA_OK;
 }
 
-static void signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s, int worker)
+static void signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s,
+                   int worker)
 {
     if (block == 0) {
         fa_broadcast_signal(rule, run, block, rows, s, worker);
@@ -29,4 +30,9 @@ static void matrix(const fa_net *net, int block, void *out)
     net->k->gather(out, w->cols, w->value, w->cols, NULL, w->rows, w->cols, 1);
 }
 
-const fa_rule_ops fa_rule_ifa = {.name = "ifa", .sources = FA_FROM_ERROR, .no_pre = true, .plan = plan, .signal = signal, .matrix = matrix};
+const fa_rule_ops fa_rule_ifa = {.name = "ifa",
+                                 .sources = FA_FROM_ERROR,
+                                 .no_pre = true,
+                                 .plan = plan,
+                                 .signal = signal,
+                                 .matrix = matrix};

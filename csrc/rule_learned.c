@@ -11,9 +11,11 @@ static fa_status check(const fa_block *b)
 {
     const fa_rule_desc *d = &b->rule.desc;
     if (!(d->decay >= 0 && d->decay < 1))
-        return fa_fail(FA_E_VALUE, "layer %d: rule '%s': decay: expected 0 <= decay < 1, got %g", b->first, b->rule.ops->name, d->decay);
+        return fa_fail(FA_E_VALUE, "layer %d: rule '%s': decay: expected 0 <= decay < 1, got %g",
+                       b->first, b->rule.ops->name, d->decay);
     if (!(d->lr_scale >= 0) || !isfinite(d->lr_scale))
-        return fa_fail(FA_E_VALUE, "layer %d: rule '%s': lr_scale: expected a number >= 0, got %g", b->first, b->rule.ops->name, d->lr_scale);
+        return fa_fail(FA_E_VALUE, "layer %d: rule '%s': lr_scale: expected a number >= 0, got %g",
+                       b->first, b->rule.ops->name, d->lr_scale);
     return FA_OK;
 }
 
@@ -53,14 +55,21 @@ static int64_t smallest(int64_t a, int64_t b) { return a < b ? a : b; }
 static fa_status plan_ldfa(fa_net *net, int block)
 {
     fa_block *b = &net->blocks[block];
-    const int64_t above = net->blocks[block + 1].layer->n_out, below = b->layer->n_out, most = smallest(above, below);
+    const int64_t above = net->blocks[block + 1].layer->n_out, below = b->layer->n_out,
+                  most = smallest(above, below);
     const int64_t rank = b->rule.desc.rank == 0 ? smallest(net->n_out, most) : b->rule.desc.rank;
     FA_TRY(check(b));
     if (rank < 1 || rank > most)
-        return fa_fail(FA_E_VALUE, "layer %d: rule 'ldfa': rank: expected 1 to %lld, the narrower of layers %d and %d, got %lld", b->first,
-                       (long long)most, b->first, net->blocks[block + 1].first, (long long)rank);
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: rule 'ldfa': rank: expected 1 to %lld, the narrower of layers %d "
+                       "and %d, got %lld",
+                       b->first, (long long)most, b->first, net->blocks[block + 1].first,
+                       (long long)rank);
     if (!fa_feedback_is_plain(&b->rule))
-        return fa_fail(FA_E_VALUE, "layer %d: feedback: rule 'ldfa' draws its factors: expected uniform, normal or an initialiser, whole", b->first);
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: feedback: rule 'ldfa' draws its factors: expected uniform, "
+                       "normal or an initialiser, whole",
+                       b->first);
     FA_TRY(fa_feedback_check(net, block, rank, below));
     b->rule.project = fa_plan_param(net, "feedback.P", b->first, FA_FEEDBACK, above, rank);
     b->rule.feedback = fa_plan_param(net, "feedback.Q", b->first, FA_FEEDBACK, rank, below);
@@ -71,11 +80,13 @@ static fa_status plan_ldfa(fa_net *net, int block)
 
 static fa_mat whole(const fa_param *p) { return (fa_mat){p->value, p->cols, p->rows, p->cols}; }
 
-static void ldfa_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s, int worker)
+static void ldfa_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s,
+                        int worker)
 {
     (void)worker;
     const fa_mat t = fa_get(run, rule->projected, rows);
-    fa_product(run->net, t, fa_get(run, run->net->blocks[block + 1].delta, rows), whole(rule->project), NULL, 1, 0);
+    fa_product(run->net, t, fa_get(run, run->net->blocks[block + 1].delta, rows),
+               whole(rule->project), NULL, 1, 0);
     fa_count(run, &run->net->count_feedback, rows.r0 == 0);
     fa_product(run->net, s, t, whole(rule->feedback), NULL, 1, 0);
     fa_count(run, &run->net->count_feedback, rows.r0 == 0);
@@ -85,9 +96,16 @@ static void ldfa_matrix(const fa_net *net, int block, void *out)
 {
     const fa_rule *rule = &net->blocks[block].rule;
     const int64_t rows = rule->project->rows, cols = rule->feedback->cols;
-    fa_product(net, (fa_mat){out, cols, rows, cols}, whole(rule->project), whole(rule->feedback), NULL, 1, 0);
+    fa_product(net, (fa_mat){out, cols, rows, cols}, whole(rule->project), whole(rule->feedback),
+               NULL, 1, 0);
 }
 
-const fa_rule_ops fa_rule_kp = {.name = "kp", .sources = FA_FROM_ABOVE, .plan = plan_kp, .signal = fa_chain_signal};
-const fa_rule_ops fa_rule_dkp = {.name = "dkp", .sources = FA_FROM_ERROR, .plan = plan_dkp, .signal = fa_broadcast_signal};
-const fa_rule_ops fa_rule_ldfa = {.name = "ldfa", .sources = FA_FROM_ABOVE, .plan = plan_ldfa, .signal = ldfa_signal, .matrix = ldfa_matrix};
+const fa_rule_ops fa_rule_kp = {
+    .name = "kp", .sources = FA_FROM_ABOVE, .plan = plan_kp, .signal = fa_chain_signal};
+const fa_rule_ops fa_rule_dkp = {
+    .name = "dkp", .sources = FA_FROM_ERROR, .plan = plan_dkp, .signal = fa_broadcast_signal};
+const fa_rule_ops fa_rule_ldfa = {.name = "ldfa",
+                                  .sources = FA_FROM_ABOVE,
+                                  .plan = plan_ldfa,
+                                  .signal = ldfa_signal,
+                                  .matrix = ldfa_matrix};

@@ -14,9 +14,13 @@ static fa_status plan_drawn(fa_net *net, int block)
     fa_block *b = &net->blocks[block];
     b->rule.derived_rows = above(net, block)->n_out;
     if (b->rule.desc.feedback.values)
-        return fa_fail(FA_E_VALUE, "layer %d: feedback: rule '%s' draws its magnitudes itself, got values", b->first, b->rule.ops->name);
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: feedback: rule '%s' draws its magnitudes itself, got values",
+                       b->first, b->rule.ops->name);
     if (!fa_feedback_is_plain(&b->rule))
-        return fa_fail(FA_E_VALUE, "layer %d: feedback: rule '%s' draws in every step: expected uniform, normal or an initialiser, whole",
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: feedback: rule '%s' draws in every step: expected uniform, "
+                       "normal or an initialiser, whole",
                        b->first, b->rule.ops->name);
     return fa_feedback_check(net, block, above(net, block)->n_out, b->layer->n_out);
 }
@@ -28,29 +32,36 @@ static fa_status plan_stored(fa_net *net, int block)
 }
 
 /* out = rows of |magnitude| * sign(W^T), or of s * sign(W^T) without magnitudes */
-static void take_signs(const fa_net *net, int block, fa_rows rows, fa_mat out, const fa_mat *magnitude, double s)
+static void take_signs(const fa_net *net, int block, fa_rows rows, fa_mat out,
+                       const fa_mat *magnitude, double s)
 {
     const fa_param *w = above(net, block)->weight;
-    net->k->take_signs(out.p, out.ld, magnitude ? magnitude->p : NULL, magnitude ? magnitude->ld : 0,
-                       (const char *)w->value + (size_t)rows.r0 * net->esize, w->cols, out.rows, out.cols, s);
+    net->k->take_signs(
+        out.p, out.ld, magnitude ? magnitude->p : NULL, magnitude ? magnitude->ld : 0,
+        (const char *)w->value + (size_t)rows.r0 * net->esize, w->cols, out.rows, out.cols, s);
 }
 
-static void usf_derive(const fa_rule *rule, const fa_net *net, int block, uint64_t step, fa_rows rows, fa_mat out)
+static void usf_derive(const fa_rule *rule, const fa_net *net, int block, uint64_t step,
+                       fa_rows rows, fa_mat out)
 {
     (void)step;
     const fa_layer *layer = above(net, block);
-    take_signs(net, block, rows, out, NULL, rule->desc.feedback.scale * sqrt(2.0 / (double)(layer->n_in + layer->n_out)));
+    take_signs(net, block, rows, out, NULL,
+               rule->desc.feedback.scale * sqrt(2.0 / (double)(layer->n_in + layer->n_out)));
 }
 
-static void frsf_derive(const fa_rule *rule, const fa_net *net, int block, uint64_t step, fa_rows rows, fa_mat out)
+static void frsf_derive(const fa_rule *rule, const fa_net *net, int block, uint64_t step,
+                        fa_rows rows, fa_mat out)
 {
     (void)step;
     const fa_param *b = rule->feedback;
-    const fa_mat magnitude = fa_rows_of((fa_mat){b->value, b->cols, b->rows, b->cols}, rows, net->esize);
+    const fa_mat magnitude =
+        fa_rows_of((fa_mat){b->value, b->cols, b->rows, b->cols}, rows, net->esize);
     take_signs(net, block, rows, out, &magnitude, 0);
 }
 
-static void brsf_derive(const fa_rule *rule, const fa_net *net, int block, uint64_t step, fa_rows rows, fa_mat out)
+static void brsf_derive(const fa_rule *rule, const fa_net *net, int block, uint64_t step,
+                        fa_rows rows, fa_mat out)
 {
     (void)rule;
     fa_draw_feedback_rows(net, block, step, rows, out);
@@ -62,12 +73,25 @@ static void matrix(const fa_net *net, int block, void *out)
 {
     const fa_rule *rule = &net->blocks[block].rule;
     const int64_t rows = rule->derived_rows, cols = net->blocks[block].layer->n_out;
-    rule->ops->derive(rule, net, block, ((const fa_state *)net->state)->steps, (fa_rows){0, rows}, (fa_mat){out, cols, rows, cols});
+    rule->ops->derive(rule, net, block, ((const fa_state *)net->state)->steps, (fa_rows){0, rows},
+                      (fa_mat){out, cols, rows, cols});
 }
 
-const fa_rule_ops fa_rule_usf = {.name = "usf", .sources = FA_FROM_ABOVE, .plan = plan_drawn, .signal = fa_chain_signal,
-                                 .matrix = matrix, .derive = usf_derive};
-const fa_rule_ops fa_rule_frsf = {.name = "frsf", .sources = FA_FROM_ABOVE, .plan = plan_stored, .signal = fa_chain_signal,
-                                  .matrix = matrix, .derive = frsf_derive};
-const fa_rule_ops fa_rule_brsf = {.name = "brsf", .sources = FA_FROM_ABOVE, .plan = plan_drawn, .signal = fa_chain_signal,
-                                  .matrix = matrix, .derive = brsf_derive};
+const fa_rule_ops fa_rule_usf = {.name = "usf",
+                                 .sources = FA_FROM_ABOVE,
+                                 .plan = plan_drawn,
+                                 .signal = fa_chain_signal,
+                                 .matrix = matrix,
+                                 .derive = usf_derive};
+const fa_rule_ops fa_rule_frsf = {.name = "frsf",
+                                  .sources = FA_FROM_ABOVE,
+                                  .plan = plan_stored,
+                                  .signal = fa_chain_signal,
+                                  .matrix = matrix,
+                                  .derive = frsf_derive};
+const fa_rule_ops fa_rule_brsf = {.name = "brsf",
+                                  .sources = FA_FROM_ABOVE,
+                                  .plan = plan_drawn,
+                                  .signal = fa_chain_signal,
+                                  .matrix = matrix,
+                                  .derive = brsf_derive};

@@ -10,7 +10,8 @@
 
 void fa_count(const fa_run *run, const atomic_llong *counter, bool first)
 {
-    if (first && run->mode == FA_TRAIN) atomic_fetch_add_explicit((atomic_llong *)counter, 1, memory_order_relaxed);
+    if (first && run->mode == FA_TRAIN)
+        atomic_fetch_add_explicit((atomic_llong *)counter, 1, memory_order_relaxed);
 }
 
 /* ---- rows ---- */
@@ -20,8 +21,9 @@ void fa_output_error(const fa_run *run, fa_rows rows)
     const fa_net *net = run->net;
     const fa_block *top = &net->blocks[net->n_blocks - 1];
     const fa_mat e = fa_get(run, top->delta, rows);
-    net->loss->error(net->k, e, run->row_loss + rows.r0, run->row_hit + rows.r0, fa_get(run, top->layer->out, rows),
-                     run->labels ? run->labels + rows.r0 : NULL, fa_get(run, FA_TARGET, rows));
+    net->loss->error(net->k, e, run->row_loss + rows.r0, run->row_hit + rows.r0,
+                     fa_get(run, top->layer->out, rows), run->labels ? run->labels + rows.r0 : NULL,
+                     fa_get(run, FA_TARGET, rows));
     if (run->mode < FA_PREDICT && top->layer->activation != FA_ACT_linear)
         top->layer->ops->backward(top->layer, run, rows, e, true);
 }
@@ -100,7 +102,9 @@ void fa_rows_task(void *context, int64_t task, int worker)
 fa_status fa_loss_gate(fa_run *run)
 {
     if (atomic_load(&run->work->bad_label))
-        return fa_fail(FA_E_VALUE, "y: a label was changed to one out of range while it was in use; nothing was updated");
+        return fa_fail(
+            FA_E_VALUE,
+            "y: a label was changed to one out of range while it was in use; nothing was updated");
     double loss = 0, hits = 0;
     for (int64_t r = 0; r < run->m; r++) {
         loss += run->weights ? run->weights[r] * run->row_loss[r] : run->row_loss[r];
@@ -109,7 +113,8 @@ fa_status fa_loss_gate(fa_run *run)
     run->loss = loss / (double)run->m;
     run->hits = hits;
     if (isfinite(run->loss)) return FA_OK;
-    return fa_fail(FA_E_NONFINITE, "loss is not finite (%s); nothing was updated", isnan(run->loss) ? "nan" : "inf");
+    return fa_fail(FA_E_NONFINITE, "loss is not finite (%s); nothing was updated",
+                   isnan(run->loss) ? "nan" : "inf");
 }
 
 /* ---- tiles ---- */
@@ -121,7 +126,8 @@ static fa_mat columns(const fa_run *run, fa_buf b, int64_t j0, int64_t j1)
 }
 
 /* g = alpha * sum over pairs of left^T right + beta * g on the tile; g points at the tile's first element. */
-static void tile_product(const fa_run *run, const fa_param *p, fa_tile t, fa_mat g, double alpha, double beta)
+static void tile_product(const fa_run *run, const fa_param *p, fa_tile t, fa_mat g, double alpha,
+                         double beta)
 {
     const fa_net *net = run->net;
     for (int i = 0; i < p->n_grad; i++, beta = 1) {
@@ -137,7 +143,8 @@ static void tile_product(const fa_run *run, const fa_param *p, fa_tile t, fa_mat
 
 static fa_mat tile_of(const fa_net *net, void *matrix, const fa_param *p, fa_tile t)
 {
-    return (fa_mat){(char *)matrix + (size_t)(t.i0 * p->cols + t.j0) * net->esize, p->cols, t.i1 - t.i0, t.j1 - t.j0};
+    return (fa_mat){(char *)matrix + (size_t)(t.i0 * p->cols + t.j0) * net->esize, p->cols,
+                    t.i1 - t.i0, t.j1 - t.j0};
 }
 
 /* The transposed step of a tile, into the tile of the parameter that follows this one. */
@@ -160,7 +167,8 @@ static void optimizer_step(const fa_run *run, int param, fa_tile t, fa_mat g, in
     for (int s = 0; s < 2; s++) slot[s] = p->slot[s] ? tile_of(net, p->slot[s], p, t).p : NULL;
     fa_hyper h = run->work->hyper[param];
     h.g_scale = run->clip_scale;
-    const fa_mat before = {(char *)fa_scratch(run, worker) + (size_t)net->tile_area * net->esize, w.cols, w.rows, w.cols};
+    const fa_mat before = {(char *)fa_scratch(run, worker) + (size_t)net->tile_area * net->esize,
+                           w.cols, w.rows, w.cols};
     if (p->follower) net->k->gather(before.p, before.ld, w.p, w.ld, NULL, w.rows, w.cols, 1);
     net->optim.ops->kernel(net->k)(w.p, w.ld, slot[0], slot[1], g.p, g.ld, w.rows, w.cols, &h);
     if (p->follower) lead(run, p, t, before);
@@ -180,7 +188,8 @@ void fa_update_task(void *context, int64_t task, int worker)
     const fa_param *p = &net->params[work->param];
     if (p->in_place) {
         const fa_blend blend = fa_in_place_blend(run, p);
-        tile_product(run, p, work->tile, tile_of(net, p->value, p, work->tile), blend.alpha, blend.beta);
+        tile_product(run, p, work->tile, tile_of(net, p->value, p, work->tile), blend.alpha,
+                     blend.beta);
         return;
     }
     const fa_tile t = work->tile;
@@ -220,7 +229,8 @@ fa_status fa_norm_gate(fa_run *run)
     const double norm = sqrt(sum), scale = run->net->optim.desc.clip_norm / (norm + 1e-6);
     run->clip_scale = scale < 1 ? scale : 1;
     if (isfinite(norm)) return FA_OK;
-    return fa_fail(FA_E_NONFINITE, "gradient norm is not finite (%s); nothing was updated", isnan(norm) ? "nan" : "inf");
+    return fa_fail(FA_E_NONFINITE, "gradient norm is not finite (%s); nothing was updated",
+                   isnan(norm) ? "nan" : "inf");
 }
 
 void fa_apply_task(void *context, int64_t task, int worker)
@@ -228,7 +238,8 @@ void fa_apply_task(void *context, int64_t task, int worker)
     const fa_run *run = context;
     const fa_tile_task *work = &run->net->tiles[task];
     const fa_param *p = &run->net->params[work->param];
-    optimizer_step(run, work->param, work->tile, tile_of(run->net, run->grads[work->param], p, work->tile), worker);
+    optimizer_step(run, work->param, work->tile,
+                   tile_of(run->net, run->grads[work->param], p, work->tile), worker);
 }
 
 /* ---- the step ---- */
@@ -245,8 +256,10 @@ static void begin_update(fa_run *run)
         h->lr = run->lr * p->lr_scale;
         h->keep = 1 - p->forget;
         if (!p->decays) continue;
-        if (optim->ops->decoupled_decay) h->keep -= h->lr * optim->desc.weight_decay;
-        else h->decay = optim->desc.weight_decay;
+        if (optim->ops->decoupled_decay)
+            h->keep -= h->lr * optim->desc.weight_decay;
+        else
+            h->decay = optim->desc.weight_decay;
     }
     if (run->work->grads) run->grads = run->work->grads;
     run->clip_scale = 1;
@@ -287,7 +300,8 @@ fa_status fa_run_step(fa_run *run)
     }
     begin_update(run);
     for (int i = 0; i < net->n_phases; i++) {
-        fa_pool_run(threads, net->phases[i].over_rows ? chunks : net->n_tiles, net->phases[i].task, run);
+        fa_pool_run(threads, net->phases[i].over_rows ? chunks : net->n_tiles, net->phases[i].task,
+                    run);
         if (net->phases[i].gate) FA_TRY(net->phases[i].gate(run));
     }
     return FA_OK;

@@ -9,13 +9,15 @@ const fa_layer_ops *const fa_layer_table[] = {&fa_layer_dense, &fa_layer_dropout
 extern const fa_rule_ops fa_rule_fa, fa_rule_dfa, fa_rule_sdfa, fa_rule_drtp, fa_rule_frozen;
 extern const fa_rule_ops fa_rule_usf, fa_rule_frsf, fa_rule_brsf, fa_rule_kp, fa_rule_dkp,
     fa_rule_ternary, fa_rule_ifa, fa_rule_ldfa, fa_rule_custom;
-const fa_rule_ops *const fa_rule_table[] = {&fa_rule_backprop, &fa_rule_fa,   &fa_rule_dfa,  &fa_rule_sdfa,
-                                            &fa_rule_drtp,     &fa_rule_frozen, &fa_rule_usf, &fa_rule_frsf,
-                                            &fa_rule_brsf,     &fa_rule_kp,     &fa_rule_dkp, &fa_rule_ternary,
-                                            &fa_rule_ifa,      &fa_rule_ldfa,   &fa_rule_custom, NULL};
+const fa_rule_ops *const fa_rule_table[] = {
+    &fa_rule_backprop, &fa_rule_fa,     &fa_rule_dfa,    &fa_rule_sdfa,
+    &fa_rule_drtp,     &fa_rule_frozen, &fa_rule_usf,    &fa_rule_frsf,
+    &fa_rule_brsf,     &fa_rule_kp,     &fa_rule_dkp,    &fa_rule_ternary,
+    &fa_rule_ifa,      &fa_rule_ldfa,   &fa_rule_custom, NULL};
 
 extern const fa_loss_ops fa_loss_softmax_ce, fa_loss_sigmoid_ce, fa_loss_mse;
-const fa_loss_ops *const fa_loss_table[] = {&fa_loss_softmax_ce, &fa_loss_sigmoid_ce, &fa_loss_mse, NULL};
+const fa_loss_ops *const fa_loss_table[] = {&fa_loss_softmax_ce, &fa_loss_sigmoid_ce, &fa_loss_mse,
+                                            NULL};
 
 extern const fa_optim_ops fa_optim_sgd, fa_optim_rmsprop, fa_optim_adam, fa_optim_adamw;
 const fa_optim_ops *const fa_optim_table[] = {&fa_optim_sgd, &fa_optim_rmsprop, &fa_optim_adam,
@@ -31,19 +33,20 @@ static const struct {
 #undef FA_ACTIVATION
     {NULL, 0, NULL}};
 
-#define FIND(type, table)                                            \
-    {                                                                \
-        for (int i = 0; name && table[i]; i++)                       \
-            if (!strcmp(table[i]->name, name)) return table[i];      \
-        return NULL;                                                 \
+#define FIND(type, table)                                                                          \
+    {                                                                                              \
+        for (int i = 0; name && table[i]; i++)                                                     \
+            if (!strcmp(table[i]->name, name)) return table[i];                                    \
+        return NULL;                                                                               \
     }
-const fa_layer_ops *fa_find_layer(const char *name) FIND(fa_layer_ops, fa_layer_table)
-const fa_rule_ops *fa_find_rule(const char *name) FIND(fa_rule_ops, fa_rule_table)
-const fa_loss_ops *fa_find_loss(const char *name) FIND(fa_loss_ops, fa_loss_table)
-const fa_optim_ops *fa_find_optim(const char *name) FIND(fa_optim_ops, fa_optim_table)
+const fa_layer_ops *fa_find_layer(const char *name)
+    FIND(fa_layer_ops, fa_layer_table) const fa_rule_ops *fa_find_rule(const char *name)
+        FIND(fa_rule_ops, fa_rule_table) const fa_loss_ops *fa_find_loss(const char *name)
+            FIND(fa_loss_ops, fa_loss_table) const fa_optim_ops *fa_find_optim(const char *name)
+                FIND(fa_optim_ops, fa_optim_table)
 #undef FIND
 
-int fa_find_activation(const char *name)
+                    int fa_find_activation(const char *name)
 {
     for (int i = 0; name && activations[i].name; i++)
         if (!strcmp(activations[i].name, name)) return i;
@@ -60,9 +63,9 @@ const char *fa_default_init(const char *activation)
 }
 
 /* The name in row i of a NULL-terminated table of ops, whose first member is the name. */
-#define NAME_IN(table) \
-    for (int j = 0; table[j]; j++) \
-        if (j == i) return table[j]->name; \
+#define NAME_IN(table)                                                                             \
+    for (int j = 0; table[j]; j++)                                                                 \
+        if (j == i) return table[j]->name;                                                         \
     return NULL;
 
 const char *fa_name(fa_names kind, int i)

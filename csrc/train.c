@@ -17,7 +17,8 @@ static fa_status step(fa_net *net, fa_run *run)
 
 static fa_status out_of_memory(int64_t rows)
 {
-    return fa_fail(FA_E_MEMORY, "out of memory for a batch of %lld rows; the network is unchanged", (long long)rows);
+    return fa_fail(FA_E_MEMORY, "out of memory for a batch of %lld rows; the network is unchanged",
+                   (long long)rows);
 }
 
 fa_status fa_train_batch(double *loss, fa_net *net, const fa_samples *batch)
@@ -29,7 +30,11 @@ fa_status fa_train_batch(double *loss, fa_net *net, const fa_samples *batch)
     fa_status status = FA_E_MEMORY;
     fa_work *work = fa_work_acquire(net, 0, batch->n, 1, fa_run_threads(net, batch->n));
     if (work) {
-        fa_run run = {.net = net, .work = work, .mode = FA_TRAIN, .data = *batch, .m = batch->n,
+        fa_run run = {.net = net,
+                      .work = work,
+                      .mode = FA_TRAIN,
+                      .data = *batch,
+                      .m = batch->n,
                       .lr = ((fa_state *)net->state)->lr};
         status = step(net, &run);
         if (status == FA_OK) *loss = run.loss;
@@ -53,26 +58,35 @@ static double now(void)
 static fa_status check_epoch(const fa_net *net, const fa_samples *s, const fa_epoch *e)
 {
     if (!e) return fa_fail(FA_E_VALUE, "epoch: expected a pointer, got NULL");
-    if (e->batch_size < 1) return fa_fail(FA_E_VALUE, "batch_size: expected at least 1, got %lld", (long long)e->batch_size);
-    const int64_t size = e->batch_size < s->n ? e->batch_size : s->n, batches = (s->n + size - 1) / size;
+    if (e->batch_size < 1)
+        return fa_fail(FA_E_VALUE, "batch_size: expected at least 1, got %lld",
+                       (long long)e->batch_size);
+    const int64_t size = e->batch_size < s->n ? e->batch_size : s->n,
+                  batches = (s->n + size - 1) / size;
     if (e->first < 0 || e->count < 0 || e->first > batches || e->count > batches - e->first)
-        return fa_fail(FA_E_VALUE, "first, count: expected batches within 0..%lld, got %lld and %lld", (long long)batches,
-                       (long long)e->first, (long long)e->count);
+        return fa_fail(FA_E_VALUE,
+                       "first, count: expected batches within 0..%lld, got %lld and %lld",
+                       (long long)batches, (long long)e->first, (long long)e->count);
     const int64_t end = e->first + e->count == batches ? s->n : (e->first + e->count) * size;
     for (int64_t i = e->first * size; i < end; i++) {
         const int64_t sample = e->order ? e->order[i] : i;
         if (sample < 0 || sample >= s->n)
-            return fa_fail(FA_E_VALUE, "order: expected indices in 0..%lld, got %lld at %lld", (long long)s->n - 1, (long long)sample, (long long)i);
-        if (s->labels && !fa_label_fits(net, s->labels[sample])) return fa_bad_label(net, s, sample);
+            return fa_fail(FA_E_VALUE, "order: expected indices in 0..%lld, got %lld at %lld",
+                           (long long)s->n - 1, (long long)sample, (long long)i);
+        if (s->labels && !fa_label_fits(net, s->labels[sample]))
+            return fa_bad_label(net, s, sample);
     }
     for (int64_t i = 0; e->lrs && i < e->count; i++)
         if (!(e->lrs[i] >= 0) || !isfinite(e->lrs[i]))
-            return fa_fail(FA_E_VALUE, "lr: expected numbers >= 0, got %g for step %lld of this call", e->lrs[i], (long long)i);
+            return fa_fail(FA_E_VALUE,
+                           "lr: expected numbers >= 0, got %g for step %lld of this call",
+                           e->lrs[i], (long long)i);
     return FA_OK;
 }
 
 /* The samples of batch b: a window into the order, or into the arrays themselves. */
-static void select_batch(fa_run *run, const fa_net *net, const fa_samples *s, const fa_epoch *e, int64_t b)
+static void select_batch(fa_run *run, const fa_net *net, const fa_samples *s, const fa_epoch *e,
+                         int64_t b)
 {
     const int64_t size = e->batch_size < s->n ? e->batch_size : s->n, r0 = b * size;
     run->m = s->n - r0 < size ? s->n - r0 : size;
@@ -94,7 +108,8 @@ typedef struct fa_progress {
     unsigned fp;
 } fa_progress;
 
-static fa_run batch_run(fa_net *net, const fa_samples *s, const fa_epoch *e, int64_t i, fa_work *work)
+static fa_run batch_run(fa_net *net, const fa_samples *s, const fa_epoch *e, int64_t i,
+                        fa_work *work)
 {
     fa_run run = {.net = net, .work = work, .mode = FA_TRAIN};
     select_batch(&run, net, s, e, e->first + i);
@@ -112,9 +127,7 @@ static void count_step(fa_progress *progress, const fa_run *run)
 }
 
 static bool poll_is_due(const fa_progress *progress)
-{
-    return progress->epoch->poll && now() - progress->polled >= progress->epoch->poll_seconds;
-}
+{ return progress->epoch->poll && now() - progress->polled >= progress->epoch->poll_seconds; }
 
 /* The caller's code runs in the caller's floating-point mode. */
 static fa_status poll(fa_progress *progress, int64_t i)
@@ -143,11 +156,10 @@ static fa_status steps(fa_progress *progress, fa_net *net, const fa_samples *s, 
  * W once for both (docs/decisions/009-one-pass-batch-1.md). Nobody sees W in between: the last update is
  * made before anything else can look. The bits are those of steps. */
 static bool can_defer(const fa_net *net, int64_t rows, const fa_epoch *e)
-{
-    return rows == 1 && e->count > 1 && net->defers && !net->blas;
-}
+{ return rows == 1 && e->count > 1 && net->defers && !net->blas; }
 
-static fa_status deferred_steps(fa_progress *progress, fa_net *net, const fa_samples *s, fa_work *const work[2])
+static fa_status deferred_steps(fa_progress *progress, fa_net *net, const fa_samples *s,
+                                fa_work *const work[2])
 {
     fa_state *state = (fa_state *)net->state;
     fa_run run[2], *pending = NULL;
@@ -171,7 +183,8 @@ static fa_status deferred_steps(fa_progress *progress, fa_net *net, const fa_sam
     return status;
 }
 
-fa_status fa_train_steps(fa_metrics *metrics, fa_net *net, const fa_samples *samples, const fa_epoch *epoch)
+fa_status fa_train_steps(fa_metrics *metrics, fa_net *net, const fa_samples *samples,
+                         const fa_epoch *epoch)
 {
     FA_GIVEN(metrics);
     FA_TRY(fa_check_samples(net, samples, true, false));
@@ -182,11 +195,13 @@ fa_status fa_train_steps(fa_metrics *metrics, fa_net *net, const fa_samples *sam
     const int64_t rows = epoch->batch_size < samples->n ? epoch->batch_size : samples->n;
     const bool defer = can_defer(net, rows, epoch);
     fa_work *work[2] = {NULL, NULL};
-    for (int i = 0; i < 1 + defer; i++) work[i] = fa_work_acquire(net, 2 * i, rows, 1, fa_run_threads(net, rows));
+    for (int i = 0; i < 1 + defer; i++)
+        work[i] = fa_work_acquire(net, 2 * i, rows, 1, fa_run_threads(net, rows));
     if (work[0] && (work[1] || !defer)) {
         *metrics = (fa_metrics){0};
         fa_progress progress = {metrics, epoch, now(), fp};
-        status = defer ? deferred_steps(&progress, net, samples, work) : steps(&progress, net, samples, work[0]);
+        status = defer ? deferred_steps(&progress, net, samples, work)
+                       : steps(&progress, net, samples, work[0]);
         if (!fa_has_accuracy(net, samples)) metrics->hits = NAN;
     } else {
         status = out_of_memory(rows);
@@ -198,7 +213,8 @@ fa_status fa_train_steps(fa_metrics *metrics, fa_net *net, const fa_samples *sam
     return status;
 }
 
-fa_status fa_gradients(double *loss, void *const *grads, const fa_net *net, const fa_samples *samples)
+fa_status fa_gradients(double *loss, void *const *grads, const fa_net *net,
+                       const fa_samples *samples)
 {
     FA_GIVEN(loss);
     FA_GIVEN(grads);
@@ -208,8 +224,13 @@ fa_status fa_gradients(double *loss, void *const *grads, const fa_net *net, cons
     fa_status status;
     fa_work *work = fa_work_acquire(net, 0, samples->n, 1, fa_run_threads(net, samples->n));
     if (work) {
-        fa_run run = {.net = net, .work = work, .mode = FA_GRADIENTS, .data = *samples, .m = samples->n,
-                      .step = ((const fa_state *)net->state)->steps, .grads = grads};
+        fa_run run = {.net = net,
+                      .work = work,
+                      .mode = FA_GRADIENTS,
+                      .data = *samples,
+                      .m = samples->n,
+                      .step = ((const fa_state *)net->state)->steps,
+                      .grads = grads};
         status = fa_run_step(&run);
         if (status == FA_OK) *loss = run.loss;
         fa_work_release(net, 0, work);

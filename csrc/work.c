@@ -92,9 +92,7 @@ fa_work *fa_work_acquire(const fa_net *net, int slot, int64_t rows, int copies, 
 }
 
 void fa_work_release(const fa_net *net, int slot, fa_work *work)
-{
-    fa_free(atomic_exchange(&((fa_net *)net)->spare[slot], work));
-}
+{ fa_free(atomic_exchange(&((fa_net *)net)->spare[slot], work)); }
 
 /* ---- binding ---- */
 
@@ -105,14 +103,10 @@ static double input_factor(const fa_run *run)
 }
 
 static bool gathers_input(const fa_run *run)
-{
-    return run->index || run->data.x_dtype == FA_U8 || input_factor(run) != 1;
-}
+{ return run->index || run->data.x_dtype == FA_U8 || input_factor(run) != 1; }
 
 static fa_mat user_rows(const void *p, ptrdiff_t ld, int64_t rows, int64_t cols)
-{
-    return (fa_mat){(char *)p, ld, rows, cols};
-}
+{ return (fa_mat){(char *)p, ld, rows, cols}; }
 
 void fa_run_bind(fa_run *run, int copy)
 {
@@ -121,7 +115,8 @@ void fa_run_bind(fa_run *run, int copy)
     char *base = w->buffers + (size_t)copy * w->copy_size;
     run->buf = w->buf + (int64_t)copy * net->n_buffers;
     for (int b = 0; b < net->n_buffers; b++)
-        run->buf[b] = (fa_mat){base + w->offset[b], net->buffers[b].ld, run->m, net->buffers[b].cols};
+        run->buf[b] =
+            (fa_mat){base + w->offset[b], net->buffers[b].ld, run->m, net->buffers[b].cols};
 
     const fa_samples *d = &run->data;
     if (!gathers_input(run)) run->buf[FA_INPUT] = user_rows(d->x, d->ldx, run->m, net->n_in);
@@ -132,7 +127,8 @@ void fa_run_bind(fa_run *run, int copy)
     run->row_hit = w->row_hit;
     if (run->mode < FA_PREDICT) return;
     for (int i = 0; i < net->n_layers; i++) /* what only trains is the identity now */
-        if (net->layers[i].ops->flags & FA_TRAIN_ONLY) run->buf[net->layers[i].out] = run->buf[net->layers[i].in];
+        if (net->layers[i].ops->flags & FA_TRAIN_ONLY)
+            run->buf[net->layers[i].out] = run->buf[net->layers[i].in];
 }
 
 /* Brings the batch's rows together, scaled and converted, where they cannot be used in place. */
@@ -141,14 +137,16 @@ static void gather(const fa_run *run, fa_rows rows)
     const fa_net *net = run->net;
     const fa_samples *d = &run->data;
     const int64_t *index = run->index ? run->index + rows.r0 : NULL;
-    const int64_t first = index ? 0 : rows.r0; /* the user's row that row 0 of this gather starts from */
+    const int64_t first =
+        index ? 0 : rows.r0; /* the user's row that row 0 of this gather starts from */
     if (gathers_input(run)) {
         const fa_mat x = fa_get(run, FA_INPUT, rows);
         if (d->x_dtype == FA_U8)
-            net->k->gather_u8(x.p, x.ld, (const uint8_t *)d->x + first * d->ldx, d->ldx, index, x.rows, x.cols,
-                              net->input_scale != 0 ? 1 / net->input_scale : 255);
+            net->k->gather_u8(x.p, x.ld, (const uint8_t *)d->x + first * d->ldx, d->ldx, index,
+                              x.rows, x.cols, net->input_scale != 0 ? 1 / net->input_scale : 255);
         else
-            net->k->gather(x.p, x.ld, (const char *)d->x + (size_t)(first * d->ldx) * net->esize, d->ldx, index, x.rows, x.cols, input_factor(run));
+            net->k->gather(x.p, x.ld, (const char *)d->x + (size_t)(first * d->ldx) * net->esize,
+                           d->ldx, index, x.rows, x.cols, input_factor(run));
     }
     if (d->y && index) {
         const fa_mat y = fa_get(run, FA_TARGET, rows);
@@ -174,8 +172,10 @@ static void label_column(const fa_run *run, fa_rows rows)
 {
     const fa_mat y = run->buf[FA_TARGET];
     for (int64_t r = rows.r0; r < rows.r1; r++) {
-        if (run->net->dtype == FA_F64) ((double *)y.p)[r * y.ld] = (double)run->labels[r];
-        else ((float *)y.p)[r * y.ld] = (float)run->labels[r];
+        if (run->net->dtype == FA_F64)
+            ((double *)y.p)[r * y.ld] = (double)run->labels[r];
+        else
+            ((float *)y.p)[r * y.ld] = (float)run->labels[r];
     }
 }
 

@@ -9,6 +9,7 @@ import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("[a-z]*.py"))
+PLOTTED = [name for name in NAMES if name != "own_rule"]
 
 pytest.importorskip("matplotlib")
 
@@ -26,10 +27,16 @@ def run(name, *arguments):
 def test_the_page_lists_every_example():
     page = (EXAMPLES / "README.md").read_text()
     assert [name for name in NAMES if f"`{name}.py`" not in page] == []
-    assert len(NAMES) == 7
+    assert len(PLOTTED) == 7
 
 
-@pytest.mark.parametrize("name", NAMES)
+def test_own_rule():
+    done = run("own_rule")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "the same weights to the bit: True" in done.stdout
+
+
+@pytest.mark.parametrize("name", PLOTTED)
 def test_example(name, tmp_path):
     done = run(name, "--epochs", "1", "--plot", str(tmp_path / "plot.png"))
     assert (done.returncode, done.stderr) == (0, "")

@@ -42,11 +42,11 @@
 #undef FN
 #undef v
 
-
 const fa_kernels FA_PASTE3(fa_kernels_, FA_FLAVOUR, _rows)[2] = {
     {
 #define FA_KERNEL(ret, name, params) .name = name##_f32,
-#define FA_ACTIVATION(name, flags, init) .act[FA_ACT_##name] = act_##name##_f32, .dact[FA_ACT_##name] = dact_##name##_f32,
+#define FA_ACTIVATION(name, flags, init)                                                           \
+    .act[FA_ACT_##name] = act_##name##_f32, .dact[FA_ACT_##name] = dact_##name##_f32,
 #include "kernels.def"
 #include "activations.def"
 #undef FA_KERNEL
@@ -54,7 +54,8 @@ const fa_kernels FA_PASTE3(fa_kernels_, FA_FLAVOUR, _rows)[2] = {
     },
     {
 #define FA_KERNEL(ret, name, params) .name = name##_f64,
-#define FA_ACTIVATION(name, flags, init) .act[FA_ACT_##name] = act_##name##_f64, .dact[FA_ACT_##name] = dact_##name##_f64,
+#define FA_ACTIVATION(name, flags, init)                                                           \
+    .act[FA_ACT_##name] = act_##name##_f64, .dact[FA_ACT_##name] = dact_##name##_f64,
 #include "kernels.def"
 #include "activations.def"
 #undef FA_KERNEL

@@ -31,9 +31,11 @@ typedef struct fa_hyper {
 } fa_hyper;
 
 /* h = f(a), may work in place */
-typedef void fa_act_fn(void *h, ptrdiff_t ldh, const void *a, ptrdiff_t lda, int64_t rows, int64_t cols);
+typedef void fa_act_fn(void *h, ptrdiff_t ldh, const void *a, ptrdiff_t lda, int64_t rows,
+                       int64_t cols);
 /* d *= f'; x is H, or A for FA_NEEDS_PREACT */
-typedef void fa_dact_fn(void *d, ptrdiff_t ldd, const void *x, ptrdiff_t ldx, int64_t rows, int64_t cols);
+typedef void fa_dact_fn(void *d, ptrdiff_t ldd, const void *x, ptrdiff_t ldx, int64_t rows,
+                        int64_t cols);
 
 typedef struct fa_kernels {
 #define FA_KERNEL(ret, name, params) ret(*name) params;
@@ -44,6 +46,7 @@ typedef struct fa_kernels {
 } fa_kernels;
 
 /* Rows [0] float, [1] double. x86 builds have the three v*, others have c. */
-extern const fa_kernels fa_kernels_c_rows[2], fa_kernels_v2_rows[2], fa_kernels_v3_rows[2], fa_kernels_v4_rows[2];
+extern const fa_kernels fa_kernels_c_rows[2], fa_kernels_v2_rows[2], fa_kernels_v3_rows[2],
+    fa_kernels_v4_rows[2];
 
 #endif

@@ -45,7 +45,12 @@ typedef uint64_t vu64 __attribute__((vector_size(FA_VBYTES)));
  *   bits, unbits    reinterpret as integers and back
  *   load_part, store_part   the first n lanes, 0 <= n <= VL; the other lanes read as 0, are not written */
 #define FA_COMMON_WORDS(T, V, VI, S)                                                               \
-    FA_INLINE V v_load_##S(const T *p) { V v; memcpy(&v, p, sizeof v); return v; }                 \
+    FA_INLINE V v_load_##S(const T *p)                                                             \
+    {                                                                                              \
+        V v;                                                                                       \
+        memcpy(&v, p, sizeof v);                                                                   \
+        return v;                                                                                  \
+    }                                                                                              \
     FA_INLINE void v_store_##S(T *p, V v) { memcpy(p, &v, sizeof v); }                             \
     FA_INLINE V v_set1_##S(T x) { return x - (V){0}; }                                             \
     FA_INLINE VI v_bits_##S(V v) { return (VI)v; }                                                 \
@@ -76,33 +81,19 @@ FA_INLINE vf32 v_max_f32(vf32 a, vf32 b) { return _mm512_max_ps(a, b); }
 FA_INLINE vf64 v_max_f64(vf64 a, vf64 b) { return _mm512_max_pd(a, b); }
 FA_INLINE vu64 v_mul_lo32(vu64 a, vu64 b) { return (vu64)_mm512_mul_epu32((__m512i)a, (__m512i)b); }
 FA_INLINE vu64 v_swap_pairs(vu64 a)
-{
-    return (vu64)_mm512_shuffle_epi32((__m512i)a, _MM_PERM_BADC);
-}
+{ return (vu64)_mm512_shuffle_epi32((__m512i)a, _MM_PERM_BADC); }
 FA_INLINE vi32 v_load_bytes_f32(const uint8_t *p)
-{
-    return (vi32)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p));
-}
+{ return (vi32)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)); }
 FA_INLINE vi64 v_load_bytes_f64(const uint8_t *p)
-{
-    return (vi64)_mm512_cvtepu8_epi64(_mm_loadl_epi64((const __m128i *)p));
-}
+{ return (vi64)_mm512_cvtepu8_epi64(_mm_loadl_epi64((const __m128i *)p)); }
 FA_INLINE vf32 v_load_part_f32(const float *p, int64_t n)
-{
-    return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
-}
+{ return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }
 FA_INLINE vf64 v_load_part_f64(const double *p, int64_t n)
-{
-    return _mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p);
-}
+{ return _mm512_maskz_loadu_pd((__mmask8)((1u << n) - 1), p); }
 FA_INLINE void v_store_part_f32(float *p, vf32 v, int64_t n)
-{
-    _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), v);
-}
+{ _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), v); }
 FA_INLINE void v_store_part_f64(double *p, vf64 v, int64_t n)
-{
-    _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), v);
-}
+{ _mm512_mask_storeu_pd(p, (__mmask8)((1u << n) - 1), v); }
 
 #elif FA_ISA == 3
 
@@ -117,9 +108,7 @@ FA_INLINE vf64 v_max_f64(vf64 a, vf64 b) { return _mm256_max_pd(a, b); }
 FA_INLINE vu64 v_mul_lo32(vu64 a, vu64 b) { return (vu64)_mm256_mul_epu32((__m256i)a, (__m256i)b); }
 FA_INLINE vu64 v_swap_pairs(vu64 a) { return (vu64)_mm256_shuffle_epi32((__m256i)a, 0x4E); }
 FA_INLINE vi32 v_load_bytes_f32(const uint8_t *p)
-{
-    return (vi32)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p));
-}
+{ return (vi32)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)); }
 FA_INLINE vi64 v_load_bytes_f64(const uint8_t *p)
 {
     int32_t four;
@@ -127,26 +116,16 @@ FA_INLINE vi64 v_load_bytes_f64(const uint8_t *p)
     return (vi64)_mm256_cvtepu8_epi64(_mm_cvtsi32_si128(four));
 }
 FA_INLINE __m256i v_mask_f32(int64_t n)
-{
-    return (__m256i)((vi32){0, 1, 2, 3, 4, 5, 6, 7} < (int32_t)n);
-}
+{ return (__m256i)((vi32){0, 1, 2, 3, 4, 5, 6, 7} < (int32_t)n); }
 FA_INLINE __m256i v_mask_f64(int64_t n) { return (__m256i)((vi64){0, 1, 2, 3} < n); }
 FA_INLINE vf32 v_load_part_f32(const float *p, int64_t n)
-{
-    return _mm256_maskload_ps(p, v_mask_f32(n));
-}
+{ return _mm256_maskload_ps(p, v_mask_f32(n)); }
 FA_INLINE vf64 v_load_part_f64(const double *p, int64_t n)
-{
-    return _mm256_maskload_pd(p, v_mask_f64(n));
-}
+{ return _mm256_maskload_pd(p, v_mask_f64(n)); }
 FA_INLINE void v_store_part_f32(float *p, vf32 v, int64_t n)
-{
-    _mm256_maskstore_ps(p, v_mask_f32(n), v);
-}
+{ _mm256_maskstore_ps(p, v_mask_f32(n), v); }
 FA_INLINE void v_store_part_f64(double *p, vf64 v, int64_t n)
-{
-    _mm256_maskstore_pd(p, v_mask_f64(n), v);
-}
+{ _mm256_maskstore_pd(p, v_mask_f64(n), v); }
 
 #else
 
@@ -191,8 +170,10 @@ FA_INLINE vf64 v_load_part_f64(const double *p, int64_t n)
     memcpy(&v, p, (size_t)n * sizeof *p);
     return v;
 }
-FA_INLINE void v_store_part_f32(float *p, vf32 v, int64_t n) { memcpy(p, &v, (size_t)n * sizeof *p); }
-FA_INLINE void v_store_part_f64(double *p, vf64 v, int64_t n) { memcpy(p, &v, (size_t)n * sizeof *p); }
+FA_INLINE void v_store_part_f32(float *p, vf32 v, int64_t n)
+{ memcpy(p, &v, (size_t)n * sizeof *p); }
+FA_INLINE void v_store_part_f64(double *p, vf64 v, int64_t n)
+{ memcpy(p, &v, (size_t)n * sizeof *p); }
 FA_INLINE vi32 v_load_bytes_f32(const uint8_t *p) { return (vi32){p[0], p[1], p[2], p[3]}; }
 FA_INLINE vi64 v_load_bytes_f64(const uint8_t *p) { return (vi64){p[0], p[1]}; }
 

@@ -115,15 +115,11 @@ static UNUSED uint64_t random_bits(void)
     return random_state;
 }
 static UNUSED double random_unit(void)
-{
-    return (double)(random_bits() >> 11) / 9007199254740992.0;
-}
+{ return (double)(random_bits() >> 11) / 9007199254740992.0; }
 static UNUSED int64_t random_below(int64_t n) { return (int64_t)(random_bits() % (uint64_t)n); }
 
 static UNUSED size_t size_of(fa_dtype dtype)
-{
-    return dtype == FA_F64 ? 8 : dtype == FA_F32 ? 4 : 1;
-}
+{ return dtype == FA_F64 ? 8 : dtype == FA_F32 ? 4 : 1; }
 
 static UNUSED void put(void *p, fa_dtype dtype, int64_t i, double value)
 {
@@ -136,9 +132,7 @@ static UNUSED void put(void *p, fa_dtype dtype, int64_t i, double value)
 }
 
 static UNUSED void *rows_at(const void *p, fa_dtype dtype, int64_t i, int64_t cols)
-{
-    return (char *)p + (size_t)(i * cols) * size_of(dtype);
-}
+{ return (char *)p + (size_t)(i * cols) * size_of(dtype); }
 
 /* Labels, and rows of probabilities that belong to other draws. */
 static UNUSED dataset dataset_new(fa_dtype dtype, int64_t n)
@@ -162,9 +156,7 @@ static UNUSED dataset dataset_new(fa_dtype dtype, int64_t n)
 }
 
 static UNUSED void dataset_free(dataset *d)
-{
-    free(d->x), free(d->y), free(d->labels), free(d->weights);
-}
+{ free(d->x), free(d->y), free(d->labels), free(d->weights); }
 
 /* Rows first .. first + n - 1 with labels, or with rows of targets, or with neither. */
 static UNUSED fa_samples inputs(const dataset *d, int64_t first, int64_t n)

@@ -219,9 +219,7 @@ static void *train_and_hold(void *context)
 }
 
 static bool is_refused(fa_status status)
-{
-    return status == FA_E_STATE && strstr(fa_last_error(), "fork");
-}
+{ return status == FA_E_STATE && strstr(fa_last_error(), "fork"); }
 
 static bool every_call_is_refused(void *context)
 {

@@ -213,7 +213,8 @@ static fa_status by_train_batch(fa_net *net, const fa_samples *s)
 static fa_status by_train_steps(fa_net *net, const fa_samples *s)
 {
     fa_metrics m = {.rows = -1};
-    const fa_status status = fa_train_steps(&m, net, s, &(fa_epoch){.batch_size = ROWS, .count = 1});
+    const fa_status status =
+        fa_train_steps(&m, net, s, &(fa_epoch){.batch_size = ROWS, .count = 1});
     CHECK(m.rows == -1, "metrics written");
     return status;
 }

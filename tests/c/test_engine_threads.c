@@ -230,9 +230,7 @@ static unsigned float_mode(void)
 }
 
 static bool is_refused(fa_status status)
-{
-    return status == FA_E_STATE && strstr(fa_last_error(), "inside");
-}
+{ return status == FA_E_STATE && strstr(fa_last_error(), "inside"); }
 
 static int call_from_inside(void *user, int64_t step)
 {

@@ -260,13 +260,15 @@ static void test_gemm(void)
 /* One pass over w against two products. */
 static void test_update_forward(void)
 {
-    static const int64_t rows[] = {0, 1, 2, 13}, cols[] = {1, 3, 7, 8, 15, 16, 17, 33, 64, 127, 128, 129, 200};
+    static const int64_t rows[] = {0, 1, 2, 13},
+                         cols[] = {1, 3, 7, 8, 15, 16, 17, 33, 64, 127, 128, 129, 200};
     static const double betas[] = {1, 0.75};
     for (size_t r = 0; r < sizeof rows / sizeof *rows; r++)
         for (size_t c = 0; c < sizeof cols / sizeof *cols; c++) {
             const int64_t m = rows[r], n = cols[c];
             const double alpha = -0.1, beta = betas[c % 2];
-            matrix w = drawn(m, n, (int64_t)(c % 4)), x = drawn(1, m, 0), h = drawn(1, m, 0), d = drawn(1, n, 0);
+            matrix w = drawn(m, n, (int64_t)(c % 4)), x = drawn(1, m, 0), h = drawn(1, m, 0),
+                   d = drawn(1, n, 0);
             matrix bias = drawn(1, n, 0), a = empty(1, n, 0), a2 = copy(&a), w2 = copy(&w);
             const void *add = r % 2 ? bias.p : NULL;
             kernels->update_forward(a.p, w.p, w.ld, x.p, add, h.p, d.p, m, n, alpha, beta);
@@ -275,7 +277,8 @@ static void test_update_forward(void)
             if (!same(&w, &w2)) problem("update_forward: w", m, n, 0, 1);
             if (!same(&a, &a2)) problem("update_forward: a", m, n, 0, 1);
             finish_output(&w), finish_output(&a);
-            free(x.memory), free(h.memory), free(d.memory), free(bias.memory), free(a2.memory), free(w2.memory);
+            free(x.memory), free(h.memory), free(d.memory), free(bias.memory), free(a2.memory),
+                free(w2.memory);
         }
     verdict("update_forward: the bits of two products");
 }

@@ -53,26 +53,25 @@ static void check(bool ok, const char *isa_name, int type, const char *what, dou
 {
     printf("%s  %-2s %-6s %s (%.3g)\n", ok ? "ok  " : "FAIL", isa_name, type_name[type], what,
            measured);
-    if (ok) n_passed++;
-    else n_failed++;
+    if (ok)
+        n_passed++;
+    else
+        n_failed++;
 }
 
 static double get(int type, const void *p, int64_t i)
-{
-    return type == FLOAT ? (double)((const float *)p)[i] : ((const double *)p)[i];
-}
+{ return type == FLOAT ? (double)((const float *)p)[i] : ((const double *)p)[i]; }
 
 static void set(int type, void *p, int64_t i, double x)
 {
-    if (type == FLOAT) ((float *)p)[i] = (float)x;
-    else ((double *)p)[i] = x;
+    if (type == FLOAT)
+        ((float *)p)[i] = (float)x;
+    else
+        ((double *)p)[i] = x;
 }
 
 /* The larger of two errors; NaN counts as infinite. */
-static double larger(double a, double b)
-{
-    return b <= a ? a : isnan(b) ? INFINITY : b;
-}
+static double larger(double a, double b) { return b <= a ? a : isnan(b) ? INFINITY : b; }
 
 /* A multiplicative generator is random enough for test data. */
 static uint64_t random_bits(void)
@@ -83,9 +82,7 @@ static uint64_t random_bits(void)
 }
 
 static double uniform(double low, double high)
-{
-    return low + (high - low) * (double)(random_bits() >> 11) * 0x1p-53;
-}
+{ return low + (high - low) * (double)(random_bits() >> 11) * 0x1p-53; }
 
 static void fill(int type, void *p, int64_t n, double low, double high)
 {
@@ -101,9 +98,7 @@ static void fill(int type, void *p, int64_t n, double low, double high)
     static F cdf##S(F x) { return erfc##S(-x * (F)0.70710678118654752440084436L) / 2; }            \
     static F gelu##S(F x) { return x * cdf##S(x); }                                                \
     static F dgelu##S(F x)                                                                         \
-    {                                                                                              \
-        return cdf##S(x) + x * exp##S(-x * x / 2) * (F)0.39894228040143267793994606L;              \
-    }                                                                                              \
+    { return cdf##S(x) + x * exp##S(-x * x / 2) * (F)0.39894228040143267793994606L; }              \
     static F dtanh##S(F h) { return (1 - h) * (1 + h); }                                           \
     static F dsigmoid##S(F h) { return h * (1 - h); }
 REFERENCES(double, )
@@ -156,8 +151,10 @@ static double error_on(const fa_kernels *kernels, const function *f, int type, c
     static double y[BLOCK];
     double worst = 0;
     for (int64_t i = 0; i < n; i++) set(type, y, i, 1);
-    if (f->flags & DERIVATIVE) kernels->dact[f->act](y, n, x, n, 1, n);
-    else kernels->act[f->act](y, n, x, n, 1, n);
+    if (f->flags & DERIVATIVE)
+        kernels->dact[f->act](y, n, x, n, 1, n);
+    else
+        kernels->act[f->act](y, n, x, n, 1, n);
     for (int64_t i = 0; i < n; i++) {
         double a = get(type, x, i);
         if (f->range > 0 && !(fabs(a) < f->range)) continue;
@@ -218,8 +215,10 @@ static void test_doubles(int blocks)
         static const double width[] = {1, 6, 45, 800};
         for (int i = 0; i < BLOCK; i++) {
             uint64_t bits = random_bits();
-            if (b % 5 == 4) memcpy(&x[i], &bits, sizeof bits);
-            else x[i] = uniform(-width[b % 5], width[b % 5]);
+            if (b % 5 == 4)
+                memcpy(&x[i], &bits, sizeof bits);
+            else
+                x[i] = uniform(-width[b % 5], width[b % 5]);
         }
         measure_block(DOUBLE, x, BLOCK, worst);
     }
@@ -234,8 +233,10 @@ static double value_of(const fa_kernels *kernels, int type, int act, bool deriva
     double x, y;
     set(type, &x, 0, at);
     set(type, &y, 0, 1);
-    if (derivative) kernels->dact[act](&y, 1, &x, 1, 1, 1);
-    else kernels->act[act](&y, 1, &x, 1, 1, 1);
+    if (derivative)
+        kernels->dact[act](&y, 1, &x, 1, 1, 1);
+    else
+        kernels->act[act](&y, 1, &x, 1, 1, 1);
     return get(type, &y, 0);
 }
 
@@ -337,11 +338,15 @@ static bool shape_agrees(const fa_kernels *kernels, int type, int act, bool deri
     double one[ROWS * ROOM];
     for (int64_t i = 0; i < ROWS * ld; i++) {
         set(type, one + i, 0, get(type, x, i) / 3);
-        if (derivative) kernels->dact[act](one + i, 1, x + (size_t)i * element, 1, 1, 1);
-        else kernels->act[act](one + i, 1, x + (size_t)i * element, 1, 1, 1);
+        if (derivative)
+            kernels->dact[act](one + i, 1, x + (size_t)i * element, 1, 1, 1);
+        else
+            kernels->act[act](one + i, 1, x + (size_t)i * element, 1, 1, 1);
     }
-    if (derivative) kernels->dact[act](y, ld, x, ld, ROWS, cols);
-    else kernels->act[act](y, ld, x, ld, ROWS, cols);
+    if (derivative)
+        kernels->dact[act](y, ld, x, ld, ROWS, cols);
+    else
+        kernels->act[act](y, ld, x, ld, ROWS, cols);
     bool ok =
         untouched(y + (size_t)(ROWS * ld) * element, sizeof y - (size_t)(ROWS * ld) * element);
     for (int64_t i = 0; i < ROWS; i++) {
@@ -451,14 +456,10 @@ static void test_dropout(isa set_, int type)
     bad = 0;
     for (int64_t cols = 0; cols <= 70; cols++) {
         uint64_t a = random_bits(), b = random_bits(), c = random_bits();
-        mask_case m = {3,
-                       cols,
-                       cols % 4,
-                       7 * cols,
-                       (uint32_t)a,
-                       (uint32_t)(a >> 32),
-                       (uint32_t)b,
-                       (uint32_t)(b >> 32),
+        mask_case m = {3,           cols,
+                       cols % 4,    7 * cols,
+                       (uint32_t)a, (uint32_t)(a >> 32),
+                       (uint32_t)b, (uint32_t)(b >> 32),
                        (uint32_t)c};
         bad += !mask_agrees(kernels, type, m);
     }
@@ -684,8 +685,10 @@ static void test_same_bits(isa a, isa b, int type)
                 for (int s = 0; s < 2; s++) {
                     const fa_kernels *kernels = &(s ? b : a).rows[type];
                     memcpy(y[s], x, sizeof x);
-                    if (derivative) kernels->dact[act](y[s], COLS, x, COLS, ROWS, COLS);
-                    else kernels->act[act](y[s], COLS, x, COLS, ROWS, COLS);
+                    if (derivative)
+                        kernels->dact[act](y[s], COLS, x, COLS, ROWS, COLS);
+                    else
+                        kernels->act[act](y[s], COLS, x, COLS, ROWS, COLS);
                 }
                 bad += memcmp(y[0], y[1], N * size_of[type]) != 0;
             }
