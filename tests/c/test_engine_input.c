@@ -104,7 +104,7 @@ static void test_initial_values(void)
            "layer 3: bias_init");
     REFUSE(r.layers[LAST].bias_init = ((fa_init){.values = values, .rows = N_OUT, .cols = 1}),
            "layer 3: bias_init");
-    REFUSE(r.desc.rule.feedback.name = "glorot_uniform", "feedback");
+    REFUSE(r.desc.rule.feedback.name = "glorot", "feedback");
     REFUSE(r.desc.rule.feedback.scale = NAN, "feedback");
     REFUSE(r.desc.rule.feedback =
                ((fa_init){.values = values, .scale = 1, .rows = N_OUT, .cols = N_OUT}),
@@ -543,7 +543,10 @@ static void test_names(void)
     for (int i = 0; (name = fa_name(FA_NAMES_RULE, i)); i++) {
         recipe r;
         recipe_init(&r, name, FA_F32);
-        fa_net_free(make(&r.desc));
+        if (strcmp(name, "custom"))
+            fa_net_free(make(&r.desc));
+        else
+            refuse(__LINE__, &r.desc, "expected a function"); /* its signal is the caller's */
     }
     for (int i = 0; (name = fa_name(FA_NAMES_ACTIVATION, i)); i++) {
         recipe r;
