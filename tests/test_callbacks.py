@@ -245,6 +245,15 @@ def test_stop_from_another_thread_ends_within_an_epoch():
     assert net.steps > 0
 
 
+@pytest.fixture
+def keyboard():
+    """SIGINT as at a terminal; a job in the background starts with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("keyboard")
 def test_ctrl_c_keeps_the_last_complete_step():
     X, y = samples(2000)
     layers = [fa.Dense(64, "tanh"), fa.Dense(N_OUT)]

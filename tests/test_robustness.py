@@ -98,6 +98,7 @@ def test_ctrl_c_at_the_keyboard():
     """SIGINT to a process that trains: the ordinary traceback, soon."""
     code = (
         "import numpy as np, fastfa as fa, os, signal, threading\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # ignored in the background
         "net = fa.Sequential([fa.Dense(64, 'tanh'), fa.Dense(5)], input_shape=20, rng=1)\n"
         "threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
         "try:\n"
