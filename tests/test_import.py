@@ -72,7 +72,9 @@ def test_subnormals_survive_where_training_calls_back():
     desc = description([dense(300, "tanh"), dense(3)], 100, dtype="float32")
     net, data = _core.Network(desc), samples(desc, 20_000)
     seen = []
-    net.train_steps(*data, None, 32, 0, 625, None, lambda step: seen.append(subnormals_survive()))
+    net.train_steps(
+        *data, None, 32, 0, 625, None, lambda step: seen.append(subnormals_survive()), 0
+    )
     assert seen
     assert all(seen)
     assert subnormals_survive()

@@ -118,7 +118,7 @@ def test_an_exception_of_a_poll_comes_out_and_ends_the_call():
         raise LookupError(step)
 
     with pytest.raises(LookupError) as error:
-        net.train_steps(*data, None, 32, 0, 625, None, fail)
+        net.train_steps(*data, None, 32, 0, 625, None, fail, 0)
     assert net.steps == error.value.args[0] > 0
     twin.train_steps(*data, None, 32, 0, net.steps)
     assert net.state() == twin.state()
@@ -128,7 +128,7 @@ def test_a_poll_can_stop():
     desc = network_of()
     data = samples(desc, 20_000)
     net = _core.Network(desc)
-    _, _, rows, steps = net.train_steps(*data, None, 32, 0, 625, None, lambda step: True)
+    _, _, rows, steps = net.train_steps(*data, None, 32, 0, 625, None, lambda step: True, 0)
     assert steps == net.steps < 625
     assert rows == 32 * steps
 
@@ -147,7 +147,7 @@ def test_using_the_network_inside_its_own_step_is_an_error_not_a_deadlock():
                 errors.append(str(error))
         return True
 
-    net.train_steps(*data, None, 32, 0, 625, None, use)
+    net.train_steps(*data, None, 32, 0, 625, None, use, 0)
     assert len(errors) == 1
     assert "own training" in errors[0]
 
@@ -267,7 +267,9 @@ def test_every_method_while_another_thread_is_in_a_long_call():
     polls = []
 
     def train():
-        net.train_steps(*data, None, 32, 0, 1875, None, lambda step: polls.append(started.set()))
+        net.train_steps(
+            *data, None, 32, 0, 1875, None, lambda step: polls.append(started.set()), 0
+        )
 
     def later(call):
         assert started.wait(30)
@@ -371,7 +373,7 @@ def test_a_child_forked_in_the_middle_of_a_training():
         return f"{'forked' in refusal} {digest(_core.Network(desc).predict(x)) == expected}"
 
     def train():
-        net.train_steps(*data, None, 32, 0, 1875, None, lambda step: started.set())
+        net.train_steps(*data, None, 32, 0, 1875, None, lambda step: started.set(), 0)
 
     def fork():
         assert started.wait(30)

@@ -64,6 +64,7 @@ class Network:
         count: int,
         lrs: NDArray[np.float64] | None = None,
         poll: Callable[[int], object] | None = None,
+        poll_seconds: float = ...,
     ) -> tuple[float, float, int, int]: ...
     def predict(self, x: NDArray[Any], logits: bool = False) -> NDArray[Any]: ...
     def evaluate(

@@ -451,7 +451,8 @@ cdef class Network:
         check(status)
         return order
 
-    def train_steps(self, x, labels, y, weights, order, batch_size, first, count, lrs=None, poll=None):
+    def train_steps(self, x, labels, y, weights, order, batch_size, first, count, lrs=None, poll=None,
+                    double poll_seconds=POLL_SECONDS):
         cdef fa_samples s = self._samples(x, labels, y, weights)
         cdef _Poll context = _Poll(poll)
         cdef fa_epoch epoch
@@ -460,7 +461,7 @@ cdef class Network:
         epoch.order = <const int64_t *>_vector(order, s.n, cnp.NPY_INT64, "order")
         epoch.lrs = <const double *>_vector(lrs, count, cnp.NPY_FLOAT64, "lrs")
         epoch.batch_size, epoch.first, epoch.count = batch_size, first, count
-        epoch.poll, epoch.user, epoch.poll_seconds = _poll, <void *>context, POLL_SECONDS
+        epoch.poll, epoch.user, epoch.poll_seconds = _poll, <void *>context, poll_seconds
         with nogil:
             status = fa_train_steps(&metrics, self.net, &s, &epoch)
         if context.error is not None:
