@@ -267,9 +267,7 @@ def test_every_method_while_another_thread_is_in_a_long_call():
     polls = []
 
     def train():
-        net.train_steps(
-            *data, None, 32, 0, 1875, None, lambda step: polls.append(started.set()), 0
-        )
+        net.train_steps(*data, None, 32, 0, 1875, None, lambda step: polls.append(started.set()), 0)
 
     def later(call):
         assert started.wait(30)
