@@ -1,0 +1,189 @@
+"""The learning rules: each says how a hidden layer gets its teaching signal S_l."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from .._teaching import Teaching
+from .base import Array, Maybe
+from .draws import FEEDBACK, Stream, initial_feedback
+
+if TYPE_CHECKING:
+    from .layers import Layer
+    from .network import Network
+
+
+class Teacher(NamedTuple):
+    """What a rule may look at to teach block l."""
+
+    above: Maybe  # d_{l+1} (m, n_{l+1}) where it is needed
+    below: Maybe  # d_{l-1} (m, n_{l-1}) where it comes first
+    error: Array  # e (m, n_L)
+    target: Array  # Y (m, n_L)
+    labels: Maybe  # (m,) where the targets were given as labels
+
+
+def given_above(t: Teacher) -> Array:
+    """d_{l+1}, which a chain rule has made sure of."""
+    assert t.above is not None
+    return t.above
+
+
+def backprop(net: Network, layer: Layer, t: Teacher) -> Array:
+    """S_l = d_{l+1} W_{l+1}^T (Rumelhart, Hinton & Williams 1986, the exact gradient)."""
+    above = net.dense[layer.ordinal + 1]
+    return net.product("transport", given_above(t), net.parameters[above.key("weight")].T)
+
+
+def fa(net: Network, layer: Layer, t: Teacher) -> Array:
+    """S_l = d_{l+1} B_l, B_l (n_{l+1}, n_l) fixed (Lillicrap et al. 2016, eq. Delta h_FA = B e)."""
+    return net.product("feedback", given_above(t), net.feedback[layer.key("feedback")])
+
+
+def dfa(net: Network, layer: Layer, t: Teacher) -> Array:
+    """S_l = e B_l, B_l (n_L, n_l) fixed (Nokland 2016, direct feedback alignment)."""
+    return net.product("feedback", t.error, net.feedback[layer.key("feedback")])
+
+
+def sdfa(net: Network, layer: Layer, t: Teacher) -> Array:
+    """S_l = sign(e) B_l, B_l (n_L, n_l) fixed (Frenkel et al. 2021, error-sign-based DFA)."""
+    return net.product("feedback", np.sign(t.error), net.feedback[layer.key("feedback")])
+
+
+def drtp(net: Network, layer: Layer, t: Teacher) -> Array:
+    """S_l = Y B_l, B_l (n_L, n_l) fixed (Frenkel et al. 2021, DRTP); a label picks a row of B_l."""
+    matrix = net.feedback[layer.key("feedback")]
+    if t.labels is not None and net.n_out > 1:
+        return np.asarray(matrix[t.labels])
+    return net.product("feedback", t.target, matrix)
+
+
+def chain(net: Network, layer: Layer, t: Teacher) -> Array:
+    """S_l = d_{l+1} B_l with whatever B_l (n_{l+1}, n_l) carries this step (see `carrier`)."""
+    return net.product("feedback", given_above(t), carrier(net, layer))
+
+
+def signs_above(net: Network, layer: Layer) -> Array:
+    """sign(W_{l+1}^T), sign(0) = 0."""
+    return np.asarray(np.sign(net.parameters[net.dense[layer.ordinal + 1].key("weight")].T))
+
+
+def usf(net: Network, layer: Layer) -> Array:
+    """B_l = s sign(W_{l+1}^T), s = scale sqrt(2 / (n_l + n_{l+1})), the weights' first std."""
+    signs = signs_above(net, layer)
+    s = float(layer.rule["feedback"]["scale"]) * math.sqrt(2 / sum(signs.shape))
+    return np.asarray(net.dtype.type(s) * signs)
+
+
+def frsf(net: Network, layer: Layer) -> Array:
+    """B_l = |R| sign(W_{l+1}^T), R drawn once and kept."""
+    return np.asarray(np.abs(net.feedback[layer.key("feedback")]) * signs_above(net, layer))
+
+
+def brsf(net: Network, layer: Layer) -> Array:
+    """B_l = |R_t| sign(W_{l+1}^T), R_t drawn for each step t from the stream of that step."""
+    signs = signs_above(net, layer)
+    stream = Stream(net.description["seed"], FEEDBACK, layer.ordinal, net.steps)
+    forward = net.dense[layer.ordinal + 1].spec["weight_init"]
+    drawn = initial_feedback(layer.rule["feedback"], stream, signs.shape, forward)
+    return np.asarray(np.abs(drawn.astype(net.dtype)) * signs)
+
+
+DERIVED = {"usf": usf, "frsf": frsf, "brsf": brsf}  # Liao et al. 2016; BioTorch's three forms
+
+
+def carrier(net: Network, layer: Layer) -> Array:
+    """The matrix (n_source, n_l) that carries the source to layer l in this step."""
+    name = layer.rule["name"]
+    if name == "backprop":
+        return net.parameters[net.dense[layer.ordinal + 1].key("weight")].T
+    if name == "ldfa":
+        product: Array = (
+            net.feedback[layer.key("feedback.P")] @ net.feedback[layer.key("feedback.Q")]
+        )
+        return product
+    if layer.source == "below":
+        return net.parameters[layer.key("weight")]
+    return DERIVED[name](net, layer) if name in DERIVED else net.feedback[layer.key("feedback")]
+
+
+def ternary(net: Network, layer: Layer, t: Teacher) -> Array:
+    """S_l = T(e) B_l with T(x) = sign(x) where abs(x) > threshold, else 0."""
+    large = np.abs(t.error) > net.dtype.type(layer.rule.get("threshold", 0.0))
+    kept = np.where(large, np.sign(t.error), 0).astype(net.dtype)
+    return net.product("feedback", kept, net.feedback[layer.key("feedback")])
+
+
+def ifa(net: Network, layer: Layer, t: Teacher) -> Array:
+    """S_1 = e B_1, and above it S_l = d_{l-1} W_l (Nokland 2016, indirect feedback alignment)."""
+    if layer.ordinal == 0:
+        return dfa(net, layer, t)
+    assert t.below is not None
+    return net.product("feedback", t.below, net.parameters[layer.key("weight")])
+
+
+def ldfa(net: Network, layer: Layer, t: Teacher) -> Array:
+    """S_l = d_{l+1} P Q, P (n_{l+1}, r) fixed, Q (r, n_l) learns (Hanut & Kadmon 2025)."""
+    assert t.above is not None
+    low = net.product("feedback", t.above, net.feedback[layer.key("feedback.P")])
+    return net.product("feedback", low, net.feedback[layer.key("feedback.Q")])
+
+
+def read_only(a: Array) -> Array:
+    """A view that nobody can write into."""
+    view = a.view()
+    view.flags.writeable = False
+    return view
+
+
+def custom(net: Network, layer: Layer, t: Teacher) -> Array:
+    """S_l as a rule of the user's own gives it."""
+    assert net.trace is not None
+    inputs = net.trace.inputs
+    outputs = [*inputs[1:], net.trace.h[-1]]
+    ctx = Teaching(
+        layer=layer.index,
+        units=layer.n_out,
+        step=net.steps,
+        error=read_only(t.error),
+        labels=None if t.labels is None else read_only(t.labels),
+        target=None if t.labels is not None else read_only(t.target),
+        inputs=read_only(inputs[0]),
+        activations={x.index: read_only(h) for x, h in zip(net.dense, outputs, strict=True)},
+        parameters=net.parameters,
+        feedback=net.feedback.get(layer.key("feedback")),
+        product=np.matmul,
+    )
+    return np.asarray(layer.rule["host"].signal(ctx), net.dtype)
+
+
+class Rule(NamedTuple):
+    """`source`: what carries the signal, from "above", "error", "target" or "" (does not learn)."""
+
+    source: str
+    chain: bool  # S_l is formed from d_{l+1}
+    signal: Callable[[Network, Layer, Teacher], Array]
+
+
+RULES = {
+    "backprop": Rule("above", True, backprop),
+    "fa": Rule("above", True, fa),
+    "dfa": Rule("error", False, dfa),
+    "sdfa": Rule("error", False, sdfa),
+    "drtp": Rule("target", False, drtp),
+    "usf": Rule("above", True, chain),
+    "frsf": Rule("above", True, chain),
+    "brsf": Rule("above", True, chain),
+    "kp": Rule("above", True, fa),
+    "dkp": Rule("error", False, dfa),
+    "ternary": Rule("error", False, ternary),
+    "ifa": Rule("error", False, ifa),
+    "ldfa": Rule("above", True, ldfa),
+    "custom": Rule("error", False, custom),
+    "frozen": Rule("", True, backprop),  # learns nothing; the signal passes as under backprop
+}
+STORED_FEEDBACK = ("fa", "dfa", "sdfa", "drtp", "frsf", "kp", "dkp", "ternary")
