@@ -277,7 +277,8 @@ typedef struct fa_block_info {
     const char *activation;
     const char *rule;   /* "output" for the last */
     const char *inject; /* "post", "pre" */
-    const char *source; /* what teaches it: "error", "target", "above", "below", or "" */
+    const char
+        *source; /* what teaches it: "error", "target", "above", "below", "input" (pepita) or "" */
     const char *
         feedback; /* "uniform", "normal", "values"; "signs" of the weights; "" without a matrix of its own */
     double feedback_scale;

@@ -189,6 +189,22 @@ static fa_how resolve(const fa_net *net, int block, int64_t rows, int64_t cols)
     }
 }
 
+/* F (n_0 x n_L) of pepita, whose sources are columns here: X' = X + e F^T. */
+void fa_draw_modulation(const fa_net *net)
+{
+    const fa_param *f = net->modulation;
+    const fa_init *init = &net->blocks[net->modulator].rule.desc.feedback;
+    if (init->values) {
+        net->k->gather(f->value, f->cols, init->values, f->cols, NULL, f->rows, f->cols,
+                       init->scale);
+        return;
+    }
+    const fa_how how = resolve(net, net->modulator, f->cols, f->rows);
+    (how.normal ? fa_rng_normal : fa_rng_uniform)(f->value, net->dtype, 0, f->rows * f->cols,
+                                                  how.size,
+                                                  fa_rng_stream(net->seed, FA_RNG_FEEDBACK, 0, 0));
+}
+
 static int ordinal_of(const fa_net *net, int block)
 { return net->blocks[block].rule.desc.shared ? 0 : net->blocks[block].layer->ordinal; }
 

@@ -101,4 +101,5 @@ void fa_draw_state(fa_net *net)
     }
     for (int b = 0; b < net->n_blocks - 1; b++)
         fa_draw_feedback(net, b); /* after all weights: it may be a copy */
+    if (net->modulation) fa_draw_modulation(net);
 }

@@ -205,6 +205,8 @@ struct fa_net {
     int *order; /* hidden blocks, sources first */
     fa_param *params;
     int n_params;
+    fa_param *modulation; /* pepita: "input.feedback", described by the rule of block `modulator` */
+    int modulator;
     const struct fa_loss_ops *loss;
     fa_optim optim;
 
@@ -214,6 +216,7 @@ struct fa_net {
         size_t size;
         ptrdiff_t ld;
     } *buffers;
+    fa_buf *second; /* what a buffer is in the second pass; itself where both passes share it */
     fa_tile_task *tiles;
     int64_t n_tiles, tile_area; /* of the largest */
     fa_derive_task
@@ -249,11 +252,13 @@ typedef struct fa_work { /* one block: this head, then what it points to */
     size_t *offset; /* of each row buffer in a copy */
     char *buffers;
     size_t copy_size;
-    fa_mat *buf; /* copies x n_buffers: what a run in this copy sees */
+    fa_mat *buf;    /* copies x n_buffers: what a run in this copy sees */
+    fa_mat *second; /* n_buffers: what the second pass sees */
     int64_t
         *labels; /* copies x rows: checked as they are read, so that nobody can change them after */
     atomic_bool bad_label;
     double *weights, *row_loss, *row_hit;
+    double *second_loss, *second_hit;
     fa_hyper *hyper; /* one per parameter */
     char *scratch;
     fa_mat *derived;   /* of each block, what its rule made of the weights for this step */
@@ -323,7 +328,8 @@ enum {
     FA_FROM_ERROR = 2,
     FA_FROM_TARGET = 4,
     FA_NO_UPDATE = 8,
-    FA_FROM_BELOW = 16
+    FA_FROM_BELOW = 16,
+    FA_FROM_INPUT = 32 /* a second pass over changed input */
 };
 typedef struct fa_rule_ops {
     const char *name;
@@ -334,6 +340,8 @@ typedef struct fa_rule_ops {
     /* S of the block's output for each sample, without 1/m and without sample weights. */
     void (*signal)(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s,
                    int worker);
+    /* D_l itself (still without sample weights) in place of S: no f', no masks follow. NULL: as S says. */
+    void (*delta)(const fa_run *run, int block, fa_rows rows, fa_mat d);
     /* out (rows of the source x n_l) = what carries the source to the block; NULL: the stored matrix. */
     void (*matrix)(const fa_net *net, int block, void *out);
     /* Rows of the matrix that a rule makes from the weights before each step; NULL: none. */
@@ -422,6 +430,7 @@ double fa_init_size(bool *normal, const char *name, double scale, int64_t n_in, 
 fa_status fa_feedback_check(const fa_net *net, int block, int64_t rows, int64_t cols);
 fa_status fa_plan_drawing(fa_net *net);
 void fa_draw_feedback(const fa_net *net, int block);
+void fa_draw_modulation(const fa_net *net);
 bool fa_feedback_is_plain(const fa_rule *rule); /* drawn element by element */
 /* Rows of such a matrix, as drawn at a step. */
 void fa_draw_feedback_rows(const fa_net *net, int block, uint64_t step, fa_rows rows, fa_mat out);
@@ -452,6 +461,9 @@ typedef struct fa_blend {
 } fa_blend;
 fa_blend fa_in_place_blend(const fa_run *run, const fa_param *p);
 void fa_forward(const fa_run *run, fa_rows rows, int worker); /* gather and all layers */
+void fa_forward_layers(const fa_run *run, fa_rows rows, int worker);
+/* rule_pepita.c: the same rows once more, the error fed into the input. */
+void fa_second_pass(const fa_run *run, fa_rows rows, int worker);
 void fa_output_error(const fa_run *run, fa_rows rows);
 void fa_count(const fa_run *run, const atomic_llong *counter, bool first);
 

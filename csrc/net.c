@@ -148,6 +148,7 @@ static const char *source_of(const fa_rule *rule)
     if (rule->sources & FA_NO_UPDATE) return "";
     if (rule->sources & FA_FROM_ABOVE) return "above";
     if (rule->sources & FA_FROM_BELOW) return "below";
+    if (rule->sources & FA_FROM_INPUT) return "input";
     return rule->sources & FA_FROM_TARGET ? "target" : "error";
 }
 
@@ -162,7 +163,8 @@ static int64_t feedback_rows(const fa_net *net, int64_t b)
 
 static const char *feedback_name(const fa_rule *rule)
 {
-    if (!rule->feedback) return rule->derived_rows ? "signs" : "";
+    if (!rule->feedback && !(rule->sources & FA_FROM_INPUT))
+        return rule->derived_rows ? "signs" : "";
     return rule->desc.feedback.values ? "values" : rule->desc.feedback.name;
 }
 
@@ -182,7 +184,7 @@ fa_block_info fa_net_block(const fa_net *net, int64_t b)
         .inject = rule->pre ? "pre" : "post",
         .source = source_of(rule),
         .feedback = feedback_name(rule),
-        .feedback_scale = rule->feedback ? feedback->scale : 0,
+        .feedback_scale = *feedback_name(rule) ? feedback->scale : 0,
         .feedback_rows = feedback_rows(net, b),
         .feedback_rank = rule->project ? rule->project->cols : 0,
         .trainable = layer->weight->trainable,

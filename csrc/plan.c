@@ -19,6 +19,7 @@ static ptrdiff_t padded(int64_t cols, size_t size)
 fa_buf fa_plan_buffer(fa_net *net, int64_t cols, size_t size)
 {
     net->buffers[net->n_buffers] = (struct fa_buffer_shape){cols, size, padded(cols, size)};
+    net->second[net->n_buffers] = net->n_buffers;
     return net->n_buffers++;
 }
 
@@ -149,7 +150,27 @@ static fa_status resolve_rule(fa_net *net, int b, const fa_rule_desc *desc)
     if (rule->ops->plan) FA_TRY(rule->ops->plan(net, b));
     if (!rule->desc.feedback.values)
         rule->desc.feedback.name = fa_distribution_intern(desc->feedback.name);
-    return rule->feedback ? own_values(net, &rule->desc.feedback) : FA_OK;
+    const bool keeps = rule->feedback || (net->modulation && net->modulator == b);
+    return keeps ? own_values(net, &rule->desc.feedback) : FA_OK;
+}
+
+/* A rule of two passes teaches the whole network: layers may only stay out of it. */
+static fa_status check_mixture(const fa_net *net, int b, const fa_rule_desc *own,
+                               const fa_rule_desc *common)
+{
+    const fa_rule_ops *mine = fa_find_rule(own->name), *all = fa_find_rule(common->name);
+    const int i = net->blocks[b].first;
+    if (mine && mine->delta)
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: rule '%s' teaches the whole network by a second pass: expected "
+                       "it as the network's rule, not a layer's",
+                       i, mine->name);
+    if (mine && all->delta && !(mine->sources & FA_NO_UPDATE))
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: rule: the network's rule '%s' teaches every layer by a second "
+                       "pass: expected 'frozen' or none beside it, got '%s'",
+                       i, all->name, mine->name);
+    return FA_OK;
 }
 
 static bool trains(const fa_block *block)
@@ -158,7 +179,7 @@ static bool trains(const fa_block *block)
 static fa_status check_teachable(const fa_net *net, const fa_block *block)
 {
     (void)net;
-    if (!block->needed || block->rule.pre ||
+    if (!block->needed || block->rule.pre || block->rule.ops->delta ||
         !(fa_activation_flags(block->layer->activation) & FA_ZERO_DERIVATIVE))
         return FA_OK;
     return fa_fail(FA_E_VALUE,
@@ -218,6 +239,7 @@ static fa_status plan_rules(fa_net *net, const fa_net_desc *desc)
                        desc->rule.name ? desc->rule.name : "(null)");
     for (int b = 0; b < hidden; b++) {
         const fa_rule_desc *own = net->blocks[b].layer->desc.rule;
+        if (own) FA_TRY(check_mixture(net, b, own, &desc->rule));
         FA_TRY(resolve_rule(net, b, own ? own : &desc->rule));
     }
     mark_needed(net);
@@ -243,11 +265,10 @@ static void plan_gradients(fa_net *net)
                           net->optim.ops->slots(&net->optim.desc) == 0 &&
                           net->optim.desc.clip_norm == 0 && !p->follower;
             p->grad[p->n_grad++] =
-                (fa_pair){p->kind == FA_BIAS ? FA_ONES : layer->in, block->delta};
+                (fa_pair){p->kind == FA_BIAS ? FA_ONES : net->second[layer->in], block->delta};
         }
-        if (b)
-            net->work_per_row +=
-                (double)layer->n_in * (double)layer->n_out; /* an upper bound: transport */
+        if (b || net->modulation) /* an upper bound: transport, or a second pass */
+            net->work_per_row += (double)layer->n_in * (double)layer->n_out;
         net->work_per_row += 2 * (double)layer->n_in * (double)layer->n_out;
     }
 }
@@ -350,7 +371,7 @@ static fa_status plan_derives(fa_net *net)
 
 static void plan_phases(fa_net *net)
 {
-    net->defers = !net->hosted && net->n_derives == 0;
+    net->defers = !net->hosted && net->n_derives == 0 && !net->modulation;
     for (int i = 0; i < net->n_params; i++)
         if (net->params[i].trainable)
             net->defers =
@@ -431,13 +452,16 @@ fa_status fa_plan_network(fa_net *net, const fa_net_desc *desc)
     net->blocks = fa_net_alloc(net, net->n_layers, sizeof *net->blocks);
     net->order = fa_net_alloc(net, net->n_layers, sizeof *net->order);
     net->params = fa_net_alloc(net, 4 * net->n_layers,
-                               sizeof *net->params); /* W, b and at most two of feedback */
-    net->buffers = fa_net_alloc(net, 2 + 5 * net->n_layers, sizeof *net->buffers);
-    if (!net->layers || !net->blocks || !net->order || !net->params || !net->buffers)
+                               sizeof *net->params);     /* W, b and at most two of feedback */
+    const int64_t most = 3 + 7 * (int64_t)net->n_layers; /* row buffers, of two passes */
+    net->buffers = fa_net_alloc(net, most, sizeof *net->buffers);
+    net->second = fa_net_alloc(net, most, sizeof *net->second);
+    if (!net->layers || !net->blocks || !net->order || !net->params || !net->buffers ||
+        !net->second)
         return fa_fail(FA_E_MEMORY, "out of memory for the plan");
 
     fa_plan_buffer(net, net->n_in, net->esize); /* FA_INPUT */
-    net->n_buffers++;                           /* FA_TARGET: its width is known below */
+    fa_plan_buffer(net, 1, net->esize);         /* FA_TARGET: its width is known below */
     FA_TRY(plan_layers(net, desc));
     net->buffers[FA_TARGET] =
         (struct fa_buffer_shape){net->n_out, net->esize, padded(net->n_out, net->esize)};

@@ -36,6 +36,10 @@ static void teach(const fa_run *run, int b, fa_rows rows, int worker)
     const fa_block *block = &net->blocks[b];
     const fa_rule *rule = run->exact ? &exact : &block->rule;
     const fa_mat d = fa_get(run, block->delta, rows);
+    if (rule->ops->delta) {
+        rule->ops->delta(run, b, rows, d);
+        return;
+    }
     rule->ops->signal(rule, run, b, rows, d, worker);
     for (int i = block->last; i >= block->first; i--)
         net->layers[i].ops->backward(&net->layers[i], run, rows, d, !rule->pre);
@@ -86,6 +90,7 @@ void fa_teach_task(void *context, int64_t task, int worker)
     const fa_run *run = context;
     const fa_rows rows = chunk_of(run, task);
     const int hidden = run->net->n_blocks - 1;
+    if (run->net->modulation && !run->exact) fa_second_pass(run, rows, worker);
     for (int i = 0; i < hidden; i++) {
         const int b = run->exact ? hidden - 1 - i : run->net->order[i];
         if (taught(run, b)) teach(run, b, rows, worker);

@@ -1,6 +1,6 @@
 /* The workspace of a call in flight. One block:
  *
- *   fa_work | offsets | mats | labels weights row_loss row_hit | hyper | row buffers (copies x rows)
+ *   fa_work | offsets | mats | of a second pass: mats, losses | labels weights row_loss row_hit | hyper | row buffers (copies x rows)
  *           | scratch (threads) | tile norms and gradients (clipping only) | derived matrices
  *
  * A network keeps one idle block per slot, so a step allocates nothing once a batch of its size has been
@@ -50,6 +50,11 @@ static void lay_out(const fa_net *net, fa_work *w, fa_carver *c, bool training)
     carve(c, 1, 1, sizeof *w);
     w->offset = carve(c, net->n_buffers, 1, sizeof *w->offset);
     w->buf = carve(c, w->copies, net->n_buffers, sizeof *w->buf);
+    if (training && net->modulation) {
+        w->second = carve(c, net->n_buffers, 1, sizeof *w->second);
+        w->second_loss = carve(c, w->rows, 1, sizeof *w->second_loss);
+        w->second_hit = carve(c, w->rows, 1, sizeof *w->second_hit);
+    }
     w->labels = carve(c, w->copies, w->rows, sizeof *w->labels);
     w->weights = carve(c, w->rows, 1, sizeof *w->weights);
     w->row_loss = carve(c, w->rows, 1, sizeof *w->row_loss);
@@ -125,6 +130,7 @@ void fa_run_bind(fa_run *run, int copy)
     run->weights = d->weights && run->index ? w->weights : d->weights;
     run->row_loss = w->row_loss;
     run->row_hit = w->row_hit;
+    for (int b = 0; w->second && b < net->n_buffers; b++) w->second[b] = run->buf[net->second[b]];
     if (run->mode < FA_PREDICT) return;
     for (int i = 0; i < net->n_layers; i++) /* what only trains is the identity now */
         if (net->layers[i].ops->flags & FA_TRAIN_ONLY)
@@ -185,6 +191,12 @@ void fa_forward(const fa_run *run, fa_rows rows, int worker)
     gather(run, rows);
     if (run->labels) read_labels(run, rows);
     if (run->labels && net->n_out == 1) label_column(run, rows);
+    fa_forward_layers(run, rows, worker);
+}
+
+void fa_forward_layers(const fa_run *run, fa_rows rows, int worker)
+{
+    const fa_net *net = run->net;
     for (int i = 0; i < net->n_layers; i++) {
         const fa_layer *layer = &net->layers[i];
         if (run->mode >= FA_PREDICT && layer->ops->flags & FA_TRAIN_ONLY) continue;

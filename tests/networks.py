@@ -9,7 +9,8 @@ from fastfa import _core, _ref
 
 SIGNS = ("usf", "frsf", "brsf")  # rules whose matrix has the signs of the weights
 RULES = ("backprop", "fa", "dfa", "sdfa", "drtp", "frozen", *SIGNS, "kp", "dkp", "ternary",
-         "ifa", "ldfa")  # fmt: skip
+         "ifa", "ldfa", "pepita")  # fmt: skip
+PER_LAYER = tuple(name for name in RULES if name != "pepita")  # may be one layer's alone
 STORED = tuple(name for name in RULES if name not in ("backprop", "frozen"))  # take a Feedback
 BROADCAST = ("dfa", "sdfa", "drtp", "dkp", "ternary")  # rules that can inject before the activation
 LOSSES = ("softmax_cross_entropy", "sigmoid_cross_entropy", "mse")
@@ -54,6 +55,9 @@ def rule(name, inject="post", distribution="uniform", scale=1.0, values=None):
     if name in STORED:
         drawn = {"distribution": distribution} if values is None else {"values": values}
         how["feedback"] = {**drawn, "scale": scale}
+    if name == "pepita":  # as published but larger: what it adds must be seen
+        how["feedback"] |= {"distribution": "he_uniform"} if values is None else {}
+        how["feedback"]["scale"] = 0.3 * scale
     if name in ("kp", "dkp", "ldfa"):
         how["decay"] = 0.01
     if name in ("dkp", "ldfa"):

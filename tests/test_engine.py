@@ -12,6 +12,7 @@ from networks import (
     COMMON,
     DTYPES,
     LOSSES,
+    PER_LAYER,
     RMSPROP,
     RULES,
     SGD,
@@ -237,7 +238,7 @@ def test_dropout_anywhere(name, inject, rates, dtype):
     assert_agrees(desc, samples(desc, 21, weights=True), loose=5.0)
 
 
-@pytest.mark.parametrize("names", list(itertools.product(RULES, repeat=2)), ids="-".join)
+@pytest.mark.parametrize("names", list(itertools.product(PER_LAYER, repeat=2)), ids="-".join)
 def test_a_rule_per_layer(names):
     """Any rule below any other: each gets the signal it reads."""
     layers = [
@@ -274,10 +275,11 @@ def test_products_that_a_rule_does(name):
     net = _core.Network(desc)
     net.train_batch(*samples(desc, 200))
     transport = {"backprop": 3}.get(name, 0)
-    feedback = {"backprop": 0, "drtp": 0, "frozen": 0, "ldfa": 6}.get(name, 3)
+    feedback = {"backprop": 0, "drtp": 0, "frozen": 0, "ldfa": 6, "pepita": 1}.get(name, 3)
+    forward = 8 if name == "pepita" else 4
     outer = {"frozen": 1, "dkp": 7, "ldfa": 7}.get(name, 4)
     assert net.counts == {
-        "forward": 4, "transport": transport, "feedback": feedback, "outer": outer,
+        "forward": forward, "transport": transport, "feedback": feedback, "outer": outer,
     }  # fmt: skip
 
 
@@ -452,7 +454,7 @@ def test_feedback_matrix(name, dtype):
     desc = description([dense(6, "tanh"), dense(5, "tanh"), dense(3)], 4, name, dtype=dtype)
     mine, ref = pair(desc)
     for index in (0, 1, 2, 3, -1):
-        if name == "frozen" or index not in (0, 1):
+        if name in ("frozen", "pepita") or index not in (0, 1):
             for net in (mine, ref):
                 with pytest.raises(ValueError, match=r"index|rule"):
                     net.feedback_matrix(index)

@@ -585,13 +585,16 @@ cdef class Network:
         for b in range(fa_net_n_blocks(self.net)):
             info = fa_net_block(self.net, b)
             stored = info.feedback[0] != 0
+            shape = f"{info.feedback_rows}x{info.n_out}"
+            if info.source == b"input":
+                shape = f"{self.n_in}x{self.n_out}"
             rank = f" rank {info.feedback_rank}" if info.feedback_rank else ""
             rows.append({
                 "index": info.layer,
                 "rule": info.rule.decode(),
                 "inject": info.inject.decode(),
                 "source": info.source.decode(),
-                "feedback": f"{info.feedback.decode()} {info.feedback_rows}x{info.n_out}{rank}" if stored else "",
+                "feedback": f"{info.feedback.decode()} {shape}{rank}" if stored else "",
                 "trainable": bool(info.trainable),
                 "needed": bool(info.needed),
             })

@@ -147,13 +147,19 @@ def _zero(net: Sequential, row: Alignment) -> str:
 
 def _why_zero(net: Sequential, index: int) -> str:
     activation = getattr(net.layers[index], "activation", "")
-    if not np.any(net.feedback_matrix(index)):
+    if not any(np.any(matrix) for matrix in _carriers(net, index)):
         return "what feeds the error back to it is all zeros; start it from random values"
     if activation in ("relu", "threshold"):
         return f"its {activation} units are dead; use a smaller lr or another start"
     if activation in ("tanh", "sigmoid"):
         return f"its {activation} units are saturated; use a smaller lr or smaller weights"
     return "the layer above it is taught nothing, or the error vanishes on its way down"
+
+
+def _carriers(net: Sequential, index: int) -> list[NDArray[Any]]:
+    """What feeds the error back to a layer: its own matrix, or that of the input."""
+    modulation = net.feedback.get("input.feedback")
+    return [net.feedback_matrix(index) if modulation is None else modulation]
 
 
 def _anti_aligned(net: Sequential, row: Alignment) -> str:

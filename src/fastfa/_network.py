@@ -40,9 +40,9 @@ def check_network(layers: Sequence[Layer], n_in: int, loss: str, rule: Rule) -> 
     for i, place in enumerate(places):
         _check_initial(place)
         if place.rule is not None and not (place.rule.name == "ifa" and i > 0):
-            source = places[i + 1] if place.rule.source == "above" else places[-1]
-            places[i] = _called(place, place.rule, source.layer.units)
-            _check_feedback(places[i], places[i].rule or place.rule, source.layer.units)
+            shape = _feedback_shape(places, i, place.rule)
+            places[i] = _called(place, _modulator(places[:i]) or place.rule, shape)
+            _check_feedback(places[i], places[i].rule or place.rule, shape)
     _check_derivatives(places)
     return places
 
@@ -95,20 +95,33 @@ def _check_initial(place: Weighted) -> None:
         raise ValueError(f"{place}: bias_init must have shape {shape[1:]}, got {bias.shape}")
 
 
-def _called(place: Weighted, rule: Rule, n_source: int) -> Weighted:
+def _feedback_shape(places: Sequence[Weighted], i: int, rule: Rule) -> tuple[int, int]:
+    """(n_source, n_l) of the matrix that feeds place i; (inputs, outputs) of the two-pass one."""
+    outputs = places[-1].layer.units
+    if rule.source == "input":
+        return places[0].n_in, outputs
+    return places[i + 1].layer.units if rule.source == "above" else outputs, places[i].layer.units
+
+
+def _modulator(places: Sequence[Weighted]) -> Rule | None:
+    """The rule whose one matrix at the input serves all of its layers, as the first has it."""
+    return next((x.rule for x in places if x.rule is not None and x.rule.source == "input"), None)
+
+
+def _called(place: Weighted, rule: Rule, shape: tuple[int, int]) -> Weighted:
     """The place with feedback that was given as a function turned into its values."""
     feedback = getattr(rule, "feedback", None)
     if not isinstance(feedback, Feedback) or not callable(feedback.distribution):
-        return place
-    resolved = feedback.resolved(n_source, place.layer.units)
+        return replace(place, rule=rule)
+    resolved = feedback.resolved(*shape)
     return replace(place, rule=replace(cast("Any", rule), feedback=resolved))
 
 
-def _check_feedback(place: Weighted, rule: Rule, n_source: int) -> None:
+def _check_feedback(place: Weighted, rule: Rule, expected: tuple[int, int]) -> None:
     feedback = getattr(rule, "feedback", None)
     if not isinstance(feedback, Feedback) or not isinstance(feedback.distribution, np.ndarray):
         return
-    got, expected = feedback.distribution.shape, (n_source, place.layer.units)
+    got = feedback.distribution.shape
     if got != expected:
         raise ValueError(f"{place}: feedback of {rule.name} must have shape {expected}, got {got}")
 
@@ -124,7 +137,8 @@ def _check_derivatives(places: Sequence[Weighted]) -> None:
         assert place.rule is not None  # only the output has none
         needed = place.learns or below_asks
         injects = getattr(place.rule, "inject", "post")
-        if needed and injects == "post" and place.layer.activation in ZERO_DERIVATIVE:
+        derives = injects == "post" and place.rule.source != "input"  # through f'
+        if needed and derives and place.layer.activation in ZERO_DERIVATIVE:
             raise ValueError(
                 f'{place}: activation "{place.layer.activation}" has zero derivative and learns '
                 f'nothing under rule "{place.rule.name}" with inject="post"; use a broadcast rule '
@@ -133,11 +147,18 @@ def _check_derivatives(places: Sequence[Weighted]) -> None:
         below_asks = needed and place.rule.source in ("above", "")
 
 
+def described_rule(rule: Rule, places: Sequence[Weighted]) -> dict[str, Any]:
+    """The plain-data form of the network's rule, with the matrix of a two-pass one."""
+    return ((_modulator(places) if rule.source == "input" else None) or rule).describe()
+
+
 def described(layers: Sequence[Layer], places: Sequence[Weighted]) -> list[dict[str, Any]]:
     """The plain-data form of the layers; feedback that came from a function goes with its layer."""
     rows = [layer.describe() for layer in layers]
     for place in places[:-1]:
         assert place.rule is not None  # only the output has none
+        if place.rule.source == "input":
+            continue  # one matrix for all, see `described_rule`
         feedback = getattr(place.rule, "feedback", None)
         if isinstance(feedback, Feedback) and isinstance(feedback.distribution, np.ndarray):
             rows[place.index]["rule"] = place.rule.describe()

@@ -20,6 +20,7 @@ name           family   S_l (m, n_l)                 source
 ``ternary``    error    T(e) B_l, T in -1, 0, 1      Launay et al. (2020)
 ``ifa``        error    S_1 = e B_1, d_{l-1} W_l     Nokland (2016)
 ``ldfa``       chain    d_{l+1} P Q, Q learns        Hanut and Kadmon (2025)
+``pepita``     input    D_l = H_l - H'_l, two passes  Dellaferrera and Kreiman (2022)
 ``frozen``     none     the layer does not learn     the baseline every rule is held against
 =============  =======  ===========================  =======================================
 """
@@ -41,8 +42,8 @@ if TYPE_CHECKING:
     from ._teaching import Teaching
 
 __all__ = [
-    "BRSF", "DFA", "DKP", "DRTP", "FA", "FRSF", "IFA", "KP", "LDFA", "SDFA", "USF", "Backprop",
-    "Feedback", "Frozen", "Rule", "Ternary",
+    "BRSF", "DFA", "DKP", "DRTP", "FA", "FRSF", "IFA", "KP", "LDFA", "PEPITA", "SDFA", "USF",
+    "Backprop", "Feedback", "Frozen", "Rule", "Ternary",
 ]  # fmt: skip
 
 
@@ -133,6 +134,7 @@ class Feedback(Described):
 
 
 _DEFAULT_FEEDBACK = Feedback()
+_PEPITA_FEEDBACK = Feedback("he_uniform", scale=0.05)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -145,7 +147,7 @@ class Rule(Described):
         The name that `Sequential` and `Dense` accept for this rule with its defaults.
     source : str
         Where the signal comes from: "above" (the next weighted layer's delta), "error", "target",
-        or "" (no signal of its own).
+        "input" (a second pass), or "" (no signal of its own).
     """
 
     name: ClassVar[str] = "custom"
@@ -589,6 +591,37 @@ class LDFA(_Chain):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class PEPITA(Rule):
+    """Two forward passes, the error modulating the input of the second; nothing goes backward.
+
+    X' = X + e F^T goes through the network with the same dropout masks and gives H'_l and e'. Each
+    hidden layer learns from D_l = H_l - H'_l and the output layer from e', both with H'_{l-1} as
+    what came in: gW_l = H'_{l-1}^T D_l / m. No f' appears, so units without a derivative train.
+    The whole network follows it: a layer may only say ``rule="frozen"``.
+
+    Parameters
+    ----------
+    feedback : Feedback, default Feedback("he_uniform", scale=0.05)
+        How F (n_0, n_L), ``net.feedback["input.feedback"]``, is drawn: within +-0.05 sqrt(6 / n_0)
+        as published; "uniform", "normal" or an initialiser, with n_0 as n_l, whole; or its values,
+        or a function ``f(n_0, n_L)`` that returns them.
+
+    References
+    ----------
+    Dellaferrera and Kreiman, Error-driven input modulation: solving the credit assignment problem
+    without a backward pass, ICML (2022); e' at the output layer as in their code.
+    """
+
+    name: ClassVar[str] = "pepita"
+    source: ClassVar[str] = "input"
+
+    feedback: Feedback = _PEPITA_FEEDBACK
+
+    def __post_init__(self) -> None:
+        _check_feedback(self.feedback)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Frozen(Rule):
     """The hidden layers keep their first random weights; the output layer learns on them.
 
@@ -600,7 +633,9 @@ class Frozen(Rule):
     source: ClassVar[str] = ""
 
 
-_ALL = (Backprop, FA, DFA, SDFA, DRTP, USF, FRSF, BRSF, KP, DKP, Ternary, IFA, LDFA, Frozen)
+_ALL = (
+    Backprop, FA, DFA, SDFA, DRTP, USF, FRSF, BRSF, KP, DKP, Ternary, IFA, LDFA, PEPITA, Frozen,
+)  # fmt: skip
 RULES: dict[str, type[Rule]] = {rule.name: rule for rule in _ALL}
 
 

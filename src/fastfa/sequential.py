@@ -12,7 +12,7 @@ from . import _arguments, _diagnostics, _summary
 from ._checks import choice, flag, integer, number, show
 from ._core import NAMES
 from ._data import STEP_NAMES, VALIDATION_NAMES, Batch, Door, numeric
-from ._network import check_network, described
+from ._network import check_network, described, described_rule
 from ._tensors import Tensors
 from ._training import Task, Training
 from .callbacks import Callback, History
@@ -166,7 +166,7 @@ class Sequential:
                 "input_scale": self.input_scale,
                 "n_threads": self._threads,
                 "optimizer": self.optimizer.describe(),
-                "rule": self.rule.describe(),
+                "rule": described_rule(self.rule, self._weighted),
                 "layers": described(self.layers, self._weighted),
             }
         )

@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .base import require
+from .base import Spec, require
 from .functions import ZERO_DERIVATIVE
 from .rules import RULES
 
@@ -63,6 +63,8 @@ def read_layers(description: dict[str, Any]) -> list[Layer]:
             n_in, dropouts = layers[-1].n_out, []
     if dropouts or not layers:
         raise ValueError("layers: expected a Dense layer at the end, got a Dropout or nothing")
+    for layer in layers[:-1]:
+        check_mixture(layer, description["rule"])
     if layers[-1].spec["rule"] is not None:
         raise ValueError(f"rule of layer {layers[-1].index}: expected None on the output layer")
     layers[-1] = replace(layers[-1], rule={"name": "backprop"})  # d_L = e, whatever the rule
@@ -104,6 +106,21 @@ def taught_order(layers: list[Layer]) -> list[Layer]:
     return order
 
 
+def check_mixture(layer: Layer, common: Spec) -> None:
+    """A rule of two passes teaches the whole network: layers may only stay out of it."""
+    own = layer.spec["rule"]
+    if own is None:
+        return
+    what = f"rule of layer {layer.index}"
+    require(own["name"] != "pepita", what, "pepita as the rule of the network", "a layer's")
+    require(
+        common["name"] != "pepita" or own["name"] == "frozen",
+        what,
+        "none or frozen beside pepita",
+        own["name"],
+    )
+
+
 def check_layer(layer: Layer, loss: str, output: bool) -> None:
     """Refuse what has no meaning: no gradient to follow, no logits, no place to inject."""
     name, activation = layer.rule["name"], layer.spec["activation"]
@@ -114,7 +131,8 @@ def check_layer(layer: Layer, loss: str, output: bool) -> None:
             f'activation of layer {layer.index}: expected "linear" ({loss} takes logits), '
             f"got {activation!r}"
         )
-    if layer.needed and layer.inject == "post" and activation in ZERO_DERIVATIVE:
+    derives = layer.inject == "post" and layer.source != "input"  # through f'
+    if layer.needed and derives and activation in ZERO_DERIVATIVE:
         raise ValueError(
             f"activation of layer {layer.index}: expected one with a derivative, or "
             f'inject="pre", got {activation!r}'

@@ -21,6 +21,7 @@ from .draws import (
     WEIGHT,
     Stream,
     draw,
+    draw_feedback,
     initial,
     initial_feedback,
     keep_mask,
@@ -69,6 +70,7 @@ class Network:
         self.lr = float(description["optimizer"]["lr"])
         self.steps = self.epochs = 0
         self.trace: Trace | None = None  # of the last training pass
+        self.second: Trace | None = None  # of its second pass, where the rule makes one
         self._training = False  # inside a training step, whose products are counted
         self.counts = {"forward": 0, "transport": 0, "feedback": 0, "outer": 0}
         self.parameters = {k: a.astype(self.dtype) for k, a in self._first_parameters().items()}
@@ -104,6 +106,8 @@ class Network:
 
     def _first_feedback(self) -> dict[str, Array]:
         first: dict[str, Array] = {}
+        if self._two_passes:
+            first["input.feedback"] = self._first_modulation()
         for layer in self.dense[:-1]:
             if layer.rule["name"] == "ldfa":
                 first |= self._first_factors(layer)
@@ -111,6 +115,21 @@ class Network:
             if layer.rule["name"] in STORED_FEEDBACK or lowest or self._hosted_feedback(layer):
                 first[layer.key("feedback")] = self._first_matrix(layer)
         return first
+
+    @property
+    def _two_passes(self) -> bool:
+        return any(layer.rule["name"] == "pepita" for layer in self.dense[:-1])
+
+    def _first_modulation(self) -> Array:
+        """F (n_0, n_L): drawn as B^T would be, with n_0 units to reach."""
+        spec, stream = (
+            self.description["rule"]["feedback"],
+            Stream(self.description["seed"], FEEDBACK),
+        )
+        shape = self.n_in, self.n_out
+        if "values" in spec:
+            return initial_feedback(spec, stream, shape)
+        return draw_feedback(spec, stream, shape[::-1], None).reshape(shape)
 
     def _first_matrix(self, layer: Layer) -> Array:
         """B (n_source, n_l) of a hidden layer, or the first n_l columns of the shared one."""
@@ -169,7 +188,10 @@ class Network:
 
     def _forward(self, x: Array, training: bool) -> Trace:
         """A_l = H_{l-1} W_l + b_l, H_l = f(A_l), with this step's dropout masks if training."""
-        trace, h = Trace([], [], [], [], []), self._input(x)
+        return self._pass(self._input(x), training)
+
+    def _pass(self, h: Array, training: bool) -> Trace:
+        trace = Trace([], [], [], [], [])
         for layer in self.dense:
             h, keep, gain = self._dropout(layer.dropouts if training else (), h)
             a = self.product("forward", h, self.parameters[layer.key("weight")])
@@ -205,6 +227,15 @@ class Network:
         derivative = ACTIVATIONS[layer.spec["activation"]][1]
         return derivative(trace.a[layer.ordinal], trace.h[layer.ordinal])
 
+    def _second_pass(self, x: Array, error: Array, target: Doubles) -> Array:
+        """X' = X + e F^T through the network with the same masks; e' (m, n_L) of what comes out."""
+        fed = self.product("feedback", error, self.feedback["input.feedback"].T)
+        self.second = self._pass(self._input(x) + fed, training=True)
+        row_loss, error = self._loss(self.second, target)
+        if not np.isfinite(row_loss).all():
+            raise FloatingPointError("loss of the second pass is not finite; nothing was updated")
+        return error
+
     def _local_vjp(self, layer: Layer, trace: Trace, s: Array) -> Array:
         """d_l from S_l: back through the block's dropouts and f, or only the 0/1 mask if "pre"."""
         s = np.where(trace.keep[layer.ordinal + 1], s, 0)
@@ -212,16 +243,18 @@ class Network:
             return s
         return (s * trace.gain[layer.ordinal + 1] * self._slope(layer, trace)).astype(self.dtype)
 
-    def _deltas(self, layers: list[Layer], trace: Trace, teacher: Teacher) -> list[Maybe]:
+    def _deltas(
+        self, layers: list[Layer], trace: Trace, teacher: Teacher, last: Array
+    ) -> list[Maybe]:
         """d_l of each layer by its own rule, from the output down; None where not needed."""
         deltas: list[Maybe] = [None] * len(layers)
-        deltas[-1] = teacher.error
+        deltas[-1] = last
         for layer in taught_order(layers):
             if layer.needed:
                 i = layer.ordinal
                 teacher = teacher._replace(above=deltas[i + 1], below=deltas[i - 1] if i else None)
                 s = RULES[layer.rule["name"]].signal(self, layer, teacher)
-                deltas[i] = self._local_vjp(layer, trace, s)
+                deltas[i] = s if layer.source == "input" else self._local_vjp(layer, trace, s)
         return deltas
 
     def _backward(
@@ -236,9 +269,13 @@ class Network:
         if not math.isfinite(loss):
             raise FloatingPointError(f"loss is not finite ({loss}); nothing was updated")
         teacher = Teacher(error, None, error, target.astype(self.dtype), labels)
-        deltas = [
+        last = self._second_pass(x, error, target) if self._two_passes else error
+        deltas = [  # of the rules, then, where alignment asks, of backprop from the first pass
             [None if d is None else (d * w[:, None]).astype(self.dtype) for d in column]
-            for column in (self._deltas(layers, trace, teacher) for layers in rules)
+            for column in (
+                self._deltas(layers, trace, teacher, top)
+                for layers, top in zip(rules, (last, error), strict=False)
+            )
         ]
         hit = hits(self.description["loss"], trace.h[-1], target, labels is not None)
         return loss, float(hit.sum()), trace, deltas
@@ -253,7 +290,7 @@ class Network:
         grads: dict[str, Array] = {}
         for layer, delta in zip(self.dense, deltas, strict=True):
             if layer.trains and delta is not None:
-                grads |= self._gradient(layer, trace, delta)
+                grads |= self._gradient(layer, self.second or trace, delta)
         for layer, key in self._learned():
             source, h = deltas[-1], trace.inputs[layer.ordinal + 1]
             if layer.rule["name"] == "ldfa":
@@ -395,7 +432,8 @@ class Network:
         row: Spec = dict.fromkeys(("delta_angle", "gradient_angle", "norm_ratio"), math.nan)
         if layer.rule["name"] != "frozen" and mine is not None and true is not None:
             key = layer.key("weight")
-            g_mine, g_true = (self._gradient(layer, trace, d)[key] for d in (mine, true))
+            g_mine = self._gradient(layer, self.second or trace, mine)[key]
+            g_true = self._gradient(layer, trace, true)[key]
             row["delta_angle"], row["gradient_angle"] = angle(mine, true), angle(g_mine, g_true)
             row["norm_ratio"] = norm(mine) / norm(true) if norm(true) else math.nan
         return {"layer": layer.index, "weight_angle": self._weight_angle(layer), **row}
@@ -413,8 +451,9 @@ class Network:
 
     def feedback_matrix(self, index: int) -> Array:
         """A copy of the matrix (n_source, n_l) that carries the source to hidden layer `index`."""
-        hidden = {layer.index: layer for layer in self.dense[:-1] if layer.rule["name"] != "frozen"}
-        require(index in hidden, "index", f"a hidden layer that learns, of {list(hidden)}", index)
+        none = "frozen", "pepita"
+        hidden = {x.index: x for x in self.dense[:-1] if x.rule["name"] not in none}
+        require(index in hidden, "index", f"a hidden layer with a matrix, of {list(hidden)}", index)
         return np.array(carrier(self, hidden[index]), order="C")
 
     @property
@@ -437,6 +476,9 @@ class Network:
 
     def _feedback_text(self, layer: Layer) -> str:
         rows, cols = self._source_width(layer) if layer is not self.dense[-1] else 0, layer.n_out
+        if layer.source == "input":
+            spec = self.description["rule"]["feedback"]
+            return f"{spec.get('distribution', 'values')} {self.n_in}x{self.n_out}"
         if layer.key("feedback.P") in self.feedback:
             rank = self.feedback[layer.key("feedback.P")].shape[1]
             return f"{layer.rule['feedback']['distribution']} {rows}x{cols} rank {rank}"

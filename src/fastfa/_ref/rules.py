@@ -161,6 +161,14 @@ def custom(net: Network, layer: Layer, t: Teacher) -> Array:
     return np.asarray(layer.rule["host"].signal(ctx), net.dtype)
 
 
+def pepita(net: Network, layer: Layer, t: Teacher) -> Array:
+    """D_l = H_l - H'_l of the block's output (Dellaferrera & Kreiman 2022)."""
+    assert net.trace is not None
+    assert net.second is not None
+    up = layer.ordinal + 1
+    return np.asarray(net.trace.inputs[up] - net.second.inputs[up])
+
+
 class Rule(NamedTuple):
     """`source`: what carries the signal, from "above", "error", "target" or "" (does not learn)."""
 
@@ -183,6 +191,7 @@ RULES = {
     "ternary": Rule("error", False, ternary),
     "ifa": Rule("error", False, ifa),
     "ldfa": Rule("above", True, ldfa),
+    "pepita": Rule("input", False, pepita),
     "custom": Rule("error", False, custom),
     "frozen": Rule("", True, backprop),  # learns nothing; the signal passes as under backprop
 }
