@@ -9,15 +9,12 @@
  * (v2: multiplies and adds). */
 #include "../csrc/blas.h"
 #include "../csrc/kernels/kernels.h"
+#include "peak.h"
 
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#ifdef __x86_64__
-#include <immintrin.h>
-#endif
 
 typedef enum { NN, TN, NT } product_kind;
 
@@ -53,42 +50,12 @@ typedef struct {
     double (*peak[2])(double seconds);
 } flavour;
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* ---- the peak ---- */
 
 #ifdef __x86_64__
-/* Twelve independent chains of x = x * a + b; the statement keeps the compiler from merging
- * rounds. */
-#define PEAK(name, isa, V, set1, step, lanes)                                                      \
-    __attribute__((target(isa))) static double name(double seconds)                                \
-    {                                                                                              \
-        enum { CHAINS = 12, ROUNDS = 20000 };                                                      \
-        V x[CHAINS], a = set1(0.5), b = set1(1.0);                                                 \
-        for (int i = 0; i < CHAINS; i++) x[i] = set1((double)i);                                   \
-        double best = 0, end = now() + seconds;                                                    \
-        do {                                                                                       \
-            const double start = now();                                                            \
-            for (int r = 0; r < ROUNDS; r++) {                                                     \
-                _Pragma("GCC unroll 12") for (int i = 0; i < CHAINS; i++) x[i] = step(x[i], a, b); \
-                __asm__ volatile("" : "+v"(a), "+v"(b));                                           \
-            }                                                                                      \
-            const double rate = 2e-9 * CHAINS * ROUNDS * lanes / (now() - start);                  \
-            if (rate > best) best = rate;                                                          \
-            for (int i = 0; i < CHAINS; i++) __asm__ volatile("" : "+v"(x[i]));                    \
-        } while (now() < end);                                                                     \
-        return best;                                                                               \
-    }
 #define MUL_ADD_PS(x, a, b) _mm_add_ps(_mm_mul_ps(x, a), b)
 #define MUL_ADD_PD(x, a, b) _mm_add_pd(_mm_mul_pd(x, a), b)
-PEAK(peak_v4_f32, "avx512f", __m512, _mm512_set1_ps, _mm512_fmadd_ps, 16)
 PEAK(peak_v4_f64, "avx512f", __m512d, _mm512_set1_pd, _mm512_fmadd_pd, 8)
-PEAK(peak_v3_f32, "avx2,fma", __m256, _mm256_set1_ps, _mm256_fmadd_ps, 8)
 PEAK(peak_v3_f64, "avx2,fma", __m256d, _mm256_set1_pd, _mm256_fmadd_pd, 4)
 PEAK(peak_v2_f32, "sse4.2", __m128, _mm_set1_ps, MUL_ADD_PS, 4)
 PEAK(peak_v2_f64, "sse4.2", __m128d, _mm_set1_pd, MUL_ADD_PD, 2)

@@ -6,6 +6,7 @@
 #   tests/c/run.sh --tsan                       the tests of threads with the thread sanitizer;
 #                                               FASTFA_TEST_QUICK=1 makes them shorter
 #   tests/c/run.sh --plain bench/kernels.c ...  these programs instead
+#   RUNNER=valgrind tests/c/run.sh ...          runs them under another program
 #
 # Needs a C compiler (CC, default cc). What it builds is kept under build/ and reused. Plain programs
 # find the OpenBLAS of an editable install, where there is one.
@@ -62,7 +63,8 @@ run_all() {
         compile "$program" "$name.o" "$options"
         # shellcheck disable=SC2086
         $CC $options "$name.o" $objects -lm -lpthread -ldl -o "$name"
-        "$name" || { echo "-- $program ($kind): exit status $?"; failed=1; }
+        # shellcheck disable=SC2086
+        ${RUNNER-} "$name" || { echo "-- $program ($kind): exit status $?"; failed=1; }
     done
     return $failed
 }
@@ -70,7 +72,7 @@ run_all() {
 kinds="sanitize plain"
 case ${1-} in
     --sanitize | --plain | --tsan) kinds=${1#--}; shift ;;
-    -*) sed -n '2,11s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    -*) sed -n '2,12s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 if (( ! $# )) && [[ $kinds == tsan ]]; then
     set -- tests/c/test_pool.c tests/c/test_engine_threads.c tests/c/test_engine_bits.c
