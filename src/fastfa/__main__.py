@@ -54,15 +54,11 @@ def _demo(options: argparse.Namespace) -> str:
 
 
 def _reproduce(options: argparse.Namespace) -> str:
-    from .reproduce import main
+    from .reproduce import Part, main
 
-    return main(
-        options.name,
-        seeds=options.seeds,
-        epochs=options.epochs,
-        data=options.data,
-        page=options.page,
-    )
+    seeds = options.seed or (range(options.seeds) if options.seeds else None)
+    part = Part(options.rule, seeds, options.epochs, options.again)
+    return main(options.name, part, data=options.data, page=options.page)
 
 
 def _info(_: argparse.Namespace) -> str:
@@ -140,12 +136,22 @@ def _add_demo(demo: argparse.ArgumentParser) -> None:
 def _add_reproduce(reproduce: argparse.ArgumentParser) -> None:
     reproduce.description = (
         "Run published experiments with the settings of their papers, print ours beside the "
-        "published values, and write both into a page. 'list' shows what there is."
+        "published values, and write both into a page. 'list' shows what there is. Finished runs "
+        "are kept beside the page and not made twice; 'page' writes it anew from them."
     )
     reproduce.set_defaults(command=_reproduce)
-    reproduce.add_argument("name", nargs="+", metavar="NAME", help="experiments, or 'list'")
+    reproduce.add_argument(
+        "name", nargs="+", metavar="NAME", help="experiments, or 'list', or 'page'"
+    )
+    reproduce.add_argument(
+        "--rule", action="append", metavar="RULE", help="run this one; repeat it for more"
+    )
+    reproduce.add_argument(
+        "--seed", action="append", type=int, metavar="N", help="run this one; repeat it for more"
+    )
     for flag in ("--seeds", "--epochs"):
         reproduce.add_argument(flag, metavar="N", type=_positive, help="default: the experiment's")
+    reproduce.add_argument("--again", action="store_true", help="make runs that are there already")
     reproduce.add_argument(
         "--data",
         metavar="PATH",
