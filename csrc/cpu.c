@@ -3,7 +3,8 @@
 
 #include <stdlib.h>
 #include <string.h>
-#ifdef __x86_64__
+#if defined(__x86_64__) && !defined(FASTFA_PORTABLE)
+#define X86
 #include <immintrin.h>
 #endif
 
@@ -14,7 +15,7 @@ typedef struct fa_isa {
     bool (*blas_is_faster)(void); /* than our products; measured with bench/kernels.c */
 } fa_isa;
 
-#ifdef __x86_64__
+#ifdef X86
 static bool never(void) { return false; }
 static bool has_v2(void)
 { return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt"); }
@@ -46,7 +47,7 @@ static const char *refused; /* what FASTFA_CPU asked for in vain */
 
 static void choose(void)
 {
-#ifdef __x86_64__
+#ifdef X86
     __builtin_cpu_init();
 #endif
     const char *wish = getenv("FASTFA_CPU");
@@ -86,7 +87,7 @@ const fa_kernels *fa_kernels_for(fa_dtype dtype) { return &isa()->rows[dtype == 
 const char *fa_isa_name(void) { return isa() ? isa()->name : "none"; }
 bool fa_isa_prefers_blas(void) { return isa()->blas_is_faster(); }
 
-#ifdef __x86_64__
+#ifdef X86
 enum { FLUSH = 0x8040 }; /* MXCSR: flush to zero, denormals are zero */
 static _Thread_local unsigned callers;
 unsigned fa_fp_begin(void)

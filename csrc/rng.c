@@ -71,6 +71,8 @@ void fa_rng_normal(void *out, fa_dtype dtype, int64_t first, int64_t n, double s
     }
 }
 
+__extension__ typedef unsigned __int128 fa_u128;
+
 /* Fisher and Yates, from the top; j is uniform in 0..i up to 2^-64 (Lemire's multiplication). */
 void fa_rng_permutation(int64_t *order, int64_t n, fa_stream stream)
 {
@@ -79,7 +81,7 @@ void fa_rng_permutation(int64_t *order, int64_t n, fa_stream stream)
     for (int64_t i = n - 1, t = 0; i >= 1; i--, t++) {
         if (t % 2 == 0) philox(w, (uint64_t)t / 2, stream);
         const uint64_t x = (uint64_t)w[t % 2 * 2 + 1] << 32 | w[t % 2 * 2];
-        const int64_t j = (int64_t)((unsigned __int128)x * (uint64_t)(i + 1) >> 64);
+        const int64_t j = (int64_t)((fa_u128)x * (uint64_t)(i + 1) >> 64);
         const int64_t swapped = order[i];
         order[i] = order[j];
         order[j] = swapped;

@@ -6,17 +6,15 @@
 #define FA_PASTE3_(a, b, c) a##b##c
 #define FA_PASTE3(a, b, c) FA_PASTE3_(a, b, c)
 
-#define FA_KERNEL_FILES "kernel_files.h"
-
 /* ---- float ---- */
 #define T float
 #define V vf32
 #define VI vi32
 #define VL (FA_VBYTES / 4)
 #define FA_SINGLE 1
-#define FN(name) FA_PASTE3(name, _, f32)
+#define FN(name) FA_PASTE3(name, _f32_, FA_FLAVOUR)
 #define v(word) FA_PASTE3(v_, word, _f32)
-#include FA_KERNEL_FILES
+#include "kernel_files.h"
 #undef T
 #undef V
 #undef VI
@@ -31,9 +29,9 @@
 #define VI vi64
 #define VL (FA_VBYTES / 8)
 #define FA_SINGLE 0
-#define FN(name) FA_PASTE3(name, _, f64)
+#define FN(name) FA_PASTE3(name, _f64_, FA_FLAVOUR)
 #define v(word) FA_PASTE3(v_, word, _f64)
-#include FA_KERNEL_FILES
+#include "kernel_files.h"
 #undef T
 #undef V
 #undef VI
@@ -44,20 +42,24 @@
 
 const fa_kernels FA_PASTE3(fa_kernels_, FA_FLAVOUR, _rows)[2] = {
     {
-#define FA_KERNEL(ret, name, params) .name = name##_f32,
+#define FN(name) FA_PASTE3(name, _f32_, FA_FLAVOUR)
+#define FA_KERNEL(ret, name, params) .name = FN(name),
 #define FA_ACTIVATION(name, flags, init)                                                           \
-    .act[FA_ACT_##name] = act_##name##_f32, .dact[FA_ACT_##name] = dact_##name##_f32,
+    .act[FA_ACT_##name] = FN(act_##name), .dact[FA_ACT_##name] = FN(dact_##name),
 #include "kernels.def"
 #include "activations.def"
+#undef FN
 #undef FA_KERNEL
 #undef FA_ACTIVATION
     },
     {
-#define FA_KERNEL(ret, name, params) .name = name##_f64,
+#define FN(name) FA_PASTE3(name, _f64_, FA_FLAVOUR)
+#define FA_KERNEL(ret, name, params) .name = FN(name),
 #define FA_ACTIVATION(name, flags, init)                                                           \
-    .act[FA_ACT_##name] = act_##name##_f64, .dact[FA_ACT_##name] = dact_##name##_f64,
+    .act[FA_ACT_##name] = FN(act_##name), .dact[FA_ACT_##name] = FN(dact_##name),
 #include "kernels.def"
 #include "activations.def"
+#undef FN
 #undef FA_KERNEL
 #undef FA_ACTIVATION
     },

@@ -10,6 +10,7 @@ from typing import Any
 
 from ._core import build_info
 from ._core import version as _version
+from ._embedding import get_include, get_library_dir
 from ._teaching import Teaching
 from ._threads import get_num_threads, set_num_threads
 from .callbacks import Callback, CSVLogger, EarlyStopping, History
@@ -75,6 +76,8 @@ __all__ = [
     "Ternary",
     "build_info",
     "fit_replicas",
+    "get_include",
+    "get_library_dir",
     "get_num_threads",
     "set_num_threads",
 ]

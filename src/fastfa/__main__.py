@@ -1,4 +1,4 @@
-"""The command line: ``python -m fastfa demo``, ``reproduce`` and ``info``."""
+"""The command line: ``python -m fastfa demo``, ``reproduce``, ``info`` and ``--cflags --libs``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from . import __version__, build_info
 from ._core import NAMES
+from ._embedding import cflags, libs
 from .demo import DEFAULT_RULES, Settings, report
 
 EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
@@ -27,7 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         Exit status: 0, 2 for an error, 130 after Ctrl-C.
     """
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.cflags or options.libs:
+        options.command = _words
+    elif not options.command:
+        parser.error("the following arguments are required: COMMAND, or --cflags, --libs")
     try:
         print(options.command(options))
     except (ValueError, TypeError, OSError, ImportError, ArithmeticError, MemoryError) as error:
@@ -67,6 +73,12 @@ def _info(_: argparse.Namespace) -> str:
     return "\n".join(f"{key:<{width}}  {value}" for key, value in facts.items())
 
 
+def _words(options: argparse.Namespace) -> str:
+    """What a C compiler needs to be told: see fastfa.pc."""
+    asked = [cflags()] * options.cflags + [libs(options.static)] * options.libs
+    return " ".join(asked)
+
+
 # ---- arguments ----
 
 
@@ -76,7 +88,13 @@ def _parser() -> argparse.ArgumentParser:
         description="Train neural networks by feedback alignment, its relatives, and backprop.",
     )
     parser.add_argument("--version", action="version", version=f"fastfa {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for flag, meaning in (
+        ("--cflags", "print what tells a C compiler where fastfa.h is"),
+        ("--libs", "print what links a C program with libfastfa"),
+        ("--static", "with --libs: with libfastfa.a, which becomes part of the program"),
+    ):
+        parser.add_argument(flag, action="store_true", help=meaning)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="command")
     _add_demo(commands.add_parser("demo", help="compare the learning rules on handwritten digits"))
     _add_reproduce(
         commands.add_parser("reproduce", help="run published experiments and compare the numbers")

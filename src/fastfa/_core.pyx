@@ -14,7 +14,7 @@ from cpython.ref cimport Py_INCREF
 from libc.stdint cimport int64_t
 from libc.stdlib cimport calloc, free
 
-from fastfa._fastfa cimport *
+from fastfa cimport *
 
 cnp.import_array()
 

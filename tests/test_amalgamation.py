@@ -1,0 +1,83 @@
+"""csrc/amalgamate.py: the engine as two files, by every compiler here, gives the same bits."""
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from compiling import CC, PROGRAMS, ROOT, STRICT, USABLE, need, run, words
+
+import fastfa
+
+pytestmark = pytest.mark.slow
+
+VENDORED = Path(fastfa.__file__).parent / "_vendor/libscipy_openblas-fastfa.so"
+
+
+def hashes(program, **environment):
+    found = re.findall("hash .*", run(program, **environment))
+    assert len(found) > 20
+    return found
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The two files, far from everything they were made of."""
+    made = tmp_path_factory.mktemp("amalgamation")
+    run(sys.executable, ROOT / "csrc/amalgamate.py", made)
+    assert sorted(os.listdir(made)) == ["fastfa.c", "fastfa.h"]
+    return made
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    """The same program on the installed library."""
+    program = tmp_path_factory.mktemp("library") / "bits"
+    run(*CC, PROGRAMS / "bits.c", *words("--cflags", "--libs"), "-o", program)
+    return program
+
+
+def build(folder, tmp_path, compiler, *flags, libraries=()):
+    engine, program = tmp_path / "fastfa.o", tmp_path / "bits"
+    run(*compiler, "-std=c11", *STRICT, *flags, "-c", folder / "fastfa.c", "-o", engine)
+    include = f"-I{folder}"
+    sources = (PROGRAMS / "bits.c", engine)
+    run(*compiler, include, *sources, *libraries, "-lm", "-lpthread", "-o", program)
+    return program
+
+
+@pytest.mark.parametrize("optimise", ["-O0", "-O3"])
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_same_bits_as_the_library(compiler, optimise, folder, library, tmp_path):
+    program = build(folder, tmp_path, [need(compiler)], optimise)
+    for isa in USABLE:
+        own = {"FASTFA_CPU": isa, "FASTFA_GEMM": "own"}
+        assert hashes(program, **own) == hashes(library, **own)
+
+
+def test_plain_c_where_there_is_no_x86(folder, library, tmp_path):
+    program = build(folder, tmp_path, CC, "-O0", "-DFASTFA_PORTABLE")
+    assert '"isa": "c"' in run(program)
+    assert hashes(program) == hashes(library, FASTFA_CPU="v2", FASTFA_GEMM="own")
+
+
+def test_with_a_cblas(folder, library, tmp_path):
+    if not VENDORED.exists():
+        pytest.skip("built with FASTFA_NO_BLAS=1")
+    prefix = [f"-Dcblas_{x}gemm=scipy_cblas_{x}gemm" for x in "sd"]
+    link = (VENDORED, f"-Wl,-rpath,{VENDORED.parent}")
+    program = build(folder, tmp_path, CC, "-O0", "-DFASTFA_CBLAS", *prefix, libraries=link)
+    blas = {"FASTFA_GEMM": "blas", "OPENBLAS_NUM_THREADS": "1"}
+    assert '"blas": "CBLAS"' in run(program, **blas)
+    assert hashes(program, **blas) == hashes(library, **blas)
+    assert hashes(program, FASTFA_GEMM="own") == hashes(library, FASTFA_GEMM="own")
+
+
+def test_exports_nothing_of_its_own(folder, tmp_path):
+    shared = tmp_path / "libfastfa.so"
+    run(*CC, "-shared", "-fPIC", "-O0", folder / "fastfa.c", "-lm", "-lpthread", "-o", shared)
+    header = (folder / "fastfa.h").read_text()
+    listing = run(need("nm"), "-D", "--defined-only", shared)
+    public = set(re.findall(r"^FA_API [^(]*?(\w+)\(", header, re.M))
+    assert {line.split()[-1] for line in listing.splitlines()} == public
