@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from numpy.typing import ArrayLike, NDArray
+
+# What DLPack calls memory that the processor reads: plain, and pinned for CUDA or ROCm.
+_HOST_MEMORY = (1, 3, 11)
 
 
 class Described:
@@ -110,9 +115,46 @@ def _nearest(value: str, names: list[str]) -> str:
     return f' (did you mean "{close[0]}"?)' if close else ""
 
 
+def as_array(name: str, value: ArrayLike) -> NDArray[Any]:
+    """`value` as an array of whatever it holds, its own memory wherever it can show it.
+
+    It may speak DLPack, the buffer protocol, ``__array_interface__`` or ``__array__``, or be a
+    list. What lies on a GPU is refused: a copy from there is for the caller to ask for.
+    """
+    if isinstance(value, np.ndarray):
+        return np.asarray(value)
+    try:
+        elsewhere = hasattr(value, "__cuda_array_interface__") or _device(value) not in _HOST_MEMORY
+        array = None if elsewhere else _host_array(value)
+    except (BufferError, RuntimeError, TypeError) as error:
+        raise TypeError(f"{name} cannot be read as an array: {error}") from error
+    if array is None:
+        raise TypeError(
+            f"{name} must be in the memory of the CPU, got an array on another device; copy it "
+            "with .cpu() (PyTorch), .get() (CuPy) or jax.device_get(...)"
+        )
+    return array
+
+
+def _device(value: object) -> int:
+    """Where an array says it is, in DLPack's numbers; 1 for one that does not say."""
+    ask = getattr(value, "__dlpack_device__", None)
+    return int(ask()[0]) if ask else _HOST_MEMORY[0]
+
+
+def _host_array(value: Any) -> NDArray[Any]:
+    if hasattr(value, "__dlpack__"):
+        try:
+            return np.from_dlpack(value)
+        except (BufferError, RuntimeError):  # a dtype that DLPack cannot say
+            if not hasattr(value, "__array__"):
+                raise
+    return np.asarray(value)
+
+
 def constant_array(name: str, value: ArrayLike, ndim: int) -> NDArray[np.float64]:
     """A read-only float64 copy of values given for a tensor: finite numbers on `ndim` axes."""
-    array = np.asarray(value)
+    array = as_array(name, value)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
     if array.ndim != ndim:

@@ -3,7 +3,8 @@
 X leaves as (m, n_in) in the network's dtype, or as uint8; y as integer labels (m,) or as rows
 (m, n_out). Which of the two, and which accuracy goes with it, is decided by the loss, the number of
 outputs and the shape and dtype of y, never by its values: the table is in `Sequential.fit`.
-A C-contiguous array of the right dtype is used in place; anything else is copied.
+A C-contiguous array of the right dtype is used in place, whoever owns it (PyTorch, JAX, a memmap);
+anything else is copied, except from a GPU: that is refused.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ._checks import show
+from ._checks import as_array, show
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -139,7 +140,7 @@ class Door:
 def numeric(value: ArrayLike, name: str) -> NDArray[Any]:
     """`value` as an array of real numbers of any dtype."""
     try:
-        array = np.asarray(value)
+        array = as_array(name, value)
     except ValueError as error:
         raise ValueError(f"{name} must be an array with rows of one length: {error}") from error
     if array.dtype.kind not in "biuf":

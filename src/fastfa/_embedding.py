@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
-from pathlib import Path
+import os.path
 
-_PACKAGE = Path(__file__).resolve().parent
+_PACKAGE = os.path.dirname(os.path.abspath(__file__))
 
 
 def get_include() -> str:
@@ -23,7 +22,7 @@ def get_include() -> str:
     >>> Path(fa.get_include(), "fastfa.h").exists()
     True
     """
-    return str(_PACKAGE / "include")
+    return os.path.join(_PACKAGE, "include")
 
 
 def get_library_dir() -> str:
@@ -41,17 +40,23 @@ def get_library_dir() -> str:
     >>> Path(fa.get_library_dir(), "libfastfa.a").exists()
     True
     """
-    return str(_PACKAGE / "lib")
+    return os.path.join(_PACKAGE, "lib")
 
 
 def cflags() -> str:
     """Words for a compiler, quoted for a shell."""
-    return shlex.join([f"-I{get_include()}"])
+    return _quoted(f"-I{get_include()}")
 
 
 def libs(static: bool = False) -> str:
     """Words for a linker, quoted for a shell; `static` links the library into the program."""
     folder = get_library_dir()
     if static:
-        return shlex.join([f"{folder}/libfastfa.a", "-lm", "-lpthread", "-ldl"])
-    return shlex.join([f"-L{folder}", f"-Wl,-rpath,{folder}", "-lfastfa"])
+        return _quoted(os.path.join(folder, "libfastfa.a"), "-lm", "-lpthread", "-ldl")
+    return _quoted(f"-L{folder}", f"-Wl,-rpath,{folder}", "-lfastfa")
+
+
+def _quoted(*words: str) -> str:
+    import shlex  # here: no program that trains needs it
+
+    return shlex.join(words)
