@@ -60,11 +60,12 @@ static fa_net *network(const scene *s)
     }
     desc.layers = layers;
     desc.loss = "softmax_cross_entropy";
-    desc.rule.name = s->rule;
-    desc.optimizer.name = s->optimizer;
-    desc.optimizer.lr = 1e-3;
-    if (!strcmp(s->optimizer, "momentum"))
-        desc.optimizer.name = "sgd", desc.optimizer.momentum = 0.9;
+    const fa_rule_desc rule = fa_rule_of(s->rule);
+    const bool momentum = !strcmp(s->optimizer, "momentum");
+    fa_optimizer_desc optimizer = fa_optimizer_of(momentum ? "sgd" : s->optimizer, 1e-3);
+    optimizer.momentum = momentum ? 0.9 : 0;
+    desc.rule = &rule;
+    desc.optimizer = &optimizer;
     desc.n_threads = 1;
     fa_net *net;
     must(fa_net_create(&net, &desc));
@@ -86,14 +87,16 @@ static fa_samples data(const scene *s, int64_t n)
         if (size == 8) ((double *)(void *)x)[i] = byte / 256.0;
     }
     for (int64_t i = 0; i < n; i++) labels[i] = i % n_out;
-    return (fa_samples){.x = x, .ldx = n_in, .x_dtype = s->dtype, .labels = labels, .n = n};
+    fa_samples samples = fa_samples_of(x, n_in, s->dtype, n);
+    samples.labels = labels;
+    return samples;
 }
 
 static void call(fa_net *net, const scene *s, const fa_samples *samples, double *out)
 {
     double loss;
     fa_metrics metrics;
-    const fa_epoch epoch = {.batch_size = s->batch, .count = (EPOCH + s->batch - 1) / s->batch};
+    const fa_epoch epoch = fa_epoch_of(NULL, s->batch, (EPOCH + s->batch - 1) / s->batch);
     if (!strcmp(s->what, "predict"))
         must(fa_predict(out, s->widths[3], net, samples, 0));
     else if (!strcmp(s->what, "step"))

@@ -128,23 +128,16 @@ static void copy_delta(const fa_net *net, char *out, fa_mat delta)
 fa_status fa_deltas(void *const *deltas, const fa_net *net, const fa_samples *samples)
 {
     FA_GIVEN(deltas);
-    FA_TRY(fa_check_samples(net, samples, true, true));
-    FA_TRY(fa_lock_read(net));
-    const unsigned fp = fa_fp_begin();
-    fa_status status;
-    fa_work *work = fa_work_acquire(net, 0, samples->n, 1, fa_run_threads(net, samples->n));
-    if (work) {
-        fa_run run = probe(net, samples, work);
-        status = fa_run_step(&run);
-        for (int b = 0; b < net->n_blocks && status == FA_OK; b++)
-            if (deltas[b] && net->blocks[b].needed)
-                copy_delta(net, deltas[b], run.buf[net->blocks[b].delta]);
-        fa_work_release(net, 0, work);
-    } else {
-        status = fa_fail(FA_E_MEMORY, "out of memory for deltas; the network is unchanged");
-    }
-    fa_fp_end(fp);
-    fa_unlock_read(net);
+    fa_samples s;
+    FA_TRY(fa_take_samples(&s, net, samples, true, true));
+    fa_call call = {.n_work = 1};
+    FA_TRY(fa_call_begin(&call, net, s.n));
+    fa_run run = probe(net, &s, call.work[0]);
+    const fa_status status = fa_run_step(&run);
+    for (int b = 0; b < net->n_blocks && status == FA_OK; b++)
+        if (deltas[b] && net->blocks[b].needed)
+            copy_delta(net, deltas[b], run.buf[net->blocks[b].delta]);
+    fa_call_end(&call);
     return status;
 }
 
@@ -191,30 +184,30 @@ static fa_status two_sweeps(fa_angles *angles, const fa_net *net, const fa_sampl
     return FA_OK;
 }
 
+/* Room for two gradients of the largest parameter. */
+static char *gradient_room(const fa_net *net)
+{
+    int64_t largest = 1;
+    for (int i = 0; i < net->n_params; i++) {
+        const int64_t n = net->params[i].rows * net->params[i].cols;
+        if (n > largest) largest = n;
+    }
+    size_t size = 0;
+    return fa_add_bytes(&size, largest, 2, net->esize) ? fa_alloc(size) : NULL;
+}
+
 fa_status fa_alignment(fa_angles *angles, const fa_net *net, const fa_samples *samples)
 {
-    FA_TRY(fa_check_samples(net, samples, true, true));
-    if (!angles && net->n_blocks > 1)
-        return fa_fail(FA_E_VALUE, "angles: expected a pointer, got NULL");
-    int64_t largest = 1;
-    for (int i = 0; i < net->n_params; i++)
-        if (net->params[i].rows * net->params[i].cols > largest)
-            largest = net->params[i].rows * net->params[i].cols;
-    FA_TRY(fa_lock_read(net));
-    const unsigned fp = fa_fp_begin();
-    const int threads = fa_run_threads(net, samples->n);
-    fa_work *work[2] = {fa_work_acquire(net, 0, samples->n, 1, threads),
-                        fa_work_acquire(net, 0, samples->n, 1, threads)};
-    size_t size = 0;
-    char *g = fa_add_bytes(&size, largest, 2, net->esize) ? fa_alloc(size) : NULL;
+    fa_samples s;
+    FA_TRY(fa_take_samples(&s, net, samples, true, true));
+    if (net->n_blocks > 1) FA_GIVEN(angles);
+    fa_call call = {.n_work = 2};
+    FA_TRY(fa_call_begin(&call, net, s.n));
+    char *g = gradient_room(net);
     const fa_status status =
-        work[0] && work[1] && g
-            ? two_sweeps(angles, net, samples, work, g)
-            : fa_fail(FA_E_MEMORY, "out of memory for alignment; the network is unchanged");
+        g ? two_sweeps(angles, net, &s, call.work, g)
+          : fa_fail(FA_E_MEMORY, "out of memory for alignment; the network is unchanged");
     fa_free(g);
-    for (int i = 1; i >= 0; i--) /* the first is the one that was kept, and may be the larger */
-        if (work[i]) fa_work_release(net, 0, work[i]);
-    fa_fp_end(fp);
-    fa_unlock_read(net);
+    fa_call_end(&call);
     return status;
 }

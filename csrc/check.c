@@ -2,6 +2,27 @@
 #include "internal.h"
 
 #include <math.h>
+#include <string.h>
+
+fa_status fa_adopt(void *mine, size_t size, size_t least, const void *theirs, const char *what)
+{
+    if (!theirs) return fa_fail(FA_E_VALUE, "%s: expected a pointer, got NULL", what);
+    size_t given;
+    memcpy(&given, theirs, sizeof given);
+    if (given > size)
+        return fa_fail(FA_E_VALUE,
+                       "%s: struct_size: this library (%s) knows %zu bytes, got %zu: compiled "
+                       "against a newer fastfa.h",
+                       what, FASTFA_VERSION, size, given);
+    if (given < least)
+        return fa_fail(FA_E_VALUE,
+                       "%s: struct_size: expected its sizeof (an initialiser of fastfa.h sets it), "
+                       "got %zu",
+                       what, given);
+    memcpy(mine, theirs, given);
+    memset((char *)mine + given, 0, size - given);
+    return FA_OK;
+}
 
 static double value_at(const fa_net *net, const void *p, int64_t i)
 { return net->dtype == FA_F64 ? ((const double *)p)[i] : (double)((const float *)p)[i]; }
@@ -86,10 +107,11 @@ static fa_status check_rows(const fa_net *net, const fa_samples *s)
     return FA_OK;
 }
 
-fa_status fa_check_samples(const fa_net *net, const fa_samples *s, bool targets, bool values)
+fa_status fa_take_samples(fa_samples *s, const fa_net *net, const fa_samples *theirs, bool targets,
+                          bool values)
 {
     FA_GIVEN(net);
-    if (!s) return fa_fail(FA_E_VALUE, "samples: expected a pointer, got NULL");
+    FA_TRY(FA_ADOPT(s, theirs, n, "samples"));
     FA_TRY(check_shapes(net, s, targets));
     if (!values) return FA_OK;
     if (targets && s->labels) FA_TRY(check_labels(net, s));
@@ -99,7 +121,11 @@ fa_status fa_check_samples(const fa_net *net, const fa_samples *s, bool targets,
 }
 
 fa_status fa_check(const fa_net *net, const fa_samples *samples)
-{ return fa_check_samples(net, samples, samples && (samples->labels || samples->y), true); }
+{
+    fa_samples s;
+    FA_TRY(fa_take_samples(&s, net, samples, false, false));
+    return fa_take_samples(&s, net, samples, s.labels || s.y, true);
+}
 
 bool fa_has_accuracy(const fa_net *net, const fa_samples *s)
 { return (s->labels && net->n_out > 1) || net->loss->accuracy_rows; }

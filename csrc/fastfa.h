@@ -1,34 +1,57 @@
 /* fastfa: training neural networks with and without backpropagation's symmetric backward pass.
  *
- * This is the one header of the C library; Python uses nothing else. In short:
+ * This is the one header of the C library; Python uses nothing else. C99 and C++. In short:
  *
- *     fa_layer_desc layers[2] = { fa_dense(128, "tanh"), fa_dense(10, "linear") };
+ *     fa_layer_desc layers[2] = {fa_dense(32, "tanh"), fa_dense(10, "linear")};
+ *     fa_rule_desc rule = fa_rule_of("dfa");
  *     fa_net_desc desc = fa_net_defaults();
- *     desc.n_in = 64;  desc.layers = layers;  desc.n_layers = 2;
- *     desc.loss = "softmax_cross_entropy";  desc.rule.name = "dfa";
+ *     desc.n_in = 64, desc.layers = layers, desc.n_layers = 2, desc.rule = &rule;
  *
  *     fa_net *net;
  *     if (fa_net_create(&net, &desc)) { puts(fa_last_error()); return 1; }
- *     fa_samples batch = { .x = x, .ldx = 64, .x_dtype = FA_F32, .labels = labels, .n = 32 };
- *     double loss;
- *     fa_train_batch(&loss, net, &batch);
+ *
+ *     fa_samples data = fa_samples_of(x, 64, FA_F32, n);           // x: n x 64 floats, row after row
+ *     data.labels = labels;                                        // n of them, 0 to 9
+ *     fa_metrics m;
+ *     for (int epoch = 0; epoch < 10; epoch++)                     // shuffled, in batches of 32
+ *         if (fa_train_epoch(&m, net, &data, 32)) { puts(fa_last_error()); return 1; }
+ *
+ *     float out[10];                                               // of one sample: probabilities
+ *     fa_samples one = fa_samples_of(x, 64, FA_F32, 1);
+ *     fa_predict(out, 10, net, &one, 0);
  *     fa_net_free(net);
  *
- * Conventions. Outputs come first. Matrices are row-major, one sample a row, each pointer followed by its
- * row stride in elements. A function that can fail returns fa_status and, on failure, leaves the network
- * and every output as they were and a sentence in fa_last_error(). Nothing prints, exits or aborts.
+ * The sections go from what every program needs to what few need; stop reading at any of them. A guide with
+ * the compile line, and the test behind each promise below: docs/EMBEDDING.md.
  *
- * Threads. Different networks may be used from different threads. On one network any number of threads
- * may predict, evaluate and take gradients at a time; training waits for them and they for it. A call
- * made from inside the network's own training (a poll function) fails with FA_E_STATE. After fork() the
- * child may use every network, except one that another thread was training at that moment: FA_E_STATE.
+ * Conventions. Outputs come first. Matrices are row-major, one sample a row, each pointer followed by its row
+ * stride in elements; shapes are in the comments as rows x columns. What you pass in stays yours and is only
+ * read during the call, descriptions and names included; what fa_X_create makes, fa_X_free takes back.
  *
- * Results. The same description, seed and data give the same bits with any number of threads. */
+ * Errors. A function that can fail returns fa_status. On failure it leaves the network and every output as
+ * they were, unless it says otherwise, and a sentence in fa_last_error(). Nothing prints, exits or aborts.
+ *
+ * Sizes. Structs that may grow begin with struct_size, the sizeof at which your program was compiled; the
+ * initialisers below set it. A smaller one, of an older header, is accepted and what it lacks counts as zero; a
+ * larger one is refused. Before version 1.0 names and layouts may still change between releases: compile
+ * against the header of the library that you link, and compare fa_version_number() where that is in doubt.
+ *
+ * Threads. (1) Different networks may be used from different threads at the same time. (2) On one network any
+ * number of threads may predict, evaluate and take gradients at a time. (3) Training a network is exclusive: it
+ * waits for them and they for it, so nobody sees half a step. (4) After fork() the child may use every network,
+ * except one that another thread was training at that moment: FA_E_STATE. (5) Callbacks run on the thread that
+ * made the call, in its floating-point mode; they may use other networks, and get FA_E_STATE from the one
+ * that is calling. (6) The same description, seed and data give the same bits with any number of threads.
+ *
+ * Memory. (7) A step, and a prediction, allocates nothing once a batch of its size has been seen; a prepared
+ * prediction never does. (8) The process holds nothing else than what section 8 sets, the threads of the pool,
+ * and for each thread its last message. */
 #ifndef FASTFA_H
 #define FASTFA_H
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -41,8 +64,9 @@ extern "C" {
 #endif
 
 #define FASTFA_VERSION "0.1.0"
+#define FASTFA_VERSION_NUMBER 100 /* major * 10000 + minor * 100 + patch */
 
-/* ---- status -------------------------------------------------------------------------------------- */
+/* ---- 1. status ------------------------------------------------------------------------------------ */
 
 typedef enum fa_status {
     FA_OK = 0,
@@ -50,20 +74,20 @@ typedef enum fa_status {
     FA_E_MEMORY = -2,    /* out of memory; the network is still usable */
     FA_E_NONFINITE = -3, /* the loss or the gradient norm is not finite; nothing was updated */
     FA_E_STOPPED = -4,   /* the poll function asked to stop; the last complete step is kept */
-    FA_E_STATE = -5      /* the network cannot be used here and now; see the Threads paragraph */
+    FA_E_STATE = -5      /* the network cannot be used here and now: Threads, 4 and 5 */
 } fa_status;
 
 /* The message of the last failure on this thread; valid until the next failure on this thread. */
 FA_API const char *fa_last_error(void);
 FA_API const char *fa_status_name(fa_status status);
 
-/* ---- describing a network: plain data ------------------------------------------------------------ */
+/* ---- 2. describing a network: plain data ---------------------------------------------------------- */
 
 typedef enum fa_dtype { FA_F32 = 0, FA_F64 = 1, FA_U8 = 2 } fa_dtype;
 
 /* Initial values: drawn by name ("zeros", "normal", "uniform", "glorot_uniform", "glorot_normal",
  * "he_uniform", ...) times scale, or copied from `values` (rows x cols, contiguous, the network's dtype).
- * name NULL and values NULL: the default of the activation (weights), zeros (bias). */
+ * name NULL and values NULL: the default of the activation (weights), zeros (bias). This struct is final. */
 typedef struct fa_init {
     const char *name;
     double scale;
@@ -71,35 +95,20 @@ typedef struct fa_init {
     int64_t rows, cols;
 } fa_init;
 
-typedef struct fa_view { /* rows x cols elements of the network's dtype */
-    void *data;
-    ptrdiff_t ld;
-    int64_t rows, cols;
-} fa_view;
-
-/* What a rule of the caller's own sees of a step; valid during the call. Everything but `signal` is to be
- * read only. */
-typedef struct fa_teaching {
-    const struct fa_net *net;
-    const struct fa_run *run; /* for fa_teaching_output */
-    int64_t block, step;      /* the hidden block that asks; steps taken so far */
-    fa_view error;            /* dloss_i/dA_L, without 1/m and sample weights */
-    const int64_t *labels;    /* or NULL: the targets are rows */
-    fa_view target;           /* or data NULL: they are labels */
-    fa_view signal;           /* to be filled: S_l */
-} fa_teaching;
+typedef struct fa_teaching fa_teaching; /* section 10 */
 
 /* A learning rule: "backprop", "fa", "dfa", "sdfa", "drtp", "frozen", ... The feedback matrix is drawn from
  * `feedback.name` (FA_NAMES_DISTRIBUTION) or given as values (n_source x n_l), times feedback.scale. */
 typedef struct fa_rule_desc {
+    size_t struct_size; /* fa_rule_of sets it */
     const char *name;
     const char *inject; /* "post" (default, NULL) or "pre" */
     fa_init feedback;
     double sparsity;       /* share of zeros in each column of a drawn matrix */
     int64_t feedback_rank; /* of a drawn matrix; 0: full */
     int shared;            /* layers take the first columns of one matrix */
-    double
-        decay; /* kp, dkp: the share of learned feedback (kp: and of its weights) lost in a step */
+    /* kp, dkp: the share of learned feedback (kp: and of its weights) lost in a step */
+    double decay;
     double lr_scale;  /* dkp, ldfa: factor on the learning rate of feedback; 0: 1 */
     double threshold; /* ternary: errors up to this size count as 0 */
     /* custom: fills t->signal, on the calling thread, between the forward pass and the teaching of a step;
@@ -110,11 +119,12 @@ typedef struct fa_rule_desc {
 } fa_rule_desc;
 
 typedef struct fa_layer_desc {
-    const char *type; /* "dense" or "dropout" */
+    size_t struct_size; /* fa_dense and fa_dropout set it; one value in all layers of a network */
+    const char *type;   /* "dense" or "dropout" */
     /* dense */
     int64_t units;
-    const char *
-        activation; /* "linear", "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "gelu", "sign", "threshold" */
+    /* "linear", "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "gelu", "sign", "threshold" */
+    const char *activation;
     int use_bias, trainable;
     double lr_scale, bias_lr_scale;
     fa_init weight_init, bias_init;
@@ -124,7 +134,8 @@ typedef struct fa_layer_desc {
 } fa_layer_desc;
 
 typedef struct fa_optimizer_desc {
-    const char *name; /* "sgd", "rmsprop", "adam", "adamw" */
+    size_t struct_size; /* fa_optimizer_of sets it */
+    const char *name;   /* "sgd", "rmsprop", "adam", "adamw" */
     double lr;
     double momentum; /* sgd, rmsprop */
     int nesterov;    /* sgd */
@@ -137,22 +148,63 @@ typedef struct fa_optimizer_desc {
 } fa_optimizer_desc;
 
 typedef struct fa_net_desc {
-    size_t struct_size; /* sizeof(fa_net_desc) */
+    size_t struct_size; /* fa_net_defaults sets it */
     fa_dtype dtype;     /* FA_F32 or FA_F64 */
     int64_t n_in;
-    const fa_layer_desc *layers;
+    const fa_layer_desc *layers; /* n_layers of them, the last one dense */
     int64_t n_layers;
-    const char *loss; /* "softmax_cross_entropy", "sigmoid_cross_entropy", "mse" */
-    fa_rule_desc rule;
-    fa_optimizer_desc optimizer;
+    const char *loss;         /* "softmax_cross_entropy", "sigmoid_cross_entropy", "mse" */
+    const fa_rule_desc *rule; /* NULL: fa_rule_of("backprop") */
+    const fa_optimizer_desc *optimizer; /* NULL: fa_optimizer_of("sgd", 0.1) */
     uint64_t seed;
     int n_threads;      /* 0: fa_get_num_threads(), one where the network is too small to gain */
     double input_scale; /* every input is multiplied by this; 0: 1 for floats, 1/255 for bytes */
 } fa_net_desc;
 
-FA_API fa_net_desc fa_net_defaults(void);
-FA_API fa_layer_desc fa_dense(int64_t units, const char *activation);
-FA_API fa_layer_desc fa_dropout(double rate);
+/* Initialisers; in the header, so that they know the structs of your program and not those of the library. */
+static inline fa_layer_desc fa_dense(int64_t units, const char *activation)
+{
+    fa_layer_desc d;
+    memset(&d, 0, sizeof d);
+    d.struct_size = sizeof d, d.type = "dense", d.units = units, d.activation = activation;
+    d.use_bias = d.trainable = 1;
+    d.lr_scale = d.bias_lr_scale = d.weight_init.scale = d.bias_init.scale = 1;
+    return d;
+}
+
+static inline fa_layer_desc fa_dropout(double rate)
+{
+    fa_layer_desc d;
+    memset(&d, 0, sizeof d);
+    d.struct_size = sizeof d, d.type = "dropout", d.rate = rate;
+    return d;
+}
+
+static inline fa_rule_desc fa_rule_of(const char *name)
+{
+    fa_rule_desc d;
+    memset(&d, 0, sizeof d);
+    d.struct_size = sizeof d, d.name = name, d.inject = "post";
+    d.feedback.name = "uniform", d.feedback.scale = 1, d.lr_scale = 1;
+    return d;
+}
+
+static inline fa_optimizer_desc fa_optimizer_of(const char *name, double lr)
+{
+    fa_optimizer_desc d;
+    memset(&d, 0, sizeof d);
+    d.struct_size = sizeof d, d.name = name, d.lr = lr, d.alpha = 0.99;
+    d.beta1 = 0.9, d.beta2 = 0.999, d.eps = 1e-8, d.decay_bias = 1;
+    return d;
+}
+
+static inline fa_net_desc fa_net_defaults(void)
+{
+    fa_net_desc d;
+    memset(&d, 0, sizeof d);
+    d.struct_size = sizeof d, d.loss = "softmax_cross_entropy";
+    return d;
+}
 
 /* The names that a field of a description accepts: fa_name(FA_NAMES_RULE, i) for i = 0, 1, ... until NULL. */
 typedef enum fa_names {
@@ -168,20 +220,24 @@ FA_API const char *fa_name(fa_names kind, int i);
 /* The initialiser that fits an activation ("he_uniform" for "relu"); NULL if there is no such activation. */
 FA_API const char *fa_default_init(const char *activation);
 
-/* ---- a network ----------------------------------------------------------------------------------- */
+/* ---- 3. a network's life -------------------------------------------------------------------------- */
 
 typedef struct fa_net fa_net;
 
+/* Keeps nothing of the description: names and values are copied. */
 FA_API fa_status fa_net_create(fa_net **net, const fa_net_desc *desc);
-FA_API void fa_net_free(fa_net *net); /* NULL is fine */
+FA_API void fa_net_free(fa_net *net); /* NULL is fine; no call on it may be in flight */
 /* Draws parameters and feedback again from the seed; zeroes optimizer state and counters. */
 FA_API fa_status fa_net_reset(fa_net *net);
 
-/* n samples. Exactly one of labels and y is set, except for predicting. The network's dtype, or bytes. */
+/* ---- 4. training ---------------------------------------------------------------------------------- */
+
+/* n samples. Exactly one of labels and y is set, except for predicting. */
 typedef struct fa_samples {
-    const void *x; /* n x n_in */
+    size_t struct_size; /* fa_samples_of sets it */
+    const void *x;      /* n x n_in, of x_dtype */
     ptrdiff_t ldx;
-    fa_dtype x_dtype;
+    fa_dtype x_dtype;      /* the network's dtype, or bytes */
     const int64_t *labels; /* n class numbers; with one output column 0 or 1 */
     const void *y;         /* n x n_out, the network's dtype */
     ptrdiff_t ldy;
@@ -189,21 +245,89 @@ typedef struct fa_samples {
     int64_t n;
 } fa_samples;
 
-/* Looks at every value: finite inputs and targets, labels in range, probabilities that are. The training
- * calls check shapes and labels themselves; fa_train_batch checks everything. */
-FA_API fa_status fa_check(const fa_net *net, const fa_samples *samples);
+static inline fa_samples fa_samples_of(const void *x, ptrdiff_t ldx, fa_dtype x_dtype, int64_t n)
+{
+    fa_samples s;
+    memset(&s, 0, sizeof s);
+    s.struct_size = sizeof s, s.x = x, s.ldx = ldx, s.x_dtype = x_dtype, s.n = n;
+    return s;
+}
 
-/* One step on the samples as one batch. *loss is the mean loss before the update. */
-FA_API fa_status fa_train_batch(double *loss, fa_net *net, const fa_samples *batch);
-
+/* Sums over samples, so that those of several calls can be added. This struct is final. */
 typedef struct fa_metrics {
     double loss; /* sum over batches of mean loss times rows: divide by rows */
     double hits; /* right answers: divide by rows; NaN where the loss and targets define none */
     int64_t rows, steps;
 } fa_metrics;
 
+/* One step on the samples as one batch. *loss is the mean loss before the update. */
+FA_API fa_status fa_train_batch(double *loss, fa_net *net, const fa_samples *batch);
+
+/* One pass over all samples in a new random order, in batches of batch_size; the last may be short. Checks shapes
+ * and labels before the first step, and of the values only that the loss stays finite: fa_check, once before
+ * training, looks at them all. On FA_E_NONFINITE *metrics counts the steps made before. The first epoch
+ * over n samples allocates n numbers for the order, the later ones nothing. */
+FA_API fa_status fa_train_epoch(fa_metrics *metrics, fa_net *net, const fa_samples *samples,
+                                int64_t batch_size);
+
+/* Looks at every value: finite inputs and targets, labels in range, probabilities that are. fa_train_batch,
+ * fa_predict, fa_evaluate and section 7 do it by themselves. */
+FA_API fa_status fa_check(const fa_net *net, const fa_samples *samples);
+
+FA_API double fa_net_lr(const fa_net *net);
+FA_API fa_status fa_net_set_lr(fa_net *net, double lr);
+
+/* ---- 5. using it ---------------------------------------------------------------------------------- */
+
+/* out (n x n_out): probabilities for the cross-entropies, values for mse; logits != 0: before that. */
+FA_API fa_status fa_predict(void *out, ptrdiff_t ldo, const fa_net *net, const fa_samples *samples,
+                            int logits);
+FA_API fa_status fa_evaluate(fa_metrics *metrics, const fa_net *net, const fa_samples *samples);
+
+/* Parameters, feedback and optimizer slots. data points into the network and stays valid, and at the same
+ * place, until fa_net_free; reading it while another thread trains is the reader's race. This struct is final. */
+typedef enum fa_tensor_kind { FA_WEIGHT, FA_BIAS, FA_FEEDBACK, FA_SLOT } fa_tensor_kind;
+typedef struct fa_tensor {
+    const char *key; /* "0.weight", "0.bias", "0.feedback"; slots carry their parameter's key */
+    fa_tensor_kind kind;
+    void *data; /* rows x cols, contiguous, the network's dtype; a bias is 1 x n */
+    int64_t rows, cols;
+    int trainable;
+} fa_tensor;
+
+FA_API int64_t fa_net_n_tensors(const fa_net *net);
+/* The number in a key is the layer's place in the list, dropout counted. -1: there is no such parameter or feedback. */
+FA_API int64_t fa_net_find(const fa_net *net, const char *key);
+FA_API fa_tensor fa_net_tensor(const fa_net *net, int64_t i); /* zeros where i is out of range */
+/* Copy tensor i into or from rows x cols contiguous values, between the steps of other threads. */
+FA_API fa_status fa_net_read(void *values, const fa_net *net, int64_t i);
+FA_API fa_status fa_net_write(fa_net *net, int64_t i, const void *values);
+
+/* ---- 6. sample by sample -------------------------------------------------------------------------- */
+
+/* One step on one sample, as soon as it comes: fa_train_batch on a batch of one, in less time. x is n_in values of
+ * the network's dtype; the target is y, n_out values of it, or where y is NULL the label. */
+FA_API fa_status fa_learn_one(double *loss, fa_net *net, const void *x, int64_t label,
+                              const void *y);
+
+/* One step on each sample of a stream, in order: the bits of fa_learn_one for each, in less time where the optimizer
+ * is plain SGD. On FA_E_NONFINITE *metrics counts the samples learnt before. */
+FA_API fa_status fa_learn_many(fa_metrics *metrics, fa_net *net, const fa_samples *samples);
+
+/* A prepared prediction: everything that fa_predict does for each call, done once. One thread at a time uses a
+ * predictor; any number of predictors use a network, which must outlive them. */
+typedef struct fa_predictor fa_predictor;
+FA_API fa_status fa_predictor_create(fa_predictor **predictor, const fa_net *net, fa_dtype x_dtype,
+                                     int logits);
+FA_API void fa_predictor_free(fa_predictor *predictor); /* NULL is fine */
+/* out (n_out) of x (n_in), the bits of fa_predict. Looks at neither pointers nor values: NaN in, NaN out. */
+FA_API fa_status fa_predict_one(void *out, fa_predictor *predictor, const void *x);
+
+/* ---- 7. training under control -------------------------------------------------------------------- */
+
 /* Steps first .. first + count - 1 of an epoch over the samples. */
 typedef struct fa_epoch {
+    size_t struct_size;   /* fa_epoch_of sets it */
     const int64_t *order; /* n indices into the samples, or NULL: as they come */
     int64_t batch_size, first, count;
     const double *lrs; /* count learning rates, or NULL: the network's */
@@ -213,16 +337,62 @@ typedef struct fa_epoch {
     double poll_seconds;
 } fa_epoch;
 
-/* On FA_E_NONFINITE and FA_E_STOPPED, *metrics counts the steps done before it. */
+static inline fa_epoch fa_epoch_of(const int64_t *order, int64_t batch_size, int64_t count)
+{
+    fa_epoch e;
+    memset(&e, 0, sizeof e);
+    e.struct_size = sizeof e, e.order = order, e.batch_size = batch_size, e.count = count;
+    return e;
+}
+
+/* fa_train_epoch is fa_shuffle, then fa_train_steps. On FA_E_NONFINITE and FA_E_STOPPED, *metrics counts the steps
+ * done before it. */
 FA_API fa_status fa_train_steps(fa_metrics *metrics, fa_net *net, const fa_samples *samples,
                                 const fa_epoch *epoch);
 /* The random order of the network's next epoch: a permutation of 0..n-1. Advances the epoch number. */
 FA_API fa_status fa_shuffle(int64_t *order, fa_net *net, int64_t n);
 
-/* out (n x n_out): probabilities for the cross-entropies, values for mse; logits != 0: before that. */
-FA_API fa_status fa_predict(void *out, ptrdiff_t ldo, const fa_net *net, const fa_samples *samples,
-                            int logits);
-FA_API fa_status fa_evaluate(fa_metrics *metrics, const fa_net *net, const fa_samples *samples);
+FA_API int64_t fa_net_steps(const fa_net *net);
+FA_API int64_t fa_net_epochs(const fa_net *net);
+/* The number of threads of the description; setting it changes no result. */
+FA_API int fa_net_threads(const fa_net *net);
+FA_API fa_status fa_net_set_threads(fa_net *net, int n);
+
+/* Everything that training changes, as one block of fa_net_state_size() bytes: same description only. */
+FA_API size_t fa_net_state_size(const fa_net *net);
+FA_API fa_status fa_net_get_state(void *state, const fa_net *net);
+FA_API fa_status fa_net_set_state(fa_net *net, const void *state, size_t size);
+
+/* ---- 8. the library: hooks, threads, version ------------------------------------------------------ */
+
+/* Hooks belong to the process: set them before other threads use the library. */
+
+/* Memory comes from here; set it before the first network. NULL: the C library's. alloc returns memory
+ * aligned to `align` (a power of two) or NULL; it need not be zeroed. This struct is final. */
+typedef struct fa_allocator {
+    void *(*alloc)(void *user, size_t size, size_t align);
+    void (*release)(void *user, void *memory, size_t size);
+    void *user;
+} fa_allocator;
+FA_API fa_status fa_set_allocator(const fa_allocator *allocator);
+/* What the library holds now, and how often it has allocated: a step must leave the second as it is. */
+FA_API void fa_memory(int64_t *live_bytes, int64_t *allocations);
+
+/* Receives what is no failure but worth knowing, one sentence a call: BLAS that would help and is missing, an
+ * environment variable that means nothing, a thread that the system refused. NULL (default): nobody hears it. */
+FA_API void fa_set_log(void (*log)(void *user, const char *message), void *user);
+
+/* Threads used by networks that name no number: FASTFA_NUM_THREADS, OMP_NUM_THREADS, else the processors
+ * this process may run on. n = 0 goes back to that. */
+FA_API fa_status fa_set_num_threads(int n);
+FA_API int fa_get_num_threads(void);
+
+FA_API const char *fa_version(void);
+FA_API int fa_version_number(void); /* FASTFA_VERSION_NUMBER of the library that runs */
+/* One JSON object: version, isa, blas, gemm, threads, compiler. Valid until the next call on this thread. */
+FA_API const char *fa_build_info(void);
+
+/* ---- 9. looking inside ---------------------------------------------------------------------------- */
 
 /* What the next fa_train_batch on these samples would hand to the optimizer, before clipping and decay.
  * grads[i] receives the gradient of tensor i (contiguous); NULL entries are skipped. */
@@ -234,7 +404,7 @@ FA_API fa_status fa_gradients(double *loss, void *const *grads, const fa_net *ne
 FA_API fa_status fa_deltas(void *const *deltas, const fa_net *net, const fa_samples *samples);
 
 /* How close a hidden layer's teaching comes to full backprop through the exact weights (same masks).
- * Angles in degrees over all entries; NaN where undefined. */
+ * Angles in degrees over all entries; NaN where undefined. This struct is final. */
 typedef struct fa_angles {
     int64_t layer; /* index in the layer list */
     double delta_angle, gradient_angle;
@@ -246,41 +416,18 @@ typedef struct fa_angles {
 /* angles: one per hidden dense layer, fa_net_n_blocks() - 1 in all. */
 FA_API fa_status fa_alignment(fa_angles *angles, const fa_net *net, const fa_samples *samples);
 
-/* The output of a block as the next one sees it, or of the input where block is -1. */
-FA_API fa_view fa_teaching_output(const fa_teaching *t, int64_t block);
-/* C (rows x cols, contiguous) = A B, in the network's dtype and by the products of its own rules. */
-FA_API fa_status fa_multiply(void *c, const fa_net *net, const void *a, ptrdiff_t lda,
-                             const void *b, ptrdiff_t ldb, int64_t rows, int64_t k, int64_t cols);
-
-/* ---- looking inside ------------------------------------------------------------------------------ */
-
-typedef enum fa_tensor_kind { FA_WEIGHT, FA_BIAS, FA_FEEDBACK, FA_SLOT } fa_tensor_kind;
-
-/* data points into the network and stays valid, and at the same place, until fa_net_free. */
-typedef struct fa_tensor {
-    const char *key; /* "0.weight", "0.bias", "0.feedback"; slots carry their parameter's key */
-    fa_tensor_kind kind;
-    void *data; /* rows x cols, contiguous; a bias is 1 x n */
-    int64_t rows, cols;
-    int trainable;
-} fa_tensor;
-
-FA_API int64_t fa_net_n_tensors(const fa_net *net);
-FA_API fa_tensor fa_net_tensor(const fa_net *net, int64_t i);
-/* Copies contiguous values into tensor i, between training steps of other threads. */
-FA_API fa_status fa_net_write(fa_net *net, int64_t i, const void *values);
-
-/* A dense layer as the planner resolved it. */
+/* A block: a dense layer, as the planner resolved it, and what follows it up to the next one. */
 typedef struct fa_block_info {
-    int64_t layer; /* index in the layer list */
+    size_t struct_size; /* yours; as much as fits is filled */
+    int64_t layer;      /* index in the layer list */
     int64_t n_in, n_out;
     const char *activation;
     const char *rule;   /* "output" for the last */
     const char *inject; /* "post", "pre" */
-    const char
-        *source; /* what teaches it: "error", "target", "above", "below", "input" (pepita) or "" */
-    const char *
-        feedback; /* "uniform", "normal", "values"; "signs" of the weights; "" without a matrix of its own */
+    /* what teaches it: "error", "target", "above", "below", "input" (pepita) or "" */
+    const char *source;
+    /* "uniform", "normal", "values"; "signs" of the weights; "" without a matrix of its own */
+    const char *feedback;
     double feedback_scale;
     int64_t feedback_rank; /* of a matrix that is held as two factors; else 0 */
     int64_t feedback_rows; /* n_source of fa_feedback_matrix, 0 where it has no meaning */
@@ -288,11 +435,11 @@ typedef struct fa_block_info {
 } fa_block_info;
 
 FA_API int64_t fa_net_n_blocks(const fa_net *net);
-FA_API fa_block_info fa_net_block(const fa_net *net, int64_t block);
+FA_API fa_status fa_net_block(fa_block_info *info, const fa_net *net, int64_t block);
 /* A dense copy (n_source x n_l, contiguous) of what carries the source to hidden block `block`. */
 FA_API fa_status fa_feedback_matrix(void *out, const fa_net *net, int64_t block);
 
-/* Matrix products done by training since creation: the proof of what a rule computes. */
+/* Matrix products done by training since creation: the proof of what a rule computes. This struct is final. */
 typedef struct fa_counts {
     int64_t forward;   /* H W */
     int64_t transport; /* d W^T */
@@ -301,41 +448,31 @@ typedef struct fa_counts {
 } fa_counts;
 FA_API fa_counts fa_net_counts(const fa_net *net);
 
-FA_API int64_t fa_net_steps(const fa_net *net);
-FA_API int64_t fa_net_epochs(const fa_net *net);
-FA_API double fa_net_lr(const fa_net *net);
-FA_API fa_status fa_net_set_lr(fa_net *net, double lr);
-/* The number of threads of the description; setting it changes no result. */
-FA_API int fa_net_threads(const fa_net *net);
-FA_API fa_status fa_net_set_threads(fa_net *net, int n);
+/* ---- 10. rules of your own ------------------------------------------------------------------------ */
 
-/* Everything that training changes, as one block of fa_net_state_size() bytes: same description only. */
-FA_API size_t fa_net_state_size(const fa_net *net);
-FA_API fa_status fa_net_get_state(void *state, const fa_net *net);
-FA_API fa_status fa_net_set_state(fa_net *net, const void *state, size_t size);
+typedef struct fa_view { /* rows x cols elements of the network's dtype; final */
+    void *data;
+    ptrdiff_t ld;
+    int64_t rows, cols;
+} fa_view;
 
-/* ---- the library --------------------------------------------------------------------------------- */
+/* What the signal function of a rule "custom" sees of a step; valid during the call. Everything but `signal` is to
+ * be read only. Later versions may add fields at the end. */
+struct fa_teaching {
+    const fa_net *net;
+    const struct fa_run *run; /* for fa_teaching_output */
+    int64_t block, step;      /* the hidden block that asks; steps taken so far */
+    fa_view error;            /* dloss_i/dA_L, without 1/m and sample weights */
+    const int64_t *labels;    /* or NULL: the targets are rows */
+    fa_view target;           /* or data NULL: they are labels */
+    fa_view signal;           /* to be filled: S_l */
+};
 
-FA_API const char *fa_version(void);
-/* One JSON object: version, isa, blas, gemm, threads. Valid until the next call on this thread. */
-FA_API const char *fa_build_info(void);
-
-/* Threads used by networks that name no number: FASTFA_NUM_THREADS, OMP_NUM_THREADS, else the processors
- * this process may run on. n = 0 goes back to that. */
-FA_API fa_status fa_set_num_threads(int n);
-FA_API int fa_get_num_threads(void);
-
-/* Memory comes from here; set it before the first network. NULL: the C library's. alloc returns memory
- * aligned to `align` (a power of two) or NULL. */
-typedef struct fa_allocator {
-    void *(*alloc)(void *user, size_t size, size_t align);
-    void (*release)(void *user, void *memory, size_t size);
-    void *user;
-} fa_allocator;
-FA_API fa_status fa_set_allocator(const fa_allocator *allocator);
-
-/* What the library holds now, and how often it has allocated: a step must leave the second as it is. */
-FA_API void fa_memory(int64_t *live_bytes, int64_t *allocations);
+/* The output of a block as the next one sees it, or of the input where block is -1. */
+FA_API fa_view fa_teaching_output(const fa_teaching *t, int64_t block);
+/* C (rows x cols, contiguous) = A B, in the network's dtype and by the products of its own rules. */
+FA_API fa_status fa_multiply(void *c, const fa_net *net, const void *a, ptrdiff_t lda,
+                             const void *b, ptrdiff_t ldb, int64_t rows, int64_t k, int64_t cols);
 
 #ifdef __cplusplus
 }

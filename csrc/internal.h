@@ -27,6 +27,9 @@
 /* Records the message and returns the status, for `return fa_fail(FA_E_VALUE, "units: ...")`. */
 fa_status fa_fail(fa_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Tells the caller's log hook, if there is one; on the caller's thread alone. */
+void fa_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* Refuses NULL for a pointer that the caller must give, by its name. */
 #define FA_GIVEN(pointer)                                                                          \
     do {                                                                                           \
@@ -231,6 +234,8 @@ struct fa_net {
     size_t scratch_size; /* bytes a worker needs */
     double work_per_row; /* multiply-adds of a step */
 
+    int64_t *shuffled; /* fa_train_epoch: the order of its samples, n_shuffled of them */
+    int64_t n_shuffled;
     bool defers; /* an update may wait for the next forward: the product writes all that trains */
     bool hosted; /* some rule is a function of the caller's */
     double *drawing_room; /* for feedback that is not drawn element by element */
@@ -412,10 +417,13 @@ static inline bool fa_makes_matrix(const fa_rule *rule)
 /* The stored feedback of a hidden block, checked: "l.feedback", source x n_l. */
 fa_status fa_plan_feedback(fa_net *net, int block, int64_t source);
 void fa_plan_scratch(fa_net *net, size_t bytes);
-fa_status fa_plan_network(fa_net *net, const fa_net_desc *desc);
+fa_status fa_plan_network(fa_net *net, const fa_net_desc *theirs);
 fa_status fa_choose_products(fa_net *net); /* product.c: FASTFA_GEMM */
 /* Memory that lives as long as the network; NULL when out. */
 void *fa_net_alloc(fa_net *net, int64_t n, size_t size);
+
+/* The order of the next epoch, which begins. The caller holds the write lock. */
+void fa_next_order(int64_t *order, fa_net *net, int64_t n);
 
 /* ---- initial values (init.c) ---- */
 
@@ -445,8 +453,12 @@ const char *fa_distribution_name(int i);
  * samples in flight. NULL: out of memory. */
 fa_work *fa_work_acquire(const fa_net *net, int slot, int64_t rows, int copies, int threads);
 void fa_work_release(const fa_net *net, int slot, fa_work *work);
+/* A block of the caller's own; training: with what only a step needs. Freed by fa_free. */
+fa_work *fa_work_create(const fa_net *net, bool training, int64_t rows, int copies, int threads);
 /* Points the run's buffers at copy `copy` of its workspace, or at the user's arrays where they serve. */
 void fa_run_bind(fa_run *run, int copy);
+/* A bound run that predicts one sample: another sample, another output. */
+void fa_run_point(fa_run *run, const void *x, void *out);
 int fa_run_threads(const fa_net *net, int64_t rows);
 
 /* One step through the phases that the run's mode asks for. The run's net, work, mode, data, index, m,
@@ -483,10 +495,34 @@ fa_status fa_lock_write(const fa_net *net);
 void fa_unlock_read(const fa_net *net);
 void fa_unlock_write(const fa_net *net);
 
+/* ---- the frame of a call (call.c) ---- */
+
+typedef struct fa_call { /* what the caller sets says what begin takes and end gives back */
+    bool writes;         /* alone with the network; else beside others that do not write */
+    bool in_chunks;      /* row buffers of FA_CHUNK rows for each thread, not of all rows for all */
+    int n_work, slot[2]; /* of the workspaces */
+    /* set by fa_call_begin */
+    const fa_net *net;
+    int threads;
+    fa_work *work[2];
+    unsigned fp;
+} fa_call;
+/* Lock, workspaces for `rows` rows, floating-point mode. On failure nothing is held. */
+fa_status fa_call_begin(fa_call *call, const fa_net *net, int64_t rows);
+void fa_call_end(fa_call *call);
+
 /* ---- the door (check.c) ---- */
 
-/* Sizes, pointers and labels; with values, every number too. */
-fa_status fa_check_samples(const fa_net *net, const fa_samples *s, bool targets, bool values);
+/* Copies a struct of the caller's that begins with its size; what an older, smaller one lacks is zero. least: the
+ * size below which it makes no sense. */
+fa_status fa_adopt(void *mine, size_t size, size_t least, const void *theirs, const char *what);
+#define FA_ADOPT(mine, theirs, last_required, what)                                                \
+    fa_adopt(mine, sizeof *(mine),                                                                 \
+             (size_t)((char *)(&(mine)->last_required + 1) - (char *)(mine)), theirs, what)
+
+/* Adopts samples, and checks sizes, pointers and labels; with values, every number too. */
+fa_status fa_take_samples(fa_samples *mine, const fa_net *net, const fa_samples *theirs,
+                          bool targets, bool values);
 /* The label of sample i is one of the network's classes. */
 bool fa_label_fits(const fa_net *net, int64_t label);
 fa_status fa_bad_label(const fa_net *net, const fa_samples *s, int64_t i);

@@ -14,7 +14,9 @@ static int from_environment(const char *name)
     if (!text) return 0;
     char *end;
     const long n = strtol(text, &end, 10);
-    return end != text && n >= 1 && n <= FA_MAX_THREADS ? (int)n : 0;
+    if (end != text && n >= 1 && n <= FA_MAX_THREADS) return (int)n;
+    if (*text) fa_log("%s: expected 1 to %d, got '%s'; ignored", name, FA_MAX_THREADS, text);
+    return 0;
 }
 
 static int affinity(void)

@@ -1,42 +1,8 @@
-/* A network's life and what can be seen of it: defaults, create, free, reset, tensors, blocks, state. */
+/* A network's life and what can be seen of it: create, free, reset, tensors, blocks, state. */
 #include "internal.h"
 
 #include <math.h>
 #include <string.h>
-
-fa_layer_desc fa_dense(int64_t units, const char *activation)
-{
-    return (fa_layer_desc){.type = "dense",
-                           .units = units,
-                           .activation = activation,
-                           .use_bias = 1,
-                           .trainable = 1,
-                           .lr_scale = 1,
-                           .bias_lr_scale = 1,
-                           .weight_init.scale = 1,
-                           .bias_init.scale = 1};
-}
-
-fa_layer_desc fa_dropout(double rate) { return (fa_layer_desc){.type = "dropout", .rate = rate}; }
-
-fa_net_desc fa_net_defaults(void)
-{
-    return (fa_net_desc){
-        .struct_size = sizeof(fa_net_desc),
-        .loss = "softmax_cross_entropy",
-        .rule = {.name = "backprop",
-                 .inject = "post",
-                 .feedback = {.name = "uniform", .scale = 1},
-                 .lr_scale = 1},
-        .optimizer = {.name = "sgd",
-                      .lr = 0.1,
-                      .alpha = 0.99,
-                      .beta1 = 0.9,
-                      .beta2 = 0.999,
-                      .eps = 1e-8,
-                      .decay_bias = 1},
-    };
-}
 
 /* ---- life ---- */
 
@@ -59,6 +25,7 @@ void fa_net_free(fa_net *net)
 {
     if (!net) return;
     for (int slot = 0; slot < FA_SLOTS; slot++) fa_free(atomic_load(&net->spare[slot]));
+    fa_free(net->shuffled);
     while (net->owned) {
         fa_owned *block = net->owned;
         net->owned = block->next;
@@ -126,14 +93,39 @@ fa_tensor fa_net_tensor(const fa_net *net, int64_t i)
     return param_tensor(p, FA_SLOT, p->slot[i % n_slots(net)]);
 }
 
-fa_status fa_net_write(fa_net *net, int64_t i, const void *values)
+int64_t fa_net_find(const fa_net *net, const char *key)
+{
+    for (int i = 0; net && key && i < net->n_params; i++)
+        if (!strcmp(net->params[i].key, key)) return i;
+    return -1;
+}
+
+static fa_status check_tensor(const fa_net *net, int64_t i, const void *values)
 {
     FA_GIVEN(net);
+    if (fa_net_tensor(net, i).data && values) return FA_OK;
+    return fa_fail(FA_E_VALUE, "tensor %lld: expected one with data, and values", (long long)i);
+}
+
+static size_t tensor_bytes(const fa_net *net, fa_tensor t)
+{ return (size_t)(t.rows * t.cols) * net->esize; }
+
+fa_status fa_net_read(void *values, const fa_net *net, int64_t i)
+{
+    FA_TRY(check_tensor(net, i, values));
     const fa_tensor t = fa_net_tensor(net, i);
-    if (!t.data || !values)
-        return fa_fail(FA_E_VALUE, "tensor %lld: expected one with data, and values", (long long)i);
+    FA_TRY(fa_lock_read(net));
+    memcpy(values, t.data, tensor_bytes(net, t));
+    fa_unlock_read(net);
+    return FA_OK;
+}
+
+fa_status fa_net_write(fa_net *net, int64_t i, const void *values)
+{
+    FA_TRY(check_tensor(net, i, values));
+    const fa_tensor t = fa_net_tensor(net, i);
     FA_TRY(fa_lock_write(net));
-    memmove(t.data, values, (size_t)(t.rows * t.cols) * net->esize);
+    memmove(t.data, values, tensor_bytes(net, t));
     fa_unlock_write(net);
     return FA_OK;
 }
@@ -168,9 +160,8 @@ static const char *feedback_name(const fa_rule *rule)
     return rule->desc.feedback.values ? "values" : rule->desc.feedback.name;
 }
 
-fa_block_info fa_net_block(const fa_net *net, int64_t b)
+static fa_block_info block_info(const fa_net *net, int64_t b)
 {
-    if (b < 0 || b >= fa_net_n_blocks(net)) return (fa_block_info){0};
     const fa_block *block = &net->blocks[b];
     const fa_layer *layer = block->layer;
     const fa_rule *rule = &block->rule;
@@ -190,6 +181,21 @@ fa_block_info fa_net_block(const fa_net *net, int64_t b)
         .trainable = layer->weight->trainable,
         .needed = block->needed,
     };
+}
+
+fa_status fa_net_block(fa_block_info *info, const fa_net *net, int64_t b)
+{
+    FA_GIVEN(net);
+    fa_block_info known;
+    FA_TRY(FA_ADOPT(&known, info, layer, "info"));
+    if (b < 0 || b >= net->n_blocks)
+        return fa_fail(FA_E_VALUE, "block: expected 0 to %d, got %lld", net->n_blocks - 1,
+                       (long long)b);
+    const size_t size = info->struct_size;
+    known = block_info(net, b);
+    memcpy(info, &known, size);
+    info->struct_size = size;
+    return FA_OK;
 }
 
 fa_status fa_feedback_matrix(void *out, const fa_net *net, int64_t b)
@@ -251,14 +257,19 @@ fa_status fa_net_set_lr(fa_net *net, double lr)
     return FA_OK;
 }
 
+void fa_next_order(int64_t *order, fa_net *net, int64_t n)
+{
+    fa_state *state = (fa_state *)net->state;
+    fa_rng_permutation(order, n, fa_rng_stream(net->seed, FA_RNG_SHUFFLE, 0, state->epochs));
+    state->epochs++;
+}
+
 fa_status fa_shuffle(int64_t *order, fa_net *net, int64_t n)
 {
     FA_GIVEN(order);
     if (n < 1) return fa_fail(FA_E_VALUE, "n: expected at least 1, got %lld", (long long)n);
     FA_TRY(fa_lock_write(net));
-    fa_state *state = (fa_state *)net->state;
-    fa_rng_permutation(order, n, fa_rng_stream(net->seed, FA_RNG_SHUFFLE, 0, state->epochs));
-    state->epochs++;
+    fa_next_order(order, net, n);
     fa_unlock_write(net);
     return FA_OK;
 }

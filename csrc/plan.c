@@ -60,10 +60,23 @@ static fa_status own_values(fa_net *net, fa_init *init)
     return FA_OK;
 }
 
-static fa_status plan_layer(fa_net *net, const fa_layer_desc *desc, int i)
+/* Layer i of a list whose elements have the size that the first one says. */
+static fa_status take_layer(fa_layer_desc *mine, const fa_net_desc *desc, int i)
+{
+    const size_t stride = desc->layers->struct_size;
+    const char *theirs = (const char *)desc->layers + (size_t)i * stride;
+    FA_TRY(FA_ADOPT(mine, theirs, bias_init, "layers"));
+    if (mine->struct_size == stride) return FA_OK;
+    return fa_fail(FA_E_VALUE, "layer %d: struct_size: expected %zu as in layer 0, got %zu", i,
+                   stride, mine->struct_size);
+}
+
+static fa_status plan_layer(fa_net *net, const fa_net_desc *list, int i)
 {
     fa_layer *layer = &net->layers[i];
-    *layer = (fa_layer){.desc = *desc, .index = i, .preact = FA_NO_BUF, .keep = FA_NO_BUF};
+    *layer = (fa_layer){.index = i, .preact = FA_NO_BUF, .keep = FA_NO_BUF};
+    FA_TRY(take_layer(&layer->desc, list, i));
+    const fa_layer_desc given = layer->desc, *desc = &given;
     layer->ops = fa_find_layer(desc->type);
     if (!layer->ops)
         return fa_fail(FA_E_VALUE, "layer %d: type: expected 'dense' or 'dropout', got '%s'", i,
@@ -100,7 +113,7 @@ static fa_status plan_layer(fa_net *net, const fa_layer_desc *desc, int i)
 
 static fa_status plan_layers(fa_net *net, const fa_net_desc *desc)
 {
-    for (int i = 0; i < net->n_layers; i++) FA_TRY(plan_layer(net, &desc->layers[i], i));
+    for (int i = 0; i < net->n_layers; i++) FA_TRY(plan_layer(net, desc, i));
     const fa_layer *last = &net->layers[net->n_layers - 1];
     if (!(last->ops->flags & FA_WEIGHTED))
         return fa_fail(FA_E_VALUE, "layer %d: the last layer: expected dense, got %s", last->index,
@@ -126,12 +139,14 @@ static fa_status plan_layers(fa_net *net, const fa_net_desc *desc)
 
 /* ---- rules ---- */
 
-static fa_status resolve_rule(fa_net *net, int b, const fa_rule_desc *desc)
+static fa_status resolve_rule(fa_net *net, int b, const fa_rule_desc *theirs)
 {
+    fa_rule_desc given, *desc = &given;
+    FA_TRY(FA_ADOPT(desc, theirs, feedback, "rule"));
     fa_block *block = &net->blocks[b];
     const int i = block->first;
     fa_rule *rule = &block->rule;
-    *rule = (fa_rule){.ops = fa_find_rule(desc->name), .desc = *desc, .projected = FA_NO_BUF};
+    *rule = (fa_rule){.ops = fa_find_rule(desc->name), .desc = given, .projected = FA_NO_BUF};
     if (!rule->ops)
         return fa_fail(FA_E_VALUE, "layer %d: rule: unknown name '%s'", i,
                        desc->name ? desc->name : "(null)");
@@ -234,13 +249,16 @@ static fa_status plan_rules(fa_net *net, const fa_net_desc *desc)
             FA_E_VALUE,
             "layer %d: rule: the last layer always gets the exact error; expected none, got '%s'",
             net->blocks[hidden].first, refused->name ? refused->name : "(null)");
-    if (!fa_find_rule(desc->rule.name))
-        return fa_fail(FA_E_VALUE, "rule: unknown name '%s'",
-                       desc->rule.name ? desc->rule.name : "(null)");
+    const fa_rule_desc default_rule = fa_rule_of("backprop");
+    const fa_rule_desc *rule = desc->rule ? desc->rule : &default_rule;
+    fa_rule_desc known;
+    FA_TRY(FA_ADOPT(&known, rule, feedback, "rule"));
+    if (!fa_find_rule(known.name))
+        return fa_fail(FA_E_VALUE, "rule: unknown name '%s'", known.name ? known.name : "(null)");
     for (int b = 0; b < hidden; b++) {
         const fa_rule_desc *own = net->blocks[b].layer->desc.rule;
-        if (own) FA_TRY(check_mixture(net, b, own, &desc->rule));
-        FA_TRY(resolve_rule(net, b, own ? own : &desc->rule));
+        if (own) FA_TRY(check_mixture(net, b, own, rule));
+        FA_TRY(resolve_rule(net, b, own ? own : rule));
     }
     mark_needed(net);
     for (int b = 0; b < hidden; b++) FA_TRY(check_teachable(net, &net->blocks[b]));
@@ -392,12 +410,15 @@ static void plan_phases(fa_net *net)
 
 /* ---- the whole ---- */
 
-static fa_status check_optimizer(fa_net *net, const fa_optimizer_desc *d)
+static fa_status take_optimizer(fa_net *net, const fa_optimizer_desc *theirs)
 {
-    net->optim = (fa_optim){.ops = fa_find_optim(d->name), .desc = *d};
+    const fa_optimizer_desc default_optimizer = fa_optimizer_of("sgd", 0.1);
+    fa_optimizer_desc *d = &net->optim.desc;
+    FA_TRY(FA_ADOPT(d, theirs ? theirs : &default_optimizer, lr, "optimizer"));
+    net->optim.ops = fa_find_optim(d->name);
     if (!net->optim.ops)
         return fa_fail(FA_E_VALUE, "optimizer: unknown name '%s'", d->name ? d->name : "(null)");
-    net->optim.desc.name = net->optim.ops->name;
+    d->name = net->optim.ops->name;
     if (!(d->lr >= 0) || !isfinite(d->lr))
         return fa_fail(FA_E_VALUE, "optimizer: lr: expected a number >= 0, got %g", d->lr);
     if (!(d->weight_decay >= 0) || !isfinite(d->weight_decay))
@@ -406,14 +427,11 @@ static fa_status check_optimizer(fa_net *net, const fa_optimizer_desc *d)
     if (!(d->clip_norm >= 0) || !isfinite(d->clip_norm))
         return fa_fail(FA_E_VALUE, "optimizer: clip_norm: expected a number >= 0 (0: off), got %g",
                        d->clip_norm);
-    return net->optim.ops->check(&net->optim.desc);
+    return net->optim.ops->check(d);
 }
 
 static fa_status check_head(fa_net *net, const fa_net_desc *d)
 {
-    if (d->struct_size != sizeof *d)
-        return fa_fail(FA_E_VALUE, "struct_size: expected %zu (fa_net_defaults sets it), got %zu",
-                       sizeof *d, d->struct_size);
     if (d->dtype != FA_F32 && d->dtype != FA_F64)
         return fa_fail(FA_E_VALUE, "dtype: expected FA_F32 or FA_F64, got %d", (int)d->dtype);
     if (d->n_in < 1 || d->n_in > INT32_MAX)
@@ -434,8 +452,10 @@ static fa_status check_head(fa_net *net, const fa_net_desc *d)
     return FA_OK;
 }
 
-fa_status fa_plan_network(fa_net *net, const fa_net_desc *desc)
+fa_status fa_plan_network(fa_net *net, const fa_net_desc *theirs)
 {
+    fa_net_desc known, *desc = &known;
+    FA_TRY(FA_ADOPT(desc, theirs, loss, "desc"));
     FA_TRY(check_head(net, desc));
     net->dtype = desc->dtype;
     net->esize = desc->dtype == FA_F64 ? 8 : 4;
@@ -446,7 +466,7 @@ fa_status fa_plan_network(fa_net *net, const fa_net_desc *desc)
     net->n_threads = desc->n_threads;
     net->input_scale = desc->input_scale;
     FA_TRY(fa_choose_products(net));
-    FA_TRY(check_optimizer(net, &desc->optimizer));
+    FA_TRY(take_optimizer(net, desc->optimizer));
 
     net->layers = fa_net_alloc(net, net->n_layers, sizeof *net->layers);
     net->blocks = fa_net_alloc(net, net->n_layers, sizeof *net->blocks);

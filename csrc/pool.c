@@ -123,8 +123,10 @@ static void start_workers(int n)
 {
     while (pool.n_workers < n - 1) {
         const int worker = pool.n_workers + 1;
-        if (pthread_create(&pool.workers[worker], NULL, worker_main, (void *)(intptr_t)worker))
+        if (pthread_create(&pool.workers[worker], NULL, worker_main, (void *)(intptr_t)worker)) {
+            fa_log("the system refused thread %d of %d; going on with fewer", worker + 1, n);
             return;
+        }
         pool.n_workers++;
     }
 }

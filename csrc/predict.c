@@ -51,41 +51,34 @@ static void forward_task(void *context, int64_t task, int worker)
 static fa_status run_forward(fa_forward_job *job)
 {
     const fa_net *net = job->run.net;
-    const int64_t n = job->run.data.n, tasks = (n + FA_CHUNK - 1) / FA_CHUNK;
-    int threads = fa_run_threads(net, n);
-    if (threads > tasks) threads = (int)tasks;
-    FA_TRY(fa_lock_read(net));
-    const unsigned fp = fa_fp_begin();
+    const int64_t n = job->run.data.n;
+    fa_call call = {.in_chunks = true, .n_work = 1, .slot = {1}};
+    FA_TRY(fa_call_begin(&call, net, n));
+    job->run.work = call.work[0];
+    fa_pool_run(call.threads, (n + FA_CHUNK - 1) / FA_CHUNK, forward_task, job);
     fa_status status = FA_OK;
-    job->run.work = fa_work_acquire(net, 1, n < FA_CHUNK ? n : FA_CHUNK, threads, threads);
-    if (job->run.work) {
-        fa_pool_run(threads, tasks, forward_task, job);
-        if (atomic_load(&job->run.work->bad_label))
-            status = fa_fail(FA_E_VALUE,
-                             "y: a label was changed to one out of range while it was in use");
-        fa_work_release(net, 1, job->run.work);
-    } else {
-        status = fa_fail(FA_E_MEMORY, "out of memory for predicting");
-    }
-    fa_fp_end(fp);
-    fa_unlock_read(net);
+    if (atomic_load(&call.work[0]->bad_label))
+        status =
+            fa_fail(FA_E_VALUE, "y: a label was changed to one out of range while it was in use");
+    fa_call_end(&call);
     return status;
 }
 
 fa_status fa_predict(void *out, ptrdiff_t ldo, const fa_net *net, const fa_samples *samples,
                      int logits)
 {
-    FA_TRY(fa_check_samples(net, samples, false, true));
+    fa_samples s;
+    FA_TRY(fa_take_samples(&s, net, samples, false, true));
     FA_GIVEN(out);
     if (ldo < net->n_out)
         return fa_fail(FA_E_VALUE, "out: expected a row stride of at least %lld, got %lld",
                        (long long)net->n_out, (long long)ldo);
-    fa_forward_job job = {.run = {.net = net, .mode = FA_PREDICT, .data = *samples},
+    s.labels = NULL;
+    s.y = NULL;
+    fa_forward_job job = {.run = {.net = net, .mode = FA_PREDICT, .data = s},
                           .out = out,
                           .ldo = ldo,
                           .logits = logits};
-    job.run.data.labels = NULL;
-    job.run.data.y = NULL;
     return run_forward(&job);
 }
 
@@ -103,18 +96,69 @@ static fa_metrics sum_rows(const fa_samples *s, const fa_forward_job *job)
 fa_status fa_evaluate(fa_metrics *metrics, const fa_net *net, const fa_samples *samples)
 {
     FA_GIVEN(metrics);
-    FA_TRY(fa_check_samples(net, samples, true, true));
-    fa_forward_job job = {.run = {.net = net, .mode = FA_EVALUATE, .data = *samples}};
-    job.row_loss = fa_alloc((size_t)samples->n * 2 * sizeof(double));
+    fa_samples s;
+    FA_TRY(fa_take_samples(&s, net, samples, true, true));
+    fa_forward_job job = {.run = {.net = net, .mode = FA_EVALUATE, .data = s}};
+    job.row_loss = fa_alloc((size_t)s.n * 2 * sizeof(double));
     if (!job.row_loss)
-        return fa_fail(FA_E_MEMORY, "out of memory for evaluating %lld rows",
-                       (long long)samples->n);
-    job.row_hit = job.row_loss + samples->n;
+        return fa_fail(FA_E_MEMORY, "out of memory for evaluating %lld rows", (long long)s.n);
+    job.row_hit = job.row_loss + s.n;
     const fa_status status = run_forward(&job);
     if (status == FA_OK) {
-        *metrics = sum_rows(samples, &job);
-        if (!fa_has_accuracy(net, samples)) metrics->hits = NAN;
+        *metrics = sum_rows(&s, &job);
+        if (!fa_has_accuracy(net, &s)) metrics->hits = NAN;
     }
     fa_free(job.row_loss);
     return status;
+}
+
+/* ---- one sample, prepared ---- */
+
+struct fa_predictor {
+    fa_run run;
+    bool logits;
+};
+
+fa_status fa_predictor_create(fa_predictor **out, const fa_net *net, fa_dtype x_dtype, int logits)
+{
+    FA_GIVEN(out);
+    FA_GIVEN(net);
+    if (x_dtype != net->dtype && x_dtype != FA_U8)
+        return fa_fail(FA_E_VALUE, "x_dtype: expected the network's dtype (%s) or bytes, got %d",
+                       net->dtype == FA_F64 ? "float64" : "float32", (int)x_dtype);
+    fa_predictor *p = fa_alloc(sizeof *p);
+    fa_work *work = fa_work_create(net, false, 1, 1, 1);
+    if (!p || !work) {
+        fa_free(p);
+        fa_free(work);
+        return fa_fail(FA_E_MEMORY, "out of memory for a predictor");
+    }
+    *p = (fa_predictor){.run = {.net = net, .work = work, .mode = FA_PREDICT, .m = 1},
+                        .logits = logits};
+    p->run.data = fa_samples_of(NULL, net->n_in, x_dtype, 1);
+    fa_run_bind(&p->run, 0);
+    *out = p;
+    return FA_OK;
+}
+
+void fa_predictor_free(fa_predictor *p)
+{
+    if (!p) return;
+    fa_free(p->run.work);
+    fa_free(p);
+}
+
+fa_status fa_predict_one(void *out, fa_predictor *p, const void *x)
+{
+    fa_run *run = &p->run;
+    const fa_net *net = run->net;
+    FA_TRY(fa_lock_read(net));
+    const unsigned fp = fa_fp_begin();
+    fa_run_point(run, x, out);
+    fa_forward(run, (fa_rows){0, 1}, 0);
+    if (!p->logits && net->loss->link)
+        net->loss->link(net->k, run->buf[net->layers[net->n_layers - 1].out]);
+    fa_fp_end(fp);
+    fa_unlock_read(net);
+    return FA_OK;
 }

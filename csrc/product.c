@@ -15,7 +15,10 @@ fa_status fa_choose_products(fa_net *net)
 {
     const char *wish = getenv("FASTFA_GEMM");
     if (!wish || !*wish || !strcmp(wish, "auto")) {
-        if (fa_isa_prefers_blas()) net->blas = fa_blas_get();
+        if (!fa_isa_prefers_blas()) return FA_OK;
+        net->blas = fa_blas_get();
+        if (!net->blas)
+            fa_log("BLAS would be faster on this processor and is not there: %s", fa_blas_reason());
         return FA_OK;
     }
     if (!strcmp(wish, "own")) return FA_OK;

@@ -1,4 +1,4 @@
-/* Status codes and the message of the last failure on each thread. */
+/* Status codes, the message of the last failure on each thread, and the log hook. */
 #include "internal.h"
 
 #include <stdarg.h>
@@ -13,6 +13,26 @@ fa_status fa_fail(fa_status status, const char *format, ...)
     vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
     return status;
+}
+
+static void (*log_hook)(void *user, const char *message);
+static void *log_user;
+
+void fa_set_log(void (*log)(void *user, const char *message), void *user)
+{
+    log_hook = log;
+    log_user = user;
+}
+
+void fa_log(const char *format, ...)
+{
+    if (!log_hook) return;
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    log_hook(log_user, text);
 }
 
 const char *fa_last_error(void) { return message; }
@@ -31,3 +51,4 @@ const char *fa_status_name(fa_status status)
 }
 
 const char *fa_version(void) { return FASTFA_VERSION; }
+int fa_version_number(void) { return FASTFA_VERSION_NUMBER; }

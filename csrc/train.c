@@ -15,36 +15,32 @@ static fa_status step(fa_net *net, fa_run *run)
     return status;
 }
 
-static fa_status out_of_memory(int64_t rows)
-{
-    return fa_fail(FA_E_MEMORY, "out of memory for a batch of %lld rows; the network is unchanged",
-                   (long long)rows);
-}
-
 fa_status fa_train_batch(double *loss, fa_net *net, const fa_samples *batch)
 {
     FA_GIVEN(loss);
-    FA_TRY(fa_check_samples(net, batch, true, true));
-    FA_TRY(fa_lock_write(net));
-    const unsigned fp = fa_fp_begin();
-    fa_status status = FA_E_MEMORY;
-    fa_work *work = fa_work_acquire(net, 0, batch->n, 1, fa_run_threads(net, batch->n));
-    if (work) {
-        fa_run run = {.net = net,
-                      .work = work,
-                      .mode = FA_TRAIN,
-                      .data = *batch,
-                      .m = batch->n,
-                      .lr = ((fa_state *)net->state)->lr};
-        status = step(net, &run);
-        if (status == FA_OK) *loss = run.loss;
-        fa_work_release(net, 0, work);
-    } else {
-        status = out_of_memory(batch->n);
-    }
-    fa_fp_end(fp);
-    fa_unlock_write(net);
+    fa_samples s;
+    FA_TRY(fa_take_samples(&s, net, batch, true, true));
+    fa_call call = {.writes = true, .n_work = 1};
+    FA_TRY(fa_call_begin(&call, net, s.n));
+    fa_run run = {.net = net,
+                  .work = call.work[0],
+                  .mode = FA_TRAIN,
+                  .data = s,
+                  .m = s.n,
+                  .lr = ((fa_state *)net->state)->lr};
+    const fa_status status = step(net, &run);
+    if (status == FA_OK) *loss = run.loss;
+    fa_call_end(&call);
     return status;
+}
+
+fa_status fa_learn_one(double *loss, fa_net *net, const void *x, int64_t label, const void *y)
+{
+    FA_GIVEN(net);
+    fa_samples one = fa_samples_of(x, net->n_in, net->dtype, 1);
+    one.y = y, one.ldy = net->n_out;
+    if (!y) one.labels = &label;
+    return fa_train_batch(loss, net, &one);
 }
 
 static double now(void)
@@ -54,15 +50,17 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* Rows of a full batch: one larger than the samples is one short batch. */
+static int64_t rows_of(const fa_samples *s, const fa_epoch *e)
+{ return e->batch_size < s->n ? e->batch_size : s->n; }
+
 /* The steps of one call, and the order and labels that they use: a call a step must not read the whole epoch. */
 static fa_status check_epoch(const fa_net *net, const fa_samples *s, const fa_epoch *e)
 {
-    if (!e) return fa_fail(FA_E_VALUE, "epoch: expected a pointer, got NULL");
     if (e->batch_size < 1)
         return fa_fail(FA_E_VALUE, "batch_size: expected at least 1, got %lld",
                        (long long)e->batch_size);
-    const int64_t size = e->batch_size < s->n ? e->batch_size : s->n,
-                  batches = (s->n + size - 1) / size;
+    const int64_t size = rows_of(s, e), batches = (s->n + size - 1) / size;
     if (e->first < 0 || e->count < 0 || e->first > batches || e->count > batches - e->first)
         return fa_fail(FA_E_VALUE,
                        "first, count: expected batches within 0..%lld, got %lld and %lld",
@@ -88,7 +86,7 @@ static fa_status check_epoch(const fa_net *net, const fa_samples *s, const fa_ep
 static void select_batch(fa_run *run, const fa_net *net, const fa_samples *s, const fa_epoch *e,
                          int64_t b)
 {
-    const int64_t size = e->batch_size < s->n ? e->batch_size : s->n, r0 = b * size;
+    const int64_t size = rows_of(s, e), r0 = b * size;
     run->m = s->n - r0 < size ? s->n - r0 : size;
     run->data = *s;
     run->index = e->order ? e->order + r0 : NULL;
@@ -183,34 +181,78 @@ static fa_status deferred_steps(fa_progress *progress, fa_net *net, const fa_sam
     return status;
 }
 
+/* Room for the order of n samples, kept for the next epoch. */
+static bool make_room(fa_net *net, int64_t n)
+{
+    if (net->n_shuffled >= n) return true;
+    size_t size = 0;
+    int64_t *room = fa_add_bytes(&size, n, 1, sizeof *room) ? fa_alloc(size) : NULL;
+    if (!room) return false;
+    fa_free(net->shuffled);
+    net->shuffled = room;
+    net->n_shuffled = n;
+    return true;
+}
+
+/* Checked samples and steps; shuffle: in the order of the network's next epoch, which begins. */
+static fa_status train(fa_metrics *metrics, fa_net *net, const fa_samples *s, fa_epoch *e,
+                       bool shuffle)
+{
+    const int64_t rows = rows_of(s, e);
+    const bool defer = can_defer(net, rows, e);
+    fa_call call = {.writes = true, .n_work = 1 + defer, .slot = {0, 2}};
+    FA_TRY(fa_call_begin(&call, net, rows));
+    fa_status status = FA_OK;
+    if (shuffle && !make_room(net, s->n)) {
+        status = fa_fail(FA_E_MEMORY,
+                         "out of memory for the order of %lld samples; the network is "
+                         "unchanged",
+                         (long long)s->n);
+    } else {
+        if (shuffle) fa_next_order(net->shuffled, net, s->n);
+        if (shuffle) e->order = net->shuffled;
+        *metrics = (fa_metrics){0};
+        fa_progress progress = {metrics, e, now(), call.fp};
+        status = defer ? deferred_steps(&progress, net, s, call.work)
+                       : steps(&progress, net, s, call.work[0]);
+        if (!fa_has_accuracy(net, s)) metrics->hits = NAN;
+    }
+    fa_call_end(&call);
+    return status;
+}
+
 fa_status fa_train_steps(fa_metrics *metrics, fa_net *net, const fa_samples *samples,
                          const fa_epoch *epoch)
 {
     FA_GIVEN(metrics);
-    FA_TRY(fa_check_samples(net, samples, true, false));
-    FA_TRY(check_epoch(net, samples, epoch));
-    FA_TRY(fa_lock_write(net));
-    const unsigned fp = fa_fp_begin();
-    fa_status status;
-    const int64_t rows = epoch->batch_size < samples->n ? epoch->batch_size : samples->n;
-    const bool defer = can_defer(net, rows, epoch);
-    fa_work *work[2] = {NULL, NULL};
-    for (int i = 0; i < 1 + defer; i++)
-        work[i] = fa_work_acquire(net, 2 * i, rows, 1, fa_run_threads(net, rows));
-    if (work[0] && (work[1] || !defer)) {
-        *metrics = (fa_metrics){0};
-        fa_progress progress = {metrics, epoch, now(), fp};
-        status = defer ? deferred_steps(&progress, net, samples, work)
-                       : steps(&progress, net, samples, work[0]);
-        if (!fa_has_accuracy(net, samples)) metrics->hits = NAN;
-    } else {
-        status = out_of_memory(rows);
-    }
-    for (int i = 0; i < 2; i++)
-        if (work[i]) fa_work_release(net, 2 * i, work[i]);
-    fa_fp_end(fp);
-    fa_unlock_write(net);
-    return status;
+    fa_samples s;
+    fa_epoch e;
+    FA_TRY(fa_take_samples(&s, net, samples, true, false));
+    FA_TRY(FA_ADOPT(&e, epoch, count, "epoch"));
+    FA_TRY(check_epoch(net, &s, &e));
+    return train(metrics, net, &s, &e, false);
+}
+
+fa_status fa_train_epoch(fa_metrics *metrics, fa_net *net, const fa_samples *samples,
+                         int64_t batch_size)
+{
+    FA_GIVEN(metrics);
+    fa_samples s;
+    FA_TRY(fa_take_samples(&s, net, samples, true, false));
+    fa_epoch e = fa_epoch_of(NULL, batch_size, 0);
+    if (batch_size > 0) e.count = (s.n + rows_of(&s, &e) - 1) / rows_of(&s, &e);
+    FA_TRY(check_epoch(net, &s, &e));
+    return train(metrics, net, &s, &e, true);
+}
+
+fa_status fa_learn_many(fa_metrics *metrics, fa_net *net, const fa_samples *samples)
+{
+    FA_GIVEN(metrics);
+    fa_samples s;
+    FA_TRY(fa_take_samples(&s, net, samples, true, false));
+    fa_epoch e = fa_epoch_of(NULL, 1, s.n);
+    FA_TRY(check_epoch(net, &s, &e));
+    return train(metrics, net, &s, &e, false);
 }
 
 fa_status fa_gradients(double *loss, void *const *grads, const fa_net *net,
@@ -218,26 +260,19 @@ fa_status fa_gradients(double *loss, void *const *grads, const fa_net *net,
 {
     FA_GIVEN(loss);
     FA_GIVEN(grads);
-    FA_TRY(fa_check_samples(net, samples, true, true));
-    FA_TRY(fa_lock_read(net));
-    const unsigned fp = fa_fp_begin();
-    fa_status status;
-    fa_work *work = fa_work_acquire(net, 0, samples->n, 1, fa_run_threads(net, samples->n));
-    if (work) {
-        fa_run run = {.net = net,
-                      .work = work,
-                      .mode = FA_GRADIENTS,
-                      .data = *samples,
-                      .m = samples->n,
-                      .step = ((const fa_state *)net->state)->steps,
-                      .grads = grads};
-        status = fa_run_step(&run);
-        if (status == FA_OK) *loss = run.loss;
-        fa_work_release(net, 0, work);
-    } else {
-        status = out_of_memory(samples->n);
-    }
-    fa_fp_end(fp);
-    fa_unlock_read(net);
+    fa_samples s;
+    FA_TRY(fa_take_samples(&s, net, samples, true, true));
+    fa_call call = {.n_work = 1};
+    FA_TRY(fa_call_begin(&call, net, s.n));
+    fa_run run = {.net = net,
+                  .work = call.work[0],
+                  .mode = FA_GRADIENTS,
+                  .data = s,
+                  .m = s.n,
+                  .step = ((const fa_state *)net->state)->steps,
+                  .grads = grads};
+    const fa_status status = fa_run_step(&run);
+    if (status == FA_OK) *loss = run.loss;
+    fa_call_end(&call);
     return status;
 }

@@ -73,8 +73,9 @@ static void lay_out(const fa_net *net, fa_work *w, fa_carver *c, bool training)
     if (training && net->n_derives) carve_derived(net, w, c);
 }
 
-static fa_work *create(const fa_net *net, fa_work head, bool training)
+fa_work *fa_work_create(const fa_net *net, bool training, int64_t rows, int copies, int threads)
 {
+    fa_work head = {.rows = rows, .copies = copies, .threads = threads};
     fa_carver c = {.fits = true};
     lay_out(net, &head, &c, training);
     if (!c.fits) return NULL;
@@ -93,7 +94,7 @@ fa_work *fa_work_acquire(const fa_net *net, int slot, int64_t rows, int copies, 
     if (w) atomic_store(&w->bad_label, false);
     if (w && w->rows >= rows && w->copies >= copies && w->threads >= threads) return w;
     fa_free(w);
-    return create(net, (fa_work){.rows = rows, .copies = copies, .threads = threads}, slot == 0);
+    return fa_work_create(net, slot == 0, rows, copies, threads);
 }
 
 void fa_work_release(const fa_net *net, int slot, fa_work *work)
@@ -135,6 +136,17 @@ void fa_run_bind(fa_run *run, int copy)
     for (int i = 0; i < net->n_layers; i++) /* what only trains is the identity now */
         if (net->layers[i].ops->flags & FA_TRAIN_ONLY)
             run->buf[net->layers[i].out] = run->buf[net->layers[i].in];
+}
+
+void fa_run_point(fa_run *run, const void *x, void *out)
+{
+    const fa_net *net = run->net;
+    run->data.x = x;
+    run->buf[net->layers[net->n_layers - 1].out].p = out;
+    if (gathers_input(run)) return;
+    run->buf[FA_INPUT].p = (char *)x;
+    for (int i = 0; net->layers[i].ops->flags & FA_TRAIN_ONLY; i++) /* they pass it on */
+        run->buf[net->layers[i].out].p = (char *)x;
 }
 
 /* Brings the batch's rows together, scaled and converted, where they cannot be used in place. */

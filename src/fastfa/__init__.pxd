@@ -27,19 +27,7 @@ cdef extern from "fastfa.h" nogil:
         int64_t rows
         int64_t cols
 
-    ctypedef struct fa_view:
-        void *data
-        ptrdiff_t ld
-        int64_t rows
-        int64_t cols
-
-    ctypedef struct fa_teaching:
-        int64_t block
-        int64_t step
-        fa_view error
-        const int64_t *labels
-        fa_view target
-        fa_view signal
+    ctypedef struct fa_teaching  # section 10
 
     ctypedef struct fa_rule_desc:
         const char *name
@@ -83,15 +71,17 @@ cdef extern from "fastfa.h" nogil:
         const fa_layer_desc *layers
         int64_t n_layers
         const char *loss
-        fa_rule_desc rule
-        fa_optimizer_desc optimizer
+        const fa_rule_desc *rule
+        const fa_optimizer_desc *optimizer
         uint64_t seed
         int n_threads
         double input_scale
 
-    fa_net_desc fa_net_defaults()
     fa_layer_desc fa_dense(int64_t units, const char *activation)
     fa_layer_desc fa_dropout(double rate)
+    fa_rule_desc fa_rule_of(const char *name)
+    fa_optimizer_desc fa_optimizer_of(const char *name, double lr)
+    fa_net_desc fa_net_defaults()
 
     ctypedef enum fa_names:
         FA_NAMES_LAYER
@@ -122,8 +112,7 @@ cdef extern from "fastfa.h" nogil:
         const double *weights
         int64_t n
 
-    fa_status fa_check(const fa_net *net, const fa_samples *samples)
-    fa_status fa_train_batch(double *loss, fa_net *net, const fa_samples *batch)
+    fa_samples fa_samples_of(const void *x, ptrdiff_t ldx, fa_dtype x_dtype, int64_t n)
 
     ctypedef struct fa_metrics:
         double loss
@@ -131,37 +120,13 @@ cdef extern from "fastfa.h" nogil:
         int64_t rows
         int64_t steps
 
-    ctypedef struct fa_epoch:
-        const int64_t *order
-        int64_t batch_size
-        int64_t first
-        int64_t count
-        const double *lrs
-        int (*poll)(void *user, int64_t step) noexcept
-        void *user
-        double poll_seconds
+    fa_status fa_train_batch(double *loss, fa_net *net, const fa_samples *batch)
+    fa_status fa_check(const fa_net *net, const fa_samples *samples)
+    double fa_net_lr(const fa_net *net)
+    fa_status fa_net_set_lr(fa_net *net, double lr)
 
-    fa_status fa_train_steps(fa_metrics *metrics, fa_net *net, const fa_samples *samples, const fa_epoch *epoch)
-    fa_status fa_shuffle(int64_t *order, fa_net *net, int64_t n)
     fa_status fa_predict(void *out, ptrdiff_t ldo, const fa_net *net, const fa_samples *samples, int logits)
     fa_status fa_evaluate(fa_metrics *metrics, const fa_net *net, const fa_samples *samples)
-    fa_status fa_gradients(double *loss, void **grads, const fa_net *net, const fa_samples *samples)
-
-    fa_status fa_deltas(void **deltas, const fa_net *net, const fa_samples *samples)
-
-    ctypedef struct fa_angles:
-        int64_t layer
-        double delta_angle
-        double gradient_angle
-        double weight_angle
-        int has_weight_angle
-        double norm_ratio
-
-    fa_status fa_alignment(fa_angles *angles, const fa_net *net, const fa_samples *samples)
-
-    fa_view fa_teaching_output(const fa_teaching *t, int64_t block)
-    fa_status fa_multiply(void *c, const fa_net *net, const void *a, ptrdiff_t lda, const void *b, ptrdiff_t ldb,
-                          int64_t rows, int64_t k, int64_t cols)
 
     ctypedef enum fa_tensor_kind:
         FA_WEIGHT
@@ -178,10 +143,54 @@ cdef extern from "fastfa.h" nogil:
         int trainable
 
     int64_t fa_net_n_tensors(const fa_net *net)
+    int64_t fa_net_find(const fa_net *net, const char *key)
     fa_tensor fa_net_tensor(const fa_net *net, int64_t i)
     fa_status fa_net_write(fa_net *net, int64_t i, const void *values)
 
+    fa_status fa_learn_one(double *loss, fa_net *net, const void *x, int64_t label, const void *y)
+
+    ctypedef struct fa_epoch:
+        const int64_t *order
+        int64_t batch_size
+        int64_t first
+        int64_t count
+        const double *lrs
+        int (*poll)(void *user, int64_t step) noexcept
+        void *user
+        double poll_seconds
+
+    fa_epoch fa_epoch_of(const int64_t *order, int64_t batch_size, int64_t count)
+    fa_status fa_train_steps(fa_metrics *metrics, fa_net *net, const fa_samples *samples, const fa_epoch *epoch)
+    fa_status fa_shuffle(int64_t *order, fa_net *net, int64_t n)
+    int64_t fa_net_steps(const fa_net *net)
+    int64_t fa_net_epochs(const fa_net *net)
+    int fa_net_threads(const fa_net *net)
+    fa_status fa_net_set_threads(fa_net *net, int n)
+    size_t fa_net_state_size(const fa_net *net)
+    fa_status fa_net_get_state(void *state, const fa_net *net)
+    fa_status fa_net_set_state(fa_net *net, const void *state, size_t size)
+
+    void fa_memory(int64_t *live_bytes, int64_t *allocations)
+    fa_status fa_set_num_threads(int n)
+    int fa_get_num_threads()
+    const char *fa_version()
+    const char *fa_build_info()
+
+    fa_status fa_gradients(double *loss, void **grads, const fa_net *net, const fa_samples *samples)
+    fa_status fa_deltas(void **deltas, const fa_net *net, const fa_samples *samples)
+
+    ctypedef struct fa_angles:
+        int64_t layer
+        double delta_angle
+        double gradient_angle
+        double weight_angle
+        int has_weight_angle
+        double norm_ratio
+
+    fa_status fa_alignment(fa_angles *angles, const fa_net *net, const fa_samples *samples)
+
     ctypedef struct fa_block_info:
+        size_t struct_size
         int64_t layer
         int64_t n_in
         int64_t n_out
@@ -195,7 +204,7 @@ cdef extern from "fastfa.h" nogil:
         int needed
 
     int64_t fa_net_n_blocks(const fa_net *net)
-    fa_block_info fa_net_block(const fa_net *net, int64_t block)
+    fa_status fa_net_block(fa_block_info *info, const fa_net *net, int64_t block)
     fa_status fa_feedback_matrix(void *out, const fa_net *net, int64_t block)
 
     ctypedef struct fa_counts:
@@ -205,18 +214,21 @@ cdef extern from "fastfa.h" nogil:
         int64_t outer
 
     fa_counts fa_net_counts(const fa_net *net)
-    int64_t fa_net_steps(const fa_net *net)
-    int64_t fa_net_epochs(const fa_net *net)
-    double fa_net_lr(const fa_net *net)
-    fa_status fa_net_set_lr(fa_net *net, double lr)
-    int fa_net_threads(const fa_net *net)
-    fa_status fa_net_set_threads(fa_net *net, int n)
-    size_t fa_net_state_size(const fa_net *net)
-    fa_status fa_net_get_state(void *state, const fa_net *net)
-    fa_status fa_net_set_state(fa_net *net, const void *state, size_t size)
 
-    const char *fa_version()
-    const char *fa_build_info()
-    fa_status fa_set_num_threads(int n)
-    int fa_get_num_threads()
-    void fa_memory(int64_t *live_bytes, int64_t *allocations)
+    ctypedef struct fa_view:
+        void *data
+        ptrdiff_t ld
+        int64_t rows
+        int64_t cols
+
+    ctypedef struct fa_teaching:
+        int64_t block
+        int64_t step
+        fa_view error
+        const int64_t *labels
+        fa_view target
+        fa_view signal
+
+    fa_view fa_teaching_output(const fa_teaching *t, int64_t block)
+    fa_status fa_multiply(void *c, const fa_net *net, const void *a, ptrdiff_t lda, const void *b, ptrdiff_t ldb,
+                          int64_t rows, int64_t k, int64_t cols)

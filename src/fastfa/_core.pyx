@@ -102,6 +102,8 @@ cdef class _Description:
     """fa_net_desc and everything that it points to."""
 
     cdef fa_net_desc desc
+    cdef fa_rule_desc general
+    cdef fa_optimizer_desc update
     cdef fa_layer_desc *layers
     cdef fa_rule_desc *rules
     cdef list kept, hosts
@@ -124,7 +126,8 @@ cdef class _Description:
         self.desc.n_threads = description["n_threads"]
         self.desc.input_scale = 0 if scale == "auto" else scale
         self.optimizer(description["optimizer"])
-        self.rule(&self.desc.rule, description["rule"])
+        self.rule(&self.general, description["rule"])
+        self.desc.rule, self.desc.optimizer = &self.general, &self.update
         for i, layer in enumerate(description["layers"]):
             self.layer(i, layer)
         self.desc.layers = self.layers
@@ -154,7 +157,7 @@ cdef class _Description:
         return 0
 
     cdef int rule(self, fa_rule_desc *rule, how) except -1:
-        rule.name = self.text(how["name"])
+        rule[0] = fa_rule_of(self.text(how["name"]))
         rule.inject = self.text(how.get("inject", "post"))
         rule.decay = how.get("decay", 0.0)
         rule.lr_scale = how.get("lr_scale", 1.0)
@@ -185,15 +188,13 @@ cdef class _Description:
         self.init(&layer.weight_init, how["weight_init"], "name")
         self.init(&layer.bias_init, how["bias_init"], "name")
         if how.get("rule") is not None:
-            self.rules[i] = fa_net_defaults().rule
             self.rule(&self.rules[i], how["rule"])
             layer.rule = &self.rules[i]
         return 0
 
     cdef int optimizer(self, how) except -1:
-        cdef fa_optimizer_desc *to = &self.desc.optimizer
-        to.name = self.text(how["name"])
-        to.lr = how["lr"]
+        cdef fa_optimizer_desc *to = &self.update
+        to[0] = fa_optimizer_of(self.text(how["name"]), how["lr"])
         to.momentum = how.get("momentum", 0.0)
         to.nesterov = how.get("nesterov", False)
         to.alpha = how.get("alpha", to.alpha)
@@ -207,6 +208,13 @@ cdef class _Description:
 
 
 # ---- a network ---------------------------------------------------------------------------------
+
+
+cdef fa_block_info block_info(const fa_net *net, int64_t b) except *:
+    cdef fa_block_info info
+    info.struct_size = sizeof(info)
+    check(fa_net_block(&info, net, b))
+    return info
 
 
 cdef class _Handle:
@@ -300,7 +308,7 @@ cdef class Network:
         self.dtype = np.dtype(description["dtype"])
         self.typenum = cnp.NPY_FLOAT64 if self.dtype == np.float64 else cnp.NPY_FLOAT32
         self.n_in = description["n_in"]
-        self.n_out = fa_net_block(self.net, fa_net_n_blocks(self.net) - 1).n_out
+        self.n_out = block_info(self.net, fa_net_n_blocks(self.net) - 1).n_out
         self.parameters, self.feedback, self.slots = {}, {}, {}
         for i in range(fa_net_n_tensors(self.net)):
             self._add_view(fa_net_tensor(self.net, i))
@@ -334,7 +342,7 @@ cdef class Network:
     cdef int teach(self, rule, const fa_teaching *t) except -1:
         from ._teaching import Teaching
 
-        cdef fa_block_info info = fa_net_block(self.net, t.block)
+        cdef fa_block_info info = block_info(self.net, t.block)
         cdef cnp.npy_intp m = t.error.rows
         labels = None
         if t.labels != NULL:
@@ -342,7 +350,7 @@ cdef class Network:
         target = None if t.target.data == NULL else _view(t.target, self.typenum)
         blocks = range(fa_net_n_blocks(self.net))
         activations = {
-            fa_net_block(self.net, b).layer: _view(fa_teaching_output(t, b), self.typenum) for b in blocks
+            block_info(self.net, b).layer: _view(fa_teaching_output(t, b), self.typenum) for b in blocks
         }
         error, inputs = _view(t.error, self.typenum), _view(fa_teaching_output(t, -1), self.typenum)
         for array in (error, inputs, labels, target, *activations.values()):
@@ -398,11 +406,9 @@ cdef class Network:
             and self.n_out > 1
         ):
             return None
-        cdef fa_samples s
-        s.x, s.ldx = cnp.PyArray_DATA(x), self.n_in
-        s.x_dtype = FA_U8 if type_x == cnp.NPY_UINT8 else <fa_dtype>(self.typenum == cnp.NPY_FLOAT64)
-        s.labels, s.y, s.ldy = <const int64_t *>cnp.PyArray_DATA(y), NULL, 0
-        s.weights, s.n = NULL, cnp.PyArray_DIM(x, 0)
+        cdef fa_dtype of_x = FA_U8 if type_x == cnp.NPY_UINT8 else self.c_dtype()
+        cdef fa_samples s = fa_samples_of(cnp.PyArray_DATA(x), self.n_in, of_x, cnp.PyArray_DIM(x, 0))
+        s.labels = <const int64_t *>cnp.PyArray_DATA(y)
         cdef double loss = 0
         cdef fa_status status
         with nogil:
@@ -420,14 +426,12 @@ cdef class Network:
             and cnp.PyArray_NDIM(x) == 1 and cnp.PyArray_DIM(x, 0) == self.n_in and self.n_out > 1
         ):
             return None
+        cdef const void *data = cnp.PyArray_DATA(x)
         cdef int64_t label = y
-        cdef fa_samples s
-        s.x, s.ldx, s.x_dtype = cnp.PyArray_DATA(x), self.n_in, <fa_dtype>(self.typenum == cnp.NPY_FLOAT64)
-        s.labels, s.y, s.ldy, s.weights, s.n = &label, NULL, 0, NULL, 1
         cdef double loss = 0
         cdef fa_status status
         with nogil:
-            status = fa_train_batch(&loss, self.net, &s)
+            status = fa_learn_one(&loss, self.net, data, label, NULL)
         if status == FA_E_VALUE:
             return None
         check(status)
@@ -455,12 +459,12 @@ cdef class Network:
                     double poll_seconds=POLL_SECONDS):
         cdef fa_samples s = self._samples(x, labels, y, weights)
         cdef _Poll context = _Poll(poll)
-        cdef fa_epoch epoch
+        cdef const int64_t *indices = <const int64_t *>_vector(order, s.n, cnp.NPY_INT64, "order")
+        cdef fa_epoch epoch = fa_epoch_of(indices, batch_size, count)
         cdef fa_metrics metrics
         cdef fa_status status
-        epoch.order = <const int64_t *>_vector(order, s.n, cnp.NPY_INT64, "order")
+        epoch.first = first
         epoch.lrs = <const double *>_vector(lrs, count, cnp.NPY_FLOAT64, "lrs")
-        epoch.batch_size, epoch.first, epoch.count = batch_size, first, count
         epoch.poll, epoch.user, epoch.poll_seconds = _poll, <void *>context, poll_seconds
         with nogil:
             status = fa_train_steps(&metrics, self.net, &s, &epoch)
@@ -544,7 +548,7 @@ cdef class Network:
         try:
             deltas = []
             for b in range(n):
-                info = fa_net_block(self.net, b)
+                info = block_info(self.net, b)
                 deltas.append(np.empty((s.n, info.n_out), self.dtype) if info.needed else None)
                 if info.needed:
                     pointers[b] = cnp.PyArray_DATA(deltas[b])
@@ -583,7 +587,7 @@ cdef class Network:
     def layers(self):
         rows = []
         for b in range(fa_net_n_blocks(self.net)):
-            info = fa_net_block(self.net, b)
+            info = block_info(self.net, b)
             stored = info.feedback[0] != 0
             shape = f"{info.feedback_rows}x{info.n_out}"
             if info.source == b"input":
@@ -603,12 +607,12 @@ cdef class Network:
     def feedback_matrix(self, index):
         cdef int64_t b
         for b in range(fa_net_n_blocks(self.net) - 1):
-            if fa_net_block(self.net, b).layer == index:
+            if block_info(self.net, b).layer == index:
                 return self._feedback_matrix(b)
         raise ValueError(f"index must be that of a hidden dense layer, got {index}")
 
     cdef object _feedback_matrix(self, int64_t b):
-        cdef fa_block_info info = fa_net_block(self.net, b)
+        cdef fa_block_info info = block_info(self.net, b)
         out = np.empty((info.feedback_rows, info.n_out), self.dtype)
         cdef void *data = cnp.PyArray_DATA(out)
         cdef fa_status status
@@ -653,11 +657,11 @@ cdef class Network:
 
     def write(self, key, values):
         """Copy (contiguous, checked) values into a parameter or feedback tensor, between steps."""
-        for i in range(fa_net_n_tensors(self.net)):
-            if fa_net_tensor(self.net, i).key.decode() == key:
-                self._write(i, values)
-                return
-        raise KeyError(key)
+        cdef bytes name = key.encode()
+        cdef int64_t i = fa_net_find(self.net, name)
+        if i < 0:
+            raise KeyError(key)
+        self._write(i, values)
 
     cdef int _write(self, int64_t i, values) except -1:
         cdef fa_tensor tensor = fa_net_tensor(self.net, i)
@@ -692,12 +696,15 @@ cdef class Network:
 
     # ---- arrays to C
 
+    cdef fa_dtype c_dtype(self) noexcept:
+        return FA_F64 if self.typenum == cnp.NPY_FLOAT64 else FA_F32
+
     cdef fa_samples _samples(self, x, labels, y, weights) except *:
         """Points at the arrays; their values are C's to check. The caller's arguments keep them alive."""
-        cdef fa_samples s
-        s.x_dtype = FA_U8 if x.dtype == np.uint8 else <fa_dtype>(self.typenum == cnp.NPY_FLOAT64)
-        s.n, s.ldx, s.ldy = len(x), self.n_in, self.n_out
-        s.x = _matrix(x, s.n, self.n_in, cnp.NPY_UINT8 if s.x_dtype == FA_U8 else self.typenum, "x")
+        cdef fa_dtype of_x = FA_U8 if x.dtype == np.uint8 else self.c_dtype()
+        cdef int typenum = cnp.NPY_UINT8 if of_x == FA_U8 else self.typenum
+        cdef fa_samples s = fa_samples_of(_matrix(x, len(x), self.n_in, typenum, "x"), self.n_in, of_x, len(x))
+        s.ldy = self.n_out
         s.labels = <const int64_t *>_vector(labels, s.n, cnp.NPY_INT64, "labels")
         s.y = NULL if y is None else _matrix(y, s.n, self.n_out, self.typenum, "y")
         s.weights = <const double *>_vector(weights, s.n, cnp.NPY_FLOAT64, "weights")

@@ -54,6 +54,11 @@ static int finish(void)
         fflush(stdout);                                                                            \
     } while (0)
 
+/* EPOCH(.batch_size = 8, ...), RULE(.name = ...), SAMPLES(.x = ...): these fields, and zeros. */
+#define EPOCH(...) ((fa_epoch){.struct_size = sizeof(fa_epoch), __VA_ARGS__})
+#define RULE(...) {.struct_size = sizeof(fa_rule_desc), __VA_ARGS__}
+#define SAMPLES(...) ((fa_samples){.struct_size = sizeof(fa_samples), __VA_ARGS__})
+
 /* ---- networks ---- */
 
 enum { N_IN = 40, N_HIDDEN_1 = 70, N_HIDDEN_2 = 33, N_OUT = 10, N_RULES = 6 };
@@ -65,6 +70,8 @@ static const fa_dtype dtypes[2] UNUSED = {FA_F32, FA_F64};
 /* A description and the layers it points to. Stays where it was made. */
 typedef struct {
     fa_layer_desc layers[4];
+    fa_rule_desc rule;
+    fa_optimizer_desc optimizer;
     fa_net_desc desc;
 } recipe;
 
@@ -77,12 +84,15 @@ static UNUSED void recipe_init(recipe *r, const char *rule, fa_dtype dtype)
     r->layers[DROPOUT] = fa_dropout(0.25);
     r->layers[SECOND] = fa_dense(N_HIDDEN_2, "tanh");
     r->layers[LAST] = fa_dense(N_OUT, "linear");
+    r->rule = fa_rule_of(rule);
+    r->optimizer = fa_optimizer_of("sgd", 0.1);
     r->desc = fa_net_defaults();
+    r->desc.rule = &r->rule;
+    r->desc.optimizer = &r->optimizer;
     r->desc.dtype = dtype;
     r->desc.n_in = N_IN;
     r->desc.layers = r->layers;
     r->desc.n_layers = 4;
-    r->desc.rule.name = rule;
     r->desc.seed = 7;
     r->desc.n_threads = 1;
 }
@@ -92,6 +102,13 @@ static UNUSED fa_net *make(const fa_net_desc *desc)
     fa_net *net = NULL;
     REQUIRE(fa_net_create(&net, desc) == FA_OK, "create");
     return net;
+}
+
+static UNUSED fa_block_info block_of(const fa_net *net, int64_t b)
+{
+    fa_block_info info = {.struct_size = sizeof info};
+    REQUIRE(fa_net_block(&info, net, b) == FA_OK, "block %lld", (long long)b);
+    return info;
 }
 
 /* ---- data ---- */
@@ -160,10 +177,7 @@ static UNUSED void dataset_free(dataset *d)
 
 /* Rows first .. first + n - 1 with labels, or with rows of targets, or with neither. */
 static UNUSED fa_samples inputs(const dataset *d, int64_t first, int64_t n)
-{
-    return (fa_samples){
-        .x = rows_at(d->x, d->dtype, first, N_IN), .ldx = N_IN, .x_dtype = d->dtype, .n = n};
-}
+{ return fa_samples_of(rows_at(d->x, d->dtype, first, N_IN), N_IN, d->dtype, n); }
 static UNUSED fa_samples labelled(const dataset *d, int64_t first, int64_t n)
 {
     fa_samples s = inputs(d, first, n);

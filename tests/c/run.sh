@@ -69,6 +69,19 @@ run_all() {
     return $failed
 }
 
+# The header for its users: strict C99 and C++11, by every compiler that is here.
+check_header() {
+    local compiler language
+    for compiler in gcc clang g++ clang++; do
+        command -v "$compiler" >/dev/null || continue
+        case $compiler in *++) language="c++ -std=c++11" ;; *) language="c -std=c99" ;; esac
+        echo "-- fastfa.h ($compiler -x $language)"
+        # shellcheck disable=SC2086
+        "$compiler" -x $language -pedantic -Wall -Wextra -Werror -Icsrc -fsyntax-only \
+            tests/c/test_header.c
+    done
+}
+
 kinds="sanitize plain"
 case ${1-} in
     --sanitize | --plain | --tsan) kinds=${1#--}; shift ;;
@@ -77,5 +90,8 @@ esac
 if (( ! $# )) && [[ $kinds == tsan ]]; then
     set -- tests/c/test_pool.c tests/c/test_engine_threads.c tests/c/test_engine_bits.c
 fi
-(( $# )) || set -- tests/c/test_*.c
+if (( ! $# )); then
+    check_header
+    set -- tests/c/test_*.c
+fi
 for kind in $kinds; do run_all "$kind" "$@"; done

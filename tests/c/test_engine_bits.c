@@ -19,11 +19,11 @@ static const struct {
 
 static void with_optimizer(recipe *r, int i)
 {
-    r->desc.optimizer.name = optimizers[i].name;
-    r->desc.optimizer.lr = 0.05;
-    r->desc.optimizer.momentum = optimizers[i].momentum;
-    r->desc.optimizer.clip_norm = optimizers[i].clip_norm;
-    r->desc.optimizer.weight_decay = optimizers[i].weight_decay;
+    r->optimizer.name = optimizers[i].name;
+    r->optimizer.lr = 0.05;
+    r->optimizer.momentum = optimizers[i].momentum;
+    r->optimizer.clip_norm = optimizers[i].clip_norm;
+    r->optimizer.weight_decay = optimizers[i].weight_decay;
 }
 
 /* Batches of many sizes, with labels, target rows and sample weights. */
@@ -78,8 +78,8 @@ static void test_threads_wide(void)
         recipe_init(&r, rules[rule], FA_F32);
         r.layers[FIRST].units = 517, r.layers[SECOND].units = 601;
         r.layers[FIRST].activation = "gelu";
-        if (rule > 1 && rule < 5) r.desc.rule.inject = "pre";
-        r.desc.optimizer.clip_norm = rule % 2;
+        if (rule > 1 && rule < 5) r.rule.inject = "pre";
+        r.optimizer.clip_norm = rule % 2;
         fa_net *first = NULL;
         for (int threads = 1; threads <= 3; threads++) {
             r.desc.n_threads = threads;
@@ -184,7 +184,7 @@ static void compare_steps(int rule, int optimizer, fa_dtype dtype, int64_t batch
     fa_samples s = rows ? targeted(d, 0, ROWS) : labelled(d, 0, ROWS);
     s.weights = shuffled ? d->weights : NULL;
     fa_metrics m[2] = {{0}};
-    fa_epoch e = {.order = shuffled ? order : NULL, .batch_size = batch, .count = steps};
+    fa_epoch e = EPOCH(.order = shuffled ? order : NULL, .batch_size = batch, .count = steps);
     CHECK(fa_train_steps(&m[0], many, &s, &e) == FA_OK, "train_steps");
     one_by_one(&m[1], single, shuffled ? &copy : d, batch, rows, shuffled);
     CHECK(same_state(many, single),
@@ -225,12 +225,12 @@ static void test_odd_layers_one_sample(void)
         r.layers[FIRST].activation = odd % 3 ? "gelu" : "softplus"; /* keep A beside H */
         r.layers[FIRST].units = odd % 2 ? 1 : 517;
         r.layers[SECOND].lr_scale = 0.5;
-        if (odd % 4) r.desc.rule.inject = "pre";
-        r.desc.optimizer.weight_decay = 0.01 * (odd % 3);
+        if (odd % 4) r.rule.inject = "pre";
+        r.optimizer.weight_decay = 0.01 * (odd % 3);
         fa_net *many = make(&r.desc), *single = make(&r.desc);
         const fa_samples s = labelled(&data[FA_F32], 0, ROWS);
         fa_metrics m[2] = {{0}};
-        CHECK(fa_train_steps(&m[0], many, &s, &(fa_epoch){.batch_size = 1, .count = ROWS}) == FA_OK,
+        CHECK(fa_train_steps(&m[0], many, &s, &EPOCH(.batch_size = 1, .count = ROWS)) == FA_OK,
               "train_steps");
         one_by_one(&m[1], single, &data[FA_F32], 1, false, false);
         CHECK(same_state(many, single) && m[0].loss == m[1].loss,
@@ -249,16 +249,15 @@ static void test_pieces(void)
     const fa_samples s = labelled(&data[FA_F32], 0, ROWS);
     const double lrs[] = {0.3, 0.2, 0, 0.1};
     fa_metrics m, sum = {0};
-    CHECK(fa_train_steps(
-              &m, whole, &s,
-              &(fa_epoch){.order = order, .batch_size = BATCH, .count = 4, .lrs = lrs}) == FA_OK,
+    CHECK(fa_train_steps(&m, whole, &s,
+                         &EPOCH(.order = order, .batch_size = BATCH, .count = 4, .lrs = lrs)) ==
+              FA_OK,
           "whole");
     for (int64_t i = 0; i < 4; i++) {
         fa_metrics part;
         CHECK(fa_net_set_lr(pieces, lrs[i]) == FA_OK, "set_lr");
-        CHECK(fa_train_steps(
-                  &part, pieces, &s,
-                  &(fa_epoch){.order = order, .batch_size = BATCH, .first = i, .count = 1}) ==
+        CHECK(fa_train_steps(&part, pieces, &s,
+                             &EPOCH(.order = order, .batch_size = BATCH, .first = i, .count = 1)) ==
                   FA_OK,
               "piece");
         sum.loss += part.loss, sum.hits += part.hits, sum.rows += part.rows;
@@ -266,7 +265,7 @@ static void test_pieces(void)
     CHECK(fa_net_set_lr(whole, lrs[3]) == FA_OK, "the learning rate is part of the state");
     CHECK(same_state(whole, pieces), "an epoch in pieces differs from the epoch");
     CHECK(sum.loss == m.loss && sum.hits == m.hits && sum.rows == m.rows, "and so do its metrics");
-    CHECK(fa_train_steps(&m, whole, &s, &(fa_epoch){.batch_size = BATCH, .first = 4, .count = 0}) ==
+    CHECK(fa_train_steps(&m, whole, &s, &EPOCH(.batch_size = BATCH, .first = 4, .count = 0)) ==
                   FA_OK &&
               m.steps == 0,
           "no steps");
@@ -283,7 +282,7 @@ static void test_large_batch(void)
     const fa_samples s = labelled(&data[FA_F32], 0, 17);
     fa_metrics m;
     double loss;
-    CHECK(fa_train_steps(&m, a, &s, &(fa_epoch){.batch_size = INT64_MAX, .count = 1}) == FA_OK &&
+    CHECK(fa_train_steps(&m, a, &s, &EPOCH(.batch_size = INT64_MAX, .count = 1)) == FA_OK &&
               m.rows == 17,
           "one batch");
     CHECK(fa_train_batch(&loss, b, &s) == FA_OK, "train_batch");
@@ -370,7 +369,7 @@ static void test_same_data_in_other_clothes(void)
               i == 1 ? "strided X" : "one-hot rows");
     }
     fa_metrics m;
-    CHECK(fa_train_steps(&m, net[3], &s[1], &(fa_epoch){.batch_size = ROWS, .count = 1}) == FA_OK,
+    CHECK(fa_train_steps(&m, net[3], &s[1], &EPOCH(.batch_size = ROWS, .count = 1)) == FA_OK,
           "strided steps");
     CHECK(same_state(net[3], net[0]), "strided steps");
     for (int i = 0; i < 4; i++) fa_net_free(net[i]);

@@ -49,7 +49,7 @@ static fa_net *new_net(const char *rule)
     recipe r;
     recipe_init(&r, rule, FA_F32);
     r.desc.n_threads = 3;
-    r.desc.optimizer.name = "adam";
+    r.optimizer.name = "adam";
     return make(&r.desc);
 }
 
@@ -136,7 +136,8 @@ static void *train_until_stopped(void *context)
     fa_status status = FA_OK;
     while (status == FA_OK) {
         fa_metrics m;
-        const fa_epoch e = {.batch_size = 16, .count = ROWS / 16, .poll = poll_trainer, .user = t};
+        const fa_epoch e =
+            EPOCH(.batch_size = 16, .count = ROWS / 16, .poll = poll_trainer, .user = t);
         status = fa_train_steps(&m, t->net, &s, &e);
     }
     t->ok = status == FA_E_STOPPED;
@@ -213,8 +214,7 @@ static void *train_and_hold(void *context)
     held_call *h = context;
     const fa_samples s = labelled(&data, 0, ROWS);
     fa_metrics m;
-    fa_train_steps(&m, h->net, &s,
-                   &(fa_epoch){.batch_size = ROWS, .count = 1, .poll = hold, .user = h});
+    fa_train_steps(&m, h->net, &s, &EPOCH(.batch_size = ROWS, .count = 1, .poll = hold, .user = h));
     return NULL;
 }
 
@@ -234,7 +234,7 @@ static bool every_call_is_refused(void *context)
     const bool refused =
         is_refused(fa_predict(out, N_OUT, net, &s, 0)) &&
         is_refused(fa_train_batch(&loss, net, &s)) &&
-        is_refused(fa_train_steps(&m, net, &s, &(fa_epoch){.batch_size = 1, .count = 1})) &&
+        is_refused(fa_train_steps(&m, net, &s, &EPOCH(.batch_size = 1, .count = 1))) &&
         is_refused(fa_evaluate(&m, net, &s)) && is_refused(fa_gradients(&loss, grads, net, &s)) &&
         is_refused(fa_alignment(angles, net, &s)) && is_refused(fa_net_reset(net)) &&
         is_refused(fa_shuffle(order, net, 4)) && is_refused(fa_net_set_lr(net, 1)) &&
@@ -281,7 +281,7 @@ static void test_poll_forks(void)
     fa_net *twin = new_net("backprop");
     const fa_samples s = labelled(&data, 0, ROWS);
     fa_metrics m;
-    fa_epoch e = {.batch_size = 16, .count = 6};
+    fa_epoch e = EPOCH(.batch_size = 16, .count = 6);
     CHECK(fa_train_steps(&m, twin, &s, &e) == FA_OK && train_once(twin), "train");
     e.poll = fork_in_poll, e.user = &f;
     fflush(stdout);

@@ -57,17 +57,17 @@ static float values[N_HIDDEN_1 * N_HIDDEN_2]; /* of a weight matrix and of a fee
 /* Clipping, slots, given weights, given feedback; sdfa wants scratch of its own. */
 static void recipe_everything(recipe *r, const char *rule)
 {
-    static fa_rule_desc own = {
-        .name = "drtp",
-        .feedback = {.values = values, .scale = 1, .rows = N_OUT, .cols = N_HIDDEN_2}};
+    static fa_rule_desc own =
+        RULE(.name = "drtp",
+             .feedback = {.values = values, .scale = 1, .rows = N_OUT, .cols = N_HIDDEN_2});
     for (int i = 0; i < N_HIDDEN_1 * N_HIDDEN_2; i++) values[i] = (float)(i % 17 - 8) / 50;
     recipe_init(r, rule, FA_F32);
     r->layers[SECOND].weight_init =
         (fa_init){.values = values, .rows = N_HIDDEN_1, .cols = N_HIDDEN_2};
     r->layers[SECOND].bias_init = (fa_init){.values = values, .rows = 1, .cols = N_HIDDEN_2};
     r->layers[SECOND].rule = &own;
-    r->desc.optimizer.name = "adam";
-    r->desc.optimizer.clip_norm = 0.5;
+    r->optimizer.name = "adam";
+    r->optimizer.clip_norm = 0.5;
     r->desc.n_threads = 2;
 }
 
@@ -123,7 +123,7 @@ static fa_status call_train_rows(fa_net *net)
 static fa_status call_train_steps(fa_net *net)
 {
     const fa_samples s = labelled(&data, 0, ROWS);
-    const fa_epoch e = {.order = order, .batch_size = 64, .count = 3};
+    const fa_epoch e = EPOCH(.order = order, .batch_size = 64, .count = 3);
     fa_metrics m = {.steps = -1};
     const fa_status status = fa_train_steps(&m, net, &s, &e);
     CHECK((m.steps == -1) == (status != FA_OK), "train_steps: output written only on success");
@@ -135,7 +135,7 @@ static fa_status call_train_one_by_one(fa_net *net)
     const fa_samples s = labelled(&data, 0, ROWS);
     fa_metrics m = {.steps = -1};
     const fa_status status =
-        fa_train_steps(&m, net, &s, &(fa_epoch){.order = order, .batch_size = 1, .count = ROWS});
+        fa_train_steps(&m, net, &s, &EPOCH(.order = order, .batch_size = 1, .count = ROWS));
     CHECK((m.steps == -1) == (status != FA_OK), "train_steps: output written only on success");
     return status;
 }
@@ -257,7 +257,7 @@ static void test_calls(void)
         recipe r;
         recipe_everything(&r, first_rule[rule]);
         for (int call = 0; call < N_CALLS; call++) fail_each(call, &r.desc);
-        r.desc.optimizer = fa_net_defaults().optimizer; /* plain SGD updates in place */
+        r.optimizer = fa_optimizer_of("sgd", 0.1); /* plain SGD updates in place */
         for (int call = 0; call < N_CALLS; call++) fail_each(call, &r.desc);
     }
 }
@@ -321,8 +321,8 @@ static void test_no_allocation_in_a_step(void)
             recipe r;
             recipe_init(&r, rules[1 + threads], FA_F32);
             r.desc.n_threads = threads;
-            r.desc.optimizer.name = optimizers[threads % 2];
-            r.desc.optimizer.clip_norm = clip;
+            r.optimizer.name = optimizers[threads % 2];
+            r.optimizer.clip_norm = clip;
             fa_net *net = make(&r.desc);
             repeat(net, "train_batch", 0, 0);
             repeat(net, "train_batch with rows and weights", 1, 0);

@@ -19,7 +19,7 @@ static fa_net *new_net(const char *rule, const char *optimizer)
 {
     recipe r;
     recipe_init(&r, rule, FA_F32);
-    r.desc.optimizer.name = optimizer;
+    r.optimizer.name = optimizer;
     r.desc.n_threads = 2;
     return make(&r.desc);
 }
@@ -126,7 +126,7 @@ static void test_tensors(void)
     recipe_init(&r, "fa", FA_F32);
     r.layers[SECOND].use_bias = 0;
     r.layers[LAST].trainable = 0;
-    r.desc.optimizer.momentum = 0.5;
+    r.optimizer.momentum = 0.5;
     fa_net *net = make(&r.desc);
     CHECK(fa_net_n_tensors(net) == 5 + 2 + 5, "%lld tensors", (long long)fa_net_n_tensors(net));
     expect_tensor(net, 0, "0.weight", FA_WEIGHT, N_IN, N_HIDDEN_1);
@@ -173,14 +173,14 @@ static void test_write(void)
 
 static void test_blocks(void)
 {
-    static const fa_rule_desc own = {
-        .name = "drtp", .inject = "pre", .feedback = {.name = "normal", .scale = 2}};
+    static const fa_rule_desc own =
+        RULE(.name = "drtp", .inject = "pre", .feedback = {.name = "normal", .scale = 2});
     recipe r;
     recipe_init(&r, "backprop", FA_F32);
     r.layers[SECOND].rule = &own;
     fa_net *net = make(&r.desc);
     CHECK(fa_net_n_blocks(net) == 3, "three dense layers");
-    const fa_block_info b[3] = {fa_net_block(net, 0), fa_net_block(net, 1), fa_net_block(net, 2)};
+    const fa_block_info b[3] = {block_of(net, 0), block_of(net, 1), block_of(net, 2)};
     CHECK(b[0].layer == FIRST && b[1].layer == SECOND && b[2].layer == LAST,
           "indices in the layer list");
     CHECK(b[0].n_in == N_IN && b[0].n_out == N_HIDDEN_1 && b[1].n_in == N_HIDDEN_1, "sizes");
@@ -205,7 +205,7 @@ static void test_feedback_matrix(void)
         fa_net *net = new_net(rules[rule], "sgd");
         train(net, 1);
         float matrix[N_HIDDEN_2 * N_HIDDEN_1];
-        const int64_t rows = fa_net_block(net, 0).feedback_rows;
+        const int64_t rows = block_of(net, 0).feedback_rows;
         CHECK(rows == (rule < 2 ? N_HIDDEN_2 : N_OUT), "%s: %lld rows", rules[rule],
               (long long)rows);
         CHECK(fa_feedback_matrix(matrix, net, 0) == FA_OK, "%s", rules[rule]);
@@ -232,7 +232,7 @@ static void test_counts(void)
         fa_net *net = new_net(rules[rule], "adam");
         const fa_samples s = labelled(&data, 0, ROWS);
         fa_metrics m;
-        CHECK(fa_train_steps(&m, net, &s, &(fa_epoch){.batch_size = 50, .count = 3}) == FA_OK,
+        CHECK(fa_train_steps(&m, net, &s, &EPOCH(.batch_size = 50, .count = 3)) == FA_OK,
               "three steps");
         const fa_counts c = fa_net_counts(net);
         CHECK(c.forward == 9, "%s: %lld forward products", rules[rule], (long long)c.forward);
@@ -305,13 +305,13 @@ static void test_frozen(void)
 {
     recipe r;
     recipe_init(&r, "frozen", FA_F32);
-    r.desc.optimizer.weight_decay = 0.1; /* decay is an update, too */
+    r.optimizer.weight_decay = 0.1; /* decay is an update, too */
     expect_changes(&r.desc, "----++", "frozen");
-    r.desc.optimizer.name = "adamw";
+    r.optimizer.name = "adamw";
     expect_changes(&r.desc, "----++", "frozen, adamw");
     for (int rule = 0; rule < N_RULES - 1; rule++) {
         recipe_init(&r, rules[rule], FA_F32);
-        r.desc.optimizer.clip_norm = 1;
+        r.optimizer.clip_norm = 1;
         expect_changes(&r.desc, "++++++", rules[rule]);
         r.layers[SECOND].trainable = 0;
         expect_changes(&r.desc, "++--++", rules[rule]);
@@ -329,7 +329,7 @@ static void test_gradients_agree_with_a_step(void)
     for (int rule = 0; rule < N_RULES; rule++) {
         recipe r;
         recipe_init(&r, rules[rule], FA_F64);
-        r.desc.optimizer.lr = 1;
+        r.optimizer.lr = 1;
         fa_net *net = make(&r.desc);
         dataset d = dataset_new(FA_F64, ROWS);
         fa_samples s = labelled(&d, 0, ROWS);

@@ -20,8 +20,8 @@ static fa_net *new_net(const char *rule, int threads, double momentum)
     recipe r;
     recipe_init(&r, rule, FA_F32);
     r.desc.n_threads = threads;
-    r.desc.optimizer.lr = 0.01;
-    r.desc.optimizer.momentum = momentum;
+    r.optimizer.lr = 0.01;
+    r.optimizer.momentum = momentum;
     return make(&r.desc);
 }
 
@@ -41,7 +41,7 @@ static void predict_twice(reader *r)
     float x[2 * N_IN];
     memcpy(x, data.x, N_IN * sizeof *x);
     memcpy(x + N_IN, data.x, N_IN * sizeof *x);
-    const fa_samples s = {.x = x, .ldx = N_IN, .x_dtype = FA_F32, .n = 2};
+    const fa_samples s = SAMPLES(.x = x, .ldx = N_IN, .x_dtype = FA_F32, .n = 2);
     r->failed += fa_predict(out, N_OUT, r->net, &s, 0) != FA_OK;
     r->different += memcmp(out, out + N_OUT, N_OUT * sizeof *out) != 0;
 }
@@ -273,7 +273,7 @@ static void poll_and_stop(int64_t batch, int64_t stop_at)
                 .mode_outside = float_mode(),
                 .shadow = new_net("sdfa", 1, 0),
                 .batch = batch};
-    fa_epoch e = {.batch_size = batch, .count = 10, .poll = call_from_inside, .user = &p};
+    fa_epoch e = EPOCH(.batch_size = batch, .count = 10, .poll = call_from_inside, .user = &p);
     fa_metrics m, expected;
     const int64_t done = stop_at <= 10 ? stop_at : 10;
     CHECK(fa_train_steps(&m, net, &s, &e) == (stop_at <= 10 ? FA_E_STOPPED : FA_OK), "stop at %lld",
@@ -286,8 +286,7 @@ static void poll_and_stop(int64_t batch, int64_t stop_at)
     CHECK(p.wrong_mode == 0, "poll sees the caller's floating-point mode");
     CHECK(float_mode() == p.mode_outside, "and so does the caller");
     CHECK(p.incomplete == 0, "poll sees the parameters after the step");
-    CHECK(fa_train_steps(&expected, twin, &s, &(fa_epoch){.batch_size = batch, .count = done}) ==
-              FA_OK,
+    CHECK(fa_train_steps(&expected, twin, &s, &EPOCH(.batch_size = batch, .count = done)) == FA_OK,
           "twin");
     CHECK(same_state(net, twin), "batch %lld: the last complete step is kept, and no more",
           (long long)batch);
@@ -319,8 +318,8 @@ static void test_poll_seconds(void)
     const fa_samples s = labelled(&data, 0, ROWS);
     int64_t polls = 0;
     fa_metrics m;
-    fa_epoch e = {
-        .batch_size = 1, .count = ROWS, .poll = count_polls, .user = &polls, .poll_seconds = 1000};
+    fa_epoch e = EPOCH(.batch_size = 1, .count = ROWS, .poll = count_polls, .user = &polls,
+                       .poll_seconds = 1000);
     CHECK(fa_train_steps(&m, net, &s, &e) == FA_OK && polls == 0, "not before its time");
     e.poll_seconds = 1e-9;
     CHECK(fa_train_steps(&m, net, &s, &e) == FA_OK && polls == ROWS, "after each step: %lld",

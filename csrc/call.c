@@ -1,0 +1,45 @@
+/* The frame of a call: what is taken before the work and given back after it, whatever happened between. */
+#include "internal.h"
+
+static void release(fa_call *call)
+{
+    for (int i = call->n_work - 1; i >= 0; i--) /* the first is the one that was kept, the larger */
+        if (call->work[i]) fa_work_release(call->net, call->slot[i], call->work[i]);
+    if (call->writes)
+        fa_unlock_write(call->net);
+    else
+        fa_unlock_read(call->net);
+}
+
+fa_status fa_call_begin(fa_call *call, const fa_net *net, int64_t rows)
+{
+    FA_TRY(call->writes ? fa_lock_write(net) : fa_lock_read(net));
+    call->net = net;
+    call->threads = fa_run_threads(net, rows);
+    int copies = 1;
+    int64_t room = rows;
+    if (call->in_chunks) {
+        const int64_t chunks = (rows + FA_CHUNK - 1) / FA_CHUNK;
+        if (call->threads > chunks) call->threads = (int)chunks;
+        copies = call->threads;
+        if (room > FA_CHUNK) room = FA_CHUNK;
+    }
+    bool complete = true;
+    for (int i = 0; i < call->n_work; i++) {
+        call->work[i] = fa_work_acquire(net, call->slot[i], room, copies, call->threads);
+        complete = complete && call->work[i];
+    }
+    if (!complete) {
+        release(call);
+        return fa_fail(FA_E_MEMORY, "out of memory for %lld rows; the network is unchanged",
+                       (long long)rows);
+    }
+    call->fp = fa_fp_begin();
+    return FA_OK;
+}
+
+void fa_call_end(fa_call *call)
+{
+    fa_fp_end(call->fp);
+    release(call);
+}
