@@ -136,6 +136,15 @@ def test_refusal_of_the_owner_is_passed_on(x, net):
         net.predict(Refusing(x))
 
 
+def test_place_without_memory_is_refused(net):
+    class Nowhere:
+        def __dlpack_device__(self):
+            raise ValueError("no memory here")
+
+    with pytest.raises(TypeError, match="X cannot be read as an array: no memory here"):
+        net.predict(Nowhere())
+
+
 def test_views_keep_the_network_alive(net, x):
     expected = {key: view.copy() for key, view in net.parameters.items()}
     views = dict(net.parameters)

@@ -139,7 +139,10 @@ def as_array(name: str, value: ArrayLike) -> NDArray[Any]:
 def _device(value: object) -> int:
     """Where an array says it is, in DLPack's numbers; 1 for one that does not say."""
     ask = getattr(value, "__dlpack_device__", None)
-    return int(ask()[0]) if ask else _HOST_MEMORY[0]
+    try:
+        return int(ask()[0]) if ask else _HOST_MEMORY[0]
+    except ValueError as error:  # a place without memory, such as PyTorch's "meta"
+        raise TypeError(error) from error
 
 
 def _host_array(value: Any) -> NDArray[Any]:
