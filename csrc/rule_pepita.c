@@ -37,8 +37,7 @@ static fa_status plan(fa_net *net, int block)
                        b->first);
     FA_TRY(fa_feedback_check(net, block, net->n_in, net->n_out));
     net->modulator = block;
-    net->modulation =
-        fa_plan_param(net, "feedback", b->first, FA_FEEDBACK, net->n_in, net->n_out);
+    net->modulation = fa_plan_param(net, "feedback", b->first, FA_FEEDBACK, net->n_in, net->n_out);
     snprintf(net->modulation->key, sizeof net->modulation->key, "input.feedback");
     fa_plan_scratch(net, fa_product_nt_scratch(net, net->n_out));
     plan_second(net);
@@ -79,8 +78,5 @@ static void delta(const fa_run *run, int block, fa_rows rows, fa_mat d)
     net->k->add_scaled(d.p, d.ld, first.p, first.ld, second.p, second.ld, d.rows, d.cols, -1);
 }
 
-const fa_rule_ops fa_rule_pepita = {.name = "pepita",
-                                    .sources = FA_FROM_INPUT,
-                                    .no_pre = true,
-                                    .plan = plan,
-                                    .delta = delta};
+const fa_rule_ops fa_rule_pepita = {
+    .name = "pepita", .sources = FA_FROM_INPUT, .no_pre = true, .plan = plan, .delta = delta};

@@ -1,4 +1,4 @@
-"""fastfa.h, in its order. Only the fields that Cython reads or writes."""
+"""fastfa.h for Cython, in its order and whole: what the engine's own binding and `cimport fastfa` see."""
 
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int64_t, uint64_t
@@ -14,6 +14,7 @@ cdef extern from "fastfa.h" nogil:
         FA_E_STATE
 
     const char *fa_last_error()
+    const char *fa_status_name(fa_status status)
 
     ctypedef enum fa_dtype:
         FA_F32
@@ -30,6 +31,7 @@ cdef extern from "fastfa.h" nogil:
     ctypedef struct fa_teaching  # section 10
 
     ctypedef struct fa_rule_desc:
+        size_t struct_size
         const char *name
         const char *inject
         fa_init feedback
@@ -44,6 +46,10 @@ cdef extern from "fastfa.h" nogil:
         int64_t rank
 
     ctypedef struct fa_layer_desc:
+        size_t struct_size
+        const char *type
+        int64_t units
+        const char *activation
         int use_bias
         int trainable
         double lr_scale
@@ -51,8 +57,10 @@ cdef extern from "fastfa.h" nogil:
         fa_init weight_init
         fa_init bias_init
         const fa_rule_desc *rule
+        double rate
 
     ctypedef struct fa_optimizer_desc:
+        size_t struct_size
         const char *name
         double lr
         double momentum
@@ -66,6 +74,7 @@ cdef extern from "fastfa.h" nogil:
         double clip_norm
 
     ctypedef struct fa_net_desc:
+        size_t struct_size
         fa_dtype dtype
         int64_t n_in
         const fa_layer_desc *layers
@@ -103,6 +112,7 @@ cdef extern from "fastfa.h" nogil:
     fa_status fa_net_reset(fa_net *net)
 
     ctypedef struct fa_samples:
+        size_t struct_size
         const void *x
         ptrdiff_t ldx
         fa_dtype x_dtype
@@ -121,10 +131,10 @@ cdef extern from "fastfa.h" nogil:
         int64_t steps
 
     fa_status fa_train_batch(double *loss, fa_net *net, const fa_samples *batch)
+    fa_status fa_train_epoch(fa_metrics *metrics, fa_net *net, const fa_samples *samples, int64_t batch_size)
     fa_status fa_check(const fa_net *net, const fa_samples *samples)
     double fa_net_lr(const fa_net *net)
     fa_status fa_net_set_lr(fa_net *net, double lr)
-
     fa_status fa_predict(void *out, ptrdiff_t ldo, const fa_net *net, const fa_samples *samples, int logits)
     fa_status fa_evaluate(fa_metrics *metrics, const fa_net *net, const fa_samples *samples)
 
@@ -145,11 +155,20 @@ cdef extern from "fastfa.h" nogil:
     int64_t fa_net_n_tensors(const fa_net *net)
     int64_t fa_net_find(const fa_net *net, const char *key)
     fa_tensor fa_net_tensor(const fa_net *net, int64_t i)
+    fa_status fa_net_read(void *values, const fa_net *net, int64_t i)
     fa_status fa_net_write(fa_net *net, int64_t i, const void *values)
-
     fa_status fa_learn_one(double *loss, fa_net *net, const void *x, int64_t label, const void *y)
+    fa_status fa_learn_many(fa_metrics *metrics, fa_net *net, const fa_samples *samples)
+
+    ctypedef struct fa_predictor:
+        pass
+
+    fa_status fa_predictor_create(fa_predictor **predictor, const fa_net *net, fa_dtype x_dtype, int logits)
+    void fa_predictor_free(fa_predictor *predictor)
+    fa_status fa_predict_one(void *out, fa_predictor *predictor, const void *x)
 
     ctypedef struct fa_epoch:
+        size_t struct_size
         const int64_t *order
         int64_t batch_size
         int64_t first
@@ -170,12 +189,19 @@ cdef extern from "fastfa.h" nogil:
     fa_status fa_net_get_state(void *state, const fa_net *net)
     fa_status fa_net_set_state(fa_net *net, const void *state, size_t size)
 
+    ctypedef struct fa_allocator:
+        void *(*alloc)(void *user, size_t size, size_t align) noexcept
+        void (*release)(void *user, void *memory, size_t size) noexcept
+        void *user
+
+    fa_status fa_set_allocator(const fa_allocator *allocator)
     void fa_memory(int64_t *live_bytes, int64_t *allocations)
+    void fa_set_log(void (*log)(void *user, const char *message) noexcept, void *user)
     fa_status fa_set_num_threads(int n)
     int fa_get_num_threads()
     const char *fa_version()
+    int fa_version_number()
     const char *fa_build_info()
-
     fa_status fa_gradients(double *loss, void **grads, const fa_net *net, const fa_samples *samples)
     fa_status fa_deltas(void **deltas, const fa_net *net, const fa_samples *samples)
 
@@ -194,10 +220,12 @@ cdef extern from "fastfa.h" nogil:
         int64_t layer
         int64_t n_in
         int64_t n_out
+        const char *activation
         const char *rule
         const char *inject
         const char *source
         const char *feedback
+        double feedback_scale
         int64_t feedback_rank
         int64_t feedback_rows
         int trainable
@@ -221,7 +249,12 @@ cdef extern from "fastfa.h" nogil:
         int64_t rows
         int64_t cols
 
+    struct fa_run:
+        pass
+
     ctypedef struct fa_teaching:
+        const fa_net *net
+        const fa_run *run
         int64_t block
         int64_t step
         fa_view error

@@ -30,9 +30,10 @@ static void train(const char *rule, const char *optimizer, fa_dtype dtype)
     desc.n_in = N_IN;
     desc.layers = layers;
     desc.n_layers = 4;
-    desc.loss = "softmax_cross_entropy";
-    desc.rule.name = rule;
-    desc.optimizer.name = optimizer;
+    const fa_rule_desc rule_desc = fa_rule_of(rule);
+    const fa_optimizer_desc optimizer_desc = fa_optimizer_of(optimizer, 0.1);
+    desc.rule = &rule_desc;
+    desc.optimizer = &optimizer_desc;
     desc.seed = 7;
     printf("%s %s %d: ", rule, optimizer, dtype);
 
@@ -41,10 +42,8 @@ static void train(const char *rule, const char *optimizer, fa_dtype dtype)
         printf("%s\n", fa_last_error());
         return;
     }
-    fa_samples s = {
-        .x = dtype == FA_F64 ? (void *)x64 : (void *)x32, .ldx = N_IN, .x_dtype = dtype};
+    fa_samples s = fa_samples_of(dtype == FA_F64 ? (void *)x64 : (void *)x32, N_IN, dtype, N);
     s.labels = labels;
-    s.n = N;
     double loss = 0;
     fa_status status = FA_OK;
     for (int step = 0; step < 5 && !status; step++) status = fa_train_batch(&loss, net, &s);
