@@ -23,7 +23,8 @@ import numpy as np
 
 LR = 0.01
 REPLICAS = 64
-EPOCHS = 2  # of each replica
+EPOCHS = 10  # of each replica
+FEW = 8  # replicas that PyTorch trains, one after another; its time is taken times REPLICAS / FEW
 SAMPLES = 1000  # of a stream
 
 
@@ -31,7 +32,7 @@ class Job(NamedTuple):
     """What is timed: a call, how many units of work (steps, samples) it does, and by whom."""
 
     call: Callable[[], object]
-    units: int
+    units: float
     info: str
     warm_up: int = 30
 
@@ -229,7 +230,7 @@ def _torch_runs(case: dict[str, Any], compiled: bool) -> Job:
     model, step = _torch_model(case, compiled)
 
     def call() -> None:
-        for _ in range(REPLICAS):
+        for _ in range(FEW):
             for layer in model[::2]:  # compiled once, begun anew
                 layer.reset_parameters()
             for _ in range(EPOCHS):
@@ -238,7 +239,7 @@ def _torch_runs(case: dict[str, Any], compiled: bool) -> Job:
                     rows = order[start : start + batch]
                     step(x[rows], y[rows])
 
-    return Job(call, 1, _torch_info(case), warm_up=1)
+    return Job(call, FEW / REPLICAS, _torch_info(case), warm_up=1)
 
 
 def torch_runs(case: dict[str, Any]) -> Job:

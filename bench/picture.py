@@ -37,7 +37,7 @@ def draw(store: dict[str, Any], path: Path) -> None:
     draw_steps(above, store)
     draw_goals(below, rows)
     figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=110, bbox_inches="tight")
     plt.close(figure)
 
 
@@ -89,7 +89,7 @@ def draw_goals(axes: Any, rows: list[tuple[Row, int, Figure, Any]]) -> None:
             axes.plot(better(cell.stretch), y, "|", color="black", markersize=9)
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_xscale("log")
-    ticks = [0.3, 0.5, 0.7, 0.8, 0.9, 1, 1.2, 1.5, 2, 3, 4]
+    ticks = [0.3, 0.5, 0.7, 0.85, 1, 1.2, 1.5, 2, 3, 4]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
     axes.set_yticks(

@@ -9,9 +9,8 @@
 
 Each case is a group of contenders that take turns (rounds.py); what they measured is kept in
 bench/table.json. Every ratio is the median over rounds, taken within a round. "must" and "stretch"
-are the goals the project has set itself. Needs `pip install torch jax scikit-learn
-scipy-openblas32 matplotlib threadpoolctl`, or leaves out what is missing, and a C compiler;
-FASTFA_MNIST for real digits. Other work on the machine spoils it.
+are the goals the project has set itself. Needs a C compiler and `pip install ".[bench,peers]"`, or
+leaves out what is missing; FASTFA_MNIST for real digits. Other work on the machine spoils it.
 """
 
 from __future__ import annotations
@@ -161,6 +160,7 @@ CASES: dict[str, Callable[[], Group]] = {
 def measure(name: str, rounds: int, seconds: float) -> dict[str, Any]:
     """One case."""
     start = time.monotonic()
+    print(f"{name}: load {os.getloadavg()[0]:.1f} ...", file=sys.stderr)
     figures, info = interleave(CASES[name](), rounds, seconds)
     kept = {label: [float(f"{x:.5g}") for x in values] for label, values in figures.items()}
     print(f"{name}: {time.monotonic() - start:.0f} s", file=sys.stderr)
@@ -172,14 +172,15 @@ def measure(name: str, rounds: int, seconds: float) -> dict[str, Any]:
 
 
 def number(value: float, unit: str) -> str:
-    """Such as 0.97, 92 % or 0.14 ns."""
-    return f"{value:.0f} %" if unit == "%" else f"{value:.2f}{' ns' if unit == 'ns' else ''}"
+    """Such as 0.973, 91.6 %, 1.52 (times faster) or 0.14 ns."""
+    digits = {"": 3, "%": 1, "x": 2, "ns": 2}[unit]
+    return f"{value:.{digits}f}" + (f" {unit}" if unit in ("%", "ns") else "")
 
 
 def goal(row: Row, value: float | None) -> str:
     """A goal with its direction."""
     sign = "<=" if row.at_most else ">="
-    return "" if value is None else f"{sign} {number(value, row.unit)}"
+    return "" if value is None else f"{sign} {value:.3g}"
 
 
 def conditions(store: dict[str, Any]) -> str:
