@@ -63,6 +63,7 @@ def draw(path, runs):
         fa.plot.bands(axes, curves)
         axes.set(title=rule, xlabel="epoch", ylim=(80, 94))
     panels[0].set_ylabel("test accuracy (%)")
+    fa.plot.share_y(panels)
     fa.plot.finish(figure, path)
 
 

@@ -3,7 +3,8 @@
 With SGD the scale of a DFA layer's B is nothing but a learning rate for that layer: too small and
 the hidden layer is as good as frozen, too large and its units saturate in the first few steps.
 Between the two lies a wide plateau, and there it hardly matters which distribution B is drawn from.
-The angle does not tell you: it is smallest where the units are saturated.
+The angle does not tell you: it is smallest where the units are saturated. `fit_replicas` trains all
+the networks, one a core.
 """
 
 from _shared import arguments, row
@@ -15,28 +16,32 @@ DISTRIBUTIONS = ("uniform", "normal")
 SEEDS = 5
 
 
-def outcome(distribution, scale, seed, epochs):
-    """Test accuracy in % and angle to backprop after training."""
-    X, y, X_test, y_test = fa.datasets.load("digits")
-    net = fa.Sequential(
+def network(distribution, scale, seed):
+    return fa.Sequential(
         [fa.Dense(32, "tanh"), fa.Dense(10)],
         input_shape=64,
         rule=fa.DFA(fa.Feedback(distribution, scale)),
         optimizer=fa.SGD(0.1),
         rng=seed,
     )
-    net.fit(X, y, epochs, verbose=False)
-    return 100 * net.evaluate(X_test, y_test)["accuracy"], net.alignment(X, y)[0].delta_angle
 
 
 def main():
     options = arguments(__doc__, epochs=20)
-    found = {
-        name: [
-            [outcome(name, scale, seed, options.epochs) for scale in SCALES]
-            for seed in range(SEEDS)
-        ]
+    X, y, X_test, y_test = fa.datasets.load("digits")
+    settings = [
+        {"distribution": name, "scale": scale, "seed": seed}
         for name in DISTRIBUTIONS
+        for seed in range(SEEDS)
+        for scale in SCALES
+    ]
+    replicas = fa.fit_replicas(network, settings, X, y, epochs=options.epochs, verbose=False)
+    outcomes = iter(
+        (100 * r.net.evaluate(X_test, y_test)["accuracy"], r.net.alignment(X, y)[0].delta_angle)
+        for r in replicas
+    )
+    found = {
+        name: [[next(outcomes) for _ in SCALES] for _ in range(SEEDS)] for name in DISTRIBUTIONS
     }
     row("scale of B", *(f"{name}" for name in DISTRIBUTIONS for _ in ("accuracy", "angle")))
     for i, scale in enumerate(SCALES):
@@ -57,6 +62,7 @@ def draw(path, found):
         lines = {name: [[pair[k] for pair in run] for run in runs] for name, runs in found.items()}
         fa.plot.bands(axes, lines, x=SCALES)
         axes.set(xlabel="scale of B", ylabel=label, xscale="log")
+    fa.plot.chance(panels[1], 90)
     fa.plot.finish(figure, path)
 
 

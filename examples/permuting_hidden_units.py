@@ -63,11 +63,13 @@ def permute(source, target, order):
 def draw(path, one, other, outputs):
     figure, panels = fa.plot.row_of_panels(3)
     for axes, net, title in zip(panels, (one, other), ("W₁", "W₁, units permuted"), strict=False):
-        axes.imshow(net.parameters["0.weight"], cmap="RdBu_r", vmin=-0.4, vmax=0.4)
+        picture = axes.imshow(net.parameters["0.weight"], cmap="RdBu_r", vmin=-0.4, vmax=0.4)
         axes.set(title=title, xlabel="hidden unit", ylabel="pixel")
         axes.grid(False)
+    figure.colorbar(picture, ax=panels[:2], label="weight", extend="both")
     panels[2].plot(outputs[0].ravel(), outputs[1].ravel(), ".", ms=2, color="#0072b2")
-    panels[2].set(xlabel="output", ylabel="output, units permuted")
+    panels[2].set(xlabel="output", ylabel="output, units permuted", xlim=(0, 1), ylim=(0, 1))
+    panels[2].set_box_aspect(1)
     fa.plot.finish(figure, path)
 
 

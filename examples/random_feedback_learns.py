@@ -43,15 +43,15 @@ def main():
 def draw(path, epochs, accuracy, layer):
     figure, panels = fa.plot.row_of_panels(3)
     lines = {
-        "test accuracy (%)": accuracy,
-        "angle to backprop (°)": layer["delta_angle"],
-        "descent: cosine of eB and eWᵀ": layer["descent"],
+        "test accuracy (%)": (accuracy, 10),
+        "angle to backprop (°)": (layer["delta_angle"], 90),
+        "cosine of eB and eWᵀ": (layer["descent"], 0),
     }
-    for axes, (label, values) in zip(panels, lines.items(), strict=True):
-        axes.plot(epochs, values, color="#0072b2")
+    for axes, (label, (values, chance)) in zip(panels, lines.items(), strict=True):
+        axes.plot(epochs, values, color="#0072b2", marker="o", markersize=3)
+        fa.plot.chance(axes, chance)
         axes.set(xlabel="epoch", ylabel=label)
-    panels[1].axhline(90, color="gray", linewidth=0.8)
-    panels[2].axhline(0, color="gray", linewidth=0.8)
+    panels[0].set_ylim(0, 100)
     fa.plot.finish(figure, path)
 
 

@@ -26,7 +26,9 @@ def sizes(rule, scale):
 def main():
     options = arguments(__doc__, epochs=0)
     cases = {
-        f"{name} weights": {rule: sizes(rule, scale) for rule in ("backprop", "dfa")}
+        f"{name} weights ({scale:g} of He's)": {
+            rule: sizes(rule, scale) for rule in ("backprop", "dfa")
+        }
         for name, scale in SCALES.items()
     }
     row("weights", "rule", "layer 40", "layer 20", "layer 1")
@@ -39,12 +41,11 @@ def main():
 
 def draw(path, cases):
     figure, panels = fa.plot.row_of_panels(len(cases))
-    for axes in panels[1:]:
-        axes.sharey(panels[0])
     for axes, (case, by_rule) in zip(panels, cases.items(), strict=True):
         fa.plot.bands(axes, {rule: [size] for rule, size in by_rule.items()})
         axes.set(title=case, xlabel="hidden layer", yscale="log")
-    panels[0].set_ylabel("size of the delta over the error's")
+    panels[0].set_ylabel("size of delta over the error's")
+    fa.plot.share_y(panels)
     fa.plot.finish(figure, path)
 
 

@@ -54,6 +54,18 @@ def test_curves_of_several_histories_show_the_median_and_the_range():
     assert colors["frozen"] != colors["dfa"]
 
 
+def test_panels_of_one_quantity_share_the_scale_of_the_largest():
+    figure, panels = fa.plot.row_of_panels(2)
+    for axes, values in zip(panels, ([0.0, 1.0], [-5.0, 0.5]), strict=True):
+        axes.plot(values)
+        axes.set_ylabel("angle")
+    low, high = panels[1].get_ylim()[0], panels[0].get_ylim()[1]
+    fa.plot.share_y(panels)
+    assert [axes.get_ylim() for axes in panels] == [(low, high)] * 2
+    assert [axes.get_ylabel() for axes in panels] == ["angle", ""]
+    assert fa.plot.finish(figure) is figure
+
+
 def test_alignment_has_a_line_for_each_layer_or_a_panel():
     _, _, record = trained()
     (axes,) = fa.plot.alignment(record).axes

@@ -18,7 +18,7 @@ from .callbacks import Callback
 from .initializers import Init
 from .layers import Dense, Dropout
 from .optimizers import SGD, Adam, RMSprop
-from .rules import DFA, DRTP, FA, KP, Feedback
+from .rules import DFA, DKP, DRTP, FA, KP, Feedback, Rule
 from .sequential import Sequential
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ Probe = Callable[[Sequential, "Split"], Mapping[str, float]]
 
 ZEROS = Init("zeros")
 FAN_IN = Init("lecun_uniform", math.sqrt(1 / 3))  # within +-1 / sqrt(n_in)
-BATCHES_OF_64 = 938  # steps of an epoch of MNIST
+BATCHES_OF_64, BATCHES_OF_128 = 938, 469  # steps of an epoch of MNIST
 
 
 # ---- how curves come about ----
@@ -243,12 +243,12 @@ def gevb(rule: str, seed: int) -> Sequential:
 
 
 def drtp(rule: str, seed: int) -> Sequential:
-    """784-500-10; hidden deltas are summed, the loss is averaged over samples and outputs."""
+    """784-500-10; what the optimizer gets is summed over batches of 100."""
     feedback = Feedback("uniform", math.sqrt(6))  # kaiming_uniform: within +-sqrt(6 / n)
     return Sequential(
         [
             Dense(500, "tanh", weight_init=FAN_IN, bias_init=FAN_IN, lr_scale=100.0),
-            Dense(10, weight_init=FAN_IN, bias_init=FAN_IN, lr_scale=0.1),
+            Dense(10, weight_init=FAN_IN, bias_init=FAN_IN, lr_scale=100.0),
         ],
         input_shape=784,
         loss="sigmoid_cross_entropy",
@@ -290,15 +290,21 @@ def falling(lr: float, steps: int, epochs: Sequence[int]) -> Callable[[int], flo
     return lambda step: lr * 0.1 ** sum(step >= steps * epoch for epoch in epochs)
 
 
-def compared(lr: Mapping[str, float]) -> Build:
+def compared(lr: Mapping[str, float], epochs: int) -> Build:
     """784-1024-512-10, tanh: the network on which all rules are compared, each with its rate."""
+    steps = epochs * BATCHES_OF_128
+    own: dict[str, Rule] = {"dkp, small B": DKP(Feedback(scale=0.1), lr_scale=3.0)}
 
     def build(rule: str, seed: int) -> Sequential:
         return Sequential(
-            [Dense(1024, "tanh"), Dense(512, "tanh"), Dense(10)],
+            [
+                Dense(1024, "tanh", weight_init=FAN_IN),
+                Dense(512, "tanh", weight_init=FAN_IN),
+                Dense(10, weight_init=FAN_IN),
+            ],
             input_shape=784,
-            rule=rule,
-            optimizer=SGD(lr[rule], momentum=0.9),
+            rule=own.get(rule, rule),
+            optimizer=SGD(lambda step: lr[rule] * max(0.0, 1 - step / steps), momentum=0.9),
             rng=seed,
         )
 

@@ -33,12 +33,14 @@ if TYPE_CHECKING:
 __all__ = [
     "alignment",
     "bands",
+    "chance",
     "check",
     "curves",
     "feedback",
     "finish",
     "learning",
     "row_of_panels",
+    "share_y",
 ]
 
 PANEL = (3.5, 2.7)  # inches
@@ -56,10 +58,10 @@ FIELDS = {  # what `alignment` can draw: label, and the line that means "no bett
     "delta_angle": ("delta: angle to backprop (°)", 90.0),
     "gradient_angle": ("angle to the gradient (°)", 90.0),
     "weight_angle": ("angle of B to weights (°)", 90.0),
-    "norm_ratio": ("norm over that of backprop's delta", None),
+    "norm_ratio": ("norm of delta over backprop's", None),
     "descent": ("descent: cosine of eB and eWᵀ", 0.0),
-    "effective_rank": ("effective rank of the deltas", None),
-    "error_ratio": ("size of the deltas over the error's", None),
+    "effective_rank": ("effective rank of deltas", None),
+    "error_ratio": ("size of delta over the error's", None),
 }
 LOGARITHMIC = ("norm_ratio", "error_ratio")
 METRICS = {
@@ -164,8 +166,7 @@ def alignment(
         }
         _field_panel(axes, field, every[0], lines)
         axes.set_title(f"hidden layer {i + 1}")
-        if i:
-            axes.set_ylabel("")
+    share_y(panels)
     return finish(figure, path)
 
 
@@ -236,9 +237,10 @@ def learning(
     label, _ = FIELDS["gradient_angle"]
     for i, axes in enumerate(others):
         bands(axes, {rule: values[:, :, i] for rule, values in degrees.items()})
-        _chance(axes, 90)
-        axes.set(title=f"hidden layer {i + 1}", xlabel="epoch", ylabel="" if i else label)
+        chance(axes, 90)
+        axes.set(title=f"hidden layer {i + 1}", xlabel="epoch", ylabel=label)
         axes.set_ylim(bottom=-2)
+    share_y(others)
     finish(figure, path)
 
 
@@ -323,20 +325,26 @@ def _check_recorded(recorded: Sequence[callbacks.Alignment]) -> None:
 def _field_panel(
     axes: Axes, field: str, recorded: callbacks.Alignment, lines: Mapping[str, ArrayLike]
 ) -> None:
-    label, chance = FIELDS[field]
+    label, level = FIELDS[field]
     bands(axes, lines, x=recorded.step if recorded.unit == "step" else recorded.epoch)
     axes.set(xlabel=recorded.unit, ylabel=label)
     axes.margins(x=0.02)
-    if chance is not None:
-        _chance(axes, chance)
-    if chance == 90:
+    if level is not None:
+        chance(axes, level)
+    if level == 90:
         axes.set_ylim(bottom=-2)
     if field in LOGARITHMIC:
         axes.set_yscale("log")
 
 
-def _chance(axes: Axes, value: float) -> None:
-    """The line that a signal without information is on."""
+def chance(axes: Axes, value: float) -> None:
+    """Draw the line that a signal without information is on.
+
+    Parameters
+    ----------
+    axes : matplotlib.axes.Axes
+    value : float
+    """
     axes.axhline(value, color="#8c8c8c", linewidth=0.8, zorder=0)
     axes.text(
         0.99, value, "chance", color="#6e6e6e", fontsize="x-small", ha="right", va="bottom",
@@ -407,6 +415,23 @@ def row_of_panels(n: int) -> tuple[Figure, list[Axes]]:
     return figure, panels
 
 
+def share_y(panels: Sequence[Axes]) -> None:
+    """Give panels of one quantity one scale, named at the first of them only.
+
+    Parameters
+    ----------
+    panels : sequence of matplotlib.axes.Axes
+        As drawn: the scale holds what each of them shows.
+    """
+    limits = [limit for axes in panels for limit in axes.get_ylim()]
+    for axes in panels[1:]:
+        axes.sharey(panels[0])
+        axes.tick_params(labelleft=False)
+        axes.set_ylabel("")
+    for axes in panels[:1]:
+        axes.set_ylim(min(limits), max(limits))
+
+
 def finish(figure: Figure, path: str | os.PathLike[str] | None = None) -> Figure:
     """Add the first panel's legend beside the panels, where it hides nothing; write the file.
 
@@ -436,4 +461,7 @@ def _figure(width: float = PANEL[0], height: float = PANEL[1]) -> Figure | Any:
         raise ImportError(
             'plots need matplotlib, which is not installed: pip install "fastfa[plot]"'
         ) from error
-    return Figure(figsize=(width + 1.0, height), layout="constrained")
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    around = ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.06)  # inches around each panel
+    return Figure(figsize=(width + 1.0, height), layout=around)

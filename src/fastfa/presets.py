@@ -147,19 +147,21 @@ COMPARED_RATES = {
     "backprop": 0.1,
     "fa": 0.1,
     "dfa": 0.1,
-    "drtp": 0.01,
+    "drtp": 0.03,
     "usf": 0.1,
-    "frsf": 0.1,
+    "frsf": 0.3,
     "brsf": 0.1,
     "kp": 0.1,
     "dkp": 0.1,
-    "ternary": 0.01,
+    "dkp, small B": 0.1,
+    "ternary": 0.03,
     "ifa": 0.1,
-    "ldfa": 0.1,
-    "sdfa": 0.01,
+    "ldfa": 0.03,
+    "sdfa": 0.03,
+    "pepita": 0.1,
     "frozen": 0.1,
 }
-NEAR_BACKPROP = ("kp", "dkp", "usf")
+NEAR_BACKPROP = ("usf", "kp", "dkp", "dkp, small B")
 
 
 def _compared_rows() -> tuple[Row, ...]:
@@ -231,7 +233,7 @@ PRESETS: dict[str, Preset] = {
         version=2,
     ),
     "nokland-1x800": _nokland((800,), "800", (1.59, 1.68, 1.68), 2.0, 60, 3),
-    "nokland-2x800": _nokland((800, 800), "800-800", (1.60, 1.64, 1.74), 2.0, 60, 7),
+    "nokland-2x800": _nokland((800, 800), "800-800", (1.60, 1.64, 1.74), 2.0, 40, 5),
     "nokland-7x240": _nokland((240,) * 7, "7x240", (2.16, 2.20, 2.32), 2.6, 100, 5),
     "nokland-100x240": Preset(
         title="MNIST, 100 tanh layers of 240",
@@ -267,8 +269,7 @@ PRESETS: dict[str, Preset] = {
         minutes=12,
         rows=(
             Row("backprop", 40, 1.29, 0.99, 1.59),
-            Row("dfa", 40, math.nan),
-            Row("dfa", 100, 2.09, 1.79, 2.39),
+            Row("dfa", 40, 2.09, 1.79, 2.39),
             Row("dkp", 40, math.nan),
         ),
         run=on_mnist(_recipes.gevb, 128, error=True, prepare=_recipes.within_one),
@@ -283,9 +284,7 @@ PRESETS: dict[str, Preset] = {
         title="MNIST, DRTP on 784-500-10",
         settings=(
             "Tanh hidden units, sigmoid cross-entropy, SGD 5e-4 (DFA 1.5e-4) with Nesterov "
-            "momentum 0.9, batches of 100; B within ±√(6/n). As in the authors' code the hidden "
-            "delta is summed over the batch, while the loss is averaged over samples and outputs: "
-            "the hidden layer's learning rate is 1000 times the output's."
+            "momentum 0.9, summed over batches of 100; B within ±√(6/n)."
         ),
         source=(
             "Frenkel, Lefebvre and Bol, Learning without feedback, 2021, and the authors' code; "
@@ -299,6 +298,39 @@ PRESETS: dict[str, Preset] = {
             Row("dfa", 100, 98.0, 97.5, 98.5, second_hand=True),
         ),
         run=on_mnist(_recipes.drtp, 100),
+        note=(
+            "The learning rates are those of scripts that others wrote for the authors' code. "
+            "That code sums the hidden deltas over the batch, as here, and averages the output's "
+            "gradient over samples and outputs: 1000 times less. So run, our first try, DRTP ended "
+            "at 93.26 and DFA at 95.11 (seed 0), below both bands, since the output layer hardly "
+            "moves. The published values cannot come from those rates and that average."
+        ),
+        version=2,
+    ),
+    "pepita": Preset(
+        title="MNIST, PEPITA on 784-1024-10",
+        settings=(
+            "ReLU without biases, dropout 0.1, softmax cross-entropy, SGD 0.1 with momentum 0.9, a "
+            "tenth of it after epochs 60 and 90, batches of 64, pixels / 255; W within ±√(6/n_in), "
+            "F within ±0.05 √(6/n_in)."
+        ),
+        source=(
+            "Dellaferrera and Kreiman, Error-driven input modulation, 2022, arXiv:2201.11665, "
+            "table 1, as quoted elsewhere: PEPITA 98.01 ± 0.09, backprop 98.63 ± 0.03; settings of "
+            "the authors' code"
+        ),
+        quantity="test accuracy, %",
+        seeds=1,
+        minutes=5,
+        rows=(
+            Row("pepita", 100, 98.01, 97.71, 98.31, second_hand=True),
+            Row("backprop", 100, 98.63, 98.33, 98.93, second_hand=True),
+        ),
+        run=on_mnist(_recipes.pepita, 64),
+        note=(
+            "The bands of ±0.3 are ours, set before the first run. The authors' code multiplies "
+            "PEPITA's hidden delta by the dropout mask once more."
+        ),
     ),
     "sparse": Preset(
         title="MNIST, 784-400-10, one entry of B for each unit",
@@ -316,13 +348,13 @@ PRESETS: dict[str, Preset] = {
         seeds=2,
         minutes=5,
         rows=(
-            Row("dfa", 50, math.nan),
-            Row("dfa, one entry", 50, math.nan),
-            Row("dfa, one entry", 50, math.nan, -0.3, 0.3, beside="dfa", second_hand=True),
+            Row("dfa", 20, math.nan),
+            Row("dfa, one entry", 20, math.nan),
+            Row("dfa, one entry", 20, math.nan, -0.3, 0.3, beside="dfa", second_hand=True),
         ),
         run=on_mnist(_recipes.sparse, 32, prepare=_recipes.standardized),
         note=(
-            "50 epochs of the code's 300. TensorFlow's Adam, used there, takes smaller steps in "
+            "20 epochs of the code's 300. TensorFlow's Adam, used there, takes smaller steps in "
             "the first epoch when eps is 1."
         ),
     ),
@@ -330,19 +362,27 @@ PRESETS: dict[str, Preset] = {
         title="All rules on one network, MNIST, 784-1024-512-10",
         settings=(
             "Tanh, softmax cross-entropy, SGD with momentum 0.9, batches of 128, pixels / 255, "
-            f"{COMPARED_EPOCHS} epochs. Each rule has its own learning rate, the best of 0.01, "
-            "0.03 and 0.1 on the last 5000 training images after 3 epochs from one seed."
+            f"{COMPARED_EPOCHS} epochs in which the learning rate falls to 0; W uniform within "
+            "±1/√n_in. Each rule starts from its own rate, the best of 0.01, 0.03, 0.1 and 0.3 on "
+            "the last 5000 training images, from another seed, after 3 epochs at a constant rate "
+            "on the others (pepita: its paper's 0.1). 'dkp, small B' starts from a tenth of the "
+            "default B, which learns at three times the rate of the weights."
         ),
         source="none; that kp, dkp and usf come within 0.3 points of backprop is our own claim",
         quantity="test accuracy, %",
         seeds=3,
         minutes=15,
         rows=_compared_rows(),
-        run=on_mnist(_recipes.compared(COMPARED_RATES), 128, at_end=_recipes.angles_and_step),
+        run=on_mnist(
+            _recipes.compared(COMPARED_RATES, COMPARED_EPOCHS),
+            128,
+            at_end=_recipes.angles_and_step,
+        ),
         table=("angle 1", "angle 2", "ms a step"),
         note=(
             "Angles are those between the gradients of the hidden weights and the true ones, in "
             "degrees. The time of a step is the least of all runs, on one thread."
         ),
+        version=2,
     ),
 }
