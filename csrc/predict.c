@@ -150,6 +150,7 @@ void fa_predictor_free(fa_predictor *p)
 
 fa_status fa_predict_one(void *out, fa_predictor *p, const void *x)
 {
+    if (!p) return fa_fail(FA_E_VALUE, "predictor: expected a pointer, got NULL");
     fa_run *run = &p->run;
     const fa_net *net = run->net;
     FA_TRY(fa_lock_read(net));
