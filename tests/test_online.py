@@ -1,5 +1,7 @@
 """Learning sample by sample: one-pass steps, learn_one and learn_many, against plain steps."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -144,3 +146,54 @@ def test_learn_one_takes_lists_bytes_and_rows():
     from_bytes.learn_one(image, 1)
     from_floats.learn_one((image / np.float32(255)).astype(np.float32), 1)
     assert_same_bits(from_bytes, from_floats)
+
+
+# ---- predict_one
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_predict_one_is_a_row_of_predict(dtype):
+    X, y = stream(40)
+    net = network(dtype=dtype)
+    for _ in range(2):
+        expected = net.predict(X)
+        for row, sample in zip(expected, X.astype(dtype), strict=True):
+            one = net.predict_one(sample)
+            assert one.dtype == dtype
+            np.testing.assert_array_equal(one, row)
+        net.learn_many(X, y)  # the prepared prediction sees the new weights
+
+
+def test_predict_one_takes_what_predict_takes():
+    X, _ = stream(1)
+    net = network()
+    expected = net.predict(X)[0]
+    padded = np.zeros((13, 2), np.float32)
+    padded[:, 0] = X[0]
+    for sample in (X[0].tolist(), padded[:, 0], X[0].astype(float)):
+        np.testing.assert_array_equal(net.predict_one(sample), expected)
+    image = np.arange(13, dtype=np.uint8)
+    np.testing.assert_array_equal(net.predict_one(image), net.predict(image[None])[0])
+
+
+@pytest.mark.parametrize(
+    ("x", "words"),
+    [
+        (np.zeros(12, np.float32), "x must have shape"),
+        (np.zeros((2, 13), np.float32), "x must have shape"),
+        (np.full(13, np.nan, np.float32), "finite"),
+        ("abc", "x must"),
+    ],
+)
+def test_predict_one_refuses(x, words):
+    with pytest.raises((TypeError, ValueError), match=words):
+        network().predict_one(x)
+
+
+def test_predict_one_from_many_threads():
+    X, _ = stream(50)
+    net = network()
+    expected = net.predict(X)
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(20):
+            np.testing.assert_array_equal(list(pool.map(net.predict_one, X)), expected)

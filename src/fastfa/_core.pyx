@@ -221,11 +221,13 @@ cdef class _Handle:
     """Owns the C network. The views into it hold this object, so they keep the memory alive."""
 
     cdef fa_net *net
+    cdef fa_predictor *idle  # of predict_one; taken and put back with the GIL held
 
     def __cinit__(self, _Description description):
         check(fa_net_create(&self.net, &description.desc))
 
     def __dealloc__(self):
+        fa_predictor_free(self.idle)
         fa_net_free(self.net)
 
     cdef object view(self, fa_tensor tensor, int typenum):
@@ -421,9 +423,7 @@ cdef class Network:
     def learn_one_direct(self, x, y):
         """One step on one plain sample and its label, or None: take the other way."""
         if not (
-            isinstance(x, cnp.ndarray) and isinstance(y, (int, np.integer)) and 0 <= y < self.n_out
-            and cnp.PyArray_ISCARRAY_RO(x) and cnp.PyArray_TYPE(x) == self.typenum
-            and cnp.PyArray_NDIM(x) == 1 and cnp.PyArray_DIM(x, 0) == self.n_in and self.n_out > 1
+            self._is_plain_sample(x) and isinstance(y, (int, np.integer)) and 0 <= y < self.n_out and self.n_out > 1
         ):
             return None
         cdef const void *data = cnp.PyArray_DATA(x)
@@ -481,6 +481,39 @@ cdef class Network:
         for rows in self._slices(len(x)):
             self._predict(out[rows], x[rows], logits)
         return out
+
+    def predict_one_direct(self, x):
+        """Outputs of one plain sample, or None: take the other way, also where its values are refused."""
+        if not self._is_plain_sample(x):
+            return None
+        cdef cnp.npy_intp n_out = self.n_out
+        cdef void *data = cnp.PyArray_DATA(x)
+        cdef fa_samples s = fa_samples_of(data, self.n_in, self.c_dtype(), 1)
+        cdef fa_predictor *predictor = self.handle.idle
+        self.handle.idle = NULL  # another thread that comes meanwhile makes its own
+        if predictor == NULL:
+            check(fa_predictor_create(&predictor, self.net, self.c_dtype(), False))
+        cdef object out = cnp.PyArray_EMPTY(1, &n_out, self.typenum, 0)
+        cdef void *to = cnp.PyArray_DATA(out)
+        cdef fa_status status
+        with nogil:
+            status = fa_check(self.net, &s)
+            if status == FA_OK:
+                status = fa_predict_one(to, predictor, data)
+        if self.handle.idle == NULL:
+            self.handle.idle = predictor
+        else:
+            fa_predictor_free(predictor)
+        if status == FA_E_VALUE:
+            return None
+        check(status)
+        return out
+
+    cdef bint _is_plain_sample(self, x) noexcept:
+        return (
+            isinstance(x, cnp.ndarray) and cnp.PyArray_ISCARRAY_RO(x) and cnp.PyArray_TYPE(x) == self.typenum
+            and cnp.PyArray_NDIM(x) == 1 and cnp.PyArray_DIM(x, 0) == self.n_in
+        )
 
     def _predict(self, out, x, int logits):
         cdef fa_samples s = self._samples(x, None, None, None)

@@ -172,6 +172,7 @@ class Sequential:
         )
         self._direct = getattr(self._engine, "train_batch_direct", _never)
         self._direct_one = getattr(self._engine, "learn_one_direct", _never)
+        self._predict_one = getattr(self._engine, "predict_one_direct", _never)
         self._schedule = self.optimizer.schedule
         self._door = Door(n_in, self._weighted[-1].layer.units, self.loss, self.dtype)
         self._parameters = Tensors(self._engine.parameters, "parameters", self._engine.write)
@@ -416,6 +417,28 @@ class Sequential:
         logits = choice("output", output, ("probabilities", "logits")) == "logits"
         return self._engine.predict(self._door.inputs(X), logits)
 
+    def predict_one(self, x: ArrayLike) -> NDArray[Any]:
+        """Outputs for one sample, in a fraction of the time of `predict`.
+
+        Parameters
+        ----------
+        x : array_like of shape (n_in,)
+
+        Returns
+        -------
+        ndarray of shape (n_out,)
+            The row that ``predict(x[None])`` has, bit for bit.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `predict`.
+        """
+        out = self._predict_one(x)
+        if out is None:
+            out = self._engine.predict(self._door.inputs(numeric(x, "x")[None], "x"), False)[0]
+        return out
+
     def evaluate(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> dict[str, float]:
@@ -580,6 +603,6 @@ def _engine(description: dict[str, Any]) -> Network:
     return Network(description)
 
 
-def _never(x: object, y: object) -> float | None:
-    """Stands in where a backend has no direct step."""
+def _never(*arrays: object) -> Any:
+    """Stands in where a backend has no direct call."""
     return None
