@@ -1,7 +1,10 @@
 /* How feedback matrices are drawn: distributions, low rank, sparsity, sharing. docs/MATH.md "Feedback".
  *
  * Most matrices are drawn element by element, straight into their place. The others are made in double
- * in the network's drawing room, memory set aside when it was created, and rounded at the end. */
+ * in the network's drawing room, memory set aside when it was created, and rounded at the end.
+ *
+ * A sparse matrix is stored whole, so that net.feedback shows and takes what every other rule's does. Each
+ * step picks its few entries out once, and its rows then read only those. */
 #include "internal.h"
 
 #include <float.h>
@@ -392,4 +395,47 @@ void fa_draw_feedback(const fa_net *net, int block)
                               (fa_mat){b->value, b->cols, b->rows, b->cols});
     else
         draw_in_room(net, block, b);
+}
+
+/* ---- using ---- */
+
+int64_t fa_feedback_picked(const fa_net *net, int block, int64_t rows)
+{
+    enum { WORTH = 48 }; /* sources multiplied in the time of picking one entry, AVX-512 */
+    const fa_rule_desc *d = &net->blocks[block].rule.desc;
+    if (d->feedback.values || d->sparsity == 0) return 0;
+    const int64_t kept = kept_of(d->sparsity, rows);
+    return kept == 1 || kept * WORTH <= rows ? kept : 0;
+}
+
+void fa_derive_feedback(const fa_run *run, int block, fa_rows rows)
+{
+    const fa_net *net = run->net;
+    const fa_rule *rule = &net->blocks[block].rule;
+    const fa_param *b = rule->feedback;
+    struct fa_derived *made = &run->work->derived[block];
+    if (rule->picked)
+        made->whole = net->k->pick(made->matrix.p, made->places, b->value, b->cols, b->rows,
+                                   b->cols, rule->picked);
+    else
+        rule->ops->derive(rule, net, block, run->step, rows,
+                          fa_rows_of(made->matrix, rows, net->esize));
+}
+
+void fa_feedback_product(const fa_run *run, int block, fa_rows rows, fa_mat source, fa_mat s)
+{
+    const fa_net *net = run->net;
+    const fa_rule *rule = &net->blocks[block].rule;
+    const fa_param *stored = rule->feedback;
+    if (rule->picked && !run->work->derived[block].whole) {
+        net->k->product_picked(s.p, s.ld, source.p, source.ld, run->work->derived[block].matrix.p,
+                               run->work->derived[block].places, s.rows, s.cols, rule->picked,
+                               stored->rows);
+        return;
+    }
+    const fa_mat b = rule->derived_rows
+                         ? run->work->derived[block].matrix
+                         : (fa_mat){stored->value, stored->cols, stored->rows, stored->cols};
+    fa_product(net, s, source, b, NULL, 1, 0);
+    fa_count(run, &net->count_feedback, rows.r0 == 0);
 }

@@ -151,6 +151,8 @@ typedef struct fa_rule {
     fa_buf host;      /* where the caller's function leaves S_l */
     int64_t
         derived_rows; /* of the n_l columns wide matrix that ops->derive makes each step; 0: none */
+    int64_t picked;   /* entries of each column of feedback that are not 0, where so few that a step
+                         takes them one by one; 0: feedback is multiplied as it is */
 } fa_rule;
 
 typedef struct fa_block { /* layers[first] is weighted, first + 1 .. last follow it */
@@ -266,7 +268,11 @@ typedef struct fa_work { /* one block: this head, then what it points to */
     double *second_loss, *second_hit;
     fa_hyper *hyper; /* one per parameter */
     char *scratch;
-    fa_mat *derived;   /* of each block, what its rule made of the weights for this step */
+    struct fa_derived {
+        fa_mat matrix; /* of each block, what its rule made of the weights for this step */
+        void *places;  /* or the picked entries of its feedback: their rows, */
+        bool whole;    /* unless somebody wrote more of them */
+    } *derived;
     double *tile_norm; /* clipping: sum of squares of each tile, and the gradients themselves */
     void **grads;
 } fa_work;
@@ -416,6 +422,8 @@ static inline bool fa_makes_matrix(const fa_rule *rule)
 }
 /* The stored feedback of a hidden block, checked: "l.feedback", source x n_l. */
 fa_status fa_plan_feedback(fa_net *net, int block, int64_t source);
+/* The same where nothing learns it, and fa_feedback_product is all that reads it. */
+fa_status fa_plan_fixed_feedback(fa_net *net, int block, int64_t source);
 void fa_plan_scratch(fa_net *net, size_t bytes);
 fa_status fa_plan_network(fa_net *net, const fa_net_desc *theirs);
 fa_status fa_choose_products(fa_net *net); /* product.c: FASTFA_GEMM */
@@ -439,9 +447,15 @@ fa_status fa_feedback_check(const fa_net *net, int block, int64_t rows, int64_t 
 fa_status fa_plan_drawing(fa_net *net);
 void fa_draw_feedback(const fa_net *net, int block);
 void fa_draw_modulation(const fa_net *net);
+/* Entries of a column that a sparse draw keeps, where they are picked and not multiplied; else 0. */
+int64_t fa_feedback_picked(const fa_net *net, int block, int64_t rows);
 bool fa_feedback_is_plain(const fa_rule *rule); /* drawn element by element */
 /* Rows of such a matrix, as drawn at a step. */
 void fa_draw_feedback_rows(const fa_net *net, int block, uint64_t step, fa_rows rows, fa_mat out);
+/* S = source B with the stored or derived matrix of the block; a sparse one is not multiplied but picked. */
+void fa_feedback_product(const fa_run *run, int block, fa_rows rows, fa_mat source, fa_mat s);
+/* Makes what a step reads of a block's feedback, for rows of it. */
+void fa_derive_feedback(const fa_run *run, int block, fa_rows rows);
 const char *fa_init_intern(const char *name); /* our copy of a checked name */
 const char *fa_distribution_intern(const char *name);
 const char *fa_init_name(int i);

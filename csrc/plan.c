@@ -41,6 +41,13 @@ fa_status fa_plan_feedback(fa_net *net, int block, int64_t source)
     return FA_OK;
 }
 
+fa_status fa_plan_fixed_feedback(fa_net *net, int block, int64_t source)
+{
+    FA_TRY(fa_plan_feedback(net, block, source));
+    net->blocks[block].rule.picked = fa_feedback_picked(net, block, source);
+    return FA_OK;
+}
+
 void fa_plan_scratch(fa_net *net, size_t bytes)
 {
     if (bytes > net->scratch_size) net->scratch_size = (bytes + 63) & ~(size_t)63;
@@ -372,8 +379,12 @@ static fa_status plan_derives(fa_net *net)
     for (int pass = 0; pass < 2; pass++) {
         int64_t n = 0;
         for (int b = 0; b < net->n_blocks; b++) {
-            const int64_t rows = net->blocks[b].needed ? net->blocks[b].rule.derived_rows : 0;
-            const int64_t height = TILE_AREA_MAX / net->blocks[b].layer->n_out + 1;
+            const fa_rule *rule = &net->blocks[b].rule;
+            const int64_t rows = !net->blocks[b].needed ? 0
+                                 : rule->picked         ? rule->picked
+                                                        : rule->derived_rows;
+            const int64_t height =
+                rule->picked ? rows : TILE_AREA_MAX / net->blocks[b].layer->n_out + 1;
             for (int64_t r = 0; r < rows; r += height, n++)
                 if (pass)
                     net->derives[n] =

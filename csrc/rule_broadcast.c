@@ -8,19 +8,16 @@
 
 #include <math.h>
 
-static fa_status plan(fa_net *net, int block) { return fa_plan_feedback(net, block, net->n_out); }
+static fa_status plan(fa_net *net, int block)
+{ return fa_plan_fixed_feedback(net, block, net->n_out); }
+
+static fa_status plan_target(fa_net *net, int block)
+{ return fa_plan_feedback(net, block, net->n_out); }
 
 static fa_status plan_sign(fa_net *net, int block)
 {
     fa_plan_scratch(net, (size_t)FA_CHUNK * (size_t)net->n_out * net->esize);
     return plan(net, block);
-}
-
-static void project(const fa_rule *rule, const fa_run *run, fa_rows rows, fa_mat source, fa_mat s)
-{
-    const fa_param *b = rule->feedback;
-    fa_product(run->net, s, source, (fa_mat){b->value, b->cols, b->rows, b->cols}, NULL, 1, 0);
-    fa_count(run, &run->net->count_feedback, rows.r0 == 0);
 }
 
 static fa_mat error(const fa_run *run, fa_rows rows)
@@ -29,18 +26,18 @@ static fa_mat error(const fa_run *run, fa_rows rows)
 void fa_broadcast_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s,
                          int worker)
 {
-    (void)block, (void)worker;
-    project(rule, run, rows, error(run, rows), s);
+    (void)rule, (void)worker;
+    fa_feedback_product(run, block, rows, error(run, rows), s);
 }
 
 static void sdfa_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s,
                         int worker)
 {
-    (void)block;
+    (void)rule;
     const fa_mat e = error(run, rows);
     const fa_mat sign = {fa_scratch(run, worker), e.cols, e.rows, e.cols};
     run->net->k->act[FA_ACT_sign](sign.p, sign.ld, e.p, e.ld, e.rows, e.cols);
-    project(rule, run, rows, sign, s);
+    fa_feedback_product(run, block, rows, sign, s);
 }
 
 static fa_status plan_ternary(fa_net *net, int block)
@@ -56,22 +53,21 @@ static fa_status plan_ternary(fa_net *net, int block)
 static void ternary_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows,
                            fa_mat s, int worker)
 {
-    (void)block;
     const fa_mat e = error(run, rows);
     const fa_mat t = {fa_scratch(run, worker), e.cols, e.rows, e.cols};
     run->net->k->ternary(t.p, t.ld, e.p, e.ld, e.rows, e.cols, rule->desc.threshold);
-    project(rule, run, rows, t, s);
+    fa_feedback_product(run, block, rows, t, s);
 }
 
 static void drtp_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s,
                         int worker)
 {
-    (void)block, (void)worker;
+    (void)worker;
     const fa_param *b = rule->feedback;
     if (run->labels && b->rows > 1)
         run->net->k->gather(s.p, s.ld, b->value, b->cols, run->labels + rows.r0, s.rows, s.cols, 1);
     else
-        project(rule, run, rows, fa_get(run, FA_TARGET, rows), s);
+        fa_feedback_product(run, block, rows, fa_get(run, FA_TARGET, rows), s);
 }
 
 const fa_rule_ops fa_rule_dfa = {
@@ -79,6 +75,6 @@ const fa_rule_ops fa_rule_dfa = {
 const fa_rule_ops fa_rule_sdfa = {
     .name = "sdfa", .sources = FA_FROM_ERROR, .plan = plan_sign, .signal = sdfa_signal};
 const fa_rule_ops fa_rule_drtp = {
-    .name = "drtp", .sources = FA_FROM_TARGET, .plan = plan, .signal = drtp_signal};
+    .name = "drtp", .sources = FA_FROM_TARGET, .plan = plan_target, .signal = drtp_signal};
 const fa_rule_ops fa_rule_ternary = {
     .name = "ternary", .sources = FA_FROM_ERROR, .plan = plan_ternary, .signal = ternary_signal};

@@ -24,18 +24,13 @@ static void exact_matrix(const fa_net *net, int block, void *out)
 }
 
 static fa_status fa_plan(fa_net *net, int block)
-{ return fa_plan_feedback(net, block, net->blocks[block + 1].layer->n_out); }
+{ return fa_plan_fixed_feedback(net, block, net->blocks[block + 1].layer->n_out); }
 
 void fa_chain_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s,
                      int worker)
 {
-    (void)worker;
-    const fa_param *stored = rule->feedback;
-    const fa_mat b = rule->derived_rows
-                         ? run->work->derived[block]
-                         : (fa_mat){stored->value, stored->cols, stored->rows, stored->cols};
-    fa_product(run->net, s, delta_above(run, block, rows), b, NULL, 1, 0);
-    fa_count(run, &run->net->count_feedback, rows.r0 == 0);
+    (void)rule, (void)worker;
+    fa_feedback_product(run, block, rows, delta_above(run, block, rows), s);
 }
 
 const fa_rule_ops fa_rule_backprop = {

@@ -6,7 +6,7 @@
 static fa_status plan(fa_net *net, int block)
 {
     fa_rule *rule = &net->blocks[block].rule;
-    if (block == 0) return fa_plan_feedback(net, block, net->n_out);
+    if (block == 0) return fa_plan_fixed_feedback(net, block, net->n_out);
     rule->sources = FA_FROM_BELOW;
     return FA_OK;
 }

@@ -67,9 +67,7 @@ void fa_derive_task_run(void *context, int64_t task, int worker)
     (void)worker;
     const fa_run *run = context;
     const fa_derive_task *work = &run->net->derives[task];
-    const fa_rule *rule = &run->net->blocks[work->block].rule;
-    rule->ops->derive(rule, run->net, work->block, run->step, work->rows,
-                      fa_rows_of(run->work->derived[work->block], work->rows, run->net->esize));
+    fa_derive_feedback(run, work->block, work->rows);
 }
 
 static fa_rows chunk_of(const fa_run *run, int64_t task)

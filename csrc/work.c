@@ -38,9 +38,11 @@ static void carve_derived(const fa_net *net, fa_work *w, fa_carver *c)
 {
     w->derived = carve(c, net->n_blocks, 1, sizeof *w->derived);
     for (int b = 0; b < net->n_blocks; b++) {
-        const int64_t rows = net->blocks[b].rule.derived_rows, cols = net->blocks[b].layer->n_out;
+        const int64_t picked = net->blocks[b].rule.picked, cols = net->blocks[b].layer->n_out;
+        const int64_t rows = picked ? picked : net->blocks[b].rule.derived_rows;
         char *p = carve(c, rows, cols, net->esize);
-        if (w->derived) w->derived[b] = (fa_mat){p, cols, rows, cols};
+        void *places = carve(c, picked, cols, net->esize);
+        if (w->derived) w->derived[b] = (struct fa_derived){{p, cols, rows, cols}, places, false};
     }
 }
 

@@ -406,6 +406,68 @@ def test_sparsity_down_to_one_entry_a_unit():
     assert len(set(map(tuple, (net.feedback["0.feedback"] != 0).T))) > 0
 
 
+@pytest.mark.parametrize("name", ["fa", "dfa", "sdfa", "ternary", "ifa"])
+@pytest.mark.parametrize("outputs", [2, 10, 17, 33])
+def test_one_entry_a_unit_is_picked_and_gives_the_bits_of_the_product(name, outputs, dtype):
+    """The same matrix given as values is multiplied: a chain of multiply-adds with its zeros."""
+    loss = "sigmoid_cross_entropy"
+    layers = [dense(49, "tanh"), dropout(0.2), dense(30, "sigmoid"), dense(outputs)]
+    how = rule(name)
+    how["feedback"] |= {"sparsity": 1 - 1 / outputs if name != "fa" else 0.97}
+    if name == "fa":  # one of 30 above the first layer, none to spare above the second
+        layers[2]["rule"] = rule("dfa")
+    desc = description(layers, 12, how, dtype=dtype, loss=loss, optimizer=ADAM)
+    sparse, ref = pair(desc)
+    whole = _core.Network(desc)
+    given = [dict(layer) for layer in layers]
+    for key, matrix in whole.feedback.items():
+        index = int(key.split(".")[0])
+        given[index]["rule"] = rule((given[index].get("rule") and "dfa") or name, values=matrix)
+    multiplied = _core.Network(desc | {"layers": given})
+    data = samples(desc, 70, rows=True, weights=True)
+    for net in (sparse, ref, multiplied):
+        for _ in range(3):
+            net.train_batch(*data)
+    for key, value in multiplied.parameters.items():
+        np.testing.assert_array_equal(sparse.parameters[key], value, err_msg=key)
+    assert sparse.counts == ref.counts
+    assert sparse.counts["feedback"] < multiplied.counts["feedback"]
+
+
+def test_few_of_many_sources_are_picked_too(dtype):
+    layers = [dense(20, "tanh"), dense(150, "tanh"), dense(5)]
+    how = rule("fa")
+    how["feedback"]["sparsity"] = 0.98
+    layers[1]["rule"] = rule("dfa")
+    desc = description(layers, 6, how, dtype=dtype)
+    sparse, ref = pair(desc)
+    assert set((sparse.feedback["0.feedback"] != 0).sum(axis=0)) == {3}
+    data = samples(desc, 40)
+    for net in (sparse, ref):
+        for _ in range(3):
+            net.train_batch(*data)
+    assert_close(sparse.parameters["0.weight"], ref.parameters["0.weight"], dtype)
+    assert sparse.counts == ref.counts == {"forward": 9, "transport": 0, "feedback": 3, "outer": 9}
+
+
+@ENGINES
+def test_a_sparse_matrix_that_is_written_over_is_what_teaches(which):
+    """Other places are picked; more entries than were drawn are multiplied."""
+    desc = drawn("dfa", sparsity=0.9)
+    data = samples(desc, 30)
+    for fresh, products in ((np.roll(np.eye(10, 30), 3, axis=1), 0), (np.ones((10, 30)), 1)):
+        net = pair(desc)[which]
+        net.write("0.feedback", fresh)
+        want = _core.Network(drawn("dfa"))
+        for key, matrix in net.feedback.items():
+            want.write(key, matrix)
+        assert_close(net.gradients(*data)[1]["0.weight"],
+                     want.gradients(*data)[1]["0.weight"], "float64")  # fmt: skip
+        np.testing.assert_array_equal(net.feedback_matrix(0), fresh)
+        net.train_batch(*data)
+        assert net.counts["feedback"] == products
+
+
 def test_a_shared_matrix_is_sliced():
     net = _core.Network(drawn("dfa", shared=True))
     wide, narrow = net.feedback["0.feedback"], net.feedback["1.feedback"]

@@ -10,6 +10,7 @@
 #define T float
 #define V vf32
 #define VI vi32
+#define TI int32_t
 #define VL (FA_VBYTES / 4)
 #define FA_SINGLE 1
 #define FN(name) FA_PASTE3(name, _f32_, FA_FLAVOUR)
@@ -18,6 +19,7 @@
 #undef T
 #undef V
 #undef VI
+#undef TI
 #undef VL
 #undef FA_SINGLE
 #undef FN
@@ -27,6 +29,7 @@
 #define T double
 #define V vf64
 #define VI vi64
+#define TI int64_t
 #define VL (FA_VBYTES / 8)
 #define FA_SINGLE 0
 #define FN(name) FA_PASTE3(name, _f64_, FA_FLAVOUR)
@@ -35,6 +38,7 @@
 #undef T
 #undef V
 #undef VI
+#undef TI
 #undef VL
 #undef FA_SINGLE
 #undef FN

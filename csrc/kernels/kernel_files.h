@@ -3,6 +3,7 @@
 #include "gemm.inc"
 #include "online.inc"
 #include "rows.inc"
+#include "sparse.inc"
 #include "activation.inc"
 #include "dropout.inc"
 #include "loss.inc"

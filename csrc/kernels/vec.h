@@ -1,7 +1,7 @@
 /* The dozen vector words that kernels are written in, for the instruction set of this object file.
  *
- * A kernel file (*.inc) is ordinary C in terms of T (float or double), V (a vector of T), VI (integers
- * of the same width), VL (lanes in V) and v_<word>(...). flavour.h sets these and includes each kernel
+ * A kernel file (*.inc) is ordinary C in terms of T (float or double), V (a vector of T), TI and VI
+ * (integers of the same width), VL (lanes in V) and v_<word>(...). flavour.h sets these and includes each kernel
  * file twice. Arithmetic on V uses the compiler's vector extension (a + b, a * b, a < b); what that
  * cannot say, or must not decide by itself (fused multiply-add, masks, rounding), is a word below.
  *
@@ -64,6 +64,8 @@ FA_COMMON_WORDS(double, vf64, vi64, f64)
 /* Words with an instruction of their own.
  *   fma(a,b,c)      a * b + c, one rounding where FA_ISA >= 3
  *   sqrt            correctly rounded
+ *   take(p,i)       lane by lane p[i]
+ *   take2(a,b,i)    lane by lane element i of a followed by b, 0 <= i < 2 VL
  *   min(a,b)        a < b ? a : b, so b where either is NaN: data goes second
  *   max(a,b)        a > b ? a : b
  *   load_bytes      VL bytes, each widened to an integer lane
@@ -79,6 +81,14 @@ FA_INLINE vf32 v_min_f32(vf32 a, vf32 b) { return _mm512_min_ps(a, b); }
 FA_INLINE vf64 v_min_f64(vf64 a, vf64 b) { return _mm512_min_pd(a, b); }
 FA_INLINE vf32 v_max_f32(vf32 a, vf32 b) { return _mm512_max_ps(a, b); }
 FA_INLINE vf64 v_max_f64(vf64 a, vf64 b) { return _mm512_max_pd(a, b); }
+FA_INLINE vf32 v_take_f32(const float *p, vi32 i)
+{ return _mm512_i32gather_ps((__m512i)i, p, sizeof *p); }
+FA_INLINE vf64 v_take_f64(const double *p, vi64 i)
+{ return _mm512_i64gather_pd((__m512i)i, p, sizeof *p); }
+FA_INLINE vf32 v_take2_f32(vf32 a, vf32 b, vi32 i)
+{ return _mm512_permutex2var_ps(a, (__m512i)i, b); }
+FA_INLINE vf64 v_take2_f64(vf64 a, vf64 b, vi64 i)
+{ return _mm512_permutex2var_pd(a, (__m512i)i, b); }
 FA_INLINE vu64 v_mul_lo32(vu64 a, vu64 b) { return (vu64)_mm512_mul_epu32((__m512i)a, (__m512i)b); }
 FA_INLINE vu64 v_swap_pairs(vu64 a)
 { return (vu64)_mm512_shuffle_epi32((__m512i)a, _MM_PERM_BADC); }
@@ -105,6 +115,21 @@ FA_INLINE vf32 v_min_f32(vf32 a, vf32 b) { return _mm256_min_ps(a, b); }
 FA_INLINE vf64 v_min_f64(vf64 a, vf64 b) { return _mm256_min_pd(a, b); }
 FA_INLINE vf32 v_max_f32(vf32 a, vf32 b) { return _mm256_max_ps(a, b); }
 FA_INLINE vf64 v_max_f64(vf64 a, vf64 b) { return _mm256_max_pd(a, b); }
+FA_INLINE vf32 v_take_f32(const float *p, vi32 i)
+{ return _mm256_i32gather_ps(p, (__m256i)i, sizeof *p); }
+FA_INLINE vf64 v_take_f64(const double *p, vi64 i)
+{ return _mm256_i64gather_pd(p, (__m256i)i, sizeof *p); }
+FA_INLINE vf32 v_take2_f32(vf32 a, vf32 b, vi32 i)
+{
+    const vf32 low = _mm256_permutevar8x32_ps(a, (__m256i)i),
+               high = _mm256_permutevar8x32_ps(b, (__m256i)i);
+    return v_select_f32(i < 8, low, high);
+}
+FA_INLINE vf64 v_take2_f64(vf64 a, vf64 b, vi64 i)
+{
+    return (vf64){i[0] < 4 ? a[i[0]] : b[i[0] - 4], i[1] < 4 ? a[i[1]] : b[i[1] - 4],
+                  i[2] < 4 ? a[i[2]] : b[i[2] - 4], i[3] < 4 ? a[i[3]] : b[i[3] - 4]};
+}
 FA_INLINE vu64 v_mul_lo32(vu64 a, vu64 b) { return (vu64)_mm256_mul_epu32((__m256i)a, (__m256i)b); }
 FA_INLINE vu64 v_swap_pairs(vu64 a) { return (vu64)_mm256_shuffle_epi32((__m256i)a, 0x4E); }
 FA_INLINE vi32 v_load_bytes_f32(const uint8_t *p)
@@ -156,6 +181,19 @@ FA_INLINE vf64 v_max_f64(vf64 a, vf64 b) { return v_select_f64(a > b, a, b); }
 FA_INLINE vu64 v_mul_lo32(vu64 a, vu64 b) { return (a & 0xffffffff) * (b & 0xffffffff); }
 FA_INLINE vu64 v_swap_pairs(vu64 a) { return (vu64){a[1], a[0]}; }
 #endif
+FA_INLINE vf32 v_take_f32(const float *p, vi32 i)
+{ return (vf32){p[i[0]], p[i[1]], p[i[2]], p[i[3]]}; }
+FA_INLINE vf64 v_take_f64(const double *p, vi64 i) { return (vf64){p[i[0]], p[i[1]]}; }
+FA_INLINE vf32 v_take2_f32(vf32 a, vf32 b, vi32 i)
+{
+    const float t[8] = {a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3]};
+    return v_take_f32(t, i);
+}
+FA_INLINE vf64 v_take2_f64(vf64 a, vf64 b, vi64 i)
+{
+    const double t[4] = {a[0], a[1], b[0], b[1]};
+    return v_take_f64(t, i);
+}
 FA_INLINE vf32 v_fma_f32(vf32 a, vf32 b, vf32 c) { return a * b + c; }
 FA_INLINE vf64 v_fma_f64(vf64 a, vf64 b, vf64 c) { return a * b + c; }
 FA_INLINE vf32 v_load_part_f32(const float *p, int64_t n)

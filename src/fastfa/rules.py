@@ -82,7 +82,9 @@ class Feedback(Described):
         Factor on the draw or on the given values; finite.
     sparsity : float in [0, 1), default 0.0
         Share of zeros in each column: every unit keeps round((1 - sparsity) n_source) entries of
-        the draw, unscaled, in places of its own. Less than one is an error.
+        the draw, unscaled, in places of its own. Less than one is an error. With one entry a unit
+        (of ten outputs: 0.9), as in sparse DFA (Crafton et al. 2019), a fixed matrix costs a
+        look-up instead of a product.
     rank : int, optional
         Draw B as a product of factors n_source x rank and rank x n_l, with the same spread.
     shared : bool, default False

@@ -354,6 +354,56 @@ static void test_gather(void)
     verdict("gather, gather_u8");
 }
 
+/* A matrix with `k` entries in each column (fewer in every third), the rest zero. */
+static matrix thin(int64_t rows, int64_t cols, int64_t k)
+{
+    matrix b = drawn(rows, cols, 1);
+    for (int64_t j = 0; j < cols; j++) {
+        const int64_t kept = j % 3 == 2 ? k / 2 : k,
+                      first = rows > kept ? j % (rows - kept + 1) : 0;
+        for (int64_t i = 0; i < rows; i++)
+            if (i < first || i >= first + kept) put(&b, i, j, 0);
+    }
+    return b;
+}
+
+static void compare_picked(const matrix *e, const matrix *b, int64_t k)
+{
+    matrix s = empty(e->rows, b->cols, 2), values = empty(k, b->cols, 0);
+    void *places = calloc((size_t)(k * b->cols), size());
+    if (!places) abort();
+    const int more = kernels->pick(values.p, places, b->p, b->ld, b->rows, b->cols, k);
+    equal("pick: more than k", k, b->cols, more, 0);
+    kernels->product_picked(s.p, s.ld, e->p, e->ld, values.p, places, s.rows, s.cols, k, b->rows);
+    for (int64_t i = 0; i < s.rows; i++)
+        for (int64_t j = 0; j < s.cols; j++) {
+            double chain = 0;
+            for (int64_t p = 0; p < b->rows; p++)
+                if (at(b, p, j) != 0) chain = multiply_add(at(e, i, p), at(b, p, j), chain);
+            equal("product_picked", i, j, at(&s, i, j), chain);
+        }
+    if (k > 1 && b->rows >= k) /* one entry fewer does not hold them */
+        equal("pick: more than k", k, b->cols,
+              kernels->pick(values.p, places, b->p, b->ld, b->rows, b->cols, k - 1), 1);
+    finish_output(&s);
+    free(values.memory), free(places);
+}
+
+static void test_picked(void)
+{
+    static const int64_t sources[] = {1, 2, 4, 5, 8, 9, 15, 16, 17, 31, 32, 33, 70},
+                         cols[] = {1, 3, 8, 16, 17, 47, 64, 65, 130}, rows[] = {0, 1, 9};
+    for (size_t p = 0; p < sizeof sources / sizeof *sources; p++)
+        for (size_t c = 0; c < sizeof cols / sizeof *cols; c++)
+            for (int64_t k = 1; k <= 3 && k <= sources[p]; k++) {
+                matrix e = drawn(rows[(p + c) % 3], sources[p], (int64_t)c % 3),
+                       b = thin(sources[p], cols[c], k);
+                compare_picked(&e, &b, k);
+                free(e.memory), free(b.memory);
+            }
+    verdict("pick, product_picked: the chain of the product without its zeros");
+}
+
 static void test_scale_rows(void)
 {
     for (int64_t n = 0; n < 40; n += 3) {
@@ -544,6 +594,7 @@ static void test_flavour(flavour *f)
         test_transpose();
         test_colsum();
         test_gather();
+        test_picked();
         test_scale_rows();
         test_dot();
         test_all_finite();

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from .._teaching import Teaching
-from .base import Array, Maybe
+from .base import Array, Maybe, Spec
 from .draws import FEEDBACK, Stream, initial_feedback
 
 if TYPE_CHECKING:
@@ -33,6 +33,23 @@ def given_above(t: Teacher) -> Array:
     return t.above
 
 
+def fed_back(net: Network, layer: Layer, source: Array) -> Array:
+    """Source times the stored B_l (n_source, n_l); no product where its few entries are picked."""
+    matrix = net.feedback[layer.key("feedback")]
+    if is_picked(layer.rule["feedback"], matrix):
+        return np.asarray(source @ matrix)
+    return net.product("feedback", source, matrix)
+
+
+def is_picked(spec: Spec, matrix: Array) -> bool:
+    """Whether a sparse draw has one entry a column, or few beside its rows, and still has."""
+    if "values" in spec or not spec.get("sparsity"):
+        return False
+    kept = math.floor((1 - spec["sparsity"]) * len(matrix) + 0.5)
+    few = kept == 1 or kept * 48 <= len(matrix)
+    return few and bool(((matrix != 0).sum(axis=0) <= kept).all())
+
+
 def backprop(net: Network, layer: Layer, t: Teacher) -> Array:
     """S_l = d_{l+1} W_{l+1}^T (Rumelhart, Hinton & Williams 1986, the exact gradient)."""
     above = net.dense[layer.ordinal + 1]
@@ -41,17 +58,22 @@ def backprop(net: Network, layer: Layer, t: Teacher) -> Array:
 
 def fa(net: Network, layer: Layer, t: Teacher) -> Array:
     """S_l = d_{l+1} B_l, B_l (n_{l+1}, n_l) fixed (Lillicrap et al. 2016, eq. Delta h_FA = B e)."""
-    return net.product("feedback", given_above(t), net.feedback[layer.key("feedback")])
+    return fed_back(net, layer, given_above(t))
 
 
 def dfa(net: Network, layer: Layer, t: Teacher) -> Array:
     """S_l = e B_l, B_l (n_L, n_l) fixed (Nokland 2016, direct feedback alignment)."""
+    return fed_back(net, layer, t.error)
+
+
+def dkp(net: Network, layer: Layer, t: Teacher) -> Array:
+    """S_l = e B_l, B_l (n_L, n_l) learns (Webster, Choi & Ahn 2021)."""
     return net.product("feedback", t.error, net.feedback[layer.key("feedback")])
 
 
 def sdfa(net: Network, layer: Layer, t: Teacher) -> Array:
     """S_l = sign(e) B_l, B_l (n_L, n_l) fixed (Frenkel et al. 2021, error-sign-based DFA)."""
-    return net.product("feedback", np.sign(t.error), net.feedback[layer.key("feedback")])
+    return fed_back(net, layer, np.sign(t.error))
 
 
 def drtp(net: Network, layer: Layer, t: Teacher) -> Array:
@@ -115,7 +137,7 @@ def ternary(net: Network, layer: Layer, t: Teacher) -> Array:
     """S_l = T(e) B_l with T(x) = sign(x) where abs(x) > threshold, else 0."""
     large = np.abs(t.error) > net.dtype.type(layer.rule.get("threshold", 0.0))
     kept = np.where(large, np.sign(t.error), 0).astype(net.dtype)
-    return net.product("feedback", kept, net.feedback[layer.key("feedback")])
+    return fed_back(net, layer, kept)
 
 
 def ifa(net: Network, layer: Layer, t: Teacher) -> Array:
@@ -186,8 +208,8 @@ RULES = {
     "usf": Rule("above", True, chain),
     "frsf": Rule("above", True, chain),
     "brsf": Rule("above", True, chain),
-    "kp": Rule("above", True, fa),
-    "dkp": Rule("error", False, dfa),
+    "kp": Rule("above", True, chain),
+    "dkp": Rule("error", False, dkp),
     "ternary": Rule("error", False, ternary),
     "ifa": Rule("error", False, ifa),
     "ldfa": Rule("above", True, ldfa),
