@@ -109,13 +109,14 @@ typedef struct fa_rule_desc {
     int shared;            /* layers take the first columns of one matrix */
     /* kp, dkp: the share of learned feedback (kp: and of its weights) lost in a step */
     double decay;
-    double lr_scale;  /* dkp, ldfa: factor on the learning rate of feedback; 0: 1 */
+    double lr_scale;  /* dkp, ldfa, local's heads: factor on the learning rate of feedback; 0: 1 */
     double threshold; /* ternary: errors up to this size count as 0 */
     /* custom: fills t->signal, on the calling thread, between the forward pass and the teaching of a step;
      * non-zero: stop, nothing is updated. With a feedback name or values "l.feedback" (n_L x n_l) is stored. */
     int (*signal)(void *user, const fa_teaching *t);
     void *user;
-    int64_t rank; /* ldfa: width between the factors; 0: that of the output, where it fits */
+    int64_t rank;   /* ldfa: width between the factors; 0: that of the output, where it fits */
+    int fixed_head; /* local: the heads keep their first values */
 } fa_rule_desc;
 
 typedef struct fa_layer_desc {
@@ -424,7 +425,8 @@ typedef struct fa_block_info {
     const char *activation;
     const char *rule;   /* "output" for the last */
     const char *inject; /* "post", "pre" */
-    /* what teaches it: "error", "target", "above", "below", "input" (pepita) or "" */
+    /* what teaches it: "error", "target", "above", "below", "input" (pepita), "head" (local)
+     * or "" */
     const char *source;
     /* "uniform", "normal", "values"; "signs" of the weights; "" without a matrix of its own */
     const char *feedback;

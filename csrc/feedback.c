@@ -214,8 +214,10 @@ static int ordinal_of(const fa_net *net, int block)
 void fa_draw_feedback_rows(const fa_net *net, int block, uint64_t step, fa_rows rows, fa_mat out)
 {
     const fa_rule *rule = &net->blocks[block].rule;
-    const fa_how how = resolve(
-        net, block, rule->derived_rows ? rule->derived_rows : rule->feedback->rows, out.cols);
+    const int64_t sources = rule->derived_rows ? rule->derived_rows
+                            : rule->head       ? rule->head->cols
+                                               : rule->feedback->rows;
+    const fa_how how = resolve(net, block, sources, out.cols);
     (how.normal ? fa_rng_normal : fa_rng_uniform)(
         out.p, net->dtype, rows.r0 * out.cols, out.rows * out.cols, how.size,
         fa_rng_stream(net->seed, FA_RNG_FEEDBACK, net->blocks[block].layer->ordinal, step));
@@ -316,6 +318,7 @@ static void low_rank(double *b, const fa_net *net, int block, int64_t rows, int6
 static size_t room_of(const fa_net *net, int block)
 {
     const fa_rule *rule = &net->blocks[block].rule;
+    if (rule->head) return (size_t)rule->head->rows * (size_t)rule->head->cols;
     if (!rule->feedback || rule->desc.feedback.values || fa_feedback_is_plain(rule) ||
         kind_of(rule->desc.feedback.name) == COPY)
         return 0;
@@ -378,11 +381,27 @@ static void draw_projection(const fa_net *net, int block, const fa_param *p)
         fa_rng_stream(net->seed, FA_RNG_PROJECTION, net->blocks[block].layer->ordinal, 0));
 }
 
+/* A head M (n_l x n_L) is the transpose of a B that would be drawn or given in its place. */
+static void draw_head(const fa_net *net, int block)
+{
+    const fa_rule *rule = &net->blocks[block].rule;
+    const fa_param *head = rule->head;
+    const int64_t rows = head->cols, cols = head->rows;
+    const fa_mat b = {(char *)net->drawing_room, cols, rows, cols};
+    const fa_init *init = &rule->desc.feedback;
+    if (init->values)
+        net->k->gather(b.p, b.ld, init->values, cols, NULL, rows, cols, init->scale);
+    else
+        fa_draw_feedback_rows(net, block, 0, (fa_rows){0, rows}, b);
+    net->k->transpose(head->value, rows, b.p, b.ld, rows, cols);
+}
+
 void fa_draw_feedback(const fa_net *net, int block)
 {
     const fa_rule *rule = &net->blocks[block].rule;
     const fa_param *b = rule->feedback;
     const fa_init *init = &rule->desc.feedback;
+    if (rule->head) draw_head(net, block);
     if (rule->project) draw_projection(net, block, rule->project);
     if (!b) return;
     if (init->values)

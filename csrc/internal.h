@@ -146,9 +146,12 @@ typedef struct fa_rule {
     bool pre;
     fa_param *feedback; /* NULL without a stored matrix */
     fa_param
-        *project;     /* the left factor where feedback is the right one; NULL: feedback is whole */
-    fa_buf projected; /* the source times the left factor, weighted like a delta; or FA_NO_BUF */
-    fa_buf host;      /* where the caller's function leaves S_l */
+        *project; /* the left factor where feedback is the right one; NULL: feedback is whole */
+    fa_buf
+        projected; /* the source times the left factor, or a head's error: weighted like a delta */
+    fa_param *head,
+        *head_bias; /* local: a prediction from the block's output; its error is `projected` */
+    fa_buf host;    /* where the caller's function leaves S_l */
     int64_t
         derived_rows; /* of the n_l columns wide matrix that ops->derive makes each step; 0: none */
     int64_t picked;   /* entries of each column of feedback that are not 0, where so few that a step
@@ -239,6 +242,7 @@ struct fa_net {
     int64_t *shuffled; /* fa_train_epoch: the order of its samples, n_shuffled of them */
     int64_t n_shuffled;
     bool defers; /* an update may wait for the next forward: the product writes all that trains */
+    bool headed; /* some rule trains a head */
     bool hosted; /* some rule is a function of the caller's */
     double *drawing_room; /* for feedback that is not drawn element by element */
     char *state;
@@ -340,7 +344,8 @@ enum {
     FA_FROM_TARGET = 4,
     FA_NO_UPDATE = 8,
     FA_FROM_BELOW = 16,
-    FA_FROM_INPUT = 32 /* a second pass over changed input */
+    FA_FROM_INPUT = 32, /* a second pass over changed input */
+    FA_FROM_SELF = 64   /* the error of a head of its own */
 };
 typedef struct fa_rule_ops {
     const char *name;
@@ -414,6 +419,8 @@ const char *fa_activation_name(int activation);
 fa_buf fa_plan_buffer(fa_net *net, int64_t cols, size_t size);
 fa_param *fa_plan_param(fa_net *net, const char *name, int layer, fa_tensor_kind kind, int64_t rows,
                         int64_t cols);
+/* Lets a parameter learn, like a weight, from left^T right. */
+void fa_plan_trained(fa_net *net, fa_param *p, fa_buf left, fa_buf right);
 /* The matrix that carries the source is made by ops->matrix, not stored whole. */
 static inline bool fa_makes_matrix(const fa_rule *rule)
 {

@@ -141,12 +141,14 @@ static const char *source_of(const fa_rule *rule)
     if (rule->sources & FA_FROM_ABOVE) return "above";
     if (rule->sources & FA_FROM_BELOW) return "below";
     if (rule->sources & FA_FROM_INPUT) return "input";
+    if (rule->sources & FA_FROM_SELF) return "head";
     return rule->sources & FA_FROM_TARGET ? "target" : "error";
 }
 
 static int64_t feedback_rows(const fa_net *net, int64_t b)
 {
     const fa_rule *rule = &net->blocks[b].rule;
+    if (rule->head) return rule->head->cols;
     if (fa_makes_matrix(rule))
         return rule->sources & FA_FROM_BELOW ? net->blocks[b].layer->n_in
                                              : net->blocks[b + 1].layer->n_out;
@@ -155,7 +157,7 @@ static int64_t feedback_rows(const fa_net *net, int64_t b)
 
 static const char *feedback_name(const fa_rule *rule)
 {
-    if (!rule->feedback && !(rule->sources & FA_FROM_INPUT))
+    if (!rule->feedback && !(rule->sources & (FA_FROM_INPUT | FA_FROM_SELF)))
         return rule->derived_rows ? "signs" : "";
     return rule->desc.feedback.values ? "values" : rule->desc.feedback.name;
 }

@@ -163,7 +163,8 @@ static fa_status resolve_rule(fa_net *net, int b, const fa_rule_desc *theirs)
     if (desc->inject && !rule->pre && strcmp(desc->inject, "post"))
         return fa_fail(FA_E_VALUE, "layer %d: inject: expected 'post' or 'pre', got '%s'", i,
                        desc->inject);
-    if (rule->pre && (rule->ops->no_pre || !(rule->sources & (FA_FROM_ERROR | FA_FROM_TARGET))))
+    if (rule->pre &&
+        (rule->ops->no_pre || !(rule->sources & (FA_FROM_ERROR | FA_FROM_TARGET | FA_FROM_SELF))))
         return fa_fail(
             FA_E_VALUE,
             "layer %d: inject='pre': expected a broadcast or target rule (dfa, sdfa, drtp), got %s",
@@ -172,7 +173,7 @@ static fa_status resolve_rule(fa_net *net, int b, const fa_rule_desc *theirs)
     if (rule->ops->plan) FA_TRY(rule->ops->plan(net, b));
     if (!rule->desc.feedback.values)
         rule->desc.feedback.name = fa_distribution_intern(desc->feedback.name);
-    const bool keeps = rule->feedback || (net->modulation && net->modulator == b);
+    const bool keeps = rule->feedback || rule->head || (net->modulation && net->modulator == b);
     return keeps ? own_values(net, &rule->desc.feedback) : FA_OK;
 }
 
@@ -275,6 +276,16 @@ static fa_status plan_rules(fa_net *net, const fa_net_desc *desc)
 
 /* ---- parameters: gradients, slots, state ---- */
 
+void fa_plan_trained(fa_net *net, fa_param *p, fa_buf left, fa_buf right)
+{
+    const fa_optimizer_desc *d = &net->optim.desc;
+    p->trainable = true;
+    p->decays = d->weight_decay != 0 && (p->kind != FA_BIAS || d->decay_bias);
+    p->in_place = net->optim.ops->in_place && net->optim.ops->slots(d) == 0 && d->clip_norm == 0 &&
+                  !p->follower;
+    p->grad[p->n_grad++] = (fa_pair){left, right};
+}
+
 static void plan_gradients(fa_net *net)
 {
     for (int b = 0; b < net->n_blocks; b++) {
@@ -283,14 +294,9 @@ static void plan_gradients(fa_net *net)
         for (int i = 0; i < 2; i++) {
             fa_param *p = i ? layer->bias : layer->weight;
             if (!p) continue;
+            fa_plan_trained(net, p, p->kind == FA_BIAS ? FA_ONES : net->second[layer->in],
+                            block->delta);
             p->trainable = trains(block);
-            p->decays = net->optim.desc.weight_decay != 0 &&
-                        (p->kind != FA_BIAS || net->optim.desc.decay_bias);
-            p->in_place = net->optim.ops->in_place &&
-                          net->optim.ops->slots(&net->optim.desc) == 0 &&
-                          net->optim.desc.clip_norm == 0 && !p->follower;
-            p->grad[p->n_grad++] =
-                (fa_pair){p->kind == FA_BIAS ? FA_ONES : net->second[layer->in], block->delta};
         }
         if (b || net->modulation) /* an upper bound: transport, or a second pass */
             net->work_per_row += (double)layer->n_in * (double)layer->n_out;
@@ -400,14 +406,14 @@ static fa_status plan_derives(fa_net *net)
 
 static void plan_phases(fa_net *net)
 {
-    net->defers = !net->hosted && net->n_derives == 0 && !net->modulation;
+    net->defers = !net->hosted && !net->headed && net->n_derives == 0 && !net->modulation;
     for (int i = 0; i < net->n_params; i++)
         if (net->params[i].trainable)
             net->defers =
                 net->defers && net->params[i].in_place && net->params[i].kind != FA_FEEDBACK;
     if (net->hosted) {
         net->phases[net->n_phases++] = (struct fa_phase){fa_forward_task, true, fa_host_gate};
-        net->phases[net->n_phases++] = (struct fa_phase){fa_teach_task, true, NULL};
+        net->phases[net->n_phases++] = (struct fa_phase){fa_teach_task, true, fa_loss_gate};
     } else {
         net->phases[net->n_phases++] = (struct fa_phase){fa_rows_task, true, fa_loss_gate};
     }

@@ -297,7 +297,10 @@ fa_status fa_run_step(fa_run *run)
         const bool hosted = net->hosted && !run->exact;
         fa_pool_run(threads, chunks, hosted ? fa_forward_task : fa_rows_task, run);
         FA_TRY(hosted ? fa_host_gate(run) : fa_loss_gate(run));
-        if (hosted) fa_pool_run(threads, chunks, fa_teach_task, run);
+        if (hosted) {
+            fa_pool_run(threads, chunks, fa_teach_task, run);
+            FA_TRY(fa_loss_gate(run)); /* heads may have found what the output did not */
+        }
         if (run->mode == FA_GRADIENTS) fa_pool_run(threads, net->n_tiles, gradient_task, run);
         return FA_OK;
     }

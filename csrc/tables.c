@@ -8,13 +8,12 @@ const fa_layer_ops *const fa_layer_table[] = {&fa_layer_dense, &fa_layer_dropout
 
 extern const fa_rule_ops fa_rule_fa, fa_rule_dfa, fa_rule_sdfa, fa_rule_drtp, fa_rule_frozen;
 extern const fa_rule_ops fa_rule_usf, fa_rule_frsf, fa_rule_brsf, fa_rule_kp, fa_rule_dkp,
-    fa_rule_ternary, fa_rule_ifa, fa_rule_ldfa, fa_rule_pepita, fa_rule_custom;
-const fa_rule_ops *const fa_rule_table[] = {&fa_rule_backprop, &fa_rule_fa,   &fa_rule_dfa,
-                                            &fa_rule_sdfa,     &fa_rule_drtp, &fa_rule_frozen,
-                                            &fa_rule_usf,      &fa_rule_frsf, &fa_rule_brsf,
-                                            &fa_rule_kp,       &fa_rule_dkp,  &fa_rule_ternary,
-                                            &fa_rule_ifa,      &fa_rule_ldfa, &fa_rule_pepita,
-                                            &fa_rule_custom,   NULL};
+    fa_rule_ternary, fa_rule_ifa, fa_rule_ldfa, fa_rule_pepita, fa_rule_local, fa_rule_custom;
+const fa_rule_ops *const fa_rule_table[] = {
+    &fa_rule_backprop, &fa_rule_fa,      &fa_rule_dfa,  &fa_rule_sdfa, &fa_rule_drtp,
+    &fa_rule_frozen,   &fa_rule_usf,     &fa_rule_frsf, &fa_rule_brsf, &fa_rule_kp,
+    &fa_rule_dkp,      &fa_rule_ternary, &fa_rule_ifa,  &fa_rule_ldfa, &fa_rule_pepita,
+    &fa_rule_local,    &fa_rule_custom,  NULL};
 
 extern const fa_loss_ops fa_loss_softmax_ce, fa_loss_sigmoid_ce, fa_loss_mse;
 const fa_loss_ops *const fa_loss_table[] = {&fa_loss_softmax_ce, &fa_loss_sigmoid_ce, &fa_loss_mse,

@@ -9,10 +9,17 @@ from fastfa import _core, _ref
 
 SIGNS = ("usf", "frsf", "brsf")  # rules whose matrix has the signs of the weights
 RULES = ("backprop", "fa", "dfa", "sdfa", "drtp", "frozen", *SIGNS, "kp", "dkp", "ternary",
-         "ifa", "ldfa", "pepita")  # fmt: skip
+         "ifa", "ldfa", "local", "pepita")  # fmt: skip
 PER_LAYER = tuple(name for name in RULES if name != "pepita")  # may be one layer's alone
 STORED = tuple(name for name in RULES if name not in ("backprop", "frozen"))  # take a Feedback
-BROADCAST = ("dfa", "sdfa", "drtp", "dkp", "ternary")  # rules that can inject before the activation
+BROADCAST = (
+    "dfa",
+    "sdfa",
+    "drtp",
+    "dkp",
+    "ternary",
+    "local",
+)  # rules that can inject before the activation
 LOSSES = ("softmax_cross_entropy", "sigmoid_cross_entropy", "mse")
 SMOOTH = ("linear", "tanh", "sigmoid", "softplus", "gelu")
 DIFFERENTIABLE = (*SMOOTH, "relu", "leaky_relu")
@@ -60,7 +67,7 @@ def rule(name, inject="post", distribution="uniform", scale=1.0, values=None):
         how["feedback"]["scale"] = 0.3 * scale
     if name in ("kp", "dkp", "ldfa"):
         how["decay"] = 0.01
-    if name in ("dkp", "ldfa"):
+    if name in ("dkp", "ldfa", "local"):
         how["lr_scale"] = 0.7
     if name == "ternary":
         how["threshold"] = 0.05

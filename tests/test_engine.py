@@ -276,8 +276,8 @@ def test_products_that_a_rule_does(name):
     net.train_batch(*samples(desc, 200))
     transport = {"backprop": 3}.get(name, 0)
     feedback = {"backprop": 0, "drtp": 0, "frozen": 0, "ldfa": 6, "pepita": 1}.get(name, 3)
-    forward = 8 if name == "pepita" else 4
-    outer = {"frozen": 1, "dkp": 7, "ldfa": 7}.get(name, 4)
+    forward = {"pepita": 8, "local": 7}.get(name, 4)
+    outer = {"frozen": 1, "dkp": 7, "ldfa": 7, "local": 7}.get(name, 4)
     assert net.counts == {
         "forward": forward, "transport": transport, "feedback": feedback, "outer": outer,
     }  # fmt: skip

@@ -44,6 +44,7 @@ cdef extern from "fastfa.h" nogil:
         int (*signal)(void *user, const fa_teaching *t) noexcept
         void *user
         int64_t rank
+        int fixed_head
 
     ctypedef struct fa_layer_desc:
         size_t struct_size

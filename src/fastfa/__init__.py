@@ -34,6 +34,7 @@ from .rules import (
     Backprop,
     Feedback,
     Frozen,
+    Local,
     Rule,
     Ternary,
 )
@@ -68,6 +69,7 @@ __all__ = [
     "Frozen",
     "History",
     "Init",
+    "Local",
     "RMSprop",
     "Replica",
     "Rule",

@@ -168,6 +168,7 @@ cdef class _Description:
             rule.signal, rule.user = _signal, <void *>host
             rule.feedback.name = NULL  # stored only where the rule asks for it
         rule.rank = how.get("rank") or 0
+        rule.fixed_head = not how.get("train_head", True)
         if how.get("feedback"):
             rule.sparsity = how["feedback"].get("sparsity", 0.0)
             rule.feedback_rank = how["feedback"].get("rank") or 0
@@ -551,15 +552,17 @@ cdef class Network:
         cdef fa_samples s = self._samples(x, labels, y, weights)
         cdef int64_t i, n = fa_net_n_tensors(self.net)
         cdef double loss = 0
+        cdef fa_tensor tensor
         cdef fa_status status
         cdef void **pointers = <void **>calloc(n, sizeof(void *))
         if pointers == NULL:
             raise MemoryError("out of memory for gradients")
         try:
             gradients = {}
-            for i in range(len(self.parameters)):
-                key = fa_net_tensor(self.net, i).key.decode()
-                if fa_net_tensor(self.net, i).trainable:
+            for i in range(n):
+                tensor = fa_net_tensor(self.net, i)
+                key = tensor.key.decode()
+                if tensor.trainable and tensor.kind in (FA_WEIGHT, FA_BIAS):
                     gradients[key] = np.empty_like(self.parameters[key])
                     pointers[i] = cnp.PyArray_DATA(gradients[key])
             with nogil:

@@ -116,13 +116,17 @@ def _keys(net: Sequential, index: int) -> list[str]:
     return [key for key in net.parameters if key.startswith(f"{index}.")]
 
 
+def _trained_keys(net: Sequential) -> list[str]:
+    keys = []
+    for fact, place in zip(net._engine.layers, net._weighted, strict=True):
+        heads = getattr(place.rule, "train_head", True)
+        mine = _keys(net, fact["index"]) if _trains(fact) else []
+        keys += [key for key in mine if heads or ".head." not in key]
+    return keys
+
+
 def _facts(net: Sequential) -> list[tuple[str, str]]:
-    trained = sum(
-        net.parameters[key].size
-        for fact in net._engine.layers
-        if _trains(fact)
-        for key in _keys(net, fact["index"])
-    )
+    trained = sum(net.parameters[key].size for key in _trained_keys(net))
     total = sum(value.size for value in net.parameters.values())
     feedback = sum(value.size for value in net.feedback.values())
     return [

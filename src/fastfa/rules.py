@@ -20,6 +20,7 @@ name           family   S_l (m, n_l)                 source
 ``ternary``    error    T(e) B_l, T in -1, 0, 1      Launay et al. (2020)
 ``ifa``        error    S_1 = e B_1, d_{l-1} W_l     Nokland (2016)
 ``ldfa``       chain    d_{l+1} P Q, Q learns        Hanut and Kadmon (2025)
+``local``      head     e_l M_l^T, a head per layer  Nokland and Eidnes (2019)
 ``pepita``     input    D_l = H_l - H'_l, two passes  Dellaferrera and Kreiman (2022)
 ``frozen``     none     the layer does not learn     the baseline every rule is held against
 =============  =======  ===========================  =======================================
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BRSF", "DFA", "DKP", "DRTP", "FA", "FRSF", "IFA", "KP", "LDFA", "PEPITA", "SDFA", "USF",
-    "Backprop", "Feedback", "Frozen", "Rule", "Ternary",
+    "Backprop", "Feedback", "Frozen", "Local", "Rule", "Ternary",
 ]  # fmt: skip
 
 
@@ -149,7 +150,7 @@ class Rule(Described):
         The name that `Sequential` and `Dense` accept for this rule with its defaults.
     source : str
         Where the signal comes from: "above" (the next weighted layer's delta), "error", "target",
-        "input" (a second pass), or "" (no signal of its own).
+        "head" (one of its own), "input" (a second pass), or "" (no signal of its own).
     """
 
     name: ClassVar[str] = "custom"
@@ -593,6 +594,53 @@ class LDFA(_Chain):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class Local(_Broadcast):
+    """A loss of its own for each hidden layer: S_l = e_l M_l^T, with a head M_l (n_l, n_L).
+
+    The head predicts the targets from the layer's output, z_l = H_l M_l + c_l; e_l is the error of
+    the network's loss on z_l, and nothing of it leaves the layer. ``net.parameters`` holds
+    the heads as "l.head.weight" and "l.head.bias"; they learn as the output layer does.
+
+    Parameters
+    ----------
+    feedback : Feedback, optional
+        How M_l^T (n_L, n_l) is drawn at first ("uniform", "normal" or an initialiser, whole), or
+        its values.
+    inject : {"post", "pre"}
+        As for `DFA`.
+    train_head : bool, default True
+        False keeps the heads as drawn: each layer learns to be read by a fixed random classifier.
+    lr_scale : float > 0, default 1.0
+        Factor on the learning rate of the heads.
+
+    References
+    ----------
+    Nokland and Eidnes, Training neural networks with local error signals, ICML (2019), prediction
+    loss. Mostafa, Ramesh and Cauwenberghs, Deep supervised learning using local errors, Frontiers
+    in Neuroscience 12 (2018), with fixed heads.
+    """
+
+    name: ClassVar[str] = "local"
+    source: ClassVar[str] = "head"
+
+    train_head: bool = True
+    lr_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set(
+            train_head=flag("train_head", self.train_head),
+            lr_scale=number("lr_scale", self.lr_scale, low=0.0),
+        )
+        if self.lr_scale == 0:
+            raise ValueError("lr_scale must be > 0, got 0: train_head=False keeps the heads")
+
+    def describe(self) -> dict[str, Any]:
+        """The plain-data form a backend takes."""
+        return super().describe() | {"train_head": self.train_head, "lr_scale": self.lr_scale}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class PEPITA(Rule):
     """Two forward passes, the error modulating the input of the second; nothing goes backward.
 
@@ -636,7 +684,8 @@ class Frozen(Rule):
 
 
 _ALL = (
-    Backprop, FA, DFA, SDFA, DRTP, USF, FRSF, BRSF, KP, DKP, Ternary, IFA, LDFA, PEPITA, Frozen,
+    Backprop, FA, DFA, SDFA, DRTP, USF, FRSF, BRSF, KP, DKP, Ternary, IFA, LDFA, Local, PEPITA,
+    Frozen,
 )  # fmt: skip
 RULES: dict[str, type[Rule]] = {rule.name: rule for rule in _ALL}
 

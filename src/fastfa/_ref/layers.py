@@ -124,7 +124,7 @@ def check_mixture(layer: Layer, common: Spec) -> None:
 def check_layer(layer: Layer, loss: str, output: bool) -> None:
     """Refuse what has no meaning: no gradient to follow, no logits, no place to inject."""
     name, activation = layer.rule["name"], layer.spec["activation"]
-    if layer.inject == "pre" and (name == "ifa" or layer.source not in ("error", "target")):
+    if layer.inject == "pre" and (name == "ifa" or layer.source not in ("error", "target", "head")):
         raise ValueError(f'inject of layer {layer.index}: expected "post" with {name}, got "pre"')
     if output and loss != "mse" and activation != "linear":
         raise ValueError(

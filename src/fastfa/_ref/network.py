@@ -70,6 +70,7 @@ class Network:
         self.lr = float(description["optimizer"]["lr"])
         self.steps = self.epochs = 0
         self.trace: Trace | None = None  # of the last training pass
+        self.head_errors: dict[int, Array] = {}  # e_l of each hidden layer with a head, weighted
         self.second: Trace | None = None  # of its second pass, where the rule makes one
         self._training = False  # inside a training step, whose products are counted
         self.counts = {"forward": 0, "transport": 0, "feedback": 0, "outer": 0}
@@ -77,6 +78,7 @@ class Network:
         self.feedback = {k: a.astype(self.dtype) for k, a in self._first_feedback().items()}
         trained = [key for layer in self.dense if layer.trains for key in self._keys(layer)]
         trained += [key for _, key in self._learned()]
+        trained += [key for layer in self._trained_heads() for key in self._head_keys(layer)]
         slots = range(slot_count(description["optimizer"]))
         self.slots = {
             k: [np.zeros_like((self.parameters | self.feedback)[k]) for _ in slots]
@@ -86,6 +88,13 @@ class Network:
 
     def _keys(self, layer: Layer) -> list[str]:
         return [layer.key("weight"), layer.key("bias")][: 1 + layer.spec["use_bias"]]
+
+    def _head_keys(self, layer: Layer) -> list[str]:
+        return [layer.key("head.weight"), layer.key("head.bias")]
+
+    def _trained_heads(self) -> list[Layer]:
+        heads = (x for x in self.dense[:-1] if x.rule["name"] == "local" and x.trains)
+        return [layer for layer in heads if layer.rule.get("train_head", True)]
 
     def _learned(self) -> list[tuple[Layer, str]]:
         """The hidden layers whose feedback has a gradient of its own, and its key."""
@@ -102,6 +111,10 @@ class Network:
                     stream = Stream(seed, purpose, layer.ordinal)
                     init = layer.spec[f"{part}_init"]
                     first[layer.key(part)] = initial(init, stream, shape, fans)
+        for layer in self.dense[:-1]:
+            if layer.rule["name"] == "local":  # M_l^T as a B_l would be drawn
+                weight, bias = self._head_keys(layer)
+                first |= {weight: self._first_matrix(layer).T.copy(), bias: np.zeros(self.n_out)}
         return first
 
     def _first_feedback(self) -> dict[str, Array]:
@@ -277,6 +290,8 @@ class Network:
                 for layers, top in zip(rules, (last, error), strict=False)
             )
         ]
+        for error in self.head_errors.values():
+            error *= w[:, None].astype(self.dtype)
         hit = hits(self.description["loss"], trace.h[-1], target, labels is not None)
         return loss, float(hit.sum()), trace, deltas
 
@@ -297,6 +312,11 @@ class Network:
                 source = deltas[layer.ordinal + 1] @ self.feedback[layer.key("feedback.P")]
             assert source is not None
             grads[key] = self.product("outer", source.T, h) / len(h)
+        for layer in self._trained_heads():
+            h, error = trace.inputs[layer.ordinal + 1], self.head_errors[layer.ordinal]
+            weight, bias = self._head_keys(layer)
+            grads[weight] = self.product("outer", h.T, error) / len(h)
+            grads[bias] = error.sum(axis=0) / len(h)
         return grads
 
     def _clip_factor(self, grads: dict[str, Array]) -> float:
@@ -321,6 +341,11 @@ class Network:
                 step(w, g, slots, o, lr * scale, decay, self.steps)
                 if not bias and layer.ordinal > 0:
                     self._lead(self.dense[layer.ordinal - 1], w, before)
+        for layer in self._trained_heads():
+            for key, decays in zip(self._head_keys(layer), (True, o["decay_bias"]), strict=True):
+                w, g, slots = self.parameters[key], grads[key] * clip, self.slots.get(key, [])
+                decay = o["weight_decay"] if decays else 0.0
+                step(w, g, slots, o, lr * layer.rule.get("lr_scale", 1.0), decay, self.steps)
         for layer, key in self._learned():
             how = layer.rule
             self.feedback[key] *= 1 - how.get("decay", 0.0)
@@ -482,7 +507,7 @@ class Network:
         if layer.key("feedback.P") in self.feedback:
             rank = self.feedback[layer.key("feedback.P")].shape[1]
             return f"{layer.rule['feedback']['distribution']} {rows}x{cols} rank {rank}"
-        if layer.key("feedback") not in self.feedback:
+        if layer.key("feedback") not in self.feedback and layer.source != "head":
             return f"signs {rows}x{cols}" if layer.rule["name"] in DERIVED else ""
         return f"{layer.rule['feedback'].get('distribution', 'values')} {rows}x{cols}"
 

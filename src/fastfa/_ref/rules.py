@@ -11,6 +11,7 @@ import numpy as np
 from .._teaching import Teaching
 from .base import Array, Maybe, Spec
 from .draws import FEEDBACK, Stream, initial_feedback
+from .functions import LOSSES
 
 if TYPE_CHECKING:
     from .layers import Layer
@@ -123,6 +124,8 @@ def carrier(net: Network, layer: Layer) -> Array:
     name = layer.rule["name"]
     if name == "backprop":
         return net.parameters[net.dense[layer.ordinal + 1].key("weight")].T
+    if name == "local":
+        return net.parameters[layer.key("head.weight")].T
     if name == "ldfa":
         product: Array = (
             net.feedback[layer.key("feedback.P")] @ net.feedback[layer.key("feedback.Q")]
@@ -183,6 +186,20 @@ def custom(net: Network, layer: Layer, t: Teacher) -> Array:
     return np.asarray(layer.rule["host"].signal(ctx), net.dtype)
 
 
+def local(net: Network, layer: Layer, t: Teacher) -> Array:
+    """S_l = e_l M_l^T, e_l that of a head z_l = H_l M_l + c_l (Nokland & Eidnes 2019, "pred")."""
+    assert net.trace is not None
+    h, head = net.trace.inputs[layer.ordinal + 1], net.parameters[layer.key("head.weight")]
+    z = net.product("forward", h, head) + net.parameters[layer.key("head.bias")]
+    row_loss, error = LOSSES[net.description["loss"]](
+        z.astype(np.float64), t.target.astype(np.float64)
+    )
+    if not np.isfinite(row_loss).all():
+        raise FloatingPointError("loss of a head is not finite; nothing was updated")
+    net.head_errors[layer.ordinal] = error.astype(net.dtype)
+    return net.product("feedback", net.head_errors[layer.ordinal], head.T)
+
+
 def pepita(net: Network, layer: Layer, t: Teacher) -> Array:
     """D_l = H_l - H'_l of the block's output (Dellaferrera & Kreiman 2022)."""
     assert net.trace is not None
@@ -213,6 +230,7 @@ RULES = {
     "ternary": Rule("error", False, ternary),
     "ifa": Rule("error", False, ifa),
     "ldfa": Rule("above", True, ldfa),
+    "local": Rule("head", False, local),
     "pepita": Rule("input", False, pepita),
     "custom": Rule("error", False, custom),
     "frozen": Rule("", True, backprop),  # learns nothing; the signal passes as under backprop
