@@ -117,6 +117,7 @@ typedef struct fa_rule_desc {
     void *user;
     int64_t rank;   /* ldfa: width between the factors; 0: that of the output, where it fits */
     int fixed_head; /* local: the heads keep their first values */
+    double oja;     /* ldfa: P learns by Oja's rule, at lr times this; 0: P stays */
 } fa_rule_desc;
 
 typedef struct fa_layer_desc {

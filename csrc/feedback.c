@@ -252,9 +252,8 @@ static void fill(double *out, const fa_net *net, int block, int64_t rows, int64_
     }
 }
 
-/* The rows made orthonormal one after the other (modified Gram-Schmidt), or the columns where they are
- * fewer; then scaled to the standard deviation of "uniform". */
-static void orthogonalise(double *b, int64_t rows, int64_t cols, double scale)
+/* The rows made orthonormal one after the other (modified Gram-Schmidt), or the columns where they are fewer. */
+static void orthonormalise(double *b, int64_t rows, int64_t cols)
 {
     const int64_t n = rows < cols ? rows : cols, length = rows < cols ? cols : rows;
     const int64_t next = rows <= cols ? cols : 1, step = rows <= cols ? 1 : cols;
@@ -269,7 +268,13 @@ static void orthogonalise(double *b, int64_t rows, int64_t cols, double scale)
         for (int64_t k = 0; k < length; k++) square += x[k * step] * x[k * step];
         for (int64_t k = 0; k < length; k++) x[k * step] /= sqrt(square);
     }
-    const double factor = scale * sqrt((double)length / (3 * (double)cols));
+}
+
+/* The same with the standard deviation of "uniform". */
+static void orthogonalise(double *b, int64_t rows, int64_t cols, double scale)
+{
+    orthonormalise(b, rows, cols);
+    const double factor = scale * sqrt((double)(rows < cols ? cols : rows) / (3 * (double)cols));
     for (int64_t i = 0; i < rows * cols; i++) b[i] *= factor;
 }
 
@@ -319,6 +324,7 @@ static size_t room_of(const fa_net *net, int block)
 {
     const fa_rule *rule = &net->blocks[block].rule;
     if (rule->head) return (size_t)rule->head->rows * (size_t)rule->head->cols;
+    if (rule->project) return (size_t)rule->project->rows * (size_t)rule->project->cols;
     if (!rule->feedback || rule->desc.feedback.values || fa_feedback_is_plain(rule) ||
         kind_of(rule->desc.feedback.name) == COPY)
         return 0;
@@ -338,6 +344,18 @@ fa_status fa_plan_drawing(fa_net *net)
     return net->drawing_room ? FA_OK : fa_fail(FA_E_MEMORY, "out of memory for drawing feedback");
 }
 
+/* Rounds the first columns of what was drawn in double, `cols` wide, into a parameter. */
+static void round_into(const fa_net *net, const fa_param *p, const double *drawn, int64_t cols)
+{
+    for (int64_t i = 0; i < p->rows; i++)
+        for (int64_t j = 0; j < p->cols; j++) {
+            if (net->dtype == FA_F64)
+                ((double *)p->value)[i * p->cols + j] = drawn[i * cols + j];
+            else
+                ((float *)p->value)[i * p->cols + j] = (float)drawn[i * cols + j];
+        }
+}
+
 static void draw_in_room(const fa_net *net, int block, const fa_param *b)
 {
     const fa_rule_desc *d = &net->blocks[block].rule.desc;
@@ -350,13 +368,7 @@ static void draw_in_room(const fa_net *net, int block, const fa_param *b)
     if (kind_of(d->feedback.name) == ORTHOGONAL)
         orthogonalise(drawn, rows, cols, d->feedback.scale);
     if (d->sparsity > 0) sparsify(drawn, net, block, rows, cols, kept_of(d->sparsity, rows), more);
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < b->cols; j++) {
-            if (net->dtype == FA_F64)
-                ((double *)b->value)[i * b->cols + j] = drawn[i * cols + j];
-            else
-                ((float *)b->value)[i * b->cols + j] = (float)drawn[i * cols + j];
-        }
+    round_into(net, b, drawn, cols);
 }
 
 static void copy_weights(const fa_net *net, int block, const fa_param *b, double scale)
@@ -373,12 +385,14 @@ static void copy_weights(const fa_net *net, int block, const fa_param *b, double
         }
 }
 
-/* The left factor P of ldfa, of variance 1/r: P Q has the variance of Q's draw. */
+/* The left factor P of ldfa: orthonormal columns, so that d P P^T is a projection and never larger than d. */
 static void draw_projection(const fa_net *net, int block, const fa_param *p)
 {
     fa_rng_normal(
-        p->value, net->dtype, 0, p->rows * p->cols, 1 / sqrt((double)p->cols),
+        net->drawing_room, FA_F64, 0, p->rows * p->cols, 1,
         fa_rng_stream(net->seed, FA_RNG_PROJECTION, net->blocks[block].layer->ordinal, 0));
+    orthonormalise(net->drawing_room, p->rows, p->cols);
+    round_into(net, p, net->drawing_room, p->cols);
 }
 
 /* A head M (n_l x n_L) is the transpose of a B that would be drawn or given in its place. */

@@ -150,8 +150,9 @@ typedef struct fa_rule {
     fa_buf
         projected; /* the source times the left factor, or a head's error: weighted like a delta */
     fa_param *head,
-        *head_bias; /* local: a prediction from the block's output; its error is `projected` */
-    fa_buf host;    /* where the caller's function leaves S_l */
+        *head_bias;  /* local: a prediction from the block's output; its error is `projected` */
+    fa_buf residual; /* ldfa that learns P: d P P^T - d */
+    fa_buf host;     /* where the caller's function leaves S_l */
     int64_t
         derived_rows; /* of the n_l columns wide matrix that ops->derive makes each step; 0: none */
     int64_t picked;   /* entries of each column of feedback that are not 0, where so few that a step

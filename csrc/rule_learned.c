@@ -1,7 +1,8 @@
 /* Rules whose feedback learns beside the weights.
  *   kp    fa, B_l receives each step of W_{l+1} transposed, both forget   (Kolen and Pollack 1994; Akrout et al. 2019)
  *   dkp   dfa, B_l learns from its own outer product e^T H_l              (Webster, Choi and Ahn 2021)
- *   ldfa  S_l = d_{l+1} P Q of low rank, Q learns from (d_{l+1} P)^T H_l  (Hanut and Kadmon 2025) */
+ *   ldfa  S_l = d_{l+1} P Q of low rank, Q learns from (d_{l+1} P)^T H_l  (Hanut and Kadmon 2025); P is fixed,
+ *         or learns the principal directions of d_{l+1} by Oja's subspace rule */
 #include "internal.h"
 
 #include <math.h>
@@ -59,6 +60,9 @@ static fa_status plan_ldfa(fa_net *net, int block)
                   most = smallest(above, below);
     const int64_t rank = b->rule.desc.rank == 0 ? smallest(net->n_out, most) : b->rule.desc.rank;
     FA_TRY(check(b));
+    if (!(b->rule.desc.oja >= 0) || !isfinite(b->rule.desc.oja))
+        return fa_fail(FA_E_VALUE, "layer %d: rule 'ldfa': oja: expected a number >= 0, got %g",
+                       b->first, b->rule.desc.oja);
     if (rank < 1 || rank > most)
         return fa_fail(FA_E_VALUE,
                        "layer %d: rule 'ldfa': rank: expected 1 to %lld, the narrower of layers %d "
@@ -75,18 +79,36 @@ static fa_status plan_ldfa(fa_net *net, int block)
     b->rule.feedback = fa_plan_param(net, "feedback.Q", b->first, FA_FEEDBACK, rank, below);
     b->rule.projected = fa_plan_buffer(net, rank, net->esize);
     learn(b, b->rule.feedback, b->rule.projected, net->layers[b->last].out);
+    b->rule.residual = FA_NO_BUF;
+    if (b->rule.desc.oja == 0) return FA_OK;
+    b->rule.residual = fa_plan_buffer(net, above, net->esize);
+    fa_plan_scratch(net, fa_product_nt_scratch(net, rank));
+    learn(b, b->rule.project, b->rule.residual, b->rule.projected);
+    b->rule.project->lr_scale = b->rule.desc.oja;
+    b->rule.project->forget = 0;
     return FA_OK;
 }
 
 static fa_mat whole(const fa_param *p) { return (fa_mat){p->value, p->cols, p->rows, p->cols}; }
 
+/* What of d_{l+1} its image T P^T = d P P^T misses, negated: P descends on residual^T T. */
+static void miss(const fa_rule *rule, const fa_run *run, fa_rows rows, fa_mat d, fa_mat t,
+                 int worker)
+{
+    const fa_net *net = run->net;
+    const fa_mat r = fa_get(run, rule->residual, rows);
+    fa_product_nt(net, r, t, whole(rule->project), fa_scratch(run, worker));
+    fa_count(run, &net->count_feedback, rows.r0 == 0);
+    net->k->add_scaled(r.p, r.ld, r.p, r.ld, d.p, d.ld, r.rows, r.cols, -1);
+}
+
 static void ldfa_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s,
                         int worker)
 {
-    (void)worker;
     const fa_mat t = fa_get(run, rule->projected, rows);
-    fa_product(run->net, t, fa_get(run, run->net->blocks[block + 1].delta, rows),
-               whole(rule->project), NULL, 1, 0);
+    const fa_mat d = fa_get(run, run->net->blocks[block + 1].delta, rows);
+    fa_product(run->net, t, d, whole(rule->project), NULL, 1, 0);
+    if (rule->residual != FA_NO_BUF) miss(rule, run, rows, d, t, worker);
     fa_count(run, &run->net->count_feedback, rows.r0 == 0);
     fa_product(run->net, s, t, whole(rule->feedback), NULL, 1, 0);
     fa_count(run, &run->net->count_feedback, rows.r0 == 0);

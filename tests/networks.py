@@ -69,6 +69,8 @@ def rule(name, inject="post", distribution="uniform", scale=1.0, values=None):
         how["decay"] = 0.01
     if name in ("dkp", "ldfa", "local"):
         how["lr_scale"] = 0.7
+    if name == "ldfa":
+        how["oja"] = 0.3
     if name == "ternary":
         how["threshold"] = 0.05
     return how

@@ -275,9 +275,9 @@ def test_products_that_a_rule_does(name):
     net = _core.Network(desc)
     net.train_batch(*samples(desc, 200))
     transport = {"backprop": 3}.get(name, 0)
-    feedback = {"backprop": 0, "drtp": 0, "frozen": 0, "ldfa": 6, "pepita": 1}.get(name, 3)
+    feedback = {"backprop": 0, "drtp": 0, "frozen": 0, "ldfa": 9, "pepita": 1}.get(name, 3)
     forward = {"pepita": 8, "local": 7}.get(name, 4)
-    outer = {"frozen": 1, "dkp": 7, "ldfa": 7, "local": 7}.get(name, 4)
+    outer = {"frozen": 1, "dkp": 7, "ldfa": 10, "local": 7}.get(name, 4)
     assert net.counts == {
         "forward": forward, "transport": transport, "feedback": feedback, "outer": outer,
     }  # fmt: skip

@@ -218,7 +218,13 @@ def test_learned_feedback_aligns():
 
 @pytest.mark.parametrize(
     ("name", "field", "value"),
-    [("kp", "decay", 1.0), ("dkp", "decay", -0.1), ("dkp", "lr_scale", np.inf)],
+    [
+        ("kp", "decay", 1.0),
+        ("dkp", "decay", -0.1),
+        ("dkp", "lr_scale", np.inf),
+        ("ldfa", "oja", -1.0),
+        ("ternary", "threshold", -1.0),
+    ],
 )
 def test_bad_settings_name_the_layer(name, field, value):
     layers = [LAYERS[0], LAYERS[1] | {"rule": rule(name) | {field: value}}, LAYERS[2]]
@@ -290,8 +296,9 @@ def test_a_cycle_of_rules_is_refused_by_layer(below):
 
 
 @ENGINES
-def test_low_dimensional_feedback_is_its_equation(which):
-    how = rule("ldfa") | {"rank": 2, "decay": 0.05, "lr_scale": 0.7}
+@pytest.mark.parametrize("oja", [0.0, 0.3])
+def test_low_dimensional_feedback_is_its_equation(oja, which):
+    how = rule("ldfa") | {"rank": 2, "decay": 0.05, "lr_scale": 0.7, "oja": oja}
     desc = description(LAYERS, 6, how)
     net, data = pair(desc)[which], samples(desc, 30, weights=True)
     x, labels, _, w = data
@@ -308,7 +315,29 @@ def test_low_dimensional_feedback_is_its_equation(which):
     net.train_batch(*data)
     assert_close(net.feedback["0.feedback.Q"], 0.95 * Q1 - 0.07 * (D2 @ P1).T @ H1 / 30, "float64")
     assert_close(net.feedback["1.feedback.Q"], 0.95 * Q2 - 0.07 * (E @ P2).T @ H2 / 30, "float64")
-    np.testing.assert_array_equal(net.feedback["0.feedback.P"], P1)
+    w = w[:, None]
+    for key, P, d in (("0.feedback.P", P1, d2), ("1.feedback.P", P2, e)):
+        T = d @ P
+        want = P + 0.1 * oja * (d.T @ (w * T) - P @ (T.T @ (w * T))) / 30  # Oja's subspace rule
+        assert_close(net.feedback[key], want, "float64", what=key)
+    assert np.array_equal(net.feedback["0.feedback.P"], P1) == (oja == 0)
+
+
+def test_oja_finds_the_principal_directions_of_the_delta_above():
+    layers = [dense(20, "tanh"), dense(6)]
+    how = rule("ldfa") | {"rank": 2, "oja": 1.0}
+    desc = description(layers, 5, how, loss="mse", optimizer=SGD | {"lr": 1e-9})
+    net, data = _core.Network(desc), list(samples(desc, 200, rows=True))
+    data[2] = data[2] * np.array([9.0, 1, 1, 7, 1, 1]) - np.array([4.5, 0, 0, 3.5, 0, 0])
+    net.lr = 0.03
+    for _ in range(500):
+        for key in net.parameters:
+            net.write(key, np.zeros_like(net.parameters[key]))  # e = -Y, always
+        net.train_batch(*data)
+    P = net.feedback["0.feedback.P"]
+    assert_close(P.T @ P, np.eye(2), "float32", loose=5.0)
+    leading = np.linalg.svd(data[2])[2][:2].T
+    assert_close(P @ P.T, leading @ leading.T, "float32", loose=5.0)
 
 
 def test_a_rank_above_the_width_names_the_layer():
@@ -322,11 +351,13 @@ def test_a_rank_above_the_width_names_the_layer():
             _ref.Network(description(layers, 6))
 
 
-def test_feedback_of_full_rank_has_the_spread_of_a_stored_one():
+def test_the_left_factor_starts_as_a_projection_and_the_right_one_as_feedback():
     layers = [dense(300, "tanh"), dense(200, "tanh"), dense(3)]
     layers[1]["rule"] = rule("dfa")
     net = _core.Network(description(layers, 6, rule("ldfa") | {"rank": 50}))
-    np.testing.assert_allclose(net.feedback_matrix(0).std(), 1 / np.sqrt(3 * 300), rtol=0.1)
+    P, Q = net.feedback["0.feedback.P"], net.feedback["0.feedback.Q"]
+    np.testing.assert_allclose(P.T @ P, np.eye(50), atol=1e-12)
+    np.testing.assert_allclose(Q.std(), 1 / np.sqrt(3 * 300), rtol=0.02)
 
 
 # ------------------------------------------------------------------------------ drawing of feedback

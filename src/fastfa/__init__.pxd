@@ -45,6 +45,7 @@ cdef extern from "fastfa.h" nogil:
         void *user
         int64_t rank
         int fixed_head
+        double oja
 
     ctypedef struct fa_layer_desc:
         size_t struct_size

@@ -168,6 +168,7 @@ cdef class _Description:
             rule.signal, rule.user = _signal, <void *>host
             rule.feedback.name = NULL  # stored only where the rule asks for it
         rule.rank = how.get("rank") or 0
+        rule.oja = how.get("oja", 0.0)
         rule.fixed_head = not how.get("train_head", True)
         if how.get("feedback"):
             rule.sparsity = how["feedback"].get("sparsity", 0.0)

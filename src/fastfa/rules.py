@@ -19,7 +19,7 @@ name           family   S_l (m, n_l)                 source
 ``dkp``        error    e B_l, B_l learns            Webster, Choi and Ahn (2021)
 ``ternary``    error    T(e) B_l, T in -1, 0, 1      Launay et al. (2020)
 ``ifa``        error    S_1 = e B_1, d_{l-1} W_l     Nokland (2016)
-``ldfa``       chain    d_{l+1} P Q, Q learns        Hanut and Kadmon (2025)
+``ldfa``       chain    d_{l+1} P Q, both learn      Hanut and Kadmon (2025)
 ``local``      head     e_l M_l^T, a head per layer  Nokland and Eidnes (2019)
 ``pepita``     input    D_l = H_l - H'_l, two passes  Dellaferrera and Kreiman (2022)
 ``frozen``     none     the layer does not learn     the baseline every rule is held against
@@ -489,8 +489,9 @@ class Ternary(_Broadcast):
         How B_l is drawn, or its values.
     inject : {"post", "pre"}
         As for `DFA`.
-    threshold : float >= 0, default 0.1
-        Errors up to this size count as 0.
+    threshold : float >= 0, default 0.25
+        Errors up to this size count as 0. A setting to tune: the signal does not shrink with the
+        error, so with too little of it units saturate as under `SDFA`.
 
     References
     ----------
@@ -501,7 +502,7 @@ class Ternary(_Broadcast):
     name: ClassVar[str] = "ternary"
     source: ClassVar[str] = "error"
 
-    threshold: float = 0.1
+    threshold: float = 0.25
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -544,7 +545,7 @@ class IFA(Rule):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class LDFA(_Chain):
-    """Low-dimensional feedback: S_l = d_{l+1} P Q, P (n_{l+1}, r) fixed, Q (r, n_l) learns.
+    """Low-dimensional feedback: S_l = d_{l+1} P Q of rank r whose P and Q learn.
 
     Q is trained like a weight, by the network's optimizer on (1/m) (d_{l+1} P)^T H_l, so that the
     feedback costs r (n_l + n_{l+1}) products a sample instead of n_l n_{l+1}.
@@ -552,8 +553,8 @@ class LDFA(_Chain):
     Parameters
     ----------
     feedback : Feedback, optional
-        How Q is drawn at first; no values. P is normal with variance 1 / r, so that P Q has the
-        variance of a matrix drawn whole.
+        How Q is drawn at first, as a B of r rows; no values. P starts with orthonormal columns:
+        d P P^T is a projection, never larger than d.
     rank : int, optional
         r, at most the width of the layer and of the one above. None: the number of outputs, or
         what fits.
@@ -561,13 +562,16 @@ class LDFA(_Chain):
         Share of Q that is lost in every step.
     lr_scale : float > 0, default 1.0
         Factor on the learning rate of Q.
+    oja : float >= 0, default 0.1
+        P learns the r principal directions of the delta above it by Oja's subspace rule, at this
+        factor on the learning rate; 0 keeps P as drawn. Too much diverges: on the demo 1 does.
     inject : {"post"}
         The signal lands at the layer's output and f' applies; a chain rule has no other way.
 
     References
     ----------
     Hanut and Kadmon, Efficiently training large neural networks with low-dimensional error
-    feedback (2025); P fixed here.
+    feedback (2025). Oja, Neural networks, principal components, and subspaces (1989).
     """
 
     name: ClassVar[str] = "ldfa"
@@ -575,9 +579,11 @@ class LDFA(_Chain):
     rank: int | None = None
     decay: float = 0.0
     lr_scale: float = 1.0
+    oja: float = 0.1
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self._set(oja=number("oja", self.oja, low=0.0))
         if self.rank is not None:
             self._set(rank=integer("rank", self.rank, 1, 2**31 - 1))
         self._set(
@@ -590,7 +596,7 @@ class LDFA(_Chain):
     def describe(self) -> dict[str, Any]:
         """The plain-data form a backend takes."""
         own = {"rank": self.rank, "decay": self.decay, "lr_scale": self.lr_scale}
-        return super().describe() | own
+        return super().describe() | own | {"oja": self.oja}
 
 
 @dataclass(frozen=True, eq=False, repr=False)

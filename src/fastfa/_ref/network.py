@@ -25,6 +25,7 @@ from .draws import (
     initial,
     initial_feedback,
     keep_mask,
+    orthogonal,
     permutation,
 )  # fmt: skip
 from .functions import (
@@ -70,7 +71,10 @@ class Network:
         self.lr = float(description["optimizer"]["lr"])
         self.steps = self.epochs = 0
         self.trace: Trace | None = None  # of the last training pass
-        self.head_errors: dict[int, Array] = {}  # e_l of each hidden layer with a head, weighted
+        self.side: dict[
+            str, Array
+        ] = {}  # "0.head": e_l, "0.low": d_{l+1} P; weighted as deltas are
+        self.residuals: dict[str, Array] = {}  # d_{l+1} P P^T - d_{l+1} where P learns
         self.second: Trace | None = None  # of its second pass, where the rule makes one
         self._training = False  # inside a training step, whose products are counted
         self.counts = {"forward": 0, "transport": 0, "feedback": 0, "outer": 0}
@@ -98,9 +102,12 @@ class Network:
 
     def _learned(self) -> list[tuple[Layer, str]]:
         """The hidden layers whose feedback has a gradient of its own, and its key."""
-        part = {"dkp": "feedback", "ldfa": "feedback.Q"}
-        rules = [(layer, layer.rule["name"]) for layer in self.dense[:-1] if layer.trains]
-        return [(layer, layer.key(part[name])) for layer, name in rules if name in part]
+        learned: list[tuple[Layer, str]] = []
+        for layer in (x for x in self.dense[:-1] if x.trains):
+            parts = {"dkp": ["feedback"], "ldfa": ["feedback.Q"]}.get(layer.rule["name"], [])
+            parts = parts + (["feedback.P"] if layer.rule.get("oja") else [])
+            learned += [(layer, layer.key(part)) for part in parts]
+        return learned
 
     def _first_parameters(self) -> dict[str, Array]:
         seed, first = self.description["seed"], {}
@@ -168,13 +175,13 @@ class Network:
         return layer.rule["name"] == "custom" and bool(layer.rule.get("feedback"))
 
     def _first_factors(self, layer: Layer) -> dict[str, Array]:
-        """P (n_{l+1}, r) of variance 1 / r and Q (r, n_l) as a stored matrix would be drawn."""
+        """P (n_{l+1}, r), orthonormal columns, and Q (r, n_l) as a stored matrix would be."""
         above, seed = self.dense[layer.ordinal + 1].n_out, self.description["seed"]
         most = min(above, layer.n_out)
         rank = layer.rule.get("rank") or min(self.n_out, most)
         require(1 <= rank <= most, f"rank of layer {layer.index}", f"1 to {most}", rank)
         stream = Stream(seed, PROJECTION, layer.ordinal)
-        p = draw("normal", 1 / math.sqrt(rank), stream, (above, rank))
+        p = orthogonal(draw("normal", 1.0, stream, (above, rank)))
         stream = Stream(seed, FEEDBACK, layer.ordinal)
         forward = self.dense[layer.ordinal + 1].spec["weight_init"]
         q = initial_feedback(layer.rule["feedback"], stream, (rank, layer.n_out), forward)
@@ -290,8 +297,8 @@ class Network:
                 for layers, top in zip(rules, (last, error), strict=False)
             )
         ]
-        for error in self.head_errors.values():
-            error *= w[:, None].astype(self.dtype)
+        for rows in self.side.values():
+            rows *= w[:, None].astype(self.dtype)
         hit = hits(self.description["loss"], trace.h[-1], target, labels is not None)
         return loss, float(hit.sum()), trace, deltas
 
@@ -308,12 +315,14 @@ class Network:
                 grads |= self._gradient(layer, self.second or trace, delta)
         for layer, key in self._learned():
             source, h = deltas[-1], trace.inputs[layer.ordinal + 1]
-            if layer.rule["name"] == "ldfa":
-                source = deltas[layer.ordinal + 1] @ self.feedback[layer.key("feedback.P")]
+            if key.endswith("Q"):
+                source = self.side[layer.key("low")]
+            elif key.endswith("P"):  # Oja: the residual, and d P
+                source, h = self.residuals[key], self.side[layer.key("low")]
             assert source is not None
             grads[key] = self.product("outer", source.T, h) / len(h)
         for layer in self._trained_heads():
-            h, error = trace.inputs[layer.ordinal + 1], self.head_errors[layer.ordinal]
+            h, error = trace.inputs[layer.ordinal + 1], self.side[layer.key("head")]
             weight, bias = self._head_keys(layer)
             grads[weight] = self.product("outer", h.T, error) / len(h)
             grads[bias] = error.sum(axis=0) / len(h)
@@ -348,9 +357,10 @@ class Network:
                 step(w, g, slots, o, lr * layer.rule.get("lr_scale", 1.0), decay, self.steps)
         for layer, key in self._learned():
             how = layer.rule
-            self.feedback[key] *= 1 - how.get("decay", 0.0)
+            self.feedback[key] *= 1 - (0.0 if key.endswith("P") else how.get("decay", 0.0))
             g, slots = grads[key] * clip, self.slots.get(key, [])
-            step(self.feedback[key], g, slots, o, lr * how.get("lr_scale", 1.0), 0.0, self.steps)
+            rate = lr * (how["oja"] if key.endswith("P") else how.get("lr_scale", 1.0))
+            step(self.feedback[key], g, slots, o, rate, 0.0, self.steps)
 
     def _lead(self, below: Layer, w: Array, before: Array) -> None:
         """Kolen-Pollack: B_l receives the step of W_{l+1} transposed, and both forget a share."""

@@ -152,9 +152,13 @@ def ifa(net: Network, layer: Layer, t: Teacher) -> Array:
 
 
 def ldfa(net: Network, layer: Layer, t: Teacher) -> Array:
-    """S_l = d_{l+1} P Q, P (n_{l+1}, r) fixed, Q (r, n_l) learns (Hanut & Kadmon 2025)."""
+    """S_l = d_{l+1} P Q, Q (r, n_l) learns, P (n_{l+1}, r) if asked (Hanut & Kadmon 2025)."""
     assert t.above is not None
-    low = net.product("feedback", t.above, net.feedback[layer.key("feedback.P")])
+    p = net.feedback[layer.key("feedback.P")]
+    low = net.product("feedback", t.above, p)
+    net.side[layer.key("low")] = low.copy()
+    if layer.rule.get("oja"):
+        net.residuals[layer.key("feedback.P")] = net.product("feedback", low, p.T) - t.above
     return net.product("feedback", low, net.feedback[layer.key("feedback.Q")])
 
 
@@ -196,8 +200,8 @@ def local(net: Network, layer: Layer, t: Teacher) -> Array:
     )
     if not np.isfinite(row_loss).all():
         raise FloatingPointError("loss of a head is not finite; nothing was updated")
-    net.head_errors[layer.ordinal] = error.astype(net.dtype)
-    return net.product("feedback", net.head_errors[layer.ordinal], head.T)
+    net.side[layer.key("head")] = error.astype(net.dtype)
+    return net.product("feedback", error.astype(net.dtype), head.T)
 
 
 def pepita(net: Network, layer: Layer, t: Teacher) -> Array:
