@@ -29,11 +29,17 @@ Case = dict[str, Any]
 Rounds = dict[str, list[float]]
 
 
+def pinned(cores: list[int]) -> list[str]:
+    """What to put before a command: it finds only these cores, from its beginning."""
+    return ["taskset", "-c", ",".join(map(str, cores))]
+
+
 class Contender:
     """A process of contenders.py."""
 
     def __init__(self, label: str, job: str, case: Case) -> None:
         command = [sys.executable, str(HERE / "contenders.py"), job, json.dumps(case)]
+        command = [*pinned(case["cores"]), *command]
         self.labels = [label]
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed with the process
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.errors}
@@ -69,13 +75,11 @@ class Program:
     """A C program that prints figures, started anew each turn on the cores of the case."""
 
     def __init__(self, labels: list[str], info: str, cores: list[int], command: list[str]) -> None:
-        self.labels, self.info, self.command = labels, info, command
-        self.pinned = ["taskset", "-c", ",".join(map(str, cores))]
+        self.labels, self.info, self.command = labels, info, [*pinned(cores), *command]
 
     def turn(self, seconds: float) -> list[float]:
         """One turn."""
         command = [str(seconds) if part == SECONDS else part for part in self.command]
-        command = [*self.pinned, *command]
         return [float(word) for word in subprocess.check_output(command, text=True).split()]
 
     def close(self) -> None:

@@ -204,15 +204,17 @@ VERDICTS = {None: "", True: "yes", False: "NO"}
 
 
 def text(store: dict[str, Any]) -> str:
-    """One line a figure."""
-    line = "{:52} {:26} {:>7} {:>8} {:>15}  {:>8} {:>8}  {:7} {:7}"
+    """One line a figure, then one line a contender."""
+    line = "{:52} {:26} {:>7} {:>8} {:>16}  {:>7} {:>7}  {:7} {:7}"
     names = ["case", "against", "threads", "median", "spread", "must", "stretch", "reached"]
-    lines = [line.format(*names, "stretch")]
+    lines = [conditions(store), "", line.format(*names, "stretch")]
     for row in ROWS:
         for threads, cell in row.cells.items():
             figure = measured(row, cell, store)
             lines.append(line.format(row.what, row.against, threads, *columns(row, cell, figure)))
-    return "\n".join(lines)
+    line = "{:20} {:22} {:>11} {:>26} {:>6}  {}  ({})"
+    lines += ["", line.format("case", "contender", "median", "spread", "% peak", "what", "when")]
+    return "\n".join([*lines, *(line.format(*one) for one in contenders(store))])
 
 
 def columns(row: Row, cell: Cell, figure: Figure | None) -> list[str]:
@@ -267,13 +269,24 @@ def long(store: dict[str, Any]) -> str:
     ]
     lines += ["| case | contender | median | spread | % of peak | what | when |"]
     lines += ["|---|---|---|---|---|---|---|"]
+    lines += [f"| {' | '.join(one)} |" for one in contenders(store)]
+    return "\n".join(lines)
+
+
+def contenders(store: dict[str, Any]) -> list[list[str]]:
+    """Case, contender, median, spread, share of peak, what it is, and when it was measured."""
+    lines = []
     for name, one in store["cases"].items():
         for label, values in one["rounds"].items():
-            share = of_peak(name, label, one["rounds"])
-            spread = f"{min(values):.4g} to {max(values):.4g}"
-            what = [f"{median(values):.4g}", spread, share, one["info"][label], one["when"]]
-            lines.append(f"| {' | '.join([name, label, *what])} |")
-    return "\n".join(lines)
+            middle, low, high = map(digits, (median(values), min(values), max(values)))
+            figures = [middle, f"{low} to {high}", of_peak(name, label, one["rounds"])]
+            lines.append([name, label, *figures, one["info"][label], one["when"]])
+    return lines
+
+
+def digits(value: float) -> str:
+    """Four digits, or all before the point."""
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def of_peak(name: str, label: str, rounds: dict[str, list[float]]) -> str:
