@@ -1,7 +1,8 @@
 """Contenders in processes of their own, pinned to the same cores, taking turns.
 
 In every round each contender works for a moment while the others sleep. A ratio is taken within a
-round, so what slows the whole machine for a while cancels; the median over rounds counts.
+round, so what slows the whole machine for a while cancels; the median over rounds counts. A turn
+during which another process wanted a core is repeated.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ import tempfile
 import time
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 HERE = Path(__file__).parent
 MODULES = {"torch": "torch", "jax": "jax", "sklearn": "sklearn", "floor": "scipy_openblas32"}
-PAUSE = 0.02  # seconds between turns: a library's idle threads stop spinning
+PAUSE = 0.03  # seconds between turns: a library's idle threads stop spinning
+PATIENCE = 20  # seconds that a case waits in all for other processes to be done
 
 SECONDS = "seconds"  # in the command of a Program: how long a turn is
 
@@ -167,19 +169,67 @@ def torch(case: Case, job: str) -> list[Contender | Program]:
     ]
 
 
-def interleave(
-    group: list[Contender | Program], rounds: int, seconds: float
-) -> tuple[Rounds, dict[str, str]]:
-    """Every turn of every contender by label, and what each of them is. Ends the contenders."""
+def others_run() -> bool:
+    """Whether processes besides this one want a core now, all contenders being asleep."""
+    seen = 0
+    for _ in range(4):
+        time.sleep(PAUSE / 4)
+        running = Path("/proc/loadavg").read_text().split()[3].split("/")[0]
+        seen += int(running) > 1
+    return seen > 2
+
+
+class Patience:
+    """Repeats a turn that other processes disturbed, while there is time for it."""
+
+    def __init__(self) -> None:
+        self.left = float(PATIENCE)
+        self.disturbed = 0
+
+    def wait(self) -> None:
+        """Until the machine is quiet."""
+        while others_run() and self.left > 0:
+            time.sleep(0.2)
+            self.left -= 0.2
+
+    def turn(self, one: Contender | Program, seconds: float) -> list[float]:
+        """A turn with quiet before and after it, or the last one tried."""
+        while True:
+            self.wait()
+            start = time.monotonic()
+            figures = one.turn(seconds)
+            took = time.monotonic() - start
+            time.sleep(PAUSE)
+            if not others_run():
+                return figures
+            if self.left < took:
+                self.disturbed += 1
+                return figures
+            self.left -= took
+
+
+class Result(NamedTuple):
+    """What a group did: every turn by label, what each label is, turns that others disturbed."""
+
+    rounds: Rounds
+    info: dict[str, str]
+    disturbed: int
+
+
+def interleave(group: list[Contender | Program], rounds: int, seconds: float) -> Result:
+    """Let a group take turns, and end it."""
+    patience = Patience()
     try:
         info = {label: one.info for one in group for label in one.labels}
         figures: Rounds = {label: [] for label in info}
         for _ in range(rounds):
             for one in group:
-                time.sleep(PAUSE)
-                for label, figure in zip(one.labels, one.turn(seconds), strict=True):
+                turn = patience.turn(one, seconds)
+                for label, figure in zip(one.labels, turn, strict=True):
                     figures[label].append(figure)
-        return figures, info
+        if patience.disturbed:
+            print(f"  {patience.disturbed} turns were disturbed by others", file=sys.stderr)
+        return Result(figures, info, patience.disturbed)
     finally:
         for one in group:
             one.close()

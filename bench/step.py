@@ -59,7 +59,7 @@ def main() -> None:
                 "cores": cores[:threads],
             }
             group = [Contender("fastfa", "fastfa", case), *peers(case, args.peers.split(","))]
-            rounds, info = interleave(group, args.rounds, args.seconds)
+            rounds, info, _ = interleave(group, args.rounds, args.seconds)
             floors = {"floor backprop", "floor dfa"}
             others = floors - {"floor dfa" if args.rule != "backprop" else "floor backprop"}
             report(case, {k: v for k, v in rounds.items() if k not in others}, info)

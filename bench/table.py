@@ -161,11 +161,13 @@ def measure(name: str, rounds: int, seconds: float) -> dict[str, Any]:
     """One case."""
     start = time.monotonic()
     print(f"{name}: load {os.getloadavg()[0]:.1f} ...", file=sys.stderr)
-    figures, info = interleave(CASES[name](), rounds, seconds)
-    kept = {label: [float(f"{x:.5g}") for x in values] for label, values in figures.items()}
+    result = interleave(CASES[name](), rounds, seconds)
+    kept = {k: [float(f"{x:.5g}") for x in values] for k, values in result.rounds.items()}
     print(f"{name}: {time.monotonic() - start:.0f} s", file=sys.stderr)
     when = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
-    return {"when": when, "machine": machine(), "rounds": kept, "info": info}
+    if result.disturbed:
+        when += f", {result.disturbed} of {sum(map(len, kept.values()))} figures disturbed"
+    return {"when": when, "machine": machine(), "rounds": kept, "info": result.info}
 
 
 # -------------------------------------------------------------------------------------- the tables
