@@ -36,6 +36,39 @@ def copies(net):
     return {key: value.copy() for key, value in net.parameters.items()}
 
 
+def transported(net):
+    net.feedback["0.feedback"] = net.parameters["1.weight"].T
+    net.feedback["1.feedback"][...] = net.parameters["2.weight"].T  # by assignment or in place
+
+
+class Transport(fa.Callback):
+    """Makes fa backprop: B is W^T before every step."""
+
+    def on_train_begin(self, net):
+        transported(net)
+
+    def on_batch_end(self, net, step, logs):
+        transported(net)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_feedback_is_replaced_while_the_network_trains(dtype):
+    X, y = samples(90)
+    layers = [fa.Dense(8, "tanh"), fa.Dense(7, "tanh"), fa.Dense(N_OUT)]
+    fed, exact = (network(layers=layers, rule=rule, dtype=dtype) for rule in ("fa", "backprop"))
+    fed.fit(X, y, epochs=3, batch_size=16, callbacks=[Transport()], verbose=False)
+    exact.fit(X, y, epochs=3, batch_size=16, verbose=False)
+    for key, value in exact.parameters.items():
+        np.testing.assert_allclose(fed.parameters[key], value, rtol=1e-4, atol=1e-5, err_msg=key)
+    assert [row.delta_angle for row in fed.alignment(X, y)] == pytest.approx([0, 0], abs=0.05)
+
+
+def test_a_matrix_of_another_shape_is_refused_by_its_key():
+    net = network()
+    with pytest.raises(ValueError, match=r'feedback\["0.feedback"\].*\(3, 8\).*\(8, 3\)'):
+        net.feedback["0.feedback"] = np.ones((8, 3))
+
+
 def assert_same(first, second):
     for key in first:
         np.testing.assert_array_equal(first[key], second[key], err_msg=key)

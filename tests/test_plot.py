@@ -112,7 +112,7 @@ def test_what_cannot_be_drawn_is_refused():
         fa.plot.alignment(trained()[2], "angle")
     with pytest.raises(ValueError, match="same hidden layers"):
         fa.plot.alignment({"a": trained()[2], "b": trained(hidden=(24,))[2]})
-    with pytest.raises(ValueError, match="a frozen one has none"):
+    with pytest.raises(ValueError, match="frozen and pepita ones have none"):
         fa.plot.feedback(trained("frozen")[0])
     with pytest.raises(ValueError, match="expected a file name ending in"):
         fa.plot.curves(trained()[1], path="a.txt")

@@ -30,9 +30,24 @@ __all__ = [
 class Callback:
     """Base of all callbacks: override the hooks you need.
 
-    A hook may predict, evaluate, read and write parameters and ``net.lr``, and call ``net.stop()``.
-    What it raises comes out of ``fit``. Overriding `on_batch_end` makes ``fit`` return to Python
-    after every step, which costs time and changes no bit of the result.
+    A hook may predict, evaluate, read and write parameters, feedback and ``net.lr``, and call
+    ``net.stop()``. What it raises comes out of ``fit``. Overriding `on_batch_end` makes ``fit``
+    return to Python after every step, which costs time and changes no bit of the result.
+
+    Examples
+    --------
+    Feedback that is replaced while the network trains, here by the weights it stands for:
+
+    >>> import fastfa as fa
+    >>> class Transport(fa.Callback):
+    ...     def on_epoch_end(self, net, epoch, logs):
+    ...         net.feedback["0.feedback"] = net.parameters["1.weight"].T
+    >>> X, y, _, _ = fa.datasets.load("digits")
+    >>> layers = [fa.Dense(32, "tanh"), fa.Dense(10)]
+    >>> net = fa.Sequential(layers, input_shape=64, rule="fa", rng=0)
+    >>> _ = net.fit(X, y, epochs=2, callbacks=[Transport()], verbose=False)
+    >>> round(net.alignment(X[:500], y[:500])[0].delta_angle, 1)
+    0.0
     """
 
     def on_train_begin(self, net: Sequential) -> None:

@@ -189,7 +189,9 @@ def feedback(net: Sequential, *, path: str | os.PathLike[str] | None = None) -> 
     """
     pairs = list(_feedback_pairs(net))[:MAX_LAYERS]
     if not pairs:
-        raise ValueError("net must have a hidden layer with feedback; a frozen one has none")
+        raise ValueError(
+            "net must have a hidden layer with feedback; frozen and pepita ones have none"
+        )
     figure = _figure(PANEL[0] * len(pairs), 1.9 * PANEL[1])
     grid = figure.subplots(2, len(pairs), squeeze=False)
     for number, ((source, b, w), (above, below)) in enumerate(zip(pairs, grid.T, strict=True), 1):
@@ -358,7 +360,7 @@ def _feedback_pairs(net: Sequential) -> Iterator[Any]:
     weights = [net.parameters[f"{layer['index']}.weight"] for layer in layers]
     for i, layer in enumerate(layers[:-1]):
         last = {"above": i + 1, "error": len(layers) - 1}.get(layer["source"])
-        if not layer["source"]:
+        if layer["source"] in ("", "input"):  # frozen, or pepita
             continue
         path = None
         if last is not None and layer["rule"] != "backprop":
