@@ -29,11 +29,11 @@ def report(case: Case, rounds: Rounds, info: dict[str, str]) -> None:
     for label, figures in rounds.items():
         spread = f"{min(figures):.1f}-{max(figures):.1f}"
         share = ratio(rounds, "fastfa", label)
-        print(f"  {label:18} {median(figures):10.1f} {spread:>17} {share:12.2f}  {info[label]}")
+        print(f"  {label:18} {median(figures):10.1f} {spread:>17} {share:12.3f}  {info[label]}")
     for star in ("torch", "jax"):
         if any(label.startswith(star) for label in rounds):
             best = ratio(rounds, "fastfa", star)
-            print(f"  {star + '*':18} {'':10} {'':17} {best:12.2f}  the best of each round")
+            print(f"  {star + '*':18} {'':10} {'':17} {best:12.3f}  the best of each round")
 
 
 def main() -> None:
