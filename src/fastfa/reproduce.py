@@ -61,7 +61,7 @@ def names() -> str:
     """All presets as a table, for the command line."""
     width = max(map(len, PRESETS))
     lines = [
-        f"{name:<{width}}  {_minutes(p.minutes):>7}  {p.title}: {', '.join(p.rules)}"
+        f"{name:<{width}}  {_minutes(p.minutes):>7}  {p.title}: {'; '.join(p.rules)}"
         for name, p in PRESETS.items()
     ]
     head = f"{'name':<{width}}  {'time':>7}  what (MNIST is found through --data or FASTFA_MNIST)"
