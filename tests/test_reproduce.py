@@ -9,6 +9,7 @@ from fastfa import reproduce
 from fastfa.__main__ import main
 from fastfa._runs import Run, Store
 from fastfa.presets import PRESETS, Preset, Row
+from fastfa.rules import RULES
 
 
 def fake_mnist(tmp_path):
@@ -173,6 +174,10 @@ def test_the_table_is_sound():
             assert row.low < row.high
             assert not row.beside or row.beside in preset.rules
         assert any(math.isfinite(row.expected) or row.judged for row in preset.rows)
+
+
+def test_every_rule_is_compared():
+    assert set(RULES) <= set(PRESETS["rules"].rules)
 
 
 def test_list(capsys):
