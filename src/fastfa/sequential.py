@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -170,8 +170,11 @@ class Sequential:
                 "layers": described(self.layers, self._weighted),
             }
         )
+        self._direct: Callable[..., float | None]
         self._direct = getattr(self._engine, "train_batch_direct", _never)
+        self._direct_one: Callable[..., float | None]
         self._direct_one = getattr(self._engine, "learn_one_direct", _never)
+        self._predict_one: Callable[..., NDArray[Any] | None]
         self._predict_one = getattr(self._engine, "predict_one_direct", _never)
         self._schedule = self.optimizer.schedule
         self._door = Door(n_in, self._weighted[-1].layer.units, self.loss, self.dtype)
