@@ -21,13 +21,14 @@ static double now(void)
 
 static int by_size(const void *x, const void *y)
 {
-    const double a = *(const double *)x, b = *(const double *)y;
-    return (a > b) - (a < b);
+    const double left = *(const double *)x, right = *(const double *)y;
+    return (left > right) - (left < right);
 }
 
-static void exp_map(void) { map_f32(h, N, a, N, 1, N, exp_f32); }
-static void tanh_map(void) { map_f32(h, N, a, N, 1, N, tanh_f32); }
-static void sigmoid_map(void) { map_f32(h, N, a, N, 1, N, sigmoid_f32); }
+#define FN(name) FA_PASTE3(name, _f32_, FA_FLAVOUR)
+static void exp_map(void) { FN(map)(h, N, a, N, 1, N, FN(exp)); }
+static void tanh_map(void) { FN(map)(h, N, a, N, 1, N, FN(tanh)); }
+static void sigmoid_map(void) { FN(map)(h, N, a, N, 1, N, FN(sigmoid)); }
 
 static double ns_an_element(void (*map)(void))
 {

@@ -58,6 +58,14 @@ def test_every_row_has_a_case_that_measures_it():
     assert {cell.case for row in ROWS for cell in row.cells.values()} <= set(CASES)
 
 
+@pytest.mark.parametrize("case", ["elementwise", "product t1", "memory sgd"])
+def test_the_programs_still_measure(case):
+    group = CASES[case]()
+    assert group
+    for one in group:
+        assert min(one.turn(0.01)) > 0
+
+
 def test_the_documents_hold_what_was_measured():
     """Else: python bench/table.py --markdown."""
     store = load(STORE)
