@@ -5,6 +5,7 @@
 #   tests/c/run.sh --sanitize | --plain         only one of the two (address and undefined behaviour)
 #   tests/c/run.sh --tsan                       the tests of threads with the thread sanitizer;
 #                                               FASTFA_TEST_QUICK=1 makes them shorter
+#   tests/c/run.sh --valgrind                   the tests of the library's promises under valgrind, short
 #   tests/c/run.sh --plain bench/kernels.c ...  these programs instead
 #   RUNNER=valgrind tests/c/run.sh ...          runs them under another program
 #
@@ -85,7 +86,14 @@ check_header() {
 kinds="sanitize plain"
 case ${1-} in
     --sanitize | --plain | --tsan) kinds=${1#--}; shift ;;
-    -*) sed -n '2,12s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    --valgrind)
+        command -v valgrind >/dev/null || { echo "SKIPPED: valgrind is not installed"; exit 0; }
+        kinds=plain
+        export RUNNER="valgrind --quiet --error-exitcode=9 --leak-check=full"
+        export FASTFA_TEST_QUICK=1
+        shift
+        (( $# )) || set -- tests/c/test_{library,pool,engine_threads,engine_memory}.c ;;
+    -*) sed -n '2,13s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 if (( ! $# )) && [[ $kinds == tsan ]]; then
     set -- tests/c/test_pool.c tests/c/test_engine_threads.c tests/c/test_engine_bits.c

@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { ROWS = 96, N_FORKS = 50, SECONDS = 20 };
+enum { ROWS = 96, N_FORKS = 200, SECONDS = 20 };
 
 static dataset data;
 

@@ -182,6 +182,54 @@ static fa_status call_alignment(fa_net *net)
     return status;
 }
 
+static fa_status call_train_epoch(fa_net *net)
+{
+    const fa_samples s = labelled(&data, 0, ROWS);
+    fa_metrics m = {.steps = -1};
+    const fa_status status = fa_train_epoch(&m, net, &s, 64);
+    CHECK((m.steps == -1) == (status != FA_OK), "train_epoch: output written only on success");
+    return status;
+}
+
+static fa_status call_learn_one(fa_net *net)
+{
+    double loss = -1;
+    const fa_status status = fa_learn_one(&loss, net, data.x, data.labels[0], NULL);
+    CHECK((loss == -1) == (status != FA_OK), "learn_one: output written only on success");
+    return status;
+}
+
+static fa_status call_learn_many(fa_net *net)
+{
+    const fa_samples s = labelled(&data, 0, ROWS);
+    fa_metrics m = {.steps = -1};
+    const fa_status status = fa_learn_many(&m, net, &s);
+    CHECK((m.steps == -1) == (status != FA_OK), "learn_many: output written only on success");
+    return status;
+}
+
+static fa_status call_predictor(fa_net *net)
+{
+    fa_predictor *p = (fa_predictor *)net;
+    const fa_status status = fa_predictor_create(&p, net, FA_F32, 0);
+    CHECK((p == (fa_predictor *)net) == (status != FA_OK), "predictor: written only on success");
+    if (status != FA_OK) return status;
+    const int64_t before = heap.calls;
+    for (int i = 0; i < ROWS; i++)
+        CHECK(fa_predict_one(out, p, rows_at(data.x, FA_F32, i, N_IN)) == FA_OK, "predict_one");
+    CHECK(heap.calls == before, "a prepared prediction allocates nothing");
+    fa_predictor_free(p);
+    return FA_OK;
+}
+
+static fa_status call_deltas(fa_net *net)
+{
+    const fa_samples s = labelled(&data, 0, ROWS);
+    static float first[ROWS * N_HIDDEN_1];
+    void *deltas[3] = {first, NULL, NULL};
+    return fa_deltas(deltas, net, &s);
+}
+
 static fa_status call_check(fa_net *net)
 {
     const fa_samples s = targeted(&data, 0, ROWS);
@@ -193,6 +241,7 @@ static fa_status call_rest(fa_net *net) /* what never needs memory */
     CHECK(fa_net_reset(net) == FA_OK, "reset");
     CHECK(fa_shuffle(order, net, ROWS) == FA_OK, "shuffle");
     CHECK(fa_net_set_lr(net, 0.01) == FA_OK, "set_lr");
+    CHECK(fa_net_read(matrix, net, 1) == FA_OK, "read");
     CHECK(fa_net_write(net, 0, fa_net_tensor(net, 0).data) == FA_OK, "write");
     return fa_feedback_matrix(matrix, net, 0);
 }
@@ -207,6 +256,9 @@ static const struct {
     {"evaluate", call_evaluate, 2},       {"gradients", call_gradients, 1},
     {"alignment", call_alignment, 4},     {"check", call_check, 0},
     {"the rest", call_rest, 0},           {"train_steps one by one", call_train_one_by_one, 2},
+    {"train_epoch", call_train_epoch, 2}, {"learn_one", call_learn_one, 1},
+    {"learn_many", call_learn_many, 2},   {"predictor", call_predictor, 2},
+    {"deltas", call_deltas, 1},
 };
 enum { N_CALLS = sizeof calls / sizeof *calls };
 
@@ -316,8 +368,9 @@ static void train_sizes(fa_net *net, const int64_t *sizes, int n)
 static void test_no_allocation_in_a_step(void)
 {
     static const char *const optimizers[] = {"sgd", "adam"};
-    for (int clip = 0; clip < 2; clip++)
-        for (int threads = 0; threads < 4; threads++) {
+    const bool quick = getenv("FASTFA_TEST_QUICK") != NULL;
+    for (int clip = 0; clip < (quick ? 1 : 2); clip++)
+        for (int threads = 0; threads < (quick ? 1 : 4); threads++) {
             recipe r;
             recipe_init(&r, rules[1 + threads], FA_F32);
             r.desc.n_threads = threads;
@@ -333,6 +386,11 @@ static void test_no_allocation_in_a_step(void)
             repeat(net, "evaluate: losses of each row", 4, 1);
             repeat(net, "alignment: second sweep, gradients, weights", 6, 3);
             repeat(net, "check", 7, 0);
+            repeat(net, "train_epoch", 10, 0);
+            repeat(net, "learn_one", 11, 0);
+            repeat(net, "learn_many", 12, 0);
+            repeat(net, "predictor: itself and its workspace", 13, 2);
+            repeat(net, "deltas", 14, 0);
             const fa_samples one = labelled(&data, 0, 1);
             fa_angles angles[2];
             CHECK(fa_alignment(angles, net, &one) == FA_OK, "alignment of one sample");

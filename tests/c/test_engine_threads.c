@@ -13,7 +13,8 @@
 enum { ROWS = 150, N_READERS = 4, N_TRAINERS = 3 };
 
 static dataset data;
-static int n_steps = 300;
+static int n_steps = 300, n_long_steps = 5000; /* of each trainer */
+static int64_t n_predictions = 1000000;        /* of all threads together */
 
 static fa_net *new_net(const char *rule, int threads, double momentum)
 {
@@ -153,6 +154,77 @@ static void test_two_trainers_of_one(void)
     for (int i = 0; i < 2; i++) pthread_join(thread[i], NULL);
     CHECK(t[0].failed + t[1].failed == 0, "all steps succeed");
     CHECK(fa_net_steps(net) == 2 * n_steps, "%lld steps", (long long)fa_net_steps(net));
+    fa_net_free(net);
+}
+
+/* ---- one network that many predict with, while others train their own ---- */
+
+typedef struct {
+    const fa_net *net;
+    const float *expected; /* ROWS x N_OUT */
+    int64_t n, failed, different;
+} predicting;
+
+/* Prepared and batched predictions in turn, of a row at a time. */
+static void *predict_on(void *context)
+{
+    predicting *p = context;
+    fa_predictor *prepared;
+    if (fa_predictor_create(&prepared, p->net, FA_F32, 0)) {
+        p->failed = p->n;
+        return NULL;
+    }
+    for (int64_t i = 0; i < p->n; i++) {
+        const int64_t row = i % ROWS;
+        float out[N_OUT];
+        const fa_samples s = inputs(&data, row, 1);
+        p->failed += i % 2 ? fa_predict_one(out, prepared, s.x) != FA_OK
+                           : fa_predict(out, N_OUT, p->net, &s, 0) != FA_OK;
+        p->different += memcmp(out, p->expected + row * N_OUT, sizeof out) != 0;
+    }
+    fa_predictor_free(prepared);
+    return NULL;
+}
+
+static void test_predicting_beside_training(void)
+{
+    enum { N_PREDICTING = 4, N_TRAINING = 2 };
+    static float expected[ROWS * N_OUT];
+    fa_net *net = new_net("dfa", 2, 0.9);
+    train(net, 10);
+    const fa_samples s = inputs(&data, 0, ROWS);
+    CHECK(fa_predict(expected, N_OUT, net, &s, 0) == FA_OK, "predict");
+
+    predicting p[N_PREDICTING];
+    trainer t[N_TRAINING];
+    pthread_t thread[N_PREDICTING + N_TRAINING];
+    const int steps = n_steps;
+    n_steps = n_long_steps;
+    for (int i = 0; i < N_TRAINING; i++) {
+        t[i] = (trainer){new_net(rules[i], 1 + i, 0.9), 0};
+        pthread_create(&thread[N_PREDICTING + i], NULL, train_on, &t[i]);
+    }
+    for (int i = 0; i < N_PREDICTING; i++) {
+        p[i] = (predicting){.net = net, .expected = expected, .n = n_predictions / N_PREDICTING};
+        pthread_create(&thread[i], NULL, predict_on, &p[i]);
+    }
+    for (int i = 0; i < N_PREDICTING; i++) {
+        pthread_join(thread[i], NULL);
+        CHECK(p[i].failed == 0, "%lld of %lld predictions failed", (long long)p[i].failed,
+              (long long)p[i].n);
+        CHECK(p[i].different == 0, "%lld of %lld predictions differ from the serial run",
+              (long long)p[i].different, (long long)p[i].n);
+    }
+    for (int i = 0; i < N_TRAINING; i++) {
+        pthread_join(thread[N_PREDICTING + i], NULL);
+        fa_net *alone = new_net(rules[i], 1, 0.9);
+        train(alone, n_long_steps);
+        CHECK(t[i].failed == 0 && same_state(t[i].net, alone),
+              "%s: trained beside predictions differs from alone", rules[i]);
+        fa_net_free(alone);
+        fa_net_free(t[i].net);
+    }
+    n_steps = steps;
     fa_net_free(net);
 }
 
@@ -361,11 +433,12 @@ static void test_denormals(void)
 
 int main(void)
 {
-    if (getenv("FASTFA_TEST_QUICK")) n_steps = 30;
+    if (getenv("FASTFA_TEST_QUICK")) n_steps = n_long_steps = 30, n_predictions = 4000;
     data = dataset_new(FA_F32, ROWS);
     RUN(test_readers);
     RUN(test_trainers);
     RUN(test_two_trainers_of_one);
+    RUN(test_predicting_beside_training);
     RUN(test_coming_and_going);
     RUN(test_messages);
     RUN(test_poll);
