@@ -30,6 +30,14 @@ def test_shared_library_exports_what_the_header_declares():
     assert names("-D", SHARED) == PUBLIC
 
 
+def test_library_cannot_print_or_end_the_process():
+    listing = run(need("nm"), "-D", "--undefined-only", SHARED)
+    wanted = {line.split()[-1].split("@")[0] for line in listing.splitlines()}
+    assert {"pthread_rwlock_rdlock", "memcpy"} <= wanted
+    never = {"stdout", "stderr", "printf", "vprintf", "puts", "putchar", "perror"}
+    assert not wanted & (never | {"__printf_chk", "exit", "_exit", "abort", "__assert_fail"})
+
+
 def test_archive_brings_no_names_but_ours_into_a_program():
     assert names("-g", ARCHIVE) >= PUBLIC
     assert {name for name in names("-g", ARCHIVE) if not name.startswith("fa_")} == set()
