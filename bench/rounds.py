@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 HERE = Path(__file__).parent
 MODULES = {"torch": "torch", "jax": "jax", "sklearn": "sklearn", "floor": "scipy_openblas32"}
-PAUSE = 0.03  # seconds between turns: a library's idle threads stop spinning
+PAUSE = 0.12  # seconds after a turn: idle threads stop spinning, those of NumPy's BLAS after 0.08
 PATIENCE = 20  # seconds that a case waits in all for other processes to be done
 
 SECONDS = "seconds"  # in the command of a Program: how long a turn is
@@ -173,7 +173,7 @@ def others_run() -> bool:
     """Whether processes besides this one want a core now, all contenders being asleep."""
     seen = 0
     for _ in range(4):
-        time.sleep(PAUSE / 4)
+        time.sleep(0.007)
         running = Path("/proc/loadavg").read_text().split()[3].split("/")[0]
         seen += int(running) > 1
     return seen > 2
