@@ -95,6 +95,58 @@ static void test_threads_wide(void)
     }
 }
 
+/* ---- every rule that the library lists ---- */
+
+/* One variant of a rule: as it comes, with feedback of one entry a unit, or on units without derivative. */
+static fa_status variant_init(recipe *r, const char *rule, fa_dtype dtype, int variant)
+{
+    recipe_init(r, rule, dtype);
+    r->rule.oja = 0.1;
+    r->rule.threshold = 0.1;
+    if (variant == 1) r->rule.sparsity = 1 - 1.0 / N_OUT;
+    if (variant == 2) {
+        r->layers[FIRST].activation = r->layers[SECOND].activation = "sign";
+        if (strcmp(rule, "pepita")) r->rule.inject = "pre";
+    }
+    with_optimizer(r, (variant + (int)dtype) % N_OPTIMIZERS);
+    fa_net *net = NULL;
+    const fa_status status = fa_net_create(&net, &r->desc);
+    fa_net_free(net);
+    return status;
+}
+
+static void look_at(fa_net *net, const dataset *d)
+{
+    fa_angles angles[2];
+    const fa_samples s = labelled(d, 0, 37);
+    CHECK(fa_alignment(angles, net, &s) == FA_OK, "alignment");
+}
+
+static void test_every_rule(void)
+{
+    const char *rule;
+    for (int i = 0; (rule = fa_name(FA_NAMES_RULE, i)); i++)
+        for (int variant = 0; variant < 3; variant++)
+            for (int type = 0; type < 2; type++) {
+                recipe r;
+                const bool plain = strcmp(rule, "custom") && variant == 0;
+                const fa_status status = variant_init(&r, rule, dtypes[type], variant);
+                CHECK(status == FA_OK || (status == FA_E_VALUE && !plain), "%s, variant %d", rule,
+                      variant);
+                if (status) continue;
+                fa_net *nets[2];
+                for (int t = 0; t < 2; t++) {
+                    r.desc.n_threads = 1 + 2 * t;
+                    nets[t] = make(&r.desc);
+                    train_a_while(nets[t], &data[dtypes[type]]);
+                    look_at(nets[t], &data[dtypes[type]]);
+                }
+                CHECK(same_state(nets[0], nets[1]), "%s, variant %d: 3 threads differ from 1", rule,
+                      variant);
+                for (int t = 0; t < 2; t++) fa_net_free(nets[t]);
+            }
+}
+
 /* ---- gradients, evaluation, alignment ---- */
 
 static void look(fa_net *net, const dataset *d, fa_angles angles[2], fa_metrics *metrics,
@@ -401,6 +453,7 @@ int main(void)
     for (int i = 0; i < ROWS; i++) order[i] = (i * 11 + 5) % ROWS;
     RUN(test_threads);
     RUN(test_threads_wide);
+    RUN(test_every_rule);
     RUN(test_threads_when_looking);
     RUN(test_steps);
     RUN(test_steps_of_one_sample);
