@@ -68,7 +68,11 @@ typedef void fa_task_fn(void *context, int64_t task, int worker);
  * done. A busy pool, or a call from inside a worker: the caller runs them all itself. */
 void fa_pool_run(int n_threads, int64_t n_tasks, fa_task_fn *task, void *context);
 unsigned fa_fork_generation(void); /* how many forks lie between this process and the first */
-enum { FA_MAX_THREADS = 64, FA_CHUNK = 64 /* batch rows of a task, at most */ };
+enum {
+    FA_MAX_THREADS = 64,
+    FA_CHUNK = 64,     /* batch rows of a task, at most */
+    FA_BLAS_CHUNK = 32 /* always so many, with BLAS */
+};
 
 /* ---- random numbers (rng.c) ---- */
 

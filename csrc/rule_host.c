@@ -70,8 +70,14 @@ fa_status fa_multiply(void *c, const fa_net *net, const void *a, ptrdiff_t lda, 
     FA_GIVEN(a);
     FA_GIVEN(b);
     const unsigned fp = fa_fp_begin();
-    fa_product(net, (fa_mat){c, cols, rows, cols}, (fa_mat){(char *)a, lda, rows, k},
-               (fa_mat){(char *)b, ldb, k, cols}, NULL, 1, 0);
+    const fa_mat all_c = {c, cols, rows, cols}, all_a = {(char *)a, lda, rows, k};
+    /* With BLAS the bits of a row depend on its company: the same as in a step. */
+    const int64_t chunk = net->blas ? FA_BLAS_CHUNK : rows;
+    for (int64_t r = 0; r < rows; r += chunk) {
+        const fa_rows part = {r, r + chunk < rows ? r + chunk : rows};
+        fa_product(net, fa_rows_of(all_c, part, net->esize), fa_rows_of(all_a, part, net->esize),
+                   (fa_mat){(char *)b, ldb, k, cols}, NULL, 1, 0);
+    }
     fa_fp_end(fp);
     return FA_OK;
 }

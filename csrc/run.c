@@ -279,7 +279,7 @@ int fa_run_threads(const fa_net *net, int64_t rows)
 /* Rows of a task. With own products any split gives the same bits; with BLAS it must not move. */
 static int64_t chunk_rows(const fa_net *net, int64_t m, int threads)
 {
-    if (net->blas) return 32;
+    if (net->blas) return FA_BLAS_CHUNK;
     const int64_t share = ((m + threads - 1) / threads + 7) / 8 * 8;
     return share < FA_CHUNK ? share : FA_CHUNK;
 }
