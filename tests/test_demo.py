@@ -148,6 +148,7 @@ def test_main_job_reaches_its_bands():
     assert 0.78 <= middle["frozen"] <= 0.91
 
 
+@pytest.mark.slow
 def test_every_rule_is_above_frozen_on_every_seed_and_by_five_points_in_the_median():
     """All but sdfa, whose signal does not shrink with the error (README)."""
     rules = tuple(name for name in RULES if name not in ("sdfa", "frozen"))
