@@ -50,7 +50,7 @@ def test_a_section_says_what_is_in_band_and_by_how_much_not():
     runs.append(run_of("fa", 0, {10: 50.0}))
     runs[-1].log(10, 42.5, "angle")
     verdict, text = reproduce.section("toy", preset_of(*rows), runs)
-    assert verdict == "1 of 4 in band, 1 not run"
+    assert verdict == "1 of 3 in band, 1 not run"
     assert lines_of(text, "| dfa", "| fa") == [
         "| dfa | 5 | 90 | 90.50 | 80.00 | 91.00 | 3 | 89 to 91 | in band |",
         "| dfa | 10 | 95 | 93.00 | 92.00 | 99.00 | 3 | 94 to 96 | **1.00 below** |",

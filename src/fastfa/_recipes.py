@@ -134,13 +134,13 @@ def weight_angle(net: Sequential, split: Split) -> dict[str, float]:
 def angles_and_step(net: Sequential, split: Split) -> dict[str, float]:
     """Degrees from the true gradient on 250 training images, and milliseconds of a step of 128.
 
-    The step is the best of ten bursts of five. Training goes on for them, so measure at the end.
+    The step is the best of forty bursts of five. Training goes on for them, so measure at the end.
     """
     X, y, _, _ = split
     rows = net.alignment(X[:250], y[:250])
     found = {f"angle {i}": row.gradient_angle for i, row in enumerate(rows, 1)}
     bursts = []
-    for _ in range(10):
+    for _ in range(40):
         start = perf_counter()
         for _ in range(5):
             net.train_batch(X[:128], y[:128])

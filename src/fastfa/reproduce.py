@@ -163,11 +163,11 @@ def section(name: str, preset: Preset, runs: Sequence[Run]) -> tuple[str, str]:
     """
     rows = [(row, _values(row, runs)) for row in preset.rows]
     judged = [(row, values) for row, values in rows if row.judged]
-    hits = sum(bool(values) and _distance(row, median(values)) == 0 for row, values in judged)
-    verdict = f"{hits} of {len(judged)} in band"
-    missing = sum(not values for _, values in judged)
-    if missing:
-        verdict += f", {missing} not run"
+    run = [(row, median(values)) for row, values in judged if values]
+    hits = sum(_distance(row, middle) == 0 for row, middle in run)
+    verdict = f"{hits} of {len(run)} in band"
+    if len(run) < len(judged):
+        verdict += f", {len(judged) - len(run)} not run"
     lines = [
         f"## {name}: {preset.title}",
         "",
