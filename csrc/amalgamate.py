@@ -29,6 +29,9 @@ HEAD = """\
  *   -DFASTFA_CBLAS      may call the CBLAS (32-bit int) that the program is linked with; where its
  *                       names have a prefix: -Dcblas_sgemm=p_cblas_sgemm and dgemm alike
  *   -DFASTFA_PORTABLE   plain C kernels only, on every processor */
+#ifdef __FAST_MATH__
+#error "fastfa: compile this file without -ffast-math and -Ofast: NaN and the order of sums matter"
+#endif
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif

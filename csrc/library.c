@@ -73,11 +73,11 @@ fa_status fa_set_num_threads(int n)
 
 const char *fa_build_info(void)
 {
-    static _Thread_local char text[512];
+    static _Thread_local char text[1024]; /* a reason of blas.c has up to 512 */
     const fa_blas *blas = fa_blas_get();
     const char *gemm = getenv("FASTFA_GEMM");
     snprintf(text, sizeof text,
-             "{\"version\": \"%s\", \"isa\": \"%s\", \"blas\": \"%s\", \"gemm\": \"%s\", "
+             "{\"version\": \"%s\", \"isa\": \"%s\", \"blas\": \"%s\", \"gemm\": \"%.16s\", "
              "\"threads\": %d, \"compiler\": \"%s\"}",
              FASTFA_VERSION, fa_isa_name(), blas ? blas->config : fa_blas_reason(),
              gemm && *gemm ? gemm : "auto", fa_get_num_threads(), __VERSION__);

@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def test_with_a_cblas(folder, library, tmp_path):
         pytest.skip("built with FASTFA_NO_BLAS=1")
     prefix = [f"-Dcblas_{x}gemm=scipy_cblas_{x}gemm" for x in "sd"]
     link = (VENDORED, f"-Wl,-rpath,{VENDORED.parent}")
-    program = build(folder, tmp_path, CC, "-O0", "-DFASTFA_CBLAS", *prefix, libraries=link)
+    program = build(folder, tmp_path, CC, "-O3", "-DFASTFA_CBLAS", *prefix, libraries=link)
     blas = {"FASTFA_GEMM": "blas", "OPENBLAS_NUM_THREADS": "1"}
     assert '"blas": "CBLAS"' in run(program, **blas)
     assert hashes(program, **blas) == hashes(library, **blas)
@@ -81,3 +82,10 @@ def test_exports_nothing_of_its_own(folder, tmp_path):
     listing = run(need("nm"), "-D", "--defined-only", shared)
     public = set(re.findall(r"^FA_API [^(]*?(\w+)\(", header, re.M))
     assert {line.split()[-1] for line in listing.splitlines()} == public
+
+
+def test_fast_math_is_refused(folder):
+    command = [*CC, "-ffast-math", "-fsyntax-only", str(folder / "fastfa.c")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "without -ffast-math" in done.stderr
