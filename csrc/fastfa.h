@@ -40,8 +40,9 @@
  * number of threads may predict, evaluate and take gradients at a time. (3) Training a network is exclusive: it
  * waits for them and they for it, so nobody sees half a step. (4) After fork() the child may use every network,
  * except one that another thread was training at that moment: FA_E_STATE. (5) Callbacks run on the thread that
- * made the call, in its floating-point mode; they may use other networks, and get FA_E_STATE from the one
- * that is calling. (6) The same description, seed and data give the same bits with any number of threads.
+ * made the call, and but for the allocator in its floating-point mode; they may use other networks, and get
+ * FA_E_STATE from the one that is calling. (6) The same description, seed and data give the same bits with any
+ * number of threads.
  *
  * Memory. (7) A step, and a prediction, allocates nothing once a batch of its size has been seen; a prepared
  * prediction never does. (8) The process holds nothing else than what section 8 sets, the threads of the pool,

@@ -118,13 +118,22 @@ unsigned fa_fork_generation(void)
     return fork_generation;
 }
 
+/* Tells the log hook, in the caller's floating-point mode: a call is on its way. */
+static void refuse(int thread, int wanted)
+{
+    const unsigned callers = fa_fp_callers();
+    if (callers) fa_fp_end(callers);
+    fa_log("the system refused thread %d of %d; going on with fewer", thread, wanted);
+    if (callers) fa_fp_begin();
+}
+
 /* Workers 1 .. n-1; fewer when the system refuses a thread, which only costs speed. */
 static void start_workers(int n)
 {
     while (pool.n_workers < n - 1) {
         const int worker = pool.n_workers + 1;
         if (pthread_create(&pool.workers[worker], NULL, worker_main, (void *)(intptr_t)worker)) {
-            fa_log("the system refused thread %d of %d; going on with fewer", worker + 1, n);
+            refuse(worker + 1, n);
             return;
         }
         pool.n_workers++;

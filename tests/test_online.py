@@ -197,3 +197,16 @@ def test_predict_one_from_many_threads():
     with ThreadPoolExecutor(4) as pool:
         for _ in range(20):
             np.testing.assert_array_equal(list(pool.map(net.predict_one, X)), expected)
+
+
+def test_learn_one_raises_what_a_rule_in_python_raised():
+    class Broken(fa.Rule):
+        def signal(self, ctx):
+            raise LookupError("of its own")
+
+    X, y = stream(1)
+    net = network(rule=Broken())
+    before = net._engine.state()
+    with pytest.raises(LookupError, match="of its own"):
+        net.learn_one(X[0], int(y[0]))
+    assert net._engine.state() == before

@@ -436,7 +436,7 @@ cdef class Network:
             status = fa_learn_one(&loss, self.net, data, label, NULL)
         if status == FA_E_VALUE:
             return None
-        check(status)
+        self._check(status)
         return loss
 
     def train_batch(self, x, labels, y, weights):
