@@ -388,7 +388,8 @@ PRESETS: dict[str, Preset] = {
         table=("angle 1", "angle 2", "ms a step"),
         note=(
             "Angles are those between the gradients of the hidden weights and the true ones, in "
-            "degrees. The time of a step is the least of all runs, on one thread."
+            "degrees. The time of a step is the least of all runs, on one thread of a busy "
+            "machine: an upper bound. `python bench/rules.py` measures what a rule costs."
         ),
         version=2,
     ),
