@@ -45,7 +45,7 @@
  * number of threads.
  *
  * Memory. (7) A step, and a prediction, allocates nothing once a batch of its size has been seen; a prepared
- * prediction never does. (8) The process holds nothing else than what section 8 sets, the threads of the pool,
+ * prediction never does. (8) The process holds nothing else than what section 9 sets, the threads of the pool,
  * and for each thread its last message. */
 #ifndef FASTFA_H
 #define FASTFA_H
@@ -75,7 +75,9 @@ typedef enum fa_status {
     FA_E_MEMORY = -2,    /* out of memory; the network is still usable */
     FA_E_NONFINITE = -3, /* the loss or the gradient norm is not finite; nothing was updated */
     FA_E_STOPPED = -4,   /* the poll function asked to stop; the last complete step is kept */
-    FA_E_STATE = -5      /* the network cannot be used here and now: Threads, 4 and 5 */
+    FA_E_STATE = -5,     /* the network cannot be used here and now: Threads, 4 and 5 */
+    FA_E_IO = -6,        /* a file cannot be read or written; errno says why */
+    FA_E_FORMAT = -7     /* the bytes are no network, or one that this version cannot read */
 } fa_status;
 
 /* The message of the last failure on this thread; valid until the next failure on this thread. */
@@ -96,7 +98,7 @@ typedef struct fa_init {
     int64_t rows, cols;
 } fa_init;
 
-typedef struct fa_teaching fa_teaching; /* section 10 */
+typedef struct fa_teaching fa_teaching; /* section 11 */
 
 /* A learning rule: "backprop", "fa", "dfa", "sdfa", "drtp", "frozen", ... The feedback matrix is drawn from
  * `feedback.name` (FA_NAMES_DISTRIBUTION) or given as values (n_source x n_l), times feedback.scale. */
@@ -274,7 +276,7 @@ FA_API fa_status fa_train_epoch(fa_metrics *metrics, fa_net *net, const fa_sampl
                                 int64_t batch_size);
 
 /* Looks at every value: finite inputs and targets, labels in range, probabilities that are. fa_train_batch,
- * fa_predict, fa_evaluate and section 7 do it by themselves. */
+ * fa_predict, fa_evaluate and section 8 do it by themselves. */
 FA_API fa_status fa_check(const fa_net *net, const fa_samples *samples);
 
 FA_API double fa_net_lr(const fa_net *net);
@@ -306,7 +308,42 @@ FA_API fa_tensor fa_net_tensor(const fa_net *net, int64_t i); /* zeros where i i
 FA_API fa_status fa_net_read(void *values, const fa_net *net, int64_t i);
 FA_API fa_status fa_net_write(fa_net *net, int64_t i, const void *values);
 
-/* ---- 6. sample by sample -------------------------------------------------------------------------- */
+/* ---- 6. files ------------------------------------------------------------------------------------- */
+
+/* Everything a network is: description, parameters, feedback, optimizer state, counters, learning rate and
+ * note, in the safetensors format (docs/FILES.md). A loaded network goes on bit for bit as the saved one
+ * would have; fa_net_reset starts it over from its seed. A file is read by every later version. */
+
+/* Replaces the file at once and for good: whatever happens meanwhile (an error, a full disk, a kill, a loss of
+ * power), the path holds the old file or the new one, whole. FA_E_IO. */
+FA_API fa_status fa_save(const fa_net *net, const char *path);
+/* The same bytes to a function of the caller's, piece after piece; non-zero stops: FA_E_IO. Training of this
+ * network waits meanwhile. */
+FA_API fa_status fa_save_to(const fa_net *net,
+                            int (*write)(void *user, const void *data, size_t size), void *user);
+
+/* FA_E_IO; FA_E_FORMAT for bytes that fa_save did not write, whatever they are. A rule "custom" needs its
+ * function: see fa_load_memory. */
+FA_API fa_status fa_load(fa_net **net, const char *path);
+/* The bytes of a file. What it cannot hold are the functions of custom rules: `custom`, which may be NULL, is called
+ * for each of those, of the network (layer -1) and of layers, and sets rule->signal and rule->user; non-zero
+ * stops: FA_E_STOPPED. The file's note, or NULL, may say which it is. */
+FA_API fa_status fa_load_memory(fa_net **net, const void *data, size_t size,
+                                int (*custom)(void *user, fa_rule_desc *rule, int64_t layer,
+                                              const char *note),
+                                void *user);
+
+/* A second network with the same bits that goes its own way; custom rules keep their function. */
+FA_API fa_status fa_net_clone(fa_net **net, const fa_net *from);
+/* The description as it was given; it and what it points to are the network's, until fa_net_free. Layers lie
+ * layers->struct_size bytes apart. */
+FA_API const fa_net_desc *fa_net_description(const fa_net *net);
+/* Text of the caller's (UTF-8, up to 1 MiB) that goes with the network into files and clones; NULL: none.
+ * What fa_net_note returns lives until the next fa_net_set_note. */
+FA_API fa_status fa_net_set_note(fa_net *net, const char *note);
+FA_API const char *fa_net_note(const fa_net *net);
+
+/* ---- 7. sample by sample -------------------------------------------------------------------------- */
 
 /* One step on one sample, as soon as it comes: fa_train_batch on a batch of one, in less time. x is n_in values of
  * the network's dtype; the target is y, n_out values of it, or where y is NULL the label. */
@@ -326,7 +363,7 @@ FA_API void fa_predictor_free(fa_predictor *predictor); /* NULL is fine */
 /* out (n_out) of x (n_in), the bits of fa_predict. Looks at neither pointers nor values: NaN in, NaN out. */
 FA_API fa_status fa_predict_one(void *out, fa_predictor *predictor, const void *x);
 
-/* ---- 7. training under control -------------------------------------------------------------------- */
+/* ---- 8. training under control -------------------------------------------------------------------- */
 
 /* Steps first .. first + count - 1 of an epoch over the samples. */
 typedef struct fa_epoch {
@@ -366,7 +403,7 @@ FA_API size_t fa_net_state_size(const fa_net *net);
 FA_API fa_status fa_net_get_state(void *state, const fa_net *net);
 FA_API fa_status fa_net_set_state(fa_net *net, const void *state, size_t size);
 
-/* ---- 8. the library: hooks, threads, version ------------------------------------------------------ */
+/* ---- 9. the library: hooks, threads, version ------------------------------------------------------ */
 
 /* Hooks belong to the process: set them before other threads use the library. */
 
@@ -395,7 +432,7 @@ FA_API int fa_version_number(void); /* FASTFA_VERSION_NUMBER of the library that
 /* One JSON object: version, isa, blas, gemm, threads, compiler. Valid until the next call on this thread. */
 FA_API const char *fa_build_info(void);
 
-/* ---- 9. looking inside ---------------------------------------------------------------------------- */
+/* ---- 10. looking inside ---------------------------------------------------------------------------- */
 
 /* What the next fa_train_batch on these samples would hand to the optimizer, before clipping and decay.
  * grads[i] receives the gradient of tensor i (contiguous); NULL entries are skipped. */
@@ -452,7 +489,7 @@ typedef struct fa_counts {
 } fa_counts;
 FA_API fa_counts fa_net_counts(const fa_net *net);
 
-/* ---- 10. rules of your own ------------------------------------------------------------------------ */
+/* ---- 11. rules of your own ------------------------------------------------------------------------ */
 
 typedef struct fa_view { /* rows x cols elements of the network's dtype; final */
     void *data;

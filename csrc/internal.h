@@ -27,6 +27,9 @@
 /* Records the message and returns the status, for `return fa_fail(FA_E_VALUE, "units: ...")`. */
 fa_status fa_fail(fa_status status, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* Puts "where: " before the message of a failure. */
+fa_status fa_fail_in(fa_status status, const char *where);
+
 /* Tells the caller's log hook, if there is one; on the caller's thread alone. */
 void fa_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
@@ -197,6 +200,7 @@ typedef struct fa_lock {
     atomic_bool writing, broken;
 } fa_lock;
 
+enum { FA_MAX_LAYERS = 4096, FA_MAX_NOTE = 1 << 20 };
 enum { FA_MAX_PHASES = 4, FA_SLOTS = 3 /* of idle workspaces: work.c */ };
 struct fa_run;
 
@@ -210,6 +214,8 @@ struct fa_net {
     double input_scale;
     int n_threads;          /* 0: the library's */
     struct fa_owned *owned; /* every block below, freed with the network */
+    fa_net_desc desc;       /* as it was given; what it points to is the network's */
+    char *note;
 
     fa_layer *layers;
     int n_layers;
@@ -437,8 +443,13 @@ fa_status fa_plan_feedback(fa_net *net, int block, int64_t source);
 /* The same where nothing learns it, and fa_feedback_product is all that reads it. */
 fa_status fa_plan_fixed_feedback(fa_net *net, int block, int64_t source);
 void fa_plan_scratch(fa_net *net, size_t bytes);
-fa_status fa_plan_network(fa_net *net, const fa_net_desc *theirs);
-fa_status fa_choose_products(fa_net *net); /* product.c: FASTFA_GEMM */
+/* With a file: only what its tensors have the values of. */
+struct fa_file;
+fa_status fa_plan_network(fa_net *net, const fa_net_desc *theirs, const struct fa_file *file);
+/* A planned network whose state is all zeros. */
+fa_status fa_net_new(fa_net **net, const fa_net_desc *desc, const struct fa_file *file);
+bool fa_net_owns(const fa_net *net, const void *memory); /* an address that fa_net_alloc gave */
+fa_status fa_choose_products(fa_net *net);               /* product.c: FASTFA_GEMM */
 /* Memory that lives as long as the network; NULL when out. */
 void *fa_net_alloc(fa_net *net, int64_t n, size_t size);
 

@@ -1,4 +1,4 @@
-/* A network's life and what can be seen of it: create, free, reset, tensors, blocks, state. */
+/* A network's life and what can be seen of it: create, clone, free, reset, tensors, blocks, state. */
 #include "internal.h"
 
 #include <math.h>
@@ -21,6 +21,13 @@ void *fa_net_alloc(fa_net *net, int64_t n, size_t size)
     return block + 1;
 }
 
+bool fa_net_owns(const fa_net *net, const void *memory)
+{
+    for (const fa_owned *block = net->owned; block; block = block->next)
+        if (block + 1 == memory) return true;
+    return false;
+}
+
 void fa_net_free(fa_net *net)
 {
     if (!net) return;
@@ -31,14 +38,13 @@ void fa_net_free(fa_net *net)
         net->owned = block->next;
         fa_free(block);
     }
+    fa_free(net->note);
     fa_lock_destroy(&net->lock);
     fa_free(net);
 }
 
-fa_status fa_net_create(fa_net **out, const fa_net_desc *desc)
+fa_status fa_net_new(fa_net **out, const fa_net_desc *desc, const struct fa_file *file)
 {
-    FA_GIVEN(out);
-    FA_GIVEN(desc);
     FA_TRY(fa_cpu_check());
     fa_net *net = fa_alloc(sizeof *net);
     if (!net) return fa_fail(FA_E_MEMORY, "out of memory for a network");
@@ -47,14 +53,52 @@ fa_status fa_net_create(fa_net **out, const fa_net_desc *desc)
         fa_free(net);
         return status;
     }
-    status = fa_plan_network(net, desc);
+    status = fa_plan_network(net, desc, file);
     if (status) {
         fa_net_free(net);
         return status;
     }
+    *out = net;
+    return FA_OK;
+}
+
+fa_status fa_net_create(fa_net **out, const fa_net_desc *desc)
+{
+    FA_GIVEN(out);
+    FA_GIVEN(desc);
+    fa_net *net = NULL;
+    FA_TRY(fa_net_new(&net, desc, NULL));
     fa_draw_state(net);
     *out = net;
     return FA_OK;
+}
+
+/* A copy of a note; *copy NULL for none. */
+static fa_status copy_note(char **copy, const char *note)
+{
+    *copy = note ? fa_alloc(strlen(note) + 1) : NULL;
+    if (!note) return FA_OK;
+    if (!*copy) return fa_fail(FA_E_MEMORY, "out of memory for a note");
+    strcpy(*copy, note);
+    return FA_OK;
+}
+
+fa_status fa_net_clone(fa_net **out, const fa_net *from)
+{
+    FA_GIVEN(out);
+    FA_TRY(fa_lock_read(from));
+    fa_net_desc desc = from->desc;
+    desc.n_threads = from->n_threads;
+    fa_net *net = NULL;
+    fa_status status = fa_net_new(&net, &desc, NULL);
+    if (status == FA_OK) status = copy_note(&net->note, from->note);
+    if (status == FA_OK) memcpy(net->state, from->state, net->state_size);
+    fa_unlock_read(from);
+    if (status)
+        fa_net_free(net);
+    else
+        *out = net;
+    return status;
 }
 
 fa_status fa_net_reset(fa_net *net)
@@ -218,6 +262,31 @@ fa_status fa_feedback_matrix(void *out, const fa_net *net, int64_t b)
         memcpy(out, rule->feedback->value,
                (size_t)(rule->feedback->rows * rule->feedback->cols) * net->esize);
     fa_unlock_read(net);
+    return FA_OK;
+}
+
+/* ---- description and note ---- */
+
+const fa_net_desc *fa_net_description(const fa_net *net) { return net ? &net->desc : NULL; }
+const char *fa_net_note(const fa_net *net) { return net ? net->note : NULL; }
+
+fa_status fa_net_set_note(fa_net *net, const char *note)
+{
+    FA_GIVEN(net);
+    if (note && strlen(note) > FA_MAX_NOTE)
+        return fa_fail(FA_E_VALUE, "note: expected at most %d bytes, got %zu", FA_MAX_NOTE,
+                       strlen(note));
+    char *copy;
+    FA_TRY(copy_note(&copy, note));
+    const fa_status status = fa_lock_write(net);
+    if (status) {
+        fa_free(copy);
+        return status;
+    }
+    char *before = net->note;
+    net->note = copy;
+    fa_unlock_write(net);
+    fa_free(before);
     return FA_OK;
 }
 

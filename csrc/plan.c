@@ -1,5 +1,7 @@
 /* Planning: from a description to layers, blocks, parameters, buffers, tiles and phases. Everything here
  * happens once, while a network is created; nothing depends on the batch size. */
+#include "description.h"
+#include "file.h"
 #include "internal.h"
 
 #include <float.h>
@@ -55,9 +57,10 @@ void fa_plan_scratch(fa_net *net, size_t bytes)
 
 /* ---- layers and blocks ---- */
 
+/* Of a description that is the network's: `init` points to the copy from then on. */
 static fa_status own_values(fa_net *net, fa_init *init)
 {
-    if (!init->values) return FA_OK;
+    if (!init->values || fa_net_owns(net, init->values)) return FA_OK;
     void *copy = fa_net_alloc(net, init->rows * init->cols, net->esize);
     if (!copy)
         return fa_fail(FA_E_MEMORY, "out of memory for given values of %lld x %lld",
@@ -67,23 +70,22 @@ static fa_status own_values(fa_net *net, fa_init *init)
     return FA_OK;
 }
 
-/* Layer i of a list whose elements have the size that the first one says. */
-static fa_status take_layer(fa_layer_desc *mine, const fa_net_desc *desc, int i)
+static fa_status own_initial_values(fa_net *net, fa_layer *layer, fa_layer_desc *desc)
 {
-    const size_t stride = desc->layers->struct_size;
-    const char *theirs = (const char *)desc->layers + (size_t)i * stride;
-    FA_TRY(FA_ADOPT(mine, theirs, bias_init, "layers"));
-    if (mine->struct_size == stride) return FA_OK;
-    return fa_fail(FA_E_VALUE, "layer %d: struct_size: expected %zu as in layer 0, got %zu", i,
-                   stride, mine->struct_size);
+    FA_TRY(own_values(net, &desc->weight_init));
+    FA_TRY(own_values(net, &desc->bias_init));
+    layer->desc.weight_init = desc->weight_init;
+    layer->desc.bias_init = desc->bias_init;
+    if (!desc->weight_init.values)
+        layer->desc.weight_init.name = fa_init_intern(desc->weight_init.name);
+    if (!desc->bias_init.values) layer->desc.bias_init.name = fa_init_intern(desc->bias_init.name);
+    return FA_OK;
 }
 
-static fa_status plan_layer(fa_net *net, const fa_net_desc *list, int i)
+static fa_status plan_layer(fa_net *net, fa_layer_desc *desc, int i)
 {
     fa_layer *layer = &net->layers[i];
-    *layer = (fa_layer){.index = i, .preact = FA_NO_BUF, .keep = FA_NO_BUF};
-    FA_TRY(take_layer(&layer->desc, list, i));
-    const fa_layer_desc given = layer->desc, *desc = &given;
+    *layer = (fa_layer){.desc = *desc, .index = i, .preact = FA_NO_BUF, .keep = FA_NO_BUF};
     layer->ops = fa_find_layer(desc->type);
     if (!layer->ops)
         return fa_fail(FA_E_VALUE, "layer %d: type: expected 'dense' or 'dropout', got '%s'", i,
@@ -105,10 +107,7 @@ static fa_status plan_layer(fa_net *net, const fa_net_desc *list, int i)
         if (net->n_blocks) net->blocks[net->n_blocks - 1].last = i;
         return FA_OK;
     }
-    layer->desc.weight_init.name = fa_init_intern(desc->weight_init.name);
-    layer->desc.bias_init.name = fa_init_intern(desc->bias_init.name);
-    FA_TRY(own_values(net, &layer->desc.weight_init));
-    FA_TRY(own_values(net, &layer->desc.bias_init));
+    FA_TRY(own_initial_values(net, layer, desc));
     net->blocks[net->n_blocks++] =
         (fa_block){.first = i,
                    .last = i,
@@ -118,9 +117,10 @@ static fa_status plan_layer(fa_net *net, const fa_net_desc *list, int i)
     return FA_OK;
 }
 
-static fa_status plan_layers(fa_net *net, const fa_net_desc *desc)
+static fa_status plan_layers(fa_net *net)
 {
-    for (int i = 0; i < net->n_layers; i++) FA_TRY(plan_layer(net, desc, i));
+    fa_layer_desc *layers = (fa_layer_desc *)net->desc.layers; /* the network's own */
+    for (int i = 0; i < net->n_layers; i++) FA_TRY(plan_layer(net, &layers[i], i));
     const fa_layer *last = &net->layers[net->n_layers - 1];
     if (!(last->ops->flags & FA_WEIGHTED))
         return fa_fail(FA_E_VALUE, "layer %d: the last layer: expected dense, got %s", last->index,
@@ -146,14 +146,12 @@ static fa_status plan_layers(fa_net *net, const fa_net_desc *desc)
 
 /* ---- rules ---- */
 
-static fa_status resolve_rule(fa_net *net, int b, const fa_rule_desc *theirs)
+static fa_status resolve_rule(fa_net *net, int b, fa_rule_desc *desc)
 {
-    fa_rule_desc given, *desc = &given;
-    FA_TRY(FA_ADOPT(desc, theirs, feedback, "rule"));
     fa_block *block = &net->blocks[b];
     const int i = block->first;
     fa_rule *rule = &block->rule;
-    *rule = (fa_rule){.ops = fa_find_rule(desc->name), .desc = given, .projected = FA_NO_BUF};
+    *rule = (fa_rule){.ops = fa_find_rule(desc->name), .desc = *desc, .projected = FA_NO_BUF};
     if (!rule->ops)
         return fa_fail(FA_E_VALUE, "layer %d: rule: unknown name '%s'", i,
                        desc->name ? desc->name : "(null)");
@@ -174,7 +172,18 @@ static fa_status resolve_rule(fa_net *net, int b, const fa_rule_desc *theirs)
     if (!rule->desc.feedback.values)
         rule->desc.feedback.name = fa_distribution_intern(desc->feedback.name);
     const bool keeps = rule->feedback || rule->head || (net->modulation && net->modulator == b);
-    return keeps ? own_values(net, &rule->desc.feedback) : FA_OK;
+    if (!keeps) return FA_OK;
+    FA_TRY(own_values(net, &desc->feedback));
+    rule->desc.feedback.values = desc->feedback.values;
+    return FA_OK;
+}
+
+/* Values that no layer uses were not looked at, and stay the caller's. */
+static fa_status forget_unused(void *net, const char *key, fa_init *init)
+{
+    (void)key;
+    if (!fa_net_owns(net, init->values)) init->values = NULL;
+    return FA_OK;
 }
 
 /* A rule of two passes teaches the whole network: layers may only stay out of it. */
@@ -248,8 +257,9 @@ static fa_status order_blocks(fa_net *net)
     return FA_OK;
 }
 
-static fa_status plan_rules(fa_net *net, const fa_net_desc *desc)
+static fa_status plan_rules(fa_net *net)
 {
+    fa_net_desc *desc = &net->desc;
     const int hidden = net->n_blocks - 1;
     const fa_rule_desc *refused = net->blocks[hidden].layer->desc.rule;
     if (refused)
@@ -257,17 +267,15 @@ static fa_status plan_rules(fa_net *net, const fa_net_desc *desc)
             FA_E_VALUE,
             "layer %d: rule: the last layer always gets the exact error; expected none, got '%s'",
             net->blocks[hidden].first, refused->name ? refused->name : "(null)");
-    const fa_rule_desc default_rule = fa_rule_of("backprop");
-    const fa_rule_desc *rule = desc->rule ? desc->rule : &default_rule;
-    fa_rule_desc known;
-    FA_TRY(FA_ADOPT(&known, rule, feedback, "rule"));
-    if (!fa_find_rule(known.name))
-        return fa_fail(FA_E_VALUE, "rule: unknown name '%s'", known.name ? known.name : "(null)");
+    fa_rule_desc *rule = (fa_rule_desc *)desc->rule; /* the network's */
+    if (!fa_find_rule(rule->name))
+        return fa_fail(FA_E_VALUE, "rule: unknown name '%s'", rule->name ? rule->name : "(null)");
     for (int b = 0; b < hidden; b++) {
-        const fa_rule_desc *own = net->blocks[b].layer->desc.rule;
+        fa_rule_desc *own = (fa_rule_desc *)net->blocks[b].layer->desc.rule;
         if (own) FA_TRY(check_mixture(net, b, own, rule));
         FA_TRY(resolve_rule(net, b, own ? own : rule));
     }
+    FA_TRY(fa_walk_values(desc, forget_unused, net));
     mark_needed(net);
     for (int b = 0; b < hidden; b++) FA_TRY(check_teachable(net, &net->blocks[b]));
     net->blocks[hidden].needed = true;
@@ -427,11 +435,10 @@ static void plan_phases(fa_net *net)
 
 /* ---- the whole ---- */
 
-static fa_status take_optimizer(fa_net *net, const fa_optimizer_desc *theirs)
+static fa_status check_optimizer(fa_net *net)
 {
-    const fa_optimizer_desc default_optimizer = fa_optimizer_of("sgd", 0.1);
     fa_optimizer_desc *d = &net->optim.desc;
-    FA_TRY(FA_ADOPT(d, theirs ? theirs : &default_optimizer, lr, "optimizer"));
+    *d = *net->desc.optimizer;
     net->optim.ops = fa_find_optim(d->name);
     if (!net->optim.ops)
         return fa_fail(FA_E_VALUE, "optimizer: unknown name '%s'", d->name ? d->name : "(null)");
@@ -454,8 +461,8 @@ static fa_status check_head(fa_net *net, const fa_net_desc *d)
     if (d->n_in < 1 || d->n_in > INT32_MAX)
         return fa_fail(FA_E_VALUE, "n_in: expected 1 to %d, got %lld", INT32_MAX,
                        (long long)d->n_in);
-    if (!d->layers || d->n_layers < 1 || d->n_layers > 4096)
-        return fa_fail(FA_E_VALUE, "layers: expected 1 to 4096 layers, got %lld",
+    if (!d->layers || d->n_layers < 1 || d->n_layers > FA_MAX_LAYERS)
+        return fa_fail(FA_E_VALUE, "layers: expected 1 to %d layers, got %lld", FA_MAX_LAYERS,
                        (long long)d->n_layers);
     if (d->n_threads < 0 || d->n_threads > FA_MAX_THREADS)
         return fa_fail(FA_E_VALUE, "n_threads: expected 0 (default) to %d, got %d", FA_MAX_THREADS,
@@ -469,11 +476,12 @@ static fa_status check_head(fa_net *net, const fa_net_desc *d)
     return FA_OK;
 }
 
-fa_status fa_plan_network(fa_net *net, const fa_net_desc *theirs)
+fa_status fa_plan_network(fa_net *net, const fa_net_desc *theirs, const fa_file *file)
 {
-    fa_net_desc known, *desc = &known;
-    FA_TRY(FA_ADOPT(desc, theirs, loss, "desc"));
+    const fa_net_desc *desc = &net->desc;
+    FA_TRY(FA_ADOPT(&net->desc, theirs, loss, "desc"));
     FA_TRY(check_head(net, desc));
+    FA_TRY(fa_keep_description(net));
     net->dtype = desc->dtype;
     net->esize = desc->dtype == FA_F64 ? 8 : 4;
     net->k = fa_kernels_for(desc->dtype);
@@ -483,7 +491,7 @@ fa_status fa_plan_network(fa_net *net, const fa_net_desc *theirs)
     net->n_threads = desc->n_threads;
     net->input_scale = desc->input_scale;
     FA_TRY(fa_choose_products(net));
-    FA_TRY(take_optimizer(net, desc->optimizer));
+    FA_TRY(check_optimizer(net));
 
     net->layers = fa_net_alloc(net, net->n_layers, sizeof *net->layers);
     net->blocks = fa_net_alloc(net, net->n_layers, sizeof *net->blocks);
@@ -499,11 +507,12 @@ fa_status fa_plan_network(fa_net *net, const fa_net_desc *theirs)
 
     fa_plan_buffer(net, net->n_in, net->esize); /* FA_INPUT */
     fa_plan_buffer(net, 1, net->esize);         /* FA_TARGET: its width is known below */
-    FA_TRY(plan_layers(net, desc));
+    FA_TRY(plan_layers(net));
     net->buffers[FA_TARGET] =
         (struct fa_buffer_shape){net->n_out, net->esize, padded(net->n_out, net->esize)};
-    FA_TRY(plan_rules(net, desc));
+    FA_TRY(plan_rules(net));
     plan_gradients(net);
+    if (file) FA_TRY(fa_file_fits(file, net)); /* before what only its size allows */
     FA_TRY(plan_state(net));
     FA_TRY(fa_plan_drawing(net));
     FA_TRY(plan_tiles(net));

@@ -35,6 +35,13 @@ void fa_log(const char *format, ...)
     log_hook(log_user, text);
 }
 
+fa_status fa_fail_in(fa_status status, const char *where)
+{
+    char inner[sizeof message];
+    snprintf(inner, sizeof inner, "%s", message);
+    return fa_fail(status, "%s: %s", where, inner);
+}
+
 const char *fa_last_error(void) { return message; }
 
 const char *fa_status_name(fa_status status)
@@ -46,6 +53,8 @@ const char *fa_status_name(fa_status status)
     case FA_E_NONFINITE: return "not finite";
     case FA_E_STOPPED: return "stopped";
     case FA_E_STATE: return "wrong state";
+    case FA_E_IO: return "cannot read or write";
+    case FA_E_FORMAT: return "not a file of this format";
     }
     return "unknown status";
 }

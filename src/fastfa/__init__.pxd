@@ -12,6 +12,8 @@ cdef extern from "fastfa.h" nogil:
         FA_E_NONFINITE
         FA_E_STOPPED
         FA_E_STATE
+        FA_E_IO
+        FA_E_FORMAT
 
     const char *fa_last_error()
     const char *fa_status_name(fa_status status)
@@ -267,3 +269,16 @@ cdef extern from "fastfa.h" nogil:
     fa_view fa_teaching_output(const fa_teaching *t, int64_t block)
     fa_status fa_multiply(void *c, const fa_net *net, const void *a, ptrdiff_t lda, const void *b, ptrdiff_t ldb,
                           int64_t rows, int64_t k, int64_t cols)
+
+    fa_status fa_save(const fa_net *net, const char *path)
+    fa_status fa_save_to(const fa_net *net, int (*write)(void *user, const void *data, size_t size) noexcept,
+                         void *user)
+    fa_status fa_load(fa_net **net, const char *path)
+
+    fa_status fa_load_memory(fa_net **net, const void *data, size_t size,
+                             int (*custom)(void *user, fa_rule_desc *rule, int64_t layer, const char *note) noexcept,
+                             void *user)
+    fa_status fa_net_clone(fa_net **net, const fa_net *source)
+    const fa_net_desc *fa_net_description(const fa_net *net)
+    fa_status fa_net_set_note(fa_net *net, const char *note)
+    const char *fa_net_note(const fa_net *net)

@@ -11,6 +11,7 @@ from typing import Any
 from ._core import build_info
 from ._core import version as _version
 from ._embedding import get_include, get_library_dir
+from ._files import load
 from ._teaching import Teaching
 from ._threads import get_num_threads, set_num_threads
 from .callbacks import Callback, CSVLogger, EarlyStopping, History
@@ -81,6 +82,7 @@ __all__ = [
     "get_include",
     "get_library_dir",
     "get_num_threads",
+    "load",
     "set_num_threads",
 ]
 

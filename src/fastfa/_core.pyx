@@ -11,8 +11,10 @@ cimport numpy as cnp
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.ref cimport Py_INCREF
+from libc.errno cimport errno
 from libc.stdint cimport int64_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memcpy
 
 from fastfa cimport *
 
@@ -26,7 +28,7 @@ cdef int check(fa_status status) except -1:
     if status == FA_OK:
         return 0
     message = fa_last_error().decode()
-    if status == FA_E_VALUE:
+    if status == FA_E_VALUE or status == FA_E_FORMAT:
         raise ValueError(message)
     if status == FA_E_MEMORY:
         raise MemoryError(message)
@@ -144,6 +146,9 @@ cdef class _Description:
 
     cdef int init(self, fa_init *init, how, str name_field) except -1:
         init.scale = how.get("scale", 1.0)
+        if how.get("default"):  # C knows it too, and files say so
+            init.name = NULL
+            return 0
         if "values" not in how:
             init.name = self.text(how[name_field])
             return 0
@@ -225,8 +230,9 @@ cdef class _Handle:
     cdef fa_net *net
     cdef fa_predictor *idle  # of predict_one; taken and put back with the GIL held
 
-    def __cinit__(self, _Description description):
-        check(fa_net_create(&self.net, &description.desc))
+    def __cinit__(self, _Description description=None):
+        if description is not None:  # else whoever made it sets the network
+            check(fa_net_create(&self.net, &description.desc))
 
     def __dealloc__(self):
         fa_predictor_free(self.idle)
@@ -290,6 +296,144 @@ cdef int _signal(void *user, const fa_teaching *t) noexcept with gil:
         return 1
 
 
+# ---- files, and from a description in C to ours ------------------------------------------------
+
+
+cdef class _Finder:
+    """What C asks for rules in Python, with what it found and the exception that must come out."""
+
+    cdef object find, error
+    cdef list hosts
+
+    def __cinit__(self, find):
+        self.find, self.hosts = find, []
+
+
+cdef int _custom(void *user, fa_rule_desc *rule, int64_t layer, const char *note) noexcept with gil:
+    cdef _Finder finder = <_Finder>user
+    try:
+        host = _Host(finder.find(layer, None if note == NULL else note.decode()))
+        finder.hosts.append(host)
+        rule.signal, rule.user = _signal, <void *>host
+        return 0
+    except BaseException as error:
+        finder.error = error
+        return 1
+
+
+cdef struct _Bytes:
+    char *data
+    size_t size
+    size_t room
+
+
+cdef int _append(void *user, const void *data, size_t size) noexcept nogil:
+    cdef _Bytes *to = <_Bytes *>user
+    cdef size_t room = 2 * (to.size + size)
+    cdef char *more
+    if to.size + size > to.room:
+        more = <char *>realloc(to.data, room)
+        if more == NULL:
+            return 1
+        to.data, to.room = more, room
+    memcpy(to.data + to.size, data, size)
+    to.size += size
+    return 0
+
+
+cdef object _describe(const fa_net_desc *d):
+    """The dictionary that describes the same, which `_Description` would turn back."""
+    dtype = np.dtype(np.float64 if d.dtype == FA_F64 else np.float32)
+    return {
+        "n_in": d.n_in,
+        "dtype": dtype.name,
+        "seed": d.seed,
+        "loss": d.loss.decode(),
+        "input_scale": d.input_scale or "auto",
+        "n_threads": d.n_threads,
+        "optimizer": _describe_optimizer(d.optimizer),
+        "rule": _describe_rule(d.rule, dtype),
+        "layers": [_describe_layer(&d.layers[i], dtype) for i in range(d.n_layers)],
+    }
+
+
+cdef object _describe_optimizer(const fa_optimizer_desc *o):
+    return {
+        "name": o.name.decode(),
+        "lr": o.lr,
+        "momentum": o.momentum,
+        "nesterov": bool(o.nesterov),
+        "alpha": o.alpha,
+        "beta1": o.beta1,
+        "beta2": o.beta2,
+        "eps": o.eps,
+        "weight_decay": o.weight_decay,
+        "decay_bias": bool(o.decay_bias),
+        "clip_norm": o.clip_norm,
+    }
+
+
+cdef object _describe_rule(const fa_rule_desc *r, dtype):
+    how = {
+        "name": r.name.decode(),
+        "inject": "post" if r.inject == NULL else r.inject.decode(),
+        "decay": r.decay,
+        "lr_scale": r.lr_scale or 1.0,
+        "threshold": r.threshold,
+        "rank": r.rank or None,
+        "train_head": not r.fixed_head,
+        "oja": r.oja,
+    }
+    if r.signal != NULL:
+        how["host"] = (<_Host>r.user).rule
+        if r.feedback.name == NULL and r.feedback.values == NULL:
+            return how
+    feedback = _describe_init(&r.feedback, dtype, b"uniform")
+    if "name" in feedback:
+        feedback["distribution"] = feedback.pop("name")
+    feedback.pop("default", None)
+    how["feedback"] = feedback | {
+        "scale": r.feedback.scale,
+        "sparsity": r.sparsity,
+        "rank": r.feedback_rank or None,
+        "shared": bool(r.shared),
+    }
+    return how
+
+
+cdef object _describe_layer(const fa_layer_desc *layer, dtype):
+    if layer.type == b"dropout":
+        return {"type": "dropout", "rate": layer.rate}
+    bias = _describe_init(&layer.bias_init, dtype, b"zeros")
+    bias.pop("default", None)
+    if "values" in bias:
+        bias["values"] = bias["values"][0]
+    return {
+        "type": "dense",
+        "units": layer.units,
+        "activation": layer.activation.decode(),
+        "use_bias": bool(layer.use_bias),
+        "trainable": bool(layer.trainable),
+        "lr_scale": layer.lr_scale,
+        "bias_lr_scale": layer.bias_lr_scale,
+        "weight_init": _describe_init(&layer.weight_init, dtype, fa_default_init(layer.activation)),
+        "bias_init": bias,
+        "rule": None if layer.rule == NULL else _describe_rule(layer.rule, dtype),
+    }
+
+
+cdef object _describe_init(const fa_init *init, dtype, const char *default):
+    cdef size_t size
+    if init.values != NULL:
+        values = np.empty((init.rows, init.cols), dtype)
+        size = values.nbytes
+        memcpy(cnp.PyArray_DATA(values), init.values, size)
+        return {"values": values}
+    if init.name == NULL:
+        return {"name": default.decode(), "scale": 1.0, "default": True}
+    return {"name": init.name.decode(), "scale": init.scale}
+
+
 cdef class Network:
     """A network in C behind the backend protocol; see `_ref.Network` for the same in NumPy."""
 
@@ -301,10 +445,12 @@ cdef class Network:
     cdef readonly int64_t n_in, n_out
 
     def __init__(self, description):
-        cdef _Host host
         plain = _Description(description)
-        self.handle = _Handle(plain)
-        self.hosts = (<_Description>plain).hosts
+        self._take(_Handle(plain), (<_Description>plain).hosts, description)
+
+    cdef int _take(self, _Handle handle, list hosts, description) except -1:
+        cdef _Host host
+        self.handle, self.hosts = handle, hosts
         for host in self.hosts:
             host.net = self
         self.net = self.handle.net
@@ -316,6 +462,7 @@ cdef class Network:
         self.parameters, self.feedback, self.slots = {}, {}, {}
         for i in range(fa_net_n_tensors(self.net)):
             self._add_view(fa_net_tensor(self.net, i))
+        return 0
 
     cdef int _add_view(self, fa_tensor tensor) except -1:
         if tensor.data == NULL:
@@ -729,6 +876,67 @@ cdef class Network:
         cdef fa_status status
         with nogil:
             status = fa_net_set_state(self.net, data, size)
+        check(status)
+
+    # ---- files
+
+    @staticmethod
+    def load(const unsigned char[::1] data, rules):
+        """A network from the bytes of a file; rules(layer, note) gives the object of a rule in Python."""
+        cdef _Finder finder = _Finder(rules)
+        cdef _Handle handle = _Handle()
+        cdef fa_status status
+        cdef const void *bytes = <const void *>"" if len(data) == 0 else &data[0]
+        cdef size_t size = len(data)
+        with nogil:
+            status = fa_load_memory(&handle.net, bytes, size, _custom, <void *>finder)
+        if finder.error is not None:
+            raise finder.error
+        check(status)
+        cdef Network net = Network.__new__(Network)
+        net._take(handle, finder.hosts, _describe(fa_net_description(handle.net)))
+        return net
+
+    def save(self, bytes path):
+        cdef const char *name = path
+        cdef fa_status status
+        cdef int reason
+        with nogil:
+            status = fa_save(self.net, name)
+            reason = errno
+        if status == FA_E_IO:  # becomes FileNotFoundError and the like
+            raise OSError(reason, fa_last_error().decode(errors="replace"))
+        check(status)
+
+    def dumps(self):
+        """The bytes that save writes."""
+        cdef _Bytes bytes
+        cdef fa_status status
+        bytes.data, bytes.size, bytes.room = NULL, 0, 0
+        try:
+            with nogil:
+                status = fa_save_to(self.net, _append, &bytes)
+            if status == FA_E_IO:
+                raise MemoryError("out of memory for the bytes of a network")
+            check(status)
+            return PyBytes_FromStringAndSize(bytes.data, bytes.size)
+        finally:
+            free(bytes.data)
+
+    @property
+    def note(self):
+        """Text that goes with the network into files, or None."""
+        return None if fa_net_note(self.net) == NULL else fa_net_note(self.net).decode()
+
+    @note.setter
+    def note(self, text):
+        if text == self.note:
+            return
+        cdef bytes encoded = b"" if text is None else text.encode()
+        cdef const char *note = NULL if text is None else <const char *>encoded
+        cdef fa_status status
+        with nogil:
+            status = fa_net_set_note(self.net, note)
         check(status)
 
     # ---- arrays to C

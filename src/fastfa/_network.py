@@ -23,6 +23,7 @@ class Weighted:
     layer: Dense
     n_in: int
     rule: Rule | None  # None: the output layer, which gets the exact error
+    called: bool = False  # its feedback came from a function
 
     def __str__(self) -> str:
         return f"layer {self.index}, {self.layer!r}"
@@ -114,7 +115,7 @@ def _called(place: Weighted, rule: Rule, shape: tuple[int, int]) -> Weighted:
     if not isinstance(feedback, Feedback) or not callable(feedback.distribution):
         return replace(place, rule=rule)
     resolved = feedback.resolved(*shape)
-    return replace(place, rule=replace(cast("Any", rule), feedback=resolved))
+    return replace(place, rule=replace(cast("Any", rule), feedback=resolved), called=True)
 
 
 def _check_feedback(place: Weighted, rule: Rule, expected: tuple[int, int]) -> None:
@@ -159,7 +160,6 @@ def described(layers: Sequence[Layer], places: Sequence[Weighted]) -> list[dict[
         assert place.rule is not None  # only the output has none
         if place.rule.source == "input":
             continue  # one matrix for all, see `described_rule`
-        feedback = getattr(place.rule, "feedback", None)
-        if isinstance(feedback, Feedback) and isinstance(feedback.distribution, np.ndarray):
+        if place.called:
             rows[place.index]["rule"] = place.rule.describe()
     return rows

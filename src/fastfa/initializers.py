@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,20 @@ def as_init(name: str, value: str | Init | ArrayLike, ndim: int) -> Init | NDArr
     if isinstance(value, str):
         return Init(choice(name, value, NAMES["initializer"]))
     return constant_array(name, value, ndim)
+
+
+def init_from(how: Mapping[str, Any]) -> Init | str | NDArray[Any]:
+    """What a plain-data form describes, at its shortest."""
+    if "values" in how:
+        values: NDArray[Any] = how["values"]
+        return values
+    return shortest(Init(how["name"], how["scale"]))
+
+
+def shortest(init: Init) -> Init | str:
+    """The name alone where the scale is the name's own."""
+    default = Init(init.name).describe()
+    return init.name if init.describe() == default else init
 
 
 def describe_init(value: Init | NDArray[Any]) -> dict[str, Any]:

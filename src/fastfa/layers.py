@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ._checks import Described, choice, flag, integer, number
 from ._core import NAMES, default_init
-from .initializers import Init, as_init, describe_init
-from .rules import Rule, as_rule
+from .initializers import Init, as_init, describe_init, init_from, shortest
+from .rules import Rule, as_rule, rule_from
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -109,7 +110,8 @@ class Dense(Layer):
             "trainable": self.trainable,
             "lr_scale": self.lr_scale,
             "bias_lr_scale": self.bias_lr_scale,
-            "weight_init": describe_init(self.initial_weight),
+            "weight_init": describe_init(self.initial_weight)
+            | ({"default": True} if self.weight_init is None else {}),
             "bias_init": describe_init(self.initial_bias),
             "rule": None if self.rule is None else as_rule("rule", self.rule).describe(),
         }
@@ -149,6 +151,24 @@ def _activation(name: object) -> str:
 
 
 def _checked_init(name: str, value: str | Init | ArrayLike, ndim: int) -> object:
-    """A valid name as it came (it prints so), anything else as `as_init` takes it."""
+    """As `as_init` takes it, in its shortest form (it prints so)."""
     init = as_init(name, value, ndim)
-    return value if isinstance(value, str) else init
+    return shortest(init) if isinstance(init, Init) else init
+
+
+def layer_from(how: Mapping[str, Any]) -> Dense | Dropout:
+    """The layer that a plain-data form describes."""
+    if how["type"] == "dropout":
+        return Dropout(how["rate"])
+    weight = how["weight_init"]
+    return Dense(
+        how["units"],
+        how["activation"],
+        use_bias=how["use_bias"],
+        weight_init=None if weight.get("default") else init_from(weight),
+        bias_init=init_from(how["bias_init"]),
+        rule=None if how["rule"] is None else rule_from(how["rule"]),
+        trainable=how["trainable"],
+        lr_scale=how["lr_scale"],
+        bias_lr_scale=how["bias_lr_scale"],
+    )

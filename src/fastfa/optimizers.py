@@ -12,7 +12,7 @@ Every optimizer takes, beside its own arguments:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, TypeAlias
 
@@ -192,6 +192,14 @@ class AdamW(Adam):
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {each.name: each for each in (SGD, RMSprop, Adam, AdamW)}
+
+
+def optimizer_from(how: Mapping[str, Any], schedule: Rate | None) -> Optimizer:
+    """The optimizer that a plain-data form describes; a schedule takes the place of its rate."""
+    kind = OPTIMIZERS[how["name"]]
+    values = {each.name: how[each.name] for each in fields(kind)}
+    values["clip_norm"] = values["clip_norm"] or None
+    return kind(**values | ({} if schedule is None else {"lr": schedule}))
 
 
 def as_optimizer(name: str, value: object) -> Optimizer:

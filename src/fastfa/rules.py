@@ -28,8 +28,8 @@ name           family   S_l (m, n_l)                 source
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -711,6 +711,37 @@ def as_rule(name: str, value: object) -> Rule:
     raise TypeError(
         f'{name} must be a name or a rule such as "dfa" or DFA(), got {show(value)}{hint}'
     )
+
+
+def rule_from(how: Mapping[str, Any]) -> Rule:
+    """The rule that a plain-data form describes."""
+    if how["name"] == "custom":
+        rule: Rule = how["host"]
+        return rule
+    kind: Any = RULES[how["name"]]
+    values = {}
+    for each in fields(kind):
+        if each.name == "feedback":
+            values["feedback"] = _feedback_from(how["feedback"], kind().feedback)
+        elif each.name == "scale":
+            values["scale"] = how["feedback"]["scale"]
+        else:
+            values[each.name] = how[each.name]
+    result: Rule = kind(**values)
+    return result
+
+
+def _feedback_from(how: Mapping[str, Any], default: Feedback) -> Feedback:
+    """The default itself where it says the same, so that it prints as nothing."""
+    feedback = Feedback(
+        how.get("values", how.get("distribution")),
+        scale=how["scale"],
+        sparsity=how["sparsity"],
+        rank=how["rank"],
+        shared=how["shared"],
+    )
+    same = "values" not in how and feedback.describe() == default.describe()
+    return default if same else feedback
 
 
 def _check_feedback(value: object) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,13 +13,14 @@ from . import _arguments, _diagnostics, _summary
 from ._checks import choice, flag, integer, number, show
 from ._core import NAMES
 from ._data import STEP_NAMES, VALIDATION_NAMES, Batch, Door, numeric
+from ._files import custom_rules, file_name, restore, write_note
 from ._network import check_network, described, described_rule
 from ._tensors import Tensors
 from ._training import Task, Training
 from .callbacks import Callback, History
-from .layers import Layer
-from .optimizers import Optimizer, as_optimizer, rate_at
-from .rules import Frozen, Rule, as_rule
+from .layers import Layer, layer_from
+from .optimizers import Optimizer, as_optimizer, optimizer_from, rate_at
+from .rules import Frozen, Rule, as_rule, rule_from
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -28,6 +30,29 @@ if TYPE_CHECKING:
 __all__ = ["Alignment", "Sequential"]
 
 MAX_THREADS = 64
+OWN = frozenset(  # attributes; what a subclass or a user adds to them, pickle keeps
+    [
+        "layers",
+        "loss",
+        "rule",
+        "optimizer",
+        "dtype",
+        "seed",
+        "input_scale",
+        "_threads",
+        "_weighted",
+        "_engine",
+        "_direct",
+        "_direct_one",
+        "_predict_one",
+        "_schedule",
+        "_door",
+        "_parameters",
+        "_feedback",
+        "_stop",
+        "_fitting",
+    ]
+)
 
 
 class Alignment(NamedTuple):
@@ -157,31 +182,48 @@ class Sequential:
         self.input_scale = _arguments.scale(input_scale)
         self._threads = 0 if n_threads is None else integer("n_threads", n_threads, 0, MAX_THREADS)
         self._weighted = check_network(self.layers, n_in, self.loss, self.rule)
-        self._engine = _engine(
-            {
-                "n_in": n_in,
-                "dtype": self.dtype,
-                "seed": self.seed,
-                "loss": self.loss,
-                "input_scale": self.input_scale,
-                "n_threads": self._threads,
-                "optimizer": self.optimizer.describe(),
-                "rule": described_rule(self.rule, self._weighted),
-                "layers": described(self.layers, self._weighted),
-            }
+        self._take(
+            _engine(
+                {
+                    "n_in": n_in,
+                    "dtype": self.dtype,
+                    "seed": self.seed,
+                    "loss": self.loss,
+                    "input_scale": self.input_scale,
+                    "n_threads": self._threads,
+                    "optimizer": self.optimizer.describe(),
+                    "rule": described_rule(self.rule, self._weighted),
+                    "layers": described(self.layers, self._weighted),
+                }
+            )
         )
+
+    def _take(self, engine: Network) -> None:
+        """Everything that hangs on the engine; the description is in place."""
+        self._engine = engine
         self._direct: Callable[..., float | None]
-        self._direct = getattr(self._engine, "train_batch_direct", _never)
+        self._direct = getattr(engine, "train_batch_direct", _never)
         self._direct_one: Callable[..., float | None]
-        self._direct_one = getattr(self._engine, "learn_one_direct", _never)
+        self._direct_one = getattr(engine, "learn_one_direct", _never)
         self._predict_one: Callable[..., NDArray[Any] | None]
-        self._predict_one = getattr(self._engine, "predict_one_direct", _never)
+        self._predict_one = getattr(engine, "predict_one_direct", _never)
         self._schedule = self.optimizer.schedule
-        self._door = Door(n_in, self._weighted[-1].layer.units, self.loss, self.dtype)
-        self._parameters = Tensors(self._engine.parameters, "parameters", self._engine.write)
-        self._feedback = Tensors(self._engine.feedback, "feedback", self._engine.write)
+        self._door = Door(engine.n_in, engine.n_out, self.loss, self.dtype)
+        self._parameters = Tensors(engine.parameters, "parameters", engine.write)
+        self._feedback = Tensors(engine.feedback, "feedback", engine.write)
         self._stop = Event()
         self._fitting = Lock()
+
+    def _restore(self, engine: Network, schedule: Callable[[int], float] | None) -> None:
+        """Become the network of an engine that came from a file."""
+        how = engine.description
+        self.layers = tuple(layer_from(each) for each in how["layers"])
+        self.loss, self.dtype, self.seed = how["loss"], how["dtype"], how["seed"]
+        self.rule = rule_from(how["rule"])
+        self.optimizer = optimizer_from(how["optimizer"], schedule)
+        self.input_scale, self._threads = how["input_scale"], how["n_threads"]
+        self._weighted = check_network(self.layers, engine.n_in, self.loss, self.rule)
+        self._take(engine)
 
     # ------------------------------------------------------------------------------- training
 
@@ -399,6 +441,42 @@ class Sequential:
     def epochs(self) -> int:
         """Epochs begun so far by ``fit``."""
         return self._engine.epochs
+
+    # ---------------------------------------------------------------------------------- keeping
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to a file, from which `load` gives one that goes on bit for bit.
+
+        The file is in the safetensors format and holds parameters, feedback, optimizer state,
+        counters and the whole description (docs/FILES.md). It takes the place of an old one at
+        once: should writing fail, or the process be killed, the old one is still there, whole.
+
+        Parameters
+        ----------
+        path : path-like
+
+        Raises
+        ------
+        OSError
+            The file cannot be written.
+        """
+        name = os.fsencode(file_name(path))
+        write_note(self)
+        self._engine.save(name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copy: the bytes of a file, and what a file cannot hold."""
+        write_note(self)
+        return {
+            "file": self._engine.dumps(),
+            "rules": custom_rules(self),
+            "lr": self.optimizer.lr if callable(self.optimizer.lr) else None,
+            "more": {key: value for key, value in vars(self).items() if key not in OWN},
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        restore(self, state["file"], state["rules"], state["lr"])
+        vars(self).update(state["more"])
 
     # ---------------------------------------------------------------------------------- using
 

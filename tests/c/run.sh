@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds csrc and C programs on top of it, and runs them.
 #
-#   tests/c/run.sh                              every tests/c/test_*.c, with sanitizers, then without
+#   tests/c/run.sh                              every tests/c/test_*.c, and the files that fuzzing found,
+#                                               with sanitizers, then without
 #   tests/c/run.sh --sanitize | --plain         only one of the two (address and undefined behaviour)
 #   tests/c/run.sh --tsan                       the tests of threads with the thread sanitizer;
 #                                               FASTFA_TEST_QUICK=1 makes them shorter
@@ -100,6 +101,6 @@ if (( ! $# )) && [[ $kinds == tsan ]]; then
 fi
 if (( ! $# )); then
     check_header
-    set -- tests/c/test_*.c
+    set -- tests/c/test_*.c tests/fuzz/fuzz_load.c # which replays its corpus
 fi
 for kind in $kinds; do run_all "$kind" "$@"; done

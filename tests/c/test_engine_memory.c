@@ -236,6 +236,49 @@ static fa_status call_check(fa_net *net)
     return fa_check(net, &s);
 }
 
+static struct {
+    size_t size;
+    char data[400000];
+} file;
+
+static int append(void *user, const void *bytes, size_t size)
+{
+    (void)user;
+    REQUIRE(file.size + size <= sizeof file.data, "room for a file");
+    memcpy(file.data + file.size, bytes, size);
+    file.size += size;
+    return 0;
+}
+
+static fa_status call_save_and_load(fa_net *net)
+{
+    fa_net *loaded = NULL;
+    file.size = 0;
+    fa_status status = fa_save_to(net, append, NULL);
+    if (status == FA_OK) status = fa_load_memory(&loaded, file.data, file.size, NULL, NULL);
+    CHECK(!loaded == (status != FA_OK), "load: output written only on success");
+    if (loaded) CHECK(same_state(net, loaded), "load: the same state");
+    fa_net_free(loaded);
+    return status;
+}
+
+static fa_status call_clone(fa_net *net)
+{
+    fa_net *copy = NULL;
+    const fa_status status = fa_net_clone(&copy, net);
+    CHECK(!copy == (status != FA_OK), "clone: output written only on success");
+    fa_net_free(copy);
+    return status;
+}
+
+static fa_status call_set_note(fa_net *net)
+{
+    const char *before = fa_net_note(net);
+    const fa_status status = fa_net_set_note(net, "a note");
+    CHECK(fa_net_note(net) == before || status == FA_OK, "note: as it was");
+    return status;
+}
+
 static fa_status call_rest(fa_net *net) /* what never needs memory */
 {
     CHECK(fa_net_reset(net) == FA_OK, "reset");
@@ -251,14 +294,24 @@ static const struct {
     fa_status (*call)(fa_net *net);
     int most; /* allocations on a fresh network */
 } calls[] = {
-    {"train_batch", call_train_batch, 1}, {"train_batch with rows", call_train_rows, 1},
-    {"train_steps", call_train_steps, 1}, {"predict", call_predict, 1},
-    {"evaluate", call_evaluate, 2},       {"gradients", call_gradients, 1},
-    {"alignment", call_alignment, 4},     {"check", call_check, 0},
-    {"the rest", call_rest, 0},           {"train_steps one by one", call_train_one_by_one, 2},
-    {"train_epoch", call_train_epoch, 2}, {"learn_one", call_learn_one, 1},
-    {"learn_many", call_learn_many, 2},   {"predictor", call_predictor, 2},
+    {"train_batch", call_train_batch, 1},
+    {"train_batch with rows", call_train_rows, 1},
+    {"train_steps", call_train_steps, 1},
+    {"predict", call_predict, 1},
+    {"evaluate", call_evaluate, 2},
+    {"gradients", call_gradients, 1},
+    {"alignment", call_alignment, 4},
+    {"check", call_check, 0},
+    {"the rest", call_rest, 0},
+    {"train_steps one by one", call_train_one_by_one, 2},
+    {"train_epoch", call_train_epoch, 2},
+    {"learn_one", call_learn_one, 1},
+    {"learn_many", call_learn_many, 2},
+    {"predictor", call_predictor, 2},
     {"deltas", call_deltas, 1},
+    {"save and load", call_save_and_load, 90},
+    {"clone", call_clone, 70},
+    {"set_note", call_set_note, 1},
 };
 enum { N_CALLS = sizeof calls / sizeof *calls };
 

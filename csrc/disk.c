@@ -1,0 +1,177 @@
+/* Files: written beside the old one and put in its place when complete, read whole. */
+#include "file.h"
+#include "internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The message names what was to be done, to which file, and why not; errno stays for the caller. */
+static fa_status fail(const char *what, const char *path)
+{
+    const int reason = errno;
+    const fa_status status = fa_fail(FA_E_IO, "%s: cannot %s: %s", path, what, strerror(reason));
+    errno = reason;
+    return status;
+}
+
+/* ---- writing ---- */
+
+typedef struct fa_place { /* where a file goes, and the one that is written meanwhile */
+    char path[PATH_MAX], temporary[PATH_MAX];
+    bool exists;
+    mode_t mode; /* of the file that is there */
+    int fd, reason;
+} fa_place;
+
+/* Follows links, so that they stay; what is there and is no plain file is left alone. */
+static fa_status find_place(fa_place *p, const char *path)
+{
+    static atomic_uint serial;
+    struct stat there;
+    if (!realpath(path, p->path)) {
+        if (errno != ENOENT) return fail("write", path);
+        if (snprintf(p->path, sizeof p->path, "%s", path) >= (int)sizeof p->path) {
+            errno = ENAMETOOLONG;
+            return fail("write", path);
+        }
+    }
+    p->exists = stat(p->path, &there) == 0;
+    if (p->exists && !S_ISREG(there.st_mode)) {
+        errno = S_ISDIR(there.st_mode) ? EISDIR : EINVAL;
+        return fail("write what is no plain file", path);
+    }
+    p->mode = p->exists ? there.st_mode & 0777 : 0;
+    const int n = snprintf(p->temporary, sizeof p->temporary, "%s.tmp-%ld-%u", p->path,
+                           (long)getpid(), atomic_fetch_add(&serial, 1));
+    if (n < (int)sizeof p->temporary) return FA_OK;
+    errno = ENAMETOOLONG;
+    return fail("write", path);
+}
+
+static int write_bytes(void *user, const void *data, size_t size)
+{
+    fa_place *p = user;
+    const char *at = data;
+    while (size) {
+        const ssize_t n = write(p->fd, at, size < (1 << 30) ? size : 1 << 30);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return p->reason = n == 0 ? EIO : errno;
+        at += n;
+        size -= (size_t)n;
+    }
+    return 0;
+}
+
+/* The names in a folder are data of the folder: without this a loss of power may undo the renaming. */
+static fa_status flush_folder(const char *path)
+{
+    char folder[PATH_MAX];
+    snprintf(folder, sizeof folder, "%s", path);
+    char *slash = strrchr(folder, '/');
+    if (slash) slash[slash == folder] = '\0';
+    const int fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return fail("flush the folder of, which is written,", path);
+    const bool failed = fsync(fd) && errno != EINVAL; /* a file system that knows no such thing */
+    const fa_status status = failed ? fail("flush the folder of, which is written,", path) : FA_OK;
+    close(fd);
+    return status;
+}
+
+/* Everything up to the renaming; the caller removes the temporary file where this fails. */
+static fa_status write_temporary(fa_place *p, const fa_net *net, const char *path)
+{
+    const fa_status status = fa_save_to(net, write_bytes, p);
+    if (status == FA_E_IO) {
+        errno = p->reason;
+        return fail("write", path);
+    }
+    if (status) return fa_fail_in(status, path);
+    if (p->exists && fchmod(p->fd, p->mode)) return fail("set the mode of", path);
+    if (fsync(p->fd)) return fail("flush", path);
+    return FA_OK;
+}
+
+fa_status fa_save(const fa_net *net, const char *path)
+{
+    FA_GIVEN(net);
+    FA_GIVEN(path);
+    fa_place p;
+    FA_TRY(find_place(&p, path));
+    p.fd = open(p.temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (p.fd < 0) return fail("write", path);
+    fa_status status = write_temporary(&p, net, path);
+    int reason = errno;
+    if (close(p.fd) && status == FA_OK) {
+        status = fail("write", path);
+        reason = errno;
+    }
+    if (status == FA_OK && rename(p.temporary, p.path)) {
+        status = fail("replace", path);
+        reason = errno;
+    }
+    if (status == FA_OK) return flush_folder(p.path);
+    unlink(p.temporary);
+    errno = reason;
+    return status;
+}
+
+/* ---- reading ---- */
+
+static fa_status read_bytes(char *to, size_t size, int fd, const char *path)
+{
+    for (size_t done = 0; done < size;) {
+        const size_t left = size - done;
+        const ssize_t n = read(fd, to + done, left < (1 << 30) ? left : 1 << 30);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) return fail("read", path);
+        if (n == 0) return fa_fail(FA_E_FORMAT, "%s: it was cut while it was read", path);
+        done += (size_t)n;
+    }
+    return FA_OK;
+}
+
+static fa_status load(fa_net **net, int fd, const char *path)
+{
+    struct stat file;
+    unsigned char first[9];
+    if (fstat(fd, &file)) return fail("read", path);
+    if (!S_ISREG(file.st_mode)) {
+        errno = S_ISDIR(file.st_mode) ? EISDIR : EINVAL;
+        return fail("read what is no plain file", path);
+    }
+    const size_t size = (size_t)file.st_size;
+    if (size < sizeof first + 1)
+        return fa_fail(FA_E_FORMAT, "%s: not a fastfa network: got %zu bytes", path, size);
+    FA_TRY(read_bytes((char *)first, sizeof first, fd, path));
+    const fa_status begins = fa_file_begins(first, size);
+    if (begins) return fa_fail_in(begins, path);
+    char *data = fa_alloc(size);
+    if (!data) return fa_fail(FA_E_MEMORY, "%s: out of memory for %zu bytes", path, size);
+    memcpy(data, first, sizeof first);
+    fa_status status = read_bytes(data + sizeof first, size - sizeof first, fd, path);
+    if (status == FA_OK) {
+        status = fa_load_memory(net, data, size, NULL, NULL);
+        if (status) fa_fail_in(status, path);
+    }
+    fa_free(data);
+    return status;
+}
+
+fa_status fa_load(fa_net **net, const char *path)
+{
+    FA_GIVEN(net);
+    FA_GIVEN(path);
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not make it wait */
+    if (fd < 0) return fail("read", path);
+    const fa_status status = load(net, fd, path);
+    const int reason = errno;
+    close(fd);
+    errno = reason;
+    return status;
+}

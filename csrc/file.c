@@ -1,0 +1,570 @@
+/* Networks as bytes, in the safetensors format: docs/FILES.md.
+ *
+ *   u64 N | header: N bytes of JSON, padded with spaces | tensors, one after the other
+ *
+ * All that is not a tensor stands in the header's "__metadata__", text by text. Reading trusts nothing: memory
+ * is asked for in proportion to the bytes that are there, never to the numbers that stand in them. */
+#include "file.h"
+#include "description.h"
+#include "internal.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const dtypes[] = {"F32", "F64"}; /* by fa_dtype */
+
+static fa_status check_machine(void)
+{
+    const uint16_t one = 1;
+    if (*(const unsigned char *)&one == 1) return FA_OK;
+    return fa_fail(FA_E_STATE, "files: expected a little-endian machine");
+}
+
+/* ---- what is stored ---- */
+
+typedef struct fa_stored {
+    const char *key;
+    void *data; /* NULL before memory was asked for */
+    int64_t rows, cols;
+    bool flat; /* a bias: its shape is (cols) */
+} fa_stored;
+typedef fa_status fa_each_stored(void *context, const fa_stored *tensor);
+
+static size_t bytes_of(const fa_net *net, const fa_stored *t)
+{ return (size_t)(t->rows * t->cols) * net->esize; }
+
+/* Parameters and feedback, each followed by its optimizer slots. */
+static fa_status each_of_state(const fa_net *net, fa_each_stored *each, void *context)
+{
+    const int slots = net->optim.ops->slots(&net->optim.desc);
+    for (int i = 0; i < net->n_params; i++) {
+        const fa_param *p = &net->params[i];
+        const bool flat = p->kind == FA_BIAS;
+        FA_TRY(each(context, &(fa_stored){p->key, p->value, p->rows, p->cols, flat}));
+        for (int s = 0; s < (p->trainable ? slots : 0); s++) {
+            char key[sizeof p->key + 16];
+            snprintf(key, sizeof key, "%s.slot%d", p->key, s);
+            FA_TRY(each(context, &(fa_stored){key, p->slot[s], p->rows, p->cols, flat}));
+        }
+    }
+    return FA_OK;
+}
+
+typedef struct fa_given {
+    fa_each_stored *each;
+    void *context;
+} fa_given;
+
+static fa_status given_values(void *context, const char *key, fa_init *init)
+{
+    const fa_given *g = context;
+    const fa_stored tensor = {key, (void *)init->values, init->rows, init->cols, false};
+    return g->each(g->context, &tensor);
+}
+
+/* And the values that the description gave for the start, which reset goes back to. */
+static fa_status each_stored(const fa_net *net, fa_each_stored *each, void *context)
+{
+    FA_TRY(each_of_state(net, each, context));
+    fa_net_desc desc = net->desc;
+    fa_given given = {each, context};
+    return fa_walk_values(&desc, given_values, &given);
+}
+
+/* ---- writing ---- */
+
+typedef struct fa_heading {
+    fa_text text;
+    const fa_net *net;
+    uint64_t offset;
+} fa_heading;
+
+static fa_status write_entry(void *context, const fa_stored *t)
+{
+    fa_heading *h = context;
+    fa_text *text = &h->text;
+    fa_text_add(text, ",");
+    fa_text_string(text, t->key);
+    fa_text_add(text, ":{\"dtype\":\"");
+    fa_text_add(text, dtypes[h->net->dtype]);
+    fa_text_add(text, "\",\"shape\":[");
+    if (!t->flat) fa_text_i64(text, t->rows);
+    if (!t->flat) fa_text_add(text, ",");
+    fa_text_i64(text, t->cols);
+    fa_text_add(text, "],\"data_offsets\":[");
+    fa_text_u64(text, h->offset);
+    fa_text_add(text, ",");
+    fa_text_u64(text, h->offset += bytes_of(h->net, t));
+    fa_text_add(text, "]}");
+    return text->status;
+}
+
+static void write_item(fa_text *to, const char *key, const char *value)
+{
+    fa_text_string(to, key);
+    fa_text_add(to, ":");
+    fa_text_string(to, value);
+}
+
+/* An object of its own, as one string of the metadata. */
+static void write_fields_item(fa_text *to, const char *key, const fa_table *table, const void *base)
+{
+    fa_text inner = {0};
+    fa_write_fields(&inner, table, base);
+    if (inner.status == FA_OK) {
+        fa_text_add(to, ",");
+        write_item(to, key, inner.data);
+    } else if (to->status == FA_OK) {
+        to->status = fa_fail_in(inner.status, table->name);
+    }
+    fa_free(inner.data);
+}
+
+static fa_status write_header(fa_heading *h)
+{
+    const fa_net *net = h->net;
+    fa_net_desc desc = net->desc;
+    desc.n_threads = net->n_threads; /* as it is now */
+    fa_text *t = &h->text;
+    fa_text_add(t, "{\"__metadata__\":{");
+    write_item(t, "fastfa.format", "1");
+    fa_text_add(t, ",");
+    write_item(t, "fastfa.version", FASTFA_VERSION);
+    write_fields_item(t, "fastfa.network", &fa_net_fields, &desc);
+    write_fields_item(t, "fastfa.state", &fa_state_fields, net->state);
+    if (net->note) {
+        fa_text_add(t, ",");
+        write_item(t, "fastfa.note", net->note);
+    }
+    fa_text_add(t, "}");
+    if (t->status) return t->status;
+    FA_TRY(each_stored(net, write_entry, h));
+    fa_text_add(t, "}");
+    while (t->status == FA_OK && t->size % 8) fa_text_add(t, " ");
+    if (t->status == FA_OK && t->size > FA_MAX_HEADER)
+        return fa_fail(FA_E_VALUE,
+                       "network: its header would take %zu bytes, at most %d can be read", t->size,
+                       FA_MAX_HEADER);
+    return t->status;
+}
+
+typedef struct fa_sink {
+    const fa_net *net;
+    int (*write)(void *user, const void *data, size_t size);
+    void *user;
+} fa_sink;
+
+static fa_status put(const fa_sink *sink, const void *data, size_t size)
+{
+    const int stopped = sink->write(sink->user, data, size);
+    if (!stopped) return FA_OK;
+    return fa_fail(FA_E_IO, "the function that writes has stopped (%d)", stopped);
+}
+
+static fa_status write_tensor(void *context, const fa_stored *t)
+{
+    const fa_sink *sink = context;
+    return put(sink, t->data, bytes_of(sink->net, t));
+}
+
+static fa_status write_all(fa_sink *sink)
+{
+    fa_heading h = {.net = sink->net};
+    fa_status status = write_header(&h);
+    const uint64_t size = h.text.size;
+    if (status == FA_OK) status = put(sink, &size, sizeof size);
+    if (status == FA_OK) status = put(sink, h.text.data, h.text.size);
+    fa_free(h.text.data);
+    return status ? status : each_stored(sink->net, write_tensor, sink);
+}
+
+fa_status fa_save_to(const fa_net *net, int (*write)(void *user, const void *data, size_t size),
+                     void *user)
+{
+    FA_GIVEN(net);
+    FA_GIVEN(write);
+    FA_TRY(check_machine());
+    FA_TRY(fa_lock_read(net));
+    fa_sink sink = {net, write, user};
+    const fa_status status = write_all(&sink);
+    fa_unlock_read(net);
+    return status;
+}
+
+/* ---- reading: the header ---- */
+
+enum {
+    MAX_RANK = 8,
+    SHORTEST_ENTRY = sizeof "\"\":{\"dtype\":\"\",\"shape\":[],\"data_offsets\":[0,0]}"
+};
+
+typedef struct fa_entry {
+    const char *key;
+    fa_dtype dtype;
+    int rank;
+    int64_t dims[MAX_RANK];
+    uint64_t begin, end;
+} fa_entry;
+
+struct fa_file {
+    const char *data;
+    size_t data_size;
+    char *header; /* ours, decoded in place */
+    fa_entry *entries;
+    int64_t n, room;
+    /* of the metadata; NULL where it does not stand there */
+    const char *format, *version, *network, *state, *note;
+    fa_description description;
+    fa_state numbers;
+    int (*custom)(void *user, fa_rule_desc *rule, int64_t layer, const char *note);
+    void *user;
+};
+
+static fa_status read_dtype(fa_entry *e, fa_json *j)
+{
+    const char *name;
+    FA_TRY(fa_json_text(&name, j));
+    for (int i = FA_F32; i <= FA_F64; i++) {
+        if (strcmp(name, dtypes[i])) continue;
+        e->dtype = (fa_dtype)i;
+        return FA_OK;
+    }
+    return fa_fail(FA_E_FORMAT, "tensor '%.64s': dtype: expected F32 or F64, got '%.64s'", e->key,
+                   name);
+}
+
+static fa_status read_shape(fa_entry *e, fa_json *j)
+{
+    FA_TRY(fa_json_expect(j, '['));
+    for (bool more;;) {
+        FA_TRY(fa_json_more(&more, j, ']', e->rank));
+        if (!more) return FA_OK;
+        if (e->rank == MAX_RANK) return fa_json_fail(j, "at most 8 dimensions");
+        FA_TRY(fa_json_i64(&e->dims[e->rank], j));
+        if (e->dims[e->rank++] < 1) return fa_json_fail(j, "a dimension of at least 1 before this");
+    }
+}
+
+static fa_status read_offsets(fa_entry *e, fa_json *j)
+{
+    FA_TRY(fa_json_expect(j, '['));
+    FA_TRY(fa_json_u64(&e->begin, j));
+    FA_TRY(fa_json_expect(j, ','));
+    FA_TRY(fa_json_u64(&e->end, j));
+    return fa_json_expect(j, ']');
+}
+
+static fa_status check_size(const fa_entry *e)
+{
+    uint64_t size = e->dtype == FA_F64 ? 8 : 4;
+    for (int i = 0; i < e->rank; i++)
+        if (__builtin_mul_overflow(size, (uint64_t)e->dims[i], &size))
+            return fa_fail(FA_E_FORMAT, "tensor '%.64s': its shape is too large", e->key);
+    if (e->begin > e->end || e->end - e->begin != size)
+        return fa_fail(
+            FA_E_FORMAT,
+            "tensor '%.64s': expected offsets %llu bytes apart by its shape, got %llu and %llu",
+            e->key, (unsigned long long)size, (unsigned long long)e->begin,
+            (unsigned long long)e->end);
+    return FA_OK;
+}
+
+static fa_status read_entry(fa_entry *e, fa_json *j)
+{
+    static const char *const names[] = {"dtype", "shape", "data_offsets"};
+    static fa_status (*const read[])(fa_entry *, fa_json *) = {read_dtype, read_shape,
+                                                               read_offsets};
+    unsigned seen = 0;
+    FA_TRY(fa_json_expect(j, '{'));
+    for (int n = 0; n < 3; n++) {
+        const char *name;
+        if (n) FA_TRY(fa_json_expect(j, ','));
+        FA_TRY(fa_json_key(&name, j));
+        int k = 0;
+        while (k < 3 && strcmp(name, names[k])) k++;
+        if (k == 3 || seen & 1u << k)
+            return fa_json_fail(j, "dtype, shape and data_offsets, each once, before this");
+        seen |= 1u << k;
+        FA_TRY(read[k](e, j));
+    }
+    FA_TRY(fa_json_expect(j, '}'));
+    return check_size(e);
+}
+
+/* As soon as it is known: a newer format may have what the rest of this file does not expect. */
+static fa_status check_format(const fa_file *f)
+{
+    if (!f->format)
+        return fa_fail(FA_E_FORMAT, "not a fastfa network: its metadata has no fastfa.format");
+    if (!strcmp(f->format, "1")) return FA_OK;
+    return fa_fail(
+        FA_E_FORMAT,
+        "expected format 1, got '%.32s', written by fastfa %.32s: read it with that version "
+        "or a later one, this is fastfa " FASTFA_VERSION,
+        f->format, f->version ? f->version : "of unknown version");
+}
+
+static fa_status read_metadata(fa_file *f, fa_json *j)
+{
+    const struct {
+        const char *key, **to;
+    } items[] = {{"fastfa.format", &f->format},
+                 {"fastfa.version", &f->version},
+                 {"fastfa.network", &f->network},
+                 {"fastfa.state", &f->state},
+                 {"fastfa.note", &f->note}};
+    FA_TRY(fa_json_expect(j, '{'));
+    for (int64_t n = 0;; n++) {
+        bool more;
+        const char *key, *value;
+        FA_TRY(fa_json_more(&more, j, '}', n));
+        if (!more) return check_format(f);
+        FA_TRY(fa_json_key(&key, j));
+        FA_TRY(fa_json_text(&value, j)); /* what others wrote beside ours is passed over */
+        for (size_t i = 0; i < sizeof items / sizeof *items; i++) {
+            if (strcmp(key, items[i].key)) continue;
+            if (*items[i].to) return fa_fail(FA_E_FORMAT, "metadata: '%s' stands twice", key);
+            *items[i].to = value;
+        }
+    }
+}
+
+static fa_status read_members(fa_file *f, fa_json *j)
+{
+    bool metadata = false;
+    FA_TRY(fa_json_expect(j, '{'));
+    for (int64_t n = 0;; n++) {
+        bool more;
+        const char *key;
+        FA_TRY(fa_json_more(&more, j, '}', n));
+        if (!more) break;
+        FA_TRY(fa_json_key(&key, j));
+        if (!strcmp(key, "__metadata__")) {
+            if (metadata) return fa_fail(FA_E_FORMAT, "header: '__metadata__' stands twice");
+            metadata = true;
+            FA_TRY(read_metadata(f, j));
+            continue;
+        }
+        if (f->n == f->room) return fa_json_fail(j, "no more tensors");
+        f->entries[f->n].key = key;
+        FA_TRY(read_entry(&f->entries[f->n++], j));
+    }
+    FA_TRY(fa_json_end(j));
+    return metadata ? FA_OK : check_format(f);
+}
+
+/* ---- reading: the tensors as a whole ---- */
+
+static int by_begin(const void *a, const void *b)
+{
+    const fa_entry *x = a, *y = b;
+    return x->begin < y->begin ? -1 : x->begin > y->begin;
+}
+static int by_key(const void *a, const void *b)
+{ return strcmp(((const fa_entry *)a)->key, ((const fa_entry *)b)->key); }
+
+/* Every byte of the data belongs to one tensor, and every name to one; sorts the entries by name. */
+static fa_status check_entries(fa_file *f)
+{
+    uint64_t end = 0;
+    if (f->n) qsort(f->entries, (size_t)f->n, sizeof *f->entries, by_begin);
+    for (int64_t i = 0; i < f->n; end = f->entries[i++].end)
+        if (f->entries[i].begin != end)
+            return fa_fail(FA_E_FORMAT,
+                           "tensor '%.64s': expected to begin at byte %llu of the data, got "
+                           "%llu: a hole or an overlap",
+                           f->entries[i].key, (unsigned long long)end,
+                           (unsigned long long)f->entries[i].begin);
+    if (end != f->data_size)
+        return fa_fail(FA_E_FORMAT, "expected %llu bytes of tensors, got %zu",
+                       (unsigned long long)end, f->data_size);
+    if (f->n) qsort(f->entries, (size_t)f->n, sizeof *f->entries, by_key);
+    for (int64_t i = 1; i < f->n; i++)
+        if (!by_key(&f->entries[i - 1], &f->entries[i]))
+            return fa_fail(FA_E_FORMAT, "tensor '%.64s' stands twice", f->entries[i].key);
+    return FA_OK;
+}
+
+/* The tensor's entry, of the shape and type that it must have. */
+static fa_status find(const fa_entry **found, const fa_file *f, fa_dtype dtype, const fa_stored *t)
+{
+    const fa_entry wanted = {.key = t->key};
+    const fa_entry *e =
+        f->n ? bsearch(&wanted, f->entries, (size_t)f->n, sizeof wanted, by_key) : NULL;
+    if (!e) return fa_fail(FA_E_FORMAT, "tensor '%s' is missing", t->key);
+    if (e->dtype != dtype)
+        return fa_fail(FA_E_FORMAT, "tensor '%s': expected dtype %s, got %s", t->key, dtypes[dtype],
+                       dtypes[e->dtype]);
+    const bool fits = t->flat ? e->rank == 1 && e->dims[0] == t->cols
+                              : e->rank == 2 && e->dims[0] == t->rows && e->dims[1] == t->cols;
+    if (!fits)
+        return fa_fail(FA_E_FORMAT, "tensor '%s': expected shape (%lld, %lld) by the description",
+                       t->key, (long long)t->rows, (long long)t->cols);
+    *found = e;
+    return FA_OK;
+}
+
+typedef struct fa_fitting {
+    const fa_file *file;
+    fa_dtype dtype;
+    int64_t found;
+} fa_fitting;
+
+static fa_status count_fitting(void *context, const fa_stored *t)
+{
+    fa_fitting *c = context;
+    const fa_entry *e;
+    c->found++;
+    return find(&e, c->file, c->dtype, t);
+}
+
+fa_status fa_file_fits(const fa_file *file, const fa_net *net)
+{
+    fa_fitting c = {file, net->dtype, 0};
+    FA_TRY(each_stored(net, count_fitting, &c));
+    if (c.found == file->n) return FA_OK;
+    return fa_fail(FA_E_FORMAT, "expected %lld tensors by the description, got %lld",
+                   (long long)c.found, (long long)file->n);
+}
+
+typedef struct fa_filling {
+    const fa_file *file;
+    const fa_net *net;
+} fa_filling;
+
+static fa_status fill(void *context, const fa_stored *t)
+{
+    const fa_filling *c = context;
+    const fa_entry *e;
+    FA_TRY(find(&e, c->file, c->net->dtype, t));
+    memcpy(t->data, c->file->data + e->begin, bytes_of(c->net, t));
+    return FA_OK;
+}
+
+/* ---- reading: the description ---- */
+
+static fa_status locate_values(void *context, const char *key, fa_init *init)
+{
+    const fa_file *f = context;
+    const fa_stored tensor = {key, NULL, init->rows, init->cols, false};
+    const fa_entry *e;
+    FA_TRY(find(&e, f, f->description.desc.dtype, &tensor));
+    init->values = f->data + e->begin;
+    return FA_OK;
+}
+
+static fa_status check_numbers(const fa_state *s)
+{
+    if (s->steps > INT64_MAX || s->epochs > INT64_MAX)
+        return fa_fail(FA_E_FORMAT, "state: expected steps and epochs below 2^63");
+    if (!(s->lr >= 0))
+        return fa_fail(FA_E_FORMAT, "state: lr: expected a number >= 0, got %g", s->lr);
+    return FA_OK;
+}
+
+static fa_status ask(const fa_file *f, fa_rule_desc *rule, int64_t layer)
+{
+    if (!f->custom || !rule || !rule->name || strcmp(rule->name, "custom")) return FA_OK;
+    const int stopped = f->custom(f->user, rule, layer, f->note);
+    if (!stopped) return FA_OK;
+    return fa_fail(FA_E_STOPPED, "the function that was asked for custom rules has stopped (%d)",
+                   stopped);
+}
+
+static fa_status ask_for_functions(fa_file *f)
+{
+    const fa_description *d = &f->description;
+    FA_TRY(ask(f, (fa_rule_desc *)d->desc.rule, -1));
+    for (int64_t i = 0; i < d->n_layers; i++) FA_TRY(ask(f, (fa_rule_desc *)d->layers[i].rule, i));
+    return FA_OK;
+}
+
+static fa_status read_texts(fa_file *f)
+{
+    if (!f->network || !f->state)
+        return fa_fail(FA_E_FORMAT, "metadata: expected fastfa.network and fastfa.state");
+    if (f->note && strlen(f->note) > FA_MAX_NOTE)
+        return fa_fail(FA_E_FORMAT, "metadata: fastfa.note: expected at most %d bytes",
+                       FA_MAX_NOTE);
+    FA_TRY(fa_read_fields(&fa_state_fields, &f->numbers, (char *)f->state));
+    FA_TRY(check_numbers(&f->numbers));
+    FA_TRY(fa_read_description(&f->description, (char *)f->network));
+    return fa_walk_values(&f->description.desc, locate_values, f);
+}
+
+/* ---- reading: the whole ---- */
+
+fa_status fa_file_begins(const unsigned char first[9], size_t size)
+{
+    uint64_t n = 0;
+    for (int i = 7; i >= 0; i--) n = n << 8 | first[i];
+    if (size < 10 || n > FA_MAX_HEADER || n > size - 8 || first[8] != '{')
+        return fa_fail(FA_E_FORMAT, "not a fastfa network: expected a safetensors header");
+    return FA_OK;
+}
+
+static fa_status open_file(fa_file *f, const void *data, size_t size)
+{
+    if (size < 10) return fa_fail(FA_E_FORMAT, "not a fastfa network: got %zu bytes", size);
+    FA_TRY(fa_file_begins(data, size));
+    uint64_t n;
+    memcpy(&n, data, sizeof n);
+    f->data = (const char *)data + 8 + n;
+    f->data_size = size - 8 - n;
+    f->room = (int64_t)n / SHORTEST_ENTRY + 1;
+    f->header = fa_alloc(n + 1);
+    f->entries = fa_alloc((size_t)f->room * sizeof *f->entries);
+    if (!f->header || !f->entries) return fa_fail(FA_E_MEMORY, "out of memory for a header");
+    memcpy(f->header, (const char *)data + 8, n);
+    fa_json j = {f->header, f->header, f->header + n, "header"};
+    FA_TRY(read_members(f, &j));
+    FA_TRY(check_entries(f));
+    return read_texts(f);
+}
+
+/* What the planner refuses in a file is the file's fault; a version other than ours may explain it. */
+static fa_status blame(const fa_file *f, fa_status status)
+{
+    if (status != FA_E_VALUE) return status;
+    char where[96] = "description";
+    if (f->version && strcmp(f->version, FASTFA_VERSION))
+        snprintf(where, sizeof where,
+                 "description, written by fastfa %.32s (this is " FASTFA_VERSION ")", f->version);
+    return fa_fail_in(FA_E_FORMAT, where);
+}
+
+static fa_status build(fa_net **out, fa_file *f)
+{
+    fa_net *net = NULL;
+    FA_TRY(ask_for_functions(f));
+    const fa_status planned = fa_net_new(&net, &f->description.desc, f);
+    if (planned) return blame(f, planned);
+    *(fa_state *)net->state = f->numbers;
+    fa_filling c = {f, net};
+    fa_status status = each_of_state(net, fill, &c);
+    if (status == FA_OK) status = fa_net_set_note(net, f->note);
+    if (status)
+        fa_net_free(net);
+    else
+        *out = net;
+    return status;
+}
+
+fa_status fa_load_memory(fa_net **net, const void *data, size_t size,
+                         int (*custom)(void *user, fa_rule_desc *rule, int64_t layer,
+                                       const char *note),
+                         void *user)
+{
+    FA_GIVEN(net);
+    FA_GIVEN(data);
+    FA_TRY(check_machine());
+    fa_file f = {.custom = custom, .user = user};
+    fa_status status = open_file(&f, data, size);
+    if (status == FA_OK) status = build(net, &f);
+    fa_free(f.description.layers);
+    fa_free(f.entries);
+    fa_free(f.header);
+    return status;
+}

@@ -1,0 +1,178 @@
+"""Networks and their files: what `Sequential.save`, `load` and pickle share.
+
+The engine's file has everything but Python objects. What stands for those, the names of rules
+written in Python and whether the learning rate is a function, goes into the file's note.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ._checks import show
+from .layers import Dense
+from .rules import Rule, is_custom
+
+if TYPE_CHECKING:
+    from .sequential import Sequential
+
+__all__ = ["load"]
+
+
+def load(
+    path: str | os.PathLike[str],
+    *,
+    rule: Rule | Mapping[str, Rule] | None = None,
+    lr: Callable[[int], float] | None = None,
+) -> Sequential:
+    """A network from a file that ``net.save`` or the C library's ``fa_save`` wrote.
+
+    It goes on bit for bit where the saved one stopped: parameters, feedback, optimizer state,
+    dropout and shuffle alike. ``reset()`` starts it over from its seed, as it would have the other.
+
+    Parameters
+    ----------
+    path : path-like
+    rule : Rule or mapping of str to Rule, optional
+        Only for networks with rules written in Python, which a file cannot hold: the object, or
+        where they are several one for each class name.
+    lr : callable, optional
+        Only for networks whose learning rate is a function of the step: that function.
+
+    Returns
+    -------
+    Sequential
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    ValueError
+        It is no network, is damaged or comes from a newer version; or what a file cannot hold was
+        not given.
+
+    Examples
+    --------
+    >>> import fastfa as fa
+    >>> net = fa.Sequential([fa.Dense(10)], input_shape=64, rng=0)
+    >>> net.save("net.safetensors")  # doctest: +SKIP
+    >>> net = fa.load("net.safetensors")  # doctest: +SKIP
+    """
+    from .sequential import Sequential
+
+    name = file_name(path)
+    if lr is not None and not callable(lr):
+        raise TypeError(f"lr must be a function lr(step) -> float, got {show(lr)}")
+    with open(name, "rb") as file:
+        data = file.read()
+    net = Sequential.__new__(Sequential)
+    try:
+        restore(net, data, rule, lr)
+    except ValueError as error:
+        raise ValueError(f"{os.fsdecode(name)}: {error}") from None
+    return net
+
+
+def file_name(path: object) -> str | bytes:
+    """`path` as the operating system takes it."""
+    try:
+        name: str | bytes = os.fspath(path)  # type: ignore[call-overload]
+    except TypeError:
+        raise TypeError(f"path must be a str or a path, got {show(path)}") from None
+    if (b"\0" if isinstance(name, bytes) else "\0") in name:  # type: ignore[operator]
+        raise ValueError(f"path must not contain a zero byte, got {show(path)}")
+    return name
+
+
+def restore(
+    net: Sequential,
+    data: bytes,
+    rule: Rule | Mapping[str, Rule] | None,
+    lr: Callable[[int], float] | None,
+) -> None:
+    """Make the empty object `net` the network that `data`, the bytes of a file, describes."""
+    from ._core import Network
+
+    rules = _Rules(rule)
+    engine = Network.load(data, rules)
+    if rule and not rules.asked:
+        raise ValueError("rule: it has no rule that is written in Python; give none")
+    rates = _read_note(engine.note).get("lr")
+    if rates is not None and lr is None:
+        name = rates.get("function")
+        raise ValueError(
+            f"lr: its learning rate is a function of the step, {name}, which a file cannot hold; "
+            f"give it: load(path, lr={name})"
+        )
+    if rates is None and lr is not None:
+        raise ValueError("lr: its learning rate is a number; set net.lr after loading")
+    net._restore(engine, lr)
+    if rates is not None and not rates.get("in force"):
+        net._schedule = None
+
+
+class _Rules:
+    """Finds the object for each rule that is written in Python."""
+
+    def __init__(self, given: Rule | Mapping[str, Rule] | None) -> None:
+        self.given = given
+        self.asked = False
+
+    def __call__(self, layer: int, note: str | None) -> Rule:
+        """Of a layer, or -1: of the network."""
+        self.asked = True
+        names = _read_note(note).get("rules", {})
+        name = names.get(str(layer), names.get("-1", "its class is unknown"))
+        given = self.given
+        rule = given.get(name) if isinstance(given, Mapping) else given
+        if rule is None:
+            raise ValueError(
+                f"rule: one of its rules is written in Python ({name}), which a file cannot hold; "
+                "give the object: load(path, rule=...), or one for each class name"
+            )
+        if not isinstance(rule, Rule) or not is_custom(rule):
+            raise TypeError(f"rule must be an object of the class {name}, got {show(rule)}")
+        if rule is given and names and type(rule).__name__ != name:
+            raise ValueError(f"rule must be an object of the class {name}, got {show(rule)}")
+        return rule
+
+
+# ---- the note ----------------------------------------------------------------------------------
+
+
+def write_note(net: Sequential) -> None:
+    """Put into the engine's note what its file cannot say; somebody else's note stays."""
+    note = _note_of(net)
+    if note is not None or _read_note(net._engine.note):
+        net._engine.note = note
+
+
+def _note_of(net: Sequential) -> str | None:
+    rates = {"function": show(net.optimizer.lr), "in force": net._schedule is not None}
+    python = {
+        "rules": {str(layer): type(each).__name__ for layer, each in _places(net)},
+        "lr": rates if callable(net.optimizer.lr) else None,
+    }
+    python = {key: value for key, value in python.items() if value}
+    return json.dumps({"fastfa": python}) if python else None
+
+
+def custom_rules(net: Sequential) -> dict[str, Rule]:
+    """The rules of a network that are written in Python, by class name."""
+    return {type(each).__name__: each for _, each in _places(net)}
+
+
+def _places(net: Sequential) -> list[tuple[int, Rule]]:
+    rules = [(i, layer.rule) for i, layer in enumerate(net.layers) if isinstance(layer, Dense)]
+    return [(i, each) for i, each in [(-1, net.rule), *rules]
+            if isinstance(each, Rule) and is_custom(each)]  # fmt: skip
+
+
+def _read_note(note: str | None) -> dict[str, Any]:
+    try:
+        python = json.loads(note or "{}")["fastfa"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}  # none, or a note of somebody else's
+    return python if isinstance(python, dict) else {}

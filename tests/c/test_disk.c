@@ -1,0 +1,273 @@
+/* Files on a disk: whatever happens while one is written, the path holds the old one or the new one, whole. */
+#include "check.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static char folder[] = "/tmp/fastfa-test-XXXXXX", path[64];
+
+static fa_net *net_of_seed(uint64_t seed, int64_t hidden)
+{
+    fa_layer_desc layers[] = {fa_dense(hidden, "tanh"), fa_dense(N_OUT, "linear")};
+    fa_net_desc desc = fa_net_defaults();
+    desc.n_in = N_IN, desc.layers = layers, desc.n_layers = 2, desc.seed = seed;
+    const fa_optimizer_desc adam = fa_optimizer_of("adam", 0.1);
+    desc.optimizer = &adam;
+    return make(&desc);
+}
+
+static fa_net *load(const char *from)
+{
+    fa_net *net = NULL;
+    CHECK(fa_load(&net, from) == FA_OK, "load %s", from);
+    return net;
+}
+
+static bool holds(const char *from, const fa_net *net)
+{
+    fa_net *there = load(from);
+    const bool same = there && same_state(there, net);
+    fa_net_free(there);
+    return same;
+}
+
+static int files_in_folder(void)
+{
+    int n = 0;
+    DIR *dir = opendir(folder);
+    for (struct dirent *e; (e = readdir(dir));) n += e->d_name[0] != '.';
+    closedir(dir);
+    return n;
+}
+
+static void remove_all(void)
+{
+    DIR *dir = opendir(folder);
+    for (struct dirent *e; (e = readdir(dir));)
+        if (e->d_name[0] != '.') unlinkat(dirfd(dir), e->d_name, 0);
+    closedir(dir);
+}
+
+static void test_save_and_load(void)
+{
+    fa_net *net = net_of_seed(1, 30), *other = net_of_seed(2, 30);
+    CHECK(fa_save(net, path) == FA_OK && holds(path, net), "a new file");
+    CHECK(fa_save(other, path) == FA_OK && holds(path, other), "in place of an old one");
+    CHECK(files_in_folder() == 1, "nothing else is left");
+
+    struct stat s;
+    chmod(path, 0640);
+    CHECK(fa_save(net, path) == FA_OK && !stat(path, &s) && (s.st_mode & 0777) == 0640, "mode");
+    unlink(path);
+    const mode_t mask = umask(027);
+    CHECK(fa_save(net, path) == FA_OK && !stat(path, &s) && (s.st_mode & 0777) == 0640, "umask");
+    umask(mask);
+
+    char link_path[80];
+    snprintf(link_path, sizeof link_path, "%s/link", folder);
+    REQUIRE(symlink(path, link_path) == 0, "symlink");
+    CHECK(fa_save(other, link_path) == FA_OK && holds(path, other), "through a link");
+    CHECK(!lstat(link_path, &s) && S_ISLNK(s.st_mode), "which stays");
+    remove_all();
+
+    REQUIRE(chdir(folder) == 0, "chdir");
+    CHECK(fa_save(net, "here.safetensors") == FA_OK && holds("here.safetensors", net), "no folder");
+    remove_all();
+    fa_net_free(net), fa_net_free(other);
+}
+
+static void check_io(fa_status status, int reason, const char *named)
+{
+    CHECK(status == FA_E_IO && errno == reason, "%s: %s, errno %d, expected %d", named,
+          fa_status_name(status), errno, reason);
+    CHECK(strstr(fa_last_error(), named) && strstr(fa_last_error(), strerror(reason)), "message");
+}
+
+static void test_paths_that_cannot_be(void)
+{
+    fa_net *net = net_of_seed(1, 30), *none = NULL;
+    char long_path[5000], fifo[80];
+    check_io(fa_save(net, "/nowhere/at/all"), ENOENT, "/nowhere/at/all");
+    check_io(fa_save(net, folder), EISDIR, folder);
+    check_io(fa_save(net, "/dev/null"), EINVAL, "/dev/null");
+    check_io(fa_save(net, ""), ENOENT, "");
+    check_io(fa_load(&none, "/nowhere/at/all"), ENOENT, "/nowhere/at/all");
+    check_io(fa_load(&none, folder), EISDIR, folder);
+    check_io(fa_load(&none, "/dev/zero"), EINVAL, "/dev/zero");
+    memset(long_path, 'a', sizeof long_path - 1), long_path[sizeof long_path - 1] = '\0';
+    CHECK(fa_save(net, long_path) == FA_E_IO && errno == ENAMETOOLONG, "a long path");
+    snprintf(fifo, sizeof fifo, "%s/fifo", folder);
+    REQUIRE(mkfifo(fifo, 0600) == 0, "fifo");
+    check_io(fa_load(&none, fifo), EINVAL, fifo); /* and does not wait for a writer */
+    check_io(fa_save(net, fifo), EINVAL, fifo);
+    CHECK(fa_save(NULL, path) == FA_E_VALUE && fa_save(net, NULL) == FA_E_VALUE, "NULL");
+    CHECK(fa_load(NULL, path) == FA_E_VALUE && fa_load(&none, NULL) == FA_E_VALUE, "NULL");
+    CHECK(!none, "no network came");
+    remove_all();
+    fa_net_free(net);
+}
+
+static void test_files_that_are_something_else(void)
+{
+    static const char *const texts[] = {"", "fastfa", "not a network, but longer than ten bytes",
+                                        "\x02\0\0\0\0\0\0\0{}",
+                                        "\xff\xff\xff\xff\xff\xff\xff\x7f{}"};
+    static const size_t sizes[] = {0, 6, 40, 10, 10};
+    fa_net *net = NULL;
+    for (int i = 0; i < 5; i++) {
+        const int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+        REQUIRE(write(fd, texts[i], sizes[i]) == (ssize_t)sizes[i] && !close(fd), "write");
+        CHECK(fa_load(&net, path) == FA_E_FORMAT && !net, "bytes of kind %d", i);
+        CHECK(strstr(fa_last_error(), path) && strstr(fa_last_error(), "not a fastfa network"),
+              "the message names the file");
+    }
+    REQUIRE(truncate(path, (off_t)1 << 40) == 0,
+            "a terabyte of nothing"); /* a hole, it takes no room */
+    CHECK(fa_load(&net, path) == FA_E_FORMAT && !net, "refused by its first bytes");
+    remove_all();
+}
+
+/* ---- a full disk: the system refuses bytes beyond a limit, or the folder lies in a small file system ---- */
+
+static void test_disk_fills_up(void)
+{
+    fa_net *old = net_of_seed(1, 30), *new = net_of_seed(2, 40);
+    struct rlimit before, now;
+    struct stat file;
+    REQUIRE(fa_save(new, path) == FA_OK && !stat(path, &file), "save");
+    REQUIRE(fa_save(old, path) == FA_OK, "save");
+    REQUIRE(getrlimit(RLIMIT_FSIZE, &before) == 0, "limit");
+    signal(SIGXFSZ, SIG_IGN);
+    for (rlim_t room = 0; room < (rlim_t)file.st_size; room += room < 4000 ? 501 : 3001) {
+        now = (struct rlimit){room, before.rlim_max};
+        REQUIRE(setrlimit(RLIMIT_FSIZE, &now) == 0, "limit");
+        const fa_status status = fa_save(new, path);
+        const int reason = errno;
+        setrlimit(RLIMIT_FSIZE, &before); /* the message goes to a file too */
+        errno = reason;
+        check_io(status, EFBIG, path);
+        CHECK(holds(path, old), "the old file is whole with room for %d bytes", (int)room);
+        CHECK(files_in_folder() == 1, "and nothing else is left");
+    }
+    CHECK(fa_save(new, path) == FA_OK && holds(path, new), "with room again");
+    signal(SIGXFSZ, SIG_DFL);
+    remove_all();
+    fa_net_free(old), fa_net_free(new);
+}
+
+static bool put_text(const char *file, const char *text)
+{
+    const int fd = open(file, O_WRONLY);
+    return fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text) && close(fd) == 0;
+}
+
+static bool become_root_of_my_own(void)
+{
+    char users[32], groups[32];
+    snprintf(users, sizeof users, "0 %d 1", (int)getuid());
+    snprintf(groups, sizeof groups, "0 %d 1", (int)getgid());
+    return unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0 && put_text("/proc/self/uid_map", users) &&
+           put_text("/proc/self/setgroups", "deny") && put_text("/proc/self/gid_map", groups);
+}
+
+/* The same on a file system of 256 KiB, in a child with its own mounts. Exit status 0: passed, 77: the system does
+ * not allow such a child. */
+static int fill_small_disk(fa_net *old, fa_net *large)
+{
+    if (unshare(CLONE_NEWNS) && !become_root_of_my_own()) return 77;
+    mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL);
+    if (mount("none", folder, "tmpfs", 0, "size=256k")) return 77;
+    if (fa_save(old, path)) return 1;
+    if (fa_save(large, path) != FA_E_IO || errno != ENOSPC) return 2;
+    if (!strstr(fa_last_error(), "No space left")) return 3;
+    if (!holds(path, old)) return 4;
+    return files_in_folder() == 1 ? 0 : 5;
+}
+
+static void test_small_disk(void)
+{
+    fa_net *old = net_of_seed(1, 30), *large = net_of_seed(2, 2000);
+    int status;
+    fflush(stdout);
+    const pid_t child = fork();
+    REQUIRE(child >= 0, "fork");
+    if (child == 0) _exit(fill_small_disk(old, large));
+    REQUIRE(waitpid(child, &status, 0) == child && WIFEXITED(status), "wait");
+    if (WEXITSTATUS(status) == 77)
+        printf(
+            "      no small file system may be mounted here: only the limit on sizes is tested\n");
+    else
+        CHECK(WEXITSTATUS(status) == 0, "check %d of fill_small_disk", WEXITSTATUS(status));
+    fa_net_free(old), fa_net_free(large);
+}
+
+/* ---- kill -9 at any moment ---- */
+
+static void nap(double seconds)
+{
+    const struct timespec t = {0, (long)(seconds * 1e9)};
+    nanosleep(&t, NULL);
+}
+
+static void save_for_ever(fa_net *const nets[2], int ready)
+{
+    for (int i = 0;; i++) {
+        if (fa_save(nets[i % 2], path)) _exit(1);
+        if (i == 1 && write(ready, "", 1) != 1) _exit(2);
+    }
+}
+
+static void test_killed_while_saving(void)
+{
+    fa_net *const nets[2] = {net_of_seed(1, 300), net_of_seed(2, 700)};
+    int held[2] = {0, 0}, left_behind = 0;
+    for (int round = 0; round < 60; round++) {
+        int ready[2], status;
+        char c;
+        REQUIRE(pipe(ready) == 0, "pipe");
+        const pid_t child = fork();
+        REQUIRE(child >= 0, "fork");
+        if (child == 0) save_for_ever(nets, ready[1]);
+        REQUIRE(read(ready[0], &c, 1) == 1, "it saves");
+        nap(0.02 * random_unit());
+        kill(child, SIGKILL);
+        REQUIRE(waitpid(child, &status, 0) == child, "wait");
+        CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "killed, not failed");
+        close(ready[0]), close(ready[1]);
+        fa_net *there = load(path);
+        const bool first = there && same_state(there, nets[0]);
+        CHECK(first || (there && same_state(there, nets[1])), "round %d: one of the two, whole",
+              round);
+        held[!first]++;
+        left_behind += files_in_folder() > 1;
+        fa_net_free(there);
+        remove_all();
+    }
+    CHECK(held[0] && held[1], "killed at different moments: %d, %d", held[0], held[1]);
+    CHECK(left_behind > 5, "also in the middle of writing: %d of 60", left_behind);
+    for (int i = 0; i < 2; i++) fa_net_free(nets[i]);
+}
+
+int main(void)
+{
+    REQUIRE(mkdtemp(folder), "a folder");
+    snprintf(path, sizeof path, "%s/net.safetensors", folder);
+    RUN(test_save_and_load);
+    RUN(test_paths_that_cannot_be);
+    RUN(test_files_that_are_something_else);
+    RUN(test_disk_fills_up);
+    RUN(test_small_disk);
+    RUN(test_killed_while_saving);
+    remove_all();
+    REQUIRE(chdir("/") == 0 && rmdir(folder) == 0, "cleaned up");
+    return finish();
+}
