@@ -248,7 +248,9 @@ class Sequential:
         ----------
         X : array_like of shape (m, n_in)
             (m, h, w) is taken when h w = n_in. Other dtypes are converted, uint8 is scaled by
-            ``input_scale``; a C-contiguous array of the network's dtype is used in place.
+            ``input_scale``; a C-contiguous array of the network's dtype is used in place, also one
+            of PyTorch, JAX or whatever else speaks DLPack, the buffer protocol or
+            ``__array_interface__``. One on a GPU is refused.
         y : array_like of shape (m,) or (m, n_out)
             Integer labels or rows, see Notes.
         epochs : int >= 1
