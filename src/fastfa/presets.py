@@ -388,8 +388,8 @@ PRESETS: dict[str, Preset] = {
         table=("angle 1", "angle 2", "ms a step"),
         note=(
             "A first try with Glorot's W, up to twice as large, and constant rates had dkp 0.54 "
-            "and kp 0.35 points below backprop on seed 0: learned feedback does not know the W that "
-            "training starts from, so angles end larger, and a constant rate adds noise. "
+            "and kp 0.35 points below backprop on seed 0: learned feedback does not know the W "
+            "that training starts from, so angles end larger, and a constant rate adds noise. "
             "Angles are those between the gradients of the hidden weights and the true ones, in "
             "degrees. The time of a step is the least of all runs, on one thread of a busy "
             "machine: an upper bound. `python bench/rules.py` measures what a rule costs."
