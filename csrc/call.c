@@ -19,10 +19,10 @@ fa_status fa_call_begin(fa_call *call, const fa_net *net, int64_t rows)
     int copies = 1;
     int64_t room = rows;
     if (call->in_chunks) {
-        const int64_t chunks = (rows + FA_CHUNK - 1) / FA_CHUNK;
+        const int64_t chunks = (rows + FA_PREDICT_CHUNK - 1) / FA_PREDICT_CHUNK;
         if (call->threads > chunks) call->threads = (int)chunks;
         copies = call->threads;
-        if (room > FA_CHUNK) room = FA_CHUNK;
+        if (room > FA_PREDICT_CHUNK) room = FA_PREDICT_CHUNK;
     }
     bool complete = true;
     for (int i = 0; i < call->n_work; i++) {

@@ -73,8 +73,9 @@ void fa_pool_run(int n_threads, int64_t n_tasks, fa_task_fn *task, void *context
 unsigned fa_fork_generation(void); /* how many forks lie between this process and the first */
 enum {
     FA_MAX_THREADS = 64,
-    FA_CHUNK = 64,     /* batch rows of a task, at most */
-    FA_BLAS_CHUNK = 32 /* always so many, with BLAS */
+    FA_CHUNK = 256,        /* batch rows of a task of a step, at most */
+    FA_BLAS_CHUNK = 32,    /* always so many, with BLAS */
+    FA_PREDICT_CHUNK = 64, /* of a task that only predicts */
 };
 
 /* ---- random numbers (rng.c) ---- */
@@ -536,7 +537,8 @@ void fa_unlock_write(const fa_net *net);
 
 typedef struct fa_call { /* what the caller sets says what begin takes and end gives back */
     bool writes;         /* alone with the network; else beside others that do not write */
-    bool in_chunks;      /* row buffers of FA_CHUNK rows for each thread, not of all rows for all */
+    bool
+        in_chunks; /* row buffers of FA_PREDICT_CHUNK rows for each thread, not of all rows for all */
     int n_work, slot[2]; /* of the workspaces */
     /* set by fa_call_begin */
     const fa_net *net;

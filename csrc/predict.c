@@ -28,8 +28,8 @@ static void forward_task(void *context, int64_t task, int worker)
 {
     const fa_forward_job *job = context;
     const fa_net *net = job->run.net;
-    const int64_t n = job->run.data.n, r0 = task * FA_CHUNK;
-    const fa_rows rows = {r0, r0 + FA_CHUNK < n ? r0 + FA_CHUNK : n};
+    const int64_t n = job->run.data.n, r0 = task * FA_PREDICT_CHUNK;
+    const fa_rows rows = {r0, r0 + FA_PREDICT_CHUNK < n ? r0 + FA_PREDICT_CHUNK : n};
     fa_run part = job->run;
     part.data = window(net, &job->run.data, rows);
     part.m = part.data.n;
@@ -55,7 +55,7 @@ static fa_status run_forward(fa_forward_job *job)
     fa_call call = {.in_chunks = true, .n_work = 1, .slot = {1}};
     FA_TRY(fa_call_begin(&call, net, n));
     job->run.work = call.work[0];
-    fa_pool_run(call.threads, (n + FA_CHUNK - 1) / FA_CHUNK, forward_task, job);
+    fa_pool_run(call.threads, (n + FA_PREDICT_CHUNK - 1) / FA_PREDICT_CHUNK, forward_task, job);
     fa_status status = FA_OK;
     if (atomic_load(&call.work[0]->bad_label))
         status =

@@ -8,7 +8,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLAS_MIN_WORK = 32 * 32 * 32, PANEL = 48 };
+enum {
+    BLAS_MIN_WORK = 32 * 32 * 32,
+    NT_ROWS = 96, /* of A in a panel of D W^T, and */
+    NT_COLS = 64, /* of C, a block at a time */
+    FEW_ROWS = 8,
+};
 
 /* FASTFA_GEMM = auto (default), own, blas. */
 fa_status fa_choose_products(fa_net *net)
@@ -62,15 +67,47 @@ void fa_product_tn(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, double alpha
 }
 
 size_t fa_product_nt_scratch(const fa_net *net, int64_t k)
-{ return (size_t)k * PANEL * net->esize; }
+{ return (size_t)(k + NT_COLS) * NT_ROWS * net->esize; }
+
+static fa_mat part(const fa_net *net, fa_mat a, int64_t i0, int64_t rows, int64_t j0, int64_t cols)
+{
+    return (fa_mat){a.p + (size_t)(i0 * a.ld + j0) * net->esize, a.ld,
+                    rows < a.rows - i0 ? rows : a.rows - i0,
+                    cols < a.cols - j0 ? cols : a.cols - j0};
+}
+
+/* C = A B^T with few rows: panels of B, turned. */
+static void turn_right(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, char *scratch)
+{
+    for (int64_t j = 0; j < c.cols; j += NT_ROWS) {
+        const fa_mat to = part(net, c, 0, c.rows, j, NT_ROWS),
+                     from = part(net, b, j, NT_ROWS, 0, b.cols);
+        const fa_mat turned = {scratch, from.rows, from.cols, from.rows};
+        net->k->transpose(turned.p, turned.ld, from.p, from.ld, from.rows, from.cols);
+        fa_product(net, to, a, turned, NULL, 1, 0);
+    }
+}
+
+/* C^T = B A^T: turning A and C costs less than turning B, which is a matrix of weights. The factors of
+ * each multiply-add change places, which changes no bit. */
+static void turn_left(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, char *scratch)
+{
+    for (int64_t i = 0; i < c.rows; i += NT_ROWS) {
+        const fa_mat rows = part(net, a, i, NT_ROWS, 0, a.cols);
+        const fa_mat turned = {scratch, rows.rows, rows.cols, rows.rows};
+        net->k->transpose(turned.p, turned.ld, rows.p, rows.ld, rows.rows, rows.cols);
+        char *const product = scratch + (size_t)(turned.rows * turned.ld) * net->esize;
+        for (int64_t j = 0; j < c.cols; j += NT_COLS) {
+            const fa_mat to = part(net, c, i, NT_ROWS, j, NT_COLS);
+            const fa_mat ct = {product, to.rows, to.cols, to.rows};
+            fa_product(net, ct, part(net, b, j, NT_COLS, 0, b.cols), turned, NULL, 1, 0);
+            net->k->transpose(to.p, to.ld, ct.p, ct.ld, ct.rows, ct.cols);
+        }
+    }
+}
 
 void fa_product_nt(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, void *scratch)
 {
     if (blas_product(net, false, true, c, a.cols, a, b, 1, 0)) return;
-    for (int64_t j = 0; j < c.cols; j += PANEL) {
-        const int64_t n = c.cols - j < PANEL ? c.cols - j : PANEL;
-        net->k->transpose(scratch, PANEL, b.p + (size_t)(j * b.ld) * net->esize, b.ld, n, b.cols);
-        net->k->gemm(c.p + (size_t)j * net->esize, c.ld, a.p, a.ld, 1, scratch, PANEL, NULL, c.rows,
-                     n, a.cols, 1, 0);
-    }
+    (c.rows < FEW_ROWS ? turn_right : turn_left)(net, c, a, b, scratch);
 }
