@@ -10,16 +10,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What waiting workers look at, what they count down and what the caller writes lie on cache lines of their
+ * own (pairs of them are fetched together): on shared ones a hand-over takes ten times as long. */
+#define FA_OWN_LINE _Alignas(128)
+
 static struct {
-    _Atomic uint64_t ticket; /* 24 bits generation | 8 bits threads | 32 bits tasks left */
-    _Atomic int64_t pending; /* tasks not yet finished */
-    fa_task_fn *task;
+    FA_OWN_LINE _Atomic uint64_t
+        ticket; /* 24 bits generation | 8 bits threads | 32 bits tasks left */
+    FA_OWN_LINE _Atomic int64_t pending; /* tasks not yet finished */
+    FA_OWN_LINE fa_task_fn *task;
     void *context;
     int64_t first, n_tasks; /* of the published batch of tasks */
-    atomic_bool busy;
+    FA_OWN_LINE atomic_bool busy;
     int n_workers;
     pthread_t workers[FA_MAX_THREADS + 1];
-    atomic_bool sleeps[FA_MAX_THREADS + 1];
+    FA_OWN_LINE atomic_bool sleeps[FA_MAX_THREADS + 1];
     atomic_bool quit;
     pthread_mutex_t mutex;
     pthread_cond_t wake;
