@@ -195,11 +195,12 @@ static void check_product(product s)
                 sum += (long double)x * y;
                 magnitude += fabsl((long double)x * y);
             }
-            chain = rounded(chain * rounded(s.alpha));
             sum *= s.alpha;
             if (s.beta != 0)
-                chain = multiply_add(s.beta, at(&before, i, j), chain),
+                chain = multiply_add(s.alpha, chain, rounded(s.beta * at(&before, i, j))),
                 sum += s.beta * at(&before, i, j);
+            else
+                chain = rounded(chain * s.alpha);
             if (s.bias) chain = rounded(chain + at(&bias, 0, j)), sum += at(&bias, 0, j);
             equal("gemm, one chain", i, j, at(&c, i, j), chain);
             close_to("gemm", i, j, at(&c, i, j), (double)sum,
