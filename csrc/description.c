@@ -167,7 +167,8 @@ static fa_status own_text(fa_net *net, const char **text)
 }
 
 /* n structs that lie as far apart as the first one is large, which an older header may have made smaller. */
-static fa_status own_structs(fa_net *net, const void **structs, int64_t n, const fa_table *t)
+static fa_status own_structs(fa_net *net, const void **structs, int64_t n, const fa_table *t,
+                             const char *path)
 {
     const char *theirs = *structs;
     char *copy = fa_net_alloc(net, n, t->size);
@@ -176,7 +177,7 @@ static fa_status own_structs(fa_net *net, const void **structs, int64_t n, const
     memcpy(&stride, theirs, sizeof stride);
     for (int64_t i = 0; i < n; i++) {
         char *mine = copy + (size_t)i * t->size;
-        FA_TRY(fa_adopt(mine, t->size, t->least, theirs + (size_t)i * stride, t->name));
+        FA_TRY(fa_adopt(mine, t->size, t->least, theirs + (size_t)i * stride, path));
         memcpy(&size, mine, sizeof size);
         if (size != stride)
             return fa_fail(FA_E_VALUE,
@@ -190,12 +191,11 @@ static fa_status own_structs(fa_net *net, const void **structs, int64_t n, const
 
 static fa_status own_field(void *context, const fa_field *f, void *at, const char *path)
 {
-    (void)path;
     fa_net *net = context;
     switch (f->kind) {
     case FA_FIELD_TEXT: return own_text(net, at);
-    case FA_FIELD_LIST: return own_structs(net, at, net->desc.n_layers, f->of);
-    case FA_FIELD_OPTION: return *(void **)at ? own_structs(net, at, 1, f->of) : FA_OK;
+    case FA_FIELD_LIST: return own_structs(net, at, net->desc.n_layers, f->of, path);
+    case FA_FIELD_OPTION: return *(void **)at ? own_structs(net, at, 1, f->of, path) : FA_OK;
     default: return FA_OK;
     }
 }
