@@ -533,6 +533,14 @@ fa_status fa_lock_write(const fa_net *net);
 void fa_unlock_read(const fa_net *net);
 void fa_unlock_write(const fa_net *net);
 
+/* While a reader may run code of the caller's, it says so: that code would wait for its own thread. */
+typedef struct fa_reading_call {
+    const fa_net *net;
+    const struct fa_reading_call *outer; /* of this thread, on another network */
+} fa_reading_call;
+void fa_reading_begin(fa_reading_call *call, const fa_net *net);
+void fa_reading_end(const fa_reading_call *call);
+
 /* ---- the frame of a call (call.c) ---- */
 
 typedef struct fa_call { /* what the caller sets says what begin takes and end gives back */
@@ -542,6 +550,7 @@ typedef struct fa_call { /* what the caller sets says what begin takes and end g
     int n_work, slot[2]; /* of the workspaces */
     /* set by fa_call_begin */
     const fa_net *net;
+    fa_reading_call reading;
     int threads;
     fa_work *work[2];
     unsigned fp;

@@ -31,6 +31,23 @@ static bool of_this_process(fa_lock *lock)
 static bool held_by_me(fa_lock *lock)
 { return atomic_load(&lock->writing) && pthread_equal(atomic_load(&lock->writer), pthread_self()); }
 
+static _Thread_local const fa_reading_call *reading; /* the innermost */
+
+static bool read_by_me(const fa_net *net)
+{
+    for (const fa_reading_call *call = reading; call; call = call->outer)
+        if (call->net == net) return true;
+    return false;
+}
+
+void fa_reading_begin(fa_reading_call *call, const fa_net *net)
+{
+    *call = (fa_reading_call){net, reading};
+    reading = call;
+}
+
+void fa_reading_end(const fa_reading_call *call) { reading = call->outer; }
+
 static void renew(fa_lock *lock)
 {
     pthread_mutex_lock(&renewing);
@@ -42,11 +59,15 @@ static void renew(fa_lock *lock)
     pthread_mutex_unlock(&renewing);
 }
 
-static fa_status enter(fa_lock *lock)
+static fa_status enter(const fa_net *net)
 {
+    fa_lock *lock = (fa_lock *)&net->lock;
     if (held_by_me(lock)) /* before renewing: a child forked by a poll function goes on training */
         return fa_fail(FA_E_STATE, "network: a call from inside its own training (a poll function "
                                    "or signal handler); use a callback of fit");
+    if (read_by_me(net))
+        return fa_fail(FA_E_STATE, "network: a call from a function that one of its own calls has "
+                                   "called (of a rule, or one that writes a file)");
     if (!of_this_process(lock)) renew(lock);
     if (atomic_load(&lock->broken))
         return fa_fail(FA_E_STATE, "network: it was being trained by another thread when this "
@@ -58,7 +79,7 @@ fa_status fa_lock_read(const fa_net *net)
 {
     FA_GIVEN(net);
     fa_lock *lock = (fa_lock *)&net->lock;
-    FA_TRY(enter(lock));
+    FA_TRY(enter(net));
     pthread_rwlock_rdlock(&lock->rw);
     return FA_OK;
 }
@@ -67,7 +88,7 @@ fa_status fa_lock_write(const fa_net *net)
 {
     FA_GIVEN(net);
     fa_lock *lock = (fa_lock *)&net->lock;
-    FA_TRY(enter(lock));
+    FA_TRY(enter(net));
     pthread_rwlock_wrlock(&lock->rw);
     atomic_store(&lock->writer, pthread_self());
     atomic_store(&lock->writing, true);

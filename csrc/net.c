@@ -87,12 +87,15 @@ fa_status fa_net_clone(fa_net **out, const fa_net *from)
 {
     FA_GIVEN(out);
     FA_TRY(fa_lock_read(from));
+    fa_reading_call reading; /* planning may log */
+    fa_reading_begin(&reading, from);
     fa_net_desc desc = from->desc;
     desc.n_threads = from->n_threads;
     fa_net *net = NULL;
     fa_status status = fa_net_new(&net, &desc, NULL);
     if (status == FA_OK) status = copy_note(&net->note, from->note);
     if (status == FA_OK) memcpy(net->state, from->state, net->state_size);
+    fa_reading_end(&reading);
     fa_unlock_read(from);
     if (status)
         fa_net_free(net);

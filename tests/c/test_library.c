@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 #include <stddef.h>
+#include <unistd.h>
 
 enum { ROWS = 150 };
 
@@ -348,6 +349,81 @@ static void test_names(void)
     fa_net_free(net);
 }
 
+/* ---- calls from inside a call ---- */
+
+typedef struct {
+    fa_net *net, *other;
+    int asked, refused, served;
+} insider;
+
+static bool predicts(fa_net *net)
+{
+    float out[N_OUT];
+    const fa_samples one = inputs(&data, 0, 1);
+    return fa_predict(out, N_OUT, net, &one, 0) == FA_OK;
+}
+
+/* Each of these would wait for the call that it is in. */
+static void ask(insider *in)
+{
+    double loss;
+    const fa_samples s = labelled(&data, 0, 8);
+    float *one = data.x;
+    alarm(60); /* fails instead of hanging */
+    in->asked += 4;
+    in->refused += fa_net_set_lr(in->net, 1) == FA_E_STATE;
+    in->refused += fa_train_batch(&loss, in->net, &s) == FA_E_STATE;
+    in->refused += fa_learn_one(&loss, in->net, one, 1, NULL) == FA_E_STATE;
+    in->refused += !predicts(in->net);
+    in->served += predicts(in->other);
+    in->served += fa_train_batch(&loss, in->other, &s) == FA_OK;
+    alarm(0);
+}
+
+static int teach_and_ask(void *user, const fa_teaching *t)
+{
+    ask(user);
+    for (int64_t i = 0; i < t->signal.rows; i++)
+        memset((float *)t->signal.data + i * t->signal.ld, 0,
+               (size_t)t->signal.cols * sizeof(float));
+    return 0;
+}
+
+static int write_and_ask(void *user, const void *bytes, size_t size)
+{
+    (void)bytes, (void)size;
+    ask(user);
+    return 0;
+}
+
+static void test_calls_from_inside(void)
+{
+    recipe r;
+    recipe_init(&r, "custom", FA_F32);
+    insider in = {.other = new_net("dfa", FA_F32, 0)};
+    r.rule.signal = teach_and_ask, r.rule.user = &in;
+    in.net = make(&r.desc);
+    const fa_samples s = labelled(&data, 0, 32);
+    void *none[16] = {0};
+    fa_angles angles[2];
+    double loss;
+    for (int call = 0; call < 5; call++) {
+        in.asked = in.refused = in.served = 0;
+        const fa_status status = call == 0   ? fa_train_batch(&loss, in.net, &s)
+                                 : call == 1 ? fa_gradients(&loss, none, in.net, &s)
+                                 : call == 2 ? fa_deltas(none, in.net, &s)
+                                 : call == 3 ? fa_alignment(angles, in.net, &s)
+                                             : fa_save_to(in.net, write_and_ask, &in);
+        CHECK(status == FA_OK, "call %d", call);
+        CHECK(in.asked >= 8 && in.refused == in.asked && in.served == in.asked / 2,
+              "call %d: of %d calls from inside %d were refused; %d of others served", call,
+              in.asked, in.refused, in.served);
+        CHECK(predicts(in.net), "call %d: used after it", call);
+    }
+    fa_net_free(in.net);
+    fa_net_free(in.other);
+}
+
 /* ---- the log, version ---- */
 
 typedef struct {
@@ -406,6 +482,7 @@ int main(void)
     RUN(test_wrong_sample);
     RUN(test_predictor);
     RUN(test_predictor_follows);
+    RUN(test_calls_from_inside);
     RUN(test_names);
     RUN(test_version);
     dataset_free(&data);
