@@ -1,9 +1,10 @@
 /* The thread pool: one a process, started on first use, at home in C code that forks.
  *
- * A job is published as one word, the ticket: generation | threads wanted | tasks not yet taken. Takers
- * lower the last field by compare-and-swap, so a task is taken once, and whoever took one knows that
- * the job's other fields stay as they are until it is done. Workers spin shortly for the next job, then
- * sleep; the caller never waits for a worker that has not taken a task. */
+ * A job is published as one word, the ticket: generation | threads wanted | next task | tasks not yet taken.
+ * Takers change the last two fields by compare-and-swap, so a task is taken once, and whoever took one knows
+ * that the job's other fields stay as they are until it is done. The caller takes tasks from the front, workers
+ * from the back: in every step a core meets the same end of the weights, still in its cache. Workers spin
+ * shortly for the next job, then sleep; the caller never waits for a worker that has not taken a task. */
 #include "internal.h"
 
 #include <sched.h>
@@ -16,11 +17,11 @@
 
 static struct {
     FA_OWN_LINE _Atomic uint64_t
-        ticket; /* 24 bits generation | 8 bits threads | 32 bits tasks left */
+        ticket; /* 16 bits generation | 8 threads | 20 next task | 20 tasks left */
     FA_OWN_LINE _Atomic int64_t pending; /* tasks not yet finished */
     FA_OWN_LINE fa_task_fn *task;
     void *context;
-    int64_t first, n_tasks; /* of the published batch of tasks */
+    int64_t first; /* task of the published batch */
     FA_OWN_LINE atomic_bool busy;
     int n_workers;
     pthread_t workers[FA_MAX_THREADS + 1];
@@ -34,7 +35,7 @@ static _Thread_local bool inside; /* this thread is running a task */
 static unsigned fork_generation;
 
 enum { SPINS_BEFORE_SLEEP = 2000, SPINS_BEFORE_YIELD = 1000 };
-static const int64_t MAX_BATCH = 1 << 30;
+enum { FIELD = 20, MAX_BATCH = (1 << FIELD) - 1 };
 
 static void pause_cpu(void)
 {
@@ -43,19 +44,23 @@ static void pause_cpu(void)
 #endif
 }
 
-static uint32_t tasks_left(uint64_t ticket) { return (uint32_t)ticket; }
-static int threads_wanted(uint64_t ticket) { return (int)(ticket >> 32 & 0xff); }
+static int64_t tasks_left(uint64_t ticket) { return (int64_t)(ticket & MAX_BATCH); }
+static int64_t next_task(uint64_t ticket) { return (int64_t)(ticket >> FIELD & MAX_BATCH); }
+static int threads_wanted(uint64_t ticket) { return (int)(ticket >> 2 * FIELD & 0xff); }
 
 /* Takes tasks of the current job until none is left. */
 static void work(int worker)
 {
     uint64_t ticket = atomic_load_explicit(&pool.ticket, memory_order_acquire);
     while (tasks_left(ticket) > 0 && worker < threads_wanted(ticket)) {
-        if (!atomic_compare_exchange_weak_explicit(&pool.ticket, &ticket, ticket - 1,
+        const bool front = worker == 0;
+        const uint64_t taken = ticket - 1 + ((uint64_t)front << FIELD);
+        if (!atomic_compare_exchange_weak_explicit(&pool.ticket, &ticket, taken,
                                                    memory_order_acq_rel, memory_order_acquire))
             continue;
+        const int64_t task = next_task(ticket) + (front ? 0 : tasks_left(ticket) - 1);
         inside = true;
-        pool.task(pool.context, pool.first + pool.n_tasks - tasks_left(ticket), worker);
+        pool.task(pool.context, pool.first + task, worker);
         inside = false;
         atomic_fetch_sub_explicit(&pool.pending, 1, memory_order_release);
         ticket = atomic_load_explicit(&pool.ticket, memory_order_acquire);
@@ -156,10 +161,10 @@ __attribute__((destructor)) static void stop_workers(void)
 static void run_batch(int n_threads, int64_t first, int64_t n)
 {
     pool.first = first;
-    pool.n_tasks = n;
     atomic_store_explicit(&pool.pending, n, memory_order_relaxed);
-    const uint64_t generation = (atomic_load(&pool.ticket) >> 40) + 1;
-    atomic_store(&pool.ticket, generation << 40 | (uint64_t)n_threads << 32 | (uint64_t)n);
+    const uint64_t generation = (atomic_load(&pool.ticket) >> (2 * FIELD + 8)) + 1;
+    atomic_store(&pool.ticket,
+                 generation << (2 * FIELD + 8) | (uint64_t)n_threads << 2 * FIELD | (uint64_t)n);
     if (any_sleeps(n_threads)) wake_all();
     work(0);
     for (int i = 0; atomic_load_explicit(&pool.pending, memory_order_acquire) > 0; i++) {
