@@ -280,6 +280,30 @@ def test_pickle_holds_rules_and_functions():
     check_same(net, pickle.loads(pickle.dumps(net)))
 
 
+class Share(Half):
+    def __init__(self, share):
+        vars(self)["share"] = share
+
+    def signal(self, ctx):
+        return self.share * ctx.product(ctx.error, ctx.feedback)
+
+
+def test_pickle_keeps_apart_rules_of_one_class():
+    layers = [fa.Dense(24, "tanh", rule=Share(0.25)), fa.Dense(24, "tanh"), fa.Dense(10)]
+    net = train(fa.Sequential(layers, input_shape=64, rule=Share(4.0), rng=3))
+    other = pickle.loads(pickle.dumps(net))
+    assert (other.layers[0].rule.share, other.rule.share) == (0.25, 4.0)
+    assert same(train(net), train(other))
+
+
+def test_load_takes_rules_of_one_class_by_layer(tmp_path):
+    layers = [fa.Dense(24, "tanh", rule=Share(0.25)), fa.Dense(24, "tanh"), fa.Dense(10)]
+    net = train(fa.Sequential(layers, input_shape=64, rule=Share(4.0), rng=3))
+    net.save(tmp_path / "net")
+    other = fa.load(tmp_path / "net", rule={0: Share(0.25), -1: Share(4.0)})
+    assert same(train(net), train(other))
+
+
 class Named(fa.Sequential):
     """A subclass with arguments and attributes of its own."""
 

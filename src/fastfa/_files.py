@@ -24,7 +24,7 @@ __all__ = ["load"]
 def load(
     path: str | os.PathLike[str],
     *,
-    rule: Rule | Mapping[str, Rule] | None = None,
+    rule: Rule | Mapping[Any, Rule] | None = None,
     lr: Callable[[int], float] | None = None,
 ) -> Sequential:
     """A network from a file that ``net.save`` or the C library's ``fa_save`` wrote.
@@ -35,9 +35,10 @@ def load(
     Parameters
     ----------
     path : path-like
-    rule : Rule or mapping of str to Rule, optional
+    rule : Rule or mapping of str or int to Rule, optional
         Only for networks with rules written in Python, which a file cannot hold: the object, or
-        where they are several one for each class name.
+        where they are several one for each class name. Where one class has several objects, one
+        for each layer's index; -1 is the network's.
     lr : callable, optional
         Only for networks whose learning rate is a function of the step: that function.
 
@@ -89,7 +90,7 @@ def file_name(path: object) -> str | bytes:
 def restore(
     net: Sequential,
     data: bytes,
-    rule: Rule | Mapping[str, Rule] | None,
+    rule: Rule | Mapping[Any, Rule] | None,
     lr: Callable[[int], float] | None,
 ) -> None:
     """Make the empty object `net` the network that `data`, the bytes of a file, describes."""
@@ -116,7 +117,7 @@ def restore(
 class _Rules:
     """Finds the object for each rule that is written in Python."""
 
-    def __init__(self, given: Rule | Mapping[str, Rule] | None) -> None:
+    def __init__(self, given: Rule | Mapping[Any, Rule] | None) -> None:
         self.given = given
         self.asked = False
 
@@ -126,7 +127,10 @@ class _Rules:
         names = _read_note(note).get("rules", {})
         name = names.get(str(layer), names.get("-1", "its class is unknown"))
         given = self.given
-        rule = given.get(name) if isinstance(given, Mapping) else given
+        if isinstance(given, Mapping):
+            rule = given.get(layer if str(layer) in names else -1, given.get(name))
+        else:
+            rule = given
         if rule is None:
             raise ValueError(
                 f"rule: one of its rules is written in Python ({name}), which a file cannot hold; "
@@ -159,9 +163,9 @@ def _note_of(net: Sequential) -> str | None:
     return json.dumps({"fastfa": python}) if python else None
 
 
-def custom_rules(net: Sequential) -> dict[str, Rule]:
-    """The rules of a network that are written in Python, by class name."""
-    return {type(each).__name__: each for _, each in _places(net)}
+def custom_rules(net: Sequential) -> dict[int, Rule]:
+    """The rules of a network that are written in Python, by layer; -1: the network's."""
+    return dict(_places(net))
 
 
 def _places(net: Sequential) -> list[tuple[int, Rule]]:
