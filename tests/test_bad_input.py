@@ -419,8 +419,10 @@ def test_parameters_cannot_be_replaced_or_deleted(trained):
         trained.parameters = {}
     with pytest.raises((TypeError, AttributeError)):
         del trained.parameters["0.weight"]
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError, match="unknown parameters key"):
         trained.parameters["1.weight"]
+    assert "1.weight" not in trained.parameters
+    assert 1 not in trained.parameters
 
 
 @pytest.mark.parametrize(

@@ -222,6 +222,8 @@ def test_plot_without_matplotlib_says_what_to_install(error_of, monkeypatch):
         ((), "required: COMMAND"),
         (("demos",), "invalid choice: 'demos'"),
         (("demo", "--rule", "bakcprop"), "invalid choice: 'bakcprop'"),
+        (("demo", "--rule", "custom"), "invalid choice: 'custom'"),
+        (("reproduce", "linear", "--seed", "-1"), "--seed: expected a whole number >= 0, got '-1'"),
         (("demo", "--seeds", "0"), "--seeds: expected a whole number >= 1, got '0'"),
         (("demo", "--epochs", "2.5"), "--epochs: expected a whole number >= 1, got '2.5'"),
         (("demo", "--hidden", "32,,16"), "--hidden: expected a whole number >= 1, got ''"),

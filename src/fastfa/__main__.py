@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import __version__, build_info
-from ._core import NAMES
 from ._embedding import cflags, libs
 from .demo import DEFAULT_RULES, Settings, report
+from .rules import RULES
 
 EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
 
@@ -120,7 +120,7 @@ def _add_demo(demo: argparse.ArgumentParser) -> None:
         "--rule",
         f"a rule to run; repeat it for more (default: {', '.join(DEFAULT_RULES)})",
         action="append",
-        choices=NAMES["rule"],
+        choices=list(RULES),
     )
     add(
         "--data",
@@ -165,7 +165,7 @@ def _add_reproduce(reproduce: argparse.ArgumentParser) -> None:
         "--rule", action="append", metavar="RULE", help="run this one; repeat it for more"
     )
     reproduce.add_argument(
-        "--seed", action="append", type=int, metavar="N", help="run this one; repeat it for more"
+        "--seed", action="append", type=_whole, metavar="N", help="run this one; repeat it for more"
     )
     for flag in ("--seeds", "--epochs"):
         reproduce.add_argument(flag, metavar="N", type=_positive, help="default: the experiment's")
@@ -186,6 +186,12 @@ def _add_reproduce(reproduce: argparse.ArgumentParser) -> None:
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"expected a whole number >= 1, got {text!r}")
+    return int(text)
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number >= 0, got {text!r}")
     return int(text)
 
 

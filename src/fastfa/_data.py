@@ -78,6 +78,21 @@ class Door:
             raise ValueError(f"{expected}, got shape {array.shape}")
         return convert(flat, array.dtype if array.dtype == np.uint8 else self.dtype, name)
 
+    def sample(self, x: ArrayLike) -> NDArray[Any]:
+        """One x as a batch of one; (h, w) is flattened when h w = n_in."""
+        array = numeric(x, "x")
+        if array.ndim == 0 or array.size != self.n_in:
+            raise ValueError(f"x must have shape ({self.n_in},), got shape {array.shape}")
+        return array.reshape(1, -1)
+
+    def target(self, y: ArrayLike) -> NDArray[Any]:
+        """One y as a batch of one."""
+        array = numeric(y, "y")
+        if array.shape not in ((), (self.n_out,)):
+            expected = f"one number, or have shape ({self.n_out},)"
+            raise ValueError(f"y must be {expected}, got shape {array.shape}")
+        return array[None]
+
     def _targets(
         self, y: ArrayLike, m: int, name: str, of: str
     ) -> tuple[NDArray[np.int64] | None, NDArray[Any] | None]:

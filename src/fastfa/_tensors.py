@@ -31,13 +31,18 @@ class Tensors(Mapping[str, "NDArray[Any]"]):
         self._write = write  # the engine's: it waits for a step in another thread
 
     def __getitem__(self, key: str) -> NDArray[Any]:
-        return self._arrays[key]
+        if key in self._arrays or not isinstance(key, str):  # `5 in tensors` is False, no error
+            return self._arrays[key]
+        return self._find(key)
 
-    def __setitem__(self, key: str, value: ArrayLike) -> None:
+    def _find(self, key: str) -> NDArray[Any]:
         try:
-            view = self._arrays[choice(f"{self._kind} key", key, self._arrays)]
+            return self._arrays[choice(f"{self._kind} key", key, self._arrays)]
         except ValueError as error:
             raise KeyError(str(error)) from None
+
+    def __setitem__(self, key: str, value: ArrayLike) -> None:
+        view = self._find(key)
         name = f'{self._kind}["{key}"]'
         array = numeric(value, name)
         if array.shape != view.shape:

@@ -12,7 +12,7 @@ import numpy as np
 from . import _arguments, _diagnostics, _summary
 from ._checks import choice, flag, integer, number, show
 from ._core import NAMES
-from ._data import STEP_NAMES, VALIDATION_NAMES, Batch, Door, numeric
+from ._data import STEP_NAMES, VALIDATION_NAMES, Batch, Door
 from ._files import custom_rules, file_name, restore, write_note
 from ._network import check_network, described, described_rule
 from ._tensors import Tensors
@@ -363,9 +363,7 @@ class Sequential:
             loss = self._direct_one(x, y)
             if loss is not None:
                 return loss
-        return self.train_batch(
-            *(numeric(value, name)[None] for value, name in ((x, "x"), (y, "y")))
-        )
+        return self.train_batch(self._door.sample(x), self._door.target(y))
 
     def learn_many(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
@@ -519,7 +517,7 @@ class Sequential:
         """
         out = self._predict_one(x)
         if out is None:
-            out = self._engine.predict(self._door.inputs(numeric(x, "x")[None], "x"), False)[0]
+            out = self._engine.predict(self._door.inputs(self._door.sample(x), "x"), False)[0]
         return out
 
     def evaluate(
