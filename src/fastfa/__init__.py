@@ -15,6 +15,7 @@ from ._files import load
 from ._teaching import Teaching
 from ._threads import get_num_threads, set_num_threads
 from .callbacks import Callback, CSVLogger, EarlyStopping, History
+from .feedback import Feedback
 from .initializers import Init
 from .layers import Dense, Dropout
 from .optimizers import SGD, Adam, AdamW, RMSprop
@@ -33,7 +34,6 @@ from .rules import (
     SDFA,
     USF,
     Backprop,
-    Feedback,
     Frozen,
     Local,
     Rule,

@@ -9,8 +9,9 @@ from typing import Any, cast
 import numpy as np
 
 from ._checks import show
+from .feedback import Feedback
 from .layers import Dense, Dropout, Layer
-from .rules import Feedback, Frozen, Rule, as_rule
+from .rules import Frozen, Rule, as_rule
 
 ZERO_DERIVATIVE = ("sign", "threshold")
 

@@ -28,14 +28,12 @@ name           family   S_l (m, n_l)                 source
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
-from ._checks import Described, choice, constant_array, flag, integer, number, show
-from ._core import NAMES
+from ._checks import Described, choice, flag, integer, number, show
+from .feedback import Feedback
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -44,97 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BRSF", "DFA", "DKP", "DRTP", "FA", "FRSF", "IFA", "KP", "LDFA", "PEPITA", "SDFA", "USF",
-    "Backprop", "Feedback", "Frozen", "Local", "Rule", "Ternary",
+    "Backprop", "Frozen", "Local", "Rule", "Ternary",
 ]  # fmt: skip
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Feedback(Described):
-    """The feedback matrix B of a rule, n_source x n_l.
-
-    n_source is the width of what is fed back: the outputs, or for chain rules such as `FA` the
-    layer above; n_l that of the layer it reaches.
-
-    Parameters
-    ----------
-    distribution : str, array_like of shape (n_source, n_l) or callable, default "uniform"
-        How B is drawn, the values themselves, or a function ``f(n_source, n_l)`` that returns
-        them, called once for each layer when the network is made.
-
-        ==============  ===========================================================================
-        name            entries, at scale 1
-        ==============  ===========================================================================
-        "uniform"       within +-1 / sqrt(n_l)
-        "normal"        standard deviation 1 / sqrt(3 n_l), that of "uniform"
-        "sign"          +-1 / sqrt(3 n_l), equally likely
-        "ternary"       0 and +-1 / sqrt(2 n_l), equally likely
-        "orthogonal"    orthogonal rows (columns where they are fewer), spread as "uniform"
-        "forward"       the initialiser of the weights it stands beside, for B^T as such weights
-        "copy"          the first W_{l+1}^T itself
-        "he_uniform"    and all initialisers with fans (see `Init`), for B^T as weights with n_l
-                        inputs and n_source outputs
-        ==============  ===========================================================================
-
-        The scalings of published code are among them: Nokland (2016) "uniform"; Frenkel et al.
-        (2021) and Webster et al. (2021) "he_uniform"; BioTorch "glorot_uniform"; Akrout et al.
-        (2019) "glorot_normal" with scale sqrt(1/2); Meulemans et al. (2020) "glorot_normal";
-        Launay et al. (2020) "uniform" with ``shared=True``.
-    scale : float, default 1.0
-        Factor on the draw or on the given values; finite.
-    sparsity : float in [0, 1), default 0.0
-        Share of zeros in each column: every unit keeps round((1 - sparsity) n_source) entries of
-        the draw, unscaled, in places of its own. Less than one is an error. With one entry a unit
-        (of ten outputs: 0.9), as in sparse DFA (Crafton et al. 2019), a fixed matrix costs a
-        look-up instead of a product.
-    rank : int, optional
-        Draw B as a product of factors n_source x rank and rank x n_l, with the same spread.
-    shared : bool, default False
-        All layers that say so take the first n_l columns of one matrix, as wide (and scaled) as
-        the widest of them needs. For rules that broadcast.
-
-    Raises
-    ------
-    TypeError, ValueError
-        Unknown distribution; values that are not finite numbers with two axes. What depends on
-        widths is checked by `Sequential`, which names the layer.
-    """
-
-    distribution: str | ArrayLike | Callable[[int, int], ArrayLike] = "uniform"
-    scale: float = 1.0
-    sparsity: float = 0.0
-    rank: int | None = None
-    shared: bool = False
-
-    def __post_init__(self) -> None:
-        if isinstance(self.distribution, str):
-            choice("distribution", self.distribution, NAMES["distribution"])
-        elif not callable(self.distribution):
-            self._set(distribution=constant_array("distribution", self.distribution, ndim=2))
-        self._set(
-            scale=number("scale", self.scale),
-            sparsity=number("sparsity", self.sparsity, low=0.0, below=1.0),
-            shared=flag("shared", self.shared),
-        )
-        if self.rank is not None:
-            self._set(rank=integer("rank", self.rank, 1))
-        if not isinstance(self.distribution, str) and (self.sparsity or self.rank or self.shared):
-            raise ValueError("sparsity, rank and shared need a distribution by name, got values")
-
-    def describe(self) -> dict[str, Any]:
-        """The plain-data form a backend takes."""
-        if callable(self.distribution):  # its values go with each layer, see `resolved`
-            return {"distribution": "uniform", "scale": self.scale}
-        kind = "distribution" if isinstance(self.distribution, str) else "values"
-        options = {"sparsity": self.sparsity, "rank": self.rank, "shared": self.shared}
-        drawn = options if kind == "distribution" else {}
-        return {kind: self.distribution, "scale": self.scale, **drawn}
-
-    def resolved(self, n_source: int, n_l: int) -> Feedback:
-        """The same with a callable replaced by what it returns for these widths."""
-        if not callable(self.distribution):
-            return self
-        return replace(self, distribution=np.asarray(self.distribution(n_source, n_l)))
-
 
 _DEFAULT_FEEDBACK = Feedback()
 _PEPITA_FEEDBACK = Feedback("he_uniform", scale=0.05)
