@@ -44,9 +44,9 @@
  * FA_E_STATE from the one that is calling. (6) The same description, seed and data give the same bits with any
  * number of threads.
  *
- * Memory. (7) A step, and a prediction, allocates nothing once a batch of its size has been seen; a prepared
- * prediction never does. (8) The process holds nothing else than what section 9 sets, the threads of the pool,
- * and for each thread its last message. */
+ * Memory. (7) A step, and a prediction with no other beside it on its network, allocates nothing once a batch of
+ * its size has been seen; a prepared prediction never does. (8) The process holds nothing else than what section 9
+ * sets, the threads of the pool, and for each thread its last message. */
 #ifndef FASTFA_H
 #define FASTFA_H
 
@@ -75,7 +75,7 @@ typedef enum fa_status {
     FA_E_MEMORY = -2,    /* out of memory; the network is still usable */
     FA_E_NONFINITE = -3, /* the loss or the gradient norm is not finite; nothing was updated */
     FA_E_STOPPED = -4,   /* the poll function asked to stop; the last complete step is kept */
-    FA_E_STATE = -5,     /* the network cannot be used here and now: Threads, 4 and 5 */
+    FA_E_STATE = -5,     /* not here and now: Threads, 4 and 5; or a custom rule failed */
     FA_E_IO = -6,        /* a file cannot be read or written; errno says why */
     FA_E_FORMAT = -7     /* the bytes are no network, or one that this version cannot read */
 } fa_status;
@@ -115,7 +115,8 @@ typedef struct fa_rule_desc {
     double lr_scale;  /* dkp, ldfa, local's heads: factor on the learning rate of feedback; 0: 1 */
     double threshold; /* ternary: errors up to this size count as 0 */
     /* custom: fills t->signal, on the calling thread, between the forward pass and the teaching of a step;
-     * non-zero: stop, nothing is updated. With a feedback name or values "l.feedback" (n_L x n_l) is stored. */
+     * non-zero: stop, FA_E_STATE, nothing is updated. With a feedback name or values "l.feedback" (n_L x n_l)
+     * is stored. */
     int (*signal)(void *user, const fa_teaching *t);
     void *user;
     int64_t rank;   /* ldfa: width between the factors; 0: that of the output, where it fits */
@@ -269,9 +270,10 @@ typedef struct fa_metrics {
 FA_API fa_status fa_train_batch(double *loss, fa_net *net, const fa_samples *batch);
 
 /* One pass over all samples in a new random order, in batches of batch_size; the last may be short. Checks shapes
- * and labels before the first step, and of the values only that the loss stays finite: fa_check, once before
- * training, looks at them all. On FA_E_NONFINITE *metrics counts the steps made before. The first epoch
- * over n samples allocates n numbers for the order, the later ones nothing. */
+ * and labels before the first step, and of the values only that the loss stays finite: an infinite input can pass
+ * (tanh makes 1 of it) and spoil the weights, so let fa_check, once before training, look at them all. On
+ * FA_E_NONFINITE *metrics counts the steps made before. The first epoch over n samples allocates n numbers for the
+ * order, the later ones nothing. */
 FA_API fa_status fa_train_epoch(fa_metrics *metrics, fa_net *net, const fa_samples *samples,
                                 int64_t batch_size);
 
@@ -295,7 +297,8 @@ typedef enum fa_tensor_kind { FA_WEIGHT, FA_BIAS, FA_FEEDBACK, FA_SLOT } fa_tens
 typedef struct fa_tensor {
     const char *key; /* "0.weight", "0.bias", "0.feedback"; slots carry their parameter's key */
     fa_tensor_kind kind;
-    void *data; /* rows x cols, contiguous, the network's dtype; a bias is 1 x n */
+    /* rows x cols, contiguous, the network's dtype; a bias is 1 x n; NULL: a slot of what does not train */
+    void *data;
     int64_t rows, cols;
     int trainable;
 } fa_tensor;
@@ -435,7 +438,8 @@ FA_API const char *fa_build_info(void);
 /* ---- 10. looking inside ---------------------------------------------------------------------------- */
 
 /* What the next fa_train_batch on these samples would hand to the optimizer, before clipping and decay.
- * grads[i] receives the gradient of tensor i (contiguous); NULL entries are skipped. */
+ * grads[i] receives the gradient of tensor i (contiguous), for all that are no slots; NULL entries are skipped, and
+ * what does not train is left as it was. */
 FA_API fa_status fa_gradients(double *loss, void *const *grads, const fa_net *net,
                               const fa_samples *samples);
 

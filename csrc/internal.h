@@ -47,8 +47,8 @@ void fa_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* ---- memory (memory.c) ---- */
 
-void *fa_alloc(
-    size_t size); /* zeroed, aligned to 64 bytes, large blocks to huge pages; NULL when out */
+/* Zeroed, aligned to 64 bytes, large blocks to huge pages; NULL when out. */
+void *fa_alloc(size_t size);
 void fa_free(void *memory);
 /* *bytes += a * b * size rounded up to 64; false on overflow. */
 bool fa_add_bytes(size_t *bytes, int64_t a, int64_t b, size_t size);
@@ -128,12 +128,10 @@ typedef struct fa_param { /* weights, biases and feedback, learned or not */
     fa_pair grad[FA_MAX_PAIRS];
     int n_grad;
     double lr_scale;
-    double
-        forget; /* the share of itself that it loses in a step, apart from the optimizer's decay */
+    double forget; /* the share of itself lost in a step, apart from the optimizer's decay */
     bool decays, trainable;
-    bool in_place; /* the product writes the parameter itself */
-    struct fa_param
-        *follower; /* receives every step of this one, transposed, and forgets as it does */
+    bool in_place;             /* the product writes the parameter itself */
+    struct fa_param *follower; /* receives every step transposed, and forgets as this one does */
 } fa_param;
 
 typedef struct fa_layer {
@@ -153,18 +151,18 @@ typedef struct fa_rule {
     unsigned sources; /* those of ops, unless plan knows better */
     bool pre;
     fa_param *feedback; /* NULL without a stored matrix */
-    fa_param
-        *project; /* the left factor where feedback is the right one; NULL: feedback is whole */
-    fa_buf
-        projected; /* the source times the left factor, or a head's error: weighted like a delta */
-    fa_param *head,
-        *head_bias;  /* local: a prediction from the block's output; its error is `projected` */
+    fa_param *project;  /* the left factor where feedback is the right one; NULL: it is whole */
+    /* The source times the left factor, or a head's error: weighted like a delta. */
+    fa_buf projected;
+    /* local: a prediction from the block's output; its error is `projected`. */
+    fa_param *head, *head_bias;
     fa_buf residual; /* ldfa that learns P: d P P^T - d */
     fa_buf host;     /* where the caller's function leaves S_l */
-    int64_t
-        derived_rows; /* of the n_l columns wide matrix that ops->derive makes each step; 0: none */
-    int64_t picked;   /* entries of each column of feedback that are not 0, where so few that a step
-                         takes them one by one; 0: feedback is multiplied as it is */
+    /* Of the n_l columns wide matrix that ops->derive makes each step; 0: none. */
+    int64_t derived_rows;
+    /* Entries of each column of feedback that are not 0, where so few that a step takes them one by one;
+     * 0: feedback is multiplied as it is. */
+    int64_t picked;
 } fa_rule;
 
 typedef struct fa_block { /* layers[first] is weighted, first + 1 .. last follow it */
@@ -239,8 +237,8 @@ struct fa_net {
     fa_buf *second; /* what a buffer is in the second pass; itself where both passes share it */
     fa_tile_task *tiles;
     int64_t n_tiles, tile_area; /* of the largest */
-    fa_derive_task
-        *derives; /* rows of matrices that rules make from the weights, before the batch's rows */
+    /* Rows of matrices that rules make from the weights, before the batch's rows. */
+    fa_derive_task *derives;
     int64_t n_derives;
     struct fa_phase {
         fa_task_fn *task;
@@ -277,8 +275,8 @@ typedef struct fa_work { /* one block: this head, then what it points to */
     size_t copy_size;
     fa_mat *buf;    /* copies x n_buffers: what a run in this copy sees */
     fa_mat *second; /* n_buffers: what the second pass sees */
-    int64_t
-        *labels; /* copies x rows: checked as they are read, so that nobody can change them after */
+    /* copies x rows: checked as they are read, so that nobody can change them after. */
+    int64_t *labels;
     atomic_bool bad_label;
     double *weights, *row_loss, *row_hit;
     double *second_loss, *second_hit;
@@ -521,8 +519,7 @@ extern fa_task_fn fa_derive_task_run, fa_rows_task, fa_forward_task, fa_teach_ta
     fa_norm_task, fa_apply_task;
 fa_status fa_loss_gate(fa_run *run);
 fa_status fa_norm_gate(fa_run *run);
-fa_status fa_host_gate(
-    fa_run *run); /* rule_host.c: the loss, then the signals of the caller's functions */
+fa_status fa_host_gate(fa_run *run); /* rule_host.c: loss, then the caller's functions */
 
 /* ---- locking (lock.c) ---- */
 

@@ -71,15 +71,27 @@ fa_status fa_set_num_threads(int n)
     return FA_OK;
 }
 
+/* What others wrote, fit to stand between quotes in JSON. */
+static void plain(char *text)
+{
+    for (; *text; text++)
+        if (*text == '"' || *text == '\\' || (unsigned char)*text < 0x20 || *text & 0x80)
+            *text = '?';
+}
+
 const char *fa_build_info(void)
 {
     static _Thread_local char text[1024]; /* a reason of blas.c has up to 512 */
     const fa_blas *blas = fa_blas_get();
-    const char *gemm = getenv("FASTFA_GEMM");
+    const char *wish = getenv("FASTFA_GEMM");
+    char gemm[17], why[512];
+    snprintf(gemm, sizeof gemm, "%s", wish && *wish ? wish : "auto");
+    snprintf(why, sizeof why, "%s", blas ? blas->config : fa_blas_reason());
+    plain(gemm);
+    plain(why);
     snprintf(text, sizeof text,
-             "{\"version\": \"%s\", \"isa\": \"%s\", \"blas\": \"%s\", \"gemm\": \"%.16s\", "
+             "{\"version\": \"%s\", \"isa\": \"%s\", \"blas\": \"%s\", \"gemm\": \"%s\", "
              "\"threads\": %d, \"compiler\": \"%s\"}",
-             FASTFA_VERSION, fa_isa_name(), blas ? blas->config : fa_blas_reason(),
-             gemm && *gemm ? gemm : "auto", fa_get_num_threads(), __VERSION__);
+             FASTFA_VERSION, fa_isa_name(), why, gemm, fa_get_num_threads(), __VERSION__);
     return text;
 }

@@ -47,8 +47,8 @@ fa_status fa_set_allocator(const fa_allocator *a)
 
 void fa_memory(int64_t *bytes, int64_t *count)
 {
-    *bytes = atomic_load(&live_bytes);
-    *count = atomic_load(&allocations);
+    if (bytes) *bytes = atomic_load(&live_bytes);
+    if (count) *count = atomic_load(&allocations);
 }
 
 void *fa_alloc(size_t size)

@@ -62,14 +62,14 @@ fa_status fa_net_new(fa_net **out, const fa_net_desc *desc, const struct fa_file
     return FA_OK;
 }
 
-fa_status fa_net_create(fa_net **out, const fa_net_desc *desc)
+fa_status fa_net_create(fa_net **net, const fa_net_desc *desc)
 {
-    FA_GIVEN(out);
+    FA_GIVEN(net);
     FA_GIVEN(desc);
-    fa_net *net = NULL;
-    FA_TRY(fa_net_new(&net, desc, NULL));
-    fa_draw_state(net);
-    *out = net;
+    fa_net *made = NULL;
+    FA_TRY(fa_net_new(&made, desc, NULL));
+    fa_draw_state(made);
+    *net = made;
     return FA_OK;
 }
 
@@ -83,24 +83,25 @@ static fa_status copy_note(char **copy, const char *note)
     return FA_OK;
 }
 
-fa_status fa_net_clone(fa_net **out, const fa_net *from)
+fa_status fa_net_clone(fa_net **net, const fa_net *from)
 {
-    FA_GIVEN(out);
+    FA_GIVEN(net);
+    FA_GIVEN(from);
     FA_TRY(fa_lock_read(from));
     fa_reading_call reading; /* planning may log */
     fa_reading_begin(&reading, from);
     fa_net_desc desc = from->desc;
     desc.n_threads = from->n_threads;
-    fa_net *net = NULL;
-    fa_status status = fa_net_new(&net, &desc, NULL);
-    if (status == FA_OK) status = copy_note(&net->note, from->note);
-    if (status == FA_OK) memcpy(net->state, from->state, net->state_size);
+    fa_net *made = NULL;
+    fa_status status = fa_net_new(&made, &desc, NULL);
+    if (status == FA_OK) status = copy_note(&made->note, from->note);
+    if (status == FA_OK) memcpy(made->state, from->state, made->state_size);
     fa_reading_end(&reading);
     fa_unlock_read(from);
     if (status)
-        fa_net_free(net);
+        fa_net_free(made);
     else
-        *out = net;
+        *net = made;
     return status;
 }
 

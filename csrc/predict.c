@@ -119,9 +119,10 @@ struct fa_predictor {
     bool logits;
 };
 
-fa_status fa_predictor_create(fa_predictor **out, const fa_net *net, fa_dtype x_dtype, int logits)
+fa_status fa_predictor_create(fa_predictor **predictor, const fa_net *net, fa_dtype x_dtype,
+                              int logits)
 {
-    FA_GIVEN(out);
+    FA_GIVEN(predictor);
     FA_GIVEN(net);
     if (x_dtype != net->dtype && x_dtype != FA_U8)
         return fa_fail(FA_E_VALUE, "x_dtype: expected the network's dtype (%s) or bytes, got %d",
@@ -137,7 +138,7 @@ fa_status fa_predictor_create(fa_predictor **out, const fa_net *net, fa_dtype x_
                         .logits = logits};
     p->run.data = fa_samples_of(NULL, net->n_in, x_dtype, 1);
     fa_run_bind(&p->run, 0);
-    *out = p;
+    *predictor = p;
     return FA_OK;
 }
 

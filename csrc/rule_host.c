@@ -69,6 +69,9 @@ fa_status fa_multiply(void *c, const fa_net *net, const void *a, ptrdiff_t lda, 
     FA_GIVEN(net);
     FA_GIVEN(a);
     FA_GIVEN(b);
+    if (rows < 0 || k < 0 || cols < 0)
+        return fa_fail(FA_E_VALUE, "rows, k, cols: expected numbers >= 0, got %lld, %lld, %lld",
+                       (long long)rows, (long long)k, (long long)cols);
     const unsigned fp = fa_fp_begin();
     const fa_mat all_c = {c, cols, rows, cols}, all_a = {(char *)a, lda, rows, k};
     /* With BLAS the bits of a row depend on its company: the same as in a step. */

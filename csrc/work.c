@@ -1,7 +1,8 @@
 /* The workspace of a call in flight. One block:
  *
- *   fa_work | offsets | mats | of a second pass: mats, losses | labels weights row_loss row_hit | hyper | row buffers (copies x rows)
- *           | scratch (threads) | tile norms and gradients (clipping only) | derived matrices
+ *   fa_work | offsets | mats | of a second pass: mats, losses | labels weights row_loss row_hit | hyper
+ *           | row buffers (copies x rows) | scratch (threads) | tile norms and gradients (clipping only)
+ *           | derived matrices
  *
  * A network keeps one idle block per slot, so a step allocates nothing once a batch of its size has been
  * seen, and two calls at a time each have their own. */

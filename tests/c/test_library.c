@@ -457,6 +457,21 @@ static void test_log(void) /* the first to ask for the number of threads */
     free(before);
 }
 
+static void test_multiply(void)
+{
+    fa_net *net = new_net("dfa", FA_F32, 0);
+    const float a[] = {1, 2}, b[] = {5, 6, 7, 8};
+    float c[2] = {-1, -1};
+    CHECK(fa_multiply(c, net, a, 2, b, 2, 1, 2, 2) == FA_OK && c[0] == 19 && c[1] == 22,
+          "1 2 by 2 2: %g %g", c[0], c[1]);
+    CHECK(fa_multiply(c, net, a, 2, b, 2, 1, 0, 2) == FA_OK && c[0] == 0 && c[1] == 0, "nothing");
+    for (int which = 0; which < 3; which++)
+        CHECK(fa_multiply(c, net, a, 2, b, 2, which == 0 ? -1 : 1, which == 1 ? -1 : 2,
+                          which == 2 ? -1 : 2) == FA_E_VALUE,
+              "negative size %d", which);
+    fa_net_free(net);
+}
+
 static void test_version(void)
 {
     int major, minor, patch;
@@ -466,6 +481,15 @@ static void test_version(void)
               fa_version_number() == major * 10000 + minor * 100 + patch,
           "number %d", fa_version_number());
     CHECK(strstr(fa_build_info(), "\"isa\"") && strstr(fa_build_info(), FASTFA_VERSION), "build");
+    char *before = getenv("FASTFA_GEMM");
+    if (before) before = strdup(before);
+    setenv("FASTFA_GEMM", "a\"b\\c", 1);
+    CHECK(strstr(fa_build_info(), "\"gemm\": \"a?b?c\","), "still JSON: %s", fa_build_info());
+    if (before)
+        setenv("FASTFA_GEMM", before, 1);
+    else
+        unsetenv("FASTFA_GEMM");
+    free(before);
 }
 
 int main(void)
@@ -484,6 +508,7 @@ int main(void)
     RUN(test_predictor_follows);
     RUN(test_calls_from_inside);
     RUN(test_names);
+    RUN(test_multiply);
     RUN(test_version);
     dataset_free(&data);
     dataset_free(&doubles);
