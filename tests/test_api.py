@@ -99,6 +99,7 @@ def test_python_and_engine_know_the_same_names():
         (fa.SGD(0.5, momentum=0.9), "SGD(lr=0.5, momentum=0.9)"),
         (fa.Adam(), "Adam()"),
         (fa.EarlyStopping(patience=2), "EarlyStopping(monitor='val_loss', patience=2)"),
+        (fa.Checkpoint("net-{epoch}"), "Checkpoint('net-{epoch}', every=1, monitor=None)"),
     ],
 )
 def test_descriptions_print_as_the_call_that_makes_them(thing, text):

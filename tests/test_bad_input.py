@@ -266,6 +266,17 @@ def test_settings_of_fit(trained, settings, error, words):
         (lambda: fa.EarlyStopping(mode="least"), ValueError, ["mode", '"least"', '"min"']),
         (lambda: fa.EarlyStopping(min_delta=-1), ValueError, ["min_delta", ">= 0", "got -1"]),
         (lambda: fa.EarlyStopping(monitor=3), TypeError, ["monitor", "a str", "got 3"]),
+        (lambda: fa.Checkpoint(3), TypeError, ["path", "a str", "got 3"]),
+        (lambda: fa.Checkpoint("{epoch"), ValueError, ["path", "{epoch:03d}", "got '{epoch'"]),
+        (lambda: fa.Checkpoint("{}"), ValueError, ["path", "{epoch:03d}", "got '{}'"]),
+        (lambda: fa.Checkpoint("{loss.real}"), ValueError, ["path", "got '{loss.real}'"]),
+        (lambda: fa.Checkpoint("{loss:03d}"), ValueError, ["path", "got '{loss:03d}'", "float"]),
+        (lambda: fa.Checkpoint("n", every=0), ValueError, ["every", ">= 1", "got 0"]),
+        (lambda: fa.Checkpoint("n", mode="least"), ValueError, ["mode", '"least"', '"min"']),
+        (lambda: fa.Checkpoint("n", monitor=3), TypeError, ["monitor", "a str", "got 3"]),
+        (lambda: fa.Checkpoint("n", save_best_only=1), TypeError, ["save_best_only", "got 1"]),
+        (lambda: fa.Checkpoint("n", save_best_only=True), ValueError, ["monitor=None"]),
+        (lambda: fa.Checkpoint("n", monitor="loss"), ValueError, ["save_best_only=False"]),
     ],
 )
 def test_arguments_of_descriptions(make, error, words):

@@ -3,6 +3,7 @@
 import io
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -465,6 +466,124 @@ def test_early_stopping_needs_its_value():
     X, y = samples()
     with pytest.raises(ValueError, match=r'monitor "val_loss" is not in the logs.*loss, accuracy'):
         network().fit(X, y, 3, callbacks=[fa.EarlyStopping()], verbose=False)
+
+
+# ------------------------------------------------------------------------------------ checkpoints
+
+
+def same(first, second):
+    return first._engine.state() == second._engine.state() and first.lr == second.lr
+
+
+@pytest.mark.parametrize("rule", ["backprop", "dfa", "kp"])
+def test_going_on_from_a_checkpoint_is_the_uninterrupted_run(tmp_path, rule):
+    X, y = samples()
+    whole, net = (network(rule=rule, optimizer=fa.Adam(0.01)) for _ in range(2))
+    whole.fit(X, y, 5, 16, verbose=False)
+    keep = fa.Checkpoint(tmp_path / "net-{epoch:03d}")
+    net.fit(X, y, 3, 16, callbacks=[keep], verbose=False)
+    assert sorted(os.listdir(tmp_path)) == ["net-001", "net-002", "net-003"]
+    assert keep.saved == str(tmp_path / "net-003")
+    for epoch in (1, 2, 3):
+        loaded = fa.load(tmp_path / f"net-{epoch:03d}")
+        assert loaded.epochs == epoch
+        loaded.fit(X, y, 5 - epoch, 16, callbacks=[keep], verbose=False)
+        assert same(loaded, whole)
+    assert keep.saved == str(tmp_path / "net-005")
+
+
+def test_checkpoint_every_so_many_epochs_with_logs_in_the_name(tmp_path):
+    X, y = samples()
+    net, keep = network(), fa.Checkpoint(tmp_path / "{{}}{epoch}-{val_loss:.3f}", every=2)
+    first = net.fit(X, y, 3, validation_data=(X, y), callbacks=[keep], verbose=False)
+    more = net.fit(X, y, 2, validation_data=(X, y), callbacks=[keep], verbose=False)
+    losses = first.history["val_loss"] + more.history["val_loss"]
+    expected = [f"{{}}{epoch}-{losses[epoch - 1]:.3f}" for epoch in (2, 4)]
+    assert sorted(os.listdir(tmp_path)) == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "values", "saved"),
+    [
+        ({"monitor": "val_loss"}, [3, 2, 2, np.nan, 2.5, 1, 4], ["1", "2", "6"]),
+        ({"monitor": "val_loss", "mode": "max"}, [3, 2, 3, 4], ["1", "4"]),
+        ({"monitor": "val_accuracy"}, [0.5, 0.4, 0.6], ["1", "3"]),
+        ({"monitor": "val_loss", "every": 2}, [1, 3, 1, 4, 1, 2], ["2", "6"]),
+        ({"monitor": "val_loss"}, [np.nan, np.nan], []),
+    ],
+)
+def test_checkpoint_of_the_best(tmp_path, options, values, saved):
+    keep = fa.Checkpoint(tmp_path / "{epoch}", save_best_only=True, **options)
+    _, _, after = run(keep, values, options["monitor"])
+    assert sorted(os.listdir(tmp_path)) == saved
+    for epoch in saved:
+        assert_same(after[int(epoch) - 1], fa.load(tmp_path / epoch).parameters)
+    if saved:
+        assert keep.best == values[int(saved[-1]) - 1]
+
+
+def test_a_later_fit_does_not_replace_a_better_checkpoint(tmp_path):
+    keep = fa.Checkpoint(tmp_path / "net", monitor="val_loss", save_best_only=True)
+    _, _, after = run(keep, [3, 1])
+    run(keep, [2, 2])
+    assert keep.best == 1
+    assert_same(after[1], fa.load(tmp_path / "net").parameters)
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "message"),
+    [
+        ("{val_loss}", {}, 'field "val_loss" is not in the logs, which have epoch, loss, accuracy'),
+        ("net", {"monitor": "los", "save_best_only": True}, 'monitor "los" is not in the logs'),
+    ],
+)
+def test_checkpoint_needs_its_values_even_before_it_saves(tmp_path, path, options, message):
+    net, keep = network(), fa.Checkpoint(tmp_path / path, every=10, **options)
+    with pytest.raises(ValueError, match=message):
+        net.fit(*samples(), epochs=3, callbacks=[keep], verbose=False)
+    assert net.epochs == 1
+    assert os.listdir(tmp_path) == []
+
+
+def test_checkpoint_looks_for_its_folder_before_the_first_step(tmp_path):
+    net = network()
+    (tmp_path / "file").write_text("")
+    for folder, error in (("no", FileNotFoundError), ("file", NotADirectoryError)):
+        keep = fa.Checkpoint(tmp_path / folder / "net-{epoch}")
+        with pytest.raises(error, match=folder):
+            net.fit(*samples(), callbacks=[keep], verbose=False)
+    assert net.steps == 0
+
+
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_a_killed_run_leaves_its_last_checkpoint_whole(tmp_path, epochs):
+    """Killed while it writes: one file is there, another beside it is begun."""
+    script = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from test_callbacks import fa, samples, wide
+wide().fit(*samples(), 10_000, callbacks=[fa.Checkpoint(sys.argv[2])], verbose=False)
+"""
+    path = tmp_path / "net"
+    command = [sys.executable, "-c", script, os.path.dirname(__file__), path]
+    with subprocess.Popen(command) as child:
+        written = set()  # the names of temporary files, one a save
+        while len(written) <= epochs and child.poll() is None:
+            written.update(name for name in os.listdir(tmp_path) if ".tmp-" in name)
+        child.kill()
+    assert child.returncode == -signal.SIGKILL
+    loaded, whole = fa.load(path), wide()
+    assert loaded.epochs >= epochs
+    whole.fit(*samples(), loaded.epochs, verbose=False)
+    assert same(loaded, whole)
+    for net in (loaded, whole):
+        net.fit(*samples(), 1, verbose=False)
+    assert same(loaded, whole)
+
+
+def wide():
+    """A network whose file takes longer to write than an epoch takes to train."""
+    return network(layers=[fa.Dense(1000, "tanh"), fa.Dense(1000, "tanh"), fa.Dense(N_OUT)])
 
 
 # --------------------------------------------------------------------------------------- the bar

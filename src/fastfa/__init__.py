@@ -14,7 +14,7 @@ from ._embedding import get_include, get_library_dir
 from ._files import load
 from ._teaching import Teaching
 from ._threads import get_num_threads, set_num_threads
-from .callbacks import Callback, CSVLogger, EarlyStopping, History
+from .callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, History
 from .feedback import Feedback
 from .initializers import Init
 from .layers import Dense, Dropout
@@ -63,6 +63,7 @@ __all__ = [
     "Backprop",
     "CSVLogger",
     "Callback",
+    "Checkpoint",
     "Dense",
     "Dropout",
     "EarlyStopping",

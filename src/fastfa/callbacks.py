@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import os
 import warnings
+from string import Formatter
 from typing import TYPE_CHECKING, Any
 
 from . import _diagnostics
 from ._checks import choice, flag, integer, number, show
+from ._files import file_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,9 +24,12 @@ __all__ = [
     "AlignmentWarning",
     "CSVLogger",
     "Callback",
+    "Checkpoint",
     "EarlyStopping",
     "History",
 ]
+
+_WORST = {"min": math.inf, "max": -math.inf}
 
 
 class Callback:
@@ -120,16 +125,18 @@ class EarlyStopping(Callback):
         mode: str = "auto",
         restore_best: bool = True,
     ) -> None:
-        if not isinstance(monitor, str):
-            raise TypeError(f"monitor must be a str, got {monitor!r}")
         self.monitor = monitor
+        self.mode = _direction(monitor, mode)
         self.patience = integer("patience", patience, 1)
         self.min_delta = number("min_delta", min_delta, low=0.0)
-        choice("mode", mode, ("auto", "min", "max"))
-        self.mode = ("max" if "accuracy" in monitor else "min") if mode == "auto" else mode
         self.restore_best = flag("restore_best", restore_best)
         self._snapshot: tuple[dict[str, NDArray[Any]], ...] = ()
         self._begin()
+
+    def _begin(self) -> None:
+        self.best = _WORST[self.mode]
+        self.best_epoch = self.stopped_epoch = self._waited = 0
+        self._snapshot = ()
 
     def __repr__(self) -> str:
         return f"EarlyStopping(monitor={self.monitor!r}, patience={self.patience})"
@@ -140,11 +147,8 @@ class EarlyStopping(Callback):
 
     def on_epoch_end(self, net: Sequential, epoch: int, logs: Mapping[str, float]) -> None:
         """Compare with the best epoch; stop when patience runs out."""
-        if self.monitor not in logs:
-            raise ValueError(f'monitor "{self.monitor}" is not in the logs, which have '
-                             f"{', '.join(logs)}")  # fmt: skip
-        value = logs[self.monitor]
-        if self._improves(value):
+        value = _entry("monitor", self.monitor, logs)
+        if _gain(self.mode, value, self.best) > self.min_delta:  # False for nan
             self.best, self.best_epoch, self._waited = value, epoch, 0
             if self.restore_best:
                 self._snapshot = _copies(net)
@@ -161,14 +165,105 @@ class EarlyStopping(Callback):
                 live[key] = value
         self._snapshot = ()
 
-    def _begin(self) -> None:
-        self.best = math.inf if self.mode == "min" else -math.inf
-        self.best_epoch = self.stopped_epoch = self._waited = 0
-        self._snapshot = ()
 
-    def _improves(self, value: float) -> bool:
-        gain = self.best - value if self.mode == "min" else value - self.best
-        return gain > self.min_delta  # False for nan
+class Checkpoint(Callback):
+    """Save the network while it trains, so that a run that dies can go on from its last file.
+
+    `load` gives a network that trains on to the bits of an uninterrupted run. Put it last among
+    the callbacks: what those after it change is not in the file.
+
+    Parameters
+    ----------
+    path : path-like
+        May hold the epoch's number and its logs as format fields: "net-{epoch:03d}.safetensors",
+        "{val_loss:.4f}.safetensors". Without a field each file takes the place of the one before,
+        at once: a run that is killed leaves the last one whole.
+    every : int >= 1, default 1
+        Look after so many epochs, counted over all calls of ``fit``.
+    monitor : str, optional
+        With save_best_only: which entry of the epoch's logs to watch.
+    mode : {"auto", "min", "max"}, default "auto"
+        Whether smaller or greater is better; "auto": greater for accuracies, else smaller.
+    save_best_only : bool, default False
+        Save only when `monitor` is better than at every save before.
+
+    Attributes
+    ----------
+    best : float
+        Best value of this object's life, all calls of ``fit`` together. A new object knows none:
+        set it when going on with the file of another.
+    saved : str or None
+        The file that was written last.
+
+    Raises
+    ------
+    OSError
+        From ``fit``: the file cannot be written.
+    ValueError
+        From ``fit``, after its first epoch: the logs have no such entry.
+
+    Examples
+    --------
+    >>> import fastfa as fa
+    >>> X, y, _, _ = fa.datasets.load("digits")
+    >>> net = fa.Sequential([fa.Dense(32, "tanh"), fa.Dense(10)], input_shape=64, rng=0)
+    >>> keep = fa.Checkpoint("net.safetensors")
+    >>> net.fit(X, y, epochs=10, callbacks=[keep])  # doctest: +SKIP
+
+    After a crash in the seventh epoch:
+
+    >>> net = fa.load("net.safetensors")  # doctest: +SKIP
+    >>> net.fit(X, y, epochs=10 - net.epochs, callbacks=[keep])  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        every: int = 1,
+        monitor: str | None = None,
+        mode: str = "auto",
+        save_best_only: bool = False,
+    ) -> None:
+        self.path = os.fsdecode(file_name(path))
+        self._fields = _fields(self.path)
+        self.every = integer("every", every, 1)
+        self.monitor = monitor
+        self.mode = _direction("" if monitor is None else monitor, mode)
+        self.save_best_only = flag("save_best_only", save_best_only)
+        if self.save_best_only != (monitor is not None):
+            raise ValueError(
+                "monitor and save_best_only=True need each other, "
+                f"got monitor={monitor!r}, save_best_only={self.save_best_only}"
+            )
+        self.best = _WORST[self.mode]
+        self.saved: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Checkpoint({self.path!r}, every={self.every}, monitor={self.monitor!r})"
+
+    def on_train_begin(self, net: Sequential) -> None:
+        """Look for the folder, before hours of work that could not be written."""
+        folder = os.path.dirname(self.path)
+        if "{" not in folder:
+            os.stat(os.path.join(folder, "."))
+
+    def on_epoch_end(self, net: Sequential, epoch: int, logs: Mapping[str, float]) -> None:
+        """Save if it is time; find out in any case whether that is possible."""
+        known = {"epoch": epoch, **logs}
+        name = self.path.format(
+            **{each: _entry("path: field", each, known) for each in self._fields}
+        )
+        value = None if self.monitor is None else _entry("monitor", self.monitor, logs)
+        if epoch % self.every:
+            return
+        if value is None:
+            net.save(name)
+        elif _gain(self.mode, value, self.best) > 0:  # False for nan
+            net.save(name)
+            self.best = value
+        else:
+            return
+        self.saved = name
 
 
 class AlignmentWarning(UserWarning):
@@ -305,6 +400,41 @@ class CSVLogger(Callback):
             if found is None:
                 writer.writerow(columns)
             writer.writerow([epoch, *logs.values()])
+
+
+def _direction(monitor: str, mode: str) -> str:
+    """Which values of `monitor` are better: "min" or "max"."""
+    if not isinstance(monitor, str):
+        raise TypeError(f"monitor must be a str, got {monitor!r}")
+    choice("mode", mode, ("auto", "min", "max"))
+    return ("max" if "accuracy" in monitor else "min") if mode == "auto" else mode
+
+
+def _gain(mode: str, value: float, best: float) -> float:
+    return best - value if mode == "min" else value - best
+
+
+def _entry(what: str, key: str, logs: Mapping[str, float]) -> float:
+    if key not in logs:
+        raise ValueError(f'{what} "{key}" is not in the logs, which have {", ".join(logs)}')
+    return logs[key]
+
+
+def _fields(path: str) -> set[str]:
+    """The names in a path's format fields, which must be those of numbers."""
+    try:
+        names = {name for _, name, _, _ in Formatter().parse(path) if name is not None}
+        path.format(**{name: 1 if name == "epoch" else 1.0 for name in names})
+        odd = sorted(name for name in names if not name.isidentifier())
+        reason = f'"{odd[0]}" is no name' if odd else ""
+    except (ValueError, LookupError, AttributeError) as error:
+        reason = str(error)
+    if reason:
+        raise ValueError(
+            "path must have braces only around the epoch and names of logs, such as {epoch:03d} "
+            f"or {{val_loss:.4f}}, others doubled, got {show(path)}: {reason}"
+        )
+    return names
 
 
 def _copies(net: Sequential) -> tuple[dict[str, NDArray[Any]], ...]:
