@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from string import Formatter
 from typing import TYPE_CHECKING, Any
 
 from . import _diagnostics
@@ -422,6 +421,8 @@ def _entry(what: str, key: str, logs: Mapping[str, float]) -> float:
 
 def _fields(path: str) -> set[str]:
     """The names in a path's format fields, which must be those of numbers."""
+    from string import Formatter  # here, so that importing fastfa imports NumPy only
+
     try:
         names = {name for _, name, _, _ in Formatter().parse(path) if name is not None}
         path.format(**{name: 1 if name == "epoch" else 1.0 for name in names})
