@@ -464,7 +464,7 @@ static void test_null(void)
     void *grads[6] = {NULL};
     int64_t order[ROWS];
     fa_net *net;
-    VALUE_ERROR(fa_net_create(NULL, &desc), "out");
+    VALUE_ERROR(fa_net_create(NULL, &desc), "net");
     VALUE_ERROR(fa_net_create(&net, NULL), "desc");
     VALUE_ERROR(fa_train_batch(NULL, w.net, &s), "loss");
     VALUE_ERROR(fa_train_batch(&loss, NULL, &s), "net");
