@@ -5,11 +5,12 @@
 #                                               with sanitizers, then without
 #   tests/c/run.sh --sanitize | --plain         only one of the two (address and undefined behaviour)
 #   tests/c/run.sh --tsan                       the tests of threads with the thread sanitizer;
-#                                               FASTFA_TEST_QUICK=1 makes them shorter
+#                                               FASTFA_TEST_QUICK=STEPS makes them shorter
 #   tests/c/run.sh --valgrind                   the tests of the library's promises under valgrind, short
 #   tests/c/run.sh --plain bench/kernels.c ...  these programs instead
 #   RUNNER=valgrind tests/c/run.sh ...          runs them under another program
 #
+# A program that runs for more than ten minutes (FASTFA_TEST_SECONDS) is aborted, which is a failure.
 # Needs a C compiler (CC, default cc). What it builds is kept under build/ and reused. Plain programs
 # find the OpenBLAS of an editable install, where there is one.
 set -euo pipefail
@@ -66,7 +67,7 @@ run_all() {
         # shellcheck disable=SC2086
         $CC $options "$name.o" $objects -lm -lpthread -ldl -o "$name"
         # shellcheck disable=SC2086
-        ${RUNNER-} "$name" || { echo "-- $program ($kind): exit status $?"; failed=1; }
+        timeout -k 10 "${FASTFA_TEST_SECONDS:-600}" ${RUNNER-} "$name" || { echo "-- $program ($kind): exit status $?"; failed=1; }
     done
     return $failed
 }
@@ -90,11 +91,12 @@ case ${1-} in
     --valgrind)
         command -v valgrind >/dev/null || { echo "SKIPPED: valgrind is not installed"; exit 0; }
         kinds=plain
-        export RUNNER="valgrind --quiet --error-exitcode=9 --leak-check=full"
-        export FASTFA_TEST_QUICK=1
+        # fair: by default a thread that loops can keep the others from running, for hours
+        export RUNNER="valgrind --quiet --fair-sched=yes --error-exitcode=9 --leak-check=full"
+        export FASTFA_TEST_QUICK=10
         shift
         (( $# )) || set -- tests/c/test_{library,pool,engine_threads,engine_memory}.c ;;
-    -*) sed -n '2,13s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    -*) sed -n '2,14s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 if (( ! $# )) && [[ $kinds == tsan ]]; then
     set -- tests/c/test_pool.c tests/c/test_engine_threads.c tests/c/test_engine_bits.c
