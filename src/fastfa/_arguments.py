@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from inspect import signature
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,13 @@ from .layers import MAX_UNITS, Layer
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
+
+HOOKS = {  # of `Callback`, and what they are called with
+    "on_train_begin": ("net",),
+    "on_batch_end": ("net", "step", "logs"),
+    "on_epoch_end": ("net", "epoch", "logs"),
+    "on_train_end": ("net",),
+}
 
 
 def width(input_shape: object) -> int:
@@ -71,5 +79,28 @@ def callback_list(callbacks: object) -> list[Callback]:
         raise TypeError(f"callbacks must be a list of Callback objects, got {show(callbacks)}")
     for i, callback in enumerate(callbacks):
         if not isinstance(callback, Callback):
-            raise TypeError(f"callbacks[{i}] must be a Callback object, got {show(callback)}")
+            hint = f"; did you mean {show(callback)}()?" if isinstance(callback, type) else ""
+            raise TypeError(f"callbacks[{i}] must be a Callback object, got {show(callback)}{hint}")
+        _check_hooks(callback, f"callbacks[{i}]")
     return list(callbacks)
+
+
+def _check_hooks(callback: Callback, name: str) -> None:
+    """Refuse now what would never be called, or fail after the first epoch."""
+    for hook in dir(type(callback)):
+        method = getattr(callback, hook)
+        if not hook.startswith("on_") or not callable(method):
+            continue
+        if hook not in HOOKS:
+            choice(f"hook of {name} ({type(callback).__name__})", hook, HOOKS)
+        if getattr(method, "__func__", None) is getattr(Callback, hook):
+            continue
+        try:
+            signature(method).bind(*HOOKS[hook])
+        except TypeError:
+            raise TypeError(
+                f"{name}: {type(callback).__name__}.{hook} must take "
+                f"({', '.join(HOOKS[hook])}), got {signature(method)}"
+            ) from None
+        except ValueError:  # compiled, and does not say what it takes
+            continue

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
+# What other libraries call things, for hints.
+_OTHER_NAMES = {
+    "xavier": "glorot",
+    "kaiming": "he",
+    "gaussian": "normal",
+    "bce": "sigmoid_cross_entropy",
+}
 # What DLPack calls memory that the processor reads: plain, and pinned for CUDA or ROCm.
 _HOST_MEMORY = (1, 3, 11)
 
@@ -111,7 +118,10 @@ def choice(name: str, value: object, valid: Iterable[str]) -> str:
 def _nearest(value: str, names: list[str]) -> str:
     from difflib import get_close_matches  # only a failing call pays for this import
 
-    close = get_close_matches(value.lower(), names, n=1, cutoff=0.3)
+    asked = value.lower()
+    for elsewhere, here in _OTHER_NAMES.items():
+        asked = asked.replace(elsewhere, here)
+    close = get_close_matches(asked, names, n=1, cutoff=0.55)
     return f' (did you mean "{close[0]}"?)' if close else ""
 
 
@@ -122,6 +132,8 @@ def as_array(name: str, value: ArrayLike) -> NDArray[Any]:
     list. What lies on a GPU is refused: a copy from there is for the caller to ask for.
     """
     if isinstance(value, np.ndarray):
+        if type(value) is not np.ndarray and np.any(getattr(value, "mask", False)):
+            raise TypeError(f"{name} must have no masked entries; fill them: {name}.filled(0.0)")
         return np.asarray(value)
     try:
         elsewhere = hasattr(value, "__cuda_array_interface__") or _device(value) not in _HOST_MEMORY

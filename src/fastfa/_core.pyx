@@ -508,16 +508,20 @@ cdef class Network:
             if array is not None:
                 array.flags.writeable = False
         out = _view(t.signal, self.typenum)
-        signal = np.asarray(rule.signal(Teaching(
+        given = rule.signal(Teaching(
             layer=info.layer, units=info.n_out, step=t.step, error=error, labels=labels, target=target,
             inputs=inputs, activations=activations, parameters=self.parameters,
             feedback=self.feedback.get(f"{info.layer}.feedback"), product=self.product,
-        )))
-        if signal.shape != out.shape:
-            raise ValueError(
-                f"layer {info.layer}: signal of {type(rule).__name__} must have shape {out.shape}, got {signal.shape}"
-            )
+        ))
+        signal, name = np.asarray(given), f"layer {info.layer}: signal of {type(rule).__name__}"
+        if signal.shape != out.shape or signal.dtype.kind not in "biuf":
+            from ._checks import show
+
+            got = signal.shape if signal.ndim else show(given)
+            raise ValueError(f"{name} must have shape {out.shape} and hold real numbers, got {got}")
         out[...] = signal
+        if not np.isfinite(out).all():
+            raise FloatingPointError(f"{name} is not finite")
         return 0
 
     def product(self, a, b):

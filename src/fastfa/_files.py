@@ -82,9 +82,22 @@ def file_name(path: object) -> str | bytes:
         name: str | bytes = os.fspath(path)  # type: ignore[call-overload]
     except TypeError:
         raise TypeError(f"path must be a str or a path, got {show(path)}") from None
+    if not name:
+        raise ValueError(f"path must not be empty, got {show(path)}")
     if (b"\0" if isinstance(name, bytes) else "\0") in name:  # type: ignore[operator]
         raise ValueError(f"path must not contain a zero byte, got {show(path)}")
     return name
+
+
+def check_folder(path: str | bytes | os.PathLike[str]) -> None:
+    """Refuse a file to be written whose folder does not exist."""
+    folder = os.path.dirname(os.fsdecode(path))
+    try:
+        os.stat(os.path.join(folder, "."))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            error.errno, f"no directory {folder!r}, make it first", os.fsdecode(path)
+        ) from None
 
 
 def restore(
@@ -102,10 +115,9 @@ def restore(
         raise ValueError("rule: it has no rule that is written in Python; give none")
     rates = _read_note(engine.note).get("lr")
     if rates is not None and lr is None:
-        name = rates.get("function")
         raise ValueError(
-            f"lr: its learning rate is a function of the step, {name}, which a file cannot hold; "
-            f"give it: load(path, lr={name})"
+            f"lr: its learning rate is a function of the step, {rates.get('function')}, which a "
+            "file cannot hold; give the function: load(path, lr=...)"
         )
     if rates is None and lr is not None:
         raise ValueError("lr: its learning rate is a number; set net.lr after loading")

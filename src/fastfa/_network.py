@@ -11,7 +11,7 @@ import numpy as np
 from ._checks import show
 from .feedback import Feedback
 from .layers import Dense, Dropout, Layer
-from .rules import Frozen, Rule, as_rule
+from .rules import Frozen, Rule, as_rule, can_inject_before
 
 ZERO_DERIVATIVE = ("sign", "threshold")
 
@@ -141,10 +141,11 @@ def _check_derivatives(places: Sequence[Weighted]) -> None:
         injects = getattr(place.rule, "inject", "post")
         derives = injects == "post" and place.rule.source != "input"  # through f'
         if needed and derives and place.layer.activation in ZERO_DERIVATIVE:
+            other = type(place.rule).__name__ if can_inject_before(place.rule) else "DFA"
             raise ValueError(
                 f'{place}: activation "{place.layer.activation}" has zero derivative and learns '
-                f'nothing under rule "{place.rule.name}" with inject="post"; use a broadcast rule '
-                'with inject="pre", such as DFA(inject="pre")'
+                f'nothing under rule "{place.rule.name}" with inject="post", whose signal passes '
+                f'through it; take rule={other}(inject="pre"), or another activation'
             )
         below_asks = needed and place.rule.source in ("above", "")
 

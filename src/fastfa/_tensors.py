@@ -36,6 +36,8 @@ class Tensors(Mapping[str, "NDArray[Any]"]):
         return self._find(key)
 
     def _find(self, key: str) -> NDArray[Any]:
+        if not self._arrays:
+            raise KeyError(f"no {self._kind} {key!r}: this network stores none")
         try:
             return self._arrays[choice(f"{self._kind} key", key, self._arrays)]
         except ValueError as error:

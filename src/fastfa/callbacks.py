@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _diagnostics
 from ._checks import choice, flag, integer, number, show
-from ._files import file_name
+from ._files import check_folder, file_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -244,7 +244,7 @@ class Checkpoint(Callback):
         """Look for the folder, before hours of work that could not be written."""
         folder = os.path.dirname(self.path)
         if "{" not in folder:
-            os.stat(os.path.join(folder, "."))
+            check_folder(self.path)
 
     def on_epoch_end(self, net: Sequential, epoch: int, logs: Mapping[str, float]) -> None:
         """Save if it is time; find out in any case whether that is possible."""
@@ -371,7 +371,7 @@ class CSVLogger(Callback):
     """
 
     def __init__(self, path: str | os.PathLike[str], append: bool = False) -> None:
-        self.path = os.fspath(path)
+        self.path = os.fsdecode(file_name(path))
         self.append = flag("append", append)
 
     def __repr__(self) -> str:
@@ -379,6 +379,7 @@ class CSVLogger(Callback):
 
     def on_train_begin(self, net: Sequential) -> None:
         """Start the file, before hours of work that could not be written."""
+        check_folder(self.path)
         with open(self.path, "a" if self.append else "w"):
             self.append = True
 

@@ -208,6 +208,7 @@ def as_optimizer(name: str, value: object) -> Optimizer:
         return value
     if isinstance(value, str):
         return OPTIMIZERS[choice(name, value, OPTIMIZERS)]()
+    hint = f"; did you mean {show(value)}()?" if value in OPTIMIZERS.values() else ""
     raise TypeError(
-        f'{name} must be a name or an optimizer such as "adam" or SGD(0.1), got {show(value)}'
+        f'{name} must be a name or an optimizer such as "adam" or SGD(0.1), got {show(value)}{hint}'
     )

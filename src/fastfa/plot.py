@@ -11,6 +11,7 @@ own dashes too, for print.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
@@ -20,10 +21,9 @@ import numpy as np
 
 from . import callbacks
 from ._checks import choice, show
+from ._files import check_folder, file_name
 
 if TYPE_CHECKING:
-    import os
-
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike, NDArray
@@ -96,7 +96,7 @@ def curves(
         named: dict[str, list[callbacks.History]] = {"": [histories]}
         parts: tuple[str, ...] = ("training", "validation")
     else:
-        named = {name: _several(of, name) for name, of in histories.items()}
+        named = _named("histories", histories, callbacks.History)
         parts = ("best",)
     logs = [one.history for of in named.values() for one in of]
     if not all(log and all(log.values()) for log in logs) or not logs:
@@ -150,7 +150,7 @@ def alignment(
         }
         _field_panel(panels[0], field, recorded, one_net)
         return finish(figure, path)
-    named = {name: _several(of, name, callbacks.Alignment) for name, of in recorded.items()}
+    named = _named("recorded", recorded, callbacks.Alignment)
     every = [one for of in named.values() for one in of]
     _check_recorded(every)
     layers = list(every[0].history)
@@ -187,6 +187,10 @@ def feedback(net: Sequential, *, path: str | os.PathLike[str] | None = None) -> 
     -------
     matplotlib.figure.Figure
     """
+    from .sequential import Sequential
+
+    if not isinstance(net, Sequential):
+        raise TypeError(f"net must be a Sequential, got {show(net)}")
     pairs = list(_feedback_pairs(net))[:MAX_LAYERS]
     if not pairs:
         raise ValueError(
@@ -259,14 +263,13 @@ def check(path: str | os.PathLike[str]) -> None:
         The directory does not exist.
     """
     kinds = _figure().canvas.get_supported_filetypes()
-    kind = Path(path).suffix.lstrip(".").lower()
+    kind = Path(os.fsdecode(file_name(path))).suffix.lstrip(".").lower()
     if kind not in kinds:
         raise ValueError(
             f"plot: expected a file name ending in one of .{', .'.join(sorted(kinds))}, "
             f"got {str(path)!r}"
         )
-    if not Path(path).parent.is_dir():
-        raise FileNotFoundError(f"plot: no directory {str(Path(path).parent)!r}")
+    check_folder(path)
 
 
 # ---- parts ----
@@ -295,12 +298,23 @@ def bands(axes: Axes, lines: Mapping[str, ArrayLike], x: ArrayLike | None = None
         axes.fill_between(at, low, high, color=color, alpha=0.18, linewidth=0)
 
 
-def _several(value: Any, name: str, kind: type = callbacks.History) -> list[Any]:
-    """One or several of a kind, as a list."""
-    several = list(value) if isinstance(value, Sequence) else [value]
-    if not several or not all(isinstance(one, kind) for one in several):
-        raise TypeError(f"{name}: expected a {kind.__name__} or a list of them, got {show(value)}")
-    return several
+def _named(argument: str, value: object, kind: type) -> dict[str, list[Any]]:
+    """Lists of one or several of a kind, by name."""
+    if not isinstance(value, Mapping):
+        hint = '; name them: {"a name": [...]}' if isinstance(value, Sequence) else ""
+        raise TypeError(
+            f"{argument} must be one {kind.__name__} or a mapping of names to them, "
+            f"got {show(value)}{hint}"
+        )
+    named = {}
+    for name, of in value.items():
+        named[name] = list(of) if isinstance(of, Sequence) else [of]
+        if not named[name] or not all(isinstance(one, kind) for one in named[name]):
+            raise TypeError(
+                f"{argument}[{name!r}] must be one {kind.__name__} or a list of them, "
+                f"got {show(of)}"
+            )
+    return named
 
 
 def _key(log: Mapping[str, Any], metric: str, part: str) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -103,6 +103,13 @@ def fit_replicas(
             "callbacks must be a function that makes the callbacks of one network, such as "
             f"lambda: [EarlyStopping()], got {show(callbacks)}"
         )
+    if not callable(build):
+        raise TypeError(f"build must be a function that makes a Sequential, got {show(build)}")
+    if not isinstance(settings, Iterable) or isinstance(settings, (str, Mapping)):
+        raise TypeError(
+            f"settings must be a list of mappings of build's arguments, got {show(settings)}"
+        )
+    settings = list(settings)
     nets = [_build(build, i, setting) for i, setting in enumerate(settings)]
     with ThreadPoolExecutor(workers) as pool, _bar(len(nets), show_bar) as tick:
         futures = [pool.submit(_fit, net, X, y, fit | {"callbacks": callbacks()}) for net in nets]

@@ -300,7 +300,7 @@ def main(wanted: Sequence[str], part: Part, *, data: str | None, page: str) -> s
         find(name)  # before the hours of work, not after
     to = Path(page)
     if not to.parent.is_dir():
-        raise FileNotFoundError(f"page: no directory {str(to.parent)!r}")
+        raise FileNotFoundError(f"no directory {str(to.parent)!r}: say where with --page FILE")
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # keeps what was measured
     store, texts = Store(to.with_suffix(".jsonl")), []

@@ -610,13 +610,24 @@ def is_custom(rule: Rule) -> bool:
     return type(rule).signal is not Rule.signal
 
 
+def can_inject_before(rule: Rule) -> bool:
+    """Whether it may have ``inject="pre"``, as an option."""
+    return isinstance(rule, _Broadcast)
+
+
 def as_rule(name: str, value: object) -> Rule:
     """What `value`, a rule or its name, means as the argument `name`."""
     if isinstance(value, Rule) and (type(value) in RULES.values() or is_custom(value)):
         return value
     if isinstance(value, str):
         return RULES[choice(name, value, RULES)]()
-    hint = f"; did you mean {show(value)}()?" if value in RULES.values() else ""
+    hint = ""
+    if isinstance(value, type) and issubclass(value, Rule):
+        hint = f"; did you mean {show(value)}()?"
+    elif isinstance(value, Rule):
+        hint = (
+            f"; a rule of your own needs a method signal(ctx), and {type(value).__name__} has none"
+        )
     raise TypeError(
         f'{name} must be a name or a rule such as "dfa" or DFA(), got {show(value)}{hint}'
     )
@@ -655,7 +666,8 @@ def _feedback_from(how: Mapping[str, Any], default: Feedback) -> Feedback:
 
 def _check_feedback(value: object) -> None:
     if not isinstance(value, Feedback):
-        raise TypeError(f"feedback must be a Feedback, got {show(value)}")
+        hint = "" if value is None else f"; did you mean Feedback({show(value)})?"
+        raise TypeError(f"feedback must be a Feedback, got {show(value)}{hint}")
 
 
 def _check_chain_inject(rule: str, inject: object) -> None:

@@ -13,7 +13,7 @@ from . import _arguments, _diagnostics, _summary
 from ._checks import choice, flag, integer, number, show
 from ._core import NAMES
 from ._data import STEP_NAMES, VALIDATION_NAMES, Batch, Door
-from ._files import custom_rules, file_name, restore, write_note
+from ._files import check_folder, custom_rules, file_name, restore, write_note
 from ._network import check_network, described, described_rule
 from ._tensors import Tensors
 from ._training import Task, Training
@@ -461,6 +461,7 @@ class Sequential:
             The file cannot be written.
         """
         name = os.fsencode(file_name(path))
+        check_folder(name)
         write_note(self)
         self._engine.save(name)
 
