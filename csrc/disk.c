@@ -29,6 +29,21 @@ typedef struct fa_place { /* where a file goes, and the one that is written mean
     int fd, reason;
 } fa_place;
 
+/* Where a link that points at nothing points: the file comes there, as it would for any other program. */
+static bool follow(char path[PATH_MAX])
+{
+    char to[PATH_MAX], joined[PATH_MAX];
+    const ssize_t n = readlink(path, to, sizeof to - 1);
+    if (n <= 0) return false;
+    to[n] = '\0';
+    const char *slash = to[0] == '/' ? NULL : strrchr(path, '/');
+    const int folder = slash ? (int)(slash + 1 - path) : 0;
+    if (snprintf(joined, sizeof joined, "%.*s%s", folder, path, to) >= (int)sizeof joined)
+        return false;
+    memcpy(path, joined, strlen(joined) + 1);
+    return true;
+}
+
 /* Follows links, so that they stay; what is there and is no plain file is left alone. */
 static fa_status find_place(fa_place *p, const char *path)
 {
@@ -40,6 +55,8 @@ static fa_status find_place(fa_place *p, const char *path)
             errno = ENAMETOOLONG;
             return fail("write", path);
         }
+        int links = 0;
+        while (links++ < 40 && follow(p->path)) {} /* as many as the system takes */
     }
     p->exists = stat(p->path, &there) == 0;
     if (p->exists && !S_ISREG(there.st_mode)) {

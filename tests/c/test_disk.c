@@ -79,6 +79,19 @@ static void test_save_and_load(void)
     CHECK(!lstat(link_path, &s) && S_ISLNK(s.st_mode), "which stays");
     remove_all();
 
+    /* second -> link -> the path, where nothing is yet: made there, like `> link` in a shell */
+    char second[80];
+    snprintf(second, sizeof second, "%s/second", folder);
+    REQUIRE(symlink(path, link_path) == 0 && symlink("link", second) == 0, "symlinks");
+    CHECK(fa_save(net, second) == FA_OK && holds(path, net), "through links to nothing");
+    CHECK(!lstat(link_path, &s) && S_ISLNK(s.st_mode), "which stay");
+    CHECK(!lstat(second, &s) && S_ISLNK(s.st_mode) && files_in_folder() == 3, "nothing is left");
+    remove_all();
+    REQUIRE(symlink("no/folder", link_path) == 0, "symlink");
+    CHECK(fa_save(net, link_path) == FA_E_IO && errno == ENOENT, "into no folder");
+    CHECK(!lstat(link_path, &s) && S_ISLNK(s.st_mode), "the link stays");
+    remove_all();
+
     REQUIRE(chdir(folder) == 0, "chdir");
     CHECK(fa_save(net, "here.safetensors") == FA_OK && holds("here.safetensors", net), "no folder");
     remove_all();
