@@ -33,20 +33,22 @@ static const struct {
 #undef FA_ACTIVATION
     {NULL, 0, NULL}};
 
-#define FIND(type, table)                                                                          \
+/* The row of a table of that name, or NULL. */
+#define DEFINE_FIND(what, type, table)                                                             \
+    const type *fa_find_##what(const char *name)                                                   \
     {                                                                                              \
         for (int i = 0; name && table[i]; i++)                                                     \
             if (!strcmp(table[i]->name, name)) return table[i];                                    \
         return NULL;                                                                               \
     }
-const fa_layer_ops *fa_find_layer(const char *name)
-    FIND(fa_layer_ops, fa_layer_table) const fa_rule_ops *fa_find_rule(const char *name)
-        FIND(fa_rule_ops, fa_rule_table) const fa_loss_ops *fa_find_loss(const char *name)
-            FIND(fa_loss_ops, fa_loss_table) const fa_optim_ops *fa_find_optim(const char *name)
-                FIND(fa_optim_ops, fa_optim_table)
-#undef FIND
 
-                    int fa_find_activation(const char *name)
+DEFINE_FIND(layer, fa_layer_ops, fa_layer_table)
+DEFINE_FIND(rule, fa_rule_ops, fa_rule_table)
+DEFINE_FIND(loss, fa_loss_ops, fa_loss_table)
+DEFINE_FIND(optim, fa_optim_ops, fa_optim_table)
+#undef DEFINE_FIND
+
+int fa_find_activation(const char *name)
 {
     for (int i = 0; name && activations[i].name; i++)
         if (!strcmp(activations[i].name, name)) return i;
