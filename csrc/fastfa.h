@@ -270,9 +270,9 @@ typedef struct fa_metrics {
 FA_API fa_status fa_train_batch(double *loss, fa_net *net, const fa_samples *batch);
 
 /* One pass over all samples in a new random order, in batches of batch_size; the last may be short. Checks shapes
- * and labels before the first step, and of the values only that the loss stays finite: an infinite input can pass
- * (tanh makes 1 of it) and spoil the weights, so let fa_check, once before training, look at them all. On
- * FA_E_NONFINITE *metrics counts the steps made before. The first epoch over n samples allocates n numbers for the
+ * and labels before the first step, and values as it comes to them: a batch with an input that is not finite stops it
+ * as a loss does. fa_check, once before training, says which value it is. On FA_E_NONFINITE *metrics counts the steps
+ * made before. The first epoch over n samples allocates n numbers for the
  * order, the later ones nothing. */
 FA_API fa_status fa_train_epoch(fa_metrics *metrics, fa_net *net, const fa_samples *samples,
                                 int64_t batch_size);

@@ -188,8 +188,9 @@ typedef struct fa_derive_task {
 } fa_derive_task;
 
 typedef struct fa_state { /* the head of the STATE arena */
-    uint64_t steps, epochs;
-    double lr;
+    _Atomic uint64_t steps,
+        epochs; /* written under the lock, read without: a step can be watched */
+    _Atomic double lr;
 } fa_state;
 
 typedef struct fa_lock {
@@ -211,7 +212,7 @@ struct fa_net {
     int64_t n_in, n_out;
     uint64_t seed;
     double input_scale;
-    int n_threads;          /* 0: the library's */
+    atomic_int n_threads;   /* 0: the library's */
     struct fa_owned *owned; /* every block below, freed with the network */
     fa_net_desc desc;       /* as it was given; what it points to is the network's */
     char *note;
@@ -295,7 +296,8 @@ typedef struct fa_run {
     const fa_net *net;
     fa_work *work;
     fa_mode mode;
-    bool exact; /* teach every hidden block by backprop: the reference of alignment */
+    bool exact;     /* teach every hidden block by backprop: the reference of alignment */
+    bool unchecked; /* nobody has looked at the values of X: the first phase does, chunk by chunk */
     fa_samples data;
     const int64_t *index; /* row r of the batch is sample index[r]; NULL: sample r */
     int64_t m, chunk;

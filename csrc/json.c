@@ -287,19 +287,30 @@ static void append(fa_text *t, const char *bytes, size_t n)
     t->data[t->size] = '\0';
 }
 
+fa_status fa_check_utf8(const char *s, const char *what)
+{
+    for (const char *end = s + strlen(s); s < end;) {
+        const int n = utf8_length(s, end);
+        if (n == 0)
+            return fa_fail(FA_E_VALUE, "%s: expected UTF-8, got the byte 0x%02x", what,
+                           (unsigned)(unsigned char)*s);
+        s += n;
+    }
+    return FA_OK;
+}
+
 void fa_text_add(fa_text *t, const char *words) { append(t, words, strlen(words)); }
 
 void fa_text_string(fa_text *t, const char *s)
 {
-    const char *end = s + strlen(s);
+    const fa_status status = fa_check_utf8(s, "text");
+    if (status) {
+        fail(t, status);
+        return;
+    }
     append(t, "\"", 1);
-    while (s < end) {
+    for (const char *end = s + strlen(s); s < end;) {
         const int n = utf8_length(s, end);
-        if (n == 0) {
-            fail(t, fa_fail(FA_E_VALUE, "text: expected UTF-8, got the byte 0x%02x",
-                            (unsigned)(unsigned char)*s));
-            return;
-        }
         if (*s == '"' || *s == '\\') append(t, "\\", 1);
         if ((unsigned char)*s < 0x20) {
             char code[8];

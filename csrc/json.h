@@ -36,8 +36,9 @@ typedef struct fa_text {
     fa_status status;
 } fa_text;
 
-void fa_text_add(fa_text *t, const char *words); /* as it is */
-void fa_text_string(fa_text *t, const char *s);  /* quoted; FA_E_VALUE where it is not UTF-8 */
+fa_status fa_check_utf8(const char *s, const char *what); /* FA_E_VALUE where it is not UTF-8 */
+void fa_text_add(fa_text *t, const char *words);          /* as it is */
+void fa_text_string(fa_text *t, const char *s); /* quoted; FA_E_VALUE where it is not UTF-8 */
 void fa_text_i64(fa_text *t, int64_t value);
 void fa_text_u64(fa_text *t, uint64_t value);
 /* The shortest digits that read back as the same bits; FA_E_VALUE where it is not finite. */

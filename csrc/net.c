@@ -1,5 +1,6 @@
 /* A network's life and what can be seen of it: create, clone, free, reset, tensors, blocks, state. */
 #include "internal.h"
+#include "json.h"
 
 #include <math.h>
 #include <string.h>
@@ -280,6 +281,7 @@ fa_status fa_net_set_note(fa_net *net, const char *note)
     if (note && strlen(note) > FA_MAX_NOTE)
         return fa_fail(FA_E_VALUE, "note: expected at most %d bytes, got %zu", FA_MAX_NOTE,
                        strlen(note));
+    if (note) FA_TRY(fa_check_utf8(note, "note"));
     char *copy;
     FA_TRY(copy_note(&copy, note));
     const fa_status status = fa_lock_write(net);
@@ -303,12 +305,11 @@ fa_counts fa_net_counts(const fa_net *net)
                        atomic_load(&net->count_feedback), atomic_load(&net->count_outer)};
 }
 
-static fa_state head(const fa_net *net)
-{ return net ? *(const fa_state *)net->state : (fa_state){0}; }
+static fa_state *head(const fa_net *net) { return (fa_state *)net->state; }
 
-int64_t fa_net_steps(const fa_net *net) { return (int64_t)head(net).steps; }
-int64_t fa_net_epochs(const fa_net *net) { return (int64_t)head(net).epochs; }
-double fa_net_lr(const fa_net *net) { return head(net).lr; }
+int64_t fa_net_steps(const fa_net *net) { return net ? (int64_t)head(net)->steps : 0; }
+int64_t fa_net_epochs(const fa_net *net) { return net ? (int64_t)head(net)->epochs : 0; }
+double fa_net_lr(const fa_net *net) { return net ? head(net)->lr : 0; }
 int fa_net_threads(const fa_net *net) { return net ? net->n_threads : 0; }
 
 fa_status fa_net_set_threads(fa_net *net, int n)
@@ -327,7 +328,7 @@ fa_status fa_net_set_lr(fa_net *net, double lr)
     if (!(lr >= 0) || !isfinite(lr))
         return fa_fail(FA_E_VALUE, "lr: expected a number >= 0, got %g", lr);
     FA_TRY(fa_lock_write(net));
-    ((fa_state *)net->state)->lr = lr;
+    head(net)->lr = lr;
     fa_unlock_write(net);
     return FA_OK;
 }
@@ -367,8 +368,14 @@ fa_status fa_net_set_state(fa_net *net, const void *state, size_t size)
     if (size != net->state_size)
         return fa_fail(FA_E_VALUE, "state: expected %zu bytes of the same description, got %zu",
                        net->state_size, size);
+    fa_state numbers;
+    memcpy(&numbers, state, sizeof numbers);
     FA_TRY(fa_lock_write(net));
-    memcpy(net->state, state, size);
+    head(net)->steps = numbers.steps;
+    head(net)->epochs = numbers.epochs;
+    head(net)->lr = numbers.lr;
+    memcpy(net->state + sizeof numbers, (const char *)state + sizeof numbers,
+           size - sizeof numbers);
     fa_unlock_write(net);
     return FA_OK;
 }

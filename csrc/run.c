@@ -76,11 +76,20 @@ static fa_rows chunk_of(const fa_run *run, int64_t task)
     return (fa_rows){task * run->chunk, end < run->m ? end : run->m};
 }
 
+/* A unit that saturates hides an infinite input from the loss, but not from the gradient. */
+static bool finite_input(const fa_run *run, fa_rows rows)
+{
+    const fa_mat x = fa_get(run, FA_INPUT, rows);
+    return run->net->k->all_finite(x.p, x.ld, x.rows, x.cols);
+}
+
 void fa_forward_task(void *context, int64_t task, int worker)
 {
     const fa_run *run = context;
-    fa_forward(run, chunk_of(run, task), worker);
-    fa_output_error(run, chunk_of(run, task));
+    const fa_rows rows = chunk_of(run, task);
+    fa_forward(run, rows, worker);
+    fa_output_error(run, rows);
+    if (run->unchecked && !finite_input(run, rows)) run->row_loss[rows.r0] = NAN;
 }
 
 void fa_teach_task(void *context, int64_t task, int worker)
@@ -272,7 +281,8 @@ int fa_run_threads(const fa_net *net, int64_t rows)
 {
     /* Handing work over costs about as much as this many multiply-adds; below it one thread is faster. */
     const double worth_two = 3e5;
-    if (net->n_threads) return net->n_threads;
+    const int own = net->n_threads;
+    if (own) return own;
     return net->work_per_row * (double)rows < worth_two ? 1 : fa_get_num_threads();
 }
 

@@ -109,7 +109,7 @@ typedef struct fa_progress {
 static fa_run batch_run(fa_net *net, const fa_samples *s, const fa_epoch *e, int64_t i,
                         fa_work *work)
 {
-    fa_run run = {.net = net, .work = work, .mode = FA_TRAIN};
+    fa_run run = {.net = net, .work = work, .mode = FA_TRAIN, .unchecked = s->x_dtype != FA_U8};
     select_batch(&run, net, s, e, e->first + i);
     run.lr = e->lrs ? e->lrs[i] : ((fa_state *)net->state)->lr;
     return run;

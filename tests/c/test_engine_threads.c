@@ -32,7 +32,7 @@ typedef struct {
     fa_net *net;
     int number;
     atomic_bool *stop;
-    int64_t calls, failed, different;
+    int64_t calls, failed, different, steps;
 } reader;
 
 /* Whatever it sees is one complete state: two predictions in one call agree row by row. */
@@ -47,6 +47,15 @@ static void predict_twice(reader *r)
     r->different += memcmp(out, out + N_OUT, N_OUT * sizeof *out) != 0;
 }
 
+/* Needs no lock: a step in another thread can be watched. */
+static int watch(reader *r)
+{
+    const int64_t steps = fa_net_steps(r->net);
+    const bool back = steps < r->steps;
+    r->steps = steps;
+    return back || fa_net_epochs(r->net) || fa_net_lr(r->net) != 0.01 || fa_net_threads(r->net) < 1;
+}
+
 static void *read_on(void *context)
 {
     reader *r = context;
@@ -58,12 +67,13 @@ static void *read_on(void *context)
         double loss;
         fa_metrics m;
         fa_angles angles[2];
-        switch ((r->number + r->calls++) % 6) {
+        switch ((r->number + r->calls++) % 7) {
         case 0: r->failed += fa_predict(all, N_OUT, r->net, &s, 1) != FA_OK; break;
         case 1: r->failed += fa_evaluate(&m, r->net, &s) != FA_OK; break;
         case 2: r->failed += fa_gradients(&loss, grads, r->net, &s) != FA_OK; break;
         case 3: r->failed += fa_alignment(angles, r->net, &s) != FA_OK; break;
         case 4: r->failed += fa_net_get_state(state, r->net) != FA_OK; break;
+        case 5: r->failed += watch(r) != 0; break;
         default: predict_twice(r);
         }
     }
