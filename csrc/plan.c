@@ -11,11 +11,16 @@
 
 /* ---- declarations made by layers and rules ---- */
 
+static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+/* Rows begin on a cache line where that costs little, but not a multiple of 1 KiB apart: they would share
+ * few cache sets when a tile walks down a column. */
 static ptrdiff_t padded(int64_t cols, size_t size)
 {
-    /* Rows a multiple of 1 KiB apart would share few cache sets when a tile walks down a column. */
-    const size_t bytes = (size_t)cols * size;
-    return (ptrdiff_t)cols + (bytes >= 1024 && bytes % 1024 == 0 ? (ptrdiff_t)(64 / size) : 0);
+    const int64_t line = 64 / (int64_t)size;
+    if (cols < 16 * line) return cols;
+    const int64_t lines = round_up(cols, line) / line;
+    return (lines + (lines % 16 == 0)) * line;
 }
 
 fa_buf fa_plan_buffer(fa_net *net, int64_t cols, size_t size)
@@ -344,8 +349,6 @@ static fa_status plan_state(fa_net *net)
 
 enum { TILE_COLS = 480, TILE_AREA_MIN = 2048, TILE_AREA_MAX = 16384 };
 
-static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
-
 /* Cuts a parameter into tiles; with tasks NULL only counts. Depends on shapes alone, so that the order of
  * sums (clipping) is the same everywhere. */
 static int64_t cut_tiles(const fa_net *net, int param, int64_t area, fa_tile_task *tasks)
@@ -357,8 +360,8 @@ static int64_t cut_tiles(const fa_net *net, int param, int64_t area, fa_tile_tas
     const int64_t narrow = width < p->cols ? width : p->cols;
     const int64_t height = round_up(area / narrow > 8 ? area / narrow : 8, 8);
     int64_t n = 0;
-    for (int64_t i = 0; i < p->rows; i += height)
-        for (int64_t j = 0; j < p->cols; j += width, n++)
+    for (int64_t j = 0; j < p->cols; j += width)
+        for (int64_t i = 0; i < p->rows; i += height, n++)
             if (tasks)
                 tasks[n] = (fa_tile_task){param,
                                           {i, i + height < p->rows ? i + height : p->rows, j,
