@@ -37,12 +37,13 @@
  * against the header of the library that you link, and compare fa_version_number() where that is in doubt.
  *
  * Threads. (1) Different networks may be used from different threads at the same time. (2) On one network any
- * number of threads may predict, evaluate and take gradients at a time. (3) Training a network is exclusive: it
- * waits for them and they for it, so nobody sees half a step. (4) After fork() the child may use every network,
- * except one that another thread was training at that moment: FA_E_STATE. (5) Callbacks run on the thread that
- * made the call, and but for the allocator in its floating-point mode; they may use other networks, and get
- * FA_E_STATE from the one that is calling. (6) The same description, seed and data give the same bits with any
- * number of threads.
+ * number of threads may predict, evaluate and take gradients at a time. (3) A step is exclusive: it waits for them and
+ * they for it, so nobody sees half a step. A call of many steps lets those who wait read between two of them; however
+ * many come, it has half of the time. What changes a network comes call after call, in the order of their coming,
+ * never between the steps of one. (4) After fork() the child may use every network, except one that another thread
+ * was training at that moment: FA_E_STATE. (5) Callbacks run on the thread that made the call, and but for the
+ * allocator in its floating-point mode; they may use other networks, and get FA_E_STATE from the one that is
+ * calling. (6) The same description, seed and data give the same bits with any number of threads.
  *
  * Memory. (7) A step, and a prediction with no other beside it on its network, allocates nothing once a batch of
  * its size has been seen; a prepared prediction never does. (8) The process holds nothing else than what section 9

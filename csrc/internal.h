@@ -194,7 +194,12 @@ typedef struct fa_state { /* the head of the STATE arena */
 } fa_state;
 
 typedef struct fa_lock {
-    pthread_rwlock_t rw;
+    pthread_rwlock_t rw; /* held for a step, or to read */
+    /* Writers one after the other, as they came: one that makes many steps lets readers in between. */
+    atomic_uint tickets, served;
+    pthread_mutex_t mutex;
+    pthread_cond_t next;
+    atomic_int waiting; /* readers */
     _Atomic(pthread_t) writer;
     atomic_uint generation; /* of forks, when rw was made */
     atomic_bool writing, broken;
@@ -531,6 +536,10 @@ fa_status fa_lock_read(const fa_net *net);
 fa_status fa_lock_write(const fa_net *net);
 void fa_unlock_read(const fa_net *net);
 void fa_unlock_write(const fa_net *net);
+/* A writer between two steps: readers may come in until it resumes, other writers may not. */
+bool fa_lock_readers_wait(const fa_net *net);
+void fa_lock_pause(const fa_net *net);
+void fa_lock_resume(const fa_net *net);
 
 /* While a reader may run code of the caller's, it says so: that code would wait for its own thread. */
 typedef struct fa_reading_call {

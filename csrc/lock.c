@@ -1,11 +1,18 @@
 /* A network's lock: many readers or one writer, errors instead of deadlocks.
  *
+ * A writer first waits for its turn among the writers, then for the readers that are in. Between two steps it
+ * may let readers in and keep its turn: nothing else can change the network until its call returns.
+ *
  * A forked child cannot take over a lock that threads of its parent held. The lock remembers in which
  * process it was made and is made anew on first use in a child; a network that was being trained at the
  * moment of the fork may be half updated there, and says so from then on. */
 #include "internal.h"
 
+#include <sched.h>
+
 static pthread_mutex_t renewing = PTHREAD_MUTEX_INITIALIZER;
+
+enum { MOST_YIELDS = 1000 };
 
 static int make(fa_lock *lock)
 {
@@ -16,6 +23,9 @@ static int make(fa_lock *lock)
 #endif
     const int failed = pthread_rwlock_init(&lock->rw, &attributes);
     pthread_rwlockattr_destroy(&attributes);
+    pthread_mutex_init(&lock->mutex, NULL);
+    pthread_cond_init(&lock->next, NULL);
+    atomic_store(&lock->waiting, 0);
     atomic_store(&lock->generation, fa_fork_generation());
     return failed;
 }
@@ -23,7 +33,12 @@ static int make(fa_lock *lock)
 fa_status fa_lock_init(fa_lock *lock)
 { return make(lock) ? fa_fail(FA_E_MEMORY, "out of memory for a lock") : FA_OK; }
 
-void fa_lock_destroy(fa_lock *lock) { pthread_rwlock_destroy(&lock->rw); }
+void fa_lock_destroy(fa_lock *lock)
+{
+    pthread_rwlock_destroy(&lock->rw);
+    pthread_mutex_destroy(&lock->mutex);
+    pthread_cond_destroy(&lock->next);
+}
 
 static bool of_this_process(fa_lock *lock)
 { return atomic_load(&lock->generation) == fa_fork_generation(); }
@@ -52,8 +67,10 @@ static void renew(fa_lock *lock)
 {
     pthread_mutex_lock(&renewing);
     if (!of_this_process(lock)) {
-        if (atomic_load(&lock->writing)) atomic_store(&lock->broken, true);
-        atomic_store(&lock->writing, false);
+        const bool mine = held_by_me(lock);
+        if (atomic_load(&lock->writing) && !mine) atomic_store(&lock->broken, true);
+        atomic_store(&lock->writing, mine);
+        atomic_store(&lock->tickets, atomic_load(&lock->served) + mine);
         make(lock);
     }
     pthread_mutex_unlock(&renewing);
@@ -80,8 +97,30 @@ fa_status fa_lock_read(const fa_net *net)
     FA_GIVEN(net);
     fa_lock *lock = (fa_lock *)&net->lock;
     FA_TRY(enter(net));
-    pthread_rwlock_rdlock(&lock->rw);
+    if (pthread_rwlock_tryrdlock(&lock->rw)) {
+        atomic_fetch_add(&lock->waiting, 1);
+        pthread_rwlock_rdlock(&lock->rw);
+        atomic_fetch_sub(&lock->waiting, 1);
+    }
     return FA_OK;
+}
+
+static void take_turn(fa_lock *lock)
+{
+    const unsigned mine = atomic_fetch_add(&lock->tickets, 1);
+    if (atomic_load(&lock->served) == mine) return;
+    pthread_mutex_lock(&lock->mutex);
+    while (atomic_load(&lock->served) != mine) pthread_cond_wait(&lock->next, &lock->mutex);
+    pthread_mutex_unlock(&lock->mutex);
+}
+
+static void give_turn(fa_lock *lock)
+{
+    const unsigned next = atomic_fetch_add(&lock->served, 1) + 1;
+    if (atomic_load(&lock->tickets) == next) return;
+    pthread_mutex_lock(&lock->mutex);
+    pthread_cond_broadcast(&lock->next);
+    pthread_mutex_unlock(&lock->mutex);
 }
 
 fa_status fa_lock_write(const fa_net *net)
@@ -89,10 +128,29 @@ fa_status fa_lock_write(const fa_net *net)
     FA_GIVEN(net);
     fa_lock *lock = (fa_lock *)&net->lock;
     FA_TRY(enter(net));
+    take_turn(lock);
     pthread_rwlock_wrlock(&lock->rw);
     atomic_store(&lock->writer, pthread_self());
     atomic_store(&lock->writing, true);
     return FA_OK;
+}
+
+bool fa_lock_readers_wait(const fa_net *net)
+{ return atomic_load_explicit(&net->lock.waiting, memory_order_relaxed) > 0; }
+
+void fa_lock_pause(const fa_net *net)
+{
+    fa_lock *lock = (fa_lock *)&net->lock;
+    if (of_this_process(lock)) pthread_rwlock_unlock(&lock->rw);
+}
+
+void fa_lock_resume(const fa_net *net)
+{
+    fa_lock *lock = (fa_lock *)&net->lock;
+    if (!of_this_process(lock)) renew(lock); /* forked by its poll function */
+    /* Those who waited come in first, also where the system's lock goes to whoever asks next. */
+    for (int i = 0; i < MOST_YIELDS && atomic_load(&lock->waiting) > 0; i++) sched_yield();
+    pthread_rwlock_wrlock(&lock->rw);
 }
 
 void fa_unlock_read(const fa_net *net) { pthread_rwlock_unlock((pthread_rwlock_t *)&net->lock.rw); }
@@ -101,5 +159,7 @@ void fa_unlock_write(const fa_net *net)
 {
     fa_lock *lock = (fa_lock *)&net->lock;
     atomic_store(&lock->writing, false);
-    if (of_this_process(lock)) pthread_rwlock_unlock(&lock->rw); /* else made anew on next use */
+    if (!of_this_process(lock)) return; /* forked by its poll function: made anew on next use */
+    pthread_rwlock_unlock(&lock->rw);
+    give_turn(lock);
 }

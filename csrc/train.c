@@ -102,7 +102,8 @@ static void select_batch(fa_run *run, const fa_net *net, const fa_samples *s, co
 typedef struct fa_progress {
     fa_metrics *metrics;
     const fa_epoch *epoch;
-    double polled;
+    double polled;          /* when */
+    double resumed, paused; /* the last time that others read: until when, for how long */
     unsigned fp;
 } fa_progress;
 
@@ -127,6 +128,13 @@ static void count_step(fa_progress *progress, const fa_run *run)
 static bool poll_is_due(const fa_progress *progress)
 { return progress->epoch->poll && now() - progress->polled >= progress->epoch->poll_seconds; }
 
+/* Training takes as long a turn as the readers before it, so that however many come, it has half of the time. */
+static bool readers_turn(const fa_progress *progress, const fa_net *net)
+{ return fa_lock_readers_wait(net) && now() - progress->resumed >= progress->paused; }
+
+static bool pause_is_due(const fa_progress *progress, const fa_net *net)
+{ return poll_is_due(progress) || readers_turn(progress, net); }
+
 /* The caller's code runs in the caller's floating-point mode. */
 static fa_status poll(fa_progress *progress, int64_t i)
 {
@@ -139,13 +147,30 @@ static fa_status poll(fa_progress *progress, int64_t i)
     return stop ? fa_fail(FA_E_STOPPED, "stopped after step %lld", (long long)step) : FA_OK;
 }
 
+static void let_readers_in(fa_progress *progress, const fa_net *net)
+{
+    const double left = now();
+    fa_lock_pause(net);
+    fa_lock_resume(net);
+    progress->resumed = now();
+    progress->paused = progress->resumed - left;
+}
+
+/* After step i, with no update pending. */
+static fa_status pause_steps(fa_progress *progress, const fa_net *net, int64_t i)
+{
+    if (poll_is_due(progress)) FA_TRY(poll(progress, i));
+    if (readers_turn(progress, net)) let_readers_in(progress, net);
+    return FA_OK;
+}
+
 static fa_status steps(fa_progress *progress, fa_net *net, const fa_samples *s, fa_work *work)
 {
     for (int64_t i = 0; i < progress->epoch->count; i++) {
         fa_run run = batch_run(net, s, progress->epoch, i, work);
         FA_TRY(step(net, &run));
         count_step(progress, &run);
-        if (poll_is_due(progress)) FA_TRY(poll(progress, i));
+        if (pause_is_due(progress, net)) FA_TRY(pause_steps(progress, net, i));
     }
     return FA_OK;
 }
@@ -172,10 +197,10 @@ static fa_status deferred_steps(fa_progress *progress, fa_net *net, const fa_sam
         pending = one;
         state->steps++;
         count_step(progress, one);
-        if (!poll_is_due(progress)) continue;
+        if (!pause_is_due(progress, net)) continue;
         fa_run_flush(pending);
         pending = NULL;
-        status = poll(progress, i);
+        status = pause_steps(progress, net, i);
     }
     if (pending) fa_run_flush(pending);
     return status;
@@ -212,7 +237,7 @@ static fa_status train(fa_metrics *metrics, fa_net *net, const fa_samples *s, fa
         if (shuffle) fa_next_order(net->shuffled, net, s->n);
         if (shuffle) e->order = net->shuffled;
         *metrics = (fa_metrics){0};
-        fa_progress progress = {metrics, e, now(), call.fp};
+        fa_progress progress = {.metrics = metrics, .epoch = e, .polled = now(), .fp = call.fp};
         status = defer ? deferred_steps(&progress, net, s, call.work)
                        : steps(&progress, net, s, call.work[0]);
         if (!fa_has_accuracy(net, s)) metrics->hits = NAN;

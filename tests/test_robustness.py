@@ -242,8 +242,40 @@ def test_predicting_while_another_thread_trains():
     assert net.state() == twin.state()
 
 
+def test_answers_from_within_a_long_call_of_training():
+    """Who predicts waits for a step, not for the epoch: several answers come within one call."""
+    desc = network_of()
+    data = samples(desc, 8000)
+    net, twin = _core.Network(desc), _core.Network(desc)
+    call, most, done = 0, 0, threading.Event()
+
+    def train():
+        nonlocal call
+        try:
+            while most < 10 and call < 500:
+                net.train_steps(*data, None, 8, 0, 1000, poll_seconds=1e9)
+                call += 1
+        finally:
+            done.set()
+
+    def predict():
+        nonlocal most
+        answers = dict.fromkeys(range(501), 0)
+        while not done.is_set():
+            before = call
+            net.predict(data[0][:4])
+            answers[before] += before == call
+            most = max(most, answers[before])
+
+    in_threads(train, predict)
+    assert most >= 10
+    for _ in range(call):
+        twin.train_steps(*data, None, 8, 0, 1000)
+    assert net.state() == twin.state()
+
+
 def test_every_method_while_another_thread_is_in_a_long_call():
-    """They wait for the call, which takes the GIL now and then: none may wait while holding it."""
+    """They wait for it, and it takes the GIL now and then: none may wait while holding it."""
     desc = network_of()
     data = samples(desc, 60_000)
     x, labels, y, w = (None if a is None else a[:8] for a in data)

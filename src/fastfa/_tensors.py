@@ -28,7 +28,7 @@ class Tensors(Mapping[str, "NDArray[Any]"]):
     ) -> None:
         self._arrays = dict(arrays)
         self._kind = kind
-        self._write = write  # the engine's: it waits for a step in another thread
+        self._write = write  # the engine's: it waits for training in another thread
 
     def __getitem__(self, key: str) -> NDArray[Any]:
         if key in self._arrays or not isinstance(key, str):  # `5 in tensors` is False, no error

@@ -243,6 +243,8 @@ class Sequential:
         """Train for some epochs; called again, it goes on where it stopped.
 
         Ctrl-C raises KeyboardInterrupt and leaves the network as the last complete step made it.
+        Other threads may predict, evaluate and save meanwhile; they wait for a step, not for an
+        epoch, and never see half of one.
 
         Parameters
         ----------

@@ -238,6 +238,191 @@ static void test_predicting_beside_training(void)
     fa_net_free(net);
 }
 
+/* ---- readers and writers during a call of many steps ---- */
+
+enum { MANY = 2000, WANTED = 5, MOST_SEEN = 400, MOST_CALLS = 1000 };
+
+typedef struct {
+    fa_net *net;
+    atomic_bool *stop;
+    atomic_int inside;                   /* states seen between the steps of a call */
+    int64_t steps[MOST_SEEN], n, failed; /* which */
+    uint64_t sums[MOST_SEEN];
+} witness;
+
+static uint64_t sum_of(const void *state, size_t size)
+{
+    uint64_t sum = 14695981039346656037u;
+    for (size_t i = 0; i < size; i++) sum = (sum ^ ((const uint8_t *)state)[i]) * 1099511628211u;
+    return sum;
+}
+
+static void *witness_states(void *context)
+{
+    witness *w = context;
+    const size_t size = fa_net_state_size(w->net);
+    uint64_t *state = malloc(size);
+    while (!atomic_load(w->stop)) {
+        w->failed += fa_net_get_state(state, w->net) != FA_OK;
+        const int64_t steps = (int64_t)state[0]; /* what a state begins with */
+        if (steps % MANY == 0) continue;
+        atomic_fetch_add(&w->inside, 1);
+        if (w->n == MOST_SEEN || (w->n && w->steps[w->n - 1] == steps)) continue;
+        w->steps[w->n] = steps;
+        w->sums[w->n++] = sum_of(state, size);
+    }
+    free(state);
+    return NULL;
+}
+
+/* Calls of MANY steps until every witness has seen enough from within one. Returns the steps. */
+static int64_t train_before(fa_net *net, witness *w, const fa_samples *s, int64_t batch)
+{
+    const fa_epoch e = EPOCH(.batch_size = batch, .count = MANY);
+    bool enough = false;
+    int64_t calls = 0;
+    for (; !enough && calls < MOST_CALLS; calls++) {
+        fa_metrics m;
+        CHECK(fa_train_steps(&m, net, s, &e) == FA_OK && m.steps == MANY, "train");
+        enough = true;
+        for (int i = 0; i < 2; i++) enough = enough && atomic_load(&w[i].inside) >= WANTED;
+    }
+    CHECK(enough, "states seen within calls: %d, %d", atomic_load(&w[0].inside),
+          atomic_load(&w[1].inside));
+    return calls * MANY;
+}
+
+/* The same steps by themselves: what was seen is the state after one of them. */
+static void check_seen(const fa_net *net, witness *w, const fa_samples *s, int64_t batch,
+                       int64_t steps)
+{
+    fa_net *alone = NULL;
+    REQUIRE(fa_net_clone(&alone, net) == FA_OK && fa_net_reset(alone) == FA_OK, "clone");
+    const size_t size = fa_net_state_size(net);
+    void *state = malloc(size);
+    int64_t next[2] = {0};
+    for (int64_t i = 0; i < steps; i++) {
+        fa_metrics m;
+        const fa_epoch one = EPOCH(.batch_size = batch, .first = i % MANY, .count = 1);
+        CHECK(fa_train_steps(&m, alone, s, &one) == FA_OK, "train alone");
+        for (int k = 0; k < 2; k++) {
+            if (next[k] == w[k].n || w[k].steps[next[k]] != i + 1) continue;
+            CHECK(fa_net_get_state(state, alone) == FA_OK &&
+                      w[k].sums[next[k]] == sum_of(state, size),
+                  "a state seen at step %lld is not that after it", (long long)i + 1);
+            next[k]++;
+        }
+    }
+    CHECK(next[0] == w[0].n && next[1] == w[1].n, "every state seen is that after some step");
+    CHECK(same_state(net, alone), "readers change nothing");
+    free(state);
+    fa_net_free(alone);
+}
+
+static void let_readers_in(int threads, int64_t batch, double momentum)
+{
+    dataset many = dataset_new(FA_F32, MANY * batch);
+    const fa_samples s = labelled(&many, 0, MANY * batch);
+    fa_net *net = new_net("dfa", threads, momentum);
+    static witness w[2];
+    atomic_bool stop = false;
+    pthread_t thread[2];
+    for (int i = 0; i < 2; i++) {
+        w[i] = (witness){.net = net, .stop = &stop};
+        pthread_create(&thread[i], NULL, witness_states, &w[i]);
+    }
+    const int64_t steps = train_before(net, w, &s, batch);
+    atomic_store(&stop, true);
+    for (int i = 0; i < 2; i++) {
+        pthread_join(thread[i], NULL);
+        CHECK(w[i].failed == 0, "%lld states could not be read", (long long)w[i].failed);
+    }
+    check_seen(net, w, &s, batch, steps);
+    fa_net_free(net);
+    dataset_free(&many);
+}
+
+static void test_readers_within_a_call(void)
+{
+    let_readers_in(1, 1, 0.9);
+    let_readers_in(1, 1, 0); /* whose updates wait for the next sample */
+    let_readers_in(2, 8, 0.9);
+}
+
+/* Writers come before a call or after it: its steps follow one another. */
+typedef struct {
+    fa_net *net, *shadow;
+    const fa_samples *samples;
+    int64_t batch, different;
+} shadowed;
+
+static int follow(void *user, int64_t step)
+{
+    shadowed *h = user;
+    fa_samples s = *h->samples;
+    s.x = (const float *)s.x + (step - 1) * h->batch * N_IN;
+    s.labels += (step - 1) * h->batch;
+    s.n = h->batch;
+    double loss;
+    if (step > 1) h->different += fa_train_batch(&loss, h->shadow, &s) != FA_OK;
+    for (int64_t i = 0; i < 6; i++) {
+        const fa_tensor t = fa_net_tensor(h->net, i), other = fa_net_tensor(h->shadow, i);
+        if (step == 1)
+            h->different += fa_net_write(h->shadow, i, t.data) != FA_OK;
+        else
+            h->different +=
+                memcmp(t.data, other.data, (size_t)(t.rows * t.cols) * sizeof(float)) != 0;
+    }
+    return 0;
+}
+
+static void *write_on(void *context)
+{
+    reader *r = context;
+    float bias[N_HIDDEN_1] = {0};
+    const fa_samples s = labelled(&data, 0, 20);
+    const int64_t place = fa_net_find(r->net, "0.bias");
+    while (!atomic_load(r->stop)) {
+        double loss;
+        bias[0] = (float)r->calls++;
+        r->failed += fa_net_write(r->net, place, bias) != FA_OK ||
+                     fa_train_batch(&loss, r->net, &s) != FA_OK;
+    }
+    return NULL;
+}
+
+static void test_writers_beside_calls(void)
+{
+    recipe r;
+    recipe_init(&r, "fa", FA_F32);
+    r.layers[DROPOUT].rate = 0; /* which would depend on the number of the step */
+    fa_net *net = make(&r.desc), *shadow = make(&r.desc);
+    const fa_samples s = labelled(&data, 0, ROWS);
+    shadowed h = {.net = net, .shadow = shadow, .samples = &s, .batch = 10};
+    const fa_epoch e = EPOCH(.batch_size = 10, .count = ROWS / 10, .poll = follow, .user = &h);
+    atomic_bool stop = false;
+    reader w[2];
+    pthread_t thread[2];
+    for (int i = 0; i < 2; i++) {
+        w[i] = (reader){.net = net, .stop = &stop};
+        pthread_create(&thread[i], NULL, write_on, &w[i]);
+    }
+    for (int i = 0; i < n_steps / 3; i++) {
+        fa_metrics m;
+        CHECK(fa_train_steps(&m, net, &s, &e) == FA_OK, "train");
+    }
+    atomic_store(&stop, true);
+    for (int i = 0; i < 2; i++) {
+        pthread_join(thread[i], NULL);
+        CHECK(w[i].failed == 0 && w[i].calls > 0, "%lld of %lld writes failed",
+              (long long)w[i].failed, (long long)w[i].calls);
+    }
+    CHECK(h.different == 0, "%lld times somebody wrote between two steps of a call",
+          (long long)h.different);
+    fa_net_free(net);
+    fa_net_free(shadow);
+}
+
 /* Networks come and go while others work. */
 static void *come_and_go(void *context)
 {
@@ -451,6 +636,8 @@ int main(void)
     RUN(test_trainers);
     RUN(test_two_trainers_of_one);
     RUN(test_predicting_beside_training);
+    RUN(test_readers_within_a_call);
+    RUN(test_writers_beside_calls);
     RUN(test_coming_and_going);
     RUN(test_messages);
     RUN(test_poll);
