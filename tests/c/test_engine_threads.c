@@ -15,6 +15,7 @@ enum { ROWS = 150, N_READERS = 4, N_TRAINERS = 3 };
 static dataset data;
 static int n_steps = 300, n_long_steps = 5000; /* of each trainer */
 static int64_t n_predictions = 1000000;        /* of all threads together */
+static int64_t n_many = 2000;                  /* steps of a call that readers come into */
 
 static fa_net *new_net(const char *rule, int threads, double momentum)
 {
@@ -240,7 +241,7 @@ static void test_predicting_beside_training(void)
 
 /* ---- readers and writers during a call of many steps ---- */
 
-enum { MANY = 2000, WANTED = 5, MOST_SEEN = 400, MOST_CALLS = 1000 };
+enum { WANTED = 5, MOST_SEEN = 400, MOST_CALLS = 1000 };
 
 typedef struct {
     fa_net *net;
@@ -265,7 +266,7 @@ static void *witness_states(void *context)
     while (!atomic_load(w->stop)) {
         w->failed += fa_net_get_state(state, w->net) != FA_OK;
         const int64_t steps = (int64_t)state[0]; /* what a state begins with */
-        if (steps % MANY == 0) continue;
+        if (steps % n_many == 0) continue;
         atomic_fetch_add(&w->inside, 1);
         if (w->n == MOST_SEEN || (w->n && w->steps[w->n - 1] == steps)) continue;
         w->steps[w->n] = steps;
@@ -275,21 +276,21 @@ static void *witness_states(void *context)
     return NULL;
 }
 
-/* Calls of MANY steps until every witness has seen enough from within one. Returns the steps. */
+/* Calls of many steps until every witness has seen enough from within one. Returns the steps. */
 static int64_t train_before(fa_net *net, witness *w, const fa_samples *s, int64_t batch)
 {
-    const fa_epoch e = EPOCH(.batch_size = batch, .count = MANY);
+    const fa_epoch e = EPOCH(.batch_size = batch, .count = n_many);
     bool enough = false;
     int64_t calls = 0;
     for (; !enough && calls < MOST_CALLS; calls++) {
         fa_metrics m;
-        CHECK(fa_train_steps(&m, net, s, &e) == FA_OK && m.steps == MANY, "train");
+        CHECK(fa_train_steps(&m, net, s, &e) == FA_OK && m.steps == n_many, "train");
         enough = true;
         for (int i = 0; i < 2; i++) enough = enough && atomic_load(&w[i].inside) >= WANTED;
     }
     CHECK(enough, "states seen within calls: %d, %d", atomic_load(&w[0].inside),
           atomic_load(&w[1].inside));
-    return calls * MANY;
+    return calls * n_many;
 }
 
 /* The same steps by themselves: what was seen is the state after one of them. */
@@ -303,7 +304,7 @@ static void check_seen(const fa_net *net, witness *w, const fa_samples *s, int64
     int64_t next[2] = {0};
     for (int64_t i = 0; i < steps; i++) {
         fa_metrics m;
-        const fa_epoch one = EPOCH(.batch_size = batch, .first = i % MANY, .count = 1);
+        const fa_epoch one = EPOCH(.batch_size = batch, .first = i % n_many, .count = 1);
         CHECK(fa_train_steps(&m, alone, s, &one) == FA_OK, "train alone");
         for (int k = 0; k < 2; k++) {
             if (next[k] == w[k].n || w[k].steps[next[k]] != i + 1) continue;
@@ -321,8 +322,8 @@ static void check_seen(const fa_net *net, witness *w, const fa_samples *s, int64
 
 static void let_readers_in(int threads, int64_t batch, double momentum)
 {
-    dataset many = dataset_new(FA_F32, MANY * batch);
-    const fa_samples s = labelled(&many, 0, MANY * batch);
+    dataset many = dataset_new(FA_F32, n_many * batch);
+    const fa_samples s = labelled(&many, 0, n_many * batch);
     fa_net *net = new_net("dfa", threads, momentum);
     static witness w[2];
     atomic_bool stop = false;
@@ -629,7 +630,7 @@ static void test_denormals(void)
 int main(void)
 {
     const char *quick = getenv("FASTFA_TEST_QUICK");
-    if (quick) n_steps = n_long_steps = atoi(quick), n_predictions = 4000;
+    if (quick) n_steps = n_long_steps = atoi(quick), n_predictions = 4000, n_many = 500;
     CHECK(n_steps >= 10, "FASTFA_TEST_QUICK: expected at least 10 steps, got %s", quick);
     data = dataset_new(FA_F32, ROWS);
     RUN(test_readers);
