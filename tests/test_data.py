@@ -1,0 +1,159 @@
+"""What X and y may be, what the metrics mean, and what predict returns."""
+
+import numpy as np
+import pytest
+from small import N_IN, N_OUT, assert_same, copies, network, samples
+
+import fastfa as fa
+
+KINDS = {
+    "float64": lambda a: a.astype(np.float64),
+    "float16": lambda a: a.astype(np.float16),
+    "fortran": np.asfortranarray,
+    "strided": lambda a: np.repeat(a, 2, axis=0)[::2],
+    "big-endian": lambda a: a.astype(">f4"),
+    "list": lambda a: a.tolist(),
+    "read-only": lambda a: np.lib.stride_tricks.as_strided(a, writeable=False),
+    "unaligned": lambda a: np.frombuffer(b"x" + a.tobytes(), a.dtype, offset=1).reshape(a.shape),
+}
+
+
+@pytest.mark.parametrize("convert", KINDS.values(), ids=KINDS)
+def test_inputs_of_any_kind_are_converted(convert):
+    X, y = samples()
+    X = X.astype(np.float16).astype(np.float32)  # exact in every dtype tried here
+    plain, converted = network(), network()
+    plain.train_batch(X, y)
+    converted.train_batch(convert(X), y)
+    assert_same(copies(plain), copies(converted))
+    np.testing.assert_array_equal(plain.predict(X), converted.predict(convert(X)))
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int64, np.uint16, np.bool_])
+def test_integers_and_booleans_become_floats(dtype):
+    X = np.random.default_rng(0).integers(0, 2, (10, N_IN)).astype(dtype)
+    net = network()
+    np.testing.assert_array_equal(net.predict(X), net.predict(X.astype(np.float32)))
+
+
+def test_an_array_of_the_right_kind_is_used_in_place():
+    X, y = samples()
+    batch = network()._door.batch(X, y, np.ones(len(X)))
+    assert batch.x is X
+    assert batch.labels is y
+    rows = np.eye(N_OUT, dtype=np.float32)[y]
+    assert network()._door.batch(X, rows, None).y is rows
+    pixels = np.zeros((4, N_IN), np.uint8)
+    assert network()._door.inputs(pixels) is pixels
+
+
+def test_uint8_is_divided_by_255():
+    pixels = np.random.default_rng(0).integers(0, 256, (20, N_IN), dtype=np.uint8)
+    net = network()
+    np.testing.assert_allclose(net.predict(pixels), net.predict(pixels / 255), rtol=1e-5)
+    assert "uint8 divided by 255" in net.summary()
+
+
+def test_input_scale_multiplies_every_input():
+    X, _ = samples()
+    scaled, plain = network(input_scale=0.5), network()
+    np.testing.assert_allclose(scaled.predict(X), plain.predict(X * np.float32(0.5)), rtol=1e-6)
+    pixels = np.arange(12, dtype=np.uint8).reshape(2, N_IN)
+    np.testing.assert_allclose(scaled.predict(pixels), plain.predict(pixels * 0.5), rtol=1e-5)
+    assert "multiplied by 0.5" in scaled.summary()
+
+
+def test_images_are_flattened():
+    X, _ = samples()
+    net = network()
+    np.testing.assert_array_equal(net.predict(X.reshape(-1, 2, 3)), net.predict(X))
+
+
+@pytest.mark.parametrize(
+    "convert", [list, np.uint8, np.int32, np.float64, lambda y: y.astype(">i8")]
+)
+def test_labels_of_any_kind_are_converted(convert):
+    X, y = samples()
+    plain, converted = network(), network()
+    plain.train_batch(X, y)
+    converted.train_batch(X, convert(y))
+    assert_same(copies(plain), copies(converted))
+
+
+def targets(kind, n_out, m=40):
+    labels = np.arange(m) % n_out
+    return {
+        "labels": labels,
+        "rows": np.eye(n_out)[labels],
+        "vector": np.arange(m) % 2,
+        "column": (np.arange(m) % 2)[:, None],
+        "booleans": np.arange(m) % 2 == 1,
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    ("loss", "n_out", "kind", "metric"),
+    [
+        ("softmax_cross_entropy", 3, "labels", "accuracy"),
+        ("softmax_cross_entropy", 3, "rows", "accuracy"),
+        ("sigmoid_cross_entropy", 1, "vector", "accuracy"),
+        ("sigmoid_cross_entropy", 1, "column", "accuracy"),
+        ("sigmoid_cross_entropy", 1, "booleans", "accuracy"),
+        ("sigmoid_cross_entropy", 3, "labels", "accuracy"),
+        ("sigmoid_cross_entropy", 3, "rows", "binary_accuracy"),
+        ("mse", 1, "vector", None),
+        ("mse", 1, "column", None),
+        ("mse", 3, "labels", "accuracy"),
+        ("mse", 3, "rows", None),
+    ],
+)
+def test_targets_and_metrics_by_the_table(loss, n_out, kind, metric):
+    X, _ = samples(40)
+    y = targets(kind, n_out)
+    net = network(layers=[fa.Dense(4, "tanh"), fa.Dense(n_out)], loss=loss)
+    expected = {"loss"} if metric is None else {"loss", metric}
+    assert set(net.evaluate(X, y)) == expected
+    history = net.fit(X, y, epochs=1, validation_data=(X, y), verbose=False)
+    assert set(history.history) == expected | {f"val_{key}" for key in expected} | {"time"}
+    assert all(np.isfinite(values).all() for values in history.history.values())
+
+
+def test_metrics_are_what_their_names_say():
+    X, _ = samples(40)
+    labels, rows = targets("labels", 3), targets("rows", 3)
+    layers = [fa.Dense(4, "tanh"), fa.Dense(3)]
+    softmax = network(layers=layers)
+    argmax = np.mean(softmax.predict(X).argmax(axis=1) == labels)
+    assert softmax.evaluate(X, labels)["accuracy"] == pytest.approx(argmax)
+    assert softmax.evaluate(X, rows)["accuracy"] == pytest.approx(argmax)
+    sigmoid = network(layers=layers, loss="sigmoid_cross_entropy")
+    binary = np.mean((sigmoid.predict(X) > 0.5) == rows)
+    assert sigmoid.evaluate(X, rows)["binary_accuracy"] == pytest.approx(binary)
+
+
+@pytest.mark.parametrize("loss", ["sigmoid_cross_entropy", "mse"])
+def test_labels_mean_their_one_hot_rows(loss):
+    X, _ = samples(40)
+    first, second = (network(loss=loss, rule="drtp") for _ in range(2))
+    first.train_batch(X, targets("labels", 3))
+    second.train_batch(X, targets("rows", 3))
+    for key, value in first.parameters.items():
+        np.testing.assert_allclose(second.parameters[key], value, rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("loss", ["sigmoid_cross_entropy", "mse"])
+def test_a_vector_means_its_column_where_there_is_one_output(loss):
+    X, _ = samples(40)
+    layers = [fa.Dense(4, "tanh"), fa.Dense(1)]
+    first, second = (network(layers=layers, loss=loss) for _ in range(2))
+    first.train_batch(X, targets("vector", 1))
+    second.train_batch(X, targets("column", 1))
+    assert_same(copies(first), copies(second))
+
+
+def test_mse_carries_one_half_and_sums_over_outputs():
+    X, _ = samples(40)
+    y = np.random.default_rng(1).normal(size=(40, 2))
+    net = network(layers=[fa.Dense(2)], loss="mse", dtype="float64")
+    expected = 0.5 * ((net.predict(X) - y) ** 2).sum(axis=1).mean()
+    assert net.evaluate(X, y)["loss"] == pytest.approx(expected)
