@@ -217,4 +217,36 @@ static UNUSED bool same_state(const fa_net *a, const fa_net *b)
     return same;
 }
 
+/* ---- memory and what must not change ---- */
+
+UNUSED static int64_t live_bytes(void)
+{
+    int64_t live, count;
+    fa_memory(&live, &count);
+    return live;
+}
+
+/* A network, and the state that it must keep. */
+typedef struct {
+    fa_net *net;
+    void *state;
+} watched;
+
+UNUSED static watched watch(const char *rule, const char *loss)
+{
+    recipe r;
+    recipe_init(&r, rule, FA_F32);
+    r.desc.loss = loss;
+    watched w = {make(&r.desc), NULL};
+    w.state = state_of(w.net);
+    return w;
+}
+
+UNUSED static void unwatch(watched *w)
+{
+    CHECK(in_state(w->net, w->state), "the network is as it was");
+    free(w->state);
+    fa_net_free(w->net);
+}
+
 #endif

@@ -43,13 +43,6 @@ static int64_t allocations(void)
     return count;
 }
 
-static int64_t live_bytes(void)
-{
-    int64_t live, count;
-    fa_memory(&live, &count);
-    return live;
-}
-
 /* ---- networks that need every kind of memory ---- */
 
 static float values[N_HIDDEN_1 * N_HIDDEN_2]; /* of a weight matrix and of a feedback matrix */

@@ -49,7 +49,7 @@ static void predict_twice(reader *r)
 }
 
 /* Needs no lock: a step in another thread can be watched. */
-static int watch(reader *r)
+static int look(reader *r)
 {
     const int64_t steps = fa_net_steps(r->net);
     const bool back = steps < r->steps;
@@ -74,7 +74,7 @@ static void *read_on(void *context)
         case 2: r->failed += fa_gradients(&loss, grads, r->net, &s) != FA_OK; break;
         case 3: r->failed += fa_alignment(angles, r->net, &s) != FA_OK; break;
         case 4: r->failed += fa_net_get_state(state, r->net) != FA_OK; break;
-        case 5: r->failed += watch(r) != 0; break;
+        case 5: r->failed += look(r) != 0; break;
         default: predict_twice(r);
         }
     }
