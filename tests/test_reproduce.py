@@ -5,8 +5,10 @@ import math
 import numpy as np
 import pytest
 
+import fastfa as fa
 from fastfa import reproduce
 from fastfa.__main__ import main
+from fastfa._recipes import on_mnist
 from fastfa._runs import Run, Store
 from fastfa.presets import PRESETS, Preset, Row
 from fastfa.rules import RULES
@@ -164,6 +166,34 @@ def test_every_preset_runs(name, tmp_path):
     made = Store(page.with_suffix(".jsonl")).of(name, PRESETS[name].version)
     assert [(run.rule, run.length) for run in made] == [(rule, 1) for rule in sorted(rules)]
     assert all(0 <= run.curves[""][1] <= 100 for run in made)
+
+
+@pytest.mark.parametrize("lr", [0.01, 0.0])
+def test_a_run_may_end_where_nothing_is_left_to_learn(lr):
+    X, y, X_test, y_test = fa.datasets.load("digits")
+    X, y = X[:60], y[:60]
+    nets, curves = [], {}
+
+    def build(rule, seed):
+        layers = [fa.Dense(64, "relu"), fa.Dense(10)]
+        net = fa.Sequential(layers, input_shape=64, rule=rule, optimizer=fa.Adam(lr), rng=seed)
+        nets.append(net)
+        return net
+
+    def log(at, value, what=""):
+        curves.setdefault(what, {})[at] = value
+
+    run = on_mnist(build, 10, error=True, learned_every=5)
+    run("backprop", 0, 40, (X, y, X_test, y_test), log)
+    (net,) = nets
+    error = 100 * (1 - net.evaluate(X_test, y_test)["accuracy"])
+    assert curves["epochs"] == {40: net.epochs}
+    assert curves[""][40] == curves[""][net.epochs] == pytest.approx(error)
+    if lr:
+        assert net.epochs in (5, 10, 15, 20, 25, 30, 35)
+        assert net.evaluate(X, y)["accuracy"] == 1.0
+    else:
+        assert net.epochs == 40
 
 
 def test_the_table_is_sound():

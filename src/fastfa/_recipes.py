@@ -56,6 +56,7 @@ def on_mnist(
     prepare: Prepare | None = None,
     each_epoch: Probe | None = None,
     at_end: Probe | None = None,
+    learned_every: int = 0,
 ) -> Run:
     """A run on MNIST: test accuracy or test error in % after each epoch, and what probes add.
 
@@ -70,6 +71,9 @@ def on_mnist(
         What becomes of the pixels, uint8; by default they are divided by 255.
     each_epoch, at_end : callable, optional
         ``probe(net, training and test data)``: further values to log, by name.
+    learned_every : int
+        Look at the training error every so many epochs and stop where it is zero: what the network
+        has then is also its value after all `epochs`. When it stopped is logged as "epochs". 0: no.
     """
 
     def run(rule: str, seed: int, epochs: int, data: Split | None, log: Log) -> None:
@@ -80,10 +84,18 @@ def on_mnist(
         split = X, y, X_test, y_test
 
         def measure(net: Sequential, epoch: int, accuracy: float) -> None:
-            log(epoch, 100 * (1 - accuracy if error else accuracy))
+            value = 100 * (1 - accuracy if error else accuracy)
+            log(epoch, value)
             for probe in (each_epoch, at_end if epoch == epochs else None):
-                for what, value in (probe(net, split) if probe else {}).items():
-                    log(epoch, value, what)
+                for what, found in (probe(net, split) if probe else {}).items():
+                    log(epoch, found, what)
+            if learned_every and epoch % learned_every == 0:
+                learned = net.evaluate(X, y)["accuracy"] == 1.0
+                if learned:
+                    net.stop()
+                    log(epochs, value)
+                if learned or epoch == epochs:
+                    log(epochs, epoch, "epochs")
 
         build(rule, seed).fit(
             X,

@@ -142,6 +142,7 @@ def _akrout_rows(rule: str, values: tuple[float, ...], band: float, what: str = 
     return rows
 
 
+GEVB_EPOCHS = 190
 COMPARED_EPOCHS = 10
 COMPARED_RATES = {
     "backprop": 0.1,
@@ -268,22 +269,24 @@ PRESETS: dict[str, Preset] = {
         ),
         quantity="test error, %",
         seeds=2,
-        minutes=10,
+        minutes=22,
         rows=(
-            Row("backprop", 40, 1.29, 0.99, 1.59),
-            Row("dfa", 40, 2.09, 1.79, 2.39),
+            Row("backprop", GEVB_EPOCHS, 1.29, 0.99, 1.59),
+            Row("backprop", GEVB_EPOCHS, math.nan, what="epochs"),
+            Row("dfa", GEVB_EPOCHS, 2.09, 1.79, 2.39),
+            Row("dfa", GEVB_EPOCHS, math.nan, what="epochs"),
             Row("dkp", 40, math.nan),
         ),
-        run=on_mnist(_recipes.gevb, 128, error=True, prepare=_recipes.within_one),
+        run=on_mnist(_recipes.gevb, 128, error=True, prepare=_recipes.within_one, learned_every=10),
         note=(
-            "The source trains up to 200 epochs and stops at a training error of zero, which "
-            "backprop reaches and DFA does not. Its units are ReLUs of either sign, the same "
-            "here up to the signs of weights. It has no DKP. Why backprop is above its band: "
-            "with Adam at a constant rate its error still jumps between 1.43 and 1.93 from epoch "
-            "to epoch in epochs 30 to 40 of seed 0; the source stops where the training error is "
-            "zero, so never in such a jump."
+            "As in the source's code, every tenth epoch decides: training ends where no training "
+            "image is wrong, at the latest after 190 epochs, and the test error is taken there. "
+            "Backprop gets there and DFA does not. The units are ReLUs of either sign in the "
+            "source, the same here up to the signs of weights. It has no DKP, which runs for 40 "
+            "epochs. Before we read how the source stops, all rules ran for 40 epochs: backprop "
+            "ended at 1.68, 0.09 above its band, in one of the jumps of Adam at a constant rate."
         ),
-        version=2,
+        version=3,
     ),
     "drtp": Preset(
         title="MNIST, DRTP on 784-500-10",
