@@ -164,7 +164,7 @@ typedef struct fa_net_desc {
     const fa_rule_desc *rule; /* NULL: fa_rule_of("backprop") */
     const fa_optimizer_desc *optimizer; /* NULL: fa_optimizer_of("sgd", 0.1) */
     uint64_t seed;
-    int n_threads;      /* 0: fa_get_num_threads(), one where the network is too small to gain */
+    int n_threads;      /* 0: fa_get_num_threads(), or one where that is no slower */
     double input_scale; /* every input is multiplied by this; 0: 1 for floats, 1/255 for bytes */
 } fa_net_desc;
 

@@ -205,6 +205,13 @@ typedef struct fa_lock {
     atomic_bool writing, broken;
 } fa_lock;
 
+enum { FA_TRIAL = 12 /* steps of each of two trials: pace.c */ };
+typedef struct fa_pace {
+    int step;
+    bool shared;                  /* steps are worth more threads than one */
+    double seconds[2 * FA_TRIAL]; /* a row, of the last two trials */
+} fa_pace;
+
 enum { FA_MAX_LAYERS = 4096, FA_MAX_NOTE = 1 << 20 };
 enum { FA_MAX_PHASES = 4, FA_SLOTS = 3 /* of idle workspaces: work.c */ };
 struct fa_run;
@@ -264,6 +271,7 @@ struct fa_net {
     char *state;
     size_t state_size;
     fa_lock lock;
+    fa_pace pace;
     _Atomic(struct fa_work *) spare[FA_SLOTS];
     atomic_llong count_forward, count_transport, count_feedback, count_outer;
 };
@@ -490,7 +498,7 @@ const char *fa_distribution_intern(const char *name);
 const char *fa_init_name(int i);
 const char *fa_distribution_name(int i);
 
-/* ---- running (work.c, run.c) ---- */
+/* ---- workspaces (work.c) ---- */
 
 /* Slots keep one idle block each: 0 for what needs deltas, 1 for predicting, 2 for the second of two
  * samples in flight. NULL: out of memory. */
@@ -502,7 +510,16 @@ fa_work *fa_work_create(const fa_net *net, bool training, int64_t rows, int copi
 void fa_run_bind(fa_run *run, int copy);
 /* A bound run that predicts one sample: another sample, another output. */
 void fa_run_point(fa_run *run, const void *x, void *out);
+
+/* ---- pace.c ---- */
+
+double fa_now(void); /* seconds */
+/* Threads that a call on so many rows may use: those that are worth their hand-overs where these are fast. */
 int fa_run_threads(const fa_net *net, int64_t rows);
+/* A training step on one thread or on all of them. */
+fa_status fa_pace_step(fa_run *run, int threads, fa_status (*step)(fa_run *run, int threads));
+
+/* ---- run.c ---- */
 
 /* One step through the phases that the run's mode asks for. The run's net, work, mode, data, index, m,
  * step, lr and grads are set. */

@@ -277,15 +277,6 @@ static void begin_update(fa_run *run)
     run->clip_scale = 1;
 }
 
-int fa_run_threads(const fa_net *net, int64_t rows)
-{
-    /* Handing work over costs about as much as this many multiply-adds; below it one thread is faster. */
-    const double worth_two = 3e5;
-    const int own = net->n_threads;
-    if (own) return own;
-    return net->work_per_row * (double)rows < worth_two ? 1 : fa_get_num_threads();
-}
-
 /* Rows of a task. With own products any split gives the same bits; with BLAS it must not move. */
 static int64_t chunk_rows(const fa_net *net, int64_t m, int threads)
 {
@@ -294,11 +285,9 @@ static int64_t chunk_rows(const fa_net *net, int64_t m, int threads)
     return share < FA_CHUNK ? share : FA_CHUNK;
 }
 
-fa_status fa_run_step(fa_run *run)
+static fa_status step_on(fa_run *run, int threads)
 {
     const fa_net *net = run->net;
-    int threads = fa_run_threads(net, run->m);
-    if (threads > run->work->threads) threads = run->work->threads;
     fa_run_bind(run, 0);
     run->chunk = chunk_rows(net, run->m, threads);
     const int64_t chunks = (run->m + run->chunk - 1) / run->chunk;
@@ -321,6 +310,13 @@ fa_status fa_run_step(fa_run *run)
         if (net->phases[i].gate) FA_TRY(net->phases[i].gate(run));
     }
     return FA_OK;
+}
+
+fa_status fa_run_step(fa_run *run)
+{
+    int threads = fa_run_threads(run->net, run->m);
+    if (threads > run->work->threads) threads = run->work->threads;
+    return run->mode == FA_TRAIN ? fa_pace_step(run, threads, step_on) : step_on(run, threads);
 }
 
 fa_status fa_run_deferred(fa_run *run)

@@ -3,7 +3,6 @@
 
 #include <math.h>
 #include <string.h>
-#include <time.h>
 
 /* One step on a bound run; counts it when it was made. The caller holds the write lock. */
 static fa_status step(fa_net *net, fa_run *run)
@@ -41,13 +40,6 @@ fa_status fa_learn_one(double *loss, fa_net *net, const void *x, int64_t label, 
     one.y = y, one.ldy = net->n_out;
     if (!y) one.labels = &label;
     return fa_train_batch(loss, net, &one);
-}
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 /* Rows of a full batch: one larger than the samples is one short batch. */
@@ -126,11 +118,11 @@ static void count_step(fa_progress *progress, const fa_run *run)
 }
 
 static bool poll_is_due(const fa_progress *progress)
-{ return progress->epoch->poll && now() - progress->polled >= progress->epoch->poll_seconds; }
+{ return progress->epoch->poll && fa_now() - progress->polled >= progress->epoch->poll_seconds; }
 
 /* Training takes as long a turn as the readers before it, so that however many come, it has half of the time. */
 static bool readers_turn(const fa_progress *progress, const fa_net *net)
-{ return fa_lock_readers_wait(net) && now() - progress->resumed >= progress->paused; }
+{ return fa_lock_readers_wait(net) && fa_now() - progress->resumed >= progress->paused; }
 
 static bool pause_is_due(const fa_progress *progress, const fa_net *net)
 { return poll_is_due(progress) || readers_turn(progress, net); }
@@ -143,16 +135,16 @@ static fa_status poll(fa_progress *progress, int64_t i)
     fa_fp_end(progress->fp);
     const int stop = e->poll(e->user, step);
     fa_fp_begin();
-    progress->polled = now();
+    progress->polled = fa_now();
     return stop ? fa_fail(FA_E_STOPPED, "stopped after step %lld", (long long)step) : FA_OK;
 }
 
 static void let_readers_in(fa_progress *progress, const fa_net *net)
 {
-    const double left = now();
+    const double left = fa_now();
     fa_lock_pause(net);
     fa_lock_resume(net);
-    progress->resumed = now();
+    progress->resumed = fa_now();
     progress->paused = progress->resumed - left;
 }
 
@@ -237,7 +229,7 @@ static fa_status train(fa_metrics *metrics, fa_net *net, const fa_samples *s, fa
         if (shuffle) fa_next_order(net->shuffled, net, s->n);
         if (shuffle) e->order = net->shuffled;
         *metrics = (fa_metrics){0};
-        fa_progress progress = {.metrics = metrics, .epoch = e, .polled = now(), .fp = call.fp};
+        fa_progress progress = {.metrics = metrics, .epoch = e, .polled = fa_now(), .fp = call.fp};
         status = defer ? deferred_steps(&progress, net, s, call.work)
                        : steps(&progress, net, s, call.work[0]);
         if (!fa_has_accuracy(net, s)) metrics->hits = NAN;

@@ -124,7 +124,8 @@ class Sequential:
         takes a random seed. ``net.seed`` holds it. The same seed gives the same bits, for any
         number of threads.
     n_threads : int, optional
-        Threads to use; None or 0: as many as ``get_num_threads()`` says.
+        Threads to use; None or 0: as many as ``get_num_threads()`` says, or one where that is no
+        slower, which training finds out as it goes. No result depends on it.
     input_scale : "auto" or float
         "auto" divides uint8 inputs by 255 and leaves other dtypes alone; a number multiplies every
         input. Training and prediction use it alike.

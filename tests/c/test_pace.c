@@ -1,0 +1,108 @@
+/* The number of threads that the engine chooses: what was faster when it looked, and no other bits. */
+#include "check.h"
+#include "internal.h"
+
+#include <time.h>
+
+enum { STEPS = 1200, BATCH = 100 };
+
+/* ---- what it does with the times that it finds ---- */
+
+static int seen[STEPS], n_seen, slow; /* the number of threads that takes long */
+
+static fa_status pretend(fa_run *run, int threads)
+{
+    (void)run;
+    seen[n_seen++] = threads;
+    if (threads == slow && n_seen <= 2 * FA_TRIAL) nanosleep(&(struct timespec){0, 2000000}, NULL);
+    return n_seen % 7 ? FA_OK : FA_E_NONFINITE;
+}
+
+static void watch(fa_net *net, int n_threads, int64_t rows)
+{
+    const fa_run run = {.net = net, .m = rows};
+    n_seen = 0;
+    int64_t wrong = 0;
+    for (int i = 0; i < STEPS; i++) {
+        fa_run one = run;
+        const fa_status expected = (i + 1) % 7 ? FA_OK : FA_E_NONFINITE;
+        wrong += fa_pace_step(&one, n_threads, pretend) != expected;
+    }
+    CHECK(n_seen == STEPS && wrong == 0, "every step is made once, and its status comes back");
+}
+
+static int steps_with(int threads, int from, int to)
+{
+    int n = 0;
+    for (int i = from; i < to; i++) n += seen[i] == threads;
+    return n;
+}
+
+static void test_choice(void)
+{
+    recipe r;
+    recipe_init(&r, "dfa", FA_F32);
+    r.desc.n_threads = 0;
+    for (slow = 1; slow <= 3; slow += 2) {
+        fa_net *net = make(&r.desc);
+        const int faster = 4 - slow, trials = 2 * FA_TRIAL, period = 1024;
+        watch(net, 3, BATCH);
+        CHECK(steps_with(1, 0, FA_TRIAL) == FA_TRIAL, "first on one thread");
+        CHECK(steps_with(3, FA_TRIAL, trials) == FA_TRIAL, "then on all");
+        CHECK(steps_with(faster, trials, period) == period - trials, "then as was faster: %d of %d",
+              steps_with(faster, trials, period), period - trials);
+        CHECK(steps_with(1, period, period + FA_TRIAL) == FA_TRIAL, "then it looks again");
+        fa_net_free(net);
+    }
+}
+
+/* It keeps away from numbers that were asked for, from one thread, and from steps that are long. */
+static void test_no_choice(void)
+{
+    recipe r;
+    recipe_init(&r, "dfa", FA_F32);
+    slow = 0;
+    for (int asked = 0; asked <= 3; asked += 3) {
+        r.desc.n_threads = asked;
+        fa_net *net = make(&r.desc);
+        watch(net, 3, asked ? BATCH : 1000000000);
+        CHECK(steps_with(3, 0, STEPS) == STEPS, "n_threads %d", asked);
+        watch(net, 1, BATCH);
+        CHECK(steps_with(1, 0, STEPS) == STEPS, "n_threads %d, one thread", asked);
+        fa_net_free(net);
+    }
+}
+
+/* ---- the bits ---- */
+
+static void test_same_bits(void)
+{
+    dataset data = dataset_new(FA_F32, BATCH + 50);
+    recipe r;
+    recipe_init(&r, "dfa", FA_F32);
+    fa_net *one = make(&r.desc);
+    r.desc.n_threads = 0;
+    REQUIRE(fa_set_num_threads(3) == FA_OK, "threads");
+    fa_net *chosen = make(&r.desc);
+    CHECK(fa_run_threads(chosen, BATCH) == 3, "large enough for three");
+    for (int i = 0; i < STEPS; i++) {
+        const fa_samples s = labelled(&data, i % 50, BATCH);
+        double loss[2];
+        CHECK(fa_train_batch(&loss[0], one, &s) == FA_OK &&
+                  fa_train_batch(&loss[1], chosen, &s) == FA_OK && loss[0] == loss[1],
+              "step %d", i);
+    }
+    CHECK(same_state(one, chosen), "the threads that the engine chooses change no bit");
+    fa_net_free(one);
+    fa_net_free(chosen);
+    dataset_free(&data);
+    fa_set_num_threads(0);
+}
+
+int main(void)
+{
+    RUN(test_choice);
+    RUN(test_no_choice);
+    RUN(test_same_bits);
+    return finish();
+}
