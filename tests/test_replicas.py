@@ -80,6 +80,31 @@ def test_a_failure_stops_the_others():
     assert set(began) <= {0, 1, 2}
 
 
+def test_a_failure_to_build_stops_those_that_train():
+    """The first networks train while the others are built."""
+    began, made = threading.Event(), []
+
+    class Begin(fa.Callback):
+        def on_train_begin(self, net):
+            began.set()
+
+    def fail_at_last(seed):
+        if seed == 2:
+            assert began.wait(30)
+            raise ValueError("no such network")
+        made.append(build(seed))
+        return made[-1]
+
+    settings = [{"seed": s} for s in range(4)]
+    with pytest.raises(ValueError, match="no such network"):
+        fa.fit_replicas(
+            fail_at_last, settings, X, Y, n_workers=1, verbose=False, epochs=10**6,
+            callbacks=lambda: [Begin()],
+        )  # fmt: skip
+    assert len(made) == 2
+    assert made[1].steps == 0
+
+
 @pytest.mark.parametrize(
     ("settings", "make", "error", "words"),
     [

@@ -231,8 +231,12 @@ cdef class _Handle:
     cdef fa_predictor *idle  # of predict_one; taken and put back with the GIL held
 
     def __cinit__(self, _Description description=None):
-        if description is not None:  # else whoever made it sets the network
-            check(fa_net_create(&self.net, &description.desc))
+        cdef fa_status status
+        if description is None:  # whoever made it sets the network
+            return
+        with nogil:
+            status = fa_net_create(&self.net, &description.desc)
+        check(status)
 
     def __dealloc__(self):
         fa_predictor_free(self.idle)

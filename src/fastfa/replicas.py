@@ -55,7 +55,8 @@ def fit_replicas(
     Parameters
     ----------
     build : callable
-        ``build(**setting)`` returns a new `Sequential`; called in the order of the settings.
+        ``build(**setting)`` returns a new `Sequential`; called in the order of the settings, here,
+        while the first networks train already.
     settings : sequence of mappings
         Arguments of `build`, such as ``[{"rng": seed, "lr": 0.1} for seed in range(64)]``.
     X, y : array_like
@@ -110,10 +111,14 @@ def fit_replicas(
             f"settings must be a list of mappings of build's arguments, got {show(settings)}"
         )
     settings = list(settings)
-    nets = [_build(build, i, setting) for i, setting in enumerate(settings)]
-    with ThreadPoolExecutor(workers) as pool, _bar(len(nets), show_bar) as tick:
-        futures = [pool.submit(_fit, net, X, y, fit | {"callbacks": callbacks()}) for net in nets]
+    nets: list[Sequential] = []
+    futures: list[Future[History]] = []
+    with ThreadPoolExecutor(workers) as pool, _bar(len(settings), show_bar) as tick:
         try:
+            for i, setting in enumerate(settings):  # the first ones train while others are built
+                nets.append(_build(build, i, setting))
+                task = fit | {"callbacks": callbacks()}
+                futures.append(pool.submit(_fit, nets[-1], X, y, task))
             for future in as_completed(futures):
                 future.result()  # raises what its network raised
                 tick()
