@@ -18,7 +18,7 @@ static fa_status pretend(fa_run *run, int threads)
     return n_seen % 7 ? FA_OK : FA_E_NONFINITE;
 }
 
-static void watch(fa_net *net, int n_threads, int64_t rows)
+static void make_steps(fa_net *net, int n_threads, int64_t rows)
 {
     const fa_run run = {.net = net, .m = rows};
     n_seen = 0;
@@ -46,7 +46,7 @@ static void test_choice(void)
     for (slow = 1; slow <= 3; slow += 2) {
         fa_net *net = make(&r.desc);
         const int faster = 4 - slow, trials = 2 * FA_TRIAL, period = 1024;
-        watch(net, 3, BATCH);
+        make_steps(net, 3, BATCH);
         CHECK(steps_with(1, 0, FA_TRIAL) == FA_TRIAL, "first on one thread");
         CHECK(steps_with(3, FA_TRIAL, trials) == FA_TRIAL, "then on all");
         CHECK(steps_with(faster, trials, period) == period - trials, "then as was faster: %d of %d",
@@ -65,9 +65,9 @@ static void test_no_choice(void)
     for (int asked = 0; asked <= 3; asked += 3) {
         r.desc.n_threads = asked;
         fa_net *net = make(&r.desc);
-        watch(net, 3, asked ? BATCH : 1000000000);
+        make_steps(net, 3, asked ? BATCH : 1000000000);
         CHECK(steps_with(3, 0, STEPS) == STEPS, "n_threads %d", asked);
-        watch(net, 1, BATCH);
+        make_steps(net, 1, BATCH);
         CHECK(steps_with(1, 0, STEPS) == STEPS, "n_threads %d, one thread", asked);
         fa_net_free(net);
     }
