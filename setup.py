@@ -38,6 +38,7 @@ MACROS = [("FA_X86", None)] * X86 + [("FASTFA_NO_BLAS", None)] * NO_BLAS
 OPTIMISE = ["-O1", "-g", "-UNDEBUG"] if DEBUG else ["-O3", "-g0", "-DNDEBUG"]
 
 SUFFIXES = (".c", ".h", ".inc", ".def", ".txt")
+CORE = sorted(map(str, Path("src/fastfa").glob("*.px[id]")))  # what _core.pyx includes
 CSRC = sorted(str(path) for path in Path("csrc").rglob("*.*") if path.suffix in SUFFIXES)
 HEADERS = [path for path in CSRC if not path.endswith(".c")]
 ENGINE = [path for path in CSRC if path.endswith(".c") and "/isa_" not in path]
@@ -70,7 +71,7 @@ def core_extension():
     core = Extension(
         "fastfa._core",
         ["src/fastfa/_core.pyx"],
-        depends=[*CSRC, "setup.py"],
+        depends=[*CSRC, *CORE, "setup.py"],
         include_dirs=["csrc", numpy.get_include()],
         define_macros=[*MACROS, ("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
         extra_compile_args=[*OPTIMISE, "-fvisibility=hidden"],

@@ -1,0 +1,213 @@
+# The dictionaries that describe a network, as structs of fastfa.h, and back. Part of _core.pyx.
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
+
+
+cdef class _Description:
+    """fa_net_desc and everything that it points to."""
+
+    cdef fa_net_desc desc
+    cdef fa_rule_desc general
+    cdef fa_optimizer_desc update
+    cdef fa_layer_desc *layers
+    cdef fa_rule_desc *rules
+    cdef list kept, hosts
+    cdef object dtype
+
+    def __cinit__(self, description):
+        n = len(description["layers"])
+        self.kept, self.hosts = [], []
+        self.dtype = np.dtype(description["dtype"])
+        self.layers = <fa_layer_desc *>calloc(max(n, 1), sizeof(fa_layer_desc))
+        self.rules = <fa_rule_desc *>calloc(max(n, 1), sizeof(fa_rule_desc))
+        if self.layers == NULL or self.rules == NULL:
+            raise MemoryError("out of memory for a description")
+        scale = description["input_scale"]
+        self.desc = fa_net_defaults()
+        self.desc.dtype = FA_F64 if self.dtype == np.float64 else FA_F32
+        self.desc.n_in = description["n_in"]
+        self.desc.seed = description["seed"]
+        self.desc.loss = self.text(description["loss"])
+        self.desc.n_threads = description["n_threads"]
+        self.desc.input_scale = 0 if scale == "auto" else scale
+        self.optimizer(description["optimizer"])
+        self.rule(&self.general, description["rule"])
+        self.desc.rule, self.desc.optimizer = &self.general, &self.update
+        for i, layer in enumerate(description["layers"]):
+            self.layer(i, layer)
+        self.desc.layers = self.layers
+        self.desc.n_layers = n
+
+    def __dealloc__(self):
+        free(self.layers)
+        free(self.rules)
+
+    cdef const char *text(self, value) except NULL:
+        encoded = value.encode()
+        self.kept.append(encoded)
+        return PyBytes_AS_STRING(encoded)
+
+    cdef int init(self, fa_init *init, how, str name_field) except -1:
+        init.scale = how.get("scale", 1.0)
+        if how.get("default"):  # C knows it too, and files say so
+            init.name = NULL
+            return 0
+        if "values" not in how:
+            init.name = self.text(how[name_field])
+            return 0
+        with np.errstate(over="ignore"):
+            values = np.ascontiguousarray(how["values"], self.dtype)
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name_field} values must be finite in {self.dtype}, got inf or nan")
+        self.kept.append(values)
+        init.values = cnp.PyArray_DATA(values)
+        init.rows, init.cols = (1, len(values)) if values.ndim == 1 else values.shape
+        return 0
+
+    cdef int rule(self, fa_rule_desc *rule, how) except -1:
+        rule[0] = fa_rule_of(self.text(how["name"]))
+        rule.inject = self.text(how.get("inject", "post"))
+        rule.decay = how.get("decay", 0.0)
+        rule.lr_scale = how.get("lr_scale", 1.0)
+        rule.threshold = how.get("threshold", 0.0)
+        if "host" in how:
+            host = _Host(how["host"])
+            self.hosts.append(host)
+            rule.signal, rule.user = _signal, <void *>host
+            rule.feedback.name = NULL  # stored only where the rule asks for it
+        rule.rank = how.get("rank") or 0
+        rule.oja = how.get("oja", 0.0)
+        rule.fixed_head = not how.get("train_head", True)
+        if how.get("feedback"):
+            rule.sparsity = how["feedback"].get("sparsity", 0.0)
+            rule.feedback_rank = how["feedback"].get("rank") or 0
+            rule.shared = how["feedback"].get("shared", False)
+            return self.init(&rule.feedback, how["feedback"], "distribution")
+        return 0
+
+    cdef int layer(self, int i, how) except -1:
+        if how["type"] != "dense":
+            self.layers[i] = fa_dropout(how["rate"])
+            return 0
+        cdef fa_layer_desc *layer = &self.layers[i]
+        layer[0] = fa_dense(how["units"], self.text(how["activation"]))
+        layer.use_bias = how["use_bias"]
+        layer.trainable = how["trainable"]
+        layer.lr_scale = how["lr_scale"]
+        layer.bias_lr_scale = how["bias_lr_scale"]
+        self.init(&layer.weight_init, how["weight_init"], "name")
+        self.init(&layer.bias_init, how["bias_init"], "name")
+        if how.get("rule") is not None:
+            self.rule(&self.rules[i], how["rule"])
+            layer.rule = &self.rules[i]
+        return 0
+
+    cdef int optimizer(self, how) except -1:
+        cdef fa_optimizer_desc *to = &self.update
+        to[0] = fa_optimizer_of(self.text(how["name"]), how["lr"])
+        to.momentum = how.get("momentum", 0.0)
+        to.nesterov = how.get("nesterov", False)
+        to.alpha = how.get("alpha", to.alpha)
+        to.beta1 = how.get("beta1", to.beta1)
+        to.beta2 = how.get("beta2", to.beta2)
+        to.eps = how.get("eps", to.eps)
+        to.weight_decay = how["weight_decay"]
+        to.decay_bias = how["decay_bias"]
+        to.clip_norm = how["clip_norm"] or 0.0
+        return 0
+
+
+# ---- and back ----------------------------------------------------------------------------------
+
+
+cdef object _describe(const fa_net_desc *d):
+    """The dictionary that describes the same, which `_Description` would turn back."""
+    dtype = np.dtype(np.float64 if d.dtype == FA_F64 else np.float32)
+    return {
+        "n_in": d.n_in,
+        "dtype": dtype.name,
+        "seed": d.seed,
+        "loss": d.loss.decode(),
+        "input_scale": d.input_scale or "auto",
+        "n_threads": d.n_threads,
+        "optimizer": _describe_optimizer(d.optimizer),
+        "rule": _describe_rule(d.rule, dtype),
+        "layers": [_describe_layer(&d.layers[i], dtype) for i in range(d.n_layers)],
+    }
+
+
+cdef object _describe_optimizer(const fa_optimizer_desc *o):
+    return {
+        "name": o.name.decode(),
+        "lr": o.lr,
+        "momentum": o.momentum,
+        "nesterov": bool(o.nesterov),
+        "alpha": o.alpha,
+        "beta1": o.beta1,
+        "beta2": o.beta2,
+        "eps": o.eps,
+        "weight_decay": o.weight_decay,
+        "decay_bias": bool(o.decay_bias),
+        "clip_norm": o.clip_norm,
+    }
+
+
+cdef object _describe_rule(const fa_rule_desc *r, dtype):
+    how = {
+        "name": r.name.decode(),
+        "inject": "post" if r.inject == NULL else r.inject.decode(),
+        "decay": r.decay,
+        "lr_scale": r.lr_scale or 1.0,
+        "threshold": r.threshold,
+        "rank": r.rank or None,
+        "train_head": not r.fixed_head,
+        "oja": r.oja,
+    }
+    if r.signal != NULL:
+        how["host"] = (<_Host>r.user).rule
+        if r.feedback.name == NULL and r.feedback.values == NULL:
+            return how
+    feedback = _describe_init(&r.feedback, dtype, b"uniform")
+    if "name" in feedback:
+        feedback["distribution"] = feedback.pop("name")
+    feedback.pop("default", None)
+    how["feedback"] = feedback | {
+        "scale": r.feedback.scale,
+        "sparsity": r.sparsity,
+        "rank": r.feedback_rank or None,
+        "shared": bool(r.shared),
+    }
+    return how
+
+
+cdef object _describe_layer(const fa_layer_desc *layer, dtype):
+    if layer.type == b"dropout":
+        return {"type": "dropout", "rate": layer.rate}
+    bias = _describe_init(&layer.bias_init, dtype, b"zeros")
+    bias.pop("default", None)
+    if "values" in bias:
+        bias["values"] = bias["values"][0]
+    return {
+        "type": "dense",
+        "units": layer.units,
+        "activation": layer.activation.decode(),
+        "use_bias": bool(layer.use_bias),
+        "trainable": bool(layer.trainable),
+        "lr_scale": layer.lr_scale,
+        "bias_lr_scale": layer.bias_lr_scale,
+        "weight_init": _describe_init(&layer.weight_init, dtype, fa_default_init(layer.activation)),
+        "bias_init": bias,
+        "rule": None if layer.rule == NULL else _describe_rule(layer.rule, dtype),
+    }
+
+
+cdef object _describe_init(const fa_init *init, dtype, const char *default):
+    cdef size_t size
+    if init.values != NULL:
+        values = np.empty((init.rows, init.cols), dtype)
+        size = values.nbytes
+        memcpy(cnp.PyArray_DATA(values), init.values, size)
+        return {"values": values}
+    if init.name == NULL:
+        return {"name": default.decode(), "scale": 1.0, "default": True}
+    return {"name": init.name.decode(), "scale": init.scale}
