@@ -39,45 +39,60 @@ def library(tmp_path_factory):
     return program
 
 
-def build(folder, tmp_path, compiler, *flags, libraries=()):
-    engine, program = tmp_path / "fastfa.o", tmp_path / "bits"
-    run(*compiler, "-std=c11", *STRICT, *flags, "-c", folder / "fastfa.c", "-o", engine)
-    include = f"-I{folder}"
-    sources = (PROGRAMS / "bits.c", engine)
-    run(*compiler, include, *sources, *libraries, "-lm", "-lpthread", "-o", program)
+@pytest.fixture(scope="module")
+def engine(folder, tmp_path_factory):
+    """Compiles fastfa.c, once for each compiler and flags: that takes a while."""
+    objects, made = tmp_path_factory.mktemp("objects"), {}
+
+    def compiled(compiler, *flags):
+        key = (os.path.realpath(need(compiler[0])), *compiler[1:], *flags)  # cc may be gcc
+        if key not in made:
+            made[key] = objects / f"{len(made)}.o"
+            strict = ("-std=c11", *STRICT, "-fPIC")
+            run(*compiler, *strict, *flags, "-c", folder / "fastfa.c", "-o", made[key])
+        return made[key]
+
+    return compiled
+
+
+def build(folder, tmp_path, compiler, engine, libraries=()):
+    program = tmp_path / "bits"
+    sources = (f"-I{folder}", PROGRAMS / "bits.c", engine)
+    run(*compiler, *sources, *libraries, "-lm", "-lpthread", "-o", program)
     return program
 
 
 @pytest.mark.parametrize("optimise", ["-O0", "-O3"])
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
-def test_same_bits_as_the_library(compiler, optimise, folder, library, tmp_path):
-    program = build(folder, tmp_path, [need(compiler)], optimise)
+def test_same_bits_as_the_library(compiler, optimise, folder, engine, library, tmp_path):
+    command = [need(compiler)]
+    program = build(folder, tmp_path, command, engine(command, optimise))
     for isa in USABLE:
         own = {"FASTFA_CPU": isa, "FASTFA_GEMM": "own"}
         assert hashes(program, **own) == hashes(library, **own)
 
 
-def test_plain_c_where_there_is_no_x86(folder, library, tmp_path):
-    program = build(folder, tmp_path, CC, "-O0", "-DFASTFA_PORTABLE")
+def test_plain_c_where_there_is_no_x86(folder, engine, library, tmp_path):
+    program = build(folder, tmp_path, CC, engine(CC, "-O0", "-DFASTFA_PORTABLE"))
     assert '"isa": "c"' in run(program)
     assert hashes(program) == hashes(library, FASTFA_CPU="v2", FASTFA_GEMM="own")
 
 
-def test_with_a_cblas(folder, library, tmp_path):
+def test_with_a_cblas(folder, engine, library, tmp_path):
     if not VENDORED.exists():
         pytest.skip("built with FASTFA_NO_BLAS=1")
     prefix = [f"-Dcblas_{x}gemm=scipy_cblas_{x}gemm" for x in "sd"]
     link = (VENDORED, f"-Wl,-rpath,{VENDORED.parent}")
-    program = build(folder, tmp_path, CC, "-O3", "-DFASTFA_CBLAS", *prefix, libraries=link)
+    program = build(folder, tmp_path, CC, engine(CC, "-O0", "-DFASTFA_CBLAS", *prefix), link)
     blas = {"FASTFA_GEMM": "blas", "OPENBLAS_NUM_THREADS": "1"}
     assert '"blas": "CBLAS"' in run(program, **blas)
     assert hashes(program, **blas) == hashes(library, **blas)
     assert hashes(program, FASTFA_GEMM="own") == hashes(library, FASTFA_GEMM="own")
 
 
-def test_exports_nothing_of_its_own(folder, tmp_path):
+def test_exports_nothing_of_its_own(folder, engine, tmp_path):
     shared = tmp_path / "libfastfa.so"
-    run(*CC, "-shared", "-fPIC", "-O0", folder / "fastfa.c", "-lm", "-lpthread", "-o", shared)
+    run(*CC, "-shared", engine(CC, "-O0"), "-lm", "-lpthread", "-o", shared)
     header = (folder / "fastfa.h").read_text()
     listing = run(need("nm"), "-D", "--defined-only", shared)
     public = set(re.findall(r"^FA_API [^(]*?(\w+)\(", header, re.M))

@@ -43,6 +43,7 @@ Probe = Callable[[Sequential, "Split"], Mapping[str, float]]
 ZEROS = Init("zeros")
 FAN_IN = Init("lecun_uniform", math.sqrt(1 / 3))  # within +-1 / sqrt(n_in)
 BATCHES_OF_64, BATCHES_OF_128 = 938, 469  # steps of an epoch of MNIST
+BURSTS = 40
 
 
 # ---- how curves come about ----
@@ -147,13 +148,13 @@ def weight_angle(net: Sequential, split: Split) -> dict[str, float]:
 def angles_and_step(net: Sequential, split: Split) -> dict[str, float]:
     """Degrees from the true gradient on 250 training images, and milliseconds of a step of 128.
 
-    The step is the best of forty bursts of five. Training goes on for them, so measure at the end.
+    The step is the best of `BURSTS` bursts of five. They train, so measure at the end.
     """
     X, y, _, _ = split
     rows = net.alignment(X[:250], y[:250])
     found = {f"angle {i}": row.gradient_angle for i, row in enumerate(rows, 1)}
     bursts = []
-    for _ in range(40):
+    for _ in range(BURSTS):
         start = perf_counter()
         for _ in range(5):
             net.train_batch(X[:128], y[:128])
