@@ -227,7 +227,7 @@ static void check_split(int64_t m, int64_t n, int64_t k, int64_t cut_m, int64_t 
 
 static void test_gemm(void)
 {
-    static const int64_t ms[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 17, 33};
+    static const int64_t ms[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 16, 17, 24, 32, 33};
     static const int64_t ns[] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 15,
                                  16, 17, 23, 24, 25, 31, 33, 47, 48, 49, 53, 64, 65, 97};
     static const int64_t ks[] = {0, 1, 2, 5, 17, 67};
