@@ -116,6 +116,8 @@ typedef struct {
     double spread; /* logits are uniform in +-spread */
 } loss_case;
 
+enum { MOST_ROWS = 37 }; /* more than two vectors of the widest kind, and some left over */
+
 static void call_loss(const fa_kernels *kernels, loss_kind kind, void *e, int64_t lde,
                       double *row_loss, double *hit, const void *z, const int64_t *labels,
                       const void *y, int64_t ld, int64_t rows, int64_t cols)
@@ -179,10 +181,10 @@ static void make_target(int type, loss_kind kind, loss_case c, int64_t i, int64_
  * a guard was written */
 static double loss_error(const fa_kernels *kernels, int type, loss_kind kind, loss_case c)
 {
-    enum { ROOM = 4 * 80 };
+    enum { ROOM = MOST_ROWS * 80 };
     static double z[ROOM], y[ROOM], e[ROOM], plain_z[ROOM], plain_y[ROOM], plain_e[ROOM];
-    double row_loss[4], hit[4], worst = 0;
-    int64_t labels[4], ld = c.cols + c.gap;
+    double row_loss[MOST_ROWS], hit[MOST_ROWS], worst = 0;
+    int64_t labels[MOST_ROWS], ld = c.cols + c.gap;
     memset(e, GUARD, sizeof e);
     fill(type, z, c.rows * ld, -c.spread, c.spread);
     for (int64_t i = 0; i < c.rows * ld; i++) plain_z[i] = get(type, z, i);
@@ -216,12 +218,47 @@ static void test_losses(isa set_, int type)
         for (int64_t cols = 1; cols <= 70; cols++)
             for (int s = 0; s < 5; s++)
                 for (int way = 0; way < 8; way++) {
-                    loss_case c = {4, cols, way & 1 ? 3 : 0, way & 2, way & 4, spreads[s]};
+                    const int64_t rows = s % 2 ? 17 : 4;
+                    loss_case c = {rows, cols, way & 1 ? 3 : 0, way & 2, way & 4, spreads[s]};
                     if (kind != SIGMOID_CE && cols == 1 && c.labels)
                         continue; /* nothing to classify */
                     worst = larger(worst, loss_error(&set_.rows[type], type, (loss_kind)kind, c));
                 }
         check(worst <= bound[type], set_.name, type, loss_name[kind], worst);
+    }
+}
+
+static bool same_number(double a, double b) { return a == b || (isnan(a) && isnan(b)); }
+
+/* Rows at once have the bits of one after another, also where some are not finite or have equal logits. */
+static void test_rows_at_once(isa set_, int type)
+{
+    enum { ROOM = MOST_ROWS * 70 };
+    static const int64_t widths[] = {2, 3, 10, 16, 17, 63, 64, 65};
+    static double z[ROOM], e[ROOM], one[ROOM];
+    for (size_t w = 0; w < sizeof widths / sizeof *widths; w++) {
+        const int64_t cols = widths[w], ld = cols + 3;
+        double loss[MOST_ROWS], hit[MOST_ROWS];
+        int64_t labels[MOST_ROWS];
+        fill(type, z, MOST_ROWS * ld, -30, 30);
+        for (int64_t i = 0; i < MOST_ROWS; i++) {
+            static const double odd[] = {NAN, INFINITY, -INFINITY, 7, 7};
+            labels[i] = (int64_t)(random_bits() % (uint64_t)cols);
+            for (int64_t j = 0; i % 3 == 0 && j < cols; j += 1 + i % 2)
+                set(type, z, i * ld + j, odd[(i / 3 + j / 2) % 5]);
+        }
+        set_.rows[type].softmax_ce(e, ld, loss, hit, z, ld, labels, NULL, 0, MOST_ROWS, cols);
+        bool ok = true;
+        for (int64_t i = 0; i < MOST_ROWS; i++) {
+            const size_t at = (size_t)(i * ld) * size_of[type];
+            double loss_1, hit_1;
+            set_.rows[type].softmax_ce(one, ld, &loss_1, &hit_1, (char *)z + at, ld, labels + i,
+                                       NULL, 0, 1, cols);
+            ok &= same_number(loss[i], loss_1) && hit[i] == hit_1;
+            for (int64_t j = 0; j < cols; j++)
+                ok &= same_number(get(type, e, i * ld + j), get(type, one, j));
+        }
+        check(ok, set_.name, type, "softmax_ce: rows at once as one by one", (double)cols);
     }
 }
 
@@ -331,6 +368,7 @@ int main(void)
         for (int type = FLOAT; type <= DOUBLE; type++) {
             test_dropout(isas[s], type);
             test_losses(isas[s], type);
+            test_rows_at_once(isas[s], type);
             test_loss_edges(isas[s], type);
             test_softmax(isas[s], type);
         }
