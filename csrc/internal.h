@@ -75,6 +75,7 @@ enum {
     FA_MAX_THREADS = 64,
     FA_CHUNK = 256,        /* batch rows of a task of a step, at most */
     FA_BLAS_CHUNK = 32,    /* always so many, with BLAS */
+    FA_TILE_AREA = 16384,  /* of a parameter, at most, in a task of an update */
     FA_PREDICT_CHUNK = 64, /* of a task that only predicts */
 };
 

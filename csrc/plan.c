@@ -347,7 +347,7 @@ static fa_status plan_state(fa_net *net)
 
 /* ---- the update's tiles ---- */
 
-enum { TILE_COLS = 480, TILE_AREA_MIN = 2048, TILE_AREA_MAX = 16384 };
+enum { TILE_COLS = 480, TILE_AREA_MIN = 2048 };
 
 /* Cuts a parameter into tiles; with tasks NULL only counts. Depends on shapes alone, so that the order of
  * sums (clipping) is the same everywhere. */
@@ -374,7 +374,7 @@ static fa_status plan_tiles(fa_net *net)
     double weights = 0;
     for (int i = 0; i < net->n_params; i++)
         weights += (double)net->params[i].rows * (double)net->params[i].cols;
-    const int64_t area = (int64_t)fmin(TILE_AREA_MAX, fmax(TILE_AREA_MIN, weights / 16));
+    const int64_t area = (int64_t)fmin(FA_TILE_AREA, fmax(TILE_AREA_MIN, weights / 16));
     for (int i = 0; i < net->n_params; i++) net->n_tiles += cut_tiles(net, i, area, NULL);
     net->tiles = fa_net_alloc(net, net->n_tiles, sizeof *net->tiles);
     if (!net->tiles) return fa_fail(FA_E_MEMORY, "out of memory for the plan");
@@ -401,7 +401,7 @@ static fa_status plan_derives(fa_net *net)
                                  : rule->picked         ? rule->picked
                                                         : rule->derived_rows;
             const int64_t height =
-                rule->picked ? rows : TILE_AREA_MAX / net->blocks[b].layer->n_out + 1;
+                rule->picked ? rows : FA_TILE_AREA / net->blocks[b].layer->n_out + 1;
             for (int64_t r = 0; r < rows; r += height, n++)
                 if (pass)
                     net->derives[n] =

@@ -192,22 +192,46 @@ fa_blend fa_in_place_blend(const fa_run *run, const fa_param *p)
     return (fa_blend){-h->lr / (double)run->m, h->keep - h->lr * h->decay};
 }
 
+static void update(const fa_run *run, int param, fa_tile t, int worker)
+{
+    const fa_net *net = run->net;
+    const fa_param *p = &net->params[param];
+    if (p->in_place) {
+        const fa_blend blend = fa_in_place_blend(run, p);
+        tile_product(run, p, t, tile_of(net, p->value, p, t), blend.alpha, blend.beta);
+        return;
+    }
+    const fa_mat g = {fa_scratch(run, worker), t.j1 - t.j0, t.i1 - t.i0, t.j1 - t.j0};
+    tile_product(run, p, t, g, 1 / (double)run->m, 0);
+    optimizer_step(run, param, t, g, worker);
+}
+
 void fa_update_task(void *context, int64_t task, int worker)
 {
     const fa_run *run = context;
+    const fa_tile_task *work = &run->net->tiles[task];
+    update(run, work->param, work->tile, worker);
+}
+
+/* Whether the tile `next` lies below `t` and both can be updated as one: with own products the bits are the
+ * same, and a call the fewer. */
+static bool joins(const fa_net *net, const fa_tile_task *t, const fa_tile_task *next)
+{
+    return t->param == next->param && net->params[t->param].in_place && !net->blas &&
+           t->tile.j0 == next->tile.j0 && t->tile.i1 == next->tile.i0 &&
+           (next->tile.i1 - t->tile.i0) * (t->tile.j1 - t->tile.j0) <= FA_TILE_AREA;
+}
+
+/* All tiles, on one thread: small tasks are for sharing. */
+static void update_alone(const fa_run *run)
+{
     const fa_net *net = run->net;
-    const fa_tile_task *work = &net->tiles[task];
-    const fa_param *p = &net->params[work->param];
-    if (p->in_place) {
-        const fa_blend blend = fa_in_place_blend(run, p);
-        tile_product(run, p, work->tile, tile_of(net, p->value, p, work->tile), blend.alpha,
-                     blend.beta);
-        return;
+    for (int64_t i = 0; i < net->n_tiles;) {
+        fa_tile_task work = net->tiles[i++];
+        while (i < net->n_tiles && joins(net, &work, &net->tiles[i]))
+            work.tile.i1 = net->tiles[i++].tile.i1;
+        update(run, work.param, work.tile, 0);
     }
-    const fa_tile t = work->tile;
-    const fa_mat g = {fa_scratch(run, worker), t.j1 - t.j0, t.i1 - t.i0, t.j1 - t.j0};
-    tile_product(run, p, t, g, 1 / (double)run->m, 0);
-    optimizer_step(run, work->param, t, g, worker);
 }
 
 /* The tile of the gradient, into the run's gradient buffers. */
@@ -305,9 +329,12 @@ static fa_status step_on(fa_run *run, int threads)
     }
     begin_update(run);
     for (int i = 0; i < net->n_phases; i++) {
-        fa_pool_run(threads, net->phases[i].over_rows ? chunks : net->n_tiles, net->phases[i].task,
-                    run);
-        if (net->phases[i].gate) FA_TRY(net->phases[i].gate(run));
+        const struct fa_phase *phase = &net->phases[i];
+        if (threads == 1 && phase->task == fa_update_task)
+            update_alone(run);
+        else
+            fa_pool_run(threads, phase->over_rows ? chunks : net->n_tiles, phase->task, run);
+        if (phase->gate) FA_TRY(phase->gate(run));
     }
     return FA_OK;
 }
@@ -328,7 +355,4 @@ fa_status fa_run_deferred(fa_run *run)
     return fa_loss_gate(run);
 }
 
-void fa_run_flush(fa_run *run)
-{
-    for (int64_t i = 0; i < run->net->n_tiles; i++) fa_update_task(run, i, 0);
-}
+void fa_run_flush(fa_run *run) { update_alone(run); }
