@@ -3,8 +3,9 @@
  * A job is published as one word, the ticket: generation | threads wanted | next task | tasks not yet taken.
  * Takers change the last two fields by compare-and-swap, so a task is taken once, and whoever took one knows
  * that the job's other fields stay as they are until it is done. The caller takes tasks from the front, workers
- * from the back: in every step a core meets the same end of the weights, still in its cache. Workers spin
- * shortly for the next job, then sleep; the caller never waits for a worker that has not taken a task. */
+ * from the back: in every step a core meets the same end of the weights, still in its cache. Whoever waits spins
+ * shortly, then sleeps, so that it takes no core from others; the caller never waits for a worker that has not
+ * taken a task. */
 #include "internal.h"
 
 #include <sched.h>
@@ -25,16 +26,18 @@ static struct {
     FA_OWN_LINE atomic_bool busy;
     int n_workers;
     pthread_t workers[FA_MAX_THREADS + 1];
-    FA_OWN_LINE atomic_bool sleeps[FA_MAX_THREADS + 1];
+    FA_OWN_LINE atomic_bool sleeps[FA_MAX_THREADS + 1]; /* 0: the caller */
     atomic_bool quit;
     pthread_mutex_t mutex;
-    pthread_cond_t wake;
-} pool = {.mutex = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
+    pthread_cond_t wake, done;
+} pool = {.mutex = PTHREAD_MUTEX_INITIALIZER,
+          .wake = PTHREAD_COND_INITIALIZER,
+          .done = PTHREAD_COND_INITIALIZER};
 
 static _Thread_local bool inside; /* this thread is running a task */
 static unsigned fork_generation;
 
-enum { SPINS_BEFORE_SLEEP = 2000, SPINS_BEFORE_YIELD = 1000 };
+enum { SPINS = 100, YIELDS = 100, SPINS_OF_CALLER = 3000 };
 enum { FIELD = 20, MAX_BATCH = (1 << FIELD) - 1 };
 
 static void pause_cpu(void)
@@ -47,6 +50,13 @@ static void pause_cpu(void)
 static int64_t tasks_left(uint64_t ticket) { return (int64_t)(ticket & MAX_BATCH); }
 static int64_t next_task(uint64_t ticket) { return (int64_t)(ticket >> FIELD & MAX_BATCH); }
 static int threads_wanted(uint64_t ticket) { return (int)(ticket >> 2 * FIELD & 0xff); }
+
+static void wake_caller(void)
+{
+    pthread_mutex_lock(&pool.mutex);
+    pthread_cond_signal(&pool.done);
+    pthread_mutex_unlock(&pool.mutex);
+}
 
 /* Takes tasks of the current job until none is left. */
 static void work(int worker)
@@ -62,7 +72,7 @@ static void work(int worker)
         inside = true;
         pool.task(pool.context, pool.first + task, worker);
         inside = false;
-        atomic_fetch_sub_explicit(&pool.pending, 1, memory_order_release);
+        if (atomic_fetch_sub(&pool.pending, 1) == 1 && atomic_load(&pool.sleeps[0])) wake_caller();
         ticket = atomic_load_explicit(&pool.ticket, memory_order_acquire);
     }
 }
@@ -75,9 +85,10 @@ static bool has_work(int worker)
 
 static void wait_for_work(int worker)
 {
-    for (int i = 0; i < SPINS_BEFORE_SLEEP; i++) {
+    for (int i = 0; i < SPINS + YIELDS; i++) {
         if (has_work(worker)) return;
         pause_cpu();
+        if (i >= SPINS) sched_yield(); /* the caller may be waiting for this very core */
     }
     pthread_mutex_lock(&pool.mutex);
     atomic_store(&pool.sleeps[worker], true);
@@ -117,6 +128,7 @@ static void forget_threads(void) /* in a forked child: only the forking thread l
     memset(&pool, 0, sizeof pool);
     pthread_mutex_init(&pool.mutex, NULL);
     pthread_cond_init(&pool.wake, NULL);
+    pthread_cond_init(&pool.done, NULL);
 }
 
 static void install_fork_handler(void) { pthread_atfork(NULL, NULL, forget_threads); }
@@ -158,6 +170,20 @@ __attribute__((destructor)) static void stop_workers(void)
     for (int i = 1; i <= pool.n_workers; i++) pthread_join(pool.workers[i], NULL);
 }
 
+/* A worker that has begun a task may have lost its core to somebody: asleep, the caller leaves it this one. */
+static void wait_for_others(void)
+{
+    for (int i = 0; i < SPINS_OF_CALLER; i++) {
+        if (atomic_load_explicit(&pool.pending, memory_order_acquire) == 0) return;
+        pause_cpu();
+    }
+    pthread_mutex_lock(&pool.mutex);
+    atomic_store(&pool.sleeps[0], true);
+    while (atomic_load(&pool.pending) > 0) pthread_cond_wait(&pool.done, &pool.mutex);
+    atomic_store(&pool.sleeps[0], false);
+    pthread_mutex_unlock(&pool.mutex);
+}
+
 static void run_batch(int n_threads, int64_t first, int64_t n)
 {
     pool.first = first;
@@ -167,10 +193,7 @@ static void run_batch(int n_threads, int64_t first, int64_t n)
                  generation << (2 * FIELD + 8) | (uint64_t)n_threads << 2 * FIELD | (uint64_t)n);
     if (any_sleeps(n_threads)) wake_all();
     work(0);
-    for (int i = 0; atomic_load_explicit(&pool.pending, memory_order_acquire) > 0; i++) {
-        pause_cpu();
-        if (i >= SPINS_BEFORE_YIELD) sched_yield();
-    }
+    wait_for_others();
 }
 
 void fa_pool_run(int n_threads, int64_t n_tasks, fa_task_fn *task, void *context)

@@ -100,6 +100,34 @@ static void test_parallel(void)
     }
 }
 
+typedef struct {
+    atomic_int begun, finished;
+} late;
+
+/* The first task waits until a worker has begun another, so that some worker ends last. */
+static void late_task(void *context, int64_t task, int worker)
+{
+    (void)task;
+    late *l = context;
+    atomic_fetch_add(&l->begun, 1);
+    for (int i = 0; i < 5000 && atomic_load(&l->begun) < 2; i++) sleep_ms(1);
+    if (worker) sleep_ms(3);
+    atomic_fetch_add(&l->finished, 1);
+}
+
+/* The caller runs out of tasks, falls asleep over those of a worker and wakes up when they are done. */
+static void test_late_workers(void)
+{
+    int64_t unfinished = 0;
+    for (int i = 0; i < 30; i++) {
+        late l = {0};
+        const int n = 2 + i % 3;
+        fa_pool_run(n, n, late_task, &l);
+        unfinished += n - atomic_load(&l.finished);
+    }
+    CHECK(unfinished == 0, "%lld tasks were not done on return", (long long)unfinished);
+}
+
 /* ---- nested and busy ---- */
 
 typedef struct {
@@ -165,6 +193,7 @@ int main(void)
     RUN(test_sizes);
     RUN(test_waking);
     RUN(test_parallel);
+    RUN(test_late_workers);
     RUN(test_nested);
     RUN(test_busy);
     return finish();
