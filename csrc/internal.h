@@ -405,8 +405,9 @@ typedef struct fa_loss_ops {
     const char *(*check_row)(double low, double high, double sum);
 } fa_loss_ops;
 
-typedef void fa_optim_kernel(void *w, ptrdiff_t ldw, void *s0, void *s1, const void *g,
-                             ptrdiff_t ldg, int64_t rows, int64_t cols, const fa_hyper *h);
+typedef void fa_optim_kernel(void *w, ptrdiff_t ldw, void *s0, void *s1, void *b, ptrdiff_t ldb,
+                             const void *g, ptrdiff_t ldg, int64_t rows, int64_t cols,
+                             const fa_hyper *h);
 typedef struct fa_optim_ops {
     const char *name;
     bool decoupled_decay; /* AdamW */

@@ -294,8 +294,7 @@ void fa_plan_trained(fa_net *net, fa_param *p, fa_buf left, fa_buf right)
     const fa_optimizer_desc *d = &net->optim.desc;
     p->trainable = true;
     p->decays = d->weight_decay != 0 && (p->kind != FA_BIAS || d->decay_bias);
-    p->in_place = net->optim.ops->in_place && net->optim.ops->slots(d) == 0 && d->clip_norm == 0 &&
-                  !p->follower;
+    p->in_place = net->optim.ops->in_place && net->optim.ops->slots(d) == 0 && d->clip_norm == 0;
     p->grad[p->n_grad++] = (fa_pair){left, right};
 }
 
@@ -358,7 +357,9 @@ static int64_t cut_tiles(const fa_net *net, int param, int64_t area, fa_tile_tas
     const int64_t parts = (p->cols + TILE_COLS - 1) / TILE_COLS;
     const int64_t width = round_up((p->cols + parts - 1) / parts, 48);
     const int64_t narrow = width < p->cols ? width : p->cols;
-    const int64_t height = round_up(area / narrow > 8 ? area / narrow : 8, 8);
+    /* Rows are columns of what follows: of that, whole lines of the cache. */
+    const int64_t unit = p->follower ? 16 : 8;
+    const int64_t height = round_up(area / narrow > unit ? area / narrow : unit, unit);
     int64_t n = 0;
     for (int64_t j = 0; j < p->cols; j += width)
         for (int64_t i = 0; i < p->rows; i += height, n++)
@@ -385,8 +386,7 @@ static fa_status plan_tiles(fa_net *net)
         if ((t.i1 - t.i0) * (t.j1 - t.j0) > net->tile_area)
             net->tile_area = (t.i1 - t.i0) * (t.j1 - t.j0);
     }
-    fa_plan_scratch(net, 2 * (size_t)net->tile_area *
-                             net->esize); /* the gradient, and what it was before a step */
+    fa_plan_scratch(net, (size_t)net->tile_area * net->esize); /* the gradient */
     return FA_OK;
 }
 
@@ -401,7 +401,7 @@ static fa_status plan_derives(fa_net *net)
                                  : rule->picked         ? rule->picked
                                                         : rule->derived_rows;
             const int64_t height =
-                rule->picked ? rows : FA_TILE_AREA / net->blocks[b].layer->n_out + 1;
+                rule->picked ? rows : round_up(FA_TILE_AREA / net->blocks[b].layer->n_out + 1, 16);
             for (int64_t r = 0; r < rows; r += height, n++)
                 if (pass)
                     net->derives[n] =
@@ -420,8 +420,8 @@ static void plan_phases(fa_net *net)
     net->defers = !net->hosted && !net->headed && net->n_derives == 0 && !net->modulation;
     for (int i = 0; i < net->n_params; i++)
         if (net->params[i].trainable)
-            net->defers =
-                net->defers && net->params[i].in_place && net->params[i].kind != FA_FEEDBACK;
+            net->defers = net->defers && net->params[i].in_place && !net->params[i].follower &&
+                          net->params[i].kind != FA_FEEDBACK;
     if (net->hosted) {
         net->phases[net->n_phases++] = (struct fa_phase){fa_forward_task, true, fa_host_gate};
         net->phases[net->n_phases++] = (struct fa_phase){fa_teach_task, true, fa_loss_gate};

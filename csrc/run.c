@@ -159,31 +159,24 @@ static fa_mat tile_of(const fa_net *net, void *matrix, const fa_param *p, fa_til
                     t.i1 - t.i0, t.j1 - t.j0};
 }
 
-/* The transposed step of a tile, into the tile of the parameter that follows this one. */
-static void lead(const fa_run *run, const fa_param *p, fa_tile t, fa_mat before)
+/* One step on a tile, and of the tile across the diagonal of the parameter that follows. */
+static void step(const fa_run *run, const fa_param *p, fa_tile t, fa_mat g, fa_optim_kernel *kernel,
+                 const fa_hyper *h)
 {
     const fa_net *net = run->net;
-    const fa_mat w = tile_of(net, p->value, p, t);
     const fa_param *f = p->follower;
-    const fa_mat b = tile_of(net, f->value, f, (fa_tile){t.j0, t.j1, t.i0, t.i1});
-    net->k->step_taken(before.p, before.ld, w.p, w.ld, w.rows, w.cols, 1 - f->forget);
-    net->k->follow(b.p, b.ld, before.p, before.ld, b.rows, b.cols, 1 - f->forget);
-}
-
-static void optimizer_step(const fa_run *run, int param, fa_tile t, fa_mat g, int worker)
-{
-    const fa_net *net = run->net;
-    const fa_param *p = &net->params[param];
     const fa_mat w = tile_of(net, p->value, p, t);
+    const fa_mat b = f ? tile_of(net, f->value, f, (fa_tile){t.j0, t.j1, t.i0, t.i1}) : (fa_mat){0};
     void *slot[2];
     for (int s = 0; s < 2; s++) slot[s] = p->slot[s] ? tile_of(net, p->slot[s], p, t).p : NULL;
-    fa_hyper h = run->work->hyper[param];
+    kernel(w.p, w.ld, slot[0], slot[1], b.p, b.ld, g.p, g.ld, w.rows, w.cols, h);
+}
+
+static void optimizer_step(const fa_run *run, const fa_param *p, fa_tile t, fa_mat g)
+{
+    fa_hyper h = run->work->hyper[p - run->net->params];
     h.g_scale = run->clip_scale;
-    const fa_mat before = {(char *)fa_scratch(run, worker) + (size_t)net->tile_area * net->esize,
-                           w.cols, w.rows, w.cols};
-    if (p->follower) net->k->gather(before.p, before.ld, w.p, w.ld, NULL, w.rows, w.cols, 1);
-    net->optim.ops->kernel(net->k)(w.p, w.ld, slot[0], slot[1], g.p, g.ld, w.rows, w.cols, &h);
-    if (p->follower) lead(run, p, t, before);
+    step(run, p, t, g, run->net->optim.ops->kernel(run->net->k), &h);
 }
 
 fa_blend fa_in_place_blend(const fa_run *run, const fa_param *p)
@@ -196,14 +189,20 @@ static void update(const fa_run *run, int param, fa_tile t, int worker)
 {
     const fa_net *net = run->net;
     const fa_param *p = &net->params[param];
-    if (p->in_place) {
-        const fa_blend blend = fa_in_place_blend(run, p);
+    const fa_blend blend = fa_in_place_blend(run, p);
+    if (p->in_place && !p->follower) {
         tile_product(run, p, t, tile_of(net, p->value, p, t), blend.alpha, blend.beta);
         return;
     }
     const fa_mat g = {fa_scratch(run, worker), t.j1 - t.j0, t.i1 - t.i0, t.j1 - t.j0};
-    tile_product(run, p, t, g, 1 / (double)run->m, 0);
-    optimizer_step(run, param, t, g, worker);
+    tile_product(run, p, t, g, p->in_place ? blend.alpha : 1 / (double)run->m, 0);
+    if (!p->in_place) {
+        optimizer_step(run, p, t, g);
+        return;
+    }
+    fa_hyper h = run->work->hyper[param];
+    h.keep = blend.beta;
+    step(run, p, t, g, net->k->plain, &h);
 }
 
 void fa_update_task(void *context, int64_t task, int worker)
@@ -217,7 +216,8 @@ void fa_update_task(void *context, int64_t task, int worker)
  * same, and a call the fewer. */
 static bool joins(const fa_net *net, const fa_tile_task *t, const fa_tile_task *next)
 {
-    return t->param == next->param && net->params[t->param].in_place && !net->blas &&
+    const fa_param *p = &net->params[t->param];
+    return t->param == next->param && p->in_place && !p->follower && !net->blas &&
            t->tile.j0 == next->tile.j0 && t->tile.i1 == next->tile.i0 &&
            (next->tile.i1 - t->tile.i0) * (t->tile.j1 - t->tile.j0) <= FA_TILE_AREA;
 }
@@ -271,11 +271,11 @@ fa_status fa_norm_gate(fa_run *run)
 
 void fa_apply_task(void *context, int64_t task, int worker)
 {
+    (void)worker;
     const fa_run *run = context;
     const fa_tile_task *work = &run->net->tiles[task];
     const fa_param *p = &run->net->params[work->param];
-    optimizer_step(run, work->param, work->tile,
-                   tile_of(run->net, run->grads[work->param], p, work->tile), worker);
+    optimizer_step(run, p, work->tile, tile_of(run->net, run->grads[work->param], p, work->tile));
 }
 
 /* ---- the step ---- */
@@ -291,6 +291,7 @@ static void begin_update(fa_run *run)
         *h = base;
         h->lr = run->lr * p->lr_scale;
         h->keep = 1 - p->forget;
+        h->lambda = p->follower ? p->follower->forget : 0;
         if (!p->decays) continue;
         if (optim->ops->decoupled_decay)
             h->keep -= h->lr * optim->desc.weight_decay;

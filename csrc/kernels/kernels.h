@@ -28,6 +28,7 @@ typedef struct fa_hyper {
     double decay;        /* g += decay * w */
     double keep;         /* w *= keep before the step (AdamW: 1 - lr * weight_decay), else 1 */
     double g_scale;      /* g is multiplied by this first: 1, or the clip factor */
+    double lambda;       /* with a follower: the share that both lose beside the step */
 } fa_hyper;
 
 /* h = f(a), may work in place */

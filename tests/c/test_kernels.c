@@ -482,6 +482,12 @@ static entry sgd_reference(entry x, long double g, const fa_hyper *h)
     return x;
 }
 
+static entry plain_reference(entry x, long double g, const fa_hyper *h)
+{
+    x.w = h->keep * x.w + g;
+    return x;
+}
+
 static entry rmsprop_reference(entry x, long double g, const fa_hyper *h)
 {
     g = g * h->g_scale + h->decay * x.w;
@@ -500,12 +506,13 @@ static entry adam_reference(entry x, long double g, const fa_hyper *h)
     return x;
 }
 
-typedef void step_fn(void *w, ptrdiff_t ldw, void *s0, void *s1, const void *g, ptrdiff_t ldg,
-                     int64_t rows, int64_t cols, const fa_hyper *h);
+typedef void step_fn(void *w, ptrdiff_t ldw, void *s0, void *s1, void *b, ptrdiff_t ldb,
+                     const void *g, ptrdiff_t ldg, int64_t rows, int64_t cols, const fa_hyper *h);
 
-/* One step on a tile: against the reference, and the same bits entry by entry as at once */
+/* One step on a tile: against the reference, and the same bits entry by entry as at once. Where w leads, b moves by
+ * the transposed step, and both forget. */
 static void check_step(step_fn *step, reference_fn *reference, const fa_hyper *h, int slots,
-                       int64_t rows, int64_t cols)
+                       bool leads, int64_t rows, int64_t cols)
 {
     matrix w = drawn(rows, cols, 3), s0 = drawn(rows, cols, 3), s1 = drawn(rows, cols, 3),
            g = drawn(rows, cols, 1);
@@ -514,14 +521,22 @@ static void check_step(step_fn *step, reference_fn *reference, const fa_hyper *h
             put(&s0, i, j, fabs(at(&s0, i, j))), put(&s1, i, j, fabs(at(&s1, i, j)));
     matrix w1 = copy(&w), s01 = copy(&s0), s11 = copy(&s1), was = copy(&w), was0 = copy(&s0),
            was1 = copy(&s1);
-    step(w.p, w.ld, slots > 0 ? s0.p : NULL, slots > 1 ? s1.p : NULL, g.p, g.ld, rows, cols, h);
+    matrix b = drawn(cols, rows, 2), b1 = copy(&b), was_b = copy(&b);
+    const double keep = leads ? 1 - h->lambda : 1;
+    step(w.p, w.ld, slots > 0 ? s0.p : NULL, slots > 1 ? s1.p : NULL, leads ? b.p : NULL, b.ld, g.p,
+         g.ld, rows, cols, h);
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < cols; j++) {
             entry x = {at(&was, i, j), slots > 0 ? at(&was0, i, j) : 0,
                        slots > 1 ? at(&was1, i, j) : 0};
             x = reference(x, at(&g, i, j), h);
+            const long double taken = x.w - at(&was, i, j);
+            x.w = keep * at(&was, i, j) + taken;
+            const double follows =
+                leads ? (double)(keep * at(&was_b, j, i) + taken) : at(&was_b, j, i);
             close_to("w", i, j, at(&w, i, j), (double)x.w,
                      16 * epsilon() * (1 + fabs((double)x.w)));
+            close_to("b", j, i, at(&b, j, i), follows, 16 * epsilon() * (1 + fabs(follows)));
             if (slots > 0)
                 close_to("s0", i, j, at(&s0, i, j), (double)x.s0,
                          16 * epsilon() * (1 + fabs((double)x.s0)));
@@ -529,11 +544,13 @@ static void check_step(step_fn *step, reference_fn *reference, const fa_hyper *h
                 close_to("s1", i, j, at(&s1, i, j), (double)x.s1,
                          16 * epsilon() * (1 + fabs((double)x.s1)));
             step(address(&w1, i, j), w1.ld, slots > 0 ? address(&s01, i, j) : NULL,
-                 slots > 1 ? address(&s11, i, j) : NULL, address(&g, i, j), g.ld, 1, 1, h);
+                 slots > 1 ? address(&s11, i, j) : NULL, leads ? address(&b1, j, i) : NULL, b1.ld,
+                 address(&g, i, j), g.ld, 1, 1, h);
         }
-    if (!same(&w, &w1) || !same(&s0, &s01) || !same(&s1, &s11))
+    if (!same(&w, &w1) || !same(&s0, &s01) || !same(&s1, &s11) || !same(&b, &b1))
         problem("entry by entry", rows, cols, 0, 1);
-    finish_output(&w), finish_output(&s0), finish_output(&s1);
+    finish_output(&w), finish_output(&s0), finish_output(&s1), finish_output(&b);
+    free(b1.memory), free(was_b.memory);
     free(g.memory), free(w1.memory), free(s01.memory), free(s11.memory);
     free(was.memory), free(was0.memory), free(was1.memory);
 }
@@ -556,23 +573,35 @@ static void test_optimizers(void)
     nesterov.nesterov = 1, rmsprop.keep = 1;
     for (size_t i = 0; i < sizeof cols / sizeof *cols; i++) {
         const int64_t rows = (int64_t)i % 4, n = cols[i];
-        check_step(kernels->sgd, sgd_reference, &plain, 0, rows, n);
-        check_step(kernels->sgd, sgd_reference, &rich, 1, rows, n);
-        check_step(kernels->sgd, sgd_reference, &nesterov, 1, rows, n);
+        check_step(kernels->sgd, sgd_reference, &plain, 0, false, rows, n);
+        check_step(kernels->sgd, sgd_reference, &rich, 1, false, rows, n);
+        check_step(kernels->sgd, sgd_reference, &nesterov, 1, false, rows, n);
     }
     verdict("sgd: plain, momentum, nesterov, decay, keep, clip factor");
     for (size_t i = 0; i < sizeof cols / sizeof *cols; i++) {
         const int64_t rows = (int64_t)i % 4, n = cols[i];
-        check_step(kernels->rmsprop, rmsprop_reference, &plain, 1, rows, n);
-        check_step(kernels->rmsprop, rmsprop_reference, &rmsprop, 2, rows, n);
+        check_step(kernels->rmsprop, rmsprop_reference, &plain, 1, false, rows, n);
+        check_step(kernels->rmsprop, rmsprop_reference, &rmsprop, 2, false, rows, n);
     }
     verdict("rmsprop: plain, momentum, decay, clip factor");
     for (size_t i = 0; i < sizeof cols / sizeof *cols; i++) {
         const int64_t rows = (int64_t)i % 4, n = cols[i];
-        check_step(kernels->adam, adam_reference, &plain, 2, rows, n);
-        check_step(kernels->adam, adam_reference, &rich, 2, rows, n);
+        check_step(kernels->adam, adam_reference, &plain, 2, false, rows, n);
+        check_step(kernels->adam, adam_reference, &rich, 2, false, rows, n);
     }
     verdict("adam: plain, decay, keep, clip factor");
+    fa_hyper forgetful = rich;
+    forgetful.lambda = 0.05;
+    const fa_hyper *const leading[] = {&rich, &forgetful};
+    for (size_t i = 0; i < sizeof cols / sizeof *cols; i++)
+        for (size_t j = 0; j < sizeof cols / sizeof *cols; j++) {
+            const fa_hyper *h = leading[(i + j) % 2];
+            check_step(kernels->plain, plain_reference, h, 0, true, cols[i], cols[j]);
+            check_step(kernels->sgd, sgd_reference, h, 1, true, cols[i], cols[j]);
+            check_step(kernels->rmsprop, rmsprop_reference, h, 2, true, cols[i], cols[j]);
+            check_step(kernels->adam, adam_reference, h, 2, true, cols[i], cols[j]);
+        }
+    verdict("a matrix that follows, every optimizer: kept whole, forgetting");
 }
 
 /* ---- all of it ---- */
