@@ -630,8 +630,8 @@ static void watched_release(void *user, void *memory, size_t size)
 /* No number that stands in a file makes the loader ask for more memory than the file's bytes justify. */
 static void test_memory_follows_the_file(void)
 {
-    const fa_allocator watched = {watched_alloc, watched_release, NULL};
-    REQUIRE(fa_set_allocator(&watched) == FA_OK, "allocator");
+    const fa_allocator under_watch = {watched_alloc, watched_release, NULL};
+    REQUIRE(fa_set_allocator(&under_watch) == FA_OK, "allocator");
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         bytes b = changed(wrong[i].old, wrong[i].new, wrong[i].more);
         fa_net *net = NULL;
