@@ -284,7 +284,9 @@ PRESETS: dict[str, Preset] = {
             "Backprop gets there and DFA does not. The units are ReLUs of either sign in the "
             "source, the same here up to the signs of weights. It has no DKP, which runs for 40 "
             "epochs. Before we read how the source stops, all rules ran for 40 epochs: backprop "
-            "ended at 1.68, 0.09 above its band, in one of the jumps of Adam at a constant rate."
+            "ended at 1.68, 0.09 above its band, in one of the jumps of Adam at a constant rate. "
+            "DFA jumps as well: over its last 40 epochs each seed lies between 1.8 and 3.3, "
+            "and in the median at 2.09, 2.12 and 2.10; the last epoch alone, which counts here, is 2.43."
         ),
         version=3,
     ),
@@ -343,18 +345,19 @@ PRESETS: dict[str, Preset] = {
     "sparse": Preset(
         title="MNIST, 784-400-10, one entry of B for each unit",
         settings=(
-            "Tanh hidden units from zero weights, softmax cross-entropy, Adam 0.01 with eps 1, "
-            "batches of 32, every image standardized; B uniform within ±1/√n, or one entry a unit "
-            "within ±1/√(n/√10), which the engine gathers."
+            "Tanh hidden units from zero weights, softmax cross-entropy, TensorFlow's Adam with "
+            "eps 1 at rates 0.1, 0.05, 0.03 and 0.01, batches of 32 in the order of the file, "
+            "pixels / 255; B uniform within ±1/√n, or one entry a unit within ±1/√(n/√10), which "
+            "the engine gathers. As in the source the best of all epochs and rates counts."
         ),
         source=(
             "Crafton et al., Direct feedback alignment with sparse connections for local "
             "learning, 2019, arXiv:1903.02083, which finds a small drop; settings of the authors' "
-            "code"
+            "code at the time of the paper (February 2019)"
         ),
         quantity="test accuracy, %",
         seeds=2,
-        minutes=6,
+        minutes=40,
         rows=(
             Row("dfa", 20, math.nan),
             Row("dfa", 300, math.nan),
@@ -362,13 +365,20 @@ PRESETS: dict[str, Preset] = {
             Row("dfa, one entry", 300, math.nan),
             Row("dfa, one entry", 300, math.nan, -0.3, 0.3, beside="dfa", second_hand=True),
         ),
-        run=on_mnist(_recipes.sparse, 32, prepare=_recipes.standardized),
+        run=_recipes.best_of_rates,
+        table=("rate 0.1", "rate 0.05", "rate 0.03", "rate 0.01"),
         note=(
-            "One entry is 2.47 points behind ten after 20 epochs and 0.52 after all 300. A unit "
-            "then sees the error of one output only, at this scale a third of the power that ten "
-            "entries bring; that this is the cause has not been tested. "
-            "TensorFlow's Adam, used there, takes smaller steps in the first epoch when eps is 1."
+            "One entry stays behind ten at each rate. The paper speaks of a small drop; its size "
+            "we have not read, and the band is ours, set before the first run. A first try "
+            "took the settings of the authors' code of September 2019, after the paper, rate 0.01 "
+            "and standardized images, and compared after the last epoch: one entry was 2.47 points "
+            "behind ten after 20 epochs and 0.52 after 300. So neither the rate nor the pixels nor "
+            "the moment of measuring makes the difference. A unit sees the error of one output "
+            "only, at this scale with a third of the power that ten entries bring; whether that is "
+            "the cause has not been tested. To choose epoch and rate on the test images flatters "
+            "both; the second table has the accuracy after the last epoch at each rate."
         ),
+        version=2,
     ),
     "rules": Preset(
         title="All rules on one network, MNIST, 784-1024-512-10",
