@@ -286,7 +286,8 @@ PRESETS: dict[str, Preset] = {
             "epochs. Before we read how the source stops, all rules ran for 40 epochs: backprop "
             "ended at 1.68, 0.09 above its band, in one of the jumps of Adam at a constant rate. "
             "DFA jumps as well: over its last 40 epochs each seed lies between 1.8 and 3.3, "
-            "and in the median at 2.09, 2.12 and 2.10; the last epoch alone, which counts here, is 2.43."
+            "and in the median at 2.09, 2.12 and 2.10; the last epoch alone, which counts here, "
+            "is 2.43."
         ),
         version=3,
     ),
