@@ -455,7 +455,7 @@ void fa_derive_feedback(const fa_run *run, int block, fa_rows rows)
                           fa_rows_of(made->matrix, rows, net->esize));
 }
 
-void fa_feedback_product(const fa_run *run, int block, fa_rows rows, fa_mat source, fa_mat s)
+void fa_feedback_product(const fa_run *run, int block, fa_part part, fa_mat source, fa_mat s)
 {
     const fa_net *net = run->net;
     const fa_rule *rule = &net->blocks[block].rule;
@@ -469,6 +469,6 @@ void fa_feedback_product(const fa_run *run, int block, fa_rows rows, fa_mat sour
     const fa_mat b = rule->derived_rows
                          ? run->work->derived[block].matrix
                          : (fa_mat){stored->value, stored->cols, stored->rows, stored->cols};
-    fa_product(net, s, source, b, NULL, 1, 0);
-    fa_count(run, &net->count_feedback, rows.r0 == 0);
+    fa_product(net, s, source, fa_columns_of(b, part.c0, part.c1, net->esize), NULL, 1, 0);
+    fa_count(run, &net->count_feedback, fa_is_first(part));
 }

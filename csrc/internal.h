@@ -111,6 +111,10 @@ typedef struct fa_mat { /* rows x cols elements of the network's dtype */
 typedef struct fa_rows {
     int64_t r0, r1;
 } fa_rows; /* half-open */
+typedef struct fa_part {
+    fa_rows rows;
+    int64_t c0, c1;
+} fa_part; /* rows of the batch, columns of a layer's output */
 typedef struct fa_tile {
     int64_t i0, i1, j0, j1;
 } fa_tile;
@@ -251,6 +255,7 @@ struct fa_net {
     fa_buf *second; /* what a buffer is in the second pass; itself where both passes share it */
     fa_tile_task *tiles;
     int64_t n_tiles, tile_area; /* of the largest */
+    int64_t *tile_order; /* for threads: neighbours have the same columns of all parameters */
     /* Rows of matrices that rules make from the weights, before the batch's rows. */
     fa_derive_task *derives;
     int64_t n_derives;
@@ -334,6 +339,18 @@ static inline fa_mat fa_rows_of(fa_mat a, fa_rows r, size_t esize)
 /* Rows r of buffer b of this run. */
 static inline fa_mat fa_get(const fa_run *run, fa_buf b, fa_rows r)
 { return fa_rows_of(run->buf[b], r, run->net->buffers[b].size); }
+static inline fa_part fa_all_columns(fa_rows rows, int64_t cols)
+{ return (fa_part){rows, 0, cols}; }
+static inline fa_mat fa_get_part(const fa_run *run, fa_buf b, fa_part part)
+{
+    fa_mat a = fa_get(run, b, part.rows);
+    a.p += (size_t)part.c0 * run->net->buffers[b].size;
+    a.cols = part.c1 - part.c0;
+    return a;
+}
+static inline fa_mat fa_columns_of(fa_mat a, int64_t c0, int64_t c1, size_t esize)
+{ return (fa_mat){a.p + (size_t)c0 * esize, a.ld, a.rows, c1 - c0}; }
+static inline bool fa_is_first(fa_part part) { return part.rows.r0 == 0 && part.c0 == 0; }
 static inline void *fa_scratch(const fa_run *run, int worker)
 { return run->work->scratch + (size_t)worker * run->net->scratch_size; }
 
@@ -355,12 +372,14 @@ typedef struct fa_layer_ops {
     unsigned flags;
     /* Checks the description and declares what it needs; layer->n_in and ->in are set, sets n_out, out. */
     fa_status (*plan)(fa_net *net, fa_layer *layer);
-    void (*forward)(const fa_layer *layer, const fa_run *run, fa_rows rows, int worker);
+    /* The part of the layer's output; all columns where the layer cannot do with some. */
+    bool columns;
+    void (*forward)(const fa_layer *layer, const fa_run *run, fa_part part, int worker);
     /* d: signal at the layer's output -> at its input (follower) or pre-activation (weighted), in place.
      * exact false (inject="pre"): only 0/1 masks apply. */
-    void (*backward)(const fa_layer *layer, const fa_run *run, fa_rows rows, fa_mat d, bool exact);
-    /* weighted: out = d W^T, the exact signal below */
-    void (*transport)(const fa_layer *layer, const fa_run *run, fa_rows rows, fa_mat d, fa_mat out,
+    void (*backward)(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat d, bool exact);
+    /* weighted: out = d W^T, a part of the exact signal below */
+    void (*transport)(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat d, fa_mat out,
                       int worker);
 } fa_layer_ops;
 
@@ -377,10 +396,11 @@ typedef struct fa_rule_ops {
     const char *name;
     unsigned sources; /* order the blocks; FA_NO_UPDATE: the layer does not train */
     bool no_pre;      /* refuses inject="pre" although it does not read from above */
+    bool columns;     /* signal can do with some columns of the block */
     /* Declares the feedback of hidden block `block`; NULL where there is none. */
     fa_status (*plan)(fa_net *net, int block);
-    /* S of the block's output for each sample, without 1/m and without sample weights. */
-    void (*signal)(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s,
+    /* A part of S of the block's output for each sample, without 1/m and without sample weights. */
+    void (*signal)(const fa_rule *rule, const fa_run *run, int block, fa_part part, fa_mat s,
                    int worker);
     /* D_l itself (still without sample weights) in place of S: no f', no masks follow. NULL: as S says. */
     void (*delta)(const fa_run *run, int block, fa_rows rows, fa_mat d);
@@ -427,9 +447,9 @@ extern const fa_rule_ops
     fa_rule_backprop; /* the reference of alignment, and what passes through frozen */
 
 /* S_l = d_{l+1} B_l with the stored or derived matrix; S_l = e B_l */
-void fa_chain_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s,
+void fa_chain_signal(const fa_rule *rule, const fa_run *run, int block, fa_part part, fa_mat s,
                      int worker);
-void fa_broadcast_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s,
+void fa_broadcast_signal(const fa_rule *rule, const fa_run *run, int block, fa_part part, fa_mat s,
                          int worker);
 
 const fa_layer_ops *fa_find_layer(const char *name);
@@ -492,7 +512,7 @@ bool fa_feedback_is_plain(const fa_rule *rule); /* drawn element by element */
 /* Rows of such a matrix, as drawn at a step. */
 void fa_draw_feedback_rows(const fa_net *net, int block, uint64_t step, fa_rows rows, fa_mat out);
 /* S = source B with the stored or derived matrix of the block; a sparse one is not multiplied but picked. */
-void fa_feedback_product(const fa_run *run, int block, fa_rows rows, fa_mat source, fa_mat s);
+void fa_feedback_product(const fa_run *run, int block, fa_part part, fa_mat source, fa_mat s);
 /* Makes what a step reads of a block's feedback, for rows of it. */
 void fa_derive_feedback(const fa_run *run, int block, fa_rows rows);
 const char *fa_init_intern(const char *name); /* our copy of a checked name */
@@ -534,11 +554,18 @@ typedef struct fa_blend {
     double alpha, beta;
 } fa_blend;
 fa_blend fa_in_place_blend(const fa_run *run, const fa_param *p);
-void fa_forward(const fa_run *run, fa_rows rows, int worker); /* gather and all layers */
+void fa_take_batch(const fa_run *run, fa_rows rows);          /* input, targets and labels */
+void fa_forward(const fa_run *run, fa_rows rows, int worker); /* that, and all layers */
 void fa_forward_layers(const fa_run *run, fa_rows rows, int worker);
 /* rule_pepita.c: the same rows once more, the error fed into the input. */
 void fa_second_pass(const fa_run *run, fa_rows rows, int worker);
 void fa_output_error(const fa_run *run, fa_rows rows);
+void fa_judge(const fa_run *run, fa_rows rows); /* the error, and whether the input was finite */
+bool fa_is_taught(const fa_run *run, int b);
+void fa_teach(const fa_run *run, int b, fa_part part, int worker);
+/* Sample weights enter here, once for every rule; 1/m is in the factor of the update. */
+void fa_weight_rows(const fa_run *run, fa_rows rows);
+fa_rows fa_chunk_of(const fa_run *run, int64_t task);
 void fa_count(const fa_run *run, const atomic_llong *counter, bool first);
 
 extern fa_task_fn fa_derive_task_run, fa_rows_task, fa_forward_task, fa_teach_task, fa_update_task,
@@ -546,6 +573,14 @@ extern fa_task_fn fa_derive_task_run, fa_rows_task, fa_forward_task, fa_teach_ta
 fa_status fa_loss_gate(fa_run *run);
 fa_status fa_norm_gate(fa_run *run);
 fa_status fa_host_gate(fa_run *run); /* rule_host.c: loss, then the caller's functions */
+
+/* ---- columns.c ---- */
+
+/* Column i of `parts` of about the same width, i = 0 .. parts, on a line of the cache. */
+int64_t fa_cut(int64_t cols, int64_t i, int64_t parts);
+/* Whether threads should have columns of each layer, not rows of the batch; and the rows' phase so. */
+bool fa_by_columns(const fa_run *run, int threads);
+void fa_run_columns(const fa_run *run, int threads);
 
 /* ---- locking (lock.c) ---- */
 

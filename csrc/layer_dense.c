@@ -54,34 +54,44 @@ static void update_and_multiply(const fa_layer *layer, const fa_run *run, fa_mat
     fa_count(run, &run->net->count_outer, true);
 }
 
-static void forward(const fa_layer *layer, const fa_run *run, fa_rows rows, int worker)
+static void forward(const fa_layer *layer, const fa_run *run, fa_part part, int worker)
 {
     (void)worker;
     const fa_net *net = run->net;
-    const fa_mat h = fa_get(run, layer->out, rows);
-    const fa_mat a = layer->preact == FA_NO_BUF ? h : fa_get(run, layer->preact, rows);
-    const fa_mat x = fa_get(run, layer->in, rows);
+    const fa_mat h = fa_get_part(run, layer->out, part);
+    const fa_mat a = layer->preact == FA_NO_BUF ? h : fa_get_part(run, layer->preact, part);
+    const fa_mat x = fa_get(run, layer->in, part.rows);
     if (run->pending && layer->weight->trainable)
         update_and_multiply(layer, run, a, x);
     else
-        fa_product(net, a, x, weights(layer), layer->bias ? layer->bias->value : NULL, 1, 0);
-    fa_count(run, &net->count_forward, rows.r0 == 0);
+        fa_product(net, a, x, fa_columns_of(weights(layer), part.c0, part.c1, net->esize),
+                   layer->bias ? (char *)layer->bias->value + (size_t)part.c0 * net->esize : NULL,
+                   1, 0);
+    fa_count(run, &net->count_forward, fa_is_first(part));
     if (layer->activation != FA_ACT_linear)
         net->k->act[layer->activation](h.p, h.ld, a.p, a.ld, h.rows, h.cols);
 }
 
-static void backward(const fa_layer *layer, const fa_run *run, fa_rows rows, fa_mat d, bool exact)
+static void backward(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat d, bool exact)
 {
     if (!exact) return;
-    const fa_mat x = fa_get(run, layer->preact == FA_NO_BUF ? layer->out : layer->preact, rows);
+    const fa_mat x =
+        fa_get_part(run, layer->preact == FA_NO_BUF ? layer->out : layer->preact, part);
     run->net->k->dact[layer->activation](d.p, d.ld, x.p, x.ld, d.rows, d.cols);
 }
 
-static void transport(const fa_layer *layer, const fa_run *run, fa_rows rows, fa_mat d, fa_mat out,
+static void transport(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat d, fa_mat out,
                       int worker)
 {
-    fa_product_nt(run->net, out, d, weights(layer), fa_scratch(run, worker));
-    fa_count(run, &run->net->count_transport, rows.r0 == 0);
+    const fa_mat w = fa_rows_of(weights(layer), (fa_rows){part.c0, part.c1}, run->net->esize);
+    fa_product_nt(run->net, out, d, w, fa_scratch(run, worker));
+    fa_count(run, &run->net->count_transport, fa_is_first(part));
 }
 
-const fa_layer_ops fa_layer_dense = {"dense", FA_WEIGHTED, plan, forward, backward, transport};
+const fa_layer_ops fa_layer_dense = {.name = "dense",
+                                     .flags = FA_WEIGHTED,
+                                     .plan = plan,
+                                     .columns = true,
+                                     .forward = forward,
+                                     .backward = backward,
+                                     .transport = transport};

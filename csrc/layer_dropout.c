@@ -14,10 +14,11 @@ static fa_status plan(fa_net *net, fa_layer *layer)
     return FA_OK;
 }
 
-static void forward(const fa_layer *layer, const fa_run *run, fa_rows rows, int worker)
+static void forward(const fa_layer *layer, const fa_run *run, fa_part part, int worker)
 {
     (void)worker;
     const fa_kernels *k = run->net->k;
+    const fa_rows rows = part.rows;
     const fa_mat x = fa_get(run, layer->in, rows), y = fa_get(run, layer->out, rows);
     const fa_mat keep = fa_get(run, layer->keep, rows);
     const fa_stream s = fa_rng_stream(run->net->seed, FA_RNG_DROPOUT, layer->index, run->step);
@@ -26,11 +27,15 @@ static void forward(const fa_layer *layer, const fa_run *run, fa_rows rows, int 
                s.key[0], s.key[1], s.c2, s.c3);
 }
 
-static void backward(const fa_layer *layer, const fa_run *run, fa_rows rows, fa_mat d, bool exact)
+static void backward(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat d, bool exact)
 {
-    const fa_mat keep = fa_get(run, layer->keep, rows);
+    const fa_mat keep = fa_get_part(run, layer->keep, part);
     run->net->k->ddropout(d.p, d.ld, (const uint8_t *)keep.p, keep.ld, d.rows, d.cols,
                           exact ? 1 / (1 - layer->desc.rate) : 1);
 }
 
-const fa_layer_ops fa_layer_dropout = {"dropout", FA_TRAIN_ONLY, plan, forward, backward, NULL};
+const fa_layer_ops fa_layer_dropout = {.name = "dropout",
+                                       .flags = FA_TRAIN_ONLY,
+                                       .plan = plan,
+                                       .forward = forward,
+                                       .backward = backward};

@@ -7,6 +7,7 @@
 #include <float.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- declarations made by layers and rules ---- */
@@ -346,7 +347,7 @@ static fa_status plan_state(fa_net *net)
 
 /* ---- the update's tiles ---- */
 
-enum { TILE_COLS = 480, TILE_AREA_MIN = 2048 };
+enum { TILE_COLS = 256, TILE_AREA_MIN = 2048 };
 
 /* Cuts a parameter into tiles; with tasks NULL only counts. Depends on shapes alone, so that the order of
  * sums (clipping) is the same everywhere. */
@@ -355,19 +356,53 @@ static int64_t cut_tiles(const fa_net *net, int param, int64_t area, fa_tile_tas
     const fa_param *p = &net->params[param];
     if (!p->trainable) return 0;
     const int64_t parts = (p->cols + TILE_COLS - 1) / TILE_COLS;
-    const int64_t width = round_up((p->cols + parts - 1) / parts, 48);
-    const int64_t narrow = width < p->cols ? width : p->cols;
+    const int64_t width = (p->cols + parts - 1) / parts;
     /* Rows are columns of what follows: of that, whole lines of the cache. */
     const int64_t unit = p->follower ? 16 : 8;
-    const int64_t height = round_up(area / narrow > unit ? area / narrow : unit, unit);
+    const int64_t height = round_up(area / width > unit ? area / width : unit, unit);
     int64_t n = 0;
-    for (int64_t j = 0; j < p->cols; j += width)
+    for (int64_t part = 0; part < parts; part++)
         for (int64_t i = 0; i < p->rows; i += height, n++)
             if (tasks)
                 tasks[n] = (fa_tile_task){param,
-                                          {i, i + height < p->rows ? i + height : p->rows, j,
-                                           j + width < p->cols ? j + width : p->cols}};
+                                          {i, i + height < p->rows ? i + height : p->rows,
+                                           fa_cut(p->cols, part, parts),
+                                           fa_cut(p->cols, part + 1, parts)}};
     return n;
+}
+
+typedef struct fa_place {
+    double at;
+    int64_t tile;
+} fa_place;
+
+static int by_place(const void *left, const void *right)
+{
+    const fa_place *a = left, *b = right;
+    if (a->at != b->at) return a->at < b->at ? -1 : 1;
+    return a->tile < b->tile ? -1 : a->tile > b->tile;
+}
+
+/* Orders the tiles by their columns, or by their rows where a tile has all columns. */
+static fa_status order_tiles(fa_net *net)
+{
+    fa_place *places = malloc((size_t)net->n_tiles * sizeof *places);
+    net->tile_order = fa_net_alloc(net, net->n_tiles, sizeof *net->tile_order);
+    if (!places || !net->tile_order) {
+        free(places);
+        return fa_fail(FA_E_MEMORY, "out of memory for the plan");
+    }
+    for (int64_t i = 0; i < net->n_tiles; i++) {
+        const fa_tile t = net->tiles[i].tile;
+        const fa_param *p = &net->params[net->tiles[i].param];
+        const bool whole_rows = t.j1 - t.j0 == p->cols;
+        places[i].tile = i;
+        places[i].at = whole_rows ? (double)t.i0 / (double)p->rows : (double)t.j0 / (double)p->cols;
+    }
+    qsort(places, (size_t)net->n_tiles, sizeof *places, by_place);
+    for (int64_t i = 0; i < net->n_tiles; i++) net->tile_order[i] = places[i].tile;
+    free(places);
+    return FA_OK;
 }
 
 static fa_status plan_tiles(fa_net *net)
@@ -387,7 +422,7 @@ static fa_status plan_tiles(fa_net *net)
             net->tile_area = (t.i1 - t.i0) * (t.j1 - t.j0);
     }
     fa_plan_scratch(net, (size_t)net->tile_area * net->esize); /* the gradient */
-    return FA_OK;
+    return order_tiles(net);
 }
 
 /* Cuts the matrices that rules make each step into rows of about a tile's size. */

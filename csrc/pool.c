@@ -1,11 +1,11 @@
 /* The thread pool: one a process, started on first use, at home in C code that forks.
  *
- * A job is published as one word, the ticket: generation | threads wanted | next task | tasks not yet taken.
- * Takers change the last two fields by compare-and-swap, so a task is taken once, and whoever took one knows
- * that the job's other fields stay as they are until it is done. The caller takes tasks from the front, workers
- * from the back: in every step a core meets the same end of the weights, still in its cache. Whoever waits spins
- * shortly, then sleeps, so that it takes no core from others; the caller never waits for a worker that has not
- * taken a task. */
+ * Every thread has a range of a job's tasks, published as one word, its ticket: generation | threads wanted |
+ * next task | end. It takes its own from the front, then those of others from the back, each by compare-and-swap, so a
+ * task is taken once; and the job's other fields stay as they are until all who took one have counted what they did. Ranges
+ * are the same in every step: a core meets the weights that are still in its cache, and looks at its own
+ * ticket, which nobody else touches while there is enough to do. Whoever waits spins shortly, then sleeps, so that it takes no
+ * core from others; the caller never waits for a worker that has not taken a task. */
 #include "internal.h"
 
 #include <sched.h>
@@ -17,12 +17,15 @@
 #define FA_OWN_LINE _Alignas(128)
 
 static struct {
-    FA_OWN_LINE _Atomic uint64_t
-        ticket; /* 16 bits generation | 8 threads | 20 next task | 20 tasks left */
+    struct {
+        FA_OWN_LINE _Atomic uint64_t
+            ticket; /* 16 bits generation | 8 threads | 20 next task | 20 end */
+    } ranges[FA_MAX_THREADS + 1];
     FA_OWN_LINE _Atomic int64_t pending; /* tasks not yet finished */
     FA_OWN_LINE fa_task_fn *task;
     void *context;
     int64_t first; /* task of the published batch */
+    uint64_t generation;
     FA_OWN_LINE atomic_bool busy;
     int n_workers;
     pthread_t workers[FA_MAX_THREADS + 1];
@@ -47,9 +50,9 @@ static void pause_cpu(void)
 #endif
 }
 
-static int64_t tasks_left(uint64_t ticket) { return (int64_t)(ticket & MAX_BATCH); }
-static int64_t next_task(uint64_t ticket) { return (int64_t)(ticket >> FIELD & MAX_BATCH); }
-static int threads_wanted(uint64_t ticket) { return (int)(ticket >> 2 * FIELD & 0xff); }
+static int64_t end_of(uint64_t ticket) { return (int64_t)(ticket & MAX_BATCH); }
+static int64_t next_of(uint64_t ticket) { return (int64_t)(ticket >> FIELD & MAX_BATCH); }
+static int threads_of(uint64_t ticket) { return (int)(ticket >> 2 * FIELD & 0xff); }
 
 static void wake_caller(void)
 {
@@ -58,29 +61,42 @@ static void wake_caller(void)
     pthread_mutex_unlock(&pool.mutex);
 }
 
-/* Takes tasks of the current job until none is left. */
+/* Takes tasks of one thread's range until none is left, and returns how many. */
+static int64_t work_on(int owner, int worker)
+{
+    _Atomic uint64_t *const range = &pool.ranges[owner].ticket;
+    const bool own = owner == worker;
+    int64_t done = 0;
+    uint64_t ticket = atomic_load_explicit(range, memory_order_acquire);
+    while (next_of(ticket) < end_of(ticket) && worker < threads_of(ticket)) {
+        const uint64_t taken = own ? ticket + (UINT64_C(1) << FIELD) : ticket - 1;
+        if (!atomic_compare_exchange_weak_explicit(range, &ticket, taken, memory_order_acq_rel,
+                                                   memory_order_acquire))
+            continue;
+        pool.task(pool.context, pool.first + (own ? next_of(ticket) : end_of(taken)), worker);
+        done++;
+        ticket = atomic_load_explicit(range, memory_order_acquire);
+    }
+    return done;
+}
+
+/* Takes tasks of the current job until none is left: its own, then those of the threads after it. */
 static void work(int worker)
 {
-    uint64_t ticket = atomic_load_explicit(&pool.ticket, memory_order_acquire);
-    while (tasks_left(ticket) > 0 && worker < threads_wanted(ticket)) {
-        const bool front = worker == 0;
-        const uint64_t taken = ticket - 1 + ((uint64_t)front << FIELD);
-        if (!atomic_compare_exchange_weak_explicit(&pool.ticket, &ticket, taken,
-                                                   memory_order_acq_rel, memory_order_acquire))
-            continue;
-        const int64_t task = next_task(ticket) + (front ? 0 : tasks_left(ticket) - 1);
-        inside = true;
-        pool.task(pool.context, pool.first + task, worker);
-        inside = false;
-        if (atomic_fetch_sub(&pool.pending, 1) == 1 && atomic_load(&pool.sleeps[0])) wake_caller();
-        ticket = atomic_load_explicit(&pool.ticket, memory_order_acquire);
-    }
+    inside = true;
+    int64_t done = work_on(worker, worker);
+    const int threads =
+        threads_of(atomic_load_explicit(&pool.ranges[worker].ticket, memory_order_relaxed));
+    for (int i = 1; i < threads; i++) done += work_on((worker + i) % threads, worker);
+    inside = false;
+    if (done > 0 && atomic_fetch_sub(&pool.pending, done) == done && atomic_load(&pool.sleeps[0]))
+        wake_caller();
 }
 
 static bool has_work(int worker)
 {
-    const uint64_t ticket = atomic_load(&pool.ticket);
-    return (tasks_left(ticket) > 0 && worker < threads_wanted(ticket)) || atomic_load(&pool.quit);
+    const uint64_t ticket = atomic_load(&pool.ranges[worker].ticket);
+    return next_of(ticket) < end_of(ticket) || atomic_load(&pool.quit);
 }
 
 static void wait_for_work(int worker)
@@ -187,10 +203,15 @@ static void wait_for_others(void)
 static void run_batch(int n_threads, int64_t first, int64_t n)
 {
     pool.first = first;
+    pool.generation++;
     atomic_store_explicit(&pool.pending, n, memory_order_relaxed);
-    const uint64_t generation = (atomic_load(&pool.ticket) >> (2 * FIELD + 8)) + 1;
-    atomic_store(&pool.ticket,
-                 generation << (2 * FIELD + 8) | (uint64_t)n_threads << 2 * FIELD | (uint64_t)n);
+    for (int t = n_threads - 1; t >= 0; t--) {
+        const uint64_t next = (uint64_t)(n * t / n_threads),
+                       end = (uint64_t)(n * (t + 1) / n_threads);
+        atomic_store(&pool.ranges[t].ticket, pool.generation << (2 * FIELD + 8) |
+                                                 (uint64_t)n_threads << 2 * FIELD | next << FIELD |
+                                                 end);
+    }
     if (any_sleeps(n_threads)) wake_all();
     work(0);
     wait_for_others();

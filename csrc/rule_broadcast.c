@@ -23,21 +23,21 @@ static fa_status plan_sign(fa_net *net, int block)
 static fa_mat error(const fa_run *run, fa_rows rows)
 { return fa_get(run, run->net->blocks[run->net->n_blocks - 1].delta, rows); }
 
-void fa_broadcast_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s,
+void fa_broadcast_signal(const fa_rule *rule, const fa_run *run, int block, fa_part part, fa_mat s,
                          int worker)
 {
     (void)rule, (void)worker;
-    fa_feedback_product(run, block, rows, error(run, rows), s);
+    fa_feedback_product(run, block, part, error(run, part.rows), s);
 }
 
-static void sdfa_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s,
+static void sdfa_signal(const fa_rule *rule, const fa_run *run, int block, fa_part part, fa_mat s,
                         int worker)
 {
     (void)rule;
-    const fa_mat e = error(run, rows);
+    const fa_mat e = error(run, part.rows);
     const fa_mat sign = {fa_scratch(run, worker), e.cols, e.rows, e.cols};
     run->net->k->act[FA_ACT_sign](sign.p, sign.ld, e.p, e.ld, e.rows, e.cols);
-    fa_feedback_product(run, block, rows, sign, s);
+    fa_feedback_product(run, block, part, sign, s);
 }
 
 static fa_status plan_ternary(fa_net *net, int block)
@@ -50,31 +50,44 @@ static fa_status plan_ternary(fa_net *net, int block)
     return plan_sign(net, block);
 }
 
-static void ternary_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows,
+static void ternary_signal(const fa_rule *rule, const fa_run *run, int block, fa_part part,
                            fa_mat s, int worker)
 {
-    const fa_mat e = error(run, rows);
+    const fa_mat e = error(run, part.rows);
     const fa_mat t = {fa_scratch(run, worker), e.cols, e.rows, e.cols};
     run->net->k->ternary(t.p, t.ld, e.p, e.ld, e.rows, e.cols, rule->desc.threshold);
-    fa_feedback_product(run, block, rows, t, s);
+    fa_feedback_product(run, block, part, t, s);
 }
 
-static void drtp_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s,
+static void drtp_signal(const fa_rule *rule, const fa_run *run, int block, fa_part part, fa_mat s,
                         int worker)
 {
     (void)worker;
     const fa_param *b = rule->feedback;
     if (run->labels && b->rows > 1)
-        run->net->k->gather(s.p, s.ld, b->value, b->cols, run->labels + rows.r0, s.rows, s.cols, 1);
+        run->net->k->gather(s.p, s.ld, (char *)b->value + (size_t)part.c0 * run->net->esize,
+                            b->cols, run->labels + part.rows.r0, s.rows, s.cols, 1);
     else
-        fa_feedback_product(run, block, rows, fa_get(run, FA_TARGET, rows), s);
+        fa_feedback_product(run, block, part, fa_get(run, FA_TARGET, part.rows), s);
 }
 
-const fa_rule_ops fa_rule_dfa = {
-    .name = "dfa", .sources = FA_FROM_ERROR, .plan = plan, .signal = fa_broadcast_signal};
-const fa_rule_ops fa_rule_sdfa = {
-    .name = "sdfa", .sources = FA_FROM_ERROR, .plan = plan_sign, .signal = sdfa_signal};
-const fa_rule_ops fa_rule_drtp = {
-    .name = "drtp", .sources = FA_FROM_TARGET, .plan = plan_target, .signal = drtp_signal};
-const fa_rule_ops fa_rule_ternary = {
-    .name = "ternary", .sources = FA_FROM_ERROR, .plan = plan_ternary, .signal = ternary_signal};
+const fa_rule_ops fa_rule_dfa = {.name = "dfa",
+                                 .sources = FA_FROM_ERROR,
+                                 .plan = plan,
+                                 .columns = true,
+                                 .signal = fa_broadcast_signal};
+const fa_rule_ops fa_rule_sdfa = {.name = "sdfa",
+                                  .sources = FA_FROM_ERROR,
+                                  .plan = plan_sign,
+                                  .columns = true,
+                                  .signal = sdfa_signal};
+const fa_rule_ops fa_rule_drtp = {.name = "drtp",
+                                  .sources = FA_FROM_TARGET,
+                                  .plan = plan_target,
+                                  .columns = true,
+                                  .signal = drtp_signal};
+const fa_rule_ops fa_rule_ternary = {.name = "ternary",
+                                     .sources = FA_FROM_ERROR,
+                                     .plan = plan_ternary,
+                                     .columns = true,
+                                     .signal = ternary_signal};

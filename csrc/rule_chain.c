@@ -9,12 +9,12 @@
 static fa_mat delta_above(const fa_run *run, int block, fa_rows rows)
 { return fa_get(run, run->net->blocks[block + 1].delta, rows); }
 
-static void exact_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s,
+static void exact_signal(const fa_rule *rule, const fa_run *run, int block, fa_part part, fa_mat s,
                          int worker)
 {
     (void)rule;
     const fa_layer *above = run->net->blocks[block + 1].layer;
-    above->ops->transport(above, run, rows, delta_above(run, block, rows), s, worker);
+    above->ops->transport(above, run, part, delta_above(run, block, part.rows), s, worker);
 }
 
 static void exact_matrix(const fa_net *net, int block, void *out)
@@ -26,16 +26,24 @@ static void exact_matrix(const fa_net *net, int block, void *out)
 static fa_status fa_plan(fa_net *net, int block)
 { return fa_plan_fixed_feedback(net, block, net->blocks[block + 1].layer->n_out); }
 
-void fa_chain_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s,
+void fa_chain_signal(const fa_rule *rule, const fa_run *run, int block, fa_part part, fa_mat s,
                      int worker)
 {
     (void)rule, (void)worker;
-    fa_feedback_product(run, block, rows, delta_above(run, block, rows), s);
+    fa_feedback_product(run, block, part, delta_above(run, block, part.rows), s);
 }
 
-const fa_rule_ops fa_rule_backprop = {
-    .name = "backprop", .sources = FA_FROM_ABOVE, .signal = exact_signal, .matrix = exact_matrix};
-const fa_rule_ops fa_rule_fa = {
-    .name = "fa", .sources = FA_FROM_ABOVE, .plan = fa_plan, .signal = fa_chain_signal};
-const fa_rule_ops fa_rule_frozen = {
-    .name = "frozen", .sources = FA_FROM_ABOVE | FA_NO_UPDATE, .signal = exact_signal};
+const fa_rule_ops fa_rule_backprop = {.name = "backprop",
+                                      .sources = FA_FROM_ABOVE,
+                                      .columns = true,
+                                      .signal = exact_signal,
+                                      .matrix = exact_matrix};
+const fa_rule_ops fa_rule_fa = {.name = "fa",
+                                .sources = FA_FROM_ABOVE,
+                                .columns = true,
+                                .plan = fa_plan,
+                                .signal = fa_chain_signal};
+const fa_rule_ops fa_rule_frozen = {.name = "frozen",
+                                    .sources = FA_FROM_ABOVE | FA_NO_UPDATE,
+                                    .columns = true,
+                                    .signal = exact_signal};

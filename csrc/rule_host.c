@@ -14,11 +14,11 @@ static fa_status plan(fa_net *net, int block)
     return feedback->name || feedback->values ? fa_plan_feedback(net, block, net->n_out) : FA_OK;
 }
 
-static void signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s,
+static void signal(const fa_rule *rule, const fa_run *run, int block, fa_part part, fa_mat s,
                    int worker)
 {
     (void)block, (void)worker;
-    const fa_mat given = fa_get(run, rule->host, rows);
+    const fa_mat given = fa_get(run, rule->host, part.rows);
     run->net->k->gather(s.p, s.ld, given.p, given.ld, NULL, s.rows, s.cols, 1);
 }
 

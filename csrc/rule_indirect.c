@@ -11,17 +11,18 @@ static fa_status plan(fa_net *net, int block)
     return FA_OK;
 }
 
-static void signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s,
+static void signal(const fa_rule *rule, const fa_run *run, int block, fa_part part, fa_mat s,
                    int worker)
 {
     if (block == 0) {
-        fa_broadcast_signal(rule, run, block, rows, s, worker);
+        fa_broadcast_signal(rule, run, block, part, s, worker);
         return;
     }
-    const fa_param *w = run->net->blocks[block].layer->weight;
-    const fa_mat below = fa_get(run, run->net->blocks[block - 1].delta, rows);
-    fa_product(run->net, s, below, (fa_mat){w->value, w->cols, w->rows, w->cols}, NULL, 1, 0);
-    fa_count(run, &run->net->count_feedback, rows.r0 == 0);
+    const fa_param *p = run->net->blocks[block].layer->weight;
+    const fa_mat w = {p->value, p->cols, p->rows, p->cols};
+    const fa_mat below = fa_get(run, run->net->blocks[block - 1].delta, part.rows);
+    fa_product(run->net, s, below, fa_columns_of(w, part.c0, part.c1, run->net->esize), NULL, 1, 0);
+    fa_count(run, &run->net->count_feedback, fa_is_first(part));
 }
 
 static void matrix(const fa_net *net, int block, void *out)
@@ -33,6 +34,7 @@ static void matrix(const fa_net *net, int block, void *out)
 const fa_rule_ops fa_rule_ifa = {.name = "ifa",
                                  .sources = FA_FROM_ERROR,
                                  .no_pre = true,
+                                 .columns = true,
                                  .plan = plan,
                                  .signal = signal,
                                  .matrix = matrix};

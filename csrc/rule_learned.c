@@ -102,9 +102,10 @@ static void miss(const fa_rule *rule, const fa_run *run, fa_rows rows, fa_mat d,
     net->k->add_scaled(r.p, r.ld, r.p, r.ld, d.p, d.ld, r.rows, r.cols, -1);
 }
 
-static void ldfa_signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s,
+static void ldfa_signal(const fa_rule *rule, const fa_run *run, int block, fa_part part, fa_mat s,
                         int worker)
 {
+    const fa_rows rows = part.rows;
     const fa_mat t = fa_get(run, rule->projected, rows);
     const fa_mat d = fa_get(run, run->net->blocks[block + 1].delta, rows);
     fa_product(run->net, t, d, whole(rule->project), NULL, 1, 0);
@@ -122,10 +123,16 @@ static void ldfa_matrix(const fa_net *net, int block, void *out)
                NULL, 1, 0);
 }
 
-const fa_rule_ops fa_rule_kp = {
-    .name = "kp", .sources = FA_FROM_ABOVE, .plan = plan_kp, .signal = fa_chain_signal};
-const fa_rule_ops fa_rule_dkp = {
-    .name = "dkp", .sources = FA_FROM_ERROR, .plan = plan_dkp, .signal = fa_broadcast_signal};
+const fa_rule_ops fa_rule_kp = {.name = "kp",
+                                .sources = FA_FROM_ABOVE,
+                                .columns = true,
+                                .plan = plan_kp,
+                                .signal = fa_chain_signal};
+const fa_rule_ops fa_rule_dkp = {.name = "dkp",
+                                 .sources = FA_FROM_ERROR,
+                                 .columns = true,
+                                 .plan = plan_dkp,
+                                 .signal = fa_broadcast_signal};
 const fa_rule_ops fa_rule_ldfa = {.name = "ldfa",
                                   .sources = FA_FROM_ABOVE,
                                   .plan = plan_ldfa,

@@ -68,12 +68,12 @@ static fa_mat head_error(const fa_rule *rule, const fa_run *run, int block, fa_r
     return e;
 }
 
-static void signal(const fa_rule *rule, const fa_run *run, int block, fa_rows rows, fa_mat s,
+static void signal(const fa_rule *rule, const fa_run *run, int block, fa_part part, fa_mat s,
                    int worker)
 {
-    const fa_mat e = head_error(rule, run, block, rows, worker);
+    const fa_mat e = head_error(rule, run, block, part.rows, worker);
     fa_product_nt(run->net, s, e, head_of(rule), fa_scratch(run, worker));
-    fa_count(run, &run->net->count_feedback, rows.r0 == 0);
+    fa_count(run, &run->net->count_feedback, fa_is_first(part));
 }
 
 static void matrix(const fa_net *net, int block, void *out)

@@ -79,18 +79,21 @@ static void matrix(const fa_net *net, int block, void *out)
 
 const fa_rule_ops fa_rule_usf = {.name = "usf",
                                  .sources = FA_FROM_ABOVE,
+                                 .columns = true,
                                  .plan = plan_drawn,
                                  .signal = fa_chain_signal,
                                  .matrix = matrix,
                                  .derive = usf_derive};
 const fa_rule_ops fa_rule_frsf = {.name = "frsf",
                                   .sources = FA_FROM_ABOVE,
+                                  .columns = true,
                                   .plan = plan_stored,
                                   .signal = fa_chain_signal,
                                   .matrix = matrix,
                                   .derive = frsf_derive};
 const fa_rule_ops fa_rule_brsf = {.name = "brsf",
                                   .sources = FA_FROM_ABOVE,
+                                  .columns = true,
                                   .plan = plan_drawn,
                                   .signal = fa_chain_signal,
                                   .matrix = matrix,

@@ -25,33 +25,32 @@ void fa_output_error(const fa_run *run, fa_rows rows)
                      fa_get(run, top->layer->out, rows), run->labels ? run->labels + rows.r0 : NULL,
                      fa_get(run, FA_TARGET, rows));
     if (run->mode < FA_PREDICT && top->layer->activation != FA_ACT_linear)
-        top->layer->ops->backward(top->layer, run, rows, e, true);
+        top->layer->ops->backward(top->layer, run, fa_all_columns(rows, net->n_out), e, true);
 }
 
 /* S_l in place of D_l, then D_l through the followers and f'. */
-static void teach(const fa_run *run, int b, fa_rows rows, int worker)
+void fa_teach(const fa_run *run, int b, fa_part part, int worker)
 {
     static const fa_rule exact = {.ops = &fa_rule_backprop};
     const fa_net *net = run->net;
     const fa_block *block = &net->blocks[b];
     const fa_rule *rule = run->exact ? &exact : &block->rule;
-    const fa_mat d = fa_get(run, block->delta, rows);
+    const fa_mat d = fa_get_part(run, block->delta, part);
     if (rule->ops->delta) {
-        rule->ops->delta(run, b, rows, d);
+        rule->ops->delta(run, b, part.rows, d);
         return;
     }
-    rule->ops->signal(rule, run, b, rows, d, worker);
+    rule->ops->signal(rule, run, b, part, d, worker);
     for (int i = block->last; i >= block->first; i--)
-        net->layers[i].ops->backward(&net->layers[i], run, rows, d, !rule->pre);
+        net->layers[i].ops->backward(&net->layers[i], run, part, d, !rule->pre);
 }
 
-static bool taught(const fa_run *run, int b) { return run->exact || run->net->blocks[b].needed; }
+bool fa_is_taught(const fa_run *run, int b) { return run->exact || run->net->blocks[b].needed; }
 
-/* Sample weights enter here, once for every rule; 1/m is in the factor of the update. */
-static void weight_rows(const fa_run *run, fa_rows rows)
+void fa_weight_rows(const fa_run *run, fa_rows rows)
 {
     for (int b = 0; b < run->net->n_blocks; b++) {
-        if (!taught(run, b)) continue;
+        if (!fa_is_taught(run, b)) continue;
         const fa_mat d = fa_get(run, run->net->blocks[b].delta, rows);
         run->net->k->scale_rows(d.p, d.ld, run->weights + rows.r0, d.rows, d.cols);
         const fa_buf projected = run->net->blocks[b].rule.projected;
@@ -70,7 +69,7 @@ void fa_derive_task_run(void *context, int64_t task, int worker)
     fa_derive_feedback(run, work->block, work->rows);
 }
 
-static fa_rows chunk_of(const fa_run *run, int64_t task)
+fa_rows fa_chunk_of(const fa_run *run, int64_t task)
 {
     const int64_t end = (task + 1) * run->chunk;
     return (fa_rows){task * run->chunk, end < run->m ? end : run->m};
@@ -83,26 +82,32 @@ static bool finite_input(const fa_run *run, fa_rows rows)
     return run->net->k->all_finite(x.p, x.ld, x.rows, x.cols);
 }
 
+void fa_judge(const fa_run *run, fa_rows rows)
+{
+    fa_output_error(run, rows);
+    if (run->unchecked && !finite_input(run, rows)) run->row_loss[rows.r0] = NAN;
+}
+
 void fa_forward_task(void *context, int64_t task, int worker)
 {
     const fa_run *run = context;
-    const fa_rows rows = chunk_of(run, task);
+    const fa_rows rows = fa_chunk_of(run, task);
     fa_forward(run, rows, worker);
-    fa_output_error(run, rows);
-    if (run->unchecked && !finite_input(run, rows)) run->row_loss[rows.r0] = NAN;
+    fa_judge(run, rows);
 }
 
 void fa_teach_task(void *context, int64_t task, int worker)
 {
     const fa_run *run = context;
-    const fa_rows rows = chunk_of(run, task);
+    const fa_rows rows = fa_chunk_of(run, task);
     const int hidden = run->net->n_blocks - 1;
     if (run->net->modulation && !run->exact) fa_second_pass(run, rows, worker);
     for (int i = 0; i < hidden; i++) {
         const int b = run->exact ? hidden - 1 - i : run->net->order[i];
-        if (taught(run, b)) teach(run, b, rows, worker);
+        if (fa_is_taught(run, b))
+            fa_teach(run, b, fa_all_columns(rows, run->net->blocks[b].layer->n_out), worker);
     }
-    if (run->weights) weight_rows(run, rows);
+    if (run->weights) fa_weight_rows(run, rows);
 }
 
 void fa_rows_task(void *context, int64_t task, int worker)
@@ -208,7 +213,7 @@ static void update(const fa_run *run, int param, fa_tile t, int worker)
 void fa_update_task(void *context, int64_t task, int worker)
 {
     const fa_run *run = context;
-    const fa_tile_task *work = &run->net->tiles[task];
+    const fa_tile_task *work = &run->net->tiles[run->net->tile_order[task]];
     update(run, work->param, work->tile, worker);
 }
 
@@ -333,6 +338,8 @@ static fa_status step_on(fa_run *run, int threads)
         const struct fa_phase *phase = &net->phases[i];
         if (threads == 1 && phase->task == fa_update_task)
             update_alone(run);
+        else if (phase->task == fa_rows_task && fa_by_columns(run, threads))
+            fa_run_columns(run, threads);
         else
             fa_pool_run(threads, phase->over_rows ? chunks : net->n_tiles, phase->task, run);
         if (phase->gate) FA_TRY(phase->gate(run));

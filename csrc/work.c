@@ -200,12 +200,16 @@ static void label_column(const fa_run *run, fa_rows rows)
     }
 }
 
-void fa_forward(const fa_run *run, fa_rows rows, int worker)
+void fa_take_batch(const fa_run *run, fa_rows rows)
 {
-    const fa_net *net = run->net;
     gather(run, rows);
     if (run->labels) read_labels(run, rows);
-    if (run->labels && net->n_out == 1) label_column(run, rows);
+    if (run->labels && run->net->n_out == 1) label_column(run, rows);
+}
+
+void fa_forward(const fa_run *run, fa_rows rows, int worker)
+{
+    fa_take_batch(run, rows);
     fa_forward_layers(run, rows, worker);
 }
 
@@ -215,6 +219,6 @@ void fa_forward_layers(const fa_run *run, fa_rows rows, int worker)
     for (int i = 0; i < net->n_layers; i++) {
         const fa_layer *layer = &net->layers[i];
         if (run->mode >= FA_PREDICT && layer->ops->flags & FA_TRAIN_ONLY) continue;
-        layer->ops->forward(layer, run, rows, worker);
+        layer->ops->forward(layer, run, fa_all_columns(rows, layer->n_out), worker);
     }
 }

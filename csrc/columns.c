@@ -1,0 +1,113 @@
+/* The rows' phase cut the other way: a thread has the same columns of every layer in every step.
+ *
+ * Threads that share the rows of a batch each read all weights, and most of these the others have just written.
+ * Here nobody but its owner touches a weight (a chain rule's transport excepted); what changes hands are
+ * activations, which are fewer, with a hand-over after each layer. The update's tiles lie in the same order.
+ * Each output is the same chain of multiply-adds either way: the bits cannot tell. */
+#include "internal.h"
+
+enum { LINE = 16, LEAST_WIDTH = 32, STRIPS = 2 /* of each thread */ };
+static const double multiply_adds_of_a_thread =
+    5e6; /* fewer: hand-overs cost more than they save */
+
+int64_t fa_cut(int64_t cols, int64_t i, int64_t parts)
+{ return i == parts ? cols : (cols * i / parts + LINE / 2) / LINE * LINE; }
+
+typedef void part_fn(const fa_run *run, int index, fa_part part, int worker);
+typedef struct part_job {
+    const fa_run *run;
+    part_fn *work;
+    int index; /* of the layer or block */
+    int64_t cols, strips;
+} part_job;
+
+static void chunk_task(void *context, int64_t task, int worker)
+{
+    const part_job *job = context;
+    job->work(job->run, job->index, fa_all_columns(fa_chunk_of(job->run, task), job->cols), worker);
+}
+
+static void strip_task(void *context, int64_t task, int worker)
+{
+    const part_job *job = context;
+    const fa_part part = {{0, job->run->m},
+                          fa_cut(job->cols, task, job->strips),
+                          fa_cut(job->cols, task + 1, job->strips)};
+    job->work(job->run, job->index, part, worker);
+}
+
+static bool wide(int64_t cols, int threads) { return cols >= LEAST_WIDTH * (int64_t)threads; }
+
+/* Parts of so many columns, or all columns of parts of the rows. */
+static void share(const fa_run *run, int threads, part_fn *work, int index, int64_t cols,
+                  bool strips)
+{
+    part_job job = {run, work, index, cols, (int64_t)STRIPS * threads};
+    if (strips)
+        fa_pool_run(threads, job.strips, strip_task, &job);
+    else
+        fa_pool_run(threads, (run->m + run->chunk - 1) / run->chunk, chunk_task, &job);
+}
+
+static void take(const fa_run *run, int index, fa_part part, int worker)
+{
+    (void)index, (void)worker;
+    fa_take_batch(run, part.rows);
+}
+
+static void forward(const fa_run *run, int index, fa_part part, int worker)
+{
+    const fa_layer *layer = &run->net->layers[index];
+    layer->ops->forward(layer, run, part, worker);
+}
+
+static void judge(const fa_run *run, int index, fa_part part, int worker)
+{
+    (void)index, (void)worker;
+    fa_judge(run, part.rows);
+}
+
+static void finish(const fa_run *run, int index, fa_part part, int worker)
+{
+    forward(run, index, part, worker);
+    fa_judge(run, part.rows);
+}
+
+static void weigh(const fa_run *run, int index, fa_part part, int worker)
+{
+    (void)index, (void)worker;
+    fa_weight_rows(run, part.rows);
+}
+
+bool fa_by_columns(const fa_run *run, int threads)
+{
+    const fa_net *net = run->net;
+    if (threads < 2 || net->blas || net->hosted || net->modulation || net->n_blocks < 2)
+        return false;
+    if (run->m > FA_CHUNK) return false; /* more activations than weights */
+    return net->work_per_row * (double)run->m >= multiply_adds_of_a_thread * threads;
+}
+
+void fa_run_columns(const fa_run *run, int threads)
+{
+    const fa_net *net = run->net;
+    const int top = net->n_layers - 1;
+    share(run, threads, take, 0, 0, false);
+    for (int i = 0; i < top; i++) {
+        const fa_layer *layer = &net->layers[i];
+        share(run, threads, forward, i, layer->n_out,
+              layer->ops->columns && wide(layer->n_out, threads));
+    }
+    const bool wide_top = wide(net->n_out, threads);
+    share(run, threads, wide_top ? forward : finish, top, net->n_out, wide_top);
+    if (wide_top) share(run, threads, judge, top, net->n_out, false);
+    for (int i = 0; i < net->n_blocks - 1; i++) {
+        const int b = net->order[i];
+        const fa_block *block = &net->blocks[b];
+        const bool strips = block->rule.ops->columns && !block->rule.picked;
+        if (fa_is_taught(run, b))
+            share(run, threads, fa_teach, b, block->layer->n_out,
+                  strips && wide(block->layer->n_out, threads));
+    }
+    if (run->weights) share(run, threads, weigh, 0, 0, false);
+}
