@@ -6,9 +6,14 @@
  * Each output is the same chain of multiply-adds either way: the bits cannot tell. */
 #include "internal.h"
 
-enum { LINE = 16, LEAST_WIDTH = 32, STRIPS = 2 /* of each thread */ };
-static const double multiply_adds_of_a_thread =
-    5e6; /* fewer: hand-overs cost more than they save */
+enum {
+    LINE = 16,
+    STRIPS = 2,          /* of each thread */
+    LEAST_WIDTH = 32,    /* units of a thread; fewer: by rows */
+    BLOCK = 128,         /* rows at a time, which stay in L2 while columns go by */
+    WORTH = 2400,        /* weights of a layer for each row of the batch */
+    LEAST_WORK = 500000, /* multiply-adds of a thread; fewer: hand-overs cost more than they save */
+};
 
 int64_t fa_cut(int64_t cols, int64_t i, int64_t parts)
 { return i == parts ? cols : (cols * i / parts + LINE / 2) / LINE * LINE; }
@@ -30,10 +35,13 @@ static void chunk_task(void *context, int64_t task, int worker)
 static void strip_task(void *context, int64_t task, int worker)
 {
     const part_job *job = context;
-    const fa_part part = {{0, job->run->m},
-                          fa_cut(job->cols, task, job->strips),
-                          fa_cut(job->cols, task + 1, job->strips)};
-    job->work(job->run, job->index, part, worker);
+    const int64_t m = job->run->m;
+    fa_part part = {.c0 = fa_cut(job->cols, task, job->strips),
+                    .c1 = fa_cut(job->cols, task + 1, job->strips)};
+    for (int64_t r = 0; r < m; r += BLOCK) {
+        part.rows = (fa_rows){r, r + BLOCK < m ? r + BLOCK : m};
+        job->work(job->run, job->index, part, worker);
+    }
 }
 
 static bool wide(int64_t cols, int threads) { return cols >= LEAST_WIDTH * (int64_t)threads; }
@@ -84,8 +92,8 @@ bool fa_by_columns(const fa_run *run, int threads)
     const fa_net *net = run->net;
     if (threads < 2 || net->blas || net->hosted || net->modulation || net->n_blocks < 2)
         return false;
-    if (run->m > FA_CHUNK) return false; /* more activations than weights */
-    return net->work_per_row * (double)run->m >= multiply_adds_of_a_thread * threads;
+    const double m = (double)run->m, hidden = net->n_blocks - 1;
+    return net->n_weights >= WORTH * m * hidden && net->work_per_row * m >= LEAST_WORK * threads;
 }
 
 void fa_run_columns(const fa_run *run, int threads)

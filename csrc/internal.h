@@ -255,7 +255,7 @@ struct fa_net {
     fa_buf *second; /* what a buffer is in the second pass; itself where both passes share it */
     fa_tile_task *tiles;
     int64_t n_tiles, tile_area; /* of the largest */
-    int64_t *tile_order; /* for threads: neighbours have the same columns of all parameters */
+    int64_t *tile_order;        /* by their columns, for threads that have columns */
     /* Rows of matrices that rules make from the weights, before the batch's rows. */
     fa_derive_task *derives;
     int64_t n_derives;
@@ -267,6 +267,7 @@ struct fa_net {
     int n_phases;
     size_t scratch_size; /* bytes a worker needs */
     double work_per_row; /* multiply-adds of a step */
+    double n_weights;    /* of all layers */
 
     int64_t *shuffled; /* fa_train_epoch: the order of its samples, n_shuffled of them */
     int64_t n_shuffled;
@@ -316,6 +317,7 @@ typedef struct fa_run {
     fa_work *work;
     fa_mode mode;
     bool exact;     /* teach every hidden block by backprop: the reference of alignment */
+    bool columns;   /* threads have columns of each layer: columns.c */
     bool unchecked; /* nobody has looked at the values of X: the first phase does, chunk by chunk */
     fa_samples data;
     const int64_t *index; /* row r of the batch is sample index[r]; NULL: sample r */

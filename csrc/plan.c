@@ -314,6 +314,7 @@ static void plan_gradients(fa_net *net)
         if (b || net->modulation) /* an upper bound: transport, or a second pass */
             net->work_per_row += (double)layer->n_in * (double)layer->n_out;
         net->work_per_row += 2 * (double)layer->n_in * (double)layer->n_out;
+        net->n_weights += (double)layer->n_in * (double)layer->n_out;
     }
 }
 

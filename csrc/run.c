@@ -213,7 +213,8 @@ static void update(const fa_run *run, int param, fa_tile t, int worker)
 void fa_update_task(void *context, int64_t task, int worker)
 {
     const fa_run *run = context;
-    const fa_tile_task *work = &run->net->tiles[run->net->tile_order[task]];
+    const fa_net *net = run->net;
+    const fa_tile_task *work = &net->tiles[run->columns ? net->tile_order[task] : task];
     update(run, work->param, work->tile, worker);
 }
 
@@ -333,12 +334,13 @@ static fa_status step_on(fa_run *run, int threads)
         if (run->mode == FA_GRADIENTS) fa_pool_run(threads, net->n_tiles, gradient_task, run);
         return FA_OK;
     }
+    run->columns = fa_by_columns(run, threads);
     begin_update(run);
     for (int i = 0; i < net->n_phases; i++) {
         const struct fa_phase *phase = &net->phases[i];
         if (threads == 1 && phase->task == fa_update_task)
             update_alone(run);
-        else if (phase->task == fa_rows_task && fa_by_columns(run, threads))
+        else if (phase->task == fa_rows_task && run->columns)
             fa_run_columns(run, threads);
         else
             fa_pool_run(threads, phase->over_rows ? chunks : net->n_tiles, phase->task, run);

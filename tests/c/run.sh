@@ -99,7 +99,7 @@ case ${1-} in
     -*) sed -n '2,14s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 if (( ! $# )) && [[ $kinds == tsan ]]; then
-    set -- tests/c/test_pool.c tests/c/test_engine_threads.c tests/c/test_engine_bits.c
+    set -- tests/c/test_{pool,engine_threads,engine_bits,columns}.c
 fi
 if (( ! $# )); then
     check_header

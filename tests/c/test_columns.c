@@ -1,0 +1,133 @@
+/* Threads that have columns of each layer instead of rows of the batch (csrc/columns.c): the same bits as one thread,
+ * for every rule, with dropout, sample weights, a wide output, and more rows than go by at a time. */
+#include "check.h"
+#include "internal.h"
+
+enum { STEPS = 3, LONGEST = 133, WIDEST = 300 };
+
+static float x32[LONGEST * WIDEST], y32[LONGEST * WIDEST];
+static double x64[LONGEST * WIDEST], y64[LONGEST * WIDEST], weights[LONGEST];
+static int64_t labels[LONGEST];
+
+/* Inputs, labels, and rows of probabilities. */
+static void draw(int64_t n_out)
+{
+    random_state = 99;
+    for (int64_t i = 0; i < LONGEST * WIDEST; i++) x32[i] = (float)(x64[i] = random_unit() - 0.5);
+    for (int64_t r = 0; r < LONGEST; r++) {
+        labels[r] = random_below(n_out), weights[r] = random_unit() + 0.5;
+        const double share = random_unit();
+        for (int64_t j = 0; j < n_out; j++) {
+            const double value = j == labels[r] ? share : (1 - share) / (double)(n_out - 1);
+            y32[r * n_out + j] = (float)(y64[r * n_out + j] = value);
+        }
+    }
+}
+
+static fa_samples batch(const fa_net_desc *d, int64_t m, int64_t n_out, int step)
+{
+    const bool wide = d->dtype == FA_F64;
+    fa_samples s = fa_samples_of(wide ? (void *)x64 : (void *)x32, d->n_in, d->dtype, m);
+    if (step == 1)
+        s.labels = labels;
+    else
+        s.y = wide ? (void *)y64 : (void *)y32, s.ldy = n_out;
+    if (step == 2) s.weights = weights;
+    return s;
+}
+
+static fa_net *trained(fa_net_desc *d, int64_t m, int threads)
+{
+    d->n_threads = threads;
+    fa_net *net = make(d);
+    CHECK(fa_by_columns(&(fa_run){.net = net, .m = m}, threads) == (threads > 1),
+          "%d threads have columns", threads);
+    const int64_t n_out = d->layers[d->n_layers - 1].units;
+    for (int step = 0; step < STEPS; step++) {
+        const fa_samples s = batch(d, m, n_out, step);
+        double loss;
+        CHECK(fa_train_batch(&loss, net, &s) == FA_OK, "step %d", step);
+    }
+    return net;
+}
+
+static void compare(fa_net_desc *d, int64_t m, const char *what)
+{
+    fa_net *alone = trained(d, m, 1);
+    for (int threads = 2; threads <= 4; threads++) {
+        fa_net *net = trained(d, m, threads);
+        CHECK(same_state(net, alone), "%s, float%d: %d threads differ from 1", what,
+              d->dtype == FA_F64 ? 64 : 32, threads);
+        fa_net_free(net);
+    }
+    fa_net_free(alone);
+}
+
+/* 64-512-320-n_out, dropout between, columns that no cut divides */
+static void recipe_wide(recipe *r, const char *rule, fa_dtype dtype, int64_t n_out)
+{
+    recipe_init(r, rule, dtype);
+    r->layers[FIRST].units = 517, r->layers[SECOND].units = 323, r->layers[LAST].units = n_out;
+    r->desc.n_in = 64;
+    r->desc.loss = n_out == 10 ? "softmax_cross_entropy" : "mse";
+    r->rule.threshold = 0.1, r->rule.oja = 0.1;
+}
+
+static void test_every_rule(void)
+{
+    const char *rule;
+    for (int i = 0; (rule = fa_name(FA_NAMES_RULE, i)); i++) {
+        if (!strcmp(rule, "custom") || !strcmp(rule, "pepita")) continue; /* by rows */
+        for (int type = 0; type < 2; type++) {
+            recipe r;
+            recipe_wide(&r, rule, dtypes[type], i % 2 ? 10 : 131);
+            draw(r.layers[LAST].units);
+            compare(&r.desc, 37, rule);
+        }
+    }
+}
+
+static void test_variants(void)
+{
+    static const char *const names[] = {"fa", "dfa", "sdfa", "drtp"};
+    for (int i = 0; i < 8; i++) {
+        recipe r;
+        recipe_wide(&r, names[i / 2], FA_F32, 10);
+        draw(10);
+        if (i % 2) {
+            r.rule.sparsity = 0.95; /* fed back entry by entry: by rows */
+        } else {
+            r.layers[FIRST].activation = "gelu";
+            r.optimizer = fa_optimizer_of("adam", 0.01);
+            r.optimizer.clip_norm = 0.1;
+        }
+        compare(&r.desc, 31, i % 2 ? "sparse" : "clipped adam");
+    }
+}
+
+/* More rows than stay in a cache at a time, and a layer too narrow for so many threads. */
+static void test_long_batches(void)
+{
+    for (int i = 0; i < 3; i++) {
+        fa_layer_desc layers[] = {fa_dense(1037, "relu"), fa_dense(10, "linear")};
+        recipe r;
+        recipe_init(&r, rules[i], FA_F32);
+        r.desc.n_in = WIDEST, r.desc.layers = layers, r.desc.n_layers = 2;
+        draw(10);
+        compare(&r.desc, 130, rules[i]);
+    }
+    fa_layer_desc layers[] = {fa_dense(700, "relu"), fa_dense(40, "tanh"), fa_dense(10, "linear")};
+    recipe r;
+    recipe_init(&r, "backprop", FA_F32);
+    r.desc.n_in = WIDEST, r.desc.layers = layers, r.desc.n_layers = 3;
+    draw(10);
+    compare(&r.desc, 29, "narrow second layer");
+}
+
+int main(void)
+{
+    RUN(test_every_rule);
+    RUN(test_variants);
+    RUN(test_long_batches);
+    return finish();
+}
