@@ -255,7 +255,9 @@ struct fa_net {
     fa_buf *second; /* what a buffer is in the second pass; itself where both passes share it */
     fa_tile_task *tiles;
     int64_t n_tiles, tile_area; /* of the largest */
-    int64_t *tile_order;        /* by their columns, for threads that have columns */
+    fa_tile_task *joined;       /* the same, fewer and larger: for one thread */
+    int64_t n_joined;
+    int64_t *tile_order; /* by their columns, for threads that have columns */
     /* Rows of matrices that rules make from the weights, before the batch's rows. */
     fa_derive_task *derives;
     int64_t n_derives;
@@ -361,6 +363,8 @@ static inline void *fa_scratch(const fa_run *run, int worker)
 /* C = alpha A B + beta C + bias; the _tn form takes A transposed. bias may be NULL. */
 void fa_product(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const void *bias, double alpha,
                 double beta);
+/* C = max(0, A B + bias) */
+void fa_product_relu(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const void *bias);
 void fa_product_tn(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, double alpha, double beta);
 /* C = A B^T, through transposed panels of B in scratch of at least fa_product_nt_scratch bytes. */
 void fa_product_nt(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, void *scratch);

@@ -61,13 +61,18 @@ static void forward(const fa_layer *layer, const fa_run *run, fa_part part, int 
     const fa_mat h = fa_get_part(run, layer->out, part);
     const fa_mat a = layer->preact == FA_NO_BUF ? h : fa_get_part(run, layer->preact, part);
     const fa_mat x = fa_get(run, layer->in, part.rows);
-    if (run->pending && layer->weight->trainable)
-        update_and_multiply(layer, run, a, x);
-    else
-        fa_product(net, a, x, fa_columns_of(weights(layer), part.c0, part.c1, net->esize),
-                   layer->bias ? (char *)layer->bias->value + (size_t)part.c0 * net->esize : NULL,
-                   1, 0);
+    const fa_mat w = fa_columns_of(weights(layer), part.c0, part.c1, net->esize);
+    const void *bias =
+        layer->bias ? (char *)layer->bias->value + (size_t)part.c0 * net->esize : NULL;
     fa_count(run, &net->count_forward, fa_is_first(part));
+    if (run->pending && layer->weight->trainable) {
+        update_and_multiply(layer, run, a, x);
+    } else if (layer->activation == FA_ACT_relu) {
+        fa_product_relu(net, h, x, w, bias);
+        return;
+    } else {
+        fa_product(net, a, x, w, bias, 1, 0);
+    }
     if (layer->activation != FA_ACT_linear)
         net->k->act[layer->activation](h.p, h.ld, a.p, a.ld, h.rows, h.cols);
 }

@@ -384,6 +384,31 @@ static int by_place(const void *left, const void *right)
     return a->tile < b->tile ? -1 : a->tile > b->tile;
 }
 
+/* Whether the tile `next` lies below `t` and both can be updated as one: with own products the bits are the
+ * same, and a call the fewer. */
+static bool joins(const fa_net *net, const fa_tile_task *t, const fa_tile_task *next)
+{
+    const fa_param *p = &net->params[t->param];
+    return t->param == next->param && p->in_place && !p->follower && !net->blas &&
+           t->tile.j0 == next->tile.j0 && t->tile.i1 == next->tile.i0 &&
+           (next->tile.i1 - t->tile.i0) * (t->tile.j1 - t->tile.j0) <= FA_TILE_AREA;
+}
+
+/* For one thread, which has nobody to share with. */
+static fa_status join_tiles(fa_net *net)
+{
+    net->joined = fa_net_alloc(net, net->n_tiles, sizeof *net->joined);
+    if (!net->joined) return fa_fail(FA_E_MEMORY, "out of memory for the plan");
+    for (int64_t i = 0; i < net->n_tiles; i++) {
+        fa_tile_task *last = net->n_joined ? &net->joined[net->n_joined - 1] : NULL;
+        if (last && joins(net, last, &net->tiles[i]))
+            last->tile.i1 = net->tiles[i].tile.i1;
+        else
+            net->joined[net->n_joined++] = net->tiles[i];
+    }
+    return FA_OK;
+}
+
 /* Orders the tiles by their columns, or by their rows where a tile has all columns. */
 static fa_status order_tiles(fa_net *net)
 {
@@ -423,6 +448,7 @@ static fa_status plan_tiles(fa_net *net)
             net->tile_area = (t.i1 - t.i0) * (t.j1 - t.j0);
     }
     fa_plan_scratch(net, (size_t)net->tile_area * net->esize); /* the gradient */
+    FA_TRY(join_tiles(net));
     return order_tiles(net);
 }
 

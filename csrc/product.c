@@ -5,6 +5,7 @@
  * the same for every number of threads. Which one runs: docs/decisions/001-own-products-and-blas.md. */
 #include "internal.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -57,13 +58,25 @@ void fa_product(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const void *bia
         beta = 1;
     }
     if (!blas_product(net, false, false, c, a.cols, a, b, alpha, beta))
-        net->k->gemm(c.p, c.ld, a.p, a.ld, 1, b.p, b.ld, bias, c.rows, c.cols, a.cols, alpha, beta);
+        net->k->gemm(c.p, c.ld, a.p, a.ld, 1, b.p, b.ld, bias, c.rows, c.cols, a.cols, alpha, beta,
+                     -INFINITY);
+}
+
+void fa_product_relu(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const void *bias)
+{
+    if (!net->blas) {
+        net->k->gemm(c.p, c.ld, a.p, a.ld, 1, b.p, b.ld, bias, c.rows, c.cols, a.cols, 1, 0, 0);
+        return;
+    }
+    fa_product(net, c, a, b, bias, 1, 0);
+    net->k->act[FA_ACT_relu](c.p, c.ld, c.p, c.ld, c.rows, c.cols);
 }
 
 void fa_product_tn(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, double alpha, double beta)
 {
     if (!blas_product(net, true, false, c, a.rows, a, b, alpha, beta))
-        net->k->gemm(c.p, c.ld, a.p, 1, a.ld, b.p, b.ld, NULL, c.rows, c.cols, a.rows, alpha, beta);
+        net->k->gemm(c.p, c.ld, a.p, 1, a.ld, b.p, b.ld, NULL, c.rows, c.cols, a.rows, alpha, beta,
+                     -INFINITY);
 }
 
 size_t fa_product_nt_scratch(const fa_net *net, int64_t k)

@@ -218,26 +218,12 @@ void fa_update_task(void *context, int64_t task, int worker)
     update(run, work->param, work->tile, worker);
 }
 
-/* Whether the tile `next` lies below `t` and both can be updated as one: with own products the bits are the
- * same, and a call the fewer. */
-static bool joins(const fa_net *net, const fa_tile_task *t, const fa_tile_task *next)
-{
-    const fa_param *p = &net->params[t->param];
-    return t->param == next->param && p->in_place && !p->follower && !net->blas &&
-           t->tile.j0 == next->tile.j0 && t->tile.i1 == next->tile.i0 &&
-           (next->tile.i1 - t->tile.i0) * (t->tile.j1 - t->tile.j0) <= FA_TILE_AREA;
-}
-
-/* All tiles, on one thread: small tasks are for sharing. */
+/* On one thread: small tasks are for sharing. */
 static void update_alone(const fa_run *run)
 {
     const fa_net *net = run->net;
-    for (int64_t i = 0; i < net->n_tiles;) {
-        fa_tile_task work = net->tiles[i++];
-        while (i < net->n_tiles && joins(net, &work, &net->tiles[i]))
-            work.tile.i1 = net->tiles[i++].tile.i1;
-        update(run, work.param, work.tile, 0);
-    }
+    for (int64_t i = 0; i < net->n_joined; i++)
+        update(run, net->joined[i].param, net->joined[i].tile, 0);
 }
 
 /* The tile of the gradient, into the run's gradient buffers. */
