@@ -254,9 +254,9 @@ struct fa_net {
     } *buffers;
     fa_buf *second; /* what a buffer is in the second pass; itself where both passes share it */
     fa_tile_task *tiles;
-    int64_t n_tiles, tile_area; /* of the largest */
-    fa_tile_task *joined;       /* the same, fewer and larger: for one thread */
-    int64_t n_joined;
+    int64_t n_tiles;
+    fa_tile_task *alone; /* others, fewer and larger: for one thread */
+    int64_t n_alone;
     int64_t *tile_order; /* by their columns, for threads that have columns */
     /* Rows of matrices that rules make from the weights, before the batch's rows. */
     fa_derive_task *derives;

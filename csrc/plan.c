@@ -348,15 +348,25 @@ static fa_status plan_state(fa_net *net)
 
 /* ---- the update's tiles ---- */
 
-enum { TILE_COLS = 256, TILE_AREA_MIN = 2048 };
+/* The most columns of a tile, and the most entries: where the product writes the parameter itself, and where the gradient
+ * waits for the optimizer in cache. */
+typedef struct fa_cutting {
+    int64_t cols, direct, waiting;
+} fa_cutting;
+
+enum { TILE_AREA_MIN = 2048 };
+static const fa_cutting to_share = {256, 32768, FA_TILE_AREA}, alone = {512, 262144, FA_TILE_AREA};
+
+static bool is_direct(const fa_param *p) { return p->in_place && !p->follower; }
 
 /* Cuts a parameter into tiles; with tasks NULL only counts. Depends on shapes alone, so that the order of
  * sums (clipping) is the same everywhere. */
-static int64_t cut_tiles(const fa_net *net, int param, int64_t area, fa_tile_task *tasks)
+static int64_t cut_param(const fa_net *net, int param, fa_cutting most, fa_tile_task *tasks)
 {
     const fa_param *p = &net->params[param];
     if (!p->trainable) return 0;
-    const int64_t parts = (p->cols + TILE_COLS - 1) / TILE_COLS;
+    const int64_t area = is_direct(p) ? most.direct : most.waiting;
+    const int64_t parts = (p->cols + most.cols - 1) / most.cols;
     const int64_t width = (p->cols + parts - 1) / parts;
     /* Rows are columns of what follows: of that, whole lines of the cache. */
     const int64_t unit = p->follower ? 16 : 8;
@@ -372,6 +382,21 @@ static int64_t cut_tiles(const fa_net *net, int param, int64_t area, fa_tile_tas
     return n;
 }
 
+static fa_status cut_tiles(fa_net *net, fa_cutting most, fa_tile_task **tiles, int64_t *n_tiles)
+{
+    int64_t n = 0;
+    for (int i = 0; i < net->n_params; i++) n += cut_param(net, i, most, NULL);
+    *tiles = fa_net_alloc(net, n, sizeof **tiles);
+    if (!*tiles) return fa_fail(FA_E_MEMORY, "out of memory for the plan");
+    for (int i = 0; i < net->n_params; i++) *n_tiles += cut_param(net, i, most, *tiles + *n_tiles);
+    for (int64_t i = 0; i < n; i++) {
+        const fa_tile t = (*tiles)[i].tile;
+        if (!is_direct(&net->params[(*tiles)[i].param])) /* its gradient */
+            fa_plan_scratch(net, (size_t)((t.i1 - t.i0) * (t.j1 - t.j0)) * net->esize);
+    }
+    return FA_OK;
+}
+
 typedef struct fa_place {
     double at;
     int64_t tile;
@@ -382,31 +407,6 @@ static int by_place(const void *left, const void *right)
     const fa_place *a = left, *b = right;
     if (a->at != b->at) return a->at < b->at ? -1 : 1;
     return a->tile < b->tile ? -1 : a->tile > b->tile;
-}
-
-/* Whether the tile `next` lies below `t` and both can be updated as one: with own products the bits are the
- * same, and a call the fewer. */
-static bool joins(const fa_net *net, const fa_tile_task *t, const fa_tile_task *next)
-{
-    const fa_param *p = &net->params[t->param];
-    return t->param == next->param && p->in_place && !p->follower && !net->blas &&
-           t->tile.j0 == next->tile.j0 && t->tile.i1 == next->tile.i0 &&
-           (next->tile.i1 - t->tile.i0) * (t->tile.j1 - t->tile.j0) <= FA_TILE_AREA;
-}
-
-/* For one thread, which has nobody to share with. */
-static fa_status join_tiles(fa_net *net)
-{
-    net->joined = fa_net_alloc(net, net->n_tiles, sizeof *net->joined);
-    if (!net->joined) return fa_fail(FA_E_MEMORY, "out of memory for the plan");
-    for (int64_t i = 0; i < net->n_tiles; i++) {
-        fa_tile_task *last = net->n_joined ? &net->joined[net->n_joined - 1] : NULL;
-        if (last && joins(net, last, &net->tiles[i]))
-            last->tile.i1 = net->tiles[i].tile.i1;
-        else
-            net->joined[net->n_joined++] = net->tiles[i];
-    }
-    return FA_OK;
 }
 
 /* Orders the tiles by their columns, or by their rows where a tile has all columns. */
@@ -433,22 +433,16 @@ static fa_status order_tiles(fa_net *net)
 
 static fa_status plan_tiles(fa_net *net)
 {
-    double weights = 0;
+    double entries = 0;
     for (int i = 0; i < net->n_params; i++)
-        weights += (double)net->params[i].rows * (double)net->params[i].cols;
-    const int64_t area = (int64_t)fmin(FA_TILE_AREA, fmax(TILE_AREA_MIN, weights / 16));
-    for (int i = 0; i < net->n_params; i++) net->n_tiles += cut_tiles(net, i, area, NULL);
-    net->tiles = fa_net_alloc(net, net->n_tiles, sizeof *net->tiles);
-    if (!net->tiles) return fa_fail(FA_E_MEMORY, "out of memory for the plan");
-    int64_t n = 0;
-    for (int i = 0; i < net->n_params; i++) n += cut_tiles(net, i, area, net->tiles + n);
-    for (int64_t i = 0; i < n; i++) {
-        const fa_tile t = net->tiles[i].tile;
-        if ((t.i1 - t.i0) * (t.j1 - t.j0) > net->tile_area)
-            net->tile_area = (t.i1 - t.i0) * (t.j1 - t.j0);
-    }
-    fa_plan_scratch(net, (size_t)net->tile_area * net->esize); /* the gradient */
-    FA_TRY(join_tiles(net));
+        entries += (double)net->params[i].rows * (double)net->params[i].cols;
+    const int64_t share = (int64_t)fmax(TILE_AREA_MIN, fmin(entries / 16, to_share.direct));
+    fa_cutting shared = to_share;
+    shared.direct = share;
+    if (share < shared.waiting) shared.waiting = share;
+    FA_TRY(cut_tiles(net, shared, &net->tiles, &net->n_tiles));
+    /* BLAS promises the same bits for the same tiles alone. */
+    FA_TRY(cut_tiles(net, net->blas ? shared : alone, &net->alone, &net->n_alone));
     return order_tiles(net);
 }
 

@@ -222,8 +222,8 @@ void fa_update_task(void *context, int64_t task, int worker)
 static void update_alone(const fa_run *run)
 {
     const fa_net *net = run->net;
-    for (int64_t i = 0; i < net->n_joined; i++)
-        update(run, net->joined[i].param, net->joined[i].tile, 0);
+    for (int64_t i = 0; i < net->n_alone; i++)
+        update(run, net->alone[i].param, net->alone[i].tile, 0);
 }
 
 /* The tile of the gradient, into the run's gradient buffers. */
