@@ -1,9 +1,10 @@
-/* The rows' phase cut the other way: a thread has the same columns of every layer in every step.
+/* The rows' phase cut the other way: a thread has the same columns of every large layer in every step.
  *
- * Threads that share the rows of a batch each read all weights, and most of these the others have just written.
- * Here nobody but its owner touches a weight (a chain rule's transport excepted); what changes hands are
- * activations, which are fewer, with a hand-over after each layer. The update's tiles lie in the same order.
- * Each output is the same chain of multiply-adds either way: the bits cannot tell. */
+ * Threads that share the rows of a batch each read all weights, and most of these the others have just
+ * written. Here a weight stays with its owner, but for a chain rule's transport and for what idle threads
+ * take; what changes hands are activations, which are fewer, with a hand-over after each layer. The
+ * update's tiles lie in the same order. A layer too narrow to share, and a rule that needs all columns at
+ * once, are given rows. Each output is the same chain of multiply-adds either way: the bits cannot tell. */
 #include "internal.h"
 
 enum {
@@ -14,6 +15,7 @@ enum {
     WORTH = 2400,        /* weights of a layer for each row of the batch */
     LEAST_WORK = 500000, /* multiply-adds of a thread; fewer: hand-overs cost more than they save */
 };
+_Static_assert((int)BLOCK <= (int)FA_CHUNK, "scratch of rules is for so many rows");
 
 int64_t fa_cut(int64_t cols, int64_t i, int64_t parts)
 { return i == parts ? cols : (cols * i / parts + LINE / 2) / LINE * LINE; }
@@ -44,9 +46,7 @@ static void strip_task(void *context, int64_t task, int worker)
     }
 }
 
-static bool wide(int64_t cols, int threads) { return cols >= LEAST_WIDTH * (int64_t)threads; }
-
-/* Parts of so many columns, or all columns of parts of the rows. */
+/* Strips of so many columns, or all columns of some rows; one thing after the other, each shared. */
 static void share(const fa_run *run, int threads, part_fn *work, int index, int64_t cols,
                   bool strips)
 {
@@ -57,7 +57,10 @@ static void share(const fa_run *run, int threads, part_fn *work, int index, int6
         fa_pool_run(threads, (run->m + run->chunk - 1) / run->chunk, chunk_task, &job);
 }
 
-static void take(const fa_run *run, int index, fa_part part, int worker)
+static bool in_strips(const fa_layer *layer, bool able, int threads)
+{ return able && layer->n_out >= LEAST_WIDTH * (int64_t)threads; }
+
+static void take_batch(const fa_run *run, int index, fa_part part, int worker)
 {
     (void)index, (void)worker;
     fa_take_batch(run, part.rows);
@@ -75,10 +78,10 @@ static void judge(const fa_run *run, int index, fa_part part, int worker)
     fa_judge(run, part.rows);
 }
 
-static void finish(const fa_run *run, int index, fa_part part, int worker)
+static void forward_and_judge(const fa_run *run, int index, fa_part part, int worker)
 {
     forward(run, index, part, worker);
-    fa_judge(run, part.rows);
+    judge(run, index, part, worker);
 }
 
 static void weigh(const fa_run *run, int index, fa_part part, int worker)
@@ -90,8 +93,8 @@ static void weigh(const fa_run *run, int index, fa_part part, int worker)
 bool fa_by_columns(const fa_run *run, int threads)
 {
     const fa_net *net = run->net;
-    if (threads < 2 || net->blas || net->hosted || net->modulation || net->n_blocks < 2)
-        return false;
+    if (threads < 2 || net->n_blocks < 2) return false;
+    if (run->exact || net->blas || net->hosted || net->modulation) return false;
     const double m = (double)run->m, hidden = net->n_blocks - 1;
     return net->n_weights >= WORTH * m * hidden && net->work_per_row * m >= LEAST_WORK * threads;
 }
@@ -99,23 +102,22 @@ bool fa_by_columns(const fa_run *run, int threads)
 void fa_run_columns(const fa_run *run, int threads)
 {
     const fa_net *net = run->net;
-    const int top = net->n_layers - 1;
-    share(run, threads, take, 0, 0, false);
-    for (int i = 0; i < top; i++) {
+    const int top = net->n_layers - 1, hidden = net->n_blocks - 1;
+    share(run, threads, take_batch, 0, 0, false);
+    for (int i = 0; i <= top; i++) {
         const fa_layer *layer = &net->layers[i];
-        share(run, threads, forward, i, layer->n_out,
-              layer->ops->columns && wide(layer->n_out, threads));
+        const bool strips = in_strips(layer, layer->ops->columns, threads);
+        part_fn *const work = i == top && !strips ? forward_and_judge : forward;
+        share(run, threads, work, i, layer->n_out, strips);
+        if (i == top && strips) share(run, threads, judge, 0, 0, false);
     }
-    const bool wide_top = wide(net->n_out, threads);
-    share(run, threads, wide_top ? forward : finish, top, net->n_out, wide_top);
-    if (wide_top) share(run, threads, judge, top, net->n_out, false);
-    for (int i = 0; i < net->n_blocks - 1; i++) {
+    for (int i = 0; i < hidden; i++) {
         const int b = net->order[i];
-        const fa_block *block = &net->blocks[b];
-        const bool strips = block->rule.ops->columns && !block->rule.picked;
+        const fa_rule *rule = &net->blocks[b].rule;
+        const fa_layer *layer = net->blocks[b].layer;
+        const bool able = rule->ops->columns && !rule->picked;
         if (fa_is_taught(run, b))
-            share(run, threads, fa_teach, b, block->layer->n_out,
-                  strips && wide(block->layer->n_out, threads));
+            share(run, threads, fa_teach, b, layer->n_out, in_strips(layer, able, threads));
     }
     if (run->weights) share(run, threads, weigh, 0, 0, false);
 }

@@ -73,9 +73,9 @@ void fa_pool_run(int n_threads, int64_t n_tasks, fa_task_fn *task, void *context
 unsigned fa_fork_generation(void); /* how many forks lie between this process and the first */
 enum {
     FA_MAX_THREADS = 64,
-    FA_CHUNK = 256,        /* batch rows of a task of a step, at most */
+    FA_CHUNK = 256,        /* batch rows that a layer or rule is given at a time, at most */
     FA_BLAS_CHUNK = 32,    /* always so many, with BLAS */
-    FA_TILE_AREA = 16384,  /* of a parameter, at most, in a task of an update */
+    FA_TILE_AREA = 16384,  /* entries of a gradient that waits for the optimizer in cache */
     FA_PREDICT_CHUNK = 64, /* of a task that only predicts */
 };
 
@@ -186,6 +186,7 @@ typedef struct fa_optim {
 typedef struct fa_tile_task {
     int32_t param;
     fa_tile tile;
+    double at; /* where its columns begin, or its rows if it has all columns: 0 to 1 of them */
 } fa_tile_task;
 typedef struct fa_derive_task {
     int32_t block;
@@ -255,9 +256,9 @@ struct fa_net {
     fa_buf *second; /* what a buffer is in the second pass; itself where both passes share it */
     fa_tile_task *tiles;
     int64_t n_tiles;
-    fa_tile_task *alone; /* others, fewer and larger: for one thread */
+    fa_tile_task *alone; /* for one thread, which has nobody to share with */
     int64_t n_alone;
-    int64_t *tile_order; /* by their columns, for threads that have columns */
+    fa_tile_task *by_columns; /* tiles in another order, for threads that have columns */
     /* Rows of matrices that rules make from the weights, before the batch's rows. */
     fa_derive_task *derives;
     int64_t n_derives;
@@ -378,8 +379,7 @@ typedef struct fa_layer_ops {
     unsigned flags;
     /* Checks the description and declares what it needs; layer->n_in and ->in are set, sets n_out, out. */
     fa_status (*plan)(fa_net *net, fa_layer *layer);
-    /* The part of the layer's output; all columns where the layer cannot do with some. */
-    bool columns;
+    bool columns; /* forward can do with some columns of the output */
     void (*forward)(const fa_layer *layer, const fa_run *run, fa_part part, int worker);
     /* d: signal at the layer's output -> at its input (follower) or pre-activation (weighted), in place.
      * exact false (inject="pre"): only 0/1 masks apply. */

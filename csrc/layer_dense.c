@@ -64,16 +64,15 @@ static void forward(const fa_layer *layer, const fa_run *run, fa_part part, int 
     const fa_mat w = fa_columns_of(weights(layer), part.c0, part.c1, net->esize);
     const void *bias =
         layer->bias ? (char *)layer->bias->value + (size_t)part.c0 * net->esize : NULL;
-    fa_count(run, &net->count_forward, fa_is_first(part));
-    if (run->pending && layer->weight->trainable) {
+    const bool at_once = layer->activation == FA_ACT_relu && !run->pending;
+    if (run->pending && layer->weight->trainable)
         update_and_multiply(layer, run, a, x);
-    } else if (layer->activation == FA_ACT_relu) {
+    else if (at_once)
         fa_product_relu(net, h, x, w, bias);
-        return;
-    } else {
+    else
         fa_product(net, a, x, w, bias, 1, 0);
-    }
-    if (layer->activation != FA_ACT_linear)
+    fa_count(run, &net->count_forward, fa_is_first(part));
+    if (layer->activation != FA_ACT_linear && !at_once)
         net->k->act[layer->activation](h.p, h.ld, a.p, a.ld, h.rows, h.cols);
 }
 

@@ -348,47 +348,50 @@ static fa_status plan_state(fa_net *net)
 
 /* ---- the update's tiles ---- */
 
-/* The most columns of a tile, and the most entries: where the product writes the parameter itself, and where the gradient
- * waits for the optimizer in cache. */
+/* How large tiles are to be: columns, and entries where the product writes the parameter itself or where the
+ * gradient waits in cache for the optimizer. */
 typedef struct fa_cutting {
     int64_t cols, direct, waiting;
 } fa_cutting;
 
 enum { TILE_AREA_MIN = 2048 };
-static const fa_cutting to_share = {256, 32768, FA_TILE_AREA}, alone = {512, 262144, FA_TILE_AREA};
+static const fa_cutting to_share = {256, 32768, FA_TILE_AREA},
+                        for_one = {512, 262144, FA_TILE_AREA};
 
 static bool is_direct(const fa_param *p) { return p->in_place && !p->follower; }
 
-/* Cuts a parameter into tiles; with tasks NULL only counts. Depends on shapes alone, so that the order of
- * sums (clipping) is the same everywhere. */
-static int64_t cut_param(const fa_net *net, int param, fa_cutting most, fa_tile_task *tasks)
+/* Cuts a parameter into tiles; with tasks NULL only counts. Nothing here knows the number of threads, so the
+ * order of sums (clipping) is the same for any. */
+static int64_t cut_param(const fa_net *net, int param, fa_cutting size, fa_tile_task *tasks)
 {
     const fa_param *p = &net->params[param];
     if (!p->trainable) return 0;
-    const int64_t area = is_direct(p) ? most.direct : most.waiting;
-    const int64_t parts = (p->cols + most.cols - 1) / most.cols;
+    const int64_t area = is_direct(p) ? size.direct : size.waiting;
+    const int64_t parts = (p->cols + size.cols - 1) / size.cols;
     const int64_t width = (p->cols + parts - 1) / parts;
     /* Rows are columns of what follows: of that, whole lines of the cache. */
     const int64_t unit = p->follower ? 16 : 8;
     const int64_t height = round_up(area / width > unit ? area / width : unit, unit);
     int64_t n = 0;
     for (int64_t part = 0; part < parts; part++)
-        for (int64_t i = 0; i < p->rows; i += height, n++)
-            if (tasks)
-                tasks[n] = (fa_tile_task){param,
-                                          {i, i + height < p->rows ? i + height : p->rows,
-                                           fa_cut(p->cols, part, parts),
-                                           fa_cut(p->cols, part + 1, parts)}};
+        for (int64_t i = 0; i < p->rows; i += height, n++) {
+            if (!tasks) continue;
+            const fa_tile t = {i, i + height < p->rows ? i + height : p->rows,
+                               fa_cut(p->cols, part, parts), fa_cut(p->cols, part + 1, parts)};
+            const double at =
+                parts > 1 ? (double)t.j0 / (double)p->cols : (double)i / (double)p->rows;
+            tasks[n] = (fa_tile_task){param, t, at};
+        }
     return n;
 }
 
-static fa_status cut_tiles(fa_net *net, fa_cutting most, fa_tile_task **tiles, int64_t *n_tiles)
+static fa_status cut_tiles(fa_net *net, fa_cutting size, fa_tile_task **tiles, int64_t *n_tiles)
 {
     int64_t n = 0;
-    for (int i = 0; i < net->n_params; i++) n += cut_param(net, i, most, NULL);
+    for (int i = 0; i < net->n_params; i++) n += cut_param(net, i, size, NULL);
     *tiles = fa_net_alloc(net, n, sizeof **tiles);
     if (!*tiles) return fa_fail(FA_E_MEMORY, "out of memory for the plan");
-    for (int i = 0; i < net->n_params; i++) *n_tiles += cut_param(net, i, most, *tiles + *n_tiles);
+    for (int i = 0; i < net->n_params; i++) *n_tiles += cut_param(net, i, size, *tiles + *n_tiles);
     for (int64_t i = 0; i < n; i++) {
         const fa_tile t = (*tiles)[i].tile;
         if (!is_direct(&net->params[(*tiles)[i].param])) /* its gradient */
@@ -397,37 +400,21 @@ static fa_status cut_tiles(fa_net *net, fa_cutting most, fa_tile_task **tiles, i
     return FA_OK;
 }
 
-typedef struct fa_place {
-    double at;
-    int64_t tile;
-} fa_place;
-
 static int by_place(const void *left, const void *right)
 {
-    const fa_place *a = left, *b = right;
+    const fa_tile_task *a = left, *b = right;
     if (a->at != b->at) return a->at < b->at ? -1 : 1;
-    return a->tile < b->tile ? -1 : a->tile > b->tile;
+    if (a->param != b->param) return a->param < b->param ? -1 : 1;
+    return a->tile.i0 < b->tile.i0 ? -1 : a->tile.i0 > b->tile.i0;
 }
 
-/* Orders the tiles by their columns, or by their rows where a tile has all columns. */
+/* The tiles in another order: neighbours have the same columns of all parameters. */
 static fa_status order_tiles(fa_net *net)
 {
-    fa_place *places = malloc((size_t)net->n_tiles * sizeof *places);
-    net->tile_order = fa_net_alloc(net, net->n_tiles, sizeof *net->tile_order);
-    if (!places || !net->tile_order) {
-        free(places);
-        return fa_fail(FA_E_MEMORY, "out of memory for the plan");
-    }
-    for (int64_t i = 0; i < net->n_tiles; i++) {
-        const fa_tile t = net->tiles[i].tile;
-        const fa_param *p = &net->params[net->tiles[i].param];
-        const bool whole_rows = t.j1 - t.j0 == p->cols;
-        places[i].tile = i;
-        places[i].at = whole_rows ? (double)t.i0 / (double)p->rows : (double)t.j0 / (double)p->cols;
-    }
-    qsort(places, (size_t)net->n_tiles, sizeof *places, by_place);
-    for (int64_t i = 0; i < net->n_tiles; i++) net->tile_order[i] = places[i].tile;
-    free(places);
+    net->by_columns = fa_net_alloc(net, net->n_tiles, sizeof *net->by_columns);
+    if (!net->by_columns) return fa_fail(FA_E_MEMORY, "out of memory for the plan");
+    memcpy(net->by_columns, net->tiles, (size_t)net->n_tiles * sizeof *net->tiles);
+    qsort(net->by_columns, (size_t)net->n_tiles, sizeof *net->by_columns, by_place);
     return FA_OK;
 }
 
@@ -436,13 +423,12 @@ static fa_status plan_tiles(fa_net *net)
     double entries = 0;
     for (int i = 0; i < net->n_params; i++)
         entries += (double)net->params[i].rows * (double)net->params[i].cols;
-    const int64_t share = (int64_t)fmax(TILE_AREA_MIN, fmin(entries / 16, to_share.direct));
-    fa_cutting shared = to_share;
-    shared.direct = share;
-    if (share < shared.waiting) shared.waiting = share;
+    const double share = fmax(TILE_AREA_MIN, entries / 16);
+    const fa_cutting shared = {to_share.cols, (int64_t)fmin(share, (double)to_share.direct),
+                               (int64_t)fmin(share, (double)to_share.waiting)};
     FA_TRY(cut_tiles(net, shared, &net->tiles, &net->n_tiles));
     /* BLAS promises the same bits for the same tiles alone. */
-    FA_TRY(cut_tiles(net, net->blas ? shared : alone, &net->alone, &net->n_alone));
+    FA_TRY(cut_tiles(net, net->blas ? shared : for_one, &net->alone, &net->n_alone));
     return order_tiles(net);
 }
 

@@ -1,11 +1,13 @@
 /* The thread pool: one a process, started on first use, at home in C code that forks.
  *
- * Every thread has a range of a job's tasks, published as one word, its ticket: generation | threads wanted |
- * next task | end. It takes its own from the front, then those of others from the back, each by compare-and-swap, so a
- * task is taken once; and the job's other fields stay as they are until all who took one have counted what they did. Ranges
- * are the same in every step: a core meets the weights that are still in its cache, and looks at its own
- * ticket, which nobody else touches while there is enough to do. Whoever waits spins shortly, then sleeps, so that it takes no
- * core from others; the caller never waits for a worker that has not taken a task. */
+ * Every thread has a range of a job's tasks, published as one word, its ticket: threads wanted | next task |
+ * end. It takes its own from the front, then those of others from the back, each by compare-and-swap, so a
+ * task is taken once. The job's other fields are read after a task was taken, and stay as they are until all
+ * who took one have counted what they did; so it does not matter how old a ticket is that still fits.
+ *
+ * Ranges are the same in every step: a core meets the weights that are still in its cache, and its own ticket,
+ * which nobody else touches while there is enough to do. Whoever waits spins shortly, then sleeps, so that it
+ * takes no core from others; the caller never waits for a worker that has not taken a task. */
 #include "internal.h"
 
 #include <sched.h>
@@ -18,14 +20,12 @@
 
 static struct {
     struct {
-        FA_OWN_LINE _Atomic uint64_t
-            ticket; /* 16 bits generation | 8 threads | 20 next task | 20 end */
+        FA_OWN_LINE _Atomic uint64_t ticket; /* 8 bits threads | 20 next task | 20 end */
     } ranges[FA_MAX_THREADS + 1];
     FA_OWN_LINE _Atomic int64_t pending; /* tasks not yet finished */
     FA_OWN_LINE fa_task_fn *task;
     void *context;
     int64_t first; /* task of the published batch */
-    uint64_t generation;
     FA_OWN_LINE atomic_bool busy;
     int n_workers;
     pthread_t workers[FA_MAX_THREADS + 1];
@@ -203,14 +203,12 @@ static void wait_for_others(void)
 static void run_batch(int n_threads, int64_t first, int64_t n)
 {
     pool.first = first;
-    pool.generation++;
     atomic_store_explicit(&pool.pending, n, memory_order_relaxed);
     for (int t = n_threads - 1; t >= 0; t--) {
         const uint64_t next = (uint64_t)(n * t / n_threads),
                        end = (uint64_t)(n * (t + 1) / n_threads);
-        atomic_store(&pool.ranges[t].ticket, pool.generation << (2 * FIELD + 8) |
-                                                 (uint64_t)n_threads << 2 * FIELD | next << FIELD |
-                                                 end);
+        atomic_store(&pool.ranges[t].ticket,
+                     (uint64_t)n_threads << 2 * FIELD | next << FIELD | end);
     }
     if (any_sleeps(n_threads)) wake_all();
     work(0);

@@ -75,8 +75,8 @@ void fa_product_relu(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const void
 void fa_product_tn(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, double alpha, double beta)
 {
     if (blas_product(net, true, false, c, a.rows, a, b, alpha, beta)) return;
-    if (c.cols == 1 &&
-        c.ld == 1) /* a column without gaps is a row: C^T = B^T A, in whole vectors */
+    /* A column without gaps is a row: C^T = B^T A, in whole vectors. */
+    if (c.cols == 1 && c.ld == 1)
         net->k->gemm(c.p, c.rows, b.p, 1, b.ld, a.p, a.ld, NULL, 1, c.rows, a.rows, alpha, beta,
                      -INFINITY);
     else

@@ -73,21 +73,21 @@ static void drtp_signal(const fa_rule *rule, const fa_run *run, int block, fa_pa
 
 const fa_rule_ops fa_rule_dfa = {.name = "dfa",
                                  .sources = FA_FROM_ERROR,
-                                 .plan = plan,
                                  .columns = true,
+                                 .plan = plan,
                                  .signal = fa_broadcast_signal};
 const fa_rule_ops fa_rule_sdfa = {.name = "sdfa",
                                   .sources = FA_FROM_ERROR,
-                                  .plan = plan_sign,
                                   .columns = true,
+                                  .plan = plan_sign,
                                   .signal = sdfa_signal};
 const fa_rule_ops fa_rule_drtp = {.name = "drtp",
                                   .sources = FA_FROM_TARGET,
-                                  .plan = plan_target,
                                   .columns = true,
+                                  .plan = plan_target,
                                   .signal = drtp_signal};
 const fa_rule_ops fa_rule_ternary = {.name = "ternary",
                                      .sources = FA_FROM_ERROR,
-                                     .plan = plan_ternary,
                                      .columns = true,
+                                     .plan = plan_ternary,
                                      .signal = ternary_signal};

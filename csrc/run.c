@@ -1,6 +1,7 @@
 /* One step: the phases' tasks and gates. docs/ARCHITECTURE.md has the picture.
  *
  *   rows     a chunk of the batch through every layer: forward, loss, error, S_l, D_l
+ *            (large layers: some columns of a layer at a time, columns.c)
  *   gate     losses summed in row order; not finite: stop, nothing has been updated
  *   update   a tile of a parameter: H^T D, optimizer, while the tile is in cache
  *   clipping instead: norm (tiles into a buffer), gate (norm in tile order), apply */
@@ -214,7 +215,7 @@ void fa_update_task(void *context, int64_t task, int worker)
 {
     const fa_run *run = context;
     const fa_net *net = run->net;
-    const fa_tile_task *work = &net->tiles[run->columns ? net->tile_order[task] : task];
+    const fa_tile_task *work = run->columns ? &net->by_columns[task] : &net->tiles[task];
     update(run, work->param, work->tile, worker);
 }
 

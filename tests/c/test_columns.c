@@ -51,6 +51,15 @@ static fa_net *trained(fa_net_desc *d, int64_t m, int threads)
     return net;
 }
 
+/* What a step did is counted once, however it was shared. */
+static bool same_counts(const fa_net *a, const fa_net *b)
+{
+    return atomic_load(&a->count_forward) == atomic_load(&b->count_forward) &&
+           atomic_load(&a->count_transport) == atomic_load(&b->count_transport) &&
+           atomic_load(&a->count_feedback) == atomic_load(&b->count_feedback) &&
+           atomic_load(&a->count_outer) == atomic_load(&b->count_outer);
+}
+
 static void compare(fa_net_desc *d, int64_t m, const char *what)
 {
     fa_net *alone = trained(d, m, 1);
@@ -58,12 +67,13 @@ static void compare(fa_net_desc *d, int64_t m, const char *what)
         fa_net *net = trained(d, m, threads);
         CHECK(same_state(net, alone), "%s, float%d: %d threads differ from 1", what,
               d->dtype == FA_F64 ? 64 : 32, threads);
+        CHECK(same_counts(net, alone), "%s: products that %d threads count", what, threads);
         fa_net_free(net);
     }
     fa_net_free(alone);
 }
 
-/* 64-512-320-n_out, dropout between, columns that no cut divides */
+/* 64-517-323-n_out, dropout between, columns that no cut divides */
 static void recipe_wide(recipe *r, const char *rule, fa_dtype dtype, int64_t n_out)
 {
     recipe_init(r, rule, dtype);
@@ -105,6 +115,24 @@ static void test_variants(void)
     }
 }
 
+/* A rule that has columns beside one that is given rows, either way round, and a frozen layer. */
+static void test_mixtures(void)
+{
+    static const char *const pairs[][2] = {{"dfa", "local"},
+                                           {"local", "backprop"},
+                                           {"ldfa", "fa"},
+                                           {"frozen", "sdfa"},
+                                           {"fa", "frozen"}};
+    for (int i = 0; i < 5; i++) {
+        recipe r;
+        recipe_wide(&r, pairs[i][0], FA_F32, 10);
+        const fa_rule_desc second = fa_rule_of(pairs[i][1]);
+        r.layers[SECOND].rule = &second;
+        draw(10);
+        compare(&r.desc, 37, pairs[i][0]);
+    }
+}
+
 /* More rows than stay in a cache at a time, and a layer too narrow for so many threads. */
 static void test_long_batches(void)
 {
@@ -126,8 +154,10 @@ static void test_long_batches(void)
 
 int main(void)
 {
+    setenv("FASTFA_GEMM", "own", 1); /* BLAS keeps its chunks */
     RUN(test_every_rule);
     RUN(test_variants);
+    RUN(test_mixtures);
     RUN(test_long_batches);
     return finish();
 }

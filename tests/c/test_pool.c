@@ -63,6 +63,25 @@ static void test_sizes(void)
     CHECK(run_job(&j, FA_MAX_THREADS, MAX_TASKS) == 0, "%d threads", FA_MAX_THREADS);
 }
 
+static void add_task(void *context, int64_t task, int worker)
+{
+    (void)worker;
+    atomic_fetch_add_explicit(&((atomic_uchar *)context)[task], 1, memory_order_relaxed);
+}
+
+/* More tasks than a ticket counts: in batches, the last smaller than the number of threads. */
+static void test_many(void)
+{
+    const int64_t n = (INT64_C(1) << 20) + 1;
+    atomic_uchar *runs = calloc((size_t)n, sizeof *runs);
+    REQUIRE(runs != NULL, "memory");
+    for (int threads = 2; threads <= 5; threads += 3) fa_pool_run(threads, n, add_task, runs);
+    int64_t wrong = 0;
+    for (int64_t i = 0; i < n; i++) wrong += atomic_load(&runs[i]) != 2;
+    CHECK(wrong == 0, "%lld of many tasks did not run once each time", (long long)wrong);
+    free(runs);
+}
+
 /* ---- sleeping and waking ---- */
 
 static void test_waking(void)
@@ -191,6 +210,7 @@ int main(void)
     if (getenv("FASTFA_TEST_QUICK")) n_jobs = 2000;
     RUN(test_once_each);
     RUN(test_sizes);
+    RUN(test_many);
     RUN(test_waking);
     RUN(test_parallel);
     RUN(test_late_workers);
