@@ -346,15 +346,13 @@ static inline fa_mat fa_get(const fa_run *run, fa_buf b, fa_rows r)
 { return fa_rows_of(run->buf[b], r, run->net->buffers[b].size); }
 static inline fa_part fa_all_columns(fa_rows rows, int64_t cols)
 { return (fa_part){rows, 0, cols}; }
-static inline fa_mat fa_get_part(const fa_run *run, fa_buf b, fa_part part)
-{
-    fa_mat a = fa_get(run, b, part.rows);
-    a.p += (size_t)part.c0 * run->net->buffers[b].size;
-    a.cols = part.c1 - part.c0;
-    return a;
-}
 static inline fa_mat fa_columns_of(fa_mat a, int64_t c0, int64_t c1, size_t esize)
 { return (fa_mat){a.p + (size_t)c0 * esize, a.ld, a.rows, c1 - c0}; }
+static inline fa_mat fa_get_part(const fa_run *run, fa_buf b, fa_part part)
+{
+    const size_t esize = run->net->buffers[b].size;
+    return fa_columns_of(fa_get(run, b, part.rows), part.c0, part.c1, esize);
+}
 static inline bool fa_is_first(fa_part part) { return part.rows.r0 == 0 && part.c0 == 0; }
 static inline void *fa_scratch(const fa_run *run, int worker)
 { return run->work->scratch + (size_t)worker * run->net->scratch_size; }

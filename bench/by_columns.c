@@ -1,0 +1,156 @@
+/* What it gains that threads have columns of large layers (csrc/columns.c) instead of rows of the batch.
+ *
+ *   by_columns [seconds a turn [turns]]     default 0.05, 9
+ *
+ * Two networks alike take turns on two threads, one of them told that it has no weights, so that it goes by
+ * rows. Printed are the medians of their steps, the median over turns of the ratio, and how long a word takes
+ * from one core to the other and back, before and after: on virtual machines that changes, and with it what
+ * there is to gain. A network that goes by rows either way shows the noise.
+ *
+ *   tests/c/run.sh --plain bench/by_columns.c */
+#include "../csrc/internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { MOST_TURNS = 99, MOST_STEPS = 100000, TRIPS = 20000 };
+
+static void must(fa_status status)
+{
+    if (status == FA_OK) return;
+    fprintf(stderr, "%s\n", fa_last_error());
+    exit(1);
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *values, int n)
+{
+    qsort(values, (size_t)n, sizeof *values, by_size);
+    return values[n / 2];
+}
+
+/* ---- a word from core to core ---- */
+
+static _Alignas(128) atomic_int there;
+static _Alignas(128) atomic_int back;
+
+static void *answer(void *unused)
+{
+    for (int i = 1; i <= TRIPS; i++) {
+        while (atomic_load_explicit(&there, memory_order_acquire) != i) {}
+        atomic_store_explicit(&back, i, memory_order_release);
+    }
+    return unused;
+}
+
+/* Nanoseconds of a trip and back. */
+static double trip(void)
+{
+    pthread_t thread;
+    atomic_store(&there, 0), atomic_store(&back, 0);
+    if (pthread_create(&thread, NULL, answer, NULL)) return 0;
+    double start = 0;
+    for (int i = 1; i <= TRIPS; i++) {
+        atomic_store_explicit(&there, i, memory_order_release);
+        while (atomic_load_explicit(&back, memory_order_acquire) != i) {}
+        if (i == TRIPS / 2) start = fa_now(); /* both are awake by now */
+    }
+    const double seconds = fa_now() - start;
+    pthread_join(thread, NULL);
+    return 1e9 * seconds / (TRIPS / 2);
+}
+
+/* ---- steps ---- */
+
+static const struct {
+    int widths[6], n, batch;
+} cases[] = {
+    {{784, 512, 10}, 3, 32},
+    {{784, 512, 512, 10}, 4, 8},
+    {{784, 512, 512, 10}, 4, 32},
+    {{256, 1024, 1024, 10}, 4, 32},
+    {{784, 512, 512, 10}, 4, 128},
+    {{784, 1000, 1000, 10}, 4, 128},
+    {{784, 1024, 1024, 1024, 1024, 10}, 6, 256},
+    {{64, 128, 128, 10}, 4, 32},
+};
+
+static fa_net *network(int c, const char *rule_name)
+{
+    fa_layer_desc layers[5];
+    const int n = cases[c].n;
+    for (int i = 1; i < n; i++)
+        layers[i - 1] = fa_dense(cases[c].widths[i], i < n - 1 ? "relu" : "linear");
+    const fa_rule_desc rule = fa_rule_of(rule_name);
+    const fa_optimizer_desc sgd = fa_optimizer_of("sgd", 1e-3);
+    fa_net_desc desc = fa_net_defaults();
+    desc.n_in = cases[c].widths[0], desc.layers = layers, desc.n_layers = n - 1;
+    desc.rule = &rule, desc.optimizer = &sgd, desc.n_threads = 2;
+    fa_net *net;
+    must(fa_net_create(&net, &desc));
+    return net;
+}
+
+/* The median microseconds of a step over so many seconds. */
+static double turn(fa_net *net, const fa_samples *s, double seconds)
+{
+    static double steps[MOST_STEPS];
+    int n = 0;
+    for (const double end = fa_now() + seconds; n < MOST_STEPS && (n < 3 || fa_now() < end);) {
+        double loss;
+        const double start = fa_now();
+        must(fa_train_batch(&loss, net, s));
+        steps[n++] = 1e6 * (fa_now() - start);
+    }
+    return median(steps, n);
+}
+
+static void compare(int c, const char *rule, double seconds, int turns)
+{
+    const int64_t m = cases[c].batch, n_in = cases[c].widths[0];
+    float *x = malloc((size_t)(m * n_in) * sizeof *x);
+    int64_t *labels = malloc((size_t)m * sizeof *labels);
+    if (!x || !labels) exit(1);
+    for (int64_t i = 0; i < m * n_in; i++) x[i] = (float)(i * 31 % 64) / 64;
+    for (int64_t i = 0; i < m; i++) labels[i] = i % 10;
+    fa_samples s = fa_samples_of(x, n_in, FA_F32, m);
+    s.labels = labels;
+    fa_net *nets[2] = {network(c, rule), network(c, rule)};
+    nets[0]->n_weights = 0;
+
+    double times[2][MOST_TURNS], ratios[MOST_TURNS];
+    const double before = trip();
+    for (int t = -1; t < turns; t++) { /* the first warms up */
+        const double a = turn(nets[0], &s, seconds), b = turn(nets[1], &s, seconds);
+        if (t >= 0) times[0][t] = a, times[1][t] = b, ratios[t] = b / a;
+    }
+    char name[64];
+    int at = 0;
+    for (int i = 0; i < cases[c].n; i++)
+        at += snprintf(name + at, sizeof name - (size_t)at, i ? "-%d" : "%d", cases[c].widths[i]);
+    const bool columns = fa_by_columns(&(fa_run){.net = nets[1], .m = m}, 2);
+    printf("%-30s %4d  %-8s %10.1f %10.1f  %6.3f%s  %4.0f %4.0f\n", name, cases[c].batch, rule,
+           median(times[0], turns), median(times[1], turns), median(ratios, turns),
+           columns ? " " : "*", before, trip());
+    fflush(stdout);
+    for (int i = 0; i < 2; i++) fa_net_free(nets[i]);
+    free(x), free(labels);
+}
+
+int main(int argc, char **argv)
+{
+    const double seconds = argc > 1 ? atof(argv[1]) : 0.05;
+    int turns = argc > 2 ? atoi(argv[2]) : 9;
+    if (turns < 1 || turns > MOST_TURNS) turns = 9;
+    printf("%s, two threads; us a step, ns there and back\n%-30s %4s  %-8s %10s %10s  %6s   %s\n",
+           fa_build_info(), "network", "rows", "rule", "by rows", "columns", "ratio", "trips");
+    for (int c = 0; c < (int)(sizeof cases / sizeof *cases); c++)
+        for (int r = 0; r < 2; r++) compare(c, r ? "dfa" : "backprop", seconds, turns);
+    puts("* by rows both times");
+    return 0;
+}
