@@ -1,5 +1,5 @@
-/* Speed of the matrix product on one thread: own kernels and BLAS, in GF/s and as a share of FMA
- * peak.
+/* Speed of the matrix product on one thread: own kernels, as they are and as they are where L2 is slow
+ * (fa_l2_is_slow; the star marks what this processor gets), and BLAS, in GF/s and as a share of FMA peak.
  *
  *   kernels [seconds per point] [isa ...]       default 0.1 s; v4 v3 v2 where the CPU has them
  *
@@ -8,7 +8,7 @@
  * own kernels, whatever the row says. Peak is a loop of independent multiply-adds in registers
  * (v2: multiplies and adds). */
 #include "../csrc/blas.h"
-#include "../csrc/kernels/kernels.h"
+#include "../csrc/internal.h"
 #include "peak.h"
 
 #include <math.h>
@@ -70,29 +70,32 @@ typedef struct {
     char *a, *b, *c, *panel;
 } operands;
 
-/* Own product, as in the engine: an update in tiles, the right operand of D W^T by panels. */
+static _Alignas(64) char room[FA_ROOM_BYTES];
+
+/* Own product, as in the engine on one thread: an update in tiles, the right operand of D W^T by panels. */
 static void own(const fa_kernels *rows, const operands *o)
 {
-    enum { ROWS = 32, COLS = 480, PANEL = 48 };
+    enum { ROWS = 512, COLS = 512, PANEL = 48 };
     const fa_kernels *f = &rows[o->type];
     const shape s = o->s;
     const ptrdiff_t size = o->type ? 8 : 4;
     if (s.kind == NN)
-        f->gemm(o->c, s.width, o->a, s.k, 1, o->b, s.width, NULL, s.m, s.n, s.k, 1, 0, -INFINITY);
+        f->gemm(o->c, s.width, o->a, s.k, 1, o->b, s.width, NULL, s.m, s.n, s.k, 1, 0, -INFINITY,
+                NULL);
     if (s.kind == TN)
         for (int64_t i = 0; i < s.m; i += ROWS)
             for (int64_t j = 0; j < s.n; j += COLS) {
                 const int64_t m = s.m - i < ROWS ? s.m - i : ROWS,
                               n = s.n - j < COLS ? s.n - j : COLS;
                 f->gemm(o->c + size * (i * s.width + j), s.width, o->a + size * i, 1, s.depth,
-                        o->b + size * j, s.width, NULL, m, n, s.k, -1e-9, 1, -INFINITY);
+                        o->b + size * j, s.width, NULL, m, n, s.k, -1e-9, 1, -INFINITY, room);
             }
     if (s.kind == NT)
         for (int64_t j = 0; j < s.n; j += PANEL) {
             const int64_t n = s.n - j < PANEL ? s.n - j : PANEL;
             f->transpose(o->panel, PANEL, o->b + size * j * s.k, s.k, n, s.k);
             f->gemm(o->c + size * j, s.width, o->a, s.k, 1, o->panel, PANEL, NULL, s.m, n, s.k, 1,
-                    0, -INFINITY);
+                    0, -INFINITY, NULL);
         }
 }
 
@@ -126,33 +129,38 @@ static void *matrix(int type, int64_t rows, int64_t cols)
     return p;
 }
 
-/* Best GF/s of own (and BLAS) in turns of about a millisecond */
-static void measure(const fa_kernels *rows, const operands *o, double seconds, double gflops[2])
+enum { OWN, SLOW_L2, BLAS, N_WAYS };
+
+/* Best GF/s of each way in turns of about a millisecond */
+static void measure(const fa_kernels *rows, const operands *o, double seconds,
+                    double gflops[N_WAYS])
 {
     const double work = 2e-9 * (double)(o->s.m * o->s.n * o->s.k);
     const int repeats = 1 + (int)(0.05 / work / 1000);
     const double end = now() + seconds;
-    gflops[0] = gflops[1] = 0;
+    for (int way = 0; way < N_WAYS; way++) gflops[way] = 0;
     do
-        for (int which = 0; which < (fa_blas_get() ? 2 : 1); which++) {
+        for (int way = 0; way < (fa_blas_get() ? N_WAYS : BLAS); way++) {
+            fa_l2_is_slow = way == SLOW_L2;
             const double start = now();
             for (int i = 0; i < repeats; i++)
-                if (which)
+                if (way == BLAS)
                     blas(o);
                 else
                     own(rows, o);
             const double rate = work * repeats / (now() - start);
-            if (rate > gflops[which]) gflops[which] = rate;
+            if (rate > gflops[way]) gflops[way] = rate;
         }
     while (now() < end);
 }
 
-static void report(const flavour *f, int type, double seconds)
+static void report(const flavour *f, int type, double seconds, bool slow)
 {
     static const char *const kinds[] = {"X W", "H^T D", "D W^T"};
     const double peak = f->peak[type](seconds);
-    printf("\n%s %s: peak %.1f GF/s\n%-6s %5s %5s %5s  %7s %6s  %7s %6s\n", f->name,
-           type ? "double" : "float", peak, "", "m", "n", "k", "own", "%peak", "BLAS", "own/BLAS");
+    printf("\n%s %s: peak %.1f GF/s\n%-6s %5s %5s %5s  %7s%c %6s  %7s%c %6s  %7s %8s\n", f->name,
+           type ? "double" : "float", peak, "", "m", "n", "k", "own", slow ? ' ' : '*', "%peak",
+           "slow L2", slow ? '*' : ' ', "%peak", "BLAS", "own/BLAS");
     for (int i = 0; i < N_SHAPES; i++) {
         const shape s = shapes[i];
         operands o = {s,
@@ -161,11 +169,13 @@ static void report(const flavour *f, int type, double seconds)
                       matrix(type, s.k, s.width),
                       matrix(type, s.m, s.width),
                       matrix(type, s.k, 48)};
-        double gflops[2];
+        double gflops[N_WAYS];
         measure(f->rows, &o, seconds, gflops);
-        printf("%-6s %5d %5d %5d  %7.1f %5.0f%%", kinds[s.kind], (int)s.m, (int)s.n, (int)s.k,
-               gflops[0], 100 * gflops[0] / peak);
-        if (gflops[1] > 0) printf("  %7.1f %6.2f", gflops[1], gflops[0] / gflops[1]);
+        printf("%-6s %5d %5d %5d  %7.1f  %5.0f%%  %7.1f  %5.0f%%", kinds[s.kind], (int)s.m,
+               (int)s.n, (int)s.k, gflops[OWN], 100 * gflops[OWN] / peak, gflops[SLOW_L2],
+               100 * gflops[SLOW_L2] / peak);
+        if (gflops[BLAS] > 0)
+            printf("  %7.1f %8.2f", gflops[BLAS], gflops[slow ? SLOW_L2 : OWN] / gflops[BLAS]);
         printf("\n");
         free(o.a), free(o.b), free(o.c), free(o.panel);
     }
@@ -185,6 +195,8 @@ int main(int argc, char **argv)
     const fa_blas *b = fa_blas_get();
     printf("BLAS: %s%s%s\n", b ? b->config : fa_blas_reason(), b ? ", kernels of " : "",
            b ? b->corename : "");
+    (void)fa_kernels_for(FA_F32); /* looks at the processor */
+    const bool slow = fa_l2_is_slow;
 #ifdef __x86_64__
     const bool has[] = {__builtin_cpu_supports("avx512bw"), __builtin_cpu_supports("fma"), true};
     const flavour flavours[] = {
@@ -194,7 +206,8 @@ int main(int argc, char **argv)
     };
     for (int i = 0; i < 3; i++)
         for (int type = 0; type < 2; type++)
-            if (has[i] && wanted(flavours[i].name, argc, argv)) report(&flavours[i], type, seconds);
+            if (has[i] && wanted(flavours[i].name, argc, argv))
+                report(&flavours[i], type, seconds, slow);
 #else
     puts("kernels: nothing to compare on this machine");
 #endif

@@ -42,6 +42,7 @@ static const fa_isa isas[] = {{"c", fa_kernels_c_rows, always, always}};
 #endif
 enum { N_ISAS = sizeof isas / sizeof *isas };
 
+bool fa_l2_is_slow;
 static const fa_isa *chosen;
 static const char *refused; /* what FASTFA_CPU asked for in vain */
 
@@ -49,6 +50,7 @@ static void choose(void)
 {
 #ifdef X86
     __builtin_cpu_init();
+    fa_l2_is_slow = __builtin_cpu_is("intel"); /* docs/decisions/013 */
 #endif
     const char *wish = getenv("FASTFA_CPU");
     if (wish && !*wish) wish = NULL;

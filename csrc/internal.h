@@ -269,6 +269,7 @@ struct fa_net {
     } phases[FA_MAX_PHASES];
     int n_phases;
     size_t scratch_size; /* bytes a worker needs */
+    int64_t tile_cols;   /* of the widest tile */
     double work_per_row; /* multiply-adds of a step */
     double n_weights;    /* of all layers */
 
@@ -304,8 +305,9 @@ typedef struct fa_work { /* one block: this head, then what it points to */
     atomic_bool bad_label;
     double *weights, *row_loss, *row_hit;
     double *second_loss, *second_hit;
-    fa_hyper *hyper; /* one per parameter */
-    char *scratch;
+    fa_hyper *hyper;      /* one per parameter */
+    char *scratch, *room; /* of each worker; room for what products pack, if they do */
+    size_t room_size;
     struct fa_derived {
         fa_mat matrix; /* of each block, what its rule made of the weights for this step */
         void *places;  /* or the picked entries of its feedback: their rows, */
@@ -357,6 +359,9 @@ static inline bool fa_is_first(fa_part part) { return part.rows.r0 == 0 && part.
 static inline void *fa_scratch(const fa_run *run, int worker)
 { return run->work->scratch + (size_t)worker * run->net->scratch_size; }
 
+static inline void *fa_room(const fa_run *run, int worker)
+{ return run->work->room ? run->work->room + (size_t)worker * run->work->room_size : NULL; }
+
 /* ---- products (product.c): one door to BLAS and to our own kernels ---- */
 
 /* C = alpha A B + beta C + bias; the _tn form takes A transposed. bias may be NULL. */
@@ -364,10 +369,14 @@ void fa_product(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const void *bia
                 double beta);
 /* C = max(0, A B + bias) */
 void fa_product_relu(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const void *bias);
-void fa_product_tn(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, double alpha, double beta);
+/* `room` is that of gemm. */
+void fa_product_tn(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, double alpha, double beta,
+                   void *room);
 /* C = A B^T, through transposed panels of B in scratch of at least fa_product_nt_scratch bytes. */
 void fa_product_nt(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, void *scratch);
 size_t fa_product_nt_scratch(const fa_net *net, int64_t k);
+/* Bytes of room for _tn with so many rows and columns of B; 0 where none is used. */
+size_t fa_product_tn_room(const fa_net *net, int64_t rows, int64_t cols);
 
 /* ---- the four interfaces, each one file and one row in tables.c per thing that implements it ---- */
 

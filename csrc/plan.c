@@ -394,6 +394,7 @@ static fa_status cut_tiles(fa_net *net, fa_cutting size, fa_tile_task **tiles, i
     for (int i = 0; i < net->n_params; i++) *n_tiles += cut_param(net, i, size, *tiles + *n_tiles);
     for (int64_t i = 0; i < n; i++) {
         const fa_tile t = (*tiles)[i].tile;
+        if (t.j1 - t.j0 > net->tile_cols) net->tile_cols = t.j1 - t.j0;
         if (!is_direct(&net->params[(*tiles)[i].param])) /* its gradient */
             fa_plan_scratch(net, (size_t)((t.i1 - t.i0) * (t.j1 - t.j0)) * net->esize);
     }

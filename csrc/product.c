@@ -59,29 +59,39 @@ void fa_product(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const void *bia
     }
     if (!blas_product(net, false, false, c, a.cols, a, b, alpha, beta))
         net->k->gemm(c.p, c.ld, a.p, a.ld, 1, b.p, b.ld, bias, c.rows, c.cols, a.cols, alpha, beta,
-                     -INFINITY);
+                     -INFINITY, NULL);
 }
 
 void fa_product_relu(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const void *bias)
 {
     if (!net->blas) {
-        net->k->gemm(c.p, c.ld, a.p, a.ld, 1, b.p, b.ld, bias, c.rows, c.cols, a.cols, 1, 0, 0);
+        net->k->gemm(c.p, c.ld, a.p, a.ld, 1, b.p, b.ld, bias, c.rows, c.cols, a.cols, 1, 0, 0,
+                     NULL);
         return;
     }
     fa_product(net, c, a, b, bias, 1, 0);
     net->k->act[FA_ACT_relu](c.p, c.ld, c.p, c.ld, c.rows, c.cols);
 }
 
-void fa_product_tn(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, double alpha, double beta)
+void fa_product_tn(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, double alpha, double beta,
+                   void *room)
 {
     if (blas_product(net, true, false, c, a.rows, a, b, alpha, beta)) return;
     /* A column without gaps is a row: C^T = B^T A, in whole vectors. */
     if (c.cols == 1 && c.ld == 1)
         net->k->gemm(c.p, c.rows, b.p, 1, b.ld, a.p, a.ld, NULL, 1, c.rows, a.rows, alpha, beta,
-                     -INFINITY);
+                     -INFINITY, NULL);
     else
         net->k->gemm(c.p, c.ld, a.p, 1, a.ld, b.p, b.ld, NULL, c.rows, c.cols, a.rows, alpha, beta,
-                     -INFINITY);
+                     -INFINITY, room);
+}
+
+size_t fa_product_tn_room(const fa_net *net, int64_t rows, int64_t cols)
+{
+    enum { PANEL = 192 }; /* bytes of a panel's row; any rounding up to whole panels would do */
+    if (net->blas || !fa_l2_is_slow) return 0;
+    const double bytes = (double)rows * (double)((cols * (int64_t)net->esize / PANEL + 1) * PANEL);
+    return bytes < FA_ROOM_BYTES ? (size_t)bytes : FA_ROOM_BYTES;
 }
 
 size_t fa_product_nt_scratch(const fa_net *net, int64_t k)

@@ -145,7 +145,7 @@ static fa_mat columns(const fa_run *run, fa_buf b, int64_t j0, int64_t j1)
 
 /* g = alpha * sum over pairs of left^T right + beta * g on the tile; g points at the tile's first element. */
 static void tile_product(const fa_run *run, const fa_param *p, fa_tile t, fa_mat g, double alpha,
-                         double beta)
+                         double beta, int worker)
 {
     const fa_net *net = run->net;
     for (int i = 0; i < p->n_grad; i++, beta = 1) {
@@ -154,7 +154,8 @@ static void tile_product(const fa_run *run, const fa_param *p, fa_tile t, fa_mat
             net->k->colsum(g.p, right.p, right.ld, right.rows, right.cols, alpha, beta);
             continue;
         }
-        fa_product_tn(net, g, columns(run, p->grad[i].left, t.i0, t.i1), right, alpha, beta);
+        fa_product_tn(net, g, columns(run, p->grad[i].left, t.i0, t.i1), right, alpha, beta,
+                      fa_room(run, worker));
         fa_count(run, &net->count_outer, t.i0 == 0 && t.j0 == 0);
     }
 }
@@ -197,11 +198,11 @@ static void update(const fa_run *run, int param, fa_tile t, int worker)
     const fa_param *p = &net->params[param];
     const fa_blend blend = fa_in_place_blend(run, p);
     if (p->in_place && !p->follower) {
-        tile_product(run, p, t, tile_of(net, p->value, p, t), blend.alpha, blend.beta);
+        tile_product(run, p, t, tile_of(net, p->value, p, t), blend.alpha, blend.beta, worker);
         return;
     }
     const fa_mat g = {fa_scratch(run, worker), t.j1 - t.j0, t.i1 - t.i0, t.j1 - t.j0};
-    tile_product(run, p, t, g, p->in_place ? blend.alpha : 1 / (double)run->m, 0);
+    tile_product(run, p, t, g, p->in_place ? blend.alpha : 1 / (double)run->m, 0, worker);
     if (!p->in_place) {
         optimizer_step(run, p, t, g);
         return;
@@ -228,26 +229,24 @@ static void update_alone(const fa_run *run)
 }
 
 /* The tile of the gradient, into the run's gradient buffers. */
-static fa_mat gradient_tile(const fa_run *run, const fa_tile_task *work)
+static fa_mat gradient_tile(const fa_run *run, const fa_tile_task *work, int worker)
 {
     const fa_param *p = &run->net->params[work->param];
     const fa_mat g = tile_of(run->net, run->grads[work->param], p, work->tile);
-    tile_product(run, p, work->tile, g, 1 / (double)run->m, 0);
+    tile_product(run, p, work->tile, g, 1 / (double)run->m, 0, worker);
     return g;
 }
 
 static void gradient_task(void *context, int64_t task, int worker)
 {
-    (void)worker;
     const fa_run *run = context;
-    if (run->grads[run->net->tiles[task].param]) gradient_tile(run, &run->net->tiles[task]);
+    if (run->grads[run->net->tiles[task].param]) gradient_tile(run, &run->net->tiles[task], worker);
 }
 
 void fa_norm_task(void *context, int64_t task, int worker)
 {
-    (void)worker;
     const fa_run *run = context;
-    const fa_mat g = gradient_tile(run, &run->net->tiles[task]);
+    const fa_mat g = gradient_tile(run, &run->net->tiles[task], worker);
     run->work->tile_norm[task] = run->net->k->dot(g.p, g.ld, g.p, g.ld, g.rows, g.cols);
 }
 

@@ -4,6 +4,7 @@
 #ifndef FA_KERNELS_H
 #define FA_KERNELS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,6 +38,11 @@ typedef void fa_act_fn(void *h, ptrdiff_t ldh, const void *a, ptrdiff_t lda, int
 /* d *= f'; x is H, or A for FA_NEEDS_PREACT */
 typedef void fa_dact_fn(void *d, ptrdiff_t ldd, const void *x, ptrdiff_t ldx, int64_t rows,
                         int64_t cols);
+
+/* Whether products pack their right operands and call for lines in advance: worth it where what L1 misses is
+ * slow to come. Set once, when the kernels are chosen (cpu.c); no result depends on it. */
+extern bool fa_l2_is_slow;
+enum { FA_ROOM_BYTES = 512 << 10 }; /* for packed operands, if gemm is given any */
 
 typedef struct fa_kernels {
 #define FA_KERNEL(ret, name, params) ret(*name) params;

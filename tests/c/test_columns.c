@@ -36,8 +36,10 @@ static fa_samples batch(const fa_net_desc *d, int64_t m, int64_t n_out, int step
     return s;
 }
 
+/* Several threads pack as where L2 is slow, one does not. */
 static fa_net *trained(fa_net_desc *d, int64_t m, int threads)
 {
+    fa_l2_is_slow = threads > 1;
     d->n_threads = threads;
     fa_net *net = make(d);
     CHECK(fa_by_columns(&(fa_run){.net = net, .m = m}, threads) == (threads > 1),

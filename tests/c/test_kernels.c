@@ -160,6 +160,8 @@ static void verdict(const char *check)
 
 /* ---- products ---- */
 
+static void *room; /* NULL, or what a product may pack operands in */
+
 /* sum + a * b as the instruction set computes it */
 static double multiply_add(double a, double b, double sum)
 {
@@ -184,7 +186,7 @@ static void check_product(product s)
     if (s.beta == 0) fill(&c, NAN);
     matrix before = copy(&c);
     kernels->gemm(c.p, c.ld, a.p, rsa, csa, b.p, b.ld, s.bias ? bias.p : NULL, s.m, s.n, s.k,
-                  s.alpha, s.beta, s.least);
+                  s.alpha, s.beta, s.least, room);
     for (int64_t i = 0; i < s.m; i++)
         for (int64_t j = 0; j < s.n; j++) {
             double chain = 0;
@@ -216,19 +218,19 @@ static void check_product(product s)
 static void check_split(int64_t m, int64_t n, int64_t k, int64_t cut_m, int64_t cut_n)
 {
     matrix a = drawn(m, k, 1), b = drawn(k, n, 2), c = drawn(m, n, 3), whole = copy(&c);
-    kernels->gemm(whole.p, c.ld, a.p, a.ld, 1, b.p, b.ld, NULL, m, n, k, -0.3, 1, -INFINITY);
+    kernels->gemm(whole.p, c.ld, a.p, a.ld, 1, b.p, b.ld, NULL, m, n, k, -0.3, 1, -INFINITY, room);
     for (int part = 0; part < 4; part++) {
         const int64_t i = part & 1 ? cut_m : 0, j = part & 2 ? cut_n : 0;
         kernels->gemm(address(&c, i, j), c.ld, address(&a, i, 0), a.ld, 1, address(&b, 0, j), b.ld,
                       NULL, part & 1 ? m - cut_m : cut_m, part & 2 ? n - cut_n : cut_n, k, -0.3, 1,
-                      -INFINITY);
+                      -INFINITY, room);
     }
     if (!same(&c, &whole)) problem("gemm, split", cut_m, cut_n, at(&c, 0, 0), at(&whole, 0, 0));
     finish_output(&c);
     free(a.memory), free(b.memory), free(whole.memory);
 }
 
-static void test_gemm(void)
+static void test_products(void)
 {
     static const int64_t ms[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 16, 17, 24, 32, 33};
     static const int64_t ns[] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 15,
@@ -256,6 +258,12 @@ static void test_gemm(void)
         {5, 1, 40000, 0, false, false, 1, 0, 0},
         {13, 3, 30000, 2, false, true, 1, 1, none},
         {21, 70, 1100, 0, false, false, 1, 0, 0},
+        {64, 500, 33, 0, true, false, -1, 1, none},
+        {77, 150, 129, 7, true, false, -1, 1, none},
+        {19, 250, 1000, 0, true, false, -1, 0.5, none},
+        {20, 110, 3000, 1, true, false, 1, 0, none},
+        {16, 700, 801, 0, false, true, 1, 0.5, 0},
+        {300, 107, 803, 2, false, true, 1, 0, 0},
     };
     for (size_t i = 0; i < sizeof large / sizeof *large; i++) check_product(large[i]);
     verdict("gemm, packed panels and carried sums: one chain, guards, NaN in C");
@@ -264,6 +272,22 @@ static void test_gemm(void)
     check_split(150, 110, 300, 77, 31);
     check_split(40, 130, 200, 3, 47);
     verdict("gemm, same bits however m and n are split");
+}
+
+/* As they are on this processor, and as they would be where L2 is slow, without and with room to pack. */
+static void test_gemm(void)
+{
+    const bool here = fa_l2_is_slow;
+    for (int slow = 0; slow < 2; slow++) {
+        fa_l2_is_slow = slow;
+        test_products();
+    }
+    room = malloc(FA_ROOM_BYTES);
+    if (!room) abort();
+    test_products();
+    free(room);
+    room = NULL;
+    fa_l2_is_slow = here;
 }
 
 /* ---- rows ---- */
@@ -283,8 +307,9 @@ static void test_update_forward(void)
             matrix bias = drawn(1, n, 0), a = empty(1, n, 0), a2 = copy(&a), w2 = copy(&w);
             const void *add = r % 2 ? bias.p : NULL;
             kernels->update_forward(a.p, w.p, w.ld, x.p, add, h.p, d.p, m, n, alpha, beta);
-            kernels->gemm(w2.p, w2.ld, h.p, 1, m, d.p, n, NULL, m, n, 1, alpha, beta, -INFINITY);
-            kernels->gemm(a2.p, n, x.p, m, 1, w2.p, w2.ld, add, 1, n, m, 1, 0, -INFINITY);
+            kernels->gemm(w2.p, w2.ld, h.p, 1, m, d.p, n, NULL, m, n, 1, alpha, beta, -INFINITY,
+                          NULL);
+            kernels->gemm(a2.p, n, x.p, m, 1, w2.p, w2.ld, add, 1, n, m, 1, 0, -INFINITY, NULL);
             if (!same(&w, &w2)) problem("update_forward: w", m, n, 0, 1);
             if (!same(&a, &a2)) problem("update_forward: a", m, n, 0, 1);
             finish_output(&w), finish_output(&a);

@@ -1,13 +1,14 @@
-/* What it gains that threads have columns of large layers (csrc/columns.c) instead of rows of the batch.
+/* What two choices of the engine gain: that threads have columns of large layers (csrc/columns.c) instead of
+ * rows of the batch, and that products pack as they do where L2 is slow (fa_l2_is_slow, kernels/gemm.inc).
  *
- *   by_columns [seconds a turn [turns]]     default 0.05, 9
+ *   choices [seconds a turn [turns]]     default 0.05, 9
  *
- * Two networks alike take turns on two threads, one of them told that it has no weights, so that it goes by
- * rows. Printed are the medians of their steps, the median over turns of the ratio, and how long a word takes
- * from one core to the other and back, before and after: on virtual machines that changes, and with it what
- * there is to gain. A network that goes by rows either way shows the noise.
+ * Two networks alike take turns, one without and one with. Printed are the medians of their steps, the median
+ * over turns of the ratio, and how long a word takes from one core to the other and back, before and after: on
+ * virtual machines that changes, and with it what there is to gain. A network that goes by rows either way
+ * shows the noise.
  *
- *   tests/c/run.sh --plain bench/by_columns.c */
+ *   tests/c/run.sh --plain bench/choices.c */
 #include "../csrc/internal.h"
 
 #include <stdio.h>
@@ -80,7 +81,7 @@ static const struct {
     {{64, 128, 128, 10}, 4, 32},
 };
 
-static fa_net *network(int c, const char *rule_name)
+static fa_net *network(int c, const char *rule_name, int threads)
 {
     fa_layer_desc layers[5];
     const int n = cases[c].n;
@@ -90,7 +91,7 @@ static fa_net *network(int c, const char *rule_name)
     const fa_optimizer_desc sgd = fa_optimizer_of("sgd", 1e-3);
     fa_net_desc desc = fa_net_defaults();
     desc.n_in = cases[c].widths[0], desc.layers = layers, desc.n_layers = n - 1;
-    desc.rule = &rule, desc.optimizer = &sgd, desc.n_threads = 2;
+    desc.rule = &rule, desc.optimizer = &sgd, desc.n_threads = threads;
     fa_net *net;
     must(fa_net_create(&net, &desc));
     return net;
@@ -110,8 +111,11 @@ static double turn(fa_net *net, const fa_samples *s, double seconds)
     return median(steps, n);
 }
 
-static void compare(int c, const char *rule, double seconds, int turns)
+typedef enum { COLUMNS, PACKING } choice;
+
+static void compare(choice what, int threads, int c, const char *rule, double seconds, int turns)
 {
+    const bool here = fa_l2_is_slow;
     const int64_t m = cases[c].batch, n_in = cases[c].widths[0];
     float *x = malloc((size_t)(m * n_in) * sizeof *x);
     int64_t *labels = malloc((size_t)m * sizeof *labels);
@@ -120,24 +124,30 @@ static void compare(int c, const char *rule, double seconds, int turns)
     for (int64_t i = 0; i < m; i++) labels[i] = i % 10;
     fa_samples s = fa_samples_of(x, n_in, FA_F32, m);
     s.labels = labels;
-    fa_net *nets[2] = {network(c, rule), network(c, rule)};
-    nets[0]->n_weights = 0;
+    fa_net *nets[2] = {network(c, rule, threads), network(c, rule, threads)};
+    if (what == COLUMNS) nets[0]->n_weights = 0; /* too few to go by columns */
 
     double times[2][MOST_TURNS], ratios[MOST_TURNS];
     const double before = trip();
     for (int t = -1; t < turns; t++) { /* the first warms up */
-        const double a = turn(nets[0], &s, seconds), b = turn(nets[1], &s, seconds);
-        if (t >= 0) times[0][t] = a, times[1][t] = b, ratios[t] = b / a;
+        double step[2];
+        for (int with = 0; with < 2; with++) {
+            if (what == PACKING) fa_l2_is_slow = with;
+            step[with] = turn(nets[with], &s, seconds);
+        }
+        if (t >= 0) times[0][t] = step[0], times[1][t] = step[1], ratios[t] = step[1] / step[0];
     }
     char name[64];
     int at = 0;
     for (int i = 0; i < cases[c].n; i++)
         at += snprintf(name + at, sizeof name - (size_t)at, i ? "-%d" : "%d", cases[c].widths[i]);
-    const bool columns = fa_by_columns(&(fa_run){.net = nets[1], .m = m}, 2);
+    const bool chosen =
+        what == PACKING || fa_by_columns(&(fa_run){.net = nets[1], .m = m}, threads);
     printf("%-30s %4d  %-8s %10.1f %10.1f  %6.3f%s  %4.0f %4.0f\n", name, cases[c].batch, rule,
            median(times[0], turns), median(times[1], turns), median(ratios, turns),
-           columns ? " " : "*", before, trip());
+           chosen ? " " : "*", before, trip());
     fflush(stdout);
+    fa_l2_is_slow = here;
     for (int i = 0; i < 2; i++) fa_net_free(nets[i]);
     free(x), free(labels);
 }
@@ -147,10 +157,17 @@ int main(int argc, char **argv)
     const double seconds = argc > 1 ? atof(argv[1]) : 0.05;
     int turns = argc > 2 ? atoi(argv[2]) : 9;
     if (turns < 1 || turns > MOST_TURNS) turns = 9;
-    printf("%s, two threads; us a step, ns there and back\n%-30s %4s  %-8s %10s %10s  %6s   %s\n",
-           fa_build_info(), "network", "rows", "rule", "by rows", "columns", "ratio", "trips");
-    for (int c = 0; c < (int)(sizeof cases / sizeof *cases); c++)
-        for (int r = 0; r < 2; r++) compare(c, r ? "dfa" : "backprop", seconds, turns);
-    puts("* by rows both times");
+    puts(fa_build_info());
+    printf("here L2 is %s\n", fa_l2_is_slow ? "slow" : "not slow");
+    for (int i = 0; i < 3; i++) {
+        const int threads = i == 1 ? 1 : 2;
+        printf("\n%d threads; us a step, ns there and back\n%-30s %4s  %-8s %10s %10s  %6s   %s\n",
+               threads, "network", "rows", "rule", i ? "plain" : "by rows",
+               i ? "packing" : "by columns", "ratio", "trips");
+        for (int c = 0; c < (int)(sizeof cases / sizeof *cases); c++)
+            for (int r = 0; r < 2; r++)
+                compare(i ? PACKING : COLUMNS, threads, c, r ? "dfa" : "backprop", seconds, turns);
+        if (!i) puts("* by rows both times");
+    }
     return 0;
 }
