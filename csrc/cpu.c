@@ -37,12 +37,12 @@ static const fa_isa isas[] = {
     {"v2", fa_kernels_v2_rows, has_v2, has_avx}, /* BLAS has AVX kernels, ours are SSE */
 };
 #else
+bool fa_l2_is_slow;
 static bool always(void) { return true; }
 static const fa_isa isas[] = {{"c", fa_kernels_c_rows, always, always}};
 #endif
 enum { N_ISAS = sizeof isas / sizeof *isas };
 
-bool fa_l2_is_slow;
 static const fa_isa *chosen;
 static const char *refused; /* what FASTFA_CPU asked for in vain */
 

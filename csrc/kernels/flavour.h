@@ -68,3 +68,7 @@ const fa_kernels FA_PASTE3(fa_kernels_, FA_FLAVOUR, _rows)[2] = {
 #undef FA_ACTIVATION
     },
 };
+
+#if FA_ISA == 4
+bool fa_l2_is_slow; /* no other kernels ask */
+#endif
