@@ -265,6 +265,9 @@ static void test_products(void)
         {77, 150, 129, 7, true, false, -1, 1, none},
         {19, 250, 1000, 0, true, false, -1, 0.5, none},
         {20, 110, 3000, 1, true, false, 1, 0, none},
+        {64, 97, 1100, 0, true, false, 1, 1, none},
+        {17, 196, 1000, 1, true, false, -1, 1, none},
+        {16, 101, 2700, 0, true, false, -1, 0, none},
         {16, 700, 801, 0, false, true, 1, 0.5, 0},
         {300, 107, 803, 2, false, true, 1, 0, 0},
     };
