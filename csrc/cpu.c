@@ -46,12 +46,8 @@ enum { N_ISAS = sizeof isas / sizeof *isas };
 static const fa_isa *chosen;
 static const char *refused; /* what FASTFA_CPU asked for in vain */
 
-static void choose(void)
+static void pick(void)
 {
-#ifdef X86
-    __builtin_cpu_init();
-    fa_l2_is_slow = __builtin_cpu_is("intel"); /* docs/decisions/013 */
-#endif
     const char *wish = getenv("FASTFA_CPU");
     if (wish && !*wish) wish = NULL;
     refused = wish;
@@ -63,6 +59,17 @@ static void choose(void)
             return;
         }
     }
+}
+
+static void choose(void)
+{
+#ifdef X86
+    __builtin_cpu_init();
+    pick();
+    fa_l2_is_slow = chosen == &isas[0] && __builtin_cpu_is("intel"); /* docs/decisions/013 */
+#else
+    pick();
+#endif
 }
 
 static const fa_isa *isa(void)

@@ -375,7 +375,7 @@ void fa_product_tn(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, double alpha
 /* C = A B^T, through transposed panels of B in scratch of at least fa_product_nt_scratch bytes. */
 void fa_product_nt(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, void *scratch);
 size_t fa_product_nt_scratch(const fa_net *net, int64_t k);
-/* Bytes of room for _tn with so many rows and columns of B; 0 where none is used. */
+/* Bytes of room for _tn with so many rows and columns of B; 0 where products do not pack. */
 size_t fa_product_tn_room(const fa_net *net, int64_t rows, int64_t cols);
 
 /* ---- the four interfaces, each one file and one row in tables.c per thing that implements it ---- */

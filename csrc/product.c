@@ -11,8 +11,8 @@
 
 enum {
     BLAS_MIN_WORK = 32 * 32 * 32,
-    NT_ROWS = 96, /* of A in a panel of D W^T, and */
-    NT_COLS = 64, /* of C, a block at a time */
+    NT_ROWS = FA_COMPACT, /* of A in a panel of D W^T, and */
+    NT_COLS = 64,         /* of C, a block at a time */
     FEW_ROWS = 8,
 };
 
@@ -88,9 +88,9 @@ void fa_product_tn(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, double alpha
 
 size_t fa_product_tn_room(const fa_net *net, int64_t rows, int64_t cols)
 {
-    enum { PANEL = 192 }; /* bytes of a panel's row; any rounding up to whole panels would do */
     if (net->blas || !fa_l2_is_slow) return 0;
-    const double bytes = (double)rows * (double)((cols * (int64_t)net->esize / PANEL + 1) * PANEL);
+    const int64_t panels = (cols * (int64_t)net->esize + FA_PANEL_BYTES - 1) / FA_PANEL_BYTES;
+    const double bytes = (double)rows * (double)panels * FA_PANEL_BYTES;
     return bytes < FA_ROOM_BYTES ? (size_t)bytes : FA_ROOM_BYTES;
 }
 

@@ -1,6 +1,6 @@
 /* The kernel table: one row per instruction set and element type. The contract of each kernel is its
- * line in kernels.def; activations are listed in activations.def. Only cpu.c, the kernel files, the C
- * tests and the kernel benchmark see more of it than the pointers in a network. */
+ * line in kernels.def; activations are listed in activations.def. Only cpu.c, product.c, the kernel files,
+ * the C tests and benchmarks see more of it than the pointers in a network. */
 #ifndef FA_KERNELS_H
 #define FA_KERNELS_H
 
@@ -42,7 +42,11 @@ typedef void fa_dact_fn(void *d, ptrdiff_t ldd, const void *x, ptrdiff_t ldx, in
 /* Whether products pack their right operands and call for lines in advance: worth it where what L1 misses is
  * slow to come. Set once, when the kernels are chosen (cpu.c); no result depends on it. */
 extern bool fa_l2_is_slow;
-enum { FA_ROOM_BYTES = 512 << 10 }; /* for packed operands, if gemm is given any */
+enum {
+    FA_ROOM_BYTES = 512 << 10, /* for packed operands, if gemm is given any */
+    FA_PANEL_BYTES = 192,      /* of a row of a panel that is packed there */
+    FA_COMPACT = 96, /* rows of a right operand no longer than that lie close enough as they are */
+};
 
 typedef struct fa_kernels {
 #define FA_KERNEL(ret, name, params) ret(*name) params;

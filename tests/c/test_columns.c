@@ -36,12 +36,12 @@ static fa_samples batch(const fa_net_desc *d, int64_t m, int64_t n_out, int step
     return s;
 }
 
-/* Several threads pack as where L2 is slow, one does not. */
-static fa_net *trained(fa_net_desc *d, int64_t m, int threads)
+static fa_net *trained(fa_net_desc *d, int64_t m, int threads, bool packs)
 {
-    fa_l2_is_slow = threads > 1;
     d->n_threads = threads;
     fa_net *net = make(d);
+    const bool here = fa_l2_is_slow;
+    fa_l2_is_slow = packs;
     CHECK(fa_by_columns(&(fa_run){.net = net, .m = m}, threads) == (threads > 1),
           "%d threads have columns", threads);
     const int64_t n_out = d->layers[d->n_layers - 1].units;
@@ -50,6 +50,7 @@ static fa_net *trained(fa_net_desc *d, int64_t m, int threads)
         double loss;
         CHECK(fa_train_batch(&loss, net, &s) == FA_OK, "step %d", step);
     }
+    fa_l2_is_slow = here;
     return net;
 }
 
@@ -62,11 +63,12 @@ static bool same_counts(const fa_net *a, const fa_net *b)
            atomic_load(&a->count_outer) == atomic_load(&b->count_outer);
 }
 
+/* Several threads pack as where L2 is slow, one does not. */
 static void compare(fa_net_desc *d, int64_t m, const char *what)
 {
-    fa_net *alone = trained(d, m, 1);
+    fa_net *alone = trained(d, m, 1, false);
     for (int threads = 2; threads <= 4; threads++) {
-        fa_net *net = trained(d, m, threads);
+        fa_net *net = trained(d, m, threads, true);
         CHECK(same_state(net, alone), "%s, float%d: %d threads differ from 1", what,
               d->dtype == FA_F64 ? 64 : 32, threads);
         CHECK(same_counts(net, alone), "%s: products that %d threads count", what, threads);
@@ -154,6 +156,22 @@ static void test_long_batches(void)
     compare(&r.desc, 29, "narrow second layer");
 }
 
+/* One thread has wider tiles; what they pack here is more than there is room for at a time. */
+static void test_packing_alone(void)
+{
+    for (int i = 0; i < 3; i++) {
+        fa_layer_desc layers[] = {fa_dense(505, "relu"), fa_dense(10, "linear")};
+        recipe r;
+        recipe_init(&r, rules[i], FA_F64);
+        r.desc.n_in = WIDEST, r.desc.layers = layers, r.desc.n_layers = 2;
+        draw(10);
+        fa_net *nets[2];
+        for (int packs = 0; packs < 2; packs++) nets[packs] = trained(&r.desc, LONGEST, 1, packs);
+        CHECK(same_state(nets[0], nets[1]), "%s: packing changes bits", rules[i]);
+        for (int packs = 0; packs < 2; packs++) fa_net_free(nets[packs]);
+    }
+}
+
 int main(void)
 {
     setenv("FASTFA_GEMM", "own", 1); /* BLAS keeps its chunks */
@@ -161,5 +179,6 @@ int main(void)
     RUN(test_variants);
     RUN(test_mixtures);
     RUN(test_long_batches);
+    RUN(test_packing_alone);
     return finish();
 }

@@ -75,7 +75,6 @@ static void test_threads(void)
  * do where L2 is slow on two threads. */
 static void test_threads_wide(void)
 {
-    const bool here = fa_l2_is_slow;
     for (int rule = 0; rule < N_RULES; rule++) {
         recipe r;
         recipe_init(&r, rules[rule], FA_F32);
@@ -85,10 +84,12 @@ static void test_threads_wide(void)
         r.optimizer.clip_norm = rule % 2;
         fa_net *first = NULL;
         for (int threads = 1; threads <= 3; threads++) {
-            fa_l2_is_slow = threads == 2;
             r.desc.n_threads = threads;
             fa_net *net = make(&r.desc);
+            const bool here = fa_l2_is_slow;
+            fa_l2_is_slow = threads == 2;
             train_a_while(net, &data[FA_F32]);
+            fa_l2_is_slow = here;
             if (threads == 1)
                 first = net;
             else
@@ -97,7 +98,6 @@ static void test_threads_wide(void)
         }
         fa_net_free(first);
     }
-    fa_l2_is_slow = here;
 }
 
 /* ---- every rule that the library lists ---- */

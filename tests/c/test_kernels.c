@@ -160,7 +160,7 @@ static void verdict(const char *check)
 
 /* ---- products ---- */
 
-static void *room; /* NULL, or what a product may pack operands in */
+static bool with_room; /* for what a product packs */
 
 /* sum + a * b as the instruction set computes it */
 static double multiply_add(double a, double b, double sum)
@@ -185,6 +185,9 @@ static void check_product(product s)
     const ptrdiff_t rsa = s.transposed ? 1 : a.ld, csa = s.transposed ? a.ld : 1;
     if (s.beta == 0) fill(&c, NAN);
     matrix before = copy(&c);
+    const size_t panels = ((size_t)s.n * size() + FA_PANEL_BYTES - 1) / FA_PANEL_BYTES,
+                 bytes = panels * FA_PANEL_BYTES * (size_t)s.k;
+    void *room = with_room ? malloc(bytes < FA_ROOM_BYTES ? bytes : FA_ROOM_BYTES) : NULL;
     kernels->gemm(c.p, c.ld, a.p, rsa, csa, b.p, b.ld, s.bias ? bias.p : NULL, s.m, s.n, s.k,
                   s.alpha, s.beta, s.least, room);
     for (int64_t i = 0; i < s.m; i++)
@@ -211,19 +214,19 @@ static void check_product(product s)
                      epsilon() * ((double)s.k + 4) * ((double)magnitude + 3));
         }
     finish_output(&c);
-    free(a.memory), free(b.memory), free(bias.memory), free(before.memory);
+    free(a.memory), free(b.memory), free(bias.memory), free(before.memory), free(room);
 }
 
 /* The same product in one call, and in four that cut m and n anywhere */
 static void check_split(int64_t m, int64_t n, int64_t k, int64_t cut_m, int64_t cut_n)
 {
     matrix a = drawn(m, k, 1), b = drawn(k, n, 2), c = drawn(m, n, 3), whole = copy(&c);
-    kernels->gemm(whole.p, c.ld, a.p, a.ld, 1, b.p, b.ld, NULL, m, n, k, -0.3, 1, -INFINITY, room);
+    kernels->gemm(whole.p, c.ld, a.p, a.ld, 1, b.p, b.ld, NULL, m, n, k, -0.3, 1, -INFINITY, NULL);
     for (int part = 0; part < 4; part++) {
         const int64_t i = part & 1 ? cut_m : 0, j = part & 2 ? cut_n : 0;
         kernels->gemm(address(&c, i, j), c.ld, address(&a, i, 0), a.ld, 1, address(&b, 0, j), b.ld,
                       NULL, part & 1 ? m - cut_m : cut_m, part & 2 ? n - cut_n : cut_n, k, -0.3, 1,
-                      -INFINITY, room);
+                      -INFINITY, NULL);
     }
     if (!same(&c, &whole)) problem("gemm, split", cut_m, cut_n, at(&c, 0, 0), at(&whole, 0, 0));
     finish_output(&c);
@@ -290,15 +293,13 @@ static void test_packing(void)
     const uint64_t plain = digest;
     fa_l2_is_slow = true;
     for (int i = 0; i < (strcmp(isa, "v4") ? 0 : 2); i++) {
-        room = i ? malloc(FA_ROOM_BYTES) : NULL;
-        if (i && !room) abort();
+        with_room = i;
         state = drawn, digest = before;
         test_products();
         if (digest != plain) problem("gemm, packing", i, 0, (double)digest, (double)plain);
         verdict(i ? "gemm, packing with room: the same bits" : "gemm, packing: the same bits");
-        free(room);
     }
-    room = NULL;
+    with_room = false;
     fa_l2_is_slow = here;
 }
 
