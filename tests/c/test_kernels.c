@@ -264,15 +264,15 @@ static void test_products(void)
         {5, 1, 40000, 0, false, false, 1, 0, 0},
         {13, 3, 30000, 2, false, true, 1, 1, none},
         {21, 70, 1100, 0, false, false, 1, 0, 0},
-        {64, 500, 33, 0, true, false, -1, 1, none},
+        {64, 500, 33, 0, true, false, -1, 1, none}, /* from here on what packs, or what has no room */
         {77, 150, 129, 7, true, false, -1, 1, none},
-        {19, 250, 1000, 0, true, false, -1, 0.5, none},
-        {20, 110, 3000, 1, true, false, 1, 0, none},
-        {64, 97, 1100, 0, true, false, 1, 1, none},
-        {17, 196, 1000, 1, true, false, -1, 1, none},
-        {16, 101, 2700, 0, true, false, -1, 0, none},
-        {16, 700, 801, 0, false, true, 1, 0.5, 0},
-        {300, 107, 803, 2, false, true, 1, 0, 0},
+        {19, 120, 700, 0, true, false, -1, 0.5, none},
+        {16, 50, 2800, 1, true, false, 1, 0, none},
+        {16, 97, 1400, 0, true, false, 1, 1, none},
+        {17, 100, 1000, 1, true, false, -1, 1, none},
+        {16, 65, 2700, 0, true, false, -1, 0, none},
+        {16, 130, 801, 0, false, true, 1, 0.5, 0},
+        {260, 60, 401, 2, false, true, 1, 0, 0},
     };
     for (size_t i = 0; i < sizeof large / sizeof *large; i++) check_product(large[i]);
     verdict("gemm, packed panels and carried sums: one chain, guards, NaN in C");
