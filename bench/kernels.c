@@ -207,7 +207,7 @@ int main(int argc, char **argv)
     for (int i = 0; i < 3; i++)
         for (int type = 0; type < 2; type++)
             if (has[i] && wanted(flavours[i].name, argc, argv))
-                report(&flavours[i], type, seconds, slow);
+                report(&flavours[i], type, seconds, slow && i == 0);
 #else
     puts("kernels: nothing to compare on this machine");
 #endif
