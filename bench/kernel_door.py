@@ -22,6 +22,7 @@ PARAMETER = {
     "ptrdiff_t": ctypes.c_ssize_t,
     "int64_t": ctypes.c_int64,
     "uint32_t": ctypes.c_uint32,
+    "uint64_t": ctypes.c_uint64,
     "double": ctypes.c_double,
 }
 

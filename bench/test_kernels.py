@@ -120,6 +120,15 @@ def test_gather_bytes(benchmark, isa, dtype):
 
 
 @both_types
+@pytest.mark.benchmark(group="uniform numbers, 128 x 512")
+def test_uniform(benchmark, isa, dtype):
+    out = np.full((ROWS, COLS), np.nan, dtype)
+    benchmark(kernel(isa, dtype, "uniform", out, 0, out.size, 0.1, 1, 2, 3, 4))
+    assert abs(out.std() - 0.1 / np.sqrt(3)) < 1e-3  # 65,536 of them: five standard errors
+    assert abs(out).max() <= 0.1
+
+
+@both_types
 @pytest.mark.benchmark(group="dropout, 128 x 512")
 def test_dropout(benchmark, isa, dtype):
     x, keep = np.ones((ROWS, COLS), dtype), np.empty((ROWS, COLS), np.uint8)

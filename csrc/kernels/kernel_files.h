@@ -5,6 +5,7 @@
 #include "rows.inc"
 #include "sparse.inc"
 #include "activation.inc"
+#include "random.inc"
 #include "dropout.inc"
 #include "loss.inc"
 #include "optimizer.inc"

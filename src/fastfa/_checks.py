@@ -82,18 +82,22 @@ def number(
     below: float = math.inf,
 ) -> float:
     """`value` as a finite float with value >= low, value > above and value < below."""
+    is_number = not isinstance(value, bool) and isinstance(
+        value, (int, float, np.integer, np.floating)
+    )
+    if is_number:
+        result = float(value)  # type: ignore[arg-type]
+        if math.isfinite(result) and low <= result and above < result < below:
+            return result
     bounds = [
         f"{sign} {bound:g}"
         for sign, bound in ((">=", low), (">", above), ("<", below))
         if math.isfinite(bound)
     ]
     expected = " ".join(["a finite number", " and ".join(bounds)]).strip()
-    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+    if not is_number:
         raise TypeError(f"{name} must be {expected}, got {show(value)}")
-    result = float(value)
-    if not (math.isfinite(result) and low <= result and above < result < below):
-        raise ValueError(f"{name} must be {expected}, got {value}")
-    return result
+    raise ValueError(f"{name} must be {expected}, got {value}")
 
 
 def flag(name: str, value: object) -> bool:
@@ -106,11 +110,11 @@ def flag(name: str, value: object) -> bool:
 def choice(name: str, value: object, valid: Iterable[str]) -> str:
     """`value` if it is one of `valid`; otherwise an error with the nearest valid name."""
     names = list(valid)
+    if isinstance(value, str) and value in names:
+        return value
     expected = ", ".join(f'"{each}"' for each in names)
     if not isinstance(value, str):
         raise TypeError(f"{name} must be one of {expected}, got {show(value)}")
-    if value in names:
-        return value
     close = _nearest(value, names)
     raise ValueError(f'unknown {name} "{value}"{close}; expected one of {expected}')
 

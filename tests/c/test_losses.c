@@ -1,7 +1,7 @@
-/* Philox, dropout and losses of every instruction set this machine has, and v3 and v4 giving the same bits. */
+/* Random numbers, dropout and losses of every instruction set this machine has, and v3 and v4 giving the same bits. */
 #include "isas.h"
 
-/* ---- Philox and dropout ---- */
+/* ---- random numbers ---- */
 
 static void philox(uint32_t c[4], uint32_t k0, uint32_t k1)
 {
@@ -27,6 +27,54 @@ static void test_philox(void)
               c[0]);
     }
 }
+
+/* Element i of a stream within +-limit, as kernels.def says it */
+static double uniform_at(uint64_t i, double limit, const uint32_t key[2], const uint32_t c23[2])
+{
+    uint32_t c[4] = {(uint32_t)(i / 2), (uint32_t)(i / 2 >> 32), c23[0], c23[1]};
+    philox(c, key[0], key[1]);
+    const uint32_t *w = c + 2 * (i % 2);
+    return (2 * (((w[0] >> 5) * 67108864.0 + (w[1] >> 6)) / 9007199254740992.0) - 1) * limit;
+}
+
+/* Counts that end before, at and after a batch, from elements and blocks odd, even and beyond 32 bits */
+static void test_random(isa set_, int type)
+{
+    enum { MOST = 300 };
+    static const uint64_t begins[] = {
+        0, 1, 62, 1001, 0x1fffffffeu, 0x1ffffffffu, 0x123456789abcdefu};
+    const fa_kernels *kernels = &set_.rows[type];
+    static double numbers[MOST + 8];
+    static uint32_t words[4 * MOST + 8];
+    int bad_words = 0, bad_numbers = 0;
+    for (size_t b = 0; b < sizeof begins / sizeof *begins; b++)
+        for (int64_t n = 0; n <= MOST; n += n < 70 ? 1 : 23) {
+            const uint64_t first = begins[b], bits = random_bits(), more = random_bits();
+            const uint32_t key[2] = {(uint32_t)bits, (uint32_t)(bits >> 32)},
+                           c23[2] = {(uint32_t)more, (uint32_t)(more >> 32)};
+            memset(words, GUARD, sizeof words);
+            kernels->random(words, first, n, key[0], key[1], c23[0], c23[1]);
+            for (int64_t i = 0; i < n; i++) {
+                const uint64_t block = first + (uint64_t)i;
+                uint32_t c[4] = {(uint32_t)block, (uint32_t)(block >> 32), c23[0], c23[1]};
+                philox(c, key[0], key[1]);
+                bad_words += memcmp(c, words + 4 * i, sizeof c) != 0;
+            }
+            bad_words += !untouched((unsigned char *)(words + 4 * n), 32);
+
+            memset(numbers, GUARD, sizeof numbers);
+            kernels->uniform(numbers, (int64_t)first, n, 0.1, key[0], key[1], c23[0], c23[1]);
+            for (int64_t i = 0; i < n; i++) {
+                const double want = uniform_at(first + (uint64_t)i, 0.1, key, c23);
+                bad_numbers += get(type, numbers, i) != (type == FLOAT ? (float)want : want);
+            }
+            bad_numbers += !untouched((unsigned char *)numbers + (size_t)n * size_of[type], 64);
+        }
+    check(bad_words == 0, set_.name, type, "words of a stream: bad", bad_words);
+    check(bad_numbers == 0, set_.name, type, "uniform numbers of a stream: bad", bad_numbers);
+}
+
+/* ---- dropout ---- */
 
 typedef struct {
     int64_t rows, cols, gap, row0;
@@ -366,6 +414,7 @@ int main(void)
     test_philox();
     for (int s = 0; s < n_isas; s++)
         for (int type = FLOAT; type <= DOUBLE; type++) {
+            test_random(isas[s], type);
             test_dropout(isas[s], type);
             test_losses(isas[s], type);
             test_rows_at_once(isas[s], type);
