@@ -403,6 +403,29 @@ static void test_gather(void)
     verdict("gather, gather_u8");
 }
 
+/* Every byte over divisors of every mantissa's kind and beyond what a reciprocal serves: the bits of a division */
+static void test_bytes_divided(void)
+{
+    static const double special[] = {255,      -255,         1 / (1 / 255.), 1,
+                                     3,        0x1.fffffep0, 0x1p-99,        0x1p99,
+                                     0x1p-101, 0x1p101,      0x1p126,        0x1.fffffffffffffp0,
+                                     0x1p-126, 0x1p-149,     1e38,           -1e-38};
+    enum { N_SPECIAL = sizeof special / sizeof *special };
+    uint8_t bytes[256];
+    for (int i = 0; i < 256; i++) bytes[i] = (uint8_t)i;
+    for (int turn = 0; turn < 2000; turn++) {
+        const double divisor =
+            turn < N_SPECIAL ? special[turn] : ldexp(1.5 + draw() / 2, turn % 190 - 95);
+        matrix out = empty(1, 256, 0);
+        kernels->gather_u8(out.p, out.ld, bytes, 256, NULL, 1, 256, divisor);
+        for (int j = 0; j < 256; j++)
+            equal("gather_u8", turn, j, at(&out, 0, j),
+                  type == F32 ? (double)((float)j / (float)divisor) : j / divisor);
+        finish_output(&out);
+    }
+    verdict("gather_u8: the bits of a division");
+}
+
 /* A matrix with `k` entries in each column (fewer in every third), the rest zero. */
 static matrix thin(int64_t rows, int64_t cols, int64_t k)
 {
@@ -673,6 +696,7 @@ static void test_flavour(flavour *f)
         test_transpose();
         test_colsum();
         test_gather();
+        test_bytes_divided();
         test_picked();
         test_scale_rows();
         test_dot();
