@@ -86,7 +86,10 @@ def number(
         value, (int, float, np.integer, np.floating)
     )
     if is_number:
-        result = float(value)  # type: ignore[arg-type]
+        try:
+            result = float(value)  # type: ignore[arg-type]
+        except OverflowError:  # an int that no float can hold
+            result = math.inf
         if math.isfinite(result) and low <= result and above < result < below:
             return result
     bounds = [
