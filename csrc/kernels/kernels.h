@@ -1,6 +1,6 @@
 /* The kernel table: one row per instruction set and element type. The contract of each kernel is its
- * line in kernels.def; activations are listed in activations.def. Only cpu.c, product.c, the kernel files,
- * the C tests and benchmarks see more of it than the pointers in a network. */
+ * line in kernels.def; activations are listed in activations.def. Only cpu.c, product.c, rng.c, the kernel
+ * files, the C tests and benchmarks see more of it than the pointers in a network. */
 #ifndef FA_KERNELS_H
 #define FA_KERNELS_H
 

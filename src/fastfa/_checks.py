@@ -88,8 +88,8 @@ def number(
     if is_number:
         try:
             result = float(value)  # type: ignore[arg-type]
-        except OverflowError:  # an int that no float can hold
-            result = math.inf
+        except OverflowError:  # printing it could fail too
+            result, value = math.inf, "an int that no float can hold"
         if math.isfinite(result) and low <= result and above < result < below:
             return result
     bounds = [
