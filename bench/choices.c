@@ -10,6 +10,7 @@
  *
  *   tests/c/run.sh --plain bench/choices.c */
 #include "../csrc/internal.h"
+#include "times.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,18 +22,6 @@ static void must(fa_status status)
     if (status == FA_OK) return;
     fprintf(stderr, "%s\n", fa_last_error());
     exit(1);
-}
-
-static int by_size(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double median(double *values, int n)
-{
-    qsort(values, (size_t)n, sizeof *values, by_size);
-    return values[n / 2];
 }
 
 /* ---- a word from core to core ---- */
@@ -108,7 +97,7 @@ static double turn(fa_net *net, const fa_samples *s, double seconds)
         must(fa_train_batch(&loss, net, s));
         steps[n++] = 1e6 * (fa_now() - start);
     }
-    return median(steps, n);
+    return quantile(steps, n, 0.5);
 }
 
 typedef enum { COLUMNS, PACKING } choice;
@@ -144,8 +133,8 @@ static void compare(choice what, int threads, int c, const char *rule, double se
     const bool chosen =
         what == PACKING || fa_by_columns(&(fa_run){.net = nets[1], .m = m}, threads);
     printf("%-30s %4d  %-8s %10.1f %10.1f  %6.3f%s  %4.0f %4.0f\n", name, cases[c].batch, rule,
-           median(times[0], turns), median(times[1], turns), median(ratios, turns),
-           chosen ? " " : "*", before, trip());
+           quantile(times[0], turns, 0.5), quantile(times[1], turns, 0.5),
+           quantile(ratios, turns, 0.5), chosen ? " " : "*", before, trip());
     fflush(stdout);
     fa_l2_is_slow = here;
     for (int i = 0; i < 2; i++) fa_net_free(nets[i]);

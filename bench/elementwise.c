@@ -4,26 +4,13 @@
  * functions are those inside the library's activations and losses. */
 
 #include "flavour.h"
+#include "times.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <time.h>
 
 enum { N = 32768, TURNS = 401 };
 static float a[N], h[N];
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-static int by_size(const void *x, const void *y)
-{
-    const double left = *(const double *)x, right = *(const double *)y;
-    return (left > right) - (left < right);
-}
 
 #define FN(name) FA_PASTE3(name, _f32_, FA_FLAVOUR)
 static void exp_map(void) { FN(map)(h, N, a, N, 1, N, FN(exp)); }
@@ -39,8 +26,7 @@ static double ns_an_element(void (*map)(void))
         __asm__ volatile("" : : "r"(h) : "memory");
         times[i] = (now() - start) * 1e9 / N;
     }
-    qsort(times, TURNS, sizeof *times, by_size);
-    return times[TURNS / 2];
+    return quantile(times, TURNS, 0.5);
 }
 
 int main(void)

@@ -8,24 +8,17 @@
  *
  *   tests/c/run.sh --plain bench/overhead.c */
 #include "../csrc/internal.h"
+#include "times.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum { N_IN = 64, N_HIDDEN = 32, N_OUT = 10, N_SAMPLES = 64 };
 
 static float x[N_SAMPLES][N_IN];
 static int64_t labels[N_SAMPLES];
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static void must(fa_status status)
 {

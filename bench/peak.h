@@ -3,17 +3,10 @@
 #ifndef FA_BENCH_PEAK_H
 #define FA_BENCH_PEAK_H
 
-#include <time.h>
+#include "times.h"
 #ifdef __x86_64__
 #include <immintrin.h>
 #endif
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* Twelve independent chains of x = x * a + b; the statement keeps the compiler from merging
  * rounds. */

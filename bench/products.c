@@ -98,18 +98,6 @@ static double peak_rate(void)
     return 0;
 }
 
-static int by_size(const void *a, const void *b)
-{
-    const double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double tenth(double *times, int turns)
-{
-    qsort(times, (size_t)turns, sizeof *times, by_size);
-    return times[turns / 10];
-}
-
 /* Both ways in turns, for so many turns or seconds; returns the turns. */
 static int measure(const fa_kernels *f, const product *all, int n)
 {
@@ -165,7 +153,7 @@ int main(int argc, char **argv)
         char name[64];
         const product *p = &all[i];
         const double work = 2e-9 * (double)(p->m * p->n * p->k),
-                     t[2] = {tenth(p->times[0], turns), tenth(p->times[1], turns)};
+                     t[2] = {quantile(p->times[0], turns, 0.1), quantile(p->times[1], turns, 0.1)};
         snprintf(name, sizeof name, "%-6s %dx%dx%d", p->what, (int)p->m, (int)p->k, (int)p->n);
         report(name, work, t, peak);
         for (int way = 0; way < 2; way++) sum[way] += t[way];

@@ -418,9 +418,11 @@ static void test_bytes_divided(void)
             turn < N_SPECIAL ? special[turn] : ldexp(1.5 + draw() / 2, turn % 190 - 95);
         matrix out = empty(1, 256, 0);
         kernels->gather_u8(out.p, out.ld, bytes, 256, NULL, 1, 256, divisor);
-        for (int j = 0; j < 256; j++)
-            equal("gather_u8", turn, j, at(&out, 0, j),
-                  type == F32 ? (double)((float)j / (float)divisor) : j / divisor);
+        for (int j = 0; j < 256; j++) {
+            const double want = type == F32 ? (double)((float)j / (float)divisor) : j / divisor;
+            equal("gather_u8", turn, j, at(&out, 0, j), want);
+            equal("gather_u8, sign", turn, j, signbit(at(&out, 0, j)) != 0, signbit(want) != 0);
+        }
         finish_output(&out);
     }
     verdict("gather_u8: the bits of a division");
