@@ -43,9 +43,9 @@ run_all() {
     shift
     case $kind in
         plain) options="-O3" ;;
-        sanitize) options="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined"
+        sanitize) options="-O1 -fexpensive-optimizations -g -fno-omit-frame-pointer -fsanitize=address,undefined"
                   options+=" -fno-sanitize-recover=undefined" ;;
-        tsan) options="-O1 -g -fsanitize=thread" ;;
+        tsan) options="-O1 -fexpensive-optimizations -g -fsanitize=thread" ;;
     esac
     export out=build/c-$kind-${CC//[ \/]/_}
     export release="${options/-O3/-O3 -DNDEBUG}" # the programs keep their assertions

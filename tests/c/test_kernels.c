@@ -171,6 +171,17 @@ static double multiply_add(double a, double b, double sum)
     return (double)(product + (float)sum);
 }
 
+/* The rows of a matrix, or its columns, one after another: a naive product reads them again and again */
+static double *in_a_row(const matrix *a, bool columns)
+{
+    double *all = malloc(((size_t)(a->rows * a->cols) + 1) * sizeof *all), *next = all;
+    if (!all) abort();
+    for (int64_t i = 0; i < (columns ? a->cols : a->rows); i++)
+        for (int64_t j = 0; j < (columns ? a->rows : a->cols); j++)
+            *next++ = columns ? at(a, j, i) : at(a, i, j);
+    return all;
+}
+
 typedef struct {
     int64_t m, n, k, gap;
     bool transposed, bias;
@@ -190,12 +201,13 @@ static void check_product(product s)
     void *room = with_room ? malloc(bytes < FA_ROOM_BYTES ? bytes : FA_ROOM_BYTES) : NULL;
     kernels->gemm(c.p, c.ld, a.p, rsa, csa, b.p, b.ld, s.bias ? bias.p : NULL, s.m, s.n, s.k,
                   s.alpha, s.beta, s.least, room);
+    double *left = in_a_row(&a, s.transposed), *right = in_a_row(&b, true);
     for (int64_t i = 0; i < s.m; i++)
         for (int64_t j = 0; j < s.n; j++) {
             double chain = 0;
             long double sum = 0, magnitude = 0;
             for (int64_t p = 0; p < s.k; p++) {
-                const double x = s.transposed ? at(&a, p, i) : at(&a, i, p), y = at(&b, p, j);
+                const double x = left[i * s.k + p], y = right[j * s.k + p];
                 chain = multiply_add(x, y, chain);
                 sum += (long double)x * y;
                 magnitude += fabsl((long double)x * y);
@@ -215,6 +227,7 @@ static void check_product(product s)
         }
     finish_output(&c);
     free(a.memory), free(b.memory), free(bias.memory), free(before.memory), free(room);
+    free(left), free(right);
 }
 
 /* The same product in one call, and in four that cut m and n anywhere */
