@@ -80,22 +80,21 @@ static void own(const fa_kernels *rows, const operands *o)
     const shape s = o->s;
     const ptrdiff_t size = o->type ? 8 : 4;
     if (s.kind == NN)
-        f->gemm(o->c, s.width, o->a, s.k, 1, o->b, s.width, NULL, s.m, s.n, s.k, 1, 0, -INFINITY,
-                NULL);
+        f->gemm(o->c, s.width, o->a, s.k, 1, o->b, s.width, s.m, s.n, s.k, 1, 0, NULL, NULL);
     if (s.kind == TN)
         for (int64_t i = 0; i < s.m; i += ROWS)
             for (int64_t j = 0; j < s.n; j += COLS) {
                 const int64_t m = s.m - i < ROWS ? s.m - i : ROWS,
                               n = s.n - j < COLS ? s.n - j : COLS;
                 f->gemm(o->c + size * (i * s.width + j), s.width, o->a + size * i, 1, s.depth,
-                        o->b + size * j, s.width, NULL, m, n, s.k, -1e-9, 1, -INFINITY, room);
+                        o->b + size * j, s.width, m, n, s.k, -1e-9, 1, NULL, room);
             }
     if (s.kind == NT)
         for (int64_t j = 0; j < s.n; j += PANEL) {
             const int64_t n = s.n - j < PANEL ? s.n - j : PANEL;
             f->transpose(o->panel, PANEL, o->b + size * j * s.k, s.k, n, s.k);
-            f->gemm(o->c + size * j, s.width, o->a, s.k, 1, o->panel, PANEL, NULL, s.m, n, s.k, 1,
-                    0, -INFINITY, NULL);
+            f->gemm(o->c + size * j, s.width, o->a, s.k, 1, o->panel, PANEL, s.m, n, s.k, 1, 0,
+                    NULL, NULL);
         }
 }
 

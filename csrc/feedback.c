@@ -455,6 +455,13 @@ void fa_derive_feedback(const fa_run *run, int block, fa_rows rows)
                           fa_rows_of(made->matrix, rows, net->esize));
 }
 
+fa_ending fa_signal_ending(const fa_run *run, int block, fa_part part)
+{
+    const fa_block *b = &run->net->blocks[block];
+    if (!b->rule.at_once) return (fa_ending){0};
+    return (fa_ending){.h = fa_get_part(run, b->layer->out, part).p};
+}
+
 void fa_feedback_product(const fa_run *run, int block, fa_part part, fa_mat source, fa_mat s)
 {
     const fa_net *net = run->net;
@@ -469,6 +476,7 @@ void fa_feedback_product(const fa_run *run, int block, fa_part part, fa_mat sour
     const fa_mat b = rule->derived_rows
                          ? run->work->derived[block].matrix
                          : (fa_mat){stored->value, stored->cols, stored->rows, stored->cols};
-    fa_product(net, s, source, fa_columns_of(b, part.c0, part.c1, net->esize), NULL, 1, 0);
+    const fa_ending ending = fa_signal_ending(run, block, part);
+    fa_product(net, s, source, fa_columns_of(b, part.c0, part.c1, net->esize), &ending);
     fa_count(run, &net->count_feedback, fa_is_first(part));
 }

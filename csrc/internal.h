@@ -155,6 +155,7 @@ typedef struct fa_rule {
     fa_rule_desc desc;
     unsigned sources; /* those of ops, unless plan knows better */
     bool pre;
+    bool at_once;       /* signal gives D_l: its product multiplies by f' too */
     fa_param *feedback; /* NULL without a stored matrix */
     fa_param *project;  /* the left factor where feedback is the right one; NULL: it is whole */
     /* The source times the left factor, or a head's error: weighted like a delta. */
@@ -364,12 +365,9 @@ static inline void *fa_room(const fa_run *run, int worker)
 
 /* ---- products (product.c): one door to BLAS and to our own kernels ---- */
 
-/* C = alpha A B + beta C + bias; the _tn form takes A transposed. bias may be NULL. */
-void fa_product(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const void *bias, double alpha,
-                double beta);
-/* C = max(0, A B + bias) */
-void fa_product_relu(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const void *bias);
-/* `room` is that of gemm. */
+/* C = A B, then the ending, if it is not NULL. */
+void fa_product(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const fa_ending *ending);
+/* C = alpha A^T B + beta C; `room` is that of gemm. */
 void fa_product_tn(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, double alpha, double beta,
                    void *room);
 /* C = A B^T, through transposed panels of B in scratch of at least fa_product_nt_scratch bytes. */
@@ -410,6 +408,8 @@ typedef struct fa_rule_ops {
     unsigned sources; /* order the blocks; FA_NO_UPDATE: the layer does not train */
     bool no_pre;      /* refuses inject="pre" although it does not read from above */
     bool columns;     /* signal can do with some columns of the block */
+    bool
+        product; /* signal is a product that ends with fa_signal_ending, unless entries are picked */
     /* Declares the feedback of hidden block `block`; NULL where there is none. */
     fa_status (*plan)(fa_net *net, int block);
     /* A part of S of the block's output for each sample, without 1/m and without sample weights. */
@@ -524,6 +524,8 @@ int64_t fa_feedback_picked(const fa_net *net, int block, int64_t rows);
 bool fa_feedback_is_plain(const fa_rule *rule); /* drawn element by element */
 /* Rows of such a matrix, as drawn at a step. */
 void fa_draw_feedback_rows(const fa_net *net, int block, uint64_t step, fa_rows rows, fa_mat out);
+/* What the last product of a signal ends with: f', where the rule does it at once. */
+fa_ending fa_signal_ending(const fa_run *run, int block, fa_part part);
 /* S = source B with the stored or derived matrix of the block; a sparse one is not multiplied but picked. */
 void fa_feedback_product(const fa_run *run, int block, fa_part part, fa_mat source, fa_mat s);
 /* Makes what a step reads of a block's feedback, for rows of it. */

@@ -62,15 +62,14 @@ static void forward(const fa_layer *layer, const fa_run *run, fa_part part, int 
     const fa_mat a = layer->preact == FA_NO_BUF ? h : fa_get_part(run, layer->preact, part);
     const fa_mat x = fa_get(run, layer->in, part.rows);
     const fa_mat w = fa_columns_of(weights(layer), part.c0, part.c1, net->esize);
-    const void *bias =
-        layer->bias ? (char *)layer->bias->value + (size_t)part.c0 * net->esize : NULL;
     const bool at_once = layer->activation == FA_ACT_relu && !run->pending;
+    const fa_ending ending = {
+        .bias = layer->bias ? (char *)layer->bias->value + (size_t)part.c0 * net->esize : NULL,
+        .relu = at_once};
     if (run->pending && layer->weight->trainable)
         update_and_multiply(layer, run, a, x);
-    else if (at_once)
-        fa_product_relu(net, h, x, w, bias);
     else
-        fa_product(net, a, x, w, bias, 1, 0);
+        fa_product(net, a, x, w, &ending);
     fa_count(run, &net->count_forward, fa_is_first(part));
     if (layer->activation != FA_ACT_linear && !at_once)
         net->k->act[layer->activation](h.p, h.ld, a.p, a.ld, h.rows, h.cols);

@@ -175,6 +175,8 @@ static fa_status resolve_rule(fa_net *net, int b, fa_rule_desc *desc)
             i, rule->ops->name);
     rule->desc.inject = rule->pre ? "pre" : "post";
     if (rule->ops->plan) FA_TRY(rule->ops->plan(net, b));
+    rule->at_once = rule->ops->product && !rule->picked && !rule->pre &&
+                    block->first == block->last && block->layer->activation == FA_ACT_relu;
     if (!rule->desc.feedback.values)
         rule->desc.feedback.name = fa_distribution_intern(desc->feedback.name);
     const bool keeps = rule->feedback || rule->head || (net->modulation && net->modulator == b);

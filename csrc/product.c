@@ -5,7 +5,6 @@
  * the same for every number of threads. Which one runs: docs/decisions/001-own-products-and-blas.md. */
 #include "internal.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,11 +35,14 @@ fa_status fa_choose_products(fa_net *net)
     return FA_OK;
 }
 
+static bool for_blas(const fa_net *net, fa_mat c, int64_t k)
+{ return net->blas && (double)c.rows * (double)c.cols * (double)k >= BLAS_MIN_WORK; }
+
 /* True if BLAS took it; false, with nothing done, where ours should run. */
 static bool blas_product(const fa_net *net, bool ta, bool tb, fa_mat c, int64_t k, fa_mat a,
                          fa_mat b, double alpha, double beta)
 {
-    if (!net->blas || (double)c.rows * (double)c.cols * (double)k < BLAS_MIN_WORK) return false;
+    if (!for_blas(net, c, k)) return false;
     if (net->dtype == FA_F32)
         return net->blas->sgemm(ta, tb, c.rows, c.cols, k, (float)alpha, (const float *)a.p, a.ld,
                                 (const float *)b.p, b.ld, (float)beta, (float *)c.p, c.ld);
@@ -48,29 +50,19 @@ static bool blas_product(const fa_net *net, bool ta, bool tb, fa_mat c, int64_t 
                             (const double *)b.p, b.ld, beta, (double *)c.p, c.ld);
 }
 
-void fa_product(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const void *bias, double alpha,
-                double beta)
+void fa_product(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const fa_ending *ending)
 {
-    if (net->blas && bias) { /* BLAS adds to what is there; every user with a bias has beta = 0 */
+    static const fa_ending none = {0};
+    const fa_ending *e = ending ? ending : &none;
+    if (e->bias && for_blas(net, c, a.cols)) /* which adds to what is there */
         for (int64_t i = 0; i < c.rows; i++)
-            memcpy(c.p + (size_t)(i * c.ld) * net->esize, bias, (size_t)c.cols * net->esize);
-        bias = NULL;
-        beta = 1;
-    }
-    if (!blas_product(net, false, false, c, a.cols, a, b, alpha, beta))
-        net->k->gemm(c.p, c.ld, a.p, a.ld, 1, b.p, b.ld, bias, c.rows, c.cols, a.cols, alpha, beta,
-                     -INFINITY, NULL);
-}
-
-void fa_product_relu(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const void *bias)
-{
-    if (!net->blas) {
-        net->k->gemm(c.p, c.ld, a.p, a.ld, 1, b.p, b.ld, bias, c.rows, c.cols, a.cols, 1, 0, 0,
-                     NULL);
+            memcpy(c.p + (size_t)(i * c.ld) * net->esize, e->bias, (size_t)c.cols * net->esize);
+    if (!blas_product(net, false, false, c, a.cols, a, b, 1, e->bias ? 1 : 0)) {
+        net->k->gemm(c.p, c.ld, a.p, a.ld, 1, b.p, b.ld, c.rows, c.cols, a.cols, 1, 0, e, NULL);
         return;
     }
-    fa_product(net, c, a, b, bias, 1, 0);
-    net->k->act[FA_ACT_relu](c.p, c.ld, c.p, c.ld, c.rows, c.cols);
+    if (e->relu) net->k->act[FA_ACT_relu](c.p, c.ld, c.p, c.ld, c.rows, c.cols);
+    if (e->h) net->k->dact[FA_ACT_relu](c.p, c.ld, e->h, c.ld, c.rows, c.cols);
 }
 
 void fa_product_tn(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, double alpha, double beta,
@@ -79,11 +71,11 @@ void fa_product_tn(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, double alpha
     if (blas_product(net, true, false, c, a.rows, a, b, alpha, beta)) return;
     /* A column without gaps is a row: C^T = B^T A, in whole vectors. */
     if (c.cols == 1 && c.ld == 1)
-        net->k->gemm(c.p, c.rows, b.p, 1, b.ld, a.p, a.ld, NULL, 1, c.rows, a.rows, alpha, beta,
-                     -INFINITY, NULL);
+        net->k->gemm(c.p, c.rows, b.p, 1, b.ld, a.p, a.ld, 1, c.rows, a.rows, alpha, beta, NULL,
+                     NULL);
     else
-        net->k->gemm(c.p, c.ld, a.p, 1, a.ld, b.p, b.ld, NULL, c.rows, c.cols, a.rows, alpha, beta,
-                     -INFINITY, room);
+        net->k->gemm(c.p, c.ld, a.p, 1, a.ld, b.p, b.ld, c.rows, c.cols, a.rows, alpha, beta, NULL,
+                     room);
 }
 
 size_t fa_product_tn_room(const fa_net *net, int64_t rows, int64_t cols)
@@ -112,7 +104,7 @@ static void turn_right(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, char *sc
                      from = part(net, b, j, NT_ROWS, 0, b.cols);
         const fa_mat turned = {scratch, from.rows, from.cols, from.rows};
         net->k->transpose(turned.p, turned.ld, from.p, from.ld, from.rows, from.cols);
-        fa_product(net, to, a, turned, NULL, 1, 0);
+        fa_product(net, to, a, turned, NULL);
     }
 }
 
@@ -128,7 +120,7 @@ static void turn_left(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, char *scr
         for (int64_t j = 0; j < c.cols; j += NT_COLS) {
             const fa_mat to = part(net, c, i, NT_ROWS, j, NT_COLS);
             const fa_mat ct = {product, to.rows, to.cols, to.rows};
-            fa_product(net, ct, part(net, b, j, NT_COLS, 0, b.cols), turned, NULL, 1, 0);
+            fa_product(net, ct, part(net, b, j, NT_COLS, 0, b.cols), turned, NULL);
             net->k->transpose(to.p, to.ld, ct.p, ct.ld, ct.rows, ct.cols);
         }
     }

@@ -42,6 +42,7 @@ const fa_rule_ops fa_rule_fa = {.name = "fa",
                                 .sources = FA_FROM_ABOVE,
                                 .columns = true,
                                 .plan = fa_plan,
+                                .product = true,
                                 .signal = fa_chain_signal};
 const fa_rule_ops fa_rule_frozen = {.name = "frozen",
                                     .sources = FA_FROM_ABOVE | FA_NO_UPDATE,

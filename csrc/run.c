@@ -29,7 +29,7 @@ void fa_output_error(const fa_run *run, fa_rows rows)
         top->layer->ops->backward(top->layer, run, fa_all_columns(rows, net->n_out), e, true);
 }
 
-/* S_l in place of D_l, then D_l through the followers and f'. */
+/* S_l in place of D_l, then D_l through the followers and f', unless it came at once. */
 void fa_teach(const fa_run *run, int b, fa_part part, int worker)
 {
     static const fa_rule exact = {.ops = &fa_rule_backprop};
@@ -42,6 +42,7 @@ void fa_teach(const fa_run *run, int b, fa_part part, int worker)
         return;
     }
     rule->ops->signal(rule, run, b, part, d, worker);
+    if (rule->at_once) return;
     for (int i = block->last; i >= block->first; i--)
         net->layers[i].ops->backward(&net->layers[i], run, part, d, !rule->pre);
 }

@@ -442,7 +442,7 @@ def test_sparsity_down_to_one_entry_a_unit():
 def test_one_entry_a_unit_is_picked_and_gives_the_bits_of_the_product(name, outputs, dtype):
     """The same matrix given as values is multiplied: a chain of multiply-adds with its zeros."""
     loss = "sigmoid_cross_entropy"
-    layers = [dense(49, "tanh"), dropout(0.2), dense(30, "sigmoid"), dense(outputs)]
+    layers = [dense(49, "tanh"), dropout(0.2), dense(30, "relu"), dense(outputs)]
     how = rule(name)
     how["feedback"] |= {"sparsity": 1 - 1 / outputs if name != "fa" else 0.97}
     if name == "fa":  # one of 30 above the first layer, none to spare above the second

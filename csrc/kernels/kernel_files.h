@@ -1,10 +1,10 @@
 /* The kernel files, in the order they use each other. No include guard: flavour.h includes this per type. */
 #include "math.inc"
+#include "activation.inc"
 #include "gemm.inc"
 #include "online.inc"
 #include "rows.inc"
 #include "sparse.inc"
-#include "activation.inc"
 #include "random.inc"
 #include "dropout.inc"
 #include "loss.inc"

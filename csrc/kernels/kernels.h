@@ -32,10 +32,17 @@ typedef struct fa_hyper {
     double lambda;       /* with a follower: the share that both lose beside the step */
 } fa_hyper;
 
+/* What is done to a product on its tile, in this order; all zero: nothing. h is as large as C, with its stride. */
+typedef struct fa_ending {
+    const void *bias; /* a row that is added, or NULL */
+    bool relu;        /* max(0, .) */
+    const void *h;    /* 0 where this is not above 0, ReLU's f'; or NULL */
+} fa_ending;
+
 /* h = f(a), may work in place */
 typedef void fa_act_fn(void *h, ptrdiff_t ldh, const void *a, ptrdiff_t lda, int64_t rows,
                        int64_t cols);
-/* d *= f'; x is H, or A for FA_NEEDS_PREACT */
+/* d *= f', or 0 whatever d is where ReLU's f' is 0; x is H, or A for FA_NEEDS_PREACT */
 typedef void fa_dact_fn(void *d, ptrdiff_t ldd, const void *x, ptrdiff_t ldx, int64_t rows,
                         int64_t cols);
 

@@ -184,23 +184,26 @@ static double *in_a_row(const matrix *a, bool columns)
 
 typedef struct {
     int64_t m, n, k, gap;
-    bool transposed, bias;
-    double alpha, beta, least;
+    bool transposed, bias, relu;
+    double alpha, beta;
+    bool masked;
 } product;
 
 static void check_product(product s)
 {
     matrix a = s.transposed ? drawn(s.k, s.m, s.gap) : drawn(s.m, s.k, s.gap),
            b = drawn(s.k, s.n, s.gap);
-    matrix bias = drawn(1, s.n, 0), c = drawn(s.m, s.n, s.gap);
+    matrix bias = drawn(1, s.n, 0), c = drawn(s.m, s.n, s.gap), h = drawn(s.m, s.n, s.gap);
+    for (int64_t i = 0; i < s.m && s.n; i++) put(&h, i, i % s.n, 0);
+    const fa_ending ending = {s.bias ? bias.p : NULL, s.relu, s.masked ? h.p : NULL};
     const ptrdiff_t rsa = s.transposed ? 1 : a.ld, csa = s.transposed ? a.ld : 1;
     if (s.beta == 0) fill(&c, NAN);
     matrix before = copy(&c);
     const size_t panels = ((size_t)s.n * size() + FA_PANEL_BYTES - 1) / FA_PANEL_BYTES,
                  bytes = panels * FA_PANEL_BYTES * (size_t)s.k;
     void *room = with_room ? malloc(bytes < FA_ROOM_BYTES ? bytes : FA_ROOM_BYTES) : NULL;
-    kernels->gemm(c.p, c.ld, a.p, rsa, csa, b.p, b.ld, s.bias ? bias.p : NULL, s.m, s.n, s.k,
-                  s.alpha, s.beta, s.least, room);
+    kernels->gemm(c.p, c.ld, a.p, rsa, csa, b.p, b.ld, s.m, s.n, s.k, s.alpha, s.beta,
+                  s.bias || s.relu || s.masked ? &ending : NULL, room);
     double *left = in_a_row(&a, s.transposed), *right = in_a_row(&b, true);
     for (int64_t i = 0; i < s.m; i++)
         for (int64_t j = 0; j < s.n; j++) {
@@ -219,27 +222,28 @@ static void check_product(product s)
             else
                 chain = rounded(chain * s.alpha);
             if (s.bias) chain = rounded(chain + at(&bias, 0, j)), sum += at(&bias, 0, j);
-            if (chain < s.least) chain = s.least;
-            if (sum < s.least) sum = s.least;
+            if (s.relu && chain < 0) chain = 0;
+            if (s.relu && sum < 0) sum = 0;
+            if (s.masked && !(at(&h, i, j) > 0)) chain = sum = 0;
             equal("gemm, one chain", i, j, at(&c, i, j), chain);
             close_to("gemm", i, j, at(&c, i, j), (double)sum,
                      epsilon() * ((double)s.k + 4) * ((double)magnitude + 3));
         }
     finish_output(&c);
     free(a.memory), free(b.memory), free(bias.memory), free(before.memory), free(room);
-    free(left), free(right);
+    free(h.memory), free(left), free(right);
 }
 
 /* The same product in one call, and in four that cut m and n anywhere */
 static void check_split(int64_t m, int64_t n, int64_t k, int64_t cut_m, int64_t cut_n)
 {
     matrix a = drawn(m, k, 1), b = drawn(k, n, 2), c = drawn(m, n, 3), whole = copy(&c);
-    kernels->gemm(whole.p, c.ld, a.p, a.ld, 1, b.p, b.ld, NULL, m, n, k, -0.3, 1, -INFINITY, NULL);
+    kernels->gemm(whole.p, c.ld, a.p, a.ld, 1, b.p, b.ld, m, n, k, -0.3, 1, NULL, NULL);
     for (int part = 0; part < 4; part++) {
         const int64_t i = part & 1 ? cut_m : 0, j = part & 2 ? cut_n : 0;
         kernels->gemm(address(&c, i, j), c.ld, address(&a, i, 0), a.ld, 1, address(&b, 0, j), b.ld,
-                      NULL, part & 1 ? m - cut_m : cut_m, part & 2 ? n - cut_n : cut_n, k, -0.3, 1,
-                      -INFINITY, NULL);
+                      part & 1 ? m - cut_m : cut_m, part & 2 ? n - cut_n : cut_n, k, -0.3, 1, NULL,
+                      NULL);
     }
     if (!same(&c, &whole)) problem("gemm, split", cut_m, cut_n, at(&c, 0, 0), at(&whole, 0, 0));
     finish_output(&c);
@@ -252,40 +256,40 @@ static void test_small_products(void)
     static const int64_t ns[] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 15,
                                  16, 17, 23, 24, 25, 31, 33, 47, 48, 49, 53, 64, 65, 97};
     static const int64_t ks[] = {0, 1, 2, 5, 17, 67};
-    static const double alphas[] = {1, -0.5, 1, 2.5}, betas[] = {0, 1, 0.75},
-                        leasts[] = {-INFINITY, 0, -INFINITY, -0.25};
+    static const double alphas[] = {1, -0.5, 1, 2.5}, betas[] = {0, 1, 0.75};
     int turn = 0;
     for (size_t i = 0; i < sizeof ms / sizeof *ms; i++)
         for (size_t j = 0; j < sizeof ns / sizeof *ns; j++)
             for (size_t p = 0; p < sizeof ks / sizeof *ks; p++, turn++)
                 check_product((product){ms[i], ns[j], ks[p], turn % 5, turn & 1, turn / 2 & 1,
-                                        alphas[turn / 3 % 4], betas[turn % 3], leasts[turn % 4]});
+                                        turn % 4 == 1, alphas[turn / 3 % 4], betas[turn % 3],
+                                        turn % 7 % 2});
     verdict("gemm, small sizes: one chain, strides, guards, NaN in C");
 }
 
 static void test_products(void)
 {
-    const double none = -INFINITY;
     const product large[] = {
-        {17, 301, 90, 0, false, true, 1, 0, 0},
-        {40, 260, 255, 3, true, false, -0.25, 1, none},
-        {9, 200, 256, 0, false, false, 1, 0, none},
-        {33, 129, 257, 1, true, false, -2, 0.5, none},
-        {130, 100, 300, 0, false, true, 1, 0, 0},
-        {140, 97, 513, 5, false, true, 0.5, 0.5, none},
-        {139, 50, 770, 0, true, false, -0.1, 1, none},
-        {5, 1, 40000, 0, false, false, 1, 0, 0},
-        {13, 3, 30000, 2, false, true, 1, 1, none},
-        {21, 70, 1100, 0, false, false, 1, 0, 0},
-        {64, 500, 33, 0, true, false, -1, 1, none}, /* from here on what packs, or what has no room */
-        {77, 150, 129, 7, true, false, -1, 1, none},
-        {19, 120, 700, 0, true, false, -1, 0.5, none},
-        {16, 50, 2800, 1, true, false, 1, 0, none},
-        {16, 97, 1400, 0, true, false, 1, 1, none},
-        {17, 100, 1000, 1, true, false, -1, 1, none},
-        {16, 65, 2700, 0, true, false, -1, 0, none},
-        {16, 130, 801, 0, false, true, 1, 0.5, 0},
-        {260, 60, 401, 2, false, true, 1, 0, 0},
+        {17, 301, 90, 0, false, true, true, 1, 0, false},
+        {40, 260, 255, 3, true, false, false, -0.25, 1, true},
+        {9, 200, 256, 0, false, false, false, 1, 0, true},
+        {33, 129, 257, 1, true, false, false, -2, 0.5, false},
+        {130, 100, 300, 0, false, true, true, 1, 0, true},
+        {140, 97, 513, 5, false, true, false, 0.5, 0.5, false},
+        {139, 50, 770, 0, true, false, false, -0.1, 1, true},
+        {5, 1, 40000, 0, false, false, true, 1, 0, true},
+        {13, 3, 30000, 2, false, true, false, 1, 1, false},
+        {21, 70, 1100, 0, false, false, true, 1, 0, true},
+        {64, 500, 33, 0, true, false, false, -1, 1,
+         0}, /* from here on what packs, or what has no room */
+        {77, 150, 129, 7, true, false, false, -1, 1, true},
+        {19, 120, 700, 0, true, false, false, -1, 0.5, true},
+        {16, 50, 2800, 1, true, false, false, 1, 0, false},
+        {16, 97, 1400, 0, true, false, false, 1, 1, true},
+        {17, 100, 1000, 1, true, false, false, -1, 1, false},
+        {16, 65, 2700, 0, true, false, false, -1, 0, true},
+        {16, 130, 801, 0, false, true, true, 1, 0.5, true},
+        {260, 60, 401, 2, false, true, true, 1, 0, false},
     };
     for (size_t i = 0; i < sizeof large / sizeof *large; i++) check_product(large[i]);
     verdict("gemm, packed panels and carried sums: one chain, guards, NaN in C");
@@ -333,9 +337,9 @@ static void test_update_forward(void)
             matrix bias = drawn(1, n, 0), a = empty(1, n, 0), a2 = copy(&a), w2 = copy(&w);
             const void *add = r % 2 ? bias.p : NULL;
             kernels->update_forward(a.p, w.p, w.ld, x.p, add, h.p, d.p, m, n, alpha, beta);
-            kernels->gemm(w2.p, w2.ld, h.p, 1, m, d.p, n, NULL, m, n, 1, alpha, beta, -INFINITY,
+            kernels->gemm(w2.p, w2.ld, h.p, 1, m, d.p, n, m, n, 1, alpha, beta, NULL, NULL);
+            kernels->gemm(a2.p, n, x.p, m, 1, w2.p, w2.ld, 1, n, m, 1, 0, &(fa_ending){.bias = add},
                           NULL);
-            kernels->gemm(a2.p, n, x.p, m, 1, w2.p, w2.ld, add, 1, n, m, 1, 0, -INFINITY, NULL);
             if (!same(&w, &w2)) problem("update_forward: w", m, n, 0, 1);
             if (!same(&a, &a2)) problem("update_forward: a", m, n, 0, 1);
             finish_output(&w), finish_output(&a);
