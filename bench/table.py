@@ -230,8 +230,10 @@ def columns(row: Row, cell: Cell, figure: Figure | None) -> list[str]:
 
 
 def short(store: dict[str, Any]) -> str:
-    """The README's rows: bold where the goal is reached."""
+    """Machine, day and versions, then the README's rows: bold where the goal is reached."""
     lines = [
+        conditions(store),
+        "",
         "| case | against | one thread | goal | two threads | goal |",
         "|---|---|---|---|---|---|",
     ]
