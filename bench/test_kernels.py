@@ -1,6 +1,5 @@
 """Kernels by themselves, one thread, operands in the second-level cache."""
 
-
 import numpy as np
 import pytest
 from kernel_door import DTYPES, Hyper, activations, kernel
