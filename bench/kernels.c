@@ -11,7 +11,6 @@
 #include "../csrc/internal.h"
 #include "peak.h"
 
-#include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>

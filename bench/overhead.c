@@ -10,7 +10,6 @@
 #include "../csrc/internal.h"
 #include "times.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

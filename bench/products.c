@@ -9,7 +9,6 @@
 #include "../csrc/internal.h"
 #include "peak.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -152,6 +152,38 @@ static void test_every_rule(void)
             }
 }
 
+/* ReLU without followers: the product of the signal has f' in it, or f' comes after it. */
+static void test_derivative_at_once(void)
+{
+    const char *rule;
+    int seen = 0;
+    for (int i = 0; (rule = fa_name(FA_NAMES_RULE, i)); i++)
+        for (int type = 0; type < 2; type++) {
+            recipe r;
+            if (variant_init(&r, rule, dtypes[type], 0)) continue; /* custom */
+            r.layers[FIRST].activation = r.layers[SECOND].activation = "relu";
+            r.layers[DROPOUT] = r.layers[SECOND], r.layers[SECOND] = r.layers[LAST];
+            r.desc.n_layers = 3;
+            fa_net *nets[2];
+            for (int after = 0; after < 2; after++) {
+                r.desc.n_threads = 1 + 2 * after;
+                nets[after] = make(&r.desc);
+                for (int b = 0; b < nets[after]->n_blocks; b++) {
+                    bool *at_once = &nets[after]->blocks[b].rule.at_once;
+                    seen += *at_once;
+                    if (after) *at_once = false;
+                }
+                train_a_while(nets[after], &data[dtypes[type]]);
+                const fa_samples s = labelled(&data[dtypes[type]], 0, 37);
+                fa_metrics m;
+                CHECK(fa_learn_many(&m, nets[after], &s) == FA_OK, "%s: a stream", rule);
+            }
+            CHECK(same_state(nets[0], nets[1]), "%s: f' at once and afterwards", rule);
+            for (int t = 0; t < 2; t++) fa_net_free(nets[t]);
+        }
+    CHECK(seen >= 40, "layers that have f' at once: %d", seen);
+}
+
 /* ---- gradients, evaluation, alignment ---- */
 
 static void look(fa_net *net, const dataset *d, fa_angles angles[2], fa_metrics *metrics,
@@ -459,6 +491,7 @@ int main(void)
     RUN(test_threads);
     RUN(test_threads_wide);
     RUN(test_every_rule);
+    RUN(test_derivative_at_once);
     RUN(test_threads_when_looking);
     RUN(test_steps);
     RUN(test_steps_of_one_sample);
