@@ -408,8 +408,8 @@ typedef struct fa_rule_ops {
     unsigned sources; /* order the blocks; FA_NO_UPDATE: the layer does not train */
     bool no_pre;      /* refuses inject="pre" although it does not read from above */
     bool columns;     /* signal can do with some columns of the block */
-    bool
-        product; /* signal is a product that ends with fa_signal_ending, unless entries are picked */
+    /* signal is a product that ends with fa_signal_ending, unless entries are picked. */
+    bool product;
     /* Declares the feedback of hidden block `block`; NULL where there is none. */
     fa_status (*plan)(fa_net *net, int block);
     /* A part of S of the block's output for each sample, without 1/m and without sample weights. */

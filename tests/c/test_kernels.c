@@ -280,8 +280,8 @@ static void test_products(void)
         {5, 1, 40000, 0, false, false, true, 1, 0, true},
         {13, 3, 30000, 2, false, true, false, 1, 1, false},
         {21, 70, 1100, 0, false, false, true, 1, 0, true},
-        {64, 500, 33, 0, true, false, false, -1, 1,
-         0}, /* from here on what packs, or what has no room */
+        /* from here on what packs, or what has no room */
+        {64, 500, 33, 0, true, false, false, -1, 1, false},
         {77, 150, 129, 7, true, false, false, -1, 1, true},
         {19, 120, 700, 0, true, false, false, -1, 0.5, true},
         {16, 50, 2800, 1, true, false, false, 1, 0, false},
