@@ -6,7 +6,7 @@
  * Two networks alike take turns, one without and one with. Printed are the medians of their steps, the median
  * over turns of the ratio, and how long a word takes from one core to the other and back, before and after: on
  * virtual machines that changes, and with it what there is to gain. A network that goes by rows either way
- * shows the noise.
+ * shows the noise. First comes what the pool takes to share a job and to see its end.
  *
  *   tests/c/run.sh --plain bench/choices.c */
 #include "../csrc/internal.h"
@@ -53,6 +53,37 @@ static double trip(void)
     const double seconds = fa_now() - start;
     pthread_join(thread, NULL);
     return 1e9 * seconds / (TRIPS / 2);
+}
+
+/* ---- what a job of the pool costs ---- */
+
+/* Some microseconds of work that nobody else has a part in. */
+static void chain_task(void *context, int64_t task, int worker)
+{
+    (void)worker;
+    double x = 1 + (double)task;
+    for (int i = 0; i < *(const int *)context; i++) x = 0.5 * x + 1;
+    if (x == 0) abort(); /* it is not: the chain has to be computed */
+}
+
+/* A hundred jobs on one thread and a hundred on two take turns. */
+static void show_jobs(void)
+{
+    static double times[2][TRIPS];
+    for (int repeat = 0; repeat < 3; repeat++) {
+        int length = 2000;
+        const double before = trip();
+        for (int i = 0; i < 2 * TRIPS; i++) {
+            const int n = 1 + i / 100 % 2;
+            const double start = fa_now();
+            fa_pool_run(n, n, chain_task, &length);
+            times[n - 1][i / 200 * 100 + i % 100] = 1e9 * (fa_now() - start);
+        }
+        const double alone = quantile(times[0], TRIPS, 0.5), both = quantile(times[1], TRIPS, 0.5);
+        printf("two tasks on two threads take %4.0f ns more than one of them (%4.0f); trips %4.0f "
+               "%4.0f\n",
+               both - alone, alone, before, trip());
+    }
 }
 
 /* ---- steps ---- */
@@ -147,7 +178,8 @@ int main(int argc, char **argv)
     int turns = argc > 2 ? atoi(argv[2]) : 9;
     if (turns < 1 || turns > MOST_TURNS) turns = 9;
     puts(fa_build_info());
-    printf("here L2 is %s\n", fa_l2_is_slow ? "slow" : "not slow");
+    printf("here L2 is %s\n\n", fa_l2_is_slow ? "slow" : "not slow");
+    show_jobs();
     for (int i = 0; i < 3; i++) {
         const int threads = i == 1 ? 1 : 2;
         printf("\n%d threads; us a step, ns there and back\n%-30s %4s  %-8s %10s %10s  %6s   %s\n",

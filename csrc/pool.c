@@ -6,31 +6,34 @@
  * who took one have counted what they did; so it does not matter how old a ticket is that still fits.
  *
  * Ranges are the same in every step: a core meets the weights that are still in its cache, and its own ticket,
- * which nobody else touches while there is enough to do. Whoever waits spins shortly, then sleeps, so that it
- * takes no core from others; the caller never waits for a worker that has not taken a task. */
+ * which nobody else touches while there is enough to do. Whoever waits spins shortly, then marks the word that
+ * it waits for and sleeps, so that it takes no core from others: who changes the word sees the mark. The
+ * caller never waits for a worker that has not taken a task. */
 #include "internal.h"
 
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* What waiting workers look at, what they count down and what the caller writes lie on cache lines of their
- * own (pairs of them are fetched together): on shared ones a hand-over takes ten times as long. */
+/* What a worker waits for, what it counts down and what the caller writes lie on cache lines of their own
+ * (pairs of them are fetched together): on shared ones a hand-over takes ten times as long. What a worker
+ * needs to begin comes with its ticket, as one line. */
 #define FA_OWN_LINE _Alignas(128)
 
-static struct {
-    struct {
-        FA_OWN_LINE _Atomic uint64_t ticket; /* 8 bits threads | 20 next task | 20 end */
-    } ranges[FA_MAX_THREADS + 1];
-    FA_OWN_LINE _Atomic int64_t pending; /* tasks not yet finished */
-    FA_OWN_LINE fa_task_fn *task;
+typedef struct range {
+    FA_OWN_LINE _Atomic uint64_t ticket; /* ASLEEP | 8 bits threads | 20 next task | 20 end */
+    fa_task_fn *task;
     void *context;
     int64_t first; /* task of the published batch */
+} range;
+
+static struct {
+    range ranges[FA_MAX_THREADS + 1];
+    FA_OWN_LINE _Atomic uint64_t pending; /* tasks not yet finished | ASLEEP, the caller */
     FA_OWN_LINE atomic_bool busy;
     int n_workers;
     pthread_t workers[FA_MAX_THREADS + 1];
-    FA_OWN_LINE atomic_bool sleeps[FA_MAX_THREADS + 1]; /* 0: the caller */
-    atomic_bool quit;
+    FA_OWN_LINE atomic_bool quit;
     pthread_mutex_t mutex;
     pthread_cond_t wake, done;
 } pool = {.mutex = PTHREAD_MUTEX_INITIALIZER,
@@ -42,6 +45,7 @@ static unsigned fork_generation;
 
 enum { SPINS = 100, YIELDS = 100, SPINS_OF_CALLER = 3000 };
 enum { FIELD = 20, MAX_BATCH = (1 << FIELD) - 1 };
+static const uint64_t ASLEEP = UINT64_C(1) << 63;
 
 static void pause_cpu(void)
 {
@@ -54,62 +58,61 @@ static int64_t end_of(uint64_t ticket) { return (int64_t)(ticket & MAX_BATCH); }
 static int64_t next_of(uint64_t ticket) { return (int64_t)(ticket >> FIELD & MAX_BATCH); }
 static int threads_of(uint64_t ticket) { return (int)(ticket >> 2 * FIELD & 0xff); }
 
-static void wake_caller(void)
+static void wake(pthread_cond_t *sleepers)
 {
     pthread_mutex_lock(&pool.mutex);
-    pthread_cond_signal(&pool.done);
+    pthread_cond_broadcast(sleepers);
     pthread_mutex_unlock(&pool.mutex);
 }
 
-/* Takes tasks of one thread's range until none is left, and returns how many. */
-static int64_t work_on(int owner, int worker)
+/* Takes tasks of one thread's range until none is left, and counts them. */
+static void work_on(int owner, int worker)
 {
-    _Atomic uint64_t *const range = &pool.ranges[owner].ticket;
+    range *const r = &pool.ranges[owner];
     const bool own = owner == worker;
-    int64_t done = 0;
-    uint64_t ticket = atomic_load_explicit(range, memory_order_acquire);
+    uint64_t done = 0, ticket = atomic_load_explicit(&r->ticket, memory_order_acquire);
     while (next_of(ticket) < end_of(ticket) && worker < threads_of(ticket)) {
         const uint64_t taken = own ? ticket + (UINT64_C(1) << FIELD) : ticket - 1;
-        if (!atomic_compare_exchange_weak_explicit(range, &ticket, taken, memory_order_acq_rel,
+        if (!atomic_compare_exchange_weak_explicit(&r->ticket, &ticket, taken, memory_order_acq_rel,
                                                    memory_order_acquire))
             continue;
-        pool.task(pool.context, pool.first + (own ? next_of(ticket) : end_of(taken)), worker);
+        r->task(r->context, r->first + (own ? next_of(ticket) : end_of(taken)), worker);
         done++;
-        ticket = atomic_load_explicit(range, memory_order_acquire);
+        ticket = atomic_load_explicit(&r->ticket, memory_order_acquire);
     }
-    return done;
+    if (done > 0 && atomic_fetch_sub(&pool.pending, done) == (done | ASLEEP)) wake(&pool.done);
 }
 
 /* Takes tasks of the current job until none is left: its own, then those of the threads after it. */
 static void work(int worker)
 {
     inside = true;
-    int64_t done = work_on(worker, worker);
     const int threads =
         threads_of(atomic_load_explicit(&pool.ranges[worker].ticket, memory_order_relaxed));
-    for (int i = 1; i < threads; i++) done += work_on((worker + i) % threads, worker);
+    for (int i = 0; i < threads; i++) work_on((worker + i) % threads, worker);
     inside = false;
-    if (done > 0 && atomic_fetch_sub(&pool.pending, done) == done && atomic_load(&pool.sleeps[0]))
-        wake_caller();
 }
 
 static bool has_work(int worker)
 {
-    const uint64_t ticket = atomic_load(&pool.ranges[worker].ticket);
+    const uint64_t ticket = atomic_load_explicit(&pool.ranges[worker].ticket, memory_order_acquire);
     return next_of(ticket) < end_of(ticket) || atomic_load(&pool.quit);
 }
 
 static void wait_for_work(int worker)
 {
+    _Atomic uint64_t *const ticket = &pool.ranges[worker].ticket;
     for (int i = 0; i < SPINS + YIELDS; i++) {
         if (has_work(worker)) return;
         pause_cpu();
         if (i >= SPINS) sched_yield(); /* the caller may be waiting for this very core */
     }
     pthread_mutex_lock(&pool.mutex);
-    atomic_store(&pool.sleeps[worker], true);
-    while (!has_work(worker)) pthread_cond_wait(&pool.wake, &pool.mutex);
-    atomic_store(&pool.sleeps[worker], false);
+    uint64_t seen = atomic_load(ticket);
+    if (next_of(seen) == end_of(seen) &&
+        atomic_compare_exchange_strong(ticket, &seen, seen | ASLEEP))
+        while (atomic_load(ticket) & ASLEEP && !atomic_load(&pool.quit))
+            pthread_cond_wait(&pool.wake, &pool.mutex);
     pthread_mutex_unlock(&pool.mutex);
 }
 
@@ -122,20 +125,6 @@ static void *worker_main(void *argument)
         work(worker);
     }
     return NULL;
-}
-
-static bool any_sleeps(int n_threads)
-{
-    for (int worker = 1; worker < n_threads; worker++)
-        if (atomic_load(&pool.sleeps[worker])) return true;
-    return false;
-}
-
-static void wake_all(void)
-{
-    pthread_mutex_lock(&pool.mutex);
-    pthread_cond_broadcast(&pool.wake);
-    pthread_mutex_unlock(&pool.mutex);
 }
 
 static void forget_threads(void) /* in a forked child: only the forking thread lives on */
@@ -182,7 +171,7 @@ __attribute__((destructor)) static void stop_workers(void)
 {
     if (atomic_exchange(&pool.busy, true)) return; /* somebody still trains at exit: leave them */
     atomic_store(&pool.quit, true);
-    wake_all();
+    wake(&pool.wake);
     for (int i = 1; i <= pool.n_workers; i++) pthread_join(pool.workers[i], NULL);
 }
 
@@ -194,23 +183,25 @@ static void wait_for_others(void)
         pause_cpu();
     }
     pthread_mutex_lock(&pool.mutex);
-    atomic_store(&pool.sleeps[0], true);
-    while (atomic_load(&pool.pending) > 0) pthread_cond_wait(&pool.done, &pool.mutex);
-    atomic_store(&pool.sleeps[0], false);
+    atomic_fetch_or(&pool.pending, ASLEEP);
+    while (atomic_load(&pool.pending) != ASLEEP) pthread_cond_wait(&pool.done, &pool.mutex);
     pthread_mutex_unlock(&pool.mutex);
 }
 
-static void run_batch(int n_threads, int64_t first, int64_t n)
+/* The threads' tickets, the caller's last: the others have more of a way to go. */
+static void run_batch(int n_threads, int64_t first, int64_t n, fa_task_fn *task, void *context)
 {
-    pool.first = first;
-    atomic_store_explicit(&pool.pending, n, memory_order_relaxed);
+    bool asleep = false;
+    atomic_store_explicit(&pool.pending, (uint64_t)n, memory_order_relaxed);
     for (int t = n_threads - 1; t >= 0; t--) {
         const uint64_t next = (uint64_t)(n * t / n_threads),
                        end = (uint64_t)(n * (t + 1) / n_threads);
-        atomic_store(&pool.ranges[t].ticket,
-                     (uint64_t)n_threads << 2 * FIELD | next << FIELD | end);
+        range *const r = &pool.ranges[t];
+        r->task = task, r->context = context, r->first = first;
+        const uint64_t ticket = (uint64_t)n_threads << 2 * FIELD | next << FIELD | end;
+        asleep |= (atomic_exchange(&r->ticket, ticket) & ASLEEP) != 0;
     }
-    if (any_sleeps(n_threads)) wake_all();
+    if (asleep) wake(&pool.wake);
     work(0);
     wait_for_others();
 }
@@ -225,9 +216,9 @@ void fa_pool_run(int n_threads, int64_t n_tasks, fa_task_fn *task, void *context
     }
     fa_fork_generation();
     start_workers(n_threads);
-    pool.task = task;
-    pool.context = context;
-    for (int64_t first = 0; first < n_tasks; first += MAX_BATCH)
-        run_batch(n_threads, first, n_tasks - first < MAX_BATCH ? n_tasks - first : MAX_BATCH);
+    for (int64_t first = 0, n; first < n_tasks; first += n) {
+        n = n_tasks - first < MAX_BATCH ? n_tasks - first : MAX_BATCH;
+        run_batch(n_threads, first, n, task, context);
+    }
     atomic_store(&pool.busy, false);
 }
