@@ -306,9 +306,10 @@ typedef struct fa_work { /* one block: this head, then what it points to */
     atomic_bool bad_label;
     double *weights, *row_loss, *row_hit;
     double *second_loss, *second_hit;
-    fa_hyper *hyper;      /* one per parameter */
-    char *scratch, *room; /* of each worker; room for what products pack, if they do */
+    fa_hyper *hyper;       /* one per parameter */
+    char *scratch, *rooms; /* of each worker; rooms: fa_room, if products pack, or NULL */
     size_t room_size;
+    uint64_t steps; /* so many have begun */
     struct fa_derived {
         fa_mat matrix; /* of each block, what its rule made of the weights for this step */
         void *places;  /* or the picked entries of its feedback: their rows, */
@@ -333,6 +334,7 @@ typedef struct fa_run {
     void *const *grads; /* where gradients go, one per parameter; NULL entries are skipped */
     /* Batch 1: the sample before, whose update is still to be made; forward makes it on its way over W. */
     const struct fa_run *pending;
+    uint64_t serial; /* of the steps with this work: what one has packed is not for another */
     /* set by fa_run_bind */
     fa_mat *buf;
     int64_t *labels;       /* of the batch, our copy; NULL with row targets */
@@ -360,20 +362,25 @@ static inline bool fa_is_first(fa_part part) { return part.rows.r0 == 0 && part.
 static inline void *fa_scratch(const fa_run *run, int worker)
 { return run->work->scratch + (size_t)worker * run->net->scratch_size; }
 
-static inline void *fa_room(const fa_run *run, int worker)
-{ return run->work->room ? run->work->room + (size_t)worker * run->work->room_size : NULL; }
+typedef struct fa_room { /* what a worker packs: columns j0 .. j1 of a buffer, in a run */
+    fa_packing packing;
+    uint64_t run;
+    int64_t j0, j1;
+    fa_buf buf;
+    _Alignas(64) char bytes[];
+} fa_room;
 
 /* ---- products (product.c): one door to BLAS and to our own kernels ---- */
 
 /* C = A B, then the ending, if it is not NULL. */
 void fa_product(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const fa_ending *ending);
-/* C = alpha A^T B + beta C; `room` is that of gemm. */
+/* C = alpha A^T B + beta C; `packing` is that of gemm. */
 void fa_product_tn(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, double alpha, double beta,
-                   void *room);
+                   fa_packing *packing);
 /* C = A B^T, through transposed panels of B in scratch of at least fa_product_nt_scratch bytes. */
 void fa_product_nt(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, void *scratch);
 size_t fa_product_nt_scratch(const fa_net *net, int64_t k);
-/* Bytes of room for _tn with so many rows and columns of B; 0 where products do not pack. */
+/* Bytes of room that _tn has a use for with so many rows and columns of B; 0 where products do not pack. */
 size_t fa_product_tn_room(const fa_net *net, int64_t rows, int64_t cols);
 
 /* ---- the four interfaces, each one file and one row in tables.c per thing that implements it ---- */

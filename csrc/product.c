@@ -66,7 +66,7 @@ void fa_product(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const fa_ending
 }
 
 void fa_product_tn(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, double alpha, double beta,
-                   void *room)
+                   fa_packing *packing)
 {
     if (blas_product(net, true, false, c, a.rows, a, b, alpha, beta)) return;
     /* A column without gaps is a row: C^T = B^T A, in whole vectors. */
@@ -75,7 +75,7 @@ void fa_product_tn(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, double alpha
                      NULL);
     else
         net->k->gemm(c.p, c.ld, a.p, 1, a.ld, b.p, b.ld, c.rows, c.cols, a.rows, alpha, beta, NULL,
-                     room);
+                     packing);
 }
 
 size_t fa_product_tn_room(const fa_net *net, int64_t rows, int64_t cols)

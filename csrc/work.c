@@ -1,7 +1,7 @@
 /* The workspace of a call in flight. One block:
  *
  *   fa_work | offsets | mats | of a second pass: mats, losses | labels weights row_loss row_hit | hyper
- *           | row buffers (copies x rows) | scratch, room (threads) | tile norms and gradients (clipping only)
+ *           | row buffers (copies x rows) | scratch, rooms (threads) | tile norms and gradients (clipping only)
  *           | derived matrices
  *
  * A network keeps one idle block per slot, so a step allocates nothing once a batch of its size has been
@@ -72,8 +72,9 @@ static void lay_out(const fa_net *net, fa_work *w, fa_carver *c, bool training)
     w->copy_size = copy.used;
     w->buffers = carve(c, w->copies, 1, w->copy_size);
     w->scratch = carve(c, w->threads, 1, net->scratch_size);
-    w->room_size = training ? fa_product_tn_room(net, w->rows, net->tile_cols) : 0;
-    w->room = w->room_size ? carve(c, w->threads, 1, w->room_size) : NULL;
+    const size_t packed = training ? fa_product_tn_room(net, w->rows, net->tile_cols) : 0;
+    w->room_size = packed ? sizeof(fa_room) + packed : 0;
+    w->rooms = packed ? carve(c, w->threads, 1, w->room_size) : NULL;
     if (clipping) carve_clipping(net, w, c);
     if (training && net->n_derives) carve_derived(net, w, c);
 }

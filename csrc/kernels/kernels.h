@@ -39,6 +39,13 @@ typedef struct fa_ending {
     const void *h;    /* 0 where this is not above 0, ReLU's f'; or NULL */
 } fa_ending;
 
+/* Where a product may pack its right operand, and whether the next with the same finds it there. */
+typedef struct fa_packing {
+    void *
+        room; /* FA_ROOM_BYTES, or k * n elements, n rounded up to panels, if that is less; or NULL */
+    bool done; /* all of B is there; given and left by gemm */
+} fa_packing;
+
 /* h = f(a), may work in place */
 typedef void fa_act_fn(void *h, ptrdiff_t ldh, const void *a, ptrdiff_t lda, int64_t rows,
                        int64_t cols);
@@ -50,7 +57,7 @@ typedef void fa_dact_fn(void *d, ptrdiff_t ldd, const void *x, ptrdiff_t ldx, in
  * slow to come. Set once, when the kernels are chosen (cpu.c); no result depends on it. */
 extern bool fa_l2_is_slow;
 enum {
-    FA_ROOM_BYTES = 512 << 10, /* for packed operands, if gemm is given any */
+    FA_ROOM_BYTES = 512 << 10, /* for a packed operand */
     FA_PANEL_BYTES = 192,      /* of a row of a panel that is packed there */
     FA_COMPACT = 96, /* rows of a right operand no longer than that lie close enough as they are */
 };

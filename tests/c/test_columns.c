@@ -156,6 +156,19 @@ static void test_long_batches(void)
     compare(&r.desc, 29, "narrow second layer");
 }
 
+/* What one layer packed for its update must not serve another of the same width. */
+static void test_equal_layers(void)
+{
+    fa_layer_desc layers[] = {fa_dense(720, "relu"), fa_dense(720, "tanh"), fa_dense(10, "linear")};
+    for (int i = 0; i < 3; i++) {
+        recipe r;
+        recipe_init(&r, rules[i], i ? FA_F32 : FA_F64);
+        r.desc.n_in = WIDEST, r.desc.layers = layers, r.desc.n_layers = 3;
+        draw(10);
+        compare(&r.desc, LONGEST, rules[i]);
+    }
+}
+
 /* One thread has wider tiles; what they pack here is more than there is room for at a time. */
 static void test_packing_alone(void)
 {
@@ -179,6 +192,7 @@ int main(void)
     RUN(test_variants);
     RUN(test_mixtures);
     RUN(test_long_batches);
+    RUN(test_equal_layers);
     RUN(test_packing_alone);
     return finish();
 }

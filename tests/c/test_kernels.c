@@ -161,6 +161,7 @@ static void verdict(const char *check)
 /* ---- products ---- */
 
 static bool with_room; /* for what a product packs */
+static int found_packed;
 
 /* sum + a * b as the instruction set computes it */
 static double multiply_add(double a, double b, double sum)
@@ -189,6 +190,21 @@ typedef struct {
     bool masked;
 } product;
 
+/* The product again, with what it packed instead of B. */
+static void check_packed(product s, fa_packing *packing, const matrix *a, const fa_ending *ending,
+                         const matrix *before, const matrix *expected)
+{
+    if (!packing->done) return;
+    matrix nothing = empty(s.k, s.n, s.gap), c = copy(before);
+    fill(&nothing, NAN);
+    kernels->gemm(c.p, c.ld, a->p, 1, a->ld, nothing.p, nothing.ld, s.m, s.n, s.k, s.alpha, s.beta,
+                  ending, packing);
+    if (!packing->done || !same(&c, expected))
+        problem("gemm, packed before", 0, 0, at(&c, 0, 0), at(expected, 0, 0));
+    found_packed++;
+    free(nothing.memory), free(c.memory);
+}
+
 static void check_product(product s)
 {
     matrix a = s.transposed ? drawn(s.k, s.m, s.gap) : drawn(s.m, s.k, s.gap),
@@ -201,9 +217,11 @@ static void check_product(product s)
     matrix before = copy(&c);
     const size_t panels = ((size_t)s.n * size() + FA_PANEL_BYTES - 1) / FA_PANEL_BYTES,
                  bytes = panels * FA_PANEL_BYTES * (size_t)s.k;
-    void *room = with_room ? malloc(bytes < FA_ROOM_BYTES ? bytes : FA_ROOM_BYTES) : NULL;
+    fa_packing packing = {0};
+    if (with_room) packing.room = malloc(bytes < FA_ROOM_BYTES ? bytes : FA_ROOM_BYTES);
     kernels->gemm(c.p, c.ld, a.p, rsa, csa, b.p, b.ld, s.m, s.n, s.k, s.alpha, s.beta,
-                  s.bias || s.relu || s.masked ? &ending : NULL, room);
+                  s.bias || s.relu || s.masked ? &ending : NULL, &packing);
+    check_packed(s, &packing, &a, &ending, &before, &c);
     double *left = in_a_row(&a, s.transposed), *right = in_a_row(&b, true);
     for (int64_t i = 0; i < s.m; i++)
         for (int64_t j = 0; j < s.n; j++) {
@@ -230,7 +248,8 @@ static void check_product(product s)
                      epsilon() * ((double)s.k + 4) * ((double)magnitude + 3));
         }
     finish_output(&c);
-    free(a.memory), free(b.memory), free(bias.memory), free(before.memory), free(room);
+    free(a.memory), free(b.memory), free(bias.memory), free(before.memory);
+    free(packing.room);
     free(h.memory), free(left), free(right);
 }
 
@@ -311,9 +330,11 @@ static void test_packing(void)
     fa_l2_is_slow = true;
     for (int i = 0; i < (strcmp(isa, "v4") ? 0 : 2); i++) {
         with_room = i;
+        found_packed = 0;
         state = drawn, digest = before;
         test_products();
         if (digest != plain) problem("gemm, packing", i, 0, (double)digest, (double)plain);
+        if ((found_packed > 1) != i) problem("gemm, found packed", i, 0, found_packed, 0);
         verdict(i ? "gemm, packing with room: the same bits" : "gemm, packing: the same bits");
     }
     with_room = false;
