@@ -82,12 +82,12 @@ static void own(const fa_kernels *rows, const operands *o)
         f->gemm(o->c, s.width, o->a, s.k, 1, o->b, s.width, s.m, s.n, s.k, 1, 0, NULL, NULL);
     if (s.kind == TN)
         for (int64_t j = 0; j < s.n; j += COLS) {
-            fa_packing packing = {.room = room};
+            fa_right right = {.room = room};
             for (int64_t i = 0; i < s.m; i += ROWS) {
                 const int64_t m = s.m - i < ROWS ? s.m - i : ROWS,
                               n = s.n - j < COLS ? s.n - j : COLS;
                 f->gemm(o->c + size * (i * s.width + j), s.width, o->a + size * i, 1, s.depth,
-                        o->b + size * j, s.width, m, n, s.k, -1e-9, 1, NULL, &packing);
+                        o->b + size * j, s.width, m, n, s.k, -1e-9, 1, NULL, &right);
             }
         }
     if (s.kind == NT)

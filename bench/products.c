@@ -31,9 +31,9 @@ typedef struct {
 static void own(const fa_kernels *f, const product *p)
 {
     const fa_ending ending = {.bias = bias, .relu = true};
-    fa_packing packing = {.room = room};
+    fa_right right = {.room = room};
     f->gemm(p->c, p->n, p->a, p->turned ? 1 : p->k, p->turned ? p->m : 1, p->b, p->n, p->m, p->n,
-            p->k, p->turned ? -1e-9 : 1, p->turned, p->forward ? &ending : NULL, &packing);
+            p->k, p->turned ? -1e-9 : 1, p->turned, p->forward ? &ending : NULL, &right);
 }
 
 static void blas(const product *p)

@@ -477,6 +477,6 @@ void fa_feedback_product(const fa_run *run, int block, fa_part part, fa_mat sour
                          ? run->work->derived[block].matrix
                          : (fa_mat){stored->value, stored->cols, stored->rows, stored->cols};
     const fa_ending ending = fa_signal_ending(run, block, part);
-    fa_product(net, s, source, fa_columns_of(b, part.c0, part.c1, net->esize), &ending);
+    fa_product(net, s, source, fa_columns_of(b, part.c0, part.c1, net->esize), &ending, NULL);
     fa_count(run, &net->count_feedback, fa_is_first(part));
 }

@@ -329,6 +329,7 @@ typedef struct fa_run {
     fa_samples data;
     const int64_t *index; /* row r of the batch is sample index[r]; NULL: sample r */
     int64_t m, chunk;
+    bool shared; /* between threads */
     uint64_t step;
     double lr;
     void *const *grads; /* where gradients go, one per parameter; NULL entries are skipped */
@@ -363,7 +364,7 @@ static inline void *fa_scratch(const fa_run *run, int worker)
 { return run->work->scratch + (size_t)worker * run->net->scratch_size; }
 
 typedef struct fa_room { /* what a worker packs: columns j0 .. j1 of a buffer, in a run */
-    fa_packing packing;
+    fa_right right;
     uint64_t run;
     int64_t j0, j1;
     fa_buf buf;
@@ -372,11 +373,12 @@ typedef struct fa_room { /* what a worker packs: columns j0 .. j1 of a buffer, i
 
 /* ---- products (product.c): one door to BLAS and to our own kernels ---- */
 
-/* C = A B, then the ending, if it is not NULL. */
-void fa_product(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const fa_ending *ending);
-/* C = alpha A^T B + beta C; `packing` is that of gemm. */
+/* C = A B, then the ending, if it is not NULL; `right` is that of gemm, or NULL. */
+void fa_product(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const fa_ending *ending,
+                fa_right *right);
+/* C = alpha A^T B + beta C */
 void fa_product_tn(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, double alpha, double beta,
-                   fa_packing *packing);
+                   fa_right *right);
 /* C = A B^T, through transposed panels of B in scratch of at least fa_product_nt_scratch bytes. */
 void fa_product_nt(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, void *scratch);
 size_t fa_product_nt_scratch(const fa_net *net, int64_t k);

@@ -69,7 +69,7 @@ static void forward(const fa_layer *layer, const fa_run *run, fa_part part, int 
     if (run->pending && layer->weight->trainable)
         update_and_multiply(layer, run, a, x);
     else
-        fa_product(net, a, x, w, &ending);
+        fa_product(net, a, x, w, &ending, &(fa_right){.foreign = run->shared});
     fa_count(run, &net->count_forward, fa_is_first(part));
     if (layer->activation != FA_ACT_linear && !at_once)
         net->k->act[layer->activation](h.p, h.ld, a.p, a.ld, h.rows, h.cols);

@@ -50,7 +50,8 @@ static bool blas_product(const fa_net *net, bool ta, bool tb, fa_mat c, int64_t 
                             (const double *)b.p, b.ld, beta, (double *)c.p, c.ld);
 }
 
-void fa_product(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const fa_ending *ending)
+void fa_product(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const fa_ending *ending,
+                fa_right *right)
 {
     static const fa_ending none = {0};
     const fa_ending *e = ending ? ending : &none;
@@ -58,7 +59,7 @@ void fa_product(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const fa_ending
         for (int64_t i = 0; i < c.rows; i++)
             memcpy(c.p + (size_t)(i * c.ld) * net->esize, e->bias, (size_t)c.cols * net->esize);
     if (!blas_product(net, false, false, c, a.cols, a, b, 1, e->bias ? 1 : 0)) {
-        net->k->gemm(c.p, c.ld, a.p, a.ld, 1, b.p, b.ld, c.rows, c.cols, a.cols, 1, 0, e, NULL);
+        net->k->gemm(c.p, c.ld, a.p, a.ld, 1, b.p, b.ld, c.rows, c.cols, a.cols, 1, 0, e, right);
         return;
     }
     if (e->relu) net->k->act[FA_ACT_relu](c.p, c.ld, c.p, c.ld, c.rows, c.cols);
@@ -66,7 +67,7 @@ void fa_product(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const fa_ending
 }
 
 void fa_product_tn(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, double alpha, double beta,
-                   fa_packing *packing)
+                   fa_right *right)
 {
     if (blas_product(net, true, false, c, a.rows, a, b, alpha, beta)) return;
     /* A column without gaps is a row: C^T = B^T A, in whole vectors. */
@@ -75,7 +76,7 @@ void fa_product_tn(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, double alpha
                      NULL);
     else
         net->k->gemm(c.p, c.ld, a.p, 1, a.ld, b.p, b.ld, c.rows, c.cols, a.rows, alpha, beta, NULL,
-                     packing);
+                     right);
 }
 
 size_t fa_product_tn_room(const fa_net *net, int64_t rows, int64_t cols)
@@ -104,7 +105,7 @@ static void turn_right(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, char *sc
                      from = part(net, b, j, NT_ROWS, 0, b.cols);
         const fa_mat turned = {scratch, from.rows, from.cols, from.rows};
         net->k->transpose(turned.p, turned.ld, from.p, from.ld, from.rows, from.cols);
-        fa_product(net, to, a, turned, NULL);
+        fa_product(net, to, a, turned, NULL, NULL);
     }
 }
 
@@ -120,7 +121,7 @@ static void turn_left(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, char *scr
         for (int64_t j = 0; j < c.cols; j += NT_COLS) {
             const fa_mat to = part(net, c, i, NT_ROWS, j, NT_COLS);
             const fa_mat ct = {product, to.rows, to.cols, to.rows};
-            fa_product(net, ct, part(net, b, j, NT_COLS, 0, b.cols), turned, NULL);
+            fa_product(net, ct, part(net, b, j, NT_COLS, 0, b.cols), turned, NULL, NULL);
             net->k->transpose(to.p, to.ld, ct.p, ct.ld, ct.rows, ct.cols);
         }
     }

@@ -79,7 +79,7 @@ fa_status fa_multiply(void *c, const fa_net *net, const void *a, ptrdiff_t lda, 
     for (int64_t r = 0; r < rows; r += chunk) {
         const fa_rows part = {r, r + chunk < rows ? r + chunk : rows};
         fa_product(net, fa_rows_of(all_c, part, net->esize), fa_rows_of(all_a, part, net->esize),
-                   (fa_mat){(char *)b, ldb, k, cols}, NULL);
+                   (fa_mat){(char *)b, ldb, k, cols}, NULL, NULL);
     }
     fa_fp_end(fp);
     return FA_OK;

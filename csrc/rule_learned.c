@@ -108,11 +108,11 @@ static void ldfa_signal(const fa_rule *rule, const fa_run *run, int block, fa_pa
     const fa_rows rows = part.rows;
     const fa_mat t = fa_get(run, rule->projected, rows);
     const fa_mat d = fa_get(run, run->net->blocks[block + 1].delta, rows);
-    fa_product(run->net, t, d, whole(rule->project), NULL);
+    fa_product(run->net, t, d, whole(rule->project), NULL, NULL);
     if (rule->residual != FA_NO_BUF) miss(rule, run, rows, d, t, worker);
     fa_count(run, &run->net->count_feedback, rows.r0 == 0);
     const fa_ending ending = fa_signal_ending(run, block, part);
-    fa_product(run->net, s, t, whole(rule->feedback), &ending);
+    fa_product(run->net, s, t, whole(rule->feedback), &ending, NULL);
     fa_count(run, &run->net->count_feedback, rows.r0 == 0);
 }
 
@@ -121,7 +121,7 @@ static void ldfa_matrix(const fa_net *net, int block, void *out)
     const fa_rule *rule = &net->blocks[block].rule;
     const int64_t rows = rule->project->rows, cols = rule->feedback->cols;
     fa_product(net, (fa_mat){out, cols, rows, cols}, whole(rule->project), whole(rule->feedback),
-               NULL);
+               NULL, NULL);
 }
 
 const fa_rule_ops fa_rule_kp = {.name = "kp",

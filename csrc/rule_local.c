@@ -60,7 +60,7 @@ static fa_mat head_error(const fa_rule *rule, const fa_run *run, int block, fa_r
     double *loss = (double *)((char *)fa_scratch(run, worker) + panel_size(net));
     const fa_ending ending = {.bias = rule->head_bias->value};
     fa_product(net, e, fa_get(run, net->layers[net->blocks[block].last].out, rows), head_of(rule),
-               &ending);
+               &ending, NULL);
     fa_count(run, &net->count_forward, rows.r0 == 0);
     net->loss->error(net->k, e, loss, loss + FA_CHUNK, e,
                      run->labels ? run->labels + rows.r0 : NULL, fa_get(run, FA_TARGET, rows));

@@ -144,18 +144,18 @@ static fa_mat columns(const fa_run *run, fa_buf b, int64_t j0, int64_t j1)
     return (fa_mat){a.p + (size_t)j0 * run->net->esize, a.ld, run->m, j1 - j0};
 }
 
-/* Where the columns of a tile are packed: a worker's next tile is the one below, as a rule. */
-static fa_packing *packing_of(const fa_run *run, fa_buf buf, fa_tile t, int worker)
+/* Where the columns of a tile are packed, if they are: a worker's next tile is the one below, as a rule. */
+static fa_right *packed_right(const fa_run *run, fa_buf buf, fa_tile t, int worker)
 {
     if (!run->work->rooms) return NULL;
     fa_room *room = (fa_room *)(run->work->rooms + (size_t)worker * run->work->room_size);
     if (room->run != run->serial || room->buf != buf || room->j0 != t.j0 || room->j1 != t.j1)
-        *room = (fa_room){.packing = {.room = room->bytes},
+        *room = (fa_room){.right = {.room = room->bytes, .foreign = run->shared},
                           .run = run->serial,
                           .j0 = t.j0,
                           .j1 = t.j1,
                           .buf = buf};
-    return &room->packing;
+    return &room->right;
 }
 
 /* g = alpha * sum over pairs of left^T right + beta * g on the tile; g points at the tile's first element. */
@@ -163,14 +163,16 @@ static void tile_product(const fa_run *run, const fa_param *p, fa_tile t, fa_mat
                          double beta, int worker)
 {
     const fa_net *net = run->net;
+    fa_right in_place = {.foreign = run->shared};
     for (int i = 0; i < p->n_grad; i++, beta = 1) {
         const fa_mat right = columns(run, p->grad[i].right, t.j0, t.j1);
         if (p->grad[i].left == FA_ONES) {
             net->k->colsum(g.p, right.p, right.ld, right.rows, right.cols, alpha, beta);
             continue;
         }
+        fa_right *const packed = packed_right(run, p->grad[i].right, t, worker);
         fa_product_tn(net, g, columns(run, p->grad[i].left, t.i0, t.i1), right, alpha, beta,
-                      packing_of(run, p->grad[i].right, t, worker));
+                      packed ? packed : &in_place);
         fa_count(run, &net->count_outer, t.i0 == 0 && t.j0 == 0);
     }
 }
@@ -317,17 +319,18 @@ static int64_t chunk_rows(const fa_net *net, int64_t m, int threads)
     return share < FA_CHUNK ? share : FA_CHUNK;
 }
 
-static void begin(fa_run *run, int64_t chunk)
+static void begin(fa_run *run, int64_t chunk, int threads)
 {
     fa_run_bind(run, 0);
     run->chunk = chunk;
+    run->shared = threads > 1;
     run->serial = ++run->work->steps;
 }
 
 static fa_status step_on(fa_run *run, int threads)
 {
     const fa_net *net = run->net;
-    begin(run, chunk_rows(net, run->m, threads));
+    begin(run, chunk_rows(net, run->m, threads), threads);
     const int64_t chunks = (run->m + run->chunk - 1) / run->chunk;
     if (!run->exact) fa_pool_run(threads, net->n_derives, fa_derive_task_run, run);
     if (run->mode != FA_TRAIN) {
@@ -365,7 +368,7 @@ fa_status fa_run_step(fa_run *run)
 
 fa_status fa_run_deferred(fa_run *run)
 {
-    begin(run, run->m);
+    begin(run, run->m, 1);
     begin_update(run);
     fa_rows_task(run, 0, 0);
     return fa_loss_gate(run);

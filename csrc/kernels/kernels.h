@@ -39,12 +39,13 @@ typedef struct fa_ending {
     const void *h;    /* 0 where this is not above 0, ReLU's f'; or NULL */
 } fa_ending;
 
-/* Where a product may pack its right operand, and whether the next with the same finds it there. */
-typedef struct fa_packing {
-    void *
-        room; /* FA_ROOM_BYTES, or k * n elements, n rounded up to panels, if that is less; or NULL */
-    bool done; /* all of B is there; given and left by gemm */
-} fa_packing;
+/* What a product may know of its right operand */
+typedef struct fa_right {
+    /* FA_ROOM_BYTES to pack it, or k * n elements, n rounded up to panels, if that is less; or NULL */
+    void *room;
+    bool packed;  /* all of it is there, from the product before: given, and left for the next */
+    bool foreign; /* other cores have written much of it since this one read it */
+} fa_right;
 
 /* h = f(a), may work in place */
 typedef void fa_act_fn(void *h, ptrdiff_t ldh, const void *a, ptrdiff_t lda, int64_t rows,

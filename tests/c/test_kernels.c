@@ -191,15 +191,15 @@ typedef struct {
 } product;
 
 /* The product again, with what it packed instead of B. */
-static void check_packed(product s, fa_packing *packing, const matrix *a, const fa_ending *ending,
+static void check_packed(product s, fa_right *right, const matrix *a, const fa_ending *ending,
                          const matrix *before, const matrix *expected)
 {
-    if (!packing->done) return;
+    if (!right->packed) return;
     matrix nothing = empty(s.k, s.n, s.gap), c = copy(before);
     fill(&nothing, NAN);
     kernels->gemm(c.p, c.ld, a->p, 1, a->ld, nothing.p, nothing.ld, s.m, s.n, s.k, s.alpha, s.beta,
-                  ending, packing);
-    if (!packing->done || !same(&c, expected))
+                  ending, right);
+    if (!right->packed || !same(&c, expected))
         problem("gemm, packed before", 0, 0, at(&c, 0, 0), at(expected, 0, 0));
     found_packed++;
     free(nothing.memory), free(c.memory);
@@ -217,11 +217,11 @@ static void check_product(product s)
     matrix before = copy(&c);
     const size_t panels = ((size_t)s.n * size() + FA_PANEL_BYTES - 1) / FA_PANEL_BYTES,
                  bytes = panels * FA_PANEL_BYTES * (size_t)s.k;
-    fa_packing packing = {0};
-    if (with_room) packing.room = malloc(bytes < FA_ROOM_BYTES ? bytes : FA_ROOM_BYTES);
+    fa_right of_b = {.foreign = (s.m + s.n) % 2};
+    if (with_room) of_b.room = malloc(bytes < FA_ROOM_BYTES ? bytes : FA_ROOM_BYTES);
     kernels->gemm(c.p, c.ld, a.p, rsa, csa, b.p, b.ld, s.m, s.n, s.k, s.alpha, s.beta,
-                  s.bias || s.relu || s.masked ? &ending : NULL, &packing);
-    check_packed(s, &packing, &a, &ending, &before, &c);
+                  s.bias || s.relu || s.masked ? &ending : NULL, &of_b);
+    check_packed(s, &of_b, &a, &ending, &before, &c);
     double *left = in_a_row(&a, s.transposed), *right = in_a_row(&b, true);
     for (int64_t i = 0; i < s.m; i++)
         for (int64_t j = 0; j < s.n; j++) {
@@ -249,7 +249,7 @@ static void check_product(product s)
         }
     finish_output(&c);
     free(a.memory), free(b.memory), free(bias.memory), free(before.memory);
-    free(packing.room);
+    free(of_b.room);
     free(h.memory), free(left), free(right);
 }
 
