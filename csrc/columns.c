@@ -3,7 +3,7 @@
  * Threads that share the rows of a batch each read all weights, and most of these the others have just
  * written. Here a weight stays with its owner, but for a chain rule's transport and for what idle threads
  * take; what changes hands are activations, which are fewer, with a hand-over after each layer. The
- * update's tiles lie in the same order. A layer too narrow to share, and a rule that needs all columns at
+ * update's tiles are those columns. A layer too narrow to share, and a rule that needs all columns at
  * once, are given rows. Each output is the same chain of multiply-adds either way: the bits cannot tell. */
 #include "internal.h"
 
@@ -19,6 +19,12 @@ _Static_assert((int)BLOCK <= (int)FA_CHUNK, "scratch of rules is for so many row
 
 int64_t fa_cut(int64_t cols, int64_t i, int64_t parts)
 { return i == parts ? cols : (cols * i / parts + LINE / 2) / LINE * LINE; }
+
+int64_t fa_cut_width(int64_t cols, int64_t parts)
+{
+    const int64_t width = (cols + parts - 1) / parts + LINE;
+    return width < cols ? width : cols;
+}
 
 typedef void part_fn(const fa_run *run, int index, fa_part part, int worker);
 typedef struct part_job {
@@ -120,4 +126,45 @@ void fa_run_columns(const fa_run *run, int threads)
             share(run, threads, fa_teach, b, layer->n_out, in_strips(layer, able, threads));
     }
     if (run->weights) share(run, threads, weigh, 0, 0, false);
+}
+
+/* ---- the update ---- */
+
+typedef struct update_job {
+    const fa_run *run;
+    int threads;
+} update_job;
+
+/* Strip i of n of a piece's columns, in some of its rows */
+static void update(const fa_run *run, const fa_piece *piece, fa_rows rows, int64_t i, int64_t n,
+                   int worker)
+{
+    const int64_t cols = run->net->params[piece->param].cols;
+    const fa_tile t = {rows.r0, rows.r1, fa_cut(cols, i, n), fa_cut(cols, i + 1, n)};
+    if (t.i0 < t.i1 && t.j0 < t.j1) fa_update(run, piece->param, t, worker);
+}
+
+/* A thread's columns of a piece; or of one too narrow some of the rows, in two halves as scratch is for no more. */
+static void piece_task(void *context, int64_t task, int worker)
+{
+    const update_job *job = context;
+    const fa_net *net = job->run->net;
+    const fa_piece *piece = &net->pieces[task % net->n_pieces];
+    const int64_t thread = task / net->n_pieces, threads = job->threads;
+    if (net->params[piece->param].cols >= LEAST_WIDTH * threads) {
+        update(job->run, piece, piece->rows, thread * piece->parts + piece->part,
+               threads * piece->parts, worker);
+        return;
+    }
+    const int64_t n = piece->rows.r1 - piece->rows.r0;
+    const fa_rows rows = {piece->rows.r0 + fa_cut(n, thread, threads),
+                          piece->rows.r0 + fa_cut(n, thread + 1, threads)};
+    for (int half = 0; half < 2; half++)
+        update(job->run, piece, rows, 2 * piece->part + half, 2 * piece->parts, worker);
+}
+
+void fa_update_columns(const fa_run *run, int threads)
+{
+    update_job job = {run, threads};
+    fa_pool_run(threads, run->net->n_pieces * threads, piece_task, &job);
 }

@@ -187,8 +187,12 @@ typedef struct fa_optim {
 typedef struct fa_tile_task {
     int32_t param;
     fa_tile tile;
-    double at; /* where its columns begin, or its rows if it has all columns: 0 to 1 of them */
 } fa_tile_task;
+typedef struct
+    fa_piece { /* of a parameter: part `part` of `parts` of a thread's columns, whichever they are */
+    int32_t param, part, parts;
+    fa_rows rows;
+} fa_piece;
 typedef struct fa_derive_task {
     int32_t block;
     fa_rows rows;
@@ -259,7 +263,8 @@ struct fa_net {
     int64_t n_tiles;
     fa_tile_task *alone; /* for one thread, which has nobody to share with */
     int64_t n_alone;
-    fa_tile_task *by_columns; /* tiles in another order, for threads that have columns */
+    fa_piece *pieces; /* for threads that have columns: a tile for each thread */
+    int64_t n_pieces;
     /* Rows of matrices that rules make from the weights, before the batch's rows. */
     fa_derive_task *derives;
     int64_t n_derives;
@@ -592,6 +597,7 @@ void fa_weight_rows(const fa_run *run, fa_rows rows);
 fa_rows fa_chunk_of(const fa_run *run, int64_t task);
 void fa_count(const fa_run *run, const atomic_llong *counter, bool first);
 
+void fa_update(const fa_run *run, int param, fa_tile t, int worker); /* a tile: gradient and step */
 extern fa_task_fn fa_derive_task_run, fa_rows_task, fa_forward_task, fa_teach_task, fa_update_task,
     fa_norm_task, fa_apply_task;
 fa_status fa_loss_gate(fa_run *run);
@@ -602,9 +608,11 @@ fa_status fa_host_gate(fa_run *run); /* rule_host.c: loss, then the caller's fun
 
 /* Column i of `parts` of about the same width, i = 0 .. parts, on a line of the cache. */
 int64_t fa_cut(int64_t cols, int64_t i, int64_t parts);
+int64_t fa_cut_width(int64_t cols, int64_t parts); /* at most */
 /* Whether threads should have columns of each layer, not rows of the batch; and the rows' phase so. */
 bool fa_by_columns(const fa_run *run, int threads);
 void fa_run_columns(const fa_run *run, int threads);
+void fa_update_columns(const fa_run *run, int threads);
 
 /* ---- locking (lock.c) ---- */
 

@@ -380,9 +380,7 @@ static int64_t cut_param(const fa_net *net, int param, fa_cutting size, fa_tile_
             if (!tasks) continue;
             const fa_tile t = {i, i + height < p->rows ? i + height : p->rows,
                                fa_cut(p->cols, part, parts), fa_cut(p->cols, part + 1, parts)};
-            const double at =
-                parts > 1 ? (double)t.j0 / (double)p->cols : (double)i / (double)p->rows;
-            tasks[n] = (fa_tile_task){param, t, at};
+            tasks[n] = (fa_tile_task){param, t};
         }
     return n;
 }
@@ -403,21 +401,37 @@ static fa_status cut_tiles(fa_net *net, fa_cutting size, fa_tile_task **tiles, i
     return FA_OK;
 }
 
-static int by_place(const void *left, const void *right)
+/* Cuts a parameter for threads that have columns of it, as if for two: more have narrower columns. With pieces NULL
+ * only counts, and plans the room that a tile needs. */
+static int64_t cut_pieces(fa_net *net, int param, fa_piece *pieces)
 {
-    const fa_tile_task *a = left, *b = right;
-    if (a->at != b->at) return a->at < b->at ? -1 : 1;
-    if (a->param != b->param) return a->param < b->param ? -1 : 1;
-    return a->tile.i0 < b->tile.i0 ? -1 : a->tile.i0 > b->tile.i0;
+    const fa_param *p = &net->params[param];
+    if (!p->trainable) return 0;
+    const int32_t parts = (int32_t)((p->cols + 2 * to_share.cols - 1) / (2 * to_share.cols));
+    const int64_t width = fa_cut_width(p->cols, 2 * parts);
+    const int64_t area = is_direct(p) ? to_share.direct : to_share.waiting;
+    const int64_t blocks = (p->rows * width + area - 1) / area;
+    const int64_t height = round_up((p->rows + blocks - 1) / blocks, p->follower ? 16 : 8);
+    if (!pieces && width > net->tile_cols) net->tile_cols = width;
+    if (!pieces && !is_direct(p)) fa_plan_scratch(net, (size_t)(height * width) * net->esize);
+    int64_t n = 0;
+    for (int32_t part = 0; part < parts; part++)
+        for (int64_t r = 0; r < p->rows; r += height, n++) {
+            if (!pieces) continue;
+            const fa_rows rows = {r, r + height < p->rows ? r + height : p->rows};
+            pieces[n] = (fa_piece){param, part, parts, rows};
+        }
+    return n;
 }
 
-/* The tiles in another order: neighbours have the same columns of all parameters. */
-static fa_status order_tiles(fa_net *net)
+static fa_status plan_pieces(fa_net *net)
 {
-    net->by_columns = fa_net_alloc(net, net->n_tiles, sizeof *net->by_columns);
-    if (!net->by_columns) return fa_fail(FA_E_MEMORY, "out of memory for the plan");
-    memcpy(net->by_columns, net->tiles, (size_t)net->n_tiles * sizeof *net->tiles);
-    qsort(net->by_columns, (size_t)net->n_tiles, sizeof *net->by_columns, by_place);
+    int64_t n = 0;
+    for (int i = 0; i < net->n_params; i++) n += cut_pieces(net, i, NULL);
+    net->pieces = fa_net_alloc(net, n, sizeof *net->pieces);
+    if (!net->pieces) return fa_fail(FA_E_MEMORY, "out of memory for the plan");
+    for (int i = 0; i < net->n_params; i++)
+        net->n_pieces += cut_pieces(net, i, net->pieces + net->n_pieces);
     return FA_OK;
 }
 
@@ -432,7 +446,7 @@ static fa_status plan_tiles(fa_net *net)
     FA_TRY(cut_tiles(net, shared, &net->tiles, &net->n_tiles));
     /* BLAS promises the same bits for the same tiles alone. */
     FA_TRY(cut_tiles(net, net->blas ? shared : for_one, &net->alone, &net->n_alone));
-    return order_tiles(net);
+    return plan_pieces(net);
 }
 
 /* Cuts the matrices that rules make each step into rows of about a tile's size. */

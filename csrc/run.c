@@ -209,7 +209,7 @@ fa_blend fa_in_place_blend(const fa_run *run, const fa_param *p)
     return (fa_blend){-h->lr / (double)run->m, h->keep - h->lr * h->decay};
 }
 
-static void update(const fa_run *run, int param, fa_tile t, int worker)
+void fa_update(const fa_run *run, int param, fa_tile t, int worker)
 {
     const fa_net *net = run->net;
     const fa_param *p = &net->params[param];
@@ -233,8 +233,8 @@ void fa_update_task(void *context, int64_t task, int worker)
 {
     const fa_run *run = context;
     const fa_net *net = run->net;
-    const fa_tile_task *work = run->columns ? &net->by_columns[task] : &net->tiles[task];
-    update(run, work->param, work->tile, worker);
+    const fa_tile_task *work = &net->tiles[task];
+    fa_update(run, work->param, work->tile, worker);
 }
 
 /* On one thread: small tasks are for sharing. */
@@ -242,7 +242,7 @@ static void update_alone(const fa_run *run)
 {
     const fa_net *net = run->net;
     for (int64_t i = 0; i < net->n_alone; i++)
-        update(run, net->alone[i].param, net->alone[i].tile, 0);
+        fa_update(run, net->alone[i].param, net->alone[i].tile, 0);
 }
 
 /* The tile of the gradient, into the run's gradient buffers. */
@@ -352,6 +352,8 @@ static fa_status step_on(fa_run *run, int threads)
             update_alone(run);
         else if (phase->task == fa_rows_task && run->columns)
             fa_run_columns(run, threads);
+        else if (phase->task == fa_update_task && run->columns)
+            fa_update_columns(run, threads);
         else
             fa_pool_run(threads, phase->over_rows ? chunks : net->n_tiles, phase->task, run);
         if (phase->gate) FA_TRY(phase->gate(run));
