@@ -18,7 +18,10 @@ enum {
 _Static_assert((int)BLOCK <= (int)FA_CHUNK, "scratch of rules is for so many rows");
 
 int64_t fa_cut(int64_t cols, int64_t i, int64_t parts)
-{ return i == parts ? cols : (cols * i / parts + LINE / 2) / LINE * LINE; }
+{
+    const int64_t cut = (cols * i / parts + LINE / 2) / LINE * LINE;
+    return i == parts || cut > cols ? cols : cut;
+}
 
 int64_t fa_cut_width(int64_t cols, int64_t parts)
 {

@@ -329,7 +329,6 @@ typedef struct fa_run {
     fa_work *work;
     fa_mode mode;
     bool exact;     /* teach every hidden block by backprop: the reference of alignment */
-    bool columns;   /* threads have columns of each layer: columns.c */
     bool unchecked; /* nobody has looked at the values of X: the first phase does, chunk by chunk */
     fa_samples data;
     const int64_t *index; /* row r of the batch is sample index[r]; NULL: sample r */

@@ -402,7 +402,7 @@ static fa_status cut_tiles(fa_net *net, fa_cutting size, fa_tile_task **tiles, i
 }
 
 /* Cuts a parameter for threads that have columns of it, as if for two: more have narrower columns. With pieces NULL
- * only counts, and plans the room that a tile needs. */
+ * only counts, and plans the scratch that a tile needs. */
 static int64_t cut_pieces(fa_net *net, int param, fa_piece *pieces)
 {
     const fa_param *p = &net->params[param];
@@ -412,7 +412,6 @@ static int64_t cut_pieces(fa_net *net, int param, fa_piece *pieces)
     const int64_t area = is_direct(p) ? to_share.direct : to_share.waiting;
     const int64_t blocks = (p->rows * width + area - 1) / area;
     const int64_t height = round_up((p->rows + blocks - 1) / blocks, p->follower ? 16 : 8);
-    if (!pieces && width > net->tile_cols) net->tile_cols = width;
     if (!pieces && !is_direct(p)) fa_plan_scratch(net, (size_t)(height * width) * net->esize);
     int64_t n = 0;
     for (int32_t part = 0; part < parts; part++)

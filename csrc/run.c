@@ -344,15 +344,15 @@ static fa_status step_on(fa_run *run, int threads)
         if (run->mode == FA_GRADIENTS) fa_pool_run(threads, net->n_tiles, gradient_task, run);
         return FA_OK;
     }
-    run->columns = fa_by_columns(run, threads);
+    const bool by_columns = fa_by_columns(run, threads);
     begin_update(run);
     for (int i = 0; i < net->n_phases; i++) {
         const struct fa_phase *phase = &net->phases[i];
         if (threads == 1 && phase->task == fa_update_task)
             update_alone(run);
-        else if (phase->task == fa_rows_task && run->columns)
+        else if (phase->task == fa_rows_task && by_columns)
             fa_run_columns(run, threads);
-        else if (phase->task == fa_update_task && run->columns)
+        else if (phase->task == fa_update_task && by_columns)
             fa_update_columns(run, threads);
         else
             fa_pool_run(threads, phase->over_rows ? chunks : net->n_tiles, phase->task, run);

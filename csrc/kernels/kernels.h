@@ -43,7 +43,7 @@ typedef struct fa_ending {
 typedef struct fa_right {
     /* FA_ROOM_BYTES to pack it, or k * n elements, n rounded up to panels, if that is less; or NULL */
     void *room;
-    bool packed;  /* all of it is there, from the product before: given, and left for the next */
+    bool packed;  /* all of it is there: left so by the last product, if B, k and n are the same */
     bool foreign; /* other cores have written much of it since this one read it */
 } fa_right;
 

@@ -36,6 +36,22 @@ static fa_samples batch(const fa_net_desc *d, int64_t m, int64_t n_out, int step
     return s;
 }
 
+/* Cuts rise from 0 to the whole, lie on lines, and are never further apart than said. */
+static void test_cuts(void)
+{
+    int64_t wrong = 0;
+    for (int64_t cols = 0; cols < 3200; cols += cols < 300 ? 1 : 97)
+        for (int64_t parts = 1; parts < 140; parts++) {
+            wrong += fa_cut(cols, 0, parts) != 0 || fa_cut(cols, parts, parts) != cols;
+            for (int64_t i = 0; i < parts; i++) {
+                const int64_t from = fa_cut(cols, i, parts), to = fa_cut(cols, i + 1, parts);
+                wrong += from > to || to > cols || to - from > fa_cut_width(cols, parts);
+                wrong += from % 16 != 0 && from != cols;
+            }
+        }
+    CHECK(wrong == 0, "%lld wrong cuts", (long long)wrong);
+}
+
 static fa_net *trained(fa_net_desc *d, int64_t m, int threads, bool packs)
 {
     d->n_threads = threads;
@@ -169,6 +185,35 @@ static void test_equal_layers(void)
     }
 }
 
+static void compare_threads(fa_net_desc *d, int64_t m, int threads)
+{
+    fa_net *alone = trained(d, m, 1, false), *net = trained(d, m, threads, true);
+    CHECK(same_state(net, alone), "%d threads differ from 1, last layer of %lld", threads,
+          (long long)d->layers[d->n_layers - 1].units);
+    fa_net_free(net), fa_net_free(alone);
+}
+
+/* So few rows or columns for each thread that some have none. */
+static void test_narrow_pieces(void)
+{
+    static const struct {
+        int64_t width, next, m;
+        int threads;
+    } cases[] = {{1000, 12, 37, 3},  {1000, 15, 37, 4},  {1000, 30, 37, 5},
+                 {1000, 11, 60, 64}, {2063, 40, 60, 62}, {2063, 2063, 60, 60}};
+    for (int i = 0; i < 6; i++) {
+        fa_layer_desc layers[] = {fa_dense(cases[i].width, "relu"), fa_dense(cases[i].next, "tanh"),
+                                  fa_dense(10, "linear")};
+        recipe r;
+        recipe_init(&r, rules[i % 3], i % 2 ? FA_F64 : FA_F32);
+        r.optimizer = fa_optimizer_of(i % 2 ? "adam" : "sgd", 0.01);
+        r.optimizer.weight_decay = 0.1;
+        r.desc.n_in = WIDEST, r.desc.layers = layers, r.desc.n_layers = 3;
+        draw(10);
+        compare_threads(&r.desc, cases[i].m, cases[i].threads);
+    }
+}
+
 /* One thread has wider tiles; what they pack here is more than there is room for at a time. */
 static void test_packing_alone(void)
 {
@@ -188,11 +233,13 @@ static void test_packing_alone(void)
 int main(void)
 {
     setenv("FASTFA_GEMM", "own", 1); /* BLAS keeps its chunks */
+    RUN(test_cuts);
     RUN(test_every_rule);
     RUN(test_variants);
     RUN(test_mixtures);
     RUN(test_long_batches);
     RUN(test_equal_layers);
+    RUN(test_narrow_pieces);
     RUN(test_packing_alone);
     return finish();
 }
