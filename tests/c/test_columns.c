@@ -199,9 +199,12 @@ static void test_narrow_pieces(void)
     static const struct {
         int64_t width, next, m;
         int threads;
-    } cases[] = {{1000, 12, 37, 3},  {1000, 15, 37, 4},  {1000, 30, 37, 5},
-                 {1000, 11, 60, 64}, {2063, 40, 60, 62}, {2063, 2063, 60, 60}};
-    for (int i = 0; i < 6; i++) {
+    } cases[] = {{1000, 12, 37, 3},
+                 {1000, 15, 37, 4},
+                 {1000, 30, 37, 5},
+                 {1000, 11, 60, 64},
+                 {2063, 40, 60, 62}};
+    for (int i = 0; i < 5; i++) {
         fa_layer_desc layers[] = {fa_dense(cases[i].width, "relu"), fa_dense(cases[i].next, "tanh"),
                                   fa_dense(10, "linear")};
         recipe r;
