@@ -66,8 +66,10 @@ static void share(const fa_run *run, int threads, part_fn *work, int index, int6
         fa_pool_run(threads, (run->m + run->chunk - 1) / run->chunk, chunk_task, &job);
 }
 
+static bool is_wide(int64_t cols, int threads) { return cols >= LEAST_WIDTH * (int64_t)threads; }
+
 static bool in_strips(const fa_layer *layer, bool able, int threads)
-{ return able && layer->n_out >= LEAST_WIDTH * (int64_t)threads; }
+{ return able && is_wide(layer->n_out, threads); }
 
 static void take_batch(const fa_run *run, int index, fa_part part, int worker)
 {
@@ -154,7 +156,7 @@ static void piece_task(void *context, int64_t task, int worker)
     const fa_net *net = job->run->net;
     const fa_piece *piece = &net->pieces[task % net->n_pieces];
     const int64_t thread = task / net->n_pieces, threads = job->threads;
-    if (net->params[piece->param].cols >= LEAST_WIDTH * threads) {
+    if (is_wide(net->params[piece->param].cols, job->threads)) {
         update(job->run, piece, piece->rows, thread * piece->parts + piece->part,
                threads * piece->parts, worker);
         return;

@@ -188,8 +188,8 @@ typedef struct fa_tile_task {
     int32_t param;
     fa_tile tile;
 } fa_tile_task;
-typedef struct
-    fa_piece { /* of a parameter: part `part` of `parts` of a thread's columns, whichever they are */
+/* Of a parameter: some rows, and of a thread's columns, whichever they are, part `part` of `parts`. */
+typedef struct fa_piece {
     int32_t param, part, parts;
     fa_rows rows;
 } fa_piece;
@@ -380,7 +380,7 @@ typedef struct fa_room { /* what a worker packs: columns j0 .. j1 of a buffer, i
 /* C = A B, then the ending, if it is not NULL; `right` is that of gemm, or NULL. */
 void fa_product(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const fa_ending *ending,
                 fa_right *right);
-/* C = alpha A^T B + beta C */
+/* C = alpha A^T B + beta C; `right` likewise. */
 void fa_product_tn(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, double alpha, double beta,
                    fa_right *right);
 /* C = A B^T, through transposed panels of B in scratch of at least fa_product_nt_scratch bytes. */

@@ -120,18 +120,18 @@ static void test_every_rule(void)
 static void test_variants(void)
 {
     static const char *const names[] = {"fa", "dfa", "sdfa", "drtp"};
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 12; i++) {
         recipe r;
-        recipe_wide(&r, names[i / 2], FA_F32, 10);
+        recipe_wide(&r, names[i / 3], FA_F32, 10);
         draw(10);
-        if (i % 2) {
+        if (i % 3 == 2) {
             r.rule.sparsity = 0.95; /* fed back entry by entry: by rows */
         } else {
             r.layers[FIRST].activation = "gelu";
             r.optimizer = fa_optimizer_of("adam", 0.01);
-            r.optimizer.clip_norm = i / 2 % 2 ? 0.1 : 0;
+            r.optimizer.clip_norm = i % 3 ? 0.1 : 0;
         }
-        compare(&r.desc, 31, i % 2 ? "sparse" : "adam, clipped or not");
+        compare(&r.desc, 31, i % 3 == 0 ? "adam" : i % 3 == 1 ? "clipped adam" : "sparse");
     }
 }
 
