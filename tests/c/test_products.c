@@ -1,0 +1,183 @@
+/* Products of every instruction set here, bit by bit against one chain of multiply-adds (fused where the instruction
+ * set has it): that is their contract, and it makes every split of m and n equal. */
+#include "matrices.h"
+
+static bool with_room; /* for what a product packs */
+static int found_packed;
+
+/* The rows of a matrix, or its columns, one after another: a naive product reads them again and again */
+static double *in_a_row(const matrix *a, bool columns)
+{
+    double *all = malloc(((size_t)(a->rows * a->cols) + 1) * sizeof *all), *next = all;
+    if (!all) abort();
+    for (int64_t i = 0; i < (columns ? a->cols : a->rows); i++)
+        for (int64_t j = 0; j < (columns ? a->rows : a->cols); j++)
+            *next++ = columns ? at(a, j, i) : at(a, i, j);
+    return all;
+}
+
+typedef struct {
+    int64_t m, n, k, gap;
+    bool transposed, bias, relu;
+    double alpha, beta;
+    bool masked;
+} product;
+
+/* The product again, with what it packed instead of B. */
+static void check_packed(product s, fa_right *right, const matrix *a, const fa_ending *ending,
+                         const matrix *before, const matrix *expected)
+{
+    if (!right->packed) return;
+    matrix nothing = empty(s.k, s.n, s.gap), c = copy(before);
+    fill(&nothing, NAN);
+    kernels->gemm(c.p, c.ld, a->p, 1, a->ld, nothing.p, nothing.ld, s.m, s.n, s.k, s.alpha, s.beta,
+                  ending, right);
+    if (!right->packed || !same(&c, expected))
+        problem("gemm, packed before", 0, 0, at(&c, 0, 0), at(expected, 0, 0));
+    found_packed++;
+    free(nothing.memory), free(c.memory);
+}
+
+static void check_product(product s)
+{
+    matrix a = s.transposed ? drawn(s.k, s.m, s.gap) : drawn(s.m, s.k, s.gap),
+           b = drawn(s.k, s.n, s.gap);
+    matrix bias = drawn(1, s.n, 0), c = drawn(s.m, s.n, s.gap), h = drawn(s.m, s.n, s.gap);
+    for (int64_t i = 0; i < s.m && s.n; i++) put(&h, i, i % s.n, 0);
+    const fa_ending ending = {s.bias ? bias.p : NULL, s.relu, s.masked ? h.p : NULL};
+    const ptrdiff_t rsa = s.transposed ? 1 : a.ld, csa = s.transposed ? a.ld : 1;
+    if (s.beta == 0) fill(&c, NAN);
+    matrix before = copy(&c);
+    const size_t panels = ((size_t)s.n * size() + FA_PANEL_BYTES - 1) / FA_PANEL_BYTES,
+                 bytes = panels * FA_PANEL_BYTES * (size_t)s.k;
+    fa_right of_b = {.foreign = (s.m + s.n) % 2};
+    if (with_room) of_b.room = malloc(bytes < FA_ROOM_BYTES ? bytes : FA_ROOM_BYTES);
+    kernels->gemm(c.p, c.ld, a.p, rsa, csa, b.p, b.ld, s.m, s.n, s.k, s.alpha, s.beta,
+                  s.bias || s.relu || s.masked ? &ending : NULL, &of_b);
+    check_packed(s, &of_b, &a, &ending, &before, &c);
+    double *left = in_a_row(&a, s.transposed), *right = in_a_row(&b, true);
+    for (int64_t i = 0; i < s.m; i++)
+        for (int64_t j = 0; j < s.n; j++) {
+            double chain = 0;
+            long double sum = 0, magnitude = 0;
+            for (int64_t p = 0; p < s.k; p++) {
+                const double x = left[i * s.k + p], y = right[j * s.k + p];
+                chain = multiply_add(x, y, chain);
+                sum += (long double)x * y;
+                magnitude += fabsl((long double)x * y);
+            }
+            sum *= s.alpha;
+            if (s.beta != 0)
+                chain = multiply_add(s.alpha, chain, rounded(s.beta * at(&before, i, j))),
+                sum += s.beta * at(&before, i, j);
+            else
+                chain = rounded(chain * s.alpha);
+            if (s.bias) chain = rounded(chain + at(&bias, 0, j)), sum += at(&bias, 0, j);
+            if (s.relu && chain < 0) chain = 0;
+            if (s.relu && sum < 0) sum = 0;
+            if (s.masked && !(at(&h, i, j) > 0)) chain = sum = 0;
+            equal("gemm, one chain", i, j, at(&c, i, j), chain);
+            close_to("gemm", i, j, at(&c, i, j), (double)sum,
+                     epsilon() * ((double)s.k + 4) * ((double)magnitude + 3));
+        }
+    finish_output(&c);
+    free(a.memory), free(b.memory), free(bias.memory), free(before.memory);
+    free(of_b.room);
+    free(h.memory), free(left), free(right);
+}
+
+/* The same product in one call, and in four that cut m and n anywhere */
+static void check_split(int64_t m, int64_t n, int64_t k, int64_t cut_m, int64_t cut_n)
+{
+    matrix a = drawn(m, k, 1), b = drawn(k, n, 2), c = drawn(m, n, 3), whole = copy(&c);
+    kernels->gemm(whole.p, c.ld, a.p, a.ld, 1, b.p, b.ld, m, n, k, -0.3, 1, NULL, NULL);
+    for (int part = 0; part < 4; part++) {
+        const int64_t i = part & 1 ? cut_m : 0, j = part & 2 ? cut_n : 0;
+        kernels->gemm(address(&c, i, j), c.ld, address(&a, i, 0), a.ld, 1, address(&b, 0, j), b.ld,
+                      part & 1 ? m - cut_m : cut_m, part & 2 ? n - cut_n : cut_n, k, -0.3, 1, NULL,
+                      NULL);
+    }
+    if (!same(&c, &whole)) problem("gemm, split", cut_m, cut_n, at(&c, 0, 0), at(&whole, 0, 0));
+    finish_output(&c);
+    free(a.memory), free(b.memory), free(whole.memory);
+}
+
+static void test_small_products(void)
+{
+    static const int64_t ms[] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 16, 17, 24, 32, 33};
+    static const int64_t ns[] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 15,
+                                 16, 17, 23, 24, 25, 31, 33, 47, 48, 49, 53, 64, 65, 97};
+    static const int64_t ks[] = {0, 1, 2, 5, 17, 67};
+    static const double alphas[] = {1, -0.5, 1, 2.5}, betas[] = {0, 1, 0.75};
+    int turn = 0;
+    for (size_t i = 0; i < sizeof ms / sizeof *ms; i++)
+        for (size_t j = 0; j < sizeof ns / sizeof *ns; j++)
+            for (size_t p = 0; p < sizeof ks / sizeof *ks; p++, turn++)
+                check_product((product){ms[i], ns[j], ks[p], turn % 5, turn & 1, turn / 2 & 1,
+                                        turn % 4 == 1, alphas[turn / 3 % 4], betas[turn % 3],
+                                        turn % 7 % 2});
+    verdict("gemm, small sizes: one chain, strides, guards, NaN in C");
+}
+
+static void test_products(void)
+{
+    const product large[] = {
+        {17, 301, 90, 0, false, true, true, 1, 0, false},
+        {40, 260, 255, 3, true, false, false, -0.25, 1, true},
+        {9, 200, 256, 0, false, false, false, 1, 0, true},
+        {33, 129, 257, 1, true, false, false, -2, 0.5, false},
+        {130, 100, 300, 0, false, true, true, 1, 0, true},
+        {140, 97, 513, 5, false, true, false, 0.5, 0.5, false},
+        {139, 50, 770, 0, true, false, false, -0.1, 1, true},
+        {5, 1, 40000, 0, false, false, true, 1, 0, true},
+        {13, 3, 30000, 2, false, true, false, 1, 1, false},
+        {21, 70, 1100, 0, false, false, true, 1, 0, true},
+        /* from here on what packs, or what has no room */
+        {64, 500, 33, 0, true, false, false, -1, 1, false},
+        {77, 150, 129, 7, true, false, false, -1, 1, true},
+        {19, 120, 700, 0, true, false, false, -1, 0.5, true},
+        {16, 50, 2800, 1, true, false, false, 1, 0, false},
+        {16, 97, 1400, 0, true, false, false, 1, 1, true},
+        {17, 100, 1000, 1, true, false, false, -1, 1, false},
+        {16, 65, 2700, 0, true, false, false, -1, 0, true},
+        {16, 130, 801, 0, false, true, true, 1, 0.5, true},
+        {260, 60, 401, 2, false, true, true, 1, 0, false},
+    };
+    for (size_t i = 0; i < sizeof large / sizeof *large; i++) check_product(large[i]);
+    verdict("gemm, packed panels and carried sums: one chain, guards, NaN in C");
+
+    for (int64_t cut = 1; cut < 20; cut++) check_split(20, 71, 30, cut, 71 - 3 * cut);
+    check_split(150, 110, 300, 77, 31);
+    check_split(40, 130, 200, 3, 47);
+    verdict("gemm, same bits however m and n are split");
+}
+
+/* Packing, as where L2 is slow, without and with room for it: the same bits. */
+static void test_packing(void)
+{
+    const bool here = fa_l2_is_slow;
+    const uint64_t drawn = state, before = digest;
+    fa_l2_is_slow = false;
+    test_products();
+    const uint64_t plain = digest;
+    fa_l2_is_slow = true;
+    for (int i = 0; i < (strcmp(isa, "v4") ? 0 : 2); i++) {
+        with_room = i;
+        found_packed = 0;
+        state = drawn, digest = before;
+        test_products();
+        if (digest != plain) problem("gemm, packing", i, 0, (double)digest, (double)plain);
+        if ((found_packed > 1) != i) problem("gemm, found packed", i, 0, found_packed, 0);
+        verdict(i ? "gemm, packing with room: the same bits" : "gemm, packing: the same bits");
+    }
+    with_room = false;
+    fa_l2_is_slow = here;
+}
+
+static void test_all(void)
+{
+    test_small_products();
+    test_packing();
+}
+
+int main(void) { return on_every_flavour(test_all); }
