@@ -1,6 +1,9 @@
 /* The kernel files, in the order they use each other. No include guard: flavour.h includes this per type. */
 #include "math.inc"
 #include "activation.inc"
+#include "transpose.inc"
+#include "tile.inc"
+#include "narrow.inc"
 #include "gemm.inc"
 #include "online.inc"
 #include "rows.inc"

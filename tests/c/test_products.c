@@ -119,6 +119,22 @@ static void test_small_products(void)
     verdict("gemm, small sizes: one chain, strides, guards, NaN in C");
 }
 
+/* Few columns, of which some make lanes of rows: every rest of rows, columns and depth, turned and not */
+static void test_narrow_products(void)
+{
+    static const int64_t ms[] = {8, 15, 16, 35, 48}, ks[] = {1, 2, 3, 4, 6, 7, 8, 9, 16, 50};
+    static const double alphas[] = {1, -0.5, 1}, betas[] = {0, 1, 0.75, 0};
+    int turn = 0;
+    for (size_t i = 0; i < sizeof ms / sizeof *ms; i++)
+        for (int64_t n = 1; n <= 18; n++)
+            for (size_t p = 0; p < sizeof ks / sizeof *ks; p++)
+                for (int turned = 0; turned < 2; turned++, turn++)
+                    check_product((product){ms[i], n, ks[p], turn % 7, turned, turn / 2 % 3 == 1,
+                                            turn % 5 == 1, alphas[turn % 3], betas[turn / 2 % 4],
+                                            turn % 11 % 2});
+    verdict("gemm, few columns: one chain, strides, guards, NaN in C");
+}
+
 static void test_products(void)
 {
     const product large[] = {
@@ -177,6 +193,7 @@ static void test_packing(void)
 static void test_all(void)
 {
     test_small_products();
+    test_narrow_products();
     test_packing();
 }
 
