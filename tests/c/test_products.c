@@ -122,7 +122,7 @@ static void test_small_products(void)
 /* Few columns, of which some make lanes of rows: every rest of rows, columns and depth, turned and not */
 static void test_narrow_products(void)
 {
-    static const int64_t ms[] = {8, 15, 16, 35, 48}, ks[] = {1, 2, 3, 4, 6, 7, 8, 9, 16, 50};
+    static const int64_t ms[] = {8, 15, 16, 35, 48}, ks[] = {1, 8, 11, 12, 13, 14, 15, 16, 17, 50};
     static const double alphas[] = {1, -0.5, 1}, betas[] = {0, 1, 0.75, 0};
     int turn = 0;
     for (size_t i = 0; i < sizeof ms / sizeof *ms; i++)
