@@ -12,7 +12,7 @@
 #define VI vi32
 #define TI int32_t
 #define VL (FA_VBYTES / 4)
-#define FA_LANE 4
+#define FA_SLICE 4
 #define FA_SINGLE 1
 #define FN(name) FA_PASTE3(name, _f32_, FA_FLAVOUR)
 #define v(word) FA_PASTE3(v_, word, _f32)
@@ -22,7 +22,7 @@
 #undef VI
 #undef TI
 #undef VL
-#undef FA_LANE
+#undef FA_SLICE
 #undef FA_SINGLE
 #undef FN
 #undef v
@@ -33,7 +33,7 @@
 #define VI vi64
 #define TI int64_t
 #define VL (FA_VBYTES / 8)
-#define FA_LANE 2
+#define FA_SLICE 2
 #define FA_SINGLE 0
 #define FN(name) FA_PASTE3(name, _f64_, FA_FLAVOUR)
 #define v(word) FA_PASTE3(v_, word, _f64)
@@ -43,7 +43,7 @@
 #undef VI
 #undef TI
 #undef VL
-#undef FA_LANE
+#undef FA_SLICE
 #undef FA_SINGLE
 #undef FN
 #undef v

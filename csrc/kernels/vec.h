@@ -78,9 +78,9 @@ FA_COMMON_WORDS(double, vf64, vi64, f64)
  *   load_bytes      VL bytes, each widened to an integer lane
  *   mul_lo32        the 64-bit products of the low halves of 64-bit lanes (no f32 or f64 suffix)
  *   swap_pairs      exchanges neighbouring 64-bit lanes
- *   lanes           16 bytes from p on, from p + step, ... for each 16 of a vector (step in bytes; no suffix; not SSE) */
+ *   slices          16 bytes from p on, from p + step bytes, ..., as many as a vector holds (no suffix, not SSE) */
 #if FA_ISA >= 3
-FA_INLINE __m128 v_lane(const void *p, ptrdiff_t at)
+FA_INLINE __m128 v_slice(const void *p, ptrdiff_t at)
 { return _mm_loadu_ps((const float *)((const char *)p + at)); }
 #endif
 #if FA_ISA == 4
@@ -104,12 +104,12 @@ FA_INLINE vf64 v_take2_f64(vf64 a, vf64 b, vi64 i)
 FA_INLINE vu64 v_mul_lo32(vu64 a, vu64 b) { return (vu64)_mm512_mul_epu32((__m512i)a, (__m512i)b); }
 FA_INLINE vu64 v_swap_pairs(vu64 a)
 { return (vu64)_mm512_shuffle_epi32((__m512i)a, _MM_PERM_BADC); }
-FA_INLINE vf32 v_lanes(const void *p, ptrdiff_t step)
+FA_INLINE vf32 v_slices(const void *p, ptrdiff_t step)
 {
-    const __m512 one = _mm512_castps128_ps512(v_lane(p, 0));
-    const __m512 two = _mm512_insertf32x4(one, v_lane(p, step), 1);
-    const __m512 three = _mm512_insertf32x4(two, v_lane(p, 2 * step), 2);
-    return _mm512_insertf32x4(three, v_lane(p, 3 * step), 3);
+    const __m512 one = _mm512_castps128_ps512(v_slice(p, 0));
+    const __m512 two = _mm512_insertf32x4(one, v_slice(p, step), 1);
+    const __m512 three = _mm512_insertf32x4(two, v_slice(p, 2 * step), 2);
+    return _mm512_insertf32x4(three, v_slice(p, 3 * step), 3);
 }
 FA_INLINE vi32 v_load_bytes_f32(const uint8_t *p)
 { return (vi32)_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)p)); }
@@ -151,8 +151,8 @@ FA_INLINE vf64 v_take2_f64(vf64 a, vf64 b, vi64 i)
 }
 FA_INLINE vu64 v_mul_lo32(vu64 a, vu64 b) { return (vu64)_mm256_mul_epu32((__m256i)a, (__m256i)b); }
 FA_INLINE vu64 v_swap_pairs(vu64 a) { return (vu64)_mm256_shuffle_epi32((__m256i)a, 0x4E); }
-FA_INLINE vf32 v_lanes(const void *p, ptrdiff_t step)
-{ return _mm256_insertf128_ps(_mm256_castps128_ps256(v_lane(p, 0)), v_lane(p, step), 1); }
+FA_INLINE vf32 v_slices(const void *p, ptrdiff_t step)
+{ return _mm256_insertf128_ps(_mm256_castps128_ps256(v_slice(p, 0)), v_slice(p, step), 1); }
 FA_INLINE vi32 v_load_bytes_f32(const uint8_t *p)
 { return (vi32)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)p)); }
 FA_INLINE vi64 v_load_bytes_f64(const uint8_t *p)

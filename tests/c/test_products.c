@@ -5,14 +5,16 @@
 static bool with_room; /* for what a product packs */
 static int found_packed;
 
-/* The rows of a matrix, or its columns, one after another: a naive product reads them again and again */
-static double *in_a_row(const matrix *a, bool columns)
+/* The rows of a matrix, or its columns, one after another: a naive product reads them again and again. Of its columns
+ * one in `step` counts. */
+static double *in_a_row(const matrix *a, bool columns, int64_t step)
 {
-    double *all = malloc(((size_t)(a->rows * a->cols) + 1) * sizeof *all), *next = all;
+    const int64_t cols = a->cols / step;
+    double *all = malloc(((size_t)(a->rows * cols) + 1) * sizeof *all), *next = all;
     if (!all) abort();
-    for (int64_t i = 0; i < (columns ? a->cols : a->rows); i++)
-        for (int64_t j = 0; j < (columns ? a->rows : a->cols); j++)
-            *next++ = columns ? at(a, j, i) : at(a, i, j);
+    for (int64_t i = 0; i < (columns ? cols : a->rows); i++)
+        for (int64_t j = 0; j < (columns ? a->rows : cols); j++)
+            *next++ = columns ? at(a, j, i * step) : at(a, i, j * step);
     return all;
 }
 
@@ -20,7 +22,7 @@ typedef struct {
     int64_t m, n, k, gap;
     bool transposed, bias, relu;
     double alpha, beta;
-    bool masked;
+    bool masked, spread; /* spread: no two elements of A are neighbours */
 } product;
 
 /* The product again, with what it packed instead of B. */
@@ -40,12 +42,14 @@ static void check_packed(product s, fa_right *right, const matrix *a, const fa_e
 
 static void check_product(product s)
 {
-    matrix a = s.transposed ? drawn(s.k, s.m, s.gap) : drawn(s.m, s.k, s.gap),
-           b = drawn(s.k, s.n, s.gap);
-    matrix bias = drawn(1, s.n, 0), c = drawn(s.m, s.n, s.gap), h = drawn(s.m, s.n, s.gap);
+    const int64_t step = s.spread ? 2 : 1;
+    const matrix a = bare(s.transposed ? drawn(s.k, s.m * step, s.gap)
+                                       : drawn(s.m, s.k * step, s.gap)),
+                 b = bare(drawn(s.k, s.n, s.gap)), bias = bare(drawn(1, s.n, 0));
+    matrix c = drawn(s.m, s.n, s.gap), h = bare(drawn(s.m, s.n, s.gap));
     for (int64_t i = 0; i < s.m && s.n; i++) put(&h, i, i % s.n, 0);
     const fa_ending ending = {s.bias ? bias.p : NULL, s.relu, s.masked ? h.p : NULL};
-    const ptrdiff_t rsa = s.transposed ? 1 : a.ld, csa = s.transposed ? a.ld : 1;
+    const ptrdiff_t rsa = s.transposed ? step : a.ld, csa = s.transposed ? a.ld : step;
     if (s.beta == 0) fill(&c, NAN);
     matrix before = copy(&c);
     const size_t panels = ((size_t)s.n * size() + FA_PANEL_BYTES - 1) / FA_PANEL_BYTES,
@@ -55,7 +59,7 @@ static void check_product(product s)
     kernels->gemm(c.p, c.ld, a.p, rsa, csa, b.p, b.ld, s.m, s.n, s.k, s.alpha, s.beta,
                   s.bias || s.relu || s.masked ? &ending : NULL, &of_b);
     check_packed(s, &of_b, &a, &ending, &before, &c);
-    double *left = in_a_row(&a, s.transposed), *right = in_a_row(&b, true);
+    double *left = in_a_row(&a, s.transposed, step), *right = in_a_row(&b, true, 1);
     for (int64_t i = 0; i < s.m; i++)
         for (int64_t j = 0; j < s.n; j++) {
             double chain = 0;
@@ -115,14 +119,14 @@ static void test_small_products(void)
             for (size_t p = 0; p < sizeof ks / sizeof *ks; p++, turn++)
                 check_product((product){ms[i], ns[j], ks[p], turn % 5, turn & 1, turn / 2 & 1,
                                         turn % 4 == 1, alphas[turn / 3 % 4], betas[turn % 3],
-                                        turn % 7 % 2});
+                                        turn % 7 % 2, turn % 8 == 5});
     verdict("gemm, small sizes: one chain, strides, guards, NaN in C");
 }
 
-/* Few columns, of which some make lanes of rows: every rest of rows, columns and depth, turned and not */
+/* Few columns, of which some make lanes of rows: rests of rows, every one of columns and depth, turned and not */
 static void test_narrow_products(void)
 {
-    static const int64_t ms[] = {8, 15, 16, 35, 48}, ks[] = {1, 8, 11, 12, 13, 14, 15, 16, 17, 50};
+    static const int64_t ms[] = {8, 15, 16, 35, 48}, ks[] = {7, 8, 9, 13, 16, 24, 35, 50, 97};
     static const double alphas[] = {1, -0.5, 1}, betas[] = {0, 1, 0.75, 0};
     int turn = 0;
     for (size_t i = 0; i < sizeof ms / sizeof *ms; i++)
@@ -131,33 +135,33 @@ static void test_narrow_products(void)
                 for (int turned = 0; turned < 2; turned++, turn++)
                     check_product((product){ms[i], n, ks[p], turn % 7, turned, turn / 2 % 3 == 1,
                                             turn % 5 == 1, alphas[turn % 3], betas[turn / 2 % 4],
-                                            turn % 11 % 2});
+                                            turn % 11 % 2, turn % 13 == 5});
     verdict("gemm, few columns: one chain, strides, guards, NaN in C");
 }
 
 static void test_products(void)
 {
     const product large[] = {
-        {17, 301, 90, 0, false, true, true, 1, 0, false},
-        {40, 260, 255, 3, true, false, false, -0.25, 1, true},
-        {9, 200, 256, 0, false, false, false, 1, 0, true},
-        {33, 129, 257, 1, true, false, false, -2, 0.5, false},
-        {130, 100, 300, 0, false, true, true, 1, 0, true},
-        {140, 97, 513, 5, false, true, false, 0.5, 0.5, false},
-        {139, 50, 770, 0, true, false, false, -0.1, 1, true},
-        {5, 1, 40000, 0, false, false, true, 1, 0, true},
-        {13, 3, 30000, 2, false, true, false, 1, 1, false},
-        {21, 70, 1100, 0, false, false, true, 1, 0, true},
+        {17, 301, 90, 0, false, true, true, 1, 0, false, false},
+        {40, 260, 255, 3, true, false, false, -0.25, 1, true, false},
+        {9, 200, 256, 0, false, false, false, 1, 0, true, false},
+        {33, 129, 257, 1, true, false, false, -2, 0.5, false, false},
+        {130, 100, 300, 0, false, true, true, 1, 0, true, false},
+        {140, 97, 513, 5, false, true, false, 0.5, 0.5, false, false},
+        {139, 50, 770, 0, true, false, false, -0.1, 1, true, false},
+        {5, 1, 40000, 0, false, false, true, 1, 0, true, false},
+        {13, 3, 30000, 2, false, true, false, 1, 1, false, false},
+        {21, 70, 1100, 0, false, false, true, 1, 0, true, false},
         /* from here on what packs, or what has no room */
-        {64, 500, 33, 0, true, false, false, -1, 1, false},
-        {77, 150, 129, 7, true, false, false, -1, 1, true},
-        {19, 120, 700, 0, true, false, false, -1, 0.5, true},
-        {16, 50, 2800, 1, true, false, false, 1, 0, false},
-        {16, 97, 1400, 0, true, false, false, 1, 1, true},
-        {17, 100, 1000, 1, true, false, false, -1, 1, false},
-        {16, 65, 2700, 0, true, false, false, -1, 0, true},
-        {16, 130, 801, 0, false, true, true, 1, 0.5, true},
-        {260, 60, 401, 2, false, true, true, 1, 0, false},
+        {64, 500, 33, 0, true, false, false, -1, 1, false, false},
+        {77, 150, 129, 7, true, false, false, -1, 1, true, false},
+        {19, 120, 700, 0, true, false, false, -1, 0.5, true, false},
+        {16, 50, 2800, 1, true, false, false, 1, 0, false, false},
+        {16, 97, 1400, 0, true, false, false, 1, 1, true, false},
+        {17, 100, 1000, 1, true, false, false, -1, 1, false, false},
+        {16, 65, 2700, 0, true, false, false, -1, 0, true, false},
+        {16, 130, 801, 0, false, true, true, 1, 0.5, true, false},
+        {260, 60, 401, 2, false, true, true, 1, 0, false, false},
     };
     for (size_t i = 0; i < sizeof large / sizeof *large; i++) check_product(large[i]);
     verdict("gemm, packed panels and carried sums: one chain, guards, NaN in C");
