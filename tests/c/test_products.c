@@ -126,7 +126,7 @@ static void test_small_products(void)
 /* Few columns, of which some make lanes of rows: rests of rows, every one of columns and depth, turned and not */
 static void test_narrow_products(void)
 {
-    static const int64_t ms[] = {8, 15, 16, 35, 48}, ks[] = {7, 8, 9, 13, 16, 24, 35, 50, 97};
+    static const int64_t ms[] = {8, 15, 16, 35, 48}, ks[] = {7, 8, 13, 16, 24, 35, 50, 97, 195};
     static const double alphas[] = {1, -0.5, 1}, betas[] = {0, 1, 0.75, 0};
     int turn = 0;
     for (size_t i = 0; i < sizeof ms / sizeof *ms; i++)
