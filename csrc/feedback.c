@@ -119,6 +119,8 @@ static fa_status check_name(const fa_net *net, int block)
     if (kind >= ORTHOGONAL && kind != FORWARD && (rule->desc.feedback_rank || rule->desc.shared))
         return fa_fail(FA_E_VALUE, "layer %d: feedback: '%s' takes neither rank nor shared", i,
                        name);
+    if (kind == COPY && rule->desc.sparsity != 0)
+        return fa_fail(FA_E_VALUE, "layer %d: feedback: 'copy' takes no sparsity", i);
     return FA_OK;
 }
 

@@ -464,8 +464,14 @@ def test_early_stopping_on_real_training():
 
 def test_early_stopping_needs_its_value():
     X, y = samples()
-    with pytest.raises(ValueError, match=r'monitor "val_loss" is not in the logs.*loss, accuracy'):
-        network().fit(X, y, 3, callbacks=[fa.EarlyStopping()], verbose=False)
+    net = network()
+    message = r'monitor "val_loss" is not in the logs.*loss, accuracy.*no validation_data'
+    with pytest.raises(ValueError, match=message):
+        net.fit(X, y, 3, callbacks=[fa.EarlyStopping()], verbose=False)
+    misspelt = fa.EarlyStopping("val_acc")
+    with pytest.raises(ValueError, match=r"have loss, accuracy, val_loss, val_accuracy, time$"):
+        net.fit(X, y, 3, validation_data=(X, y), callbacks=[misspelt], verbose=False)
+    assert net.steps == 0
 
 
 # ------------------------------------------------------------------------------------ checkpoints
@@ -541,7 +547,7 @@ def test_checkpoint_needs_its_values_even_before_it_saves(tmp_path, path, option
     net, keep = network(), fa.Checkpoint(tmp_path / path, every=10, **options)
     with pytest.raises(ValueError, match=message):
         net.fit(*samples(), epochs=3, callbacks=[keep], verbose=False)
-    assert net.epochs == 1
+    assert net.steps == 0
     assert os.listdir(tmp_path) == []
 
 
@@ -552,6 +558,8 @@ def test_checkpoint_looks_for_its_folder_before_the_first_step(tmp_path):
         keep = fa.Checkpoint(tmp_path / folder / "net-{epoch}")
         with pytest.raises(error, match=folder):
             net.fit(*samples(), callbacks=[keep], verbose=False)
+    with pytest.raises(IsADirectoryError, match="path: expected the name of a file"):
+        net.fit(*samples(), callbacks=[fa.Checkpoint(tmp_path)], verbose=False)
     assert net.steps == 0
 
 

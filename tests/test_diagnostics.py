@@ -39,6 +39,34 @@ def batch(m=40):
     return rng.standard_normal((m, 5)), rng.integers(0, 4, m)
 
 
+class Backward(fa.Rule):
+    """Backprop of one hidden layer, which stores no matrix."""
+
+    def signal(self, ctx):
+        return ctx.product(ctx.error, ctx.parameters["1.weight"].T)
+
+
+class Silent(fa.Rule):
+    """Teaches nothing, from no matrix."""
+
+    def signal(self, ctx):
+        return np.zeros((len(ctx.error), 6))
+
+
+def test_a_rule_without_a_matrix_has_angles_but_no_descent():
+    net = network(Backward(), [fa.Dense(6, "tanh"), fa.Dense(4)])
+    (row,) = net.alignment(*batch())
+    assert row.delta_angle == pytest.approx(0, abs=1e-5)
+    assert row.weight_angle is None
+    assert row.descent is None
+
+
+def test_a_silent_rule_without_a_matrix_is_warned_of():
+    net = network(Silent(), [fa.Dense(6, "tanh"), fa.Dense(4)])
+    with pytest.warns(fa.callbacks.AlignmentWarning, match="saturated|taught nothing"):
+        net.fit(*batch(), epochs=5, callbacks=[fa.callbacks.Alignment(batch())], verbose=False)
+
+
 def cosine(a, b):
     return (a * b).sum() / np.sqrt((a**2).sum() * (b**2).sum())
 

@@ -93,8 +93,8 @@ def test_cmake_targets(tmp_path, from_archive):
             for kind in ("fastfa", "static")
         )
     )
-    prefix = LIB.parent
-    run(cmake, "-S", tmp_path, "-B", tmp_path / "build", f"-DCMAKE_PREFIX_PATH={prefix}")
+    run(cmake, "-S", tmp_path, "-B", tmp_path / "prefix", f"-DCMAKE_PREFIX_PATH={LIB.parent}")
+    run(cmake, "-S", tmp_path, "-B", tmp_path / "build", f"-Dfastfa_DIR={LIB}/cmake/fastfa")
     run(cmake, "--build", tmp_path / "build")
     for kind in ("fastfa", "static"):
         assert re.findall("hash .*", run(tmp_path / "build" / kind)) == from_archive

@@ -40,6 +40,10 @@ def test_curves_of_one_history_show_training_and_validation():
     )
     np.testing.assert_allclose(lines(loss)["validation"], history.history["val_loss"])
     assert (accuracy.get_ylabel(), accuracy.get_xlabel()) == ("accuracy (%)", "epoch")
+    later = fa.History()
+    for epoch in (3, 4):
+        later.add(epoch, {"loss": 1.0, "accuracy": 0.5})
+    np.testing.assert_array_equal(fa.plot.curves(later).axes[0].lines[0].get_xdata(), [3, 4])
 
 
 def test_curves_of_several_histories_show_the_median_and_the_range():

@@ -522,6 +522,7 @@ def test_copies_and_forward_draws():
     ("dfa", {"rank": 11}, r"layer 0: feedback: rank: expected 1 to 10.*got 11"),
     ("fa", {"shared": True}, r"layer 0: feedback: shared"),
     ("drtp", {"distribution": "copy"}, r"layer 0: feedback: 'copy'"),
+    ("fa", {"distribution": "copy", "sparsity": 0.5}, r"layer 0: feedback: 'copy' takes no"),
     ("brsf", {"sparsity": 0.5}, r"layer 0: feedback: rule 'brsf'"),
     ("ldfa", {"distribution": "orthogonal"}, r"layer 0: feedback: rule 'ldfa'"),
     ("dfa", {"distribution": "laplace"}, r"layer 0: feedback: .*'laplace'"),

@@ -452,6 +452,11 @@ cdef class Network:
                 return self._feedback_matrix(b)
         raise ValueError(f"index must be that of a hidden dense layer, got {index}")
 
+    def has_feedback_matrix(self, index):
+        return any(block_info(self.net, b).feedback_rows > 0
+                   for b in range(fa_net_n_blocks(self.net) - 1)
+                   if block_info(self.net, b).layer == index)
+
     cdef object _feedback_matrix(self, int64_t b):
         cdef fa_block_info info = block_info(self.net, b)
         out = np.empty((info.feedback_rows, info.n_out), self.dtype)

@@ -85,6 +85,7 @@ def _descents(engine: Network, deltas: list[NDArray[Any] | None]) -> list[float 
             source = deltas[i + 1]
             true = None if source is None else source @ transposed
         carried = layer["source"] in ("above", "error") and deltas[i] is not None
+        carried = carried and engine.has_feedback_matrix(layer["index"])
         if not carried or source is None or true is None:
             found.append(None)
         else:
@@ -147,7 +148,8 @@ def _zero(net: Sequential, row: Alignment) -> str:
 
 def _why_zero(net: Sequential, index: int) -> str:
     activation = getattr(net.layers[index], "activation", "")
-    if not any(np.any(matrix) for matrix in _carriers(net, index)):
+    carriers = _carriers(net, index)
+    if carriers and not any(np.any(matrix) for matrix in carriers):
         return "what feeds the error back to it is all zeros; start it from random values"
     if activation in ("relu", "threshold"):
         return f"its {activation} units are dead; use a smaller lr or another start"
@@ -159,7 +161,9 @@ def _why_zero(net: Sequential, index: int) -> str:
 def _carriers(net: Sequential, index: int) -> list[NDArray[Any]]:
     """What feeds the error back to a layer: its own matrix, or that of the input."""
     modulation = net.feedback.get("input.feedback")
-    return [net.feedback_matrix(index) if modulation is None else modulation]
+    if modulation is not None:
+        return [modulation]
+    return [net.feedback_matrix(index)] if net._engine.has_feedback_matrix(index) else []
 
 
 def _anti_aligned(net: Sequential, row: Alignment) -> str:

@@ -86,6 +86,8 @@ class Training:
     def run(self, verbose: bool) -> History:
         """Train until the epochs are done or somebody stops it."""
         history = History()
+        for callback in self.callbacks:
+            callback._expect(self._logs_to_come())
         with _progress(self.task.epochs * self.task.steps, verbose) as self.bar:
             for callback in self.callbacks:
                 callback.on_train_begin(self.net)
@@ -102,6 +104,13 @@ class Training:
             for callback in self.callbacks:
                 callback.on_train_end(self.net)
         return history
+
+    def _logs_to_come(self) -> dict[str, float]:
+        """What every epoch's logs will have, without values."""
+        logs = _logs(math.nan, math.nan, self.task.metric)
+        if self.task.validation is not None:
+            logs |= _logs(math.nan, math.nan, self.task.validation_metric, "val_")
+        return {**logs, "time": math.nan}
 
     def _epoch(self, label: str) -> dict[str, float] | None:
         """One epoch's logs, or None when it was stopped in the middle."""

@@ -54,6 +54,9 @@ class Callback:
     0.0
     """
 
+    def _expect(self, logs: Mapping[str, float]) -> None:
+        """Refuse settings that do not fit the logs which epochs will have; nothing has begun."""
+
     def on_train_begin(self, net: Sequential) -> None:
         """Called once, before the first step."""
 
@@ -113,7 +116,8 @@ class EarlyStopping(Callback):
     Raises
     ------
     ValueError
-        From ``fit``, when the logs have no such entry (no validation data, for example).
+        From ``fit``, before its first step: the logs will have no such entry (no validation data,
+        for example).
     """
 
     def __init__(
@@ -139,6 +143,9 @@ class EarlyStopping(Callback):
 
     def __repr__(self) -> str:
         return f"EarlyStopping(monitor={self.monitor!r}, patience={self.patience})"
+
+    def _expect(self, logs: Mapping[str, float]) -> None:
+        _entry("monitor", self.monitor, logs)
 
     def on_train_begin(self, net: Sequential) -> None:
         """Forget the last training."""
@@ -199,7 +206,7 @@ class Checkpoint(Callback):
     OSError
         From ``fit``: the file cannot be written.
     ValueError
-        From ``fit``, after its first epoch: the logs have no such entry.
+        From ``fit``, before its first step: the logs will have no such entry.
 
     Examples
     --------
@@ -240,18 +247,29 @@ class Checkpoint(Callback):
     def __repr__(self) -> str:
         return f"Checkpoint({self.path!r}, every={self.every}, monitor={self.monitor!r})"
 
+    def _expect(self, logs: Mapping[str, float]) -> None:
+        self._name(1, logs)
+        if self.monitor is not None:
+            _entry("monitor", self.monitor, logs)
+
+    def _name(self, epoch: int, logs: Mapping[str, float]) -> str:
+        """The file of an epoch."""
+        known = {"epoch": epoch, **logs}
+        return self.path.format(**{f: _entry("path: field", f, known) for f in self._fields})
+
     def on_train_begin(self, net: Sequential) -> None:
         """Look for the folder, before hours of work that could not be written."""
+        if not self._fields and os.path.isdir(self.path):
+            raise IsADirectoryError(
+                f"path: expected the name of a file, got the folder {self.path}"
+            )
         folder = os.path.dirname(self.path)
         if "{" not in folder:
             check_folder(self.path)
 
     def on_epoch_end(self, net: Sequential, epoch: int, logs: Mapping[str, float]) -> None:
         """Save if it is time; find out in any case whether that is possible."""
-        known = {"epoch": epoch, **logs}
-        name = self.path.format(
-            **{each: _entry("path: field", each, known) for each in self._fields}
-        )
+        name = self._name(epoch, logs)
         value = None if self.monitor is None else _entry("monitor", self.monitor, logs)
         if epoch % self.every:
             return
@@ -416,7 +434,11 @@ def _gain(mode: str, value: float, best: float) -> float:
 
 def _entry(what: str, key: str, logs: Mapping[str, float]) -> float:
     if key not in logs:
-        raise ValueError(f'{what} "{key}" is not in the logs, which have {", ".join(logs)}')
+        unseen = key.startswith("val_") and "val_loss" not in logs
+        raise ValueError(
+            f'{what} "{key}" is not in the logs, which have {", ".join(logs)}'
+            + ("; fit was given no validation_data" if unseen else "")
+        )
     return logs[key]
 
 

@@ -39,7 +39,7 @@ class Feedback(Described):
         "ternary"       0 and +-1 / sqrt(2 n_l), equally likely
         "orthogonal"    orthogonal rows (columns where they are fewer), spread as "uniform"
         "forward"       the initialiser of the weights it stands beside, for B^T as such weights
-        "copy"          the first W_{l+1}^T itself
+        "copy"          the first W_{l+1}^T itself, whole: neither sparsity, rank nor shared
         "he_uniform"    and all initialisers with fans (see `Init`), for B^T as weights with n_l
                         inputs and n_source outputs
         ==============  ===========================================================================
@@ -56,7 +56,9 @@ class Feedback(Described):
         (of ten outputs: 0.9), as in sparse DFA (Crafton et al. 2019), a fixed matrix costs a
         look-up instead of a product.
     rank : int, optional
-        Draw B as a product of factors n_source x rank and rank x n_l, with the same spread.
+        Draw B = P Q, P of n_source x rank and normal with variance 1 / rank, Q of rank x n_l by the
+        distribution. The spread is that of a full draw, but for initialisers whose fans count both
+        sides (Glorot's): Q has rank rows instead of n_source, so it is wider.
     shared : bool, default False
         All layers that say so take the first n_l columns of one matrix, as wide (and scaled) as
         the widest of them needs. For rules that broadcast.

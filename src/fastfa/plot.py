@@ -83,8 +83,8 @@ def curves(
     ----------
     histories : History, or mapping of str to History or sequence of History
         What ``fit`` returned; or several by name. A sequence is one setting from several seeds:
-        drawn as their median, and their range as a band. Where there is validation data it is what
-        is drawn; of a single History both are.
+        drawn as their median, and their range as a band, over 1, 2, ... Where there is validation
+        data it is what is drawn; of a single History both are, over the network's epochs.
     path : path-like, optional
         A file to write too; its suffix (.png, .svg, .pdf, ...) says what.
 
@@ -92,7 +92,9 @@ def curves(
     -------
     matplotlib.figure.Figure
     """
+    epochs = None
     if isinstance(histories, callbacks.History):
+        epochs = histories.epoch
         named: dict[str, list[callbacks.History]] = {"": [histories]}
         parts: tuple[str, ...] = ("training", "validation")
     else:
@@ -111,7 +113,7 @@ def curves(
                 key = _key(of[0].history, metric, part)
                 if key is not None:
                     lines[name or part] = _stack([factor * np.array(h.history[key]) for h in of])
-        bands(axes, lines)
+        bands(axes, lines, x=epochs)
         held_out = parts == ("best",) and "val_" + metric in logs[0]
         axes.set(xlabel="epoch", ylabel=("validation " if held_out else "") + label)
         axes.locator_params(axis="x", integer=True)

@@ -558,7 +558,7 @@ class Sequential:
         return self._feedback
 
     def feedback_matrix(self, index: int) -> NDArray[Any]:
-        """A dense copy of what carries the source to a hidden layer, for any rule.
+        """A dense copy of what carries the source to a hidden layer.
 
         Parameters
         ----------
@@ -568,7 +568,15 @@ class Sequential:
         Returns
         -------
         ndarray of shape (n_source, n_l)
-            W_{l+1}^T under backprop (n_source = n_{l+1}), else the stored B.
+            W_{l+1}^T under backprop (n_source = n_{l+1}); W_l itself under ifa, but in the first
+            layer that is taught; the signs of the sign rules, the product P Q of ldfa, the head
+            of local; else the stored B.
+
+        Raises
+        ------
+        ValueError
+            No such matrix: the layer is frozen or the output, its rule is pepita, or one of your
+            own that stores none.
         """
         carried = [
             place.index
