@@ -67,6 +67,26 @@ def test_a_silent_rule_without_a_matrix_is_warned_of():
         net.fit(*batch(), epochs=5, callbacks=[fa.callbacks.Alignment(batch())], verbose=False)
 
 
+class Fails(Silent):
+    """Raises at its second call, which is that for the deltas."""
+
+    def __init__(self):
+        vars(self)["calls"] = 0
+
+    def signal(self, ctx):
+        vars(self)["calls"] += 1
+        if self.calls == 2:
+            raise KeyError("mine")
+        return super().signal(ctx)
+
+
+def test_what_a_rule_raises_comes_out_of_alignment():
+    net = network(Fails(), [fa.Dense(6, "tanh"), fa.Dense(4)])
+    with pytest.raises(KeyError, match="mine"):
+        net.alignment(*batch())
+    assert net.train_batch(*batch()) > 0
+
+
 def cosine(a, b):
     return (a * b).sum() / np.sqrt((a**2).sum() * (b**2).sum())
 

@@ -470,6 +470,18 @@ def test_rule_of_a_newer_version(tmp_path):
         fa.load(tmp_path / "net")
 
 
+@pytest.mark.parametrize("prefix", ["", "x"])
+def test_a_message_cut_in_the_middle_of_a_character_is_still_one(tmp_path, prefix):
+    def edit(metadata):
+        network = json.loads(metadata["fastfa.network"])
+        text = json.dumps({**network, prefix + "é" * 400: 1}, ensure_ascii=False)
+        metadata["fastfa.network"] = text
+
+    (tmp_path / "net").write_bytes(_edited(build()._engine.dumps(), edit))
+    with pytest.raises(ValueError, match=f"unknown field '{prefix}éé"):
+        fa.load(tmp_path / "net")
+
+
 def test_note_of_a_c_program_stays(tmp_path):
     def edit(metadata):
         metadata["fastfa.note"] = "written in C"

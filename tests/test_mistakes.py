@@ -163,6 +163,18 @@ def test_messages_say_what_to_do(make, error, words):
     refuses(error, make, *words)
 
 
+@pytest.mark.parametrize("call", ["train_batch", "learn_one", "predict_one"])
+def test_a_mask_is_seen_by_the_fast_ways_too(call):
+    net, hidden = network(), np.ma.masked_greater(X.astype(np.float32), 0)
+    arguments = {
+        "train_batch": (hidden, Y),
+        "learn_one": (hidden[0], int(Y[0])),
+        "predict_one": (hidden[0],),
+    }[call]
+    refuses(TypeError, lambda: getattr(net, call)(*arguments), "filled(0.0)")
+    assert net.steps == 0
+
+
 def test_an_unmasked_masked_array_is_data():
     assert network().evaluate(np.ma.array(X), Y) == network().evaluate(X, Y)
 

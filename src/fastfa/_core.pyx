@@ -26,7 +26,7 @@ cdef int check(fa_status status) except -1:
     """The one place where a status becomes an exception."""
     if status == FA_OK:
         return 0
-    message = fa_last_error().decode()
+    message = fa_last_error().decode(errors="replace")  # long names are cut, also in the middle of a character
     if status == FA_E_VALUE or status == FA_E_FORMAT:
         raise ValueError(message)
     if status == FA_E_MEMORY:
@@ -203,7 +203,7 @@ cdef class Network:
 
         None too where C refuses the values, so that there is one wording for what is wrong.
         """
-        if not (isinstance(x, cnp.ndarray) and isinstance(y, cnp.ndarray)):
+        if not (cnp.PyArray_CheckExact(x) and cnp.PyArray_CheckExact(y)):  # what derives may hide values
             return None
         cdef int type_x = cnp.PyArray_TYPE(x)
         if not (
@@ -317,7 +317,7 @@ cdef class Network:
 
     cdef bint _is_plain_sample(self, x) noexcept:
         return (
-            isinstance(x, cnp.ndarray) and cnp.PyArray_ISCARRAY_RO(x) and cnp.PyArray_TYPE(x) == self.typenum
+            cnp.PyArray_CheckExact(x) and cnp.PyArray_ISCARRAY_RO(x) and cnp.PyArray_TYPE(x) == self.typenum
             and cnp.PyArray_NDIM(x) == 1 and cnp.PyArray_DIM(x, 0) == self.n_in
         )
 
@@ -395,7 +395,7 @@ cdef class Network:
                     pointers[b] = cnp.PyArray_DATA(deltas[b])
             with nogil:
                 status = fa_deltas(pointers, self.net, &s)
-            check(status)
+            self._check(status)
             return deltas
         finally:
             free(pointers)

@@ -308,8 +308,9 @@ class KP(_Chain):
     """Kolen-Pollack: feedback alignment whose B_l (n_{l+1}, n_l) learns with the weights above.
 
     Whatever step the optimizer takes on W_{l+1}, B_l takes its transpose; then both lose the share
-    `decay` of what they were, so that W_{l+1} - B_l^T = (1 - decay)^t of its first value. The
-    optimizer's own weight decay is part of its step and leaves that difference as it is.
+    `decay` of what they were, so that W_{l+1} - B_l^T = (1 - decay)^t of its first value, if
+    layer l+1 trains. The optimizer's own weight decay is part of its step and leaves that
+    difference as it is.
 
     Parameters
     ----------
