@@ -43,10 +43,12 @@
  * never between the steps of one. (4) After fork() the child may use every network, except one that another thread
  * was training at that moment: FA_E_STATE. (5) Callbacks run on the thread that made the call, and but for the
  * allocator in its floating-point mode; they may use other networks, and get FA_E_STATE from the one that is
- * calling. (6) The same description, seed and data give the same bits with any number of threads.
+ * calling. Two threads, each of whose callbacks uses the network that the other trains, wait for each other for ever.
+ * (6) The same description, seed and data give the same bits with any number of threads in one rounding mode. (7) The
+ * pool's threads take none of the program's signals.
  *
- * Memory. (7) A step, and a prediction with no other beside it on its network, allocates nothing once a batch of
- * its size has been seen; a prepared prediction never does. (8) The process holds nothing else than what section 9
+ * Memory. (8) A step, and a prediction with no other beside it on its network, allocates nothing once a batch of
+ * its size has been seen; a prepared prediction never does. (9) The process holds nothing else than what section 9
  * sets, the threads of the pool, and for each thread its last message. */
 #ifndef FASTFA_H
 #define FASTFA_H
@@ -372,7 +374,7 @@ FA_API fa_status fa_predict_one(void *out, fa_predictor *predictor, const void *
 /* Steps first .. first + count - 1 of an epoch over the samples. */
 typedef struct fa_epoch {
     size_t struct_size;   /* fa_epoch_of sets it */
-    const int64_t *order; /* n indices into the samples, or NULL: as they come */
+    const int64_t *order; /* n indices, not changed during the call; or NULL: as they come */
     int64_t batch_size, first, count;
     const double *lrs; /* count learning rates, or NULL: the network's */
     /* Called on the caller's thread between steps, at most every poll_seconds; non-zero stops. Or NULL. */

@@ -12,6 +12,7 @@
 #include "internal.h"
 
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -154,12 +155,26 @@ static void refuse(int thread, int wanted)
     if (callers) fa_fp_begin();
 }
 
+/* Without the program's signals: a new thread inherits what its maker blocks. What a fault raises stays. */
+static int start_worker(int worker)
+{
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+    sigset_t blocked, before;
+    sigfillset(&blocked);
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(&blocked, faults[i]);
+    pthread_sigmask(SIG_BLOCK, &blocked, &before);
+    const int failed =
+        pthread_create(&pool.workers[worker], NULL, worker_main, (void *)(intptr_t)worker);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return failed;
+}
+
 /* Workers 1 .. n-1; fewer when the system refuses a thread, which only costs speed. */
 static void start_workers(int n)
 {
     while (pool.n_workers < n - 1) {
         const int worker = pool.n_workers + 1;
-        if (pthread_create(&pool.workers[worker], NULL, worker_main, (void *)(intptr_t)worker)) {
+        if (start_worker(worker)) {
             refuse(worker + 1, n);
             return;
         }

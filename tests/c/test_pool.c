@@ -4,7 +4,9 @@
 #include "internal.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { MAX_TASKS = 500, N_CALLERS = 4 };
 
@@ -147,6 +149,40 @@ static void test_late_workers(void)
     CHECK(unfinished == 0, "%lld tasks were not done on return", (long long)unfinished);
 }
 
+/* ---- signals ---- */
+
+typedef struct {
+    atomic_int workers, taking,
+        deaf; /* tasks of workers; that take SIGUSR1; that do not take SIGSEGV */
+    pthread_t caller;
+} listening;
+
+static void listening_task(void *context, int64_t task, int worker)
+{
+    listening *l = context;
+    (void)task, (void)worker;
+    usleep(2000);
+    if (pthread_equal(pthread_self(), l->caller)) return;
+    sigset_t blocked;
+    pthread_sigmask(SIG_BLOCK, NULL, &blocked);
+    atomic_fetch_add(&l->workers, 1);
+    atomic_fetch_add(&l->taking, !sigismember(&blocked, SIGUSR1));
+    atomic_fetch_add(&l->deaf, sigismember(&blocked, SIGSEGV));
+}
+
+/* The program's signals reach its own threads only, whose masks stay. */
+static void test_signals(void)
+{
+    listening l = {.caller = pthread_self()};
+    for (int i = 0; i < 20; i++) fa_pool_run(4, 8, listening_task, &l);
+    sigset_t mine;
+    pthread_sigmask(SIG_BLOCK, NULL, &mine);
+    CHECK(atomic_load(&l.workers) > 0, "no worker had a task");
+    CHECK(atomic_load(&l.taking) == 0, "%d tasks would take a signal", atomic_load(&l.taking));
+    CHECK(atomic_load(&l.deaf) == 0, "%d tasks would not take a fault", atomic_load(&l.deaf));
+    CHECK(!sigismember(&mine, SIGUSR1), "the caller's mask has changed");
+}
+
 /* ---- nested and busy ---- */
 
 typedef struct {
@@ -214,6 +250,7 @@ int main(void)
     RUN(test_waking);
     RUN(test_parallel);
     RUN(test_late_workers);
+    RUN(test_signals);
     RUN(test_nested);
     RUN(test_busy);
     return finish();
