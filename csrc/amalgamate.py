@@ -29,9 +29,6 @@ HEAD = """\
  *   -DFASTFA_CBLAS      may call the CBLAS (32-bit int) that the program is linked with; where its
  *                       names have a prefix: -Dcblas_sgemm=p_cblas_sgemm and dgemm alike
  *   -DFASTFA_PORTABLE   plain C kernels only, on every processor */
-#ifdef __FAST_MATH__
-#error "fastfa: compile this file without -ffast-math and -Ofast: NaN and the order of sums matter"
-#endif
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
@@ -39,10 +36,10 @@ HEAD = """\
 #define FASTFA_NO_BLAS
 #endif
 
-/* A product and a sum stay two roundings, as written. GCC does so in a -std=c.. mode. */
+/* A product and a sum stay two roundings, as written. */
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
-#elif !defined(__STRICT_ANSI__)
+#else
 #pragma GCC optimize("fp-contract=off")
 #endif
 

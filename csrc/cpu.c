@@ -45,6 +45,7 @@ enum { N_ISAS = sizeof isas / sizeof *isas };
 
 static const fa_isa *chosen;
 static const char *refused; /* what FASTFA_CPU asked for in vain */
+static bool as_written;     /* the compiler kept the arithmetic of the chosen kernels */
 
 static void pick(void)
 {
@@ -72,10 +73,17 @@ static void choose(void)
 #endif
 }
 
+static void check_arithmetic(void)
+{
+    choose();
+    as_written =
+        chosen && chosen->rows[0].computes_as_written() && chosen->rows[1].computes_as_written();
+}
+
 static const fa_isa *isa(void)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, choose);
+    pthread_once(&once, check_arithmetic);
     return chosen;
 }
 
@@ -89,6 +97,10 @@ fa_status fa_cpu_check(void)
                        "FASTFA_CPU: expected an instruction set of this processor (v2, v3 or v4; "
                        "best here: %s), got '%s'",
                        chosen->name, refused);
+    if (!as_written)
+        return fa_fail(FA_E_STATE,
+                       "this build: expected IEEE 754 arithmetic, got a compiler that was "
+                       "told to change results; build without -ffast-math and its parts");
     return FA_OK;
 }
 

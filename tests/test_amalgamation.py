@@ -99,8 +99,30 @@ def test_exports_nothing_of_its_own(folder, engine, tmp_path):
     assert {line.split()[-1] for line in listing.splitlines()} == public
 
 
-def test_fast_math_is_refused(folder):
-    command = [*CC, "-ffast-math", "-fsyntax-only", str(folder / "fastfa.c")]
+FAST = (
+    "-ffast-math",
+    "-Ofast",
+    "-funsafe-math-optimizations",
+    "-ffinite-math-only",
+    "-fno-signed-zeros",
+    "-freciprocal-math",
+    "-fassociative-math -fno-signed-zeros -fno-trapping-math",
+    "-ffp-contract=fast",
+    "-fsingle-precision-constant",
+)
+
+
+@pytest.mark.parametrize("flags", FAST)
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_flags_that_change_results(compiler, flags, folder, library, tmp_path):
+    """They are refused, by the compiler or when a network is created, or they change nothing."""
+    made = tmp_path / "fastfa.o"
+    command = [need(compiler), "-std=gnu11", "-w", "-Wfatal-errors", "-O1", *flags.split()]
+    command += ["-c", str(folder / "fastfa.c"), "-o", str(made)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode != 0
-    assert "without -ffast-math" in done.stderr
+    if done.returncode:
+        assert "fastfa: compile without -f" in done.stderr
+        return
+    said = run(build(folder, tmp_path, [need(compiler)], made), FASTFA_GEMM="own")
+    if "build without -ffast-math" not in said:
+        assert re.findall("hash .*", said) == hashes(library, FASTFA_GEMM="own")

@@ -4,6 +4,7 @@ import ctypes
 import json
 import re
 import shlex
+import shutil
 import sys
 from pathlib import Path
 
@@ -60,6 +61,21 @@ def from_archive(tmp_path_factory):
     program = tmp_path_factory.mktemp("archive") / "bits"
     run(*CC, PROGRAMS / "bits.c", *words("--cflags", "--libs", "--static"), "-o", program)
     return re.findall("hash .*", run(program))
+
+
+@pytest.mark.parametrize("static", ["", "--static"])
+@pytest.mark.parametrize("name", ["plain", "a space", "two  spaces\tand [a-z] 'quotes' \u00e9"])
+def test_documented_line_wherever_the_package_lies(name, static, tmp_path, from_archive):
+    """`cc program.c $(python -m fastfa --cflags --libs)`: a shell looks at no quotes there."""
+    package = tmp_path / name / "fastfa"
+    ignore = shutil.ignore_patterns("_vendor", "__pycache__")
+    shutil.copytree(Path(fastfa.__file__).parent, package, ignore=ignore)
+    shutil.copy(PROGRAMS / "bits.c", tmp_path)
+    flags = f"{shlex.quote(sys.executable)} -m fastfa --cflags --libs {static}"
+    for line in (f"cc bits.c $({flags}) -o bits", f'eval "cc bits.c $({flags}) -o bits"'):
+        run("sh", "-c", f"cd '{tmp_path}' && {line}", PYTHONPATH=str(package.parent))
+        assert re.findall("hash .*", run(tmp_path / "bits")) == from_archive
+        (tmp_path / "bits").unlink()
 
 
 @pytest.mark.parametrize("how", ["python -m fastfa", "pkgconf"])

@@ -3,6 +3,7 @@
 import ctypes
 import importlib.metadata
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 import fastfa
 from fastfa import _core
 
+ROOT = Path(__file__).parents[1]
 VENDOR = Path(_core.__file__).parent / "_vendor"
 
 
@@ -36,6 +38,46 @@ def test_extension_exports_its_init_function_only():
     )
     names = {line.split()[-1] for line in listing.stdout.splitlines()}
     assert names == {"PyInit__core"}
+
+
+@pytest.mark.skipif(shutil.which("readelf") is None, reason="needs readelf (binutils)")
+@pytest.mark.parametrize("library", ["_core", "libfastfa"])
+def test_libraries_are_hardened_and_name_no_folder_of_the_builder(library):
+    path = _core.__file__
+    if library == "libfastfa":
+        (path,) = Path(fastfa.get_library_dir()).glob("libfastfa.so.*")
+    listing = subprocess.run(
+        ["readelf", "-W", "--dynamic", "--segments", "--dyn-syms", path],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert "RUNPATH" not in listing
+    assert "RPATH" not in listing
+    assert "BIND_NOW" in listing
+    assert "GNU_RELRO" in listing
+    assert "__stack_chk_fail" in listing
+    (stack,) = (line for line in listing.splitlines() if "GNU_STACK" in line)
+    assert "E" not in stack.split()[-2]  # no code is executed there
+
+
+def test_source_distributions_are_the_same_bytes(tmp_path):
+    """Whoever makes them, when, and with which modes and times of their files."""
+    made = []
+    for name, mode, time in ("one", 0o640, 10**9), ("other", 0o600, 1_500_000_000):
+        source = tmp_path / name
+        ignore = shutil.ignore_patterns(
+            ".git", "build", "*.so*", "*.a", "*.egg-info", "__pycache__"
+        )
+        shutil.copytree(ROOT, source, ignore=ignore)
+        for path in source.rglob("*.[cp][hy]*"):
+            path.chmod(mode)
+            os.utime(path, (time, time))
+        command = [sys.executable, "setup.py", "--quiet", "sdist"]
+        subprocess.run(command, cwd=source, check=True, capture_output=True)
+        (archive,) = (source / "dist").iterdir()
+        made.append((archive.name, archive.read_bytes()))
+    assert made[0] == made[1]
 
 
 def test_vendored_blas_comes_with_its_licences():

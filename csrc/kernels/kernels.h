@@ -8,6 +8,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* docs/decisions/007-no-fast-math.md. Compilers without these macros: computes_as_written. */
+#if defined(__FAST_MATH__) || defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__) ||     \
+    defined(__NO_SIGNED_ZEROS__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
+#error "fastfa: compile without -ffast-math, -Ofast and their parts: they change results"
+#endif
+_Static_assert(sizeof 0.1 == sizeof(double), "fastfa: compile without -fsingle-precision-constant");
+
 enum { FA_NEEDS_PREACT = 1, FA_ZERO_DERIVATIVE = 2 };
 
 enum {

@@ -13,6 +13,7 @@
 #ifndef FA_KERNELS_VEC_H
 #define FA_KERNELS_VEC_H
 
+#include <float.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>

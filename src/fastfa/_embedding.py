@@ -44,19 +44,32 @@ def get_library_dir() -> str:
 
 
 def cflags() -> str:
-    """Words for a compiler, quoted for a shell."""
-    return _quoted(f"-I{get_include()}")
+    """Words for a compiler, for a shell: ``cc program.c $(python -m fastfa --cflags --libs)``."""
+    return _words("-I", get_include())
 
 
 def libs(static: bool = False) -> str:
-    """Words for a linker, quoted for a shell; `static` links the library into the program."""
+    """Words for a linker, for a shell; `static` links the library into the program."""
     folder = get_library_dir()
     if static:
-        return _quoted(os.path.join(folder, "libfastfa.a"), "-lm", "-lpthread", "-ldl")
-    return _quoted(f"-L{folder}", f"-Wl,-rpath,{folder}", "-lfastfa")
+        return _words(os.path.join(folder, "libfastfa.a"), "-lm", "-lpthread", "-ldl")
+    rpath = ("-Xlinker", "-rpath", "-Xlinker", folder)
+    return _words("-L", folder, *rpath, "-lfastfa")
 
 
-def _quoted(*words: str) -> str:
-    import shlex  # here: no program that trains needs it
+def _words(*words: str) -> str:
+    """Join words so that a shell takes them apart again, also where it does not look at quotes.
 
-    return shlex.join(words)
+    A shell splits what $(...) gave at white space, whatever is quoted, and then expands patterns:
+    a path with a space is written as the pattern that matches it. That is why each path is a word
+    of its own here, without -I or -L before it.
+    """
+    import re
+    import shlex  # here: no program that trains needs them
+
+    def written(word: str) -> str:
+        if not re.search(r"\s", word):
+            return shlex.quote(word)
+        return re.sub(r"\s", "[[:space:]]", re.sub(r"[][*?\\'\"$`&;|<>()#~!{}]", "?", word))
+
+    return " ".join(map(written, words))
