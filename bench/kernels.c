@@ -4,8 +4,8 @@
  *   kernels [seconds per point] [isa ...]       default 0.1 s; v4 v3 v2 where the CPU has them
  *
  * Own kernels and BLAS take turns and each reports its best turn: on a shared machine that is
- * what repeats. BLAS runs if _vendor/ (see csrc/blas.c) lies next to this program; it picks its
- * own kernels, whatever the row says. Peak is a loop of independent multiply-adds in registers
+ * what repeats. BLAS runs if src/fastfa/_vendor/ is there (built in place) and tests/c/run.sh built
+ * this program; it picks its own kernels, whatever the row says. Peak is a loop of independent multiply-adds in registers
  * (v2: multiplies and adds). */
 #include "../csrc/blas.h"
 #include "../csrc/internal.h"

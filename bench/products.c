@@ -3,8 +3,8 @@
  *   products [batch n_in n_1 ... n_out]       default 32 64 128 128 10; one thread, float
  *
  * Of each product the time that a tenth of all turns stay below: on a busy machine the median is the
- * neighbours'. Bias and ReLU are in own times, BLAS has none. BLAS runs if _vendor/ (see csrc/blas.c)
- * lies next to this program. */
+ * neighbours'. Bias and ReLU are in own times, BLAS has none. BLAS runs if
+ * src/fastfa/_vendor/ is there (built in place) and tests/c/run.sh built this program. */
 #include "../csrc/blas.h"
 #include "../csrc/internal.h"
 #include "peak.h"

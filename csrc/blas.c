@@ -1,12 +1,12 @@
 /* The BLAS, if any. Three builds:
  *
- *   (default)        opens the vendored OpenBLAS near this library. It is never linked: RTLD_LOCAL and
- *                    RTLD_DEEPBIND keep it apart from any other BLAS in the process, and a missing file
- *                    only means that own kernels run.
+ *   (default)        opens the vendored OpenBLAS beside the shared library that contains the engine. It is
+ *                    never linked: RTLD_LOCAL and RTLD_DEEPBIND keep it apart from any other BLAS in the
+ *                    process, and a missing file only means that own kernels run.
  *   FASTFA_CBLAS     calls cblas_sgemm and cblas_dgemm, with 32-bit int, of whatever the program is
  *                    linked with. Its threads and their bits are that library's business.
  *   FASTFA_NO_BLAS   none. */
-#include "blas.h"
+#include "internal.h"
 
 #ifdef FASTFA_NO_BLAS
 
@@ -18,9 +18,11 @@ const char *fa_blas_reason(void) { return "built without BLAS (FASTFA_NO_BLAS)";
 #include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #ifndef FASTFA_CBLAS
 #include <dlfcn.h>
+#include <link.h>
 #endif
 
 enum { ROW_MAJOR = 101, NO_TRANS = 111, TRANS = 112 }; /* as CBLAS numbers them */
@@ -82,8 +84,6 @@ static void open_library(void)
 #else
 
 #define LIBRARY "_vendor/libscipy_openblas-fastfa.so"
-/* Where it is, seen from the shared object (or program) that contains this file: fastfa/_core, fastfa/lib/ */
-static const char *const places[] = {LIBRARY, "../" LIBRARY};
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(RTLD_DEEPBIND)
 #define NO_DEEPBIND /* sanitizers refuse it */
@@ -99,25 +99,73 @@ static const char *const places[] = {LIBRARY, "../" LIBRARY};
 #define DEEPBIND RTLD_DEEPBIND
 #endif
 
-/* Opens LIBRARY in one of the places, or says why not. */
+static bool refuse(const char *why)
+{
+    snprintf(reason, sizeof reason, "%s", why);
+    return false;
+}
+
+#ifdef FASTFA_VENDORED /* the folder of LIBRARY, of a build that knows it: programs of the C tests */
+
+static bool find_library(char path[PATH_MAX])
+{ return snprintf(path, PATH_MAX, "%s", FASTFA_VENDORED "/" LIBRARY) < PATH_MAX; }
+
+#else
+
+typedef struct fa_self {
+    const char *file; /* that the object with this code was loaded from; NULL: not found yet */
+    bool is_program;  /* the first object is */
+} fa_self;
+
+static int find_self(struct dl_phdr_info *object, size_t size, void *context)
+{
+    (void)size;
+    fa_self *self = context;
+    const uintptr_t here = (uintptr_t)&table;
+    for (int i = 0; i < object->dlpi_phnum; i++) {
+        const ElfW(Phdr) *p = &object->dlpi_phdr[i];
+        if (p->p_type == PT_LOAD && here - object->dlpi_addr - p->p_vaddr < p->p_memsz)
+            self->file = object->dlpi_name ? object->dlpi_name : "";
+    }
+    if (self->file) return 1;
+    self->is_program = false;
+    return 0;
+}
+
+/* Where LIBRARY is: beside the shared object that contains this file, or for fastfa/lib/libfastfa.so in fastfa/.
+ * Whoever starts a program chooses what it takes for its own file and in which folder it stands: neither a
+ * program nor a shared object of a relative path has anything opened beside it. */
+static bool find_library(char path[PATH_MAX])
+{
+    static const char package[] = "/fastfa/lib/libfastfa.so";
+    enum { INNER = sizeof "/fastfa/lib" - 1, LAST = sizeof "/lib" - 1 };
+    fa_self self = {NULL, true};
+    if (fa_privileged())
+        return refuse("a program with more rights than whoever started it opens none");
+    dl_iterate_phdr(find_self, &self);
+    if (!self.file || self.is_program)
+        return refuse("the engine is a part of the program: only a shared library opens one");
+    if (self.file[0] != '/')
+        return refuse("the shared library with the engine was loaded by a relative path: expected "
+                      "an absolute one");
+    if (!realpath(self.file, path))
+        return refuse("the shared library with the engine is not where it was loaded from");
+    char *end = strrchr(path, '/');
+    if (end - path >= INNER && !strncmp(end - INNER, package, sizeof package - 1)) end -= LAST;
+    const int room = PATH_MAX - (int)(end - path);
+    return snprintf(end, (size_t)room, "/%s", LIBRARY) < room ||
+           refuse("the path of the shared library with the engine is too long");
+}
+
+#endif
+
+/* Opens LIBRARY, or says why not. */
 static void *open_vendored(void)
 {
-    Dl_info self;
-    if (!dladdr(&table, &self) || !self.dli_fname) {
-        snprintf(reason, sizeof reason, "the folder of this library is not known");
-        return NULL;
-    }
-    const char *slash = strrchr(self.dli_fname, '/');
-    const int folder = slash ? (int)(slash - self.dli_fname) : 1;
-    void *library = NULL;
-    for (size_t i = 0; !library && i < sizeof places / sizeof *places; i++) {
-        char path[4096];
-        const int length =
-            snprintf(path, sizeof path, "%.*s/%s", folder, slash ? self.dli_fname : ".", places[i]);
-        if (length < 0 || (size_t)length >= sizeof path) continue;
-        library = dlopen(path, RTLD_NOW | RTLD_LOCAL | DEEPBIND);
-        if (!library && i == 0) snprintf(reason, sizeof reason, "%s", dlerror());
-    }
+    char path[PATH_MAX];
+    if (!find_library(path)) return NULL;
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL | DEEPBIND);
+    if (!library) refuse(dlerror());
     return library;
 }
 

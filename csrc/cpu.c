@@ -1,7 +1,6 @@
 /* Chooses the kernels for this processor, once; FASTFA_CPU overrides. Denormal flushing. */
 #include "internal.h"
 
-#include <stdlib.h>
 #include <string.h>
 #if defined(__x86_64__) && !defined(FASTFA_PORTABLE)
 #define X86
@@ -49,7 +48,7 @@ static bool as_written;     /* the compiler kept the arithmetic of the chosen ke
 
 static void pick(void)
 {
-    const char *wish = getenv("FASTFA_CPU");
+    const char *wish = fa_environment("FASTFA_CPU");
     if (wish && !*wish) wish = NULL;
     refused = wish;
     for (int i = N_ISAS - 1; i >= 0; i--) {

@@ -411,6 +411,9 @@ FA_API fa_status fa_net_set_state(fa_net *net, const void *state, size_t size);
 
 /* ---- 9. the library: hooks, threads, version ------------------------------------------------------ */
 
+/* Environment variables count for nothing in a program with more rights than whoever started it (set-uid,
+ * capabilities). No other library is opened but OpenBLAS beside a shared object that contains this one. */
+
 /* Hooks belong to the process: set them before other threads use the library. */
 
 /* Memory comes from here; set it before the first network. NULL: the C library's. alloc returns memory

@@ -45,6 +45,13 @@ void fa_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
         if (status_ != FA_OK) return status_;                                                      \
     } while (0)
 
+/* ---- the process (library.c) ---- */
+
+/* It has more rights than whoever started it (set-uid, capabilities): what they chose does not count. */
+bool fa_privileged(void);
+/* A variable of the environment, unless privileged; NULL without one. */
+const char *fa_environment(const char *name);
+
 /* ---- memory (memory.c) ---- */
 
 /* Zeroed, aligned to 64 bytes, large blocks to huge pages; NULL when out. */

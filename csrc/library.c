@@ -1,16 +1,30 @@
-/* What belongs to the process: the default number of threads and a description of the build. */
+/* What belongs to the process: its environment, the default number of threads, a description of the build. */
 #include "internal.h"
 
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/auxv.h>
+#endif
 
 static atomic_int chosen_threads; /* 0: by environment and machine */
 
+bool fa_privileged(void)
+{
+#ifdef __linux__
+    return getauxval(AT_SECURE) != 0;
+#else
+    return getuid() != geteuid() || getgid() != getegid();
+#endif
+}
+
+const char *fa_environment(const char *name) { return fa_privileged() ? NULL : getenv(name); }
+
 static int from_environment(const char *name)
 {
-    const char *text = getenv(name);
+    const char *text = fa_environment(name);
     if (!text) return 0;
     char *end;
     const long n = strtol(text, &end, 10);
@@ -83,7 +97,7 @@ const char *fa_build_info(void)
 {
     static _Thread_local char text[1024]; /* a reason of blas.c has up to 512 */
     const fa_blas *blas = fa_blas_get();
-    const char *wish = getenv("FASTFA_GEMM");
+    const char *wish = fa_environment("FASTFA_GEMM");
     char gemm[17], why[512];
     snprintf(gemm, sizeof gemm, "%s", wish && *wish ? wish : "auto");
     snprintf(why, sizeof why, "%s", blas ? blas->config : fa_blas_reason());

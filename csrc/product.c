@@ -5,7 +5,6 @@
  * the same for every number of threads. Which one runs: docs/decisions/001-own-products-and-blas.md. */
 #include "internal.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -18,7 +17,7 @@ enum {
 /* FASTFA_GEMM = auto (default), own, blas. */
 fa_status fa_choose_products(fa_net *net)
 {
-    const char *wish = getenv("FASTFA_GEMM");
+    const char *wish = fa_environment("FASTFA_GEMM");
     if (!wish || !*wish || !strcmp(wish, "auto")) {
         if (!fa_isa_prefers_blas()) return FA_OK;
         net->blas = fa_blas_get();

@@ -52,8 +52,8 @@ run_all() {
     export out=build/c-$kind-${CC//[ \/]/_}
     export release="${options/-O3/-O3 -DNDEBUG}" # the programs keep their assertions
     mkdir -p "$out"
-    if [[ $kind == plain && -d src/fastfa/_vendor ]]; then
-        ln -sfn ../../src/fastfa/_vendor "$out/_vendor"
+    if [[ $kind == plain && $PWD != *[[:space:]]* ]]; then # a program opens none by itself
+        release+=" -DFASTFA_VENDORED=\"$PWD/src/fastfa\""
     fi
 
     sources=$(find csrc -name '*.c' ! -name "$foreign" | sort)
