@@ -187,11 +187,11 @@ fa_status fa_save_to(const fa_net *net, int (*write)(void *user, const void *dat
     FA_GIVEN(write);
     FA_TRY(check_machine());
     FA_TRY(fa_lock_read(net));
-    fa_reading_call reading;
-    fa_reading_begin(&reading, net);
+    fa_held held;
+    fa_hold(&held, net, false);
     fa_sink sink = {net, write, user};
     const fa_status status = write_all(&sink);
-    fa_reading_end(&reading);
+    fa_let_go(&held);
     fa_unlock_read(net);
     return status;
 }

@@ -633,13 +633,16 @@ bool fa_lock_readers_wait(const fa_net *net);
 void fa_lock_pause(const fa_net *net);
 void fa_lock_resume(const fa_net *net);
 
-/* While a reader may run code of the caller's, it says so: that code would wait for its own thread. */
-typedef struct fa_reading_call {
+/* A call that may run code of the caller's says what it holds: that code would wait for its own thread, or may
+ * fork. */
+typedef struct fa_held {
     const fa_net *net;
-    const struct fa_reading_call *outer; /* of this thread, on another network */
-} fa_reading_call;
-void fa_reading_begin(fa_reading_call *call, const fa_net *net);
-void fa_reading_end(const fa_reading_call *call);
+    bool writes;
+    const struct fa_held *outer; /* of this thread, on another network */
+} fa_held;
+void fa_hold(fa_held *call, const fa_net *net, bool writes); /* after the lock was taken */
+void fa_let_go(const fa_held *call);                         /* before it is given back */
+void fa_locks_forked(void); /* in a forked child, by its only thread */
 
 /* ---- the frame of a call (call.c) ---- */
 
@@ -650,7 +653,7 @@ typedef struct fa_call { /* what the caller sets says what begin takes and end g
     int n_work, slot[2]; /* of the workspaces */
     /* set by fa_call_begin */
     const fa_net *net;
-    fa_reading_call reading;
+    fa_held held;
     int threads;
     fa_work *work[2];
     unsigned fp;

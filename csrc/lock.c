@@ -4,8 +4,10 @@
  * may let readers in and keep its turn: nothing else can change the network until its call returns.
  *
  * A forked child cannot take over a lock that threads of its parent held. The lock remembers in which
- * process it was made and is made anew on first use in a child; a network that was being trained at the
- * moment of the fork may be half updated there, and says so from then on. */
+ * process it was made and is made anew: at once, and taken, where the thread that forks holds it, else on
+ * first use in the child. A network that another thread was training at the moment of the fork may be half
+ * updated there, and says so from then on. The first use may itself be cut by a fork: what it does can be
+ * done again. */
 #include "internal.h"
 
 #include <sched.h>
@@ -43,49 +45,65 @@ void fa_lock_destroy(fa_lock *lock)
 static bool of_this_process(fa_lock *lock)
 { return atomic_load(&lock->generation) == fa_fork_generation(); }
 
-static bool held_by_me(fa_lock *lock)
+static bool written_by_me(fa_lock *lock)
 { return atomic_load(&lock->writing) && pthread_equal(atomic_load(&lock->writer), pthread_self()); }
 
-static _Thread_local const fa_reading_call *reading; /* the innermost */
+static _Thread_local const fa_held *innermost; /* of this thread */
 
-static bool read_by_me(const fa_net *net)
+static bool held_by_me(const fa_net *net)
 {
-    for (const fa_reading_call *call = reading; call; call = call->outer)
+    for (const fa_held *call = innermost; call; call = call->outer)
         if (call->net == net) return true;
     return false;
 }
 
-void fa_reading_begin(fa_reading_call *call, const fa_net *net)
+void fa_hold(fa_held *call, const fa_net *net, bool writes)
 {
-    *call = (fa_reading_call){net, reading};
-    reading = call;
+    *call = (fa_held){net, writes, innermost};
+    innermost = call;
 }
 
-void fa_reading_end(const fa_reading_call *call) { reading = call->outer; }
+void fa_let_go(const fa_held *call) { innermost = call->outer; }
 
-static void renew(fa_lock *lock)
+/* mine: the calling thread was training when it forked. The generation, last, says that all is done. */
+static void renew(fa_lock *lock, bool mine)
+{
+    if (atomic_load(&lock->writing) && !mine) atomic_store(&lock->broken, true);
+    atomic_store(&lock->writing, mine);
+    atomic_store(&lock->tickets, atomic_load(&lock->served) + mine);
+    make(lock);
+}
+
+static void renew_on_use(fa_lock *lock)
 {
     pthread_mutex_lock(&renewing);
-    if (!of_this_process(lock)) {
-        const bool mine = held_by_me(lock);
-        if (atomic_load(&lock->writing) && !mine) atomic_store(&lock->broken, true);
-        atomic_store(&lock->writing, mine);
-        atomic_store(&lock->tickets, atomic_load(&lock->served) + mine);
-        make(lock);
-    }
+    if (!of_this_process(lock)) renew(lock, false);
     pthread_mutex_unlock(&renewing);
+}
+
+void fa_locks_forked(void)
+{
+    pthread_mutex_init(&renewing, NULL); /* another thread of the parent may have held it */
+    for (const fa_held *call = innermost; call; call = call->outer) {
+        fa_lock *lock = (fa_lock *)&call->net->lock;
+        renew(lock, call->writes);
+        if (call->writes)
+            pthread_rwlock_wrlock(&lock->rw);
+        else
+            pthread_rwlock_rdlock(&lock->rw);
+    }
 }
 
 static fa_status enter(const fa_net *net)
 {
     fa_lock *lock = (fa_lock *)&net->lock;
-    if (held_by_me(lock)) /* before renewing: a child forked by a poll function goes on training */
+    if (!of_this_process(lock)) renew_on_use(lock);
+    if (written_by_me(lock))
         return fa_fail(FA_E_STATE, "network: a call from inside its own training (a poll function "
                                    "or signal handler); use a callback of fit");
-    if (read_by_me(net))
+    if (held_by_me(net))
         return fa_fail(FA_E_STATE, "network: a call from a function that one of its own calls has "
                                    "called (of a rule, or one that writes a file)");
-    if (!of_this_process(lock)) renew(lock);
     if (atomic_load(&lock->broken))
         return fa_fail(FA_E_STATE, "network: it was being trained by another thread when this "
                                    "process was forked; create or load it anew");
@@ -138,16 +156,11 @@ fa_status fa_lock_write(const fa_net *net)
 bool fa_lock_readers_wait(const fa_net *net)
 { return atomic_load_explicit(&net->lock.waiting, memory_order_relaxed) > 0; }
 
-void fa_lock_pause(const fa_net *net)
-{
-    fa_lock *lock = (fa_lock *)&net->lock;
-    if (of_this_process(lock)) pthread_rwlock_unlock(&lock->rw);
-}
+void fa_lock_pause(const fa_net *net) { pthread_rwlock_unlock((pthread_rwlock_t *)&net->lock.rw); }
 
 void fa_lock_resume(const fa_net *net)
 {
     fa_lock *lock = (fa_lock *)&net->lock;
-    if (!of_this_process(lock)) renew(lock); /* forked by its poll function */
     /* Those who waited come in first, also where the system's lock goes to whoever asks next. */
     for (int i = 0; i < MOST_YIELDS && atomic_load(&lock->waiting) > 0; i++) sched_yield();
     pthread_rwlock_wrlock(&lock->rw);
@@ -159,7 +172,7 @@ void fa_unlock_write(const fa_net *net)
 {
     fa_lock *lock = (fa_lock *)&net->lock;
     atomic_store(&lock->writing, false);
-    if (!of_this_process(lock)) return; /* forked by its poll function: made anew on next use */
+    if (!of_this_process(lock)) return; /* forked by a signal handler: made anew on next use */
     pthread_rwlock_unlock(&lock->rw);
     give_turn(lock);
 }

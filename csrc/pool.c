@@ -135,6 +135,7 @@ static void forget_threads(void) /* in a forked child: only the forking thread l
     pthread_mutex_init(&pool.mutex, NULL);
     pthread_cond_init(&pool.wake, NULL);
     pthread_cond_init(&pool.done, NULL);
+    fa_locks_forked();
 }
 
 static void install_fork_handler(void) { pthread_atfork(NULL, NULL, forget_threads); }
@@ -169,17 +170,12 @@ static int start_worker(int worker)
     return failed;
 }
 
-/* Workers 1 .. n-1; fewer when the system refuses a thread, which only costs speed. */
-static void start_workers(int n)
+/* Workers 1 .. n-1; false when the system refuses one of them, which only costs speed. */
+static bool start_workers(int n)
 {
-    while (pool.n_workers < n - 1) {
-        const int worker = pool.n_workers + 1;
-        if (start_worker(worker)) {
-            refuse(worker + 1, n);
-            return;
-        }
-        pool.n_workers++;
-    }
+    for (; pool.n_workers < n - 1; pool.n_workers++)
+        if (start_worker(pool.n_workers + 1)) return false;
+    return true;
 }
 
 __attribute__((destructor)) static void stop_workers(void)
@@ -230,10 +226,12 @@ void fa_pool_run(int n_threads, int64_t n_tasks, fa_task_fn *task, void *context
         return;
     }
     fa_fork_generation();
-    start_workers(n_threads);
+    const bool complete = start_workers(n_threads);
+    const int refused = pool.n_workers + 2;
     for (int64_t first = 0, n; first < n_tasks; first += n) {
         n = n_tasks - first < MAX_BATCH ? n_tasks - first : MAX_BATCH;
         run_batch(n_threads, first, n, task, context);
     }
     atomic_store(&pool.busy, false);
+    if (!complete) refuse(refused, n_threads); /* now that its hook may fork or use the pool */
 }

@@ -94,6 +94,63 @@ static void test_grandchild(void)
     fa_net_free(s.net);
 }
 
+/* ---- a child that forks while its threads use networks for the first time ---- */
+
+enum { N_MANY = 2000, N_THREADS = 3, N_GRANDCHILDREN = 60 };
+
+typedef struct {
+    fa_net *nets[N_MANY], *last;
+    atomic_int begun;
+    int delay;
+} many_nets;
+
+static void *use_all(void *context)
+{
+    many_nets *m = context;
+    atomic_fetch_add(&m->begun, 1);
+    for (int i = 0; i < N_MANY; i++) fa_net_set_lr(m->nets[i], 0.5);
+    return NULL;
+}
+
+/* Some of them were never in use here, some are, one may be in the middle of it. */
+static bool uses_all(void *context)
+{
+    many_nets *m = context;
+    if (fa_net_set_lr(m->last, 0.25)) return false;
+    for (int i = 0; i < N_MANY; i++)
+        if (fa_net_set_lr(m->nets[i], 0.25) && !strstr(fa_last_error(), "fork")) return false;
+    return train_once(m->last);
+}
+
+static bool forks_while_used(void *context)
+{
+    many_nets *m = context;
+    pthread_t threads[N_THREADS];
+    for (int i = 0; i < N_THREADS; i++) pthread_create(&threads[i], NULL, use_all, m);
+    while (!atomic_load(&m->begun)) sched_yield();
+    for (volatile int i = 0; i < m->delay; i++) {}
+    return in_child(uses_all, m);
+}
+
+static void test_grandchild_of_threads(void)
+{
+    static many_nets m;
+    recipe r;
+    recipe_init(&r, "dfa", FA_F32);
+    r.desc.layers = &r.layers[LAST], r.desc.n_layers = 1;
+    for (int i = 0; i < N_MANY; i++) m.nets[i] = make(&r.desc);
+    m.last = new_net("dfa");
+    CHECK(train_once(m.last), "train");
+    int failed = 0;
+    for (int i = 0; i < N_GRANDCHILDREN && !failed; i++) {
+        m.delay = i * 7919 % 20000;
+        failed += !in_child(forks_while_used, &m);
+    }
+    CHECK(failed == 0, "a grandchild failed");
+    for (int i = 0; i < N_MANY; i++) fa_net_free(m.nets[i]);
+    fa_net_free(m.last);
+}
+
 /* A child that ends through exit() joins its own workers, not its parent's. */
 static void test_exit(void)
 {
@@ -245,6 +302,22 @@ static bool every_call_is_refused(void *context)
     return refused && train_once(other) && predict_once(other);
 }
 
+/* The system may give a new thread of the child the number that the training thread has in the parent. */
+static void *refused_in_a_thread(void *context)
+{ return is_refused(fa_net_set_lr(((held_call *)context)->net, 1)) ? context : NULL; }
+
+static bool new_threads_are_refused(void *context)
+{
+    for (int i = 0; i < N_THREADS; i++) {
+        pthread_t thread;
+        void *ok = NULL;
+        pthread_create(&thread, NULL, refused_in_a_thread, context);
+        pthread_join(thread, &ok);
+        if (!ok) return false;
+    }
+    return true;
+}
+
 static void test_in_the_middle_of_training(void)
 {
     held_call h = {.net = new_net("dfa")};
@@ -252,6 +325,7 @@ static void test_in_the_middle_of_training(void)
     pthread_create(&thread, NULL, train_and_hold, &h);
     while (!atomic_load(&h.inside)) sched_yield();
     CHECK(in_child(every_call_is_refused, &h), "child: FA_E_STATE for this network, others work");
+    CHECK(in_child(new_threads_are_refused, &h), "child: so it is for its new threads");
     atomic_store(&h.leave, true);
     pthread_join(thread, NULL);
     CHECK(train_once(h.net), "the parent's network works");
@@ -297,6 +371,91 @@ static void test_poll_forks(void)
     fa_net_free(twin);
 }
 
+/* ---- a callback forks, and another thread of the child uses the network while the call goes on ---- */
+
+typedef struct {
+    fa_net *net;
+    pid_t child;
+    pthread_t other;
+    bool ok;
+} beside_call;
+
+static void *train_beside(void *context)
+{
+    beside_call *b = context;
+    b->ok = predict_once(b->net) && train_once(b->net);
+    return NULL;
+}
+
+static void fork_and_share(beside_call *b)
+{
+    if (b->child >= 0) return;
+    fflush(stdout);
+    b->child = fork();
+    if (b->child) return;
+    alarm(SECONDS);
+    pthread_create(&b->other, NULL, train_beside, b);
+    usleep(1000); /* so that it may already wait */
+}
+
+static int share_in_poll(void *user, int64_t step)
+{
+    if (step == 3) fork_and_share(user);
+    return 0;
+}
+
+static int share_in_signal(void *user, const fa_teaching *t)
+{
+    for (int64_t i = 0; i < t->signal.rows; i++)
+        memset((float *)t->signal.data + i * t->signal.ld, 0,
+               (size_t)t->signal.cols * sizeof(float));
+    fork_and_share(user);
+    return 0;
+}
+
+/* The call's own result must be `expected`, and the network one step further in the child. */
+static void end_shared(beside_call *b, bool ok, fa_net *twin)
+{
+    if (b->child == 0) {
+        pthread_join(b->other, NULL);
+        _exit(!(ok && b->ok && train_once(twin) && same_state(b->net, twin)));
+    }
+    int child = -1;
+    CHECK(ok && same_state(b->net, twin), "parent");
+    CHECK(waitpid(b->child, &child, 0) == b->child && WIFEXITED(child) && WEXITSTATUS(child) == 0,
+          "child: the other thread waits for its turn");
+}
+
+static void test_callback_forks_and_shares(void)
+{
+    fa_net *twin = new_net("backprop");
+    beside_call b = {.net = new_net("backprop"), .child = -1};
+    const fa_samples s = labelled(&data, 0, ROWS);
+    fa_metrics m;
+    fa_epoch e = EPOCH(.batch_size = 1, .count = ROWS);
+    CHECK(fa_train_steps(&m, twin, &s, &e) == FA_OK, "train");
+    e.poll = share_in_poll, e.user = &b;
+    end_shared(&b, fa_train_steps(&m, b.net, &s, &e) == FA_OK && m.steps == ROWS, twin);
+    fa_net_free(b.net);
+    fa_net_free(twin);
+
+    recipe r;
+    recipe_init(&r, "custom", FA_F32);
+    r.rule.signal = share_in_signal, r.rule.user = &b;
+    r.desc.n_threads = 3;
+    b = (beside_call){.net = make(&r.desc), .child = 1};
+    twin = make(&r.desc);
+    static float expected[N_IN * N_HIDDEN_1], got[N_IN * N_HIDDEN_1];
+    void *grads[16] = {expected};
+    double loss;
+    CHECK(fa_gradients(&loss, grads, twin, &s) == FA_OK, "gradients");
+    b.child = -1, grads[0] = got;
+    const bool ok = fa_gradients(&loss, grads, b.net, &s) == FA_OK;
+    end_shared(&b, ok && !memcmp(expected, got, sizeof got), twin);
+    fa_net_free(b.net);
+    fa_net_free(twin);
+}
+
 #if defined(__SANITIZE_THREAD__)
 #define NO_FORKS
 #elif defined(__has_feature)
@@ -314,11 +473,13 @@ int main(void)
     data = dataset_new(FA_F32, ROWS);
     RUN(test_after_use);
     RUN(test_grandchild);
+    RUN(test_grandchild_of_threads);
     RUN(test_exit);
     RUN(test_exit_while_training);
     RUN(test_while_training);
     RUN(test_in_the_middle_of_training);
     RUN(test_poll_forks);
+    RUN(test_callback_forks_and_shares);
     dataset_free(&data);
     return finish();
 }
