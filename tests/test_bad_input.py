@@ -181,9 +181,9 @@ def test_sample_weight(trained, weights, error, words):
 @pytest.mark.parametrize(
     ("settings", "error", "words"),
     [
-        ({"epochs": 0}, ValueError, ["epochs", "an integer >= 1", "got 0"]),
-        ({"epochs": 1.5}, TypeError, ["epochs", "an integer >= 1", "got 1.5"]),
-        ({"epochs": True}, TypeError, ["epochs", "an integer >= 1", "got True"]),
+        ({"epochs": -1}, ValueError, ["epochs", "an integer >= 0", "got -1"]),
+        ({"epochs": 1.5}, TypeError, ["epochs", "an integer >= 0", "got 1.5"]),
+        ({"epochs": True}, TypeError, ["epochs", "an integer >= 0", "got True"]),
         ({"batch_size": 0}, ValueError, ["batch_size", "an integer >= 1", "got 0"]),
         ({"batch_size": -3}, ValueError, ["batch_size", "an integer >= 1", "got -3"]),
         ({"batch_size": 32.0}, TypeError, ["batch_size", "an integer >= 1", "got 32.0"]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -35,7 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     elif not options.command:
         parser.error("the following arguments are required: COMMAND, or --cflags, --libs")
     try:
-        print(options.command(options))
+        _show(options.command(options))
+    except BrokenPipeError:  # whoever read it has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
+        return EXIT_ERROR
     except (ValueError, TypeError, OSError, ImportError, ArithmeticError, MemoryError) as error:
         print(f"fastfa: error: {error}", file=sys.stderr)
         return EXIT_ERROR
@@ -43,6 +47,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("fastfa: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     return 0
+
+
+def _show(text: str) -> None:
+    """Print, also where the terminal has no such characters; a stream that fails says so now."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    print(text.encode(encoding, "replace").decode(encoding), flush=True)
 
 
 def _demo(options: argparse.Namespace) -> str:

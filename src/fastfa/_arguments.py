@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from inspect import signature
-from typing import TYPE_CHECKING
+from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction, signature
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,12 @@ HOOKS = {  # of `Callback`, and what they are called with
     "on_batch_end": ("net", "step", "logs"),
     "on_epoch_end": ("net", "epoch", "logs"),
     "on_train_end": ("net",),
+}
+
+_NEVER_RUN = {
+    "a coroutine function (async def)": iscoroutinefunction,
+    "a generator function (yield)": isgeneratorfunction,
+    "an asynchronous generator function": isasyncgenfunction,
 }
 
 
@@ -86,21 +92,31 @@ def callback_list(callbacks: object) -> list[Callback]:
 
 
 def _check_hooks(callback: Callback, name: str) -> None:
-    """Refuse now what would never be called, or fail after the first epoch."""
-    for hook in dir(type(callback)):
-        method = getattr(callback, hook)
-        if not hook.startswith("on_") or not callable(method):
-            continue
+    """Refuse now what would never be called, never run, or fail after the first epoch."""
+    for hook in dir(callback):
+        method = getattr(callback, hook) if hook.startswith("on_") else None
         if hook not in HOOKS:
-            choice(f"hook of {name} ({type(callback).__name__})", hook, HOOKS)
+            if callable(method):
+                choice(f"hook of {name} ({type(callback).__name__})", hook, HOOKS)
+            continue
         if getattr(method, "__func__", None) is getattr(Callback, hook):
             continue
-        try:
-            signature(method).bind(*HOOKS[hook])
-        except TypeError:
+        _check_hook(method, HOOKS[hook], f"{name}: {type(callback).__name__}.{hook}")
+
+
+def _check_hook(method: Any, arguments: tuple[str, ...], name: str) -> None:
+    if not callable(method):
+        raise TypeError(f"{name} must be a function, got {show(method)}")
+    for kind, is_kind in _NEVER_RUN.items():
+        if is_kind(method):
             raise TypeError(
-                f"{name}: {type(callback).__name__}.{hook} must take "
-                f"({', '.join(HOOKS[hook])}), got {signature(method)}"
-            ) from None
-        except ValueError:  # compiled, and does not say what it takes
-            continue
+                f"{name} must be a plain function, got {kind}: calling it runs nothing of it"
+            )
+    try:
+        signature(method).bind(*arguments)
+    except TypeError:
+        raise TypeError(
+            f"{name} must take ({', '.join(arguments)}), got {signature(method)}"
+        ) from None
+    except ValueError:  # compiled, and does not say what it takes
+        return

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+from ._lines import append_lines
 
 __all__ = ["Curves", "Run", "Store"]
 
@@ -61,10 +62,8 @@ class Store:
         self.path = path
 
     def add(self, run: Run) -> None:
-        """Append a run."""
-        with self.path.open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            file.write(json.dumps(asdict(run)) + "\n")
+        """Append a run; what a killed process left of a line is taken away before."""
+        append_lines(self.path, json.dumps(asdict(run)) + "\n", _is_whole)
 
     def of(self, preset: str, version: int) -> list[Run]:
         """The longest run, the last of equals, of each rule and seed of a preset, in that order."""
@@ -79,7 +78,10 @@ class Store:
     def _read(self) -> Iterable[Run]:
         if not self.path.exists():
             return
-        for number, line in enumerate(self.path.read_text().splitlines(), 1):
+        text = self.path.read_text(encoding="utf-8", errors="replace")
+        for number, line in enumerate(text.splitlines(keepends=True), 1):
+            if not line.endswith("\n") and not _is_whole(line):
+                return  # torn, or another process is writing it
             try:
                 run = Run(**json.loads(line))
             except (ValueError, TypeError) as error:
@@ -89,3 +91,11 @@ class Store:
                 for what, curve in run.curves.items()
             }
             yield run
+
+
+def _is_whole(line: str) -> bool:
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True

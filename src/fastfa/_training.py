@@ -6,20 +6,19 @@ The engine runs the steps of an epoch in one call with the GIL released; it come
 
 from __future__ import annotations
 
+import inspect
 import math
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from threading import Event
+from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from ._holding import Holder
+from ._progress import Progress
 from .callbacks import Callback, History
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from tqdm import tqdm
 
     from ._core import Network
     from ._data import Batch
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
 
 # what the engine returns for some steps: sum of loss times rows, sum of hits, rows, steps
 Sums: TypeAlias = tuple[float, float, int, int]
-
-SECONDS_BETWEEN_LINES = 5.0  # of the bar, where it goes to a file and not to a terminal
 
 
 class Task(NamedTuple):
@@ -54,14 +51,14 @@ class Training:
     Parameters
     ----------
     net : Sequential
-        Handed to callbacks, otherwise not touched.
+        Handed to callbacks, and gets the history; otherwise not touched.
     engine : Network
     task : Task
     callbacks : sequence of Callback
     rates : callable
         ``rates(count)``: learning rates (count,) of the next steps, or None for the engine's own.
-    stop : Event
-        Set by ``net.stop()``.
+    stopped : callable
+        ``stopped()``: whether somebody called ``net.stop()``.
     """
 
     def __init__(
@@ -71,7 +68,7 @@ class Training:
         task: Task,
         callbacks: Sequence[Callback],
         rates: Callable[[int], NDArray[np.float64] | None],
-        stop: Event,
+        stopped: Callable[[], bool],
     ) -> None:
         self.net = net
         self.engine = engine
@@ -79,31 +76,52 @@ class Training:
         self.callbacks = callbacks
         self.each_batch = [c for c in callbacks if _overrides_batch_end(c)]
         self.rates = rates
-        self.stop = stop
-        self.bar: tqdm[NoReturn] | None = None
+        self.stopped = stopped
+        self.history = History()
         self.shown = 0  # engine.steps that the bar stands for
 
-    def run(self, verbose: bool) -> History:
+    def run(self, holder: Holder, verbose: bool) -> History:
         """Train until the epochs are done or somebody stops it."""
-        history = History()
-        for callback in self.callbacks:
+        for i, callback in enumerate(self.callbacks):
             callback._expect(self._logs_to_come())
-        with _progress(self.task.epochs * self.task.steps, verbose) as self.bar:
-            for callback in self.callbacks:
-                callback.on_train_begin(self.net)
-            for number in range(1, self.task.epochs + 1):
-                if self.stop.is_set():
-                    break
-                logs = self._epoch(f"epoch {number}/{self.task.epochs}")
-                if logs is None:
-                    break
-                history.add(self.engine.epochs, logs)
-                self._show(logs)
+            _hold(holder, callback, f"callbacks[{i}]")
+        self.net._history = self.history
+        with Progress(self.task.epochs * self.task.steps, "step", verbose) as self.bar:
+            try:
+                self._epochs()
+            except BaseException:
                 for callback in self.callbacks:
-                    callback.on_epoch_end(self.net, self.engine.epochs, dict(logs))
-            for callback in self.callbacks:
-                callback.on_train_end(self.net)
-        return history
+                    callback._give_up(self.net)
+                raise
+            finally:
+                self.history._cut()
+        return self.history
+
+    def _epochs(self) -> None:
+        self._tell("on_train_begin")
+        self.bar.start()
+        for number in range(1, self.task.epochs + 1):
+            if self.stopped():
+                break
+            logs = self._epoch(f"epoch {number}/{self.task.epochs}")
+            if logs is None:
+                break
+            self.history.add(self.engine.epochs, logs)
+            self.bar.show({key: value for key, value in logs.items() if key != "time"})
+            self._tell("on_epoch_end", self.engine.epochs, logs)
+        self._tell("on_train_end")
+
+    def _tell(self, hook: str, *number_and_logs: object) -> None:
+        """Call a hook of all callbacks; each gets logs of its own."""
+        for callback in self.callbacks if hook != "on_batch_end" else self.each_batch:
+            own = (dict(x) if isinstance(x, dict) else x for x in number_and_logs)
+            result = getattr(callback, hook)(self.net, *own)
+            if inspect.iscoroutine(result) or inspect.isgenerator(result):
+                result.close()
+                raise TypeError(
+                    f"{type(callback).__name__}.{hook} must do its work when it is called, got "
+                    f"{result!r}, which nobody runs"
+                )
 
     def _logs_to_come(self) -> dict[str, float]:
         """What every epoch's logs will have, without values."""
@@ -115,8 +133,7 @@ class Training:
     def _epoch(self, label: str) -> dict[str, float] | None:
         """One epoch's logs, or None when it was stopped in the middle."""
         task, start = self.task, perf_counter()
-        if self.bar is not None:
-            self.bar.set_description(label, refresh=False)
+        self.bar.describe(label)
         order = self.engine.shuffle(len(task.data.x))  # drawn in any case: it counts the epochs
         loss_sum, hit_sum, rows, steps = self._steps(order if task.shuffle else None)
         if steps < task.steps:
@@ -133,12 +150,11 @@ class Training:
         if not self.each_batch:
             return self._call(order, 0, self.task.steps)
         loss_sum, hit_sum, rows, steps = 0.0, 0.0, 0, 0
-        while steps < self.task.steps and not self.stop.is_set():
+        while steps < self.task.steps and not self.stopped():
             loss, hits, m, _ = self._call(order, steps, 1)
             loss_sum, hit_sum, rows, steps = loss_sum + loss, hit_sum + hits, rows + m, steps + 1
             logs = _logs(loss / m, hits / m, self.task.metric)
-            for callback in self.each_batch:
-                callback.on_batch_end(self.net, self.engine.steps, dict(logs))
+            self._tell("on_batch_end", self.engine.steps, logs)
         return loss_sum, hit_sum, rows, steps
 
     def _call(self, order: NDArray[np.int64] | None, first: int, count: int) -> Sums:
@@ -164,18 +180,24 @@ class Training:
     def _poll(self, _: int) -> bool:
         """Called by the engine between steps; True asks it to stop."""
         self._move_bar()
-        return self.stop.is_set()
+        return self.stopped()
 
     def _move_bar(self) -> None:
-        if self.bar is not None:
-            steps = self.engine.steps
-            self.bar.update(steps - self.shown)
-            self.shown = steps
+        steps = self.engine.steps
+        self.bar.update(steps - self.shown)
+        self.shown = steps
 
-    def _show(self, logs: dict[str, float]) -> None:
-        if self.bar is not None:
-            shown = {key: f"{value:.4f}" for key, value in logs.items() if key != "time"}
-            self.bar.set_postfix(shown, refresh=False)
+
+def _hold(holder: Holder, callback: Callback, name: str) -> None:
+    """Refuse a callback, or a file that it writes, which another ``fit`` uses now."""
+    for key, what in callback._holds().items():
+        if holder.take(key):
+            continue
+        if holder.holds(key):
+            raise ValueError(f"{name}: {what} is in the list twice; make one for each purpose")
+        raise RuntimeError(
+            f"{name}: {what} is in use by another fit that is running; make one for each network"
+        )
 
 
 def _logs(loss: float, accuracy: float, metric: str | None, prefix: str = "") -> dict[str, float]:
@@ -188,17 +210,3 @@ def _logs(loss: float, accuracy: float, metric: str | None, prefix: str = "") ->
 def _overrides_batch_end(callback: Callback) -> bool:
     method = callback.on_batch_end  # of the object: one may ask for it only when it needs it
     return getattr(method, "__func__", method) is not Callback.on_batch_end
-
-
-@contextmanager
-def _progress(total: int, verbose: bool) -> Iterator[tqdm[NoReturn] | None]:
-    """One bar over all steps, or None. It goes to stderr; in a file it writes now and then."""
-    if not verbose:
-        yield None
-        return
-    from tqdm import tqdm  # here, so that importing fastfa imports NumPy only
-
-    interval = 0.1 if sys.stderr.isatty() else SECONDS_BETWEEN_LINES
-    bar: tqdm[NoReturn]
-    with tqdm(total=total, unit="step", mininterval=interval, dynamic_ncols=True) as bar:
-        yield bar

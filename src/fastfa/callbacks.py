@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 import os
 import warnings
+from contextlib import suppress
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from . import _diagnostics
 from ._checks import choice, flag, integer, number, show
 from ._files import check_folder, file_name
+from ._lines import append_lines, first_line
+from ._progress import warn
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Hashable, Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -34,9 +38,13 @@ _WORST = {"min": math.inf, "max": -math.inf}
 class Callback:
     """Base of all callbacks: override the hooks you need.
 
-    A hook may predict, evaluate, read and write parameters, feedback and ``net.lr``, and call
-    ``net.stop()``. What it raises comes out of ``fit``. Overriding `on_batch_end` makes ``fit``
-    return to Python after every step, which costs time and changes no bit of the result.
+    A hook may predict, evaluate, save, read and write parameters, feedback and ``net.lr``, read
+    ``net.history`` and call ``net.stop()``. What it raises comes out of ``fit``. Overriding
+    `on_batch_end` makes ``fit`` return to Python after every step, which costs time and changes no
+    bit of the result.
+
+    fastfa's own callbacks keep what they saw, so one object serves one ``fit`` at a time: two that
+    run at once are refused. One after another they may share it.
 
     Examples
     --------
@@ -56,6 +64,13 @@ class Callback:
 
     def _expect(self, logs: Mapping[str, float]) -> None:
         """Refuse settings that do not fit the logs which epochs will have; nothing has begun."""
+
+    def _holds(self) -> dict[Hashable, str]:
+        """What no other ``fit`` may use while one uses this callback, with words for it."""
+        return {}
+
+    def _give_up(self, net: Sequential) -> None:
+        """Called instead of the hooks that are left when an exception ends the training."""
 
     def on_train_begin(self, net: Sequential) -> None:
         """Called once, before the first step."""
@@ -89,7 +104,14 @@ class Callback:
         """Called once, after the last epoch or a stop; not when an exception ends the training."""
 
 
-class EarlyStopping(Callback):
+class _Keeping(Callback):
+    """A callback that keeps what it saw of a training."""
+
+    def _holds(self) -> dict[Hashable, str]:
+        return {id(self): repr(self)}
+
+
+class EarlyStopping(_Keeping):
     """Stop when a value has not improved for some epochs.
 
     Parameters
@@ -103,8 +125,8 @@ class EarlyStopping(Callback):
     mode : {"auto", "min", "max"}, default "auto"
         Whether smaller or greater is better; "auto": greater for accuracies, else smaller.
     restore_best : bool, default True
-        At the end, unless by an exception, put back parameters and feedback as they were after
-        the best epoch. Optimizer state and counters stay as they are.
+        At the end, however it comes, also by Ctrl-C or another exception, put back parameters and
+        feedback as they were after the best epoch. Optimizer state and counters stay as they are.
 
     Attributes
     ----------
@@ -112,6 +134,10 @@ class EarlyStopping(Callback):
         Best value of the last training.
     best_epoch, stopped_epoch : int
         Number of the best epoch, and of the one after which it stopped; 0: none.
+    best_weights, best_feedback : dict of str to ndarray, or None
+        Copies of ``net.parameters`` and ``net.feedback`` after the best epoch of the last training,
+        whatever `restore_best` is, so that ``net.parameters[key] = best_weights[key]`` takes them.
+        None: no epoch yet.
 
     Raises
     ------
@@ -133,13 +159,14 @@ class EarlyStopping(Callback):
         self.patience = integer("patience", patience, 1)
         self.min_delta = number("min_delta", min_delta, low=0.0)
         self.restore_best = flag("restore_best", restore_best)
-        self._snapshot: tuple[dict[str, NDArray[Any]], ...] = ()
         self._begin()
 
     def _begin(self) -> None:
         self.best = _WORST[self.mode]
         self.best_epoch = self.stopped_epoch = self._waited = 0
-        self._snapshot = ()
+        self.best_weights: dict[str, NDArray[Any]] | None = None
+        self.best_feedback: dict[str, NDArray[Any]] | None = None
+        self._snapshot: tuple[dict[str, NDArray[Any]], ...] = ()  # what is still to be put back
 
     def __repr__(self) -> str:
         return f"EarlyStopping(monitor={self.monitor!r}, patience={self.patience})"
@@ -155,9 +182,10 @@ class EarlyStopping(Callback):
         """Compare with the best epoch; stop when patience runs out."""
         value = _entry("monitor", self.monitor, logs)
         if _gain(self.mode, value, self.best) > self.min_delta:  # False for nan
+            copies = _copies(net)  # all that takes time comes first: Ctrl-C must find both or none
             self.best, self.best_epoch, self._waited = value, epoch, 0
-            if self.restore_best:
-                self._snapshot = _copies(net)
+            self.best_weights, self.best_feedback = copies
+            self._snapshot = copies if self.restore_best else ()
             return
         self._waited += 1
         if self._waited >= self.patience:
@@ -166,17 +194,21 @@ class EarlyStopping(Callback):
 
     def on_train_end(self, net: Sequential) -> None:
         """Put the best epoch's parameters and feedback back."""
+        self._give_up(net)
+
+    def _give_up(self, net: Sequential) -> None:
         for live, copies in zip((net.parameters, net.feedback), self._snapshot, strict=False):
             for key, value in copies.items():
                 live[key] = value
         self._snapshot = ()
 
 
-class Checkpoint(Callback):
+class Checkpoint(_Keeping):
     """Save the network while it trains, so that a run that dies can go on from its last file.
 
-    `load` gives a network that trains on to the bits of an uninterrupted run. Put it last among
-    the callbacks: what those after it change is not in the file.
+    `load` gives a network that trains on to the bits of an uninterrupted run, from the end of the
+    epoch that it was saved after. Put it last among the callbacks: what those after it change is
+    not in the file. Of two that would write one path while both train, the second is refused.
 
     Parameters
     ----------
@@ -204,7 +236,8 @@ class Checkpoint(Callback):
     Raises
     ------
     OSError
-        From ``fit``: the file cannot be written.
+        From ``fit``: the file cannot be written. Nobody should find out after hours that nothing
+        was kept; network, ``net.history`` and the last file are there.
     ValueError
         From ``fit``, before its first step: the logs will have no such entry.
 
@@ -216,7 +249,7 @@ class Checkpoint(Callback):
     >>> keep = fa.Checkpoint("net.safetensors")
     >>> net.fit(X, y, epochs=10, callbacks=[keep])  # doctest: +SKIP
 
-    After a crash in the seventh epoch:
+    After a crash, wherever it came, also while a file was written or after the last epoch:
 
     >>> net = fa.load("net.safetensors")  # doctest: +SKIP
     >>> net.fit(X, y, epochs=10 - net.epochs, callbacks=[keep])  # doctest: +SKIP
@@ -247,18 +280,13 @@ class Checkpoint(Callback):
     def __repr__(self) -> str:
         return f"Checkpoint({self.path!r}, every={self.every}, monitor={self.monitor!r})"
 
+    def _holds(self) -> dict[Hashable, str]:
+        return super()._holds() | _file(self.path)
+
     def _expect(self, logs: Mapping[str, float]) -> None:
         self._name(1, logs)
         if self.monitor is not None:
             _entry("monitor", self.monitor, logs)
-
-    def _name(self, epoch: int, logs: Mapping[str, float]) -> str:
-        """The file of an epoch."""
-        known = {"epoch": epoch, **logs}
-        return self.path.format(**{f: _entry("path: field", f, known) for f in self._fields})
-
-    def on_train_begin(self, net: Sequential) -> None:
-        """Look for the folder, before hours of work that could not be written."""
         if not self._fields and os.path.isdir(self.path):
             raise IsADirectoryError(
                 f"path: expected the name of a file, got the folder {self.path}"
@@ -266,6 +294,11 @@ class Checkpoint(Callback):
         folder = os.path.dirname(self.path)
         if "{" not in folder:
             check_folder(self.path)
+
+    def _name(self, epoch: int, logs: Mapping[str, float]) -> str:
+        """The file of an epoch."""
+        known = {"epoch": epoch, **logs}
+        return self.path.format(**{f: _entry("path: field", f, known) for f in self._fields})
 
     def on_epoch_end(self, net: Sequential, epoch: int, logs: Mapping[str, float]) -> None:
         """Save if it is time; find out in any case whether that is possible."""
@@ -287,7 +320,7 @@ class AlignmentWarning(UserWarning):
     """A hidden layer is taught nothing, or the wrong thing; `Alignment` gives it."""
 
 
-class Alignment(Callback):
+class Alignment(_Keeping):
     """Record how close each hidden layer's signal is to backpropagation's while the net trains.
 
     Measures before the first step, then regularly. Warns once, with `AlignmentWarning`, of a
@@ -307,7 +340,8 @@ class Alignment(Callback):
     Attributes
     ----------
     step : list of int
-        Steps the network had taken at each measurement, all calls of ``fit`` together.
+        Steps the network had taken at each measurement, all calls of ``fit`` together. Another
+        network, or one that was reset, begins new lists, here and below.
     epoch : list of int
         Epochs it had begun.
     history : dict of int to dict of str to list of float
@@ -331,18 +365,28 @@ class Alignment(Callback):
         self.batch = tuple(batch)
         self.every = integer("every", every, 1)
         self.unit = choice("unit", unit, ("epoch", "step"))
-        self.step: list[int] = []
-        self.epoch: list[int] = []
-        self.history: dict[int, dict[str, list[float]]] = {}
-        self._watch = _diagnostics.Watch()
+        self._begin(None)
         if unit == "step":  # on the object: a class that has the hook is called after each batch
             self.on_batch_end = self._on_batch_end  # type: ignore[method-assign]
 
     def __repr__(self) -> str:
         return f"Alignment(every={self.every}, unit={self.unit!r})"
 
+    def _begin(self, seed: int | None) -> None:
+        self.step: list[int] = []
+        self.epoch: list[int] = []
+        self.history: dict[int, dict[str, list[float]]] = {}
+        self._watch = _diagnostics.Watch()
+        self._seed = seed  # of the network that all this is about
+
+    def __copy__(self) -> Alignment:
+        return deepcopy(self, {id(self.batch): self.batch})  # with lists of its own
+
     def on_train_begin(self, net: Sequential) -> None:
         """Measure where the training starts."""
+        goes_on = self.step and net.seed == self._seed and net.steps >= self.step[-1]
+        if not goes_on:
+            self._begin(net.seed)
         if not self.step or self.step[-1] != net.steps:
             self._measure(net)
 
@@ -365,59 +409,98 @@ class Alignment(Callback):
             for name, value in fields.items():
                 of_layer.setdefault(name, []).append(math.nan if value is None else value)
         for message in self._watch.look(net, rows):
-            warnings.warn(message, AlignmentWarning, stacklevel=2)
+            with suppress(OSError, ValueError):  # stderr that cannot be written
+                warnings.warn(message, AlignmentWarning, stacklevel=2)
 
 
-class CSVLogger(Callback):
+class CSVLogger(_Keeping):
     """Write one line of comma-separated values for each epoch: its number, then its logs.
 
-    The file is complete after every epoch, so that a training that dies leaves what it did.
+    The file is complete after every epoch, so that a training that dies leaves what it did. Should
+    it become impossible to write, on a full disk for example, a warning says so, training goes on,
+    and the lines follow as soon as they can.
 
     Parameters
     ----------
     path : path-like
         Started anew by the first ``fit`` that this object sees; later ones go on.
     append : bool, default False
-        Go on in a file that is there already.
+        Go on in a file that is there already. A last line that a killed training left incomplete is
+        taken away.
 
     Raises
     ------
     OSError
-        From ``fit``: the file cannot be written.
+        From ``fit``, before its first step: the file cannot be written.
     ValueError
-        From ``fit``: the file has other columns.
+        From ``fit``, before its first step: the file has other columns.
     """
 
     def __init__(self, path: str | os.PathLike[str], append: bool = False) -> None:
         self.path = os.fsdecode(file_name(path))
         self.append = flag("append", append)
+        self._columns: list[str] = []
+        self._rows: list[list[float]] = []  # that are not in the file
+        self._warned = False
 
     def __repr__(self) -> str:
         return f"CSVLogger({self.path!r})"
 
+    def _holds(self) -> dict[Hashable, str]:
+        return super()._holds() | _file(self.path)
+
+    def _expect(self, logs: Mapping[str, float]) -> None:
+        check_folder(self.path)
+        self._columns = ["epoch", *logs]
+        found = first_line(self.path) if self.append else ""
+        if not _line(self._columns).startswith(found):  # it may be torn
+            raise ValueError(
+                f"{self.path}: expected the columns {', '.join(self._columns)}, "
+                f"got {', '.join(found.rstrip().split(','))}"
+            )
+
     def on_train_begin(self, net: Sequential) -> None:
         """Start the file, before hours of work that could not be written."""
-        check_folder(self.path)
-        with open(self.path, "a" if self.append else "w"):
-            self.append = True
+        self._warned = False
+        if not self.append:
+            with open(self.path, "wb"):
+                self.append = True
+        self._write()
 
     def on_epoch_end(self, net: Sequential, epoch: int, logs: Mapping[str, float]) -> None:
         """Write the epoch's line."""
-        import csv  # here, so that importing fastfa imports NumPy and little else
-
-        columns = ["epoch", *logs]
-        with open(self.path, "r+", newline="") as file:
-            found = next(csv.reader(file), None)
-            if found not in (None, columns):
-                raise ValueError(
-                    f"{self.path}: expected the columns {', '.join(columns)}, "
-                    f"got {', '.join(found or ())}"
+        self._rows = [*self._rows, [epoch, *logs.values()]]
+        try:
+            self._write()
+        except OSError as error:
+            if not self._warned:
+                self._warned = True
+                warn(
+                    f"CSVLogger: {self.path!r} cannot be written, its lines are kept and tried "
+                    f"again after each epoch; training goes on: {error}"
                 )
-            file.seek(0, 2)
-            writer = csv.writer(file, lineterminator="\n")
-            if found is None:
-                writer.writerow(columns)
-            writer.writerow([epoch, *logs.values()])
+
+    def _write(self) -> None:
+        """All rows that the file does not have yet, or none."""
+        head = "" if first_line(self.path).endswith("\n") else _line(self._columns)
+        append_lines(self.path, head + "".join(map(_line, self._rows)), self._is_whole)
+        self._rows = []
+
+    def _is_whole(self, line: str) -> bool:
+        return line.count(",") == len(self._columns) - 1 and line != _line(self._columns)[:-1]
+
+
+def _line(cells: Sequence[object]) -> str:
+    import csv  # here, so that importing fastfa imports NumPy and little else
+    from io import StringIO
+
+    text = StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue()
+
+
+def _file(path: str) -> dict[Hashable, str]:
+    return {("file", os.path.realpath(path)): f"the file {path!r}"}
 
 
 def _direction(monitor: str, mode: str) -> str:
@@ -461,11 +544,13 @@ def _fields(path: str) -> set[str]:
     return names
 
 
-def _copies(net: Sequential) -> tuple[dict[str, NDArray[Any]], ...]:
-    return tuple(
+def _copies(net: Sequential) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+    """Of the parameters, and of the feedback."""
+    parameters, feedback = (
         {key: value.copy() for key, value in live.items()}
         for live in (net.parameters, net.feedback)
     )
+    return parameters, feedback
 
 
 class History:
@@ -487,9 +572,14 @@ class History:
 
     def add(self, epoch: int, logs: Mapping[str, float]) -> None:
         """Record a complete epoch."""
-        self.epoch.append(epoch)
         for key, value in logs.items():
             self.history.setdefault(key, []).append(value)
+        self.epoch.append(epoch)  # last: Ctrl-C may come between any two of these lines
+
+    def _cut(self) -> None:
+        """Take away what has no number: of an epoch that `add` had not done with."""
+        for values in self.history.values():
+            del values[len(self.epoch) :]
 
     def __repr__(self) -> str:
         last = ", ".join(f"{key} {values[-1]:.4g}" for key, values in self.history.items())

@@ -7,15 +7,15 @@ is the rule. Held against "frozen", whose hidden layers do not learn at all.
 from __future__ import annotations
 
 import math
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from . import datasets
+from ._progress import Progress
 from .callbacks import Callback
 from .layers import Dense
 from .optimizers import SGD
@@ -112,10 +112,10 @@ def run(settings: Settings, *, by_epoch: bool = False, progress: bool = True) ->
     """
     data = _load(settings.data)
     runs = [Run(rule, seed) for rule in settings.rules for seed in range(settings.seeds)]
-    with _bar(len(runs) * settings.epochs, progress) as bar:
+    with Progress(len(runs) * settings.epochs, "epoch", progress) as bar:
         for one in runs:
-            bar.set_description(f"{one.rule}, seed {one.seed}", refresh=False)
-            _train(one, settings, data, by_epoch, bar.update)
+            bar.describe(f"{one.rule}, seed {one.seed}")
+            _train(one, settings, data, by_epoch, bar)
     return runs
 
 
@@ -178,7 +178,7 @@ def _train(
     settings: Settings,
     data: datasets.Split,
     by_epoch: bool,
-    done: Callable[[], object],
+    bar: Progress,
 ) -> None:
     x_train, y_train, x_test, y_test = data
     net = Sequential(
@@ -193,7 +193,7 @@ def _train(
         y_train,
         epochs=settings.epochs,
         batch_size=settings.batch_size,
-        callbacks=[_EveryEpoch(one, data, by_epoch, done)],
+        callbacks=[_EveryEpoch(one, data, by_epoch, bar)],
         verbose=False,
     )
     one.seconds = sum(history.history["time"])
@@ -205,17 +205,18 @@ def _train(
 class _EveryEpoch(Callback):
     """Moves the bar and, if asked, measures. `fit` does not count this as training time."""
 
-    def __init__(
-        self, one: Run, data: datasets.Split, by_epoch: bool, done: Callable[[], object]
-    ) -> None:
-        self.one, self.data, self.by_epoch, self.done = one, data, by_epoch, done
+    def __init__(self, one: Run, data: datasets.Split, by_epoch: bool, bar: Progress) -> None:
+        self.one, self.data, self.by_epoch, self.bar = one, data, by_epoch, bar
+
+    def on_train_begin(self, net: Sequential) -> None:
+        self.bar.start()
 
     def on_epoch_end(self, net: Sequential, epoch: int, logs: Mapping[str, float]) -> None:
         if self.by_epoch:
             _, _, x_test, y_test = self.data
             self.one.accuracy_by_epoch.append(net.evaluate(x_test, y_test)["accuracy"])
             self.one.angles_by_epoch.append(_angles(net, self.data))
-        self.done()
+        self.bar.update()
 
 
 def _angles(net: Sequential, data: datasets.Split) -> list[float]:
@@ -249,12 +250,3 @@ def _cells(of_rule: list[Run]) -> list[str]:
         f"{sum(one.samples for one in of_rule) / sum(seconds):,.0f}",
         *("-" if math.isnan(middle) else f"{middle:.1f}" for middle in map(median, angles)),
     ]
-
-
-def _bar(total: int, progress: bool) -> Any:
-    from tqdm import tqdm  # here, so that importing fastfa.demo needs NumPy only
-
-    interval = 0.1 if sys.stderr.isatty() else 5.0
-    return tqdm(
-        total=total, disable=not progress, unit="epoch", mininterval=interval, dynamic_ncols=True
-    )

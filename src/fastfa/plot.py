@@ -1,6 +1,6 @@
 """Plots: learning curves, how a layer's teaching aligns, and what feeds the error back.
 
-Needs matplotlib, which fastfa does not install by itself: ``pip install "fastfa[plot]"``. Figures
+Needs matplotlib, which fastfa does not install by itself: ``pip install matplotlib``. Figures
 are made without pyplot, so nothing here touches the caller's figures, backend or windows: a
 notebook shows the figure that a function returns, ``figure.savefig("curves.pdf")`` writes it.
 
@@ -477,7 +477,7 @@ def _figure(width: float = PANEL[0], height: float = PANEL[1]) -> Figure | Any:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise ImportError(
-            'plots need matplotlib, which is not installed: pip install "fastfa[plot]"'
+            "plots need matplotlib, which is not installed: pip install matplotlib"
         ) from error
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 

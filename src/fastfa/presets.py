@@ -70,6 +70,8 @@ class Preset:
         A recipe, see `_recipes`.
     unit : {"epoch", "sample"}
         What `Row.at` counts.
+    every : int
+        It is measured after so many of them.
     needs_mnist : bool
     table : tuple of str
         What to show in a table of its own, one row a rule, from the end of the runs.
@@ -86,6 +88,7 @@ class Preset:
     rows: tuple[Row, ...]
     run: Run
     unit: str = "epoch"
+    every: int = 1
     needs_mnist: bool = True
     note: str = ""
     table: tuple[str, ...] = ()
@@ -199,6 +202,7 @@ PRESETS: dict[str, Preset] = {
         ),
         run=_recipes.linear_run,
         unit="sample",
+        every=100,
         needs_mnist=False,
         note=(
             "The angle is that between the hidden deltas of FA and backprop. Published is: about "

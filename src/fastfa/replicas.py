@@ -2,37 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from threading import Lock
+from time import sleep
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from ._checks import flag, integer, show
+from ._arguments import callback_list
+from ._checks import choice, flag, integer, show
+from ._progress import Progress
 from ._threads import get_num_threads
 from .callbacks import Callback, History
 from .sequential import Sequential
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
+    from concurrent.futures import Executor, Future
 
     from numpy.typing import ArrayLike
 
 __all__ = ["Replica", "fit_replicas"]
 
 
-class Replica(NamedTuple):
-    """One of the networks that `fit_replicas` trained.
+class _Fields(NamedTuple):
+    setting: Mapping[str, Any]
+    net: Sequential
+    history: History
+
+
+class Replica(_Fields):
+    """One of the networks that `fit_replicas` trained: ``setting, net, history = replica``.
 
     Attributes
     ----------
     setting : mapping
         What its network was built from.
     net : Sequential
+        None where it could not be built.
     history : History
+        The complete epochs.
+    error : BaseException or None
+        What ended its training before the end; None: it finished.
     """
 
-    setting: Mapping[str, Any]
-    net: Sequential
-    history: History
+    error: BaseException | None = None
+
+    def __repr__(self) -> str:
+        failed = "" if self.error is None else f", error={self.error!r}"
+        return f"{super().__repr__()[:-1]}{failed})"
 
 
 def fit_replicas(
@@ -44,6 +60,7 @@ def fit_replicas(
     callbacks: Callable[[], Sequence[Callback]] = tuple,
     n_workers: int | None = None,
     verbose: bool = True,
+    on_error: str = "raise",
     **fit: Any,
 ) -> list[Replica]:
     """Train one network a setting over the same data, several at a time.
@@ -62,12 +79,18 @@ def fit_replicas(
     X, y : array_like
         As for `Sequential.fit`. Pass arrays of the networks' dtype, contiguous, to share them.
     callbacks : callable, optional
-        Makes the callbacks of one network, ``lambda: [EarlyStopping()]``; called once for each,
-        because a callback keeps what it saw. They run in the network's thread.
+        Makes the callbacks of one network, ``lambda: [EarlyStopping()]``; called once for each, in
+        the order of the settings, because a callback keeps what it saw. They run in the network's
+        thread. A `Checkpoint` or `CSVLogger` needs a path of its own for each network:
+        ``names = iter(...)``, ``lambda: [Checkpoint(next(names))]``.
     n_workers : int, optional
         Networks at a time; by default `get_num_threads()`.
     verbose : bool, default True
         Show one progress bar over all networks on stderr.
+    on_error : {"raise", "record"}, default "raise"
+        What to do when a network cannot be built, diverges, or fails otherwise. "raise": stop the
+        others after their current step and raise. "record": go on; the exception is the
+        ``error`` of its `Replica`.
     **fit
         Passed on to `Sequential.fit`: epochs, batch_size, validation_data, sample_weight, shuffle.
 
@@ -79,9 +102,15 @@ def fit_replicas(
     Raises
     ------
     TypeError, ValueError, FloatingPointError
-        What building or training a network raises; the others stop after their current step.
+        What building or training a network raises; the message or a note names the setting.
     KeyboardInterrupt
         Ctrl-C: every network stops after its current step.
+
+    Notes
+    -----
+    What it raises once networks train has an attribute ``replicas``: the list that would have been
+    returned. In those that did not finish, ``error`` is what ended the sweep, and ``net`` and
+    ``history`` are as far as they came.
 
     Examples
     --------
@@ -95,10 +124,32 @@ def fit_replicas(
     >>> [replica.setting["rule"] for replica in replicas]
     ['fa', 'fa', 'dfa', 'dfa']
     """
-    from concurrent.futures import ThreadPoolExecutor, as_completed
+    from concurrent.futures import ThreadPoolExecutor
 
     workers = get_num_threads() if n_workers is None else integer("n_workers", n_workers, 1)
-    show_bar = flag("verbose", verbose)
+    show_bar, record = flag("verbose", verbose), choice("on_error", on_error, _ON_ERROR) == "record"
+    _check(build, settings, callbacks, fit)
+    jobs = [_Job(i, setting) for i, setting in enumerate(settings)]
+    with ThreadPoolExecutor(workers) as pool, Progress(len(jobs), "net", show_bar) as bar:
+        sweep = _Sweep(build, callbacks, (X, y), fit, bar)
+        try:
+            sweep.run(pool, jobs, record)
+        except BaseException as error:
+            try:
+                sweep.stop(jobs)
+            finally:
+                with suppress(AttributeError):
+                    error.replicas = [job.replica(error) for job in jobs]  # type: ignore[attr-defined]
+            raise
+    return [job.replica() for job in jobs]
+
+
+_ON_ERROR = ("raise", "record")
+_FIT = ("epochs", "batch_size", "validation_data", "sample_weight", "shuffle")
+
+
+def _check(build: object, settings: object, callbacks: object, fit: Mapping[str, Any]) -> None:
+    """What is not of one setting."""
     if not callable(callbacks):
         raise TypeError(
             "callbacks must be a function that makes the callbacks of one network, such as "
@@ -110,70 +161,137 @@ def fit_replicas(
         raise TypeError(
             f"settings must be a list of mappings of build's arguments, got {show(settings)}"
         )
-    settings = list(settings)
-    nets: list[Sequential] = []
-    futures: list[Future[History]] = []
-    with ThreadPoolExecutor(workers) as pool, _bar(len(settings), show_bar) as tick:
+    for name in fit:
+        if name not in _FIT:
+            raise TypeError(f'unknown argument "{name}"; fit takes {", ".join(_FIT)} here')
+    integer("epochs", fit.get("epochs", 1), 0)
+    integer("batch_size", fit.get("batch_size", 1), 1)
+    flag("shuffle", fit.get("shuffle", True))
+
+
+class _Job:
+    """One setting, and what became of it."""
+
+    def __init__(self, i: int, setting: Mapping[str, Any]) -> None:
+        self.name = f"settings[{i}]"
+        self.setting = setting
+        self.net: Sequential | None = None
+        self.callbacks: list[Callback] = []
+        self.history = History()
+        self.error: BaseException | None = None
+        self.running = self.finished = False
+        self.future: Future[None] | None = None
+
+    def replica(self, otherwise: BaseException | None = None) -> Replica:
+        """The result; `otherwise` is the error of one that did not finish and has none."""
+        replica = Replica(self.setting, cast("Sequential", self.net), self.history)
+        if not self.finished:
+            replica.error = self.error or otherwise
+        return replica
+
+    def fail(self, error: BaseException) -> None:
+        """Keep an error, whose message or note then names the setting."""
+        self.error = error
+        where = f"{self.name}, {show(self.setting)}"
+        if len(error.args) == 1 and isinstance(error.args[0], str):
+            if not error.args[0].startswith(self.name):
+                error.args = (f"{where}: {error.args[0]}",)
+        else:
+            error.add_note(where)
+
+
+class _Sweep:
+    """What all networks of one call share."""
+
+    def __init__(
+        self,
+        build: Callable[..., Sequential],
+        callbacks: Callable[[], Sequence[Callback]],
+        data: tuple[ArrayLike, ArrayLike],
+        fit: Mapping[str, Any],
+        bar: Progress,
+    ) -> None:
+        self.build, self.callbacks = build, callbacks
+        self.data, self.fit, self.bar = data, fit, bar
+        self.held: dict[Hashable, _Job] = {}  # by what its callbacks hold
+        self.over = False
+        self.lock = Lock()  # of this call, so that no forked child meets it
+
+    def run(self, pool: Executor, jobs: Sequence[_Job], record: bool) -> None:
+        """Build all, train all; the first ones train while others are built."""
+        from concurrent.futures import as_completed
+
+        for job in jobs:
+            try:
+                self._prepare(job)
+                job.future = pool.submit(self._train, job)
+            except Exception as error:
+                job.fail(error)
+                if not record:
+                    raise
+                self.bar.update()
+        futures = {job.future: job for job in jobs if job.future is not None}
+        for future in as_completed(futures):
+            failure = future.exception()
+            if failure is not None and not (record and isinstance(failure, Exception)):
+                raise failure
+            self.bar.update()
+
+    def _prepare(self, job: _Job) -> None:
+        if not isinstance(job.setting, Mapping):
+            raise TypeError(
+                f"{job.name} must be a mapping of build's arguments, got {show(job.setting)}"
+            )
+        net = self.build(**job.setting)
+        if not isinstance(net, Sequential):
+            raise TypeError(f"build must return a Sequential, got {show(net)}")
+        job.net = net
+        job.callbacks = callback_list(self.callbacks())
+        for callback in job.callbacks:
+            for key, what in callback._holds().items():
+                if self.held.setdefault(key, job) is not job:
+                    raise ValueError(
+                        f"callbacks: {what} serves {self.held[key].name} already; make one for "
+                        "each network"
+                    )
+
+    def _train(self, job: _Job) -> None:
+        """Train on one thread; the network's own number is in force again afterwards."""
+        net = cast("Sequential", job.net)
+        before, threads = net.history, net._threads
+        job.running = True  # first, so that `stop` waits for it or it sees that all is over
         try:
-            for i, setting in enumerate(settings):  # the first ones train while others are built
-                nets.append(_build(build, i, setting))
-                task = fit | {"callbacks": callbacks()}
-                futures.append(pool.submit(_fit, nets[-1], X, y, task))
-            for future in as_completed(futures):
-                future.result()  # raises what its network raised
-                tick()
-        except BaseException:
-            _stop(futures, nets)
+            if self.over:
+                return
+            net.n_threads = 1
+            callbacks = [*job.callbacks, _Begin(self.bar, self.lock)]
+            net.fit(*self.data, verbose=False, callbacks=callbacks, **self.fit)
+            job.finished = not self.over
+        except BaseException as error:
+            job.fail(error)
             raise
-    histories = [future.result() for future in futures]
-    return list(map(Replica, settings, nets, histories))
+        finally:
+            if net.history is not None and net.history is not before:
+                job.history = net.history
+            net.n_threads = threads
+            job.running = False
+
+    def stop(self, jobs: Sequence[_Job]) -> None:
+        """Let waiting networks not begin and running ones end after their current step."""
+        self.over = True
+        while running := [job for job in jobs if job.running]:
+            for job in running:
+                if job.net is not None:
+                    job.net.stop()  # again and again: one that is just beginning clears the first
+            sleep(0.01)
 
 
-def _build(build: Callable[..., Sequential], i: int, setting: Mapping[str, Any]) -> Sequential:
-    if not isinstance(setting, Mapping):
-        raise TypeError(
-            f"settings[{i}] must be a mapping of build's arguments, got {show(setting)}"
-        )
-    net = build(**setting)
-    if not isinstance(net, Sequential):
-        raise TypeError(f"build must return a Sequential, got {show(net)} for settings[{i}]")
-    return net
+class _Begin(Callback):
+    """Draws the bar when the arguments of the first network have been checked."""
 
+    def __init__(self, bar: Progress, lock: Lock) -> None:
+        self.bar, self.lock = bar, lock
 
-def _fit(net: Sequential, X: ArrayLike, y: ArrayLike, fit: Mapping[str, Any]) -> History:
-    """Train on one thread; the network's own number is in force again afterwards."""
-    threads = net._threads
-    net.n_threads = 1
-    try:
-        return net.fit(X, y, verbose=False, **fit)
-    finally:
-        net.n_threads = threads
-
-
-def _stop(futures: Sequence[Future[History]], nets: Sequence[Sequential]) -> None:
-    """Let waiting networks not begin and running ones end after their current step."""
-    for future in futures:
-        future.cancel()
-    while not all(future.done() for future in futures):
-        for future, net in zip(futures, nets, strict=True):
-            if not future.done():
-                net.stop()  # again and again: one that is just beginning clears the first
-        _wait(futures)
-
-
-def _wait(futures: Sequence[Future[History]]) -> None:
-    from concurrent.futures import wait
-
-    wait(futures, timeout=0.01)
-
-
-@contextmanager
-def _bar(total: int, verbose: bool) -> Iterator[Callable[[], object]]:
-    """A function that moves a progress bar by one network."""
-    if not verbose:
-        yield lambda: None
-        return
-    from tqdm import tqdm
-
-    with tqdm(total=total, unit="net", dynamic_ncols=True) as bar:
-        yield bar.update
+    def on_train_begin(self, net: Sequential) -> None:
+        with self.lock:
+            self.bar.start()

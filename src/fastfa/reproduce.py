@@ -16,11 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from time import process_time
-from typing import Any
 
 from . import __version__, build_info, datasets
+from ._progress import Progress
 from ._runs import Run, Store
-from .demo import _bar
 from .presets import PRESETS, Preset, Row
 
 __all__ = ["Part", "find", "names", "reproduce", "section", "update_page"]
@@ -101,10 +100,10 @@ def reproduce(
     if not wanted:
         return
     split = datasets.load("mnist", path=data) if preset.needs_mnist else None
-    with _bar(sum(length for _, length in wanted), progress) as bar:
-        bar.unit = preset.unit
+    with Progress(sum(length for _, length in wanted), preset.unit, progress) as bar:
         for run, length in wanted:
-            bar.set_description(f"{name}: {run.rule}, seed {run.seed}", refresh=False)
+            bar.describe(f"{name}: {run.rule}, seed {run.seed}")
+            bar.start()
             start = process_time()
             try:
                 preset.run(run.rule, run.seed, length, split, _Log(run, bar))
@@ -136,7 +135,7 @@ def _wanted(name: str, preset: Preset, store: Store, part: Part) -> list[tuple[R
 class _Log:
     """Hands measured values to the run and moves the bar."""
 
-    def __init__(self, run: Run, bar: Any) -> None:
+    def __init__(self, run: Run, bar: Progress) -> None:
         self.run, self.bar = run, bar
 
     def __call__(self, at: int, value: float, what: str = "") -> None:
@@ -271,7 +270,7 @@ def _builds(runs: Sequence[Run]) -> list[str]:
 
 def update_page(page: Path, name: str, verdict: str, text: str) -> None:
     """Put a section into the page in the presets' order; the others stay as they are."""
-    old = page.read_text() if page.exists() else ""
+    old = page.read_text(encoding="utf-8") if page.exists() else ""
     sections = {key: (said, body) for key, said, body in SECTION.findall(old)}
     sections[name] = (verdict, text)
     ordered = {key: sections[key] for key in PRESETS if key in sections}
@@ -283,7 +282,7 @@ def update_page(page: Path, name: str, verdict: str, text: str) -> None:
     body = [
         f"<!-- {key}: {said} -->\n{text}<!-- end -->\n" for key, (said, text) in ordered.items()
     ]
-    page.write_text("\n".join([PAGE_TITLE, *table, "", *body]))
+    page.write_text("\n".join([PAGE_TITLE, *table, "", *body]), encoding="utf-8")
 
 
 def _minutes(minutes: float) -> str:
@@ -297,7 +296,7 @@ def main(wanted: Sequence[str], part: Part, *, data: str | None, page: str) -> s
     only_page = list(wanted) == ["page"]
     chosen = list(PRESETS) if only_page else list(wanted)
     for name in chosen:
-        find(name)  # before the hours of work, not after
+        _check(name, part)  # before the hours of work, not after
     to = Path(page)
     if not to.parent.is_dir():
         raise FileNotFoundError(f"no directory {str(to.parent)!r}: say where with --page FILE")
@@ -313,4 +312,16 @@ def main(wanted: Sequence[str], part: Part, *, data: str | None, page: str) -> s
             verdict, text = section(name, preset, runs)
             update_page(to, name, verdict, text)
             texts.append(f"{text}\n{verdict}; written to {page}")
-    return "\n\n".join(texts) or f"no runs in {store.path}"
+    if not texts:
+        raise ValueError(f"no runs in {store.path}, so there is nothing to write")
+    return "\n\n".join(texts)
+
+
+def _check(name: str, part: Part) -> None:
+    """Refuse what would run and leave nothing."""
+    preset = find(name)
+    if part.epochs is not None and part.epochs < preset.every:
+        raise ValueError(
+            f"--epochs: {name} is measured every {preset.every} {preset.unit}s, so expected at "
+            f"least {preset.every}, got {part.epochs}: nothing would be measured and kept"
+        )

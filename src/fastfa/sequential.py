@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,6 +13,7 @@ from ._checks import choice, flag, integer, number, show
 from ._core import NAMES
 from ._data import STEP_NAMES, VALIDATION_NAMES, Batch, Door
 from ._files import check_folder, custom_rules, file_name, restore, write_note
+from ._holding import Holder
 from ._network import check_network, described, described_rule
 from ._tensors import Tensors
 from ._training import Task, Training
@@ -49,8 +49,8 @@ OWN = frozenset(  # attributes; what a subclass or a user adds to them, pickle k
         "_door",
         "_parameters",
         "_feedback",
-        "_stop",
-        "_fitting",
+        "_stopping",
+        "_history",
     ]
 )
 
@@ -212,8 +212,8 @@ class Sequential:
         self._door = Door(engine.n_in, engine.n_out, self.loss, self.dtype)
         self._parameters = Tensors(engine.parameters, "parameters", engine.write)
         self._feedback = Tensors(engine.feedback, "feedback", engine.write)
-        self._stop = Event()
-        self._fitting = Lock()
+        self._stopping = False
+        self._history: History | None = None
 
     def _restore(self, engine: Network, schedule: Callable[[int], float] | None) -> None:
         """Become the network of an engine that came from a file."""
@@ -243,7 +243,8 @@ class Sequential:
     ) -> History:
         """Train for some epochs; called again, it goes on where it stopped.
 
-        Ctrl-C raises KeyboardInterrupt and leaves the network as the last complete step made it.
+        Ctrl-C raises KeyboardInterrupt and leaves the network as the last complete step made it;
+        ``net.history`` has the epochs before it, as after any other end.
         Other threads may predict, evaluate and save meanwhile; they wait for a step, not for an
         epoch, and never see half of one.
 
@@ -256,7 +257,8 @@ class Sequential:
             ``__array_interface__``. One on a GPU is refused.
         y : array_like of shape (m,) or (m, n_out)
             Integer labels or rows, see Notes.
-        epochs : int >= 1
+        epochs : int >= 0
+            0 trains nothing: ``10 - net.epochs`` goes on to the tenth epoch, wherever it was.
         batch_size : int >= 1, default 32
             The last batch may be short; a batch larger than X is one short batch.
         validation_data : tuple, optional
@@ -282,7 +284,8 @@ class Sequential:
         FloatingPointError
             The loss of a batch is not finite; the network is as it was before that batch.
         RuntimeError
-            Another ``fit`` of this network is running.
+            Another ``fit`` of this network, or with the same `EarlyStopping`, `Checkpoint` or the
+            like, is running.
 
         Notes
         -----
@@ -301,17 +304,22 @@ class Sequential:
         ..                     c > 1: labels (m,), taken one-hot    accuracy
         =====================  ===================================  ========================
         """
-        if not self._fitting.acquire(blocking=False):
-            raise RuntimeError("fit is already running on this network; wait for it or stop() it")
+        holder = Holder()
         try:
-            self._stop.clear()
+            if not holder.take(id(self)):
+                raise RuntimeError(
+                    "fit is already running on this network; wait for it or stop() it"
+                )
+            self._stopping = False
             task = self._task(X, y, sample_weight, validation_data, epochs, batch_size, shuffle)
             checked = _arguments.callback_list(callbacks)
             show_bar = flag("verbose", verbose)
-            training = Training(self, self._engine, task, checked, self._rates, self._stop)
-            return training.run(show_bar)
+            training = Training(
+                self, self._engine, task, checked, self._rates, lambda: self._stopping
+            )
+            return training.run(holder, show_bar)
         finally:
-            self._fitting.release()
+            holder.release()
 
     def train_batch(
         self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
@@ -410,11 +418,12 @@ class Sequential:
         self._engine.n_threads = self._threads
 
     def stop(self) -> None:
-        """End a running ``fit`` after the current step; from a callback or another thread.
+        """End a running ``fit`` after the current step.
 
-        An epoch cut short does not enter the history. Without a running ``fit`` it does nothing.
+        May be called from a callback, another thread or a signal handler. An epoch cut short does
+        not enter the history. Without a running ``fit`` it does nothing.
         """
-        self._stop.set()
+        self._stopping = True  # no lock: a signal handler may come while `fit` writes it
 
     def reset(self) -> None:
         """Start over: parameters and feedback of the seed, empty optimizer state, step 0."""
@@ -434,6 +443,15 @@ class Sequential:
     def lr(self, value: float) -> None:
         self._engine.lr = number("lr", value, low=0.0)
         self._schedule = None
+
+    @property
+    def history(self) -> History | None:
+        """What the last ``fit`` recorded, also one that an exception or Ctrl-C ended; None: none.
+
+        It has the complete epochs, in callbacks those up to now. It is of this object alone: files,
+        pickles and copies of the network have none. A ``fit`` that was refused leaves the last one.
+        """
+        return self._history
 
     @property
     def steps(self) -> int:
@@ -666,7 +684,7 @@ class Sequential:
             metric=self._door.metric(data),
             validation=validation,
             validation_metric=None if validation is None else self._door.metric(validation),
-            epochs=integer("epochs", epochs, 1),
+            epochs=integer("epochs", epochs, 0),
             batch_size=min(integer("batch_size", batch_size, 1), len(data.x)),
             shuffle=flag("shuffle", shuffle),
         )

@@ -1,0 +1,54 @@
+"""What only one ``fit`` at a time may use: a network, a callback that records, a file it writes.
+
+No lock: a signal handler may come between any two lines, and a lock that another thread holds when
+the process forks is locked for ever in the child.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable
+from threading import get_ident
+
+__all__ = ["Holder"]
+
+_HOLDERS: dict[Hashable, Holder] = {}
+
+
+class Holder:
+    """One call of ``fit``, in one thread, and what it holds."""
+
+    def __init__(self) -> None:
+        self._thread = get_ident()
+        self._keys: list[Hashable] = []
+        self._over = False
+
+    def take(self, key: Hashable) -> bool:
+        """Whether `key` is now this holder's; False where somebody has it, also this one itself."""
+        if key in self._keys:
+            return False
+        self._keys.append(key)  # before it is held, so that `release` gives it back in any case
+        if _HOLDERS.setdefault(key, self)._over:  # its release was interrupted
+            _HOLDERS.pop(key, None)
+        return _HOLDERS.setdefault(key, self) is self
+
+    def holds(self, key: Hashable) -> bool:
+        """Whether it was this holder that took `key`."""
+        return _HOLDERS.get(key) is self
+
+    def release(self) -> None:
+        """Give everything back."""
+        self._over = True
+        for key in self._keys:
+            if _HOLDERS.get(key) is self:
+                _HOLDERS.pop(key, None)
+
+
+def _forget_other_threads() -> None:
+    """In a forked child only the thread that forked goes on with its ``fit``."""
+    for key, holder in tuple(_HOLDERS.items()):
+        if holder._thread != get_ident():
+            _HOLDERS.pop(key, None)
+
+
+os.register_at_fork(after_in_child=_forget_other_threads)

@@ -1,0 +1,164 @@
+"""Progress bars and warnings that end no training, wherever stderr goes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from threading import RLock
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+__all__ = ["Progress", "warn"]
+
+SECONDS_BETWEEN_LINES = 5.0  # of a bar that goes to a file and not to a terminal
+BESIDE = 76  # columns of a whole bar beside its numbers
+HOURS = len("  1:00:00")
+
+_locks = {"bar": RLock()}  # tqdm's own could be held by another thread when the process forks
+os.register_at_fork(after_in_child=lambda: _locks.update(bar=RLock()))
+
+
+def warn(message: str) -> None:
+    """Warn of something that training goes on without; nothing comes out of it."""
+    with suppress(Exception):  # of stderr, which may be what is broken, and of filters that raise
+        warnings.warn(message, RuntimeWarning, stacklevel=3)
+
+
+class Progress:
+    """A bar on stderr, which `start` draws with what came before it.
+
+    Where stderr is missing there is none; where it cannot be written the bar stops, with a warning.
+
+    Parameters
+    ----------
+    total : int
+    unit : str
+    shown : bool
+        False: all calls do nothing.
+    """
+
+    def __init__(self, total: int, unit: str, shown: bool) -> None:
+        self._settings: dict[str, Any] = {"total": total, "unit": unit, "initial": 0}
+        self._shown = shown and sys.stderr is not None
+        self._text = ""
+        self._bar: tqdm[NoReturn] | None = None
+
+    def start(self) -> None:
+        """Draw it, once."""
+        if not self._shown:
+            return
+        self._shown = False
+        stream = _Stream(sys.stderr)
+        interval = 0.1 if stream.isatty() else SECONDS_BETWEEN_LINES
+        try:
+            self._bar = _bar_class()(
+                **self._settings, file=stream, miniters=1, mininterval=interval, dynamic_ncols=True,
+                desc=self._text or None,
+            )  # fmt: skip
+        except Exception as error:  # a variable of tqdm's that is wrong, for example
+            stream.stop(error)
+
+    def describe(self, text: str) -> None:
+        """Words before the bar."""
+        self._text = text
+        if self._bar is not None:
+            self._bar.set_description_str(text, refresh=False)
+
+    def show(self, numbers: Mapping[str, float]) -> None:
+        """Numbers behind the bar, or in its place where the line is short."""
+        if self._bar is None:
+            return
+        bar, columns = self._bar, self._bar.format_dict["ncols"]
+        text = ", ".join(f"{key}={value:.4f}" for key, value in numbers.items())
+        bar.bar_format = None
+        if columns is not None and BESIDE + len(text) > columns:
+            short = _short(numbers, columns - len(self._text) - HOURS)
+            short = short.replace("{", "{{").replace("}", "}}")
+            bar.bar_format, text = f"{{desc}} {short} {{remaining}}", ""
+        bar.set_postfix_str(text, refresh=False)
+
+    def update(self, n: int = 1) -> None:
+        """Move it."""
+        if self._bar is not None:
+            self._bar.update(n)
+        else:
+            self._settings["initial"] += n
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _short(numbers: Mapping[str, float], room: int) -> str:
+    """The numbers in `room` characters: "loss=0.123 accuracy=0.976 val 0.234 0.955" at worst."""
+    words = {key: _digits(value) for key, value in numbers.items()}
+    text = " ".join(f"{key}={word}" for key, word in words.items())
+    own = [key for key in words if not key.startswith("val_")]
+    if len(text) <= room or [f"val_{key}" for key in own] != list(words)[len(own) :]:
+        return text[: max(room, 0)]
+    text = " ".join(f"{key}={words[key]}" for key in own)
+    return f"{text} val {' '.join(words[f'val_{key}'] for key in own)}"[: max(room, 0)]
+
+
+def _digits(value: float) -> str:
+    return f"{value:.3f}" if 1e-3 <= abs(value) < 1e3 or value == 0 else f"{value:.2e}"
+
+
+class _Stream:
+    """A stream for tqdm whose writes do not fail: after the first that would, it is silent."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._works = True
+
+    def __getattr__(self, name: str) -> Any:  # encoding, fileno
+        return getattr(self._stream, name)
+
+    def isatty(self) -> bool:
+        with suppress(Exception):  # closed, or an object that has no such method
+            return bool(self._stream.isatty())
+        return False
+
+    def write(self, text: str) -> None:
+        self._try(self._stream.write, text)
+
+    def flush(self) -> None:
+        if hasattr(self._stream, "flush"):
+            self._try(self._stream.flush)
+
+    def stop(self, error: Exception) -> None:
+        """Say once why nothing more comes."""
+        if self._works:
+            self._works = False
+            warn(f"the progress bar stops, stderr cannot be written; all else goes on: {error!r}")
+
+    def _try(self, do: Callable[..., object], *arguments: str) -> None:
+        if self._works:
+            try:
+                do(*arguments)
+            except Exception as error:
+                self.stop(error)
+
+
+def _bar_class() -> type[tqdm[NoReturn]]:
+    from tqdm import tqdm  # here, so that importing fastfa imports NumPy only
+
+    class Bar(tqdm):  # type: ignore[type-arg]
+        _lock = _locks["bar"]
+        monitor_interval = 0  # no thread of tqdm's: each update looks at the clock
+
+    return Bar
