@@ -210,7 +210,7 @@ def test_plot_is_checked_before_the_work(error_of, monkeypatch):
 
 def test_plot_without_matplotlib_says_what_to_install(error_of, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    assert 'pip install matplotlib' in error_of(*SMALL, "--plot", "curves.png")
+    assert "pip install matplotlib" in error_of(*SMALL, "--plot", "curves.png")
 
 
 # ---- errors ----

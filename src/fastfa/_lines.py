@@ -53,9 +53,9 @@ def append_lines(
 
 
 def first_line(path: str | os.PathLike[str]) -> str:
-    """The first line with its line break; "" where there is no file or none."""
+    """The first line with its line break, or its first block; "" where there is no file or none."""
     with suppress(FileNotFoundError), open(path, encoding="utf-8", errors="replace") as file:
-        return file.readline()
+        return file.readline(BLOCK)
     return ""
 
 

@@ -24,10 +24,21 @@ _locks = {"bar": RLock()}  # tqdm's own could be held by another thread when the
 os.register_at_fork(after_in_child=lambda: _locks.update(bar=RLock()))
 
 
-def warn(message: str) -> None:
-    """Warn of something that training goes on without; nothing comes out of it."""
-    with suppress(Exception):  # of stderr, which may be what is broken, and of filters that raise
-        warnings.warn(message, RuntimeWarning, stacklevel=3)
+def warn(message: str, kind: type[Warning] = RuntimeWarning, *, raises: bool = False) -> None:
+    """Warn of something that training goes on without, also where stderr is what is broken.
+
+    Parameters
+    ----------
+    message : str
+    kind : type
+    raises : bool
+        Whether a filter may turn it into an exception.
+    """
+    try:
+        warnings.warn(message, kind, stacklevel=3)
+    except Exception as error:
+        if raises and isinstance(error, kind):
+            raise
 
 
 class Progress:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import warnings
-from contextlib import suppress
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -409,8 +407,7 @@ class Alignment(_Keeping):
             for name, value in fields.items():
                 of_layer.setdefault(name, []).append(math.nan if value is None else value)
         for message in self._watch.look(net, rows):
-            with suppress(OSError, ValueError):  # stderr that cannot be written
-                warnings.warn(message, AlignmentWarning, stacklevel=2)
+            warn(message, AlignmentWarning, raises=True)
 
 
 class CSVLogger(_Keeping):

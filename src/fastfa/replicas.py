@@ -131,9 +131,9 @@ def fit_replicas(
     _check(build, settings, callbacks, fit)
     jobs = [_Job(i, setting) for i, setting in enumerate(settings)]
     with ThreadPoolExecutor(workers) as pool, Progress(len(jobs), "net", show_bar) as bar:
-        sweep = _Sweep(build, callbacks, (X, y), fit, bar)
+        sweep = _Sweep(build, callbacks, (X, y), fit, record, bar)
         try:
-            sweep.run(pool, jobs, record)
+            sweep.run(pool, jobs)
         except BaseException as error:
             try:
                 sweep.stop(jobs)
@@ -209,33 +209,40 @@ class _Sweep:
         callbacks: Callable[[], Sequence[Callback]],
         data: tuple[ArrayLike, ArrayLike],
         fit: Mapping[str, Any],
+        record: bool,
         bar: Progress,
     ) -> None:
         self.build, self.callbacks = build, callbacks
-        self.data, self.fit, self.bar = data, fit, bar
+        self.data, self.fit, self.record, self.bar = data, fit, record, bar
         self.held: dict[Hashable, _Job] = {}  # by what its callbacks hold
         self.over = False
         self.lock = Lock()  # of this call, so that no forked child meets it
 
-    def run(self, pool: Executor, jobs: Sequence[_Job], record: bool) -> None:
+    def run(self, pool: Executor, jobs: Sequence[_Job]) -> None:
         """Build all, train all; the first ones train while others are built."""
         from concurrent.futures import as_completed
 
         for job in jobs:
+            if self.over:
+                break  # one has failed already
             try:
                 self._prepare(job)
                 job.future = pool.submit(self._train, job)
             except Exception as error:
                 job.fail(error)
-                if not record:
+                if not self._goes_on(error):
                     raise
                 self.bar.update()
         futures = {job.future: job for job in jobs if job.future is not None}
         for future in as_completed(futures):
             failure = future.exception()
-            if failure is not None and not (record and isinstance(failure, Exception)):
+            if failure is not None and not self._goes_on(failure):
                 raise failure
             self.bar.update()
+
+    def _goes_on(self, error: BaseException) -> bool:
+        """Whether the others do."""
+        return self.record and isinstance(error, Exception)
 
     def _prepare(self, job: _Job) -> None:
         if not isinstance(job.setting, Mapping):
@@ -266,9 +273,10 @@ class _Sweep:
             net.n_threads = 1
             callbacks = [*job.callbacks, _Begin(self.bar, self.lock)]
             net.fit(*self.data, verbose=False, callbacks=callbacks, **self.fit)
-            job.finished = not self.over
+            job.finished = not (self.over and net._stopping)
         except BaseException as error:
             job.fail(error)
+            self.over = self.over or not self._goes_on(error)
             raise
         finally:
             if net.history is not None and net.history is not before:
