@@ -157,3 +157,82 @@ def test_mse_carries_one_half_and_sums_over_outputs():
     net = network(layers=[fa.Dense(2)], loss="mse", dtype="float64")
     expected = 0.5 * ((net.predict(X) - y) ** 2).sum(axis=1).mean()
     assert net.evaluate(X, y)["loss"] == pytest.approx(expected)
+
+
+# ----------------------------------------------------------------------- bytes that are no pixels
+
+
+def bits(m=50, dtype=np.uint8):
+    return np.random.default_rng(0).integers(0, 2, (m, N_IN)).astype(dtype)
+
+
+CALLS = {
+    "fit": lambda net, X, y: net.fit(X, y, verbose=False),
+    "train_batch": lambda net, X, y: net.train_batch(X, y),
+    "learn_one": lambda net, X, y: net.learn_one(X[0], y[0]),
+    "learn_many": lambda net, X, y: net.learn_many(X, y),
+    "predict": lambda net, X, y: net.predict(X),
+    "predict_one": lambda net, X, y: net.predict_one(X[0]),
+    "evaluate": lambda net, X, y: net.evaluate(X, y),
+    "gradients": lambda net, X, y: net.gradients(X, y),
+    "alignment": lambda net, X, y: net.alignment(X, y),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize("greatest", [1, 16, 63])
+def test_small_bytes_are_warned_of_once(call, greatest):
+    _, y = samples()
+    X = bits()
+    X[0, 0], X[0, 1] = greatest, 1
+    net = network()
+    with pytest.warns(UserWarning, match=rf"no value above {greatest}.*input_scale=1\.0") as seen:
+        call(net, X, y)
+    assert seen[0].filename == __file__  # the caller's line
+    assert len(seen) == 1
+    call(net, X, y)  # warnings are errors here
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize(
+    ("X", "options"),
+    [
+        (bits() * 255, {}),
+        (bits() * 64, {}),
+        (bits(), {"input_scale": 1.0}),
+        (bits(dtype=np.bool_), {}),
+        (bits(dtype=np.int8), {}),
+        (bits(dtype=np.float32), {}),
+        (np.zeros((50, N_IN), np.uint8), {}),
+    ],
+    ids=["pixels", "dark pixels", "scale", "bool", "int8", "float32", "black"],
+)
+def test_other_inputs_are_not_warned_of(call, X, options):
+    X[0, 0] = X.max()
+    call(network(**options), X, samples()[1])
+
+
+def test_a_warning_that_is_an_error_changes_nothing():
+    _, y = samples()
+    net = network()
+    before = net._engine.state()
+    for _ in range(2):
+        with pytest.raises(UserWarning, match="input_scale"):
+            net.train_batch(bits(), y)
+    assert net._engine.state() == before
+    net.train_batch(bits(dtype=np.float32), y)
+    with pytest.raises(UserWarning, match="input_scale"):
+        net.predict(bits())
+
+
+def test_pixels_end_the_looking():
+    _, y = samples()
+    net = network()
+    net.train_batch(np.zeros((50, N_IN), np.uint8), y)
+    net.train_batch(bits() * 255, y)
+    net.train_batch(bits(), y)  # a dark picture among others
+
+
+def test_summary_says_how_inputs_are_scaled():
+    assert 'input_scale="auto": uint8 divided by 255' in network().summary()
+    assert "input_scale=0.5: multiplied by 0.5" in network(input_scale=0.5).summary()

@@ -143,7 +143,7 @@ def test_learn_one_takes_lists_bytes_and_rows():
         plain.learn_one(x[0], int(y[0]))
     )
     assert_same_bits(as_list, plain)
-    image = np.arange(13, dtype=np.uint8)
+    image = 20 * np.arange(13, dtype=np.uint8)
     from_bytes, from_floats = network(), network()
     from_bytes.learn_one(image, 1)
     from_floats.learn_one((image / np.float32(255)).astype(np.float32), 1)
@@ -174,7 +174,7 @@ def test_predict_one_takes_what_predict_takes():
     padded[:, 0] = X[0]
     for sample in (X[0].tolist(), padded[:, 0], X[0].astype(float)):
         np.testing.assert_array_equal(net.predict_one(sample), expected)
-    image = np.arange(13, dtype=np.uint8)
+    image = 20 * np.arange(13, dtype=np.uint8)
     np.testing.assert_array_equal(net.predict_one(image), net.predict(image[None])[0])
 
 

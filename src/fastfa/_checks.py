@@ -1,23 +1,19 @@
 """Checks of single arguments, and the printed form of the small objects that describe a network.
 
 Every message names the argument, what was expected and what came: ``TypeError`` for the wrong kind
-of thing, ``ValueError`` for a wrong value. Arrays of data have a door of their own, `_data`.
+of thing, ``ValueError`` for a wrong value. What arrays hold is for `_arrays` and `_data`.
 """
 
 from __future__ import annotations
 
 import math
 import operator
+import sys
+import warnings
 from collections.abc import Iterable
 from dataclasses import MISSING, fields
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from typing import Any
-
-    from numpy.typing import ArrayLike, NDArray
 
 # What other libraries call things, for hints.
 _OTHER_NAMES = {
@@ -26,8 +22,6 @@ _OTHER_NAMES = {
     "gaussian": "normal",
     "bce": "sigmoid_cross_entropy",
 }
-# What DLPack calls memory that the processor reads: plain, and pinned for CUDA or ROCm.
-_HOST_MEMORY = (1, 3, 11)
 
 
 class Described:
@@ -132,57 +126,10 @@ def _nearest(value: str, names: list[str]) -> str:
     return f' (did you mean "{close[0]}"?)' if close else ""
 
 
-def as_array(name: str, value: ArrayLike) -> NDArray[Any]:
-    """`value` as an array of whatever it holds, its own memory wherever it can show it.
-
-    It may speak DLPack, the buffer protocol, ``__array_interface__`` or ``__array__``, or be a
-    list. What lies on a GPU is refused: a copy from there is for the caller to ask for.
-    """
-    if isinstance(value, np.ndarray):
-        if type(value) is not np.ndarray and np.any(getattr(value, "mask", False)):
-            raise TypeError(f"{name} must have no masked entries; fill them: {name}.filled(0.0)")
-        return np.asarray(value)
-    try:
-        elsewhere = hasattr(value, "__cuda_array_interface__") or _device(value) not in _HOST_MEMORY
-        array = None if elsewhere else _host_array(value)
-    except (BufferError, RuntimeError, TypeError) as error:
-        raise TypeError(f"{name} cannot be read as an array: {error}") from error
-    if array is None:
-        raise TypeError(
-            f"{name} must be in the memory of the CPU, got an array on another device; copy it "
-            "with .cpu() (PyTorch), .get() (CuPy) or jax.device_get(...)"
-        )
-    return array
-
-
-def _device(value: object) -> int:
-    """Where an array says it is, in DLPack's numbers; 1 for one that does not say."""
-    ask = getattr(value, "__dlpack_device__", None)
-    try:
-        return int(ask()[0]) if ask else _HOST_MEMORY[0]
-    except ValueError as error:  # a place without memory, such as PyTorch's "meta"
-        raise TypeError(error) from error
-
-
-def _host_array(value: Any) -> NDArray[Any]:
-    if hasattr(value, "__dlpack__"):
-        try:
-            return np.from_dlpack(value)
-        except (BufferError, RuntimeError):  # a dtype that DLPack cannot say
-            if not hasattr(value, "__array__"):
-                raise
-    return np.asarray(value)
-
-
-def constant_array(name: str, value: ArrayLike, ndim: int) -> NDArray[np.float64]:
-    """A read-only float64 copy of values given for a tensor: finite numbers on `ndim` axes."""
-    array = as_array(name, value)
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
-    if array.ndim != ndim:
-        raise ValueError(f"{name} must have {ndim} axes, got shape {array.shape}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite, got NaN or infinity in it")
-    constant = np.array(array, np.float64, order="C")
-    constant.setflags(write=False)
-    return constant
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn, and point to the line that called this package."""
+    frame, level = sys._getframe(1), 2
+    inside = (__name__.partition(".")[0], "numpy")  # which wraps functions under `errstate`
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in inside:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)

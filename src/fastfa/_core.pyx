@@ -172,14 +172,16 @@ cdef class Network:
 
             got = signal.shape if signal.ndim else show(given)
             raise ValueError(f"{name} must have shape {out.shape} and hold real numbers, got {got}")
-        out[...] = signal
+        with np.errstate(all="ignore"):
+            out[...] = signal
         if not np.isfinite(out).all():
             raise FloatingPointError(f"{name} is not finite")
         return 0
 
     def product(self, a, b):
         """A B in the network's dtype, by the products of the engine's own rules."""
-        a, b = np.asarray(a, self.dtype), np.ascontiguousarray(b, self.dtype)
+        with np.errstate(all="ignore"):
+            a, b = np.asarray(a, self.dtype), np.ascontiguousarray(b, self.dtype)
         if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
             raise ValueError(f"product: expected shapes (m, k) and (k, n), got {a.shape} and {b.shape}")
         a = np.ascontiguousarray(a)

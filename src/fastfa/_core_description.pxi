@@ -55,7 +55,7 @@ cdef class _Description:
         if "values" not in how:
             init.name = self.text(how[name_field])
             return 0
-        with np.errstate(over="ignore"):
+        with np.errstate(all="ignore"):  # not by the caller's `numpy.seterr`
             values = np.ascontiguousarray(how["values"], self.dtype)
         if not np.isfinite(values).all():
             raise ValueError(f"{name_field} values must be finite in {self.dtype}, got inf or nan")

@@ -4,7 +4,8 @@ X leaves as (m, n_in) in the network's dtype, or as uint8; y as integer labels (
 (m, n_out). Which of the two, and which accuracy goes with it, is decided by the loss, the number of
 outputs and the shape and dtype of y, never by its values: the table is in `Sequential.fit`.
 A C-contiguous array of the right dtype is used in place, whoever owns it (PyTorch, JAX, a memmap);
-anything else is copied, except from a GPU: that is refused.
+anything else is copied, except from a GPU: that is refused. Tables with named columns train a
+network for those names: another order or other names are refused from then on.
 """
 
 from __future__ import annotations
@@ -13,7 +14,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ._checks import as_array, show
+from ._arrays import (
+    FEATURES,
+    LABELS,
+    check_names,
+    column_names,
+    numeric,
+    place,
+    quiet,
+    row_names,
+    show_name,
+)
+from ._checks import warn
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -23,6 +35,7 @@ STEP_NAMES = ("x", "y", "sample_weight")
 VALIDATION_NAMES = ("validation_data[0]", "validation_data[1]", "validation_data[2]")
 
 ROW_SUM_TOLERANCE = 1e-3
+SMALL_BYTE = 64  # a quarter of the range: inputs of pixels have greater ones
 ELEMENTS_AT_ONCE = 1 << 20  # the finite check scans in pieces, so that it needs no large temporary
 
 
@@ -35,26 +48,62 @@ class Batch(NamedTuple):
     weights: NDArray[np.float64] | None
 
 
-class Door:
-    """Converts and checks arrays for one network."""
+class Columns(NamedTuple):
+    """Names of the columns of X, and of y where it is a table of rows; None: there are none."""
 
-    def __init__(self, n_in: int, n_out: int, loss: str, dtype: DTypeLike) -> None:
+    x: tuple[str | int, ...] | None = None
+    y: tuple[str | int, ...] | None = None
+
+
+class Door:
+    """Converts and checks arrays for one network.
+
+    Attributes
+    ----------
+    columns : Columns
+        Of the first tables that the network was trained on.
+    pixels : bool
+        Whether bytes need no more looking at: they are not scaled by 1/255, have been seen to be
+        pixels, or have been warned of.
+    """
+
+    def __init__(
+        self, n_in: int, n_out: int, loss: str, dtype: DTypeLike, input_scale: str | float = "auto"
+    ) -> None:
         self.n_in = n_in
         self.n_out = n_out
         self.loss = loss
         self.dtype = np.dtype(dtype)
+        self.columns = Columns()
+        self.pixels = input_scale != "auto"
 
+    @quiet()
     def batch(
         self,
         x: ArrayLike,
         y: ArrayLike,
         weights: ArrayLike | None,
         names: tuple[str, str, str] = FIT_NAMES,
+        columns: Columns | None = None,
     ) -> Batch:
-        """Samples with their targets and weights; `names` are what errors call the three."""
-        inputs = self.inputs(x, names[0])
-        labels, rows = self._targets(y, len(inputs), names[1], names[0])
+        """Samples with their targets and weights; `names` are what errors call the three.
+
+        Tables must have the `columns`, or those of training.
+        """
+        known = self.columns if columns is None else columns
+        inputs = self.inputs(x, names[0], known)
+        labels, rows = self._targets(y, len(inputs), names[1], names[0], known)
         return Batch(inputs, labels, rows, self._weights(weights, len(inputs), names[2], names[0]))
+
+    def columns_with(self, x: ArrayLike, y: ArrayLike, one: bool = False) -> Columns:
+        """The columns of training, or if it had none those of these samples; `one`: of one row."""
+        if type(x) is np.ndarray and type(y) is np.ndarray:
+            return self.columns
+        names = row_names if one else column_names
+        return Columns(
+            names(x) if self.columns.x is None else self.columns.x,
+            names(y) if self.columns.y is None else self.columns.y,
+        )
 
     def metric(self, batch: Batch) -> str | None:
         """Name of the accuracy that the table above defines for these targets, or None."""
@@ -64,9 +113,12 @@ class Door:
             return "accuracy" if self.n_out == 1 else "binary_accuracy"
         return None
 
-    def inputs(self, x: ArrayLike, name: str = "X") -> NDArray[Any]:
+    @quiet()
+    def inputs(self, x: ArrayLike, name: str = "X", columns: Columns | None = None) -> NDArray[Any]:
         """X as (m, n_in); (m, ...) is flattened when its product fits."""
-        array = numeric(x, name)
+        given = column_names(x)
+        check_names(given, (self.columns if columns is None else columns).x, name)
+        array = numeric(x, name, FEATURES)
         expected = f"{name} must have shape (m, {self.n_in})"
         if array.ndim < 2:
             hint = "; one sample is X[None, :]" if array.shape == (self.n_in,) else ""
@@ -76,35 +128,69 @@ class Door:
         flat = array if array.ndim == 2 else array.reshape(len(array), -1)
         if flat.shape[1] != self.n_in:
             raise ValueError(f"{expected}, got shape {array.shape}")
-        return convert(flat, array.dtype if array.dtype == np.uint8 else self.dtype, name)
+        if array.dtype == np.uint8:
+            self._look_at_bytes(flat, name)
+        return convert(flat, self._dtype_for(flat), name, given)
 
+    def _look_at_bytes(self, array: NDArray[np.uint8], name: str) -> None:
+        """Warn, once, of bytes that are no pixels: dividing them by 255 leaves next to nothing."""
+        if self.pixels:
+            return
+        greatest, rows = 0, max(1, ELEMENTS_AT_ONCE // self.n_in)
+        for start in range(0, len(array), rows):
+            greatest = max(greatest, int(array[start : start + rows].max()))
+            if greatest >= SMALL_BYTE:  # in the first piece of every data set of pixels
+                self.pixels = True
+                return
+        if greatest > 0:
+            warn(
+                f'{name} is of dtype uint8 with no value above {greatest}, and input_scale="auto" '
+                "divides bytes by 255 as pixels; if these are none (counts, categories, one-hot), "
+                f"make the network with input_scale=1.0 or convert them: {name}.astype("
+                f'"{self.dtype}"); if they are, give input_scale=1/255'
+            )
+            self.pixels = True
+
+    @quiet()
     def sample(self, x: ArrayLike) -> NDArray[Any]:
         """One x as a batch of one; (h, w) is flattened when h w = n_in."""
-        array = numeric(x, "x")
+        names = row_names(x)
+        check_names(names, self.columns.x, "x")
+        array = numeric(x, "x", FEATURES, names)
         if array.ndim == 0 or array.size != self.n_in:
             raise ValueError(f"x must have shape ({self.n_in},), got shape {array.shape}")
-        return array.reshape(1, -1)
+        row = array.reshape(1, -1)
+        return row if names is None else convert(row, self._dtype_for(row), "x", names)
 
+    def _dtype_for(self, array: NDArray[Any]) -> np.dtype[Any]:
+        """What the engine takes: bytes as they are, of anything else the network's dtype."""
+        return array.dtype if array.dtype == np.uint8 else self.dtype
+
+    @quiet()
     def target(self, y: ArrayLike) -> NDArray[Any]:
         """One y as a batch of one."""
-        array = numeric(y, "y")
+        check_names(row_names(y), self.columns.y, "y")
+        array = numeric(y, "y", LABELS)
         if array.shape not in ((), (self.n_out,)):
             expected = f"one number, or have shape ({self.n_out},)"
             raise ValueError(f"y must be {expected}, got shape {array.shape}")
         return array[None]
 
     def _targets(
-        self, y: ArrayLike, m: int, name: str, of: str
+        self, y: ArrayLike, m: int, name: str, of: str, columns: Columns
     ) -> tuple[NDArray[np.int64] | None, NDArray[Any] | None]:
-        array = numeric(y, name)
+        given = column_names(y)
+        check_names(given, columns.y, name)
+        array = numeric(y, name, LABELS)
         if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] != self.n_out):
-            hint = f"; use {name}.ravel()" if array.shape == (m, 1) else ""
+            column = f"{name}.ravel()" if given is None else f"{name}[{show_name(given[0])}]"
+            hint = f"; use {column}" if array.shape == (m, 1) else ""
             raise ValueError(f"{name} must be {self._expected()}, got shape {array.shape}{hint}")
         _check_length(array, m, name, of)
         one_column = self.n_out == 1
         if array.ndim == 1 and not one_column:
             return self._labels(array, name), None
-        rows = convert(array if array.ndim == 2 else array[:, None], self.dtype, name)
+        rows = convert(array if array.ndim == 2 else array[:, None], self.dtype, name, given)
         self._check_rows(rows, name)
         return None, rows
 
@@ -152,36 +238,36 @@ class Door:
         return converted
 
 
-def numeric(value: ArrayLike, name: str) -> NDArray[Any]:
-    """`value` as an array of real numbers of any dtype."""
-    try:
-        array = as_array(name, value)
-    except ValueError as error:
-        raise ValueError(f"{name} must be an array with rows of one length: {error}") from error
-    if array.dtype.kind not in "biuf":
-        hint = ": number the classes 0, 1, 2, ..." if array.dtype.kind in "US" else ""
-        got = f"dtype {array.dtype}" if array.ndim else show(value)
-        raise TypeError(f"{name} must hold real numbers, got {got}{hint}")
-    return array
+@quiet()  # a value too large for float32 turns into inf, refused below
+def convert(
+    array: NDArray[Any],
+    dtype: DTypeLike,
+    name: str,
+    names: tuple[str | int, ...] | None = None,
+) -> NDArray[Any]:
+    """A finite, C-contiguous array of `dtype`: `array` itself where it is one already.
 
-
-def convert(array: NDArray[Any], dtype: DTypeLike, name: str) -> NDArray[Any]:
-    """A finite, C-contiguous array of `dtype`: `array` itself where it is one already."""
-    with np.errstate(over="ignore"):  # a value too large for float32 turns into inf, refused below
-        converted = np.require(array, dtype, ("C", "A", "E"))
+    `names` are those of its columns.
+    """
+    converted = np.require(array, dtype, ("C", "A", "E"))
     if converted.dtype.kind == "f":
-        _check_finite(converted, array, name)
+        _check_finite(converted, array, name, names)
     return converted
 
 
-def _check_finite(converted: NDArray[Any], array: NDArray[Any], name: str) -> None:
+def _check_finite(
+    converted: NDArray[Any],
+    array: NDArray[Any],
+    name: str,
+    names: tuple[str | int, ...] | None,
+) -> None:
     width = max(1, converted.size // len(converted))
     rows = max(1, ELEMENTS_AT_ONCE // width)
     for start in range(0, len(converted), rows):
         finite = np.isfinite(converted[start : start + rows])
         if not finite.all():
             expected = f"{name} must be finite in {converted.dtype}"
-            _refuse(~finite, array[start : start + rows], expected, start)
+            _refuse(~finite, array[start : start + rows], expected, start, names)
 
 
 def _check_length(array: NDArray[Any], m: int, name: str, of: str) -> None:
@@ -190,9 +276,16 @@ def _check_length(array: NDArray[Any], m: int, name: str, of: str) -> None:
         raise ValueError(f"{name} must have {expected}, got {len(array)}")
 
 
-def _refuse(wrong: NDArray[np.bool_], array: NDArray[Any], expected: str, start: int = 0) -> None:
+def _refuse(
+    wrong: NDArray[np.bool_],
+    array: NDArray[Any],
+    expected: str,
+    start: int = 0,
+    names: tuple[str | int, ...] | None = None,
+) -> None:
     """Raise for the first wrong entry of `array`, whose first row is number `start`."""
     if wrong.any():
         at = tuple(int(i) for i in np.argwhere(wrong)[0])
-        where = f"row {at[0] + start}" + (f", column {at[1]}" if len(at) > 1 else "")
-        raise ValueError(f"{expected}, got {array[at]} at {where}")
+        missing = names is not None and array[at] != array[at]
+        hint = "; fill in missing values or leave those rows out" if missing else ""
+        raise ValueError(f"{expected}, got {array[at]} at {place(at, names, start)}{hint}")

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ._arrays import quiet
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
@@ -21,6 +23,7 @@ PATIENCE = 3  # measurements in a row that must show a fault
 ROWS_AT_ONCE = 4096  # of a tall array, so that its copy in double stays small
 
 
+@quiet()
 def extras(engine: Network, deltas: list[NDArray[Any] | None]) -> list[dict[str, Any]]:
     """The fields "descent", "effective_rank" and "error_ratio" of each hidden layer, lowest first.
 
@@ -45,6 +48,7 @@ def extras(engine: Network, deltas: list[NDArray[Any] | None]) -> list[dict[str,
     ]
 
 
+@quiet()
 def effective_rank(matrix: NDArray[Any]) -> float:
     """exp(entropy of the singular values divided by their sum), from 1 to the rank.
 

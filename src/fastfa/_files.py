@@ -1,7 +1,8 @@
 """Networks and their files: what `Sequential.save`, `load` and pickle share.
 
 The engine's file has everything but Python objects. What stands for those, the names of rules
-written in Python and whether the learning rate is a function, goes into the file's note.
+written in Python and whether the learning rate is a function, goes into the file's note, and so do
+the names of the columns of tables that the network was trained on.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ._checks import show
+from ._data import Columns
 from .layers import Dense
 from .rules import Rule, is_custom
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from .sequential import Sequential
 
 __all__ = ["load"]
+
+MAX_NOTE = 1 << 20  # bytes, FA_MAX_NOTE in C
 
 
 def load(
@@ -122,6 +126,7 @@ def restore(
     if rates is None and lr is not None:
         raise ValueError("lr: its learning rate is a number; set net.lr after loading")
     net._restore(engine, lr)
+    net._door.columns = _columns_of(_read_note(engine.note))
     if rates is not None and not rates.get("in force"):
         net._schedule = None
 
@@ -159,20 +164,44 @@ class _Rules:
 
 
 def write_note(net: Sequential) -> None:
-    """Put into the engine's note what its file cannot say; somebody else's note stays."""
-    note = _note_of(net)
-    if note is not None or _read_note(net._engine.note):
-        net._engine.note = note
+    """Put into the engine's note what its file cannot say.
+
+    Somebody else's note stays, unless the network could not be loaded without ours.
+    """
+    before = net._engine.note
+    mine = _note_of(net)
+    needed = mine.keys() - {"columns"}
+    if before and not _read_note(before):
+        if not needed:
+            return
+    elif not mine and not before:
+        return
+    note = json.dumps({"fastfa": mine})
+    if len(note) > MAX_NOTE:  # of long names of columns
+        note = json.dumps({"fastfa": {key: mine[key] for key in needed}})
+    net._engine.note = note if mine else None
 
 
-def _note_of(net: Sequential) -> str | None:
+def _note_of(net: Sequential) -> dict[str, Any]:
     rates = {"function": show(net.optimizer.lr), "in force": net._schedule is not None}
     python = {
         "rules": {str(layer): type(each).__name__ for layer, each in _places(net)},
         "lr": rates if callable(net.optimizer.lr) else None,
+        "columns": net._door.columns if any(net._door.columns) else None,
     }
-    python = {key: value for key, value in python.items() if value}
-    return json.dumps({"fastfa": python}) if python else None
+    return {key: value for key, value in python.items() if value}
+
+
+def _columns_of(note: Mapping[str, Any]) -> Columns:
+    """Names of columns that a note holds; none where it holds something else."""
+    columns = note.get("columns")
+    if not isinstance(columns, list) or len(columns) != 2:
+        return Columns()
+    x, y = (
+        tuple(each) if isinstance(each, list) and set(map(type, each)) <= {str, int} else None
+        for each in columns
+    )
+    return Columns(x, y)
 
 
 def custom_rules(net: Sequential) -> dict[int, Rule]:

@@ -147,5 +147,5 @@ def _optimizer(net: Sequential) -> str:
 
 def _scale(input_scale: str | float) -> str:
     if input_scale == "auto":
-        return "uint8 divided by 255, other dtypes as they are"
-    return f"multiplied by {input_scale:g}"
+        return 'input_scale="auto": uint8 divided by 255, other dtypes as they are'
+    return f"input_scale={input_scale:g}: multiplied by {input_scale:g}"

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._checks import Described, choice, constant_array, flag, integer, number
+from ._arrays import constant_array
+from ._checks import Described, choice, flag, integer, number
 from ._core import NAMES
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ._checks import Described, choice, constant_array, number
+from ._arrays import constant_array
+from ._checks import Described, choice, number
 from ._core import NAMES
 
 if TYPE_CHECKING:

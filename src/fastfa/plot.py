@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import callbacks
+from ._arrays import quiet
 from ._checks import choice, show
 from ._files import check_folder, file_name
 
@@ -74,6 +75,7 @@ METRICS = {
 # ---- the three plots ----
 
 
+@quiet()
 def curves(
     histories: callbacks.History | Mapping[str, Any], *, path: str | os.PathLike[str] | None = None
 ) -> Figure:
@@ -120,6 +122,7 @@ def curves(
     return finish(figure, path)
 
 
+@quiet()
 def alignment(
     recorded: callbacks.Alignment | Mapping[str, Any],
     field: str = "delta_angle",
@@ -172,6 +175,7 @@ def alignment(
     return finish(figure, path)
 
 
+@quiet()
 def feedback(net: Sequential, *, path: str | os.PathLike[str] | None = None) -> Figure:
     """What feeds the error back to each hidden layer, above the weights that it stands for.
 
@@ -215,6 +219,7 @@ def feedback(net: Sequential, *, path: str | os.PathLike[str] | None = None) -> 
     return finish(figure, path)
 
 
+@quiet()
 def learning(
     path: str | os.PathLike[str],
     accuracy: Mapping[str, ArrayLike],
@@ -277,6 +282,7 @@ def check(path: str | os.PathLike[str]) -> None:
 # ---- parts ----
 
 
+@quiet()
 def bands(axes: Axes, lines: Mapping[str, ArrayLike], x: ArrayLike | None = None) -> None:
     """Draw, for each name, the median over seeds as a line and the range as a band.
 
@@ -450,6 +456,7 @@ def share_y(panels: Sequence[Axes]) -> None:
         axes.set_ylim(min(limits), max(limits))
 
 
+@quiet()
 def finish(figure: Figure, path: str | os.PathLike[str] | None = None) -> Figure:
     """Add the first panel's legend beside the panels, where it hides nothing; write the file.
 

@@ -11,7 +11,7 @@ import numpy as np
 from . import _arguments, _diagnostics, _summary
 from ._checks import choice, flag, integer, number, show
 from ._core import NAMES
-from ._data import STEP_NAMES, VALIDATION_NAMES, Batch, Door
+from ._data import STEP_NAMES, VALIDATION_NAMES, Batch, Columns, Door
 from ._files import check_folder, custom_rules, file_name, restore, write_note
 from ._holding import Holder
 from ._network import check_network, described, described_rule
@@ -128,7 +128,8 @@ class Sequential:
         slower, which training finds out as it goes. No result depends on it.
     input_scale : "auto" or float
         "auto" divides uint8 inputs by 255 and leaves other dtypes alone; a number multiplies every
-        input. Training and prediction use it alike.
+        input. Training and prediction use it alike. Bytes that are no pixels, none of them above
+        63, are warned of once.
 
     Attributes
     ----------
@@ -203,13 +204,13 @@ class Sequential:
         """Everything that hangs on the engine; the description is in place."""
         self._engine = engine
         self._direct: Callable[..., float | None]
-        self._direct = getattr(engine, "train_batch_direct", _never)
+        self._direct = self._first_batch
         self._direct_one: Callable[..., float | None]
         self._direct_one = getattr(engine, "learn_one_direct", _never)
         self._predict_one: Callable[..., NDArray[Any] | None]
         self._predict_one = getattr(engine, "predict_one_direct", _never)
         self._schedule = self.optimizer.schedule
-        self._door = Door(engine.n_in, engine.n_out, self.loss, self.dtype)
+        self._door = Door(engine.n_in, engine.n_out, self.loss, self.dtype, self.input_scale)
         self._parameters = Tensors(engine.parameters, "parameters", engine.write)
         self._feedback = Tensors(engine.feedback, "feedback", engine.write)
         self._stopping = False
@@ -254,7 +255,9 @@ class Sequential:
             (m, h, w) is taken when h w = n_in. Other dtypes are converted, uint8 is scaled by
             ``input_scale``; a C-contiguous array of the network's dtype is used in place, also one
             of PyTorch, JAX or whatever else speaks DLPack, the buffer protocol or
-            ``__array_interface__``. One on a GPU is refused.
+            ``__array_interface__``. One on a GPU is refused. Of tables (pandas, Polars, PyArrow)
+            the columns of numbers and booleans are taken, without missing values; all later tables
+            must have columns of the same names in the same order, while arrays go by position.
         y : array_like of shape (m,) or (m, n_out)
             Integer labels or rows, see Notes.
         epochs : int >= 0
@@ -314,6 +317,7 @@ class Sequential:
             task = self._task(X, y, sample_weight, validation_data, epochs, batch_size, shuffle)
             checked = _arguments.callback_list(callbacks)
             show_bar = flag("verbose", verbose)
+            self._door.columns = self._door.columns_with(X, y)
             training = Training(
                 self, self._engine, task, checked, self._rates, lambda: self._stopping
             )
@@ -350,7 +354,9 @@ class Sequential:
             loss = self._direct(x, y)
             if loss is not None:
                 return loss
-        return self._engine.train_batch(*self._door.batch(x, y, sample_weight, STEP_NAMES))
+        loss = self._engine.train_batch(*self._batch(x, y, sample_weight))
+        self._door.columns = self._door.columns_with(x, y)
+        return loss
 
     def learn_one(self, x: ArrayLike, y: ArrayLike) -> float:
         """One step on one sample, as soon as it comes: `train_batch` with a batch of one.
@@ -374,7 +380,9 @@ class Sequential:
             loss = self._direct_one(x, y)
             if loss is not None:
                 return loss
-        return self.train_batch(self._door.sample(x), self._door.target(y))
+        loss = self.train_batch(self._door.sample(x), self._door.target(y))
+        self._door.columns = self._door.columns_with(x, y, one=True)
+        return loss
 
     def learn_many(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
@@ -405,6 +413,7 @@ class Sequential:
         batch = self._door.batch(X, y, sample_weight)
         m = len(batch.x)
         loss, *_ = self._engine.train_steps(*batch, None, 1, 0, m, self._rates(m))
+        self._door.columns = self._door.columns_with(X, y)
         return loss / m
 
     @property
@@ -426,8 +435,12 @@ class Sequential:
         self._stopping = True  # no lock: a signal handler may come while `fit` writes it
 
     def reset(self) -> None:
-        """Start over: parameters and feedback of the seed, empty optimizer state, step 0."""
+        """Start over: parameters and feedback of the seed, empty optimizer state, step 0.
+
+        The names of the columns that it was trained on are forgotten too.
+        """
         self._engine.reset()
+        self._door.columns = Columns()
         self._schedule = self.optimizer.schedule
         if self._schedule is None:
             self._engine.lr = number("lr", self.optimizer.lr)
@@ -493,11 +506,13 @@ class Sequential:
             "file": self._engine.dumps(),
             "rules": custom_rules(self),
             "lr": self.optimizer.lr if callable(self.optimizer.lr) else None,
+            "columns": tuple(self._door.columns),
             "more": {key: value for key, value in vars(self).items() if key not in OWN},
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         restore(self, state["file"], state["rules"], state["lr"])
+        self._door.columns = Columns(*state.get("columns", ()))
         vars(self).update(state["more"])
 
     # ---------------------------------------------------------------------------------- using
@@ -661,6 +676,15 @@ class Sequential:
 
     # ---------------------------------------------------------------------------------- helpers
 
+    def _first_batch(self, x: ArrayLike, y: ArrayLike) -> float | None:
+        """Stands in for the direct call while bytes are still to be looked at: take the other way.
+
+        It answers None; bytes that are no pixels are warned of there.
+        """
+        if getattr(x, "dtype", None) != np.uint8 or self._door.pixels:
+            self._direct = getattr(self._engine, "train_batch_direct", _never)
+        return None
+
     def _batch(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None) -> Batch:
         return self._door.batch(x, y, sample_weight, STEP_NAMES)
 
@@ -678,7 +702,7 @@ class Sequential:
         data = self._door.batch(X, y, sample_weight)
         if data.weights is not None and not data.weights.any():
             raise ValueError("sample_weight must have a weight above 0, got only zeros")
-        validation = self._validation(validation_data)
+        validation = self._validation(validation_data, self._door.columns_with(X, y))
         return Task(
             data=data,
             metric=self._door.metric(data),
@@ -689,7 +713,7 @@ class Sequential:
             shuffle=flag("shuffle", shuffle),
         )
 
-    def _validation(self, data: tuple[ArrayLike, ...] | None) -> Batch | None:
+    def _validation(self, data: tuple[ArrayLike, ...] | None, columns: Columns) -> Batch | None:
         if data is None:
             return None
         if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
@@ -697,7 +721,7 @@ class Sequential:
                 f"validation_data must be (X, y) or (X, y, sample_weight), got {show(data)}"
             )
         weights = data[2] if len(data) == 3 else None
-        return self._door.batch(data[0], data[1], weights, VALIDATION_NAMES)
+        return self._door.batch(data[0], data[1], weights, VALIDATION_NAMES, columns)
 
     def _rates(self, count: int) -> NDArray[np.float64] | None:
         """Learning rates of the next `count` steps, or None where it is a number."""
