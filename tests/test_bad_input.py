@@ -1,5 +1,7 @@
 """Bad input: a clear error that names argument, expected and got, and nothing changed."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -501,3 +503,166 @@ def test_a_network_that_fits_no_memory():
     with pytest.raises(MemoryError):
         network(layers=[fa.Dense(2**31 - 1), fa.Dense(3)], input_shape=2**20)
     assert np.isfinite(network().train_batch(X, Y))
+
+
+# ---- objects that answer oddly: the error is ours, and names the argument
+
+
+def answers(base=object, value=(), **methods):
+    """An object that has the methods which are given."""
+    return type("Odd", (base,), methods)(*value)
+
+
+def boom(*_, **__):
+    raise ValueError("mine")
+
+
+def nested(depth=5000):
+    value = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def device(answer):
+    return answers(__dlpack_device__=lambda _: answer, __dlpack__=lambda _, **__: X.__dlpack__())
+
+
+ODD_ARRAYS = {
+    "a device of nothing": device(()),
+    "no device": device(None),
+    "a device by name": device("x"),
+    "an infinite device": device((math.inf, 0)),
+    "a device mapping": device({}),
+    "a capsule that is none": answers(
+        __dlpack_device__=lambda _: (1, 0), __dlpack__=lambda _, **__: 7
+    ),
+    "an interface that is none": answers(__array_interface__=5),
+    "an interface without memory": answers(
+        __array_interface__={"shape": (-1,), "typestr": "<f4", "version": 3}
+    ),
+    "an array that is none": answers(__array__=lambda *_, **__: 5),
+    "a deep list": nested(),
+    "columns without end": answers(columns=range(3), get_columns=lambda _: 3),
+    "columns that are none": answers(columns=["a"], get_columns=lambda _: 3),
+    "columns of two lengths": answers(
+        columns=["a", "b"], get_columns=lambda _: [[1.0], [1.0, 2.0]]
+    ),
+    "columns fewer than names": answers(columns=["a", "b"], get_columns=lambda _: [[1.0]]),
+    "too large": [[10**400] * 6] * 40,
+}
+
+
+@pytest.mark.parametrize("value", ODD_ARRAYS.values(), ids=ODD_ARRAYS)
+def test_odd_arrays_are_refused_by_name(value):
+    net = network()
+    for name, call in {
+        "X": lambda: net.predict(value),
+        "x": lambda: net.predict_one(value),
+        "y": lambda: net.fit(X, value, verbose=False),
+        "sample_weight": lambda: net.evaluate(X, Y, value),
+        'parameters["0.bias"]': lambda: net.parameters.__setitem__("0.bias", value),
+        "bias_init": lambda: fa.Dense(2, bias_init=value),
+    }.items():
+        with pytest.raises((TypeError, ValueError)) as caught:
+            call()
+        assert str(caught.value).startswith(name)
+
+
+HUGE = (2**63, 10**30, 10**400, 10**5000)
+
+
+@pytest.mark.parametrize("value", HUGE, ids=["2^63", "1e30", "1e400", "1e5000"])
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("epochs", lambda n: network().fit(X, Y, epochs=n)),
+        ("batch_size", lambda n: network().fit(X, Y, batch_size=n)),
+        ("rank", lambda n: fa.Feedback(rank=n)),
+        ("rank", lambda n: fa.LDFA(rank=n)),
+        ("units", lambda n: fa.Dense(n)),
+        ("input_shape", lambda n: fa.Sequential([fa.Dense(2)], input_shape=n)),
+        ("n_threads", lambda n: network(n_threads=n)),
+        ("n", lambda n: fa.set_num_threads(n)),
+        ("patience", lambda n: fa.EarlyStopping(patience=n)),
+        ("every", lambda n: fa.Checkpoint("x", every=n)),
+        ("every", lambda n: fa.callbacks.Alignment((X, Y), every=n)),
+        ("n_workers", lambda n: fa.fit_replicas(network, [{}], X, Y, n_workers=n)),
+        ("index", lambda n: network().feedback_matrix(n)),
+        ("y", lambda n: network().learn_one(X[0], n)),
+    ],
+)
+def test_integers_that_are_too_large_are_refused_by_name(name, call, value):
+    with pytest.raises(ValueError, match=f"^{name} must ") as caught:
+        call(value)
+    assert len(str(caught.value)) < 300
+
+
+def test_a_sequence_without_an_end_is_read_as_far_as_it_says():
+    endless = answers(__len__=lambda _: 4, __getitem__=lambda _, i: [float(i)] * N_IN)
+    rows = np.arange(4.0)[:, None] * np.ones(N_IN)
+    np.testing.assert_array_equal(network().predict(endless), network().predict(rows))
+    for length in (-1, 2**62):
+        with pytest.raises((TypeError, ValueError, MemoryError)):
+            network().predict(answers(__len__=lambda _, n=length: n, __getitem__=lambda _, i: 1.0))
+
+
+def test_a_rank_that_no_matrix_has():
+    with pytest.raises((ValueError, MemoryError), match=r"rank|memory"):
+        network(rule=fa.DFA(fa.Feedback(rank=2**62)))
+
+
+UNPRINTABLE = {
+    "deep": nested(),
+    "raises": answers(__repr__=boom),
+    "prints a number": answers(__repr__=lambda _: 5),
+    "escapes": answers(__repr__=lambda _: "\x1b[31m" * 1000),
+    "no name": answers(__name__=property(boom), __call__=boom),
+    "escapes as text": "\x1b[31m" * 1000,
+    "long text": "a" * 100_000,
+}
+
+
+@pytest.mark.parametrize("value", UNPRINTABLE.values(), ids=UNPRINTABLE)
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("activation", lambda v: fa.Dense(2, v)),
+        ("units", lambda v: fa.Dense(v)),
+        ("rule", lambda v: network(rule=v)),
+        ("loss", lambda v: network(loss=v)),
+        ("optimizer", lambda v: network(optimizer=v)),
+        ("dtype", lambda v: network(dtype=v)),
+        ("rng", lambda v: network(rng=v)),
+        ("input_shape", lambda v: network(input_shape=(1, v))),
+        ("layers[0]", lambda v: network(layers=[v])),
+        ("clip_norm", lambda v: fa.SGD(clip_norm=v)),
+        ("shared", lambda v: fa.Feedback(shared=v)),
+        ("epochs", lambda v: network().fit(X, Y, epochs=v, verbose=False)),
+        ("shuffle", lambda v: network().fit(X, Y, shuffle=v, verbose=False)),
+        ("callbacks", lambda v: network().fit(X, Y, callbacks=[v], verbose=False)),
+        ("validation_data", lambda v: network().fit(X, Y, validation_data=v, verbose=False)),
+        ("output", lambda v: network().predict(X, v)),
+        ("x must", lambda v: network().predict_one(v)),
+        ("monitor", lambda v: network().fit(X, Y, callbacks=[fa.EarlyStopping(v)], verbose=False)),
+        ("parameters key", lambda v: network().parameters[v if isinstance(v, str) else "x"]),
+        ("settings[0]", lambda v: fa.fit_replicas(network, [v], X, Y)),
+        ("build", lambda v: fa.fit_replicas(lambda: v, [{}], X, Y, verbose=False)),
+    ],
+)
+def test_messages_can_always_be_written(name, call, value):
+    """Whatever an object prints as: the error is ours, short, and of plain text."""
+    with pytest.raises((TypeError, ValueError, KeyError)) as caught:
+        call(value)
+    text = caught.value.args[0]
+    assert name in text
+    assert len(text) < 700
+    assert text.isprintable()
+
+
+def test_what_derives_from_a_plain_type_counts_as_one():
+    text = answers(str, ("tanh",), encode=lambda *_: b"a\0b")
+    assert type(fa.Dense(2, text).activation) is str
+    assert fa.Dense(answers(int, (3,), __lt__=boom, __gt__=boom)).units == 3
+    with pytest.raises((TypeError, ValueError), match=r"^lr must be a finite number"):
+        fa.SGD(answers(float, (0.5,), __float__=lambda _: "x"))

@@ -35,7 +35,7 @@ def width(input_shape: object) -> int:
     if isinstance(input_shape, (tuple, list)):
         if len(input_shape) != 1:
             raise ValueError(
-                f"input_shape must be an int or a tuple of one, got {input_shape!r}; "
+                f"input_shape must be an int or a tuple of one, got {show(input_shape)}; "
                 "for images give the number of pixels, X of shape (m, h, w) is flattened"
             )
         input_shape = input_shape[0]
@@ -53,8 +53,8 @@ def dtype_name(dtype: DTypeLike) -> str:
     """Either "float32" or "float64", from anything NumPy takes for one."""
     try:
         name = "None" if dtype is None else np.dtype(dtype).name  # NumPy takes None for float64
-    except TypeError:
-        name = str(dtype)
+    except (TypeError, ValueError, RecursionError):
+        name = dtype if isinstance(dtype, str) else show(dtype)
     return choice("dtype", name, ("float32", "float64"))
 
 

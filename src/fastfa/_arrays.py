@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ._checks import show
+from ._checks import quote, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +36,7 @@ _NUMBERS = "biuf"  # kinds of dtype
 _MISSING = ("NoneType", "NAType", "NaTType")  # what stands where no value is, by type
 # What DLPack calls memory that the processor reads: plain, and pinned for CUDA or ROCm.
 _HOST_MEMORY = (1, 3, 11)
+_WAYS = ("__array__", "__array_interface__", "__array_struct__")
 _UNREADABLE = (ArithmeticError, AttributeError, BufferError, LookupError, RuntimeError, TypeError)
 
 quiet = partial(np.errstate, all="ignore")  # the caller's `numpy.seterr` is not for our arithmetic
@@ -92,7 +93,27 @@ def _host_array(value: Any) -> NDArray[Any]:
             # a dtype that DLPack cannot say, or a warning where warnings are errors
             if not hasattr(value, "__array__"):
                 raise
-    return np.asarray(value)
+    return np.asarray(_items(value) if _has_only_items(value) else value)
+
+
+def _has_only_items(value: Any) -> bool:
+    """Whether NumPy would ask for entry after entry until there is no more, which may be never."""
+    kind = type(value)
+    if hasattr(kind, "__iter__") or not (hasattr(kind, "__getitem__") and hasattr(kind, "__len__")):
+        return False
+    try:
+        memoryview(value)
+    except TypeError:
+        return not any(hasattr(value, way) for way in _WAYS)
+    return False
+
+
+def _items(value: Any) -> list[Any]:
+    """As many entries as a sequence says it has."""
+    items: list[Any] = [None] * len(value)
+    for i in range(len(items)):
+        items[i] = value[i]
+    return items
 
 
 @quiet()
@@ -253,10 +274,12 @@ def _from_table(value: Any, table: Table, name: str, hint: str) -> NDArray[Any]:
     dtypes = set(table.dtypes) if all(isinstance(d, np.dtype) for d in table.dtypes) else ()
     if len(dtypes) == 1 and next(iter(dtypes)).kind in _NUMBERS:
         return np.asarray(value)  # all in one block, which may need no copy
-    parts = [
-        _column(column, name, hint, of)
-        for of, column in zip(table.names, table.columns(), strict=True)
-    ]
+    columns = table.columns()
+    if not isinstance(columns, Sequence) or len(columns) != len(table.names):
+        raise TypeError(f"{name} cannot be read as a table: it has not one column for each name")
+    parts = [_column(*each, name, hint) for each in zip(table.names, columns, strict=True)]
+    if len({part.shape for part in parts}) > 1 or any(part.ndim != 1 for part in parts):
+        raise ValueError(f"{name} must have columns of one length")
     kinds = {part.dtype for part in parts}
     common = np.result_type(*kinds) if kinds else np.dtype(np.float64)
     if common == np.uint8 and len(kinds) > 1:  # not bytes of an image, which are scaled
@@ -267,7 +290,7 @@ def _from_table(value: Any, table: Table, name: str, hint: str) -> NDArray[Any]:
     return array
 
 
-def _column(column: Any, name: str, hint: str, of: str | int) -> NDArray[Any]:
+def _column(of: str | int, column: Any, name: str, hint: str) -> NDArray[Any]:
     if hasattr(getattr(column, "dtype", None), "categories"):
         raise TypeError(
             f"{name} must hold real numbers, got categories in column {show_name(of)}" + _also(hint)
@@ -317,7 +340,7 @@ def _listed(names: Sequence[str | int]) -> str:
 
 def show_name(name: str | int) -> str:
     """A column in a message."""
-    return f'"{show(name)[1:-1]}"' if isinstance(name, str) else str(name)
+    return quote(name) if isinstance(name, str) else str(name)
 
 
 def place(at: tuple[int, ...], names: Sequence[str | int] | None = None, start: int = 0) -> str:

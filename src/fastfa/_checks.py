@@ -15,6 +15,9 @@ from dataclasses import MISSING, fields
 
 import numpy as np
 
+INT64_MAX = 2**63 - 1
+_TOO_LARGE = "an int that no float can hold"
+MAX_NAME = 100  # characters of a wrong name that are compared with the right ones
 # What other libraries call things, for hints.
 _OTHER_NAMES = {
     "xavier": "glorot",
@@ -47,10 +50,18 @@ def show(value: object) -> str:
     """Repr of an argument, short enough for one line; an array shows its shape."""
     if isinstance(value, np.ndarray):
         return f"<array {'x'.join(map(str, value.shape))}>"
-    if callable(value) and hasattr(value, "__name__"):
-        return str(value.__name__)
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
+    try:
+        text = value.__name__ if callable(value) and hasattr(value, "__name__") else repr(value)
+        text = str(text)
+    except Exception:  # the error of whoever printed it would hide ours
+        text = f"<{type(value).__name__}>"
+    text = text if len(text) <= 80 else text[:77] + "..."
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def quote(text: str) -> str:
+    """Text of a caller's in a message, in double quotes."""
+    return f'"{show(str.__str__(text))[1:-1]}"'
 
 
 def integer(name: str, value: object, low: int, high: int | None = None, why: str = "") -> int:
@@ -59,11 +70,14 @@ def integer(name: str, value: object, low: int, high: int | None = None, why: st
     if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
         raise TypeError(f"{name} must be {expected}, got {show(value)}")
     try:
-        result = operator.index(value)
+        result = int.__pos__(operator.index(value))  # what derives from int may compare otherwise
     except TypeError:  # an array has __index__, but only a 0-d one of integers can use it
         raise TypeError(f"{name} must be {expected}, got {show(value)}") from None
-    if result < low or (high is not None and result > high):
-        raise ValueError(f"{name} must be {expected}, got {result}{why}")
+    if result < low or result > (INT64_MAX if high is None else high):
+        if high is None and result > low:
+            expected = f"an integer from {low} to {INT64_MAX}"
+        got = result if abs(result) < 10**30 else "an int of more than 30 digits"
+        raise ValueError(f"{name} must be {expected}, got {got}{why}")
     return result
 
 
@@ -83,7 +97,9 @@ def number(
         try:
             result = float(value)  # type: ignore[arg-type]
         except OverflowError:  # printing it could fail too
-            result, value = math.inf, "an int that no float can hold"
+            result, value = math.inf, None
+        except (TypeError, ValueError):  # of a class that derives from float
+            result = math.nan
         if math.isfinite(result) and low <= result and above < result < below:
             return result
     bounds = [
@@ -94,7 +110,8 @@ def number(
     expected = " ".join(["a finite number", " and ".join(bounds)]).strip()
     if not is_number:
         raise TypeError(f"{name} must be {expected}, got {show(value)}")
-    raise ValueError(f"{name} must be {expected}, got {value}")
+    got = show(value) if isinstance(value, int) else result if value is not None else _TOO_LARGE
+    raise ValueError(f"{name} must be {expected}, got {got}")
 
 
 def flag(name: str, value: object) -> bool:
@@ -108,18 +125,18 @@ def choice(name: str, value: object, valid: Iterable[str]) -> str:
     """`value` if it is one of `valid`; otherwise an error with the nearest valid name."""
     names = list(valid)
     if isinstance(value, str) and value in names:
-        return value
+        return names[names.index(value)]  # a plain str, whatever derives from it came
     expected = ", ".join(f'"{each}"' for each in names)
     if not isinstance(value, str):
         raise TypeError(f"{name} must be one of {expected}, got {show(value)}")
     close = _nearest(value, names)
-    raise ValueError(f'unknown {name} "{value}"{close}; expected one of {expected}')
+    raise ValueError(f"unknown {name} {quote(value)}{close}; expected one of {expected}")
 
 
 def _nearest(value: str, names: list[str]) -> str:
     from difflib import get_close_matches  # only a failing call pays for this import
 
-    asked = value.lower()
+    asked = value[:MAX_NAME].lower()
     for elsewhere, here in _OTHER_NAMES.items():
         asked = asked.replace(elsewhere, here)
     close = get_close_matches(asked, names, n=1, cutoff=0.55)

@@ -8,7 +8,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from . import _diagnostics
-from ._checks import choice, flag, integer, number, show
+from ._checks import choice, flag, integer, number, quote, show
 from ._files import check_folder, file_name
 from ._lines import append_lines, first_line
 from ._progress import warn
@@ -270,7 +270,7 @@ class Checkpoint(_Keeping):
         if self.save_best_only != (monitor is not None):
             raise ValueError(
                 "monitor and save_best_only=True need each other, "
-                f"got monitor={monitor!r}, save_best_only={self.save_best_only}"
+                f"got monitor={show(monitor)}, save_best_only={self.save_best_only}"
             )
         self.best = _WORST[self.mode]
         self.saved: str | None = None
@@ -503,7 +503,7 @@ def _file(path: str) -> dict[Hashable, str]:
 def _direction(monitor: str, mode: str) -> str:
     """Which values of `monitor` are better: "min" or "max"."""
     if not isinstance(monitor, str):
-        raise TypeError(f"monitor must be a str, got {monitor!r}")
+        raise TypeError(f"monitor must be a str, got {show(monitor)}")
     choice("mode", mode, ("auto", "min", "max"))
     return ("max" if "accuracy" in monitor else "min") if mode == "auto" else mode
 
@@ -516,7 +516,7 @@ def _entry(what: str, key: str, logs: Mapping[str, float]) -> float:
     if key not in logs:
         unseen = key.startswith("val_") and "val_loss" not in logs
         raise ValueError(
-            f'{what} "{key}" is not in the logs, which have {", ".join(logs)}'
+            f"{what} {quote(key)} is not in the logs, which have {', '.join(logs)}"
             + ("; fit was given no validation_data" if unseen else "")
         )
     return logs[key]

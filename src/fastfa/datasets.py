@@ -21,6 +21,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ._checks import show
+
 __all__ = ["load"]
 
 Split = tuple[NDArray[Any], NDArray[np.int64], NDArray[Any], NDArray[np.int64]]
@@ -83,17 +85,19 @@ def load(name: str, path: str | os.PathLike[str] | None = None) -> Split:
         "digits": _digits,
         "mnist": _mnist,
     }
-    if name not in loaders:
-        near = difflib.get_close_matches(str(name), loaders, n=1, cutoff=0.0)
+    if not isinstance(name, str) or name not in loaders:
+        near = difflib.get_close_matches(show(name), loaders, n=1, cutoff=0.0)
         raise ValueError(
-            f"name: expected one of {', '.join(loaders)}, got {name!r} (nearest: {near[0]!r})"
+            f"name: expected one of {', '.join(loaders)}, got {show(name)} (nearest: {near[0]!r})"
         )
     return loaders[name](path)
 
 
 def _digits(path: str | os.PathLike[str] | None) -> Split:
     if path is not None:
-        raise ValueError(f'path: "digits" is shipped with the package and takes none, got {path!r}')
+        raise ValueError(
+            f'path: "digits" is shipped with the package and takes none, got {show(path)}'
+        )
     with resources.as_file(resources.files("fastfa") / "data" / "digits.npz") as file:
         x_train, y_train, x_test, y_test = _read_npz(Path(file))
     sixteenth = np.float32(1 / 16)  # pixels are counts from 0 to 16

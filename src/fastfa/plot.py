@@ -319,7 +319,7 @@ def _named(argument: str, value: object, kind: type) -> dict[str, list[Any]]:
         named[name] = list(of) if isinstance(of, Sequence) else [of]
         if not named[name] or not all(isinstance(one, kind) for one in named[name]):
             raise TypeError(
-                f"{argument}[{name!r}] must be one {kind.__name__} or a list of them, "
+                f"{argument}[{show(name)}] must be one {kind.__name__} or a list of them, "
                 f"got {show(of)}"
             )
     return named
