@@ -1,5 +1,8 @@
 """Slips that people make when they write their first scripts: the message says what to do."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -183,3 +186,112 @@ def test_loading_without_the_schedule_asks_for_the_function(tmp_path):
     network(optimizer=fa.SGD(lambda step: 0.1)).save(tmp_path / "n.net")
     refuses(ValueError, lambda: fa.load(tmp_path / "n.net"), "load(path, lr=...)")
     assert fa.load(tmp_path / "n.net", lr=lambda step: 0.2).lr == 0.2
+
+
+# ---- settings that would be taken and do nothing
+
+
+def assign(of, name, value=1):
+    return lambda: setattr(of, name, value)
+
+
+NET = network()
+
+
+@pytest.mark.parametrize(
+    ("of", "name", "words"),
+    [
+        (NET, "rule", ["Sequential.rule is fixed", "fa.Sequential(..., rule=...)", "Dense("]),
+        (NET, "optimizer", ["fa.Sequential(..., optimizer=...)", "net.lr"]),
+        (NET, "loss", ["fa.Sequential(..., loss=...)"]),
+        (NET, "layers", ["fa.Sequential([...], ...)"]),
+        (NET, "dtype", ["fa.Sequential(..., dtype=...)"]),
+        (NET, "seed", ["fa.Sequential(..., rng=...)"]),
+        (NET, "input_scale", ["fa.Sequential(..., input_scale=...)"]),
+        (NET, "parameters", ["net.parameters[key] = a"]),
+        (NET, "feedback", ["net.feedback[key] = a"]),
+        (NET, "steps", ["reset()"]),
+        (NET, "epochs", ["reset()"]),
+        (NET, "n_thread", ['"n_thread"', 'did you mean "n_threads"?']),
+        (NET, "learning_rate", ['did you mean "lr"?', "derived from Sequential"]),
+        (NET, "batch_size", ['no attribute "batch_size"']),
+        (NET, "\x1b[31m", ["no attribute"]),
+        (NET.parameters, "x", ["x"]),
+        (NET.layers[0], "units", ["Dense.units is fixed", "dataclasses.replace(old, units=...)"]),
+        (NET.layers[0], "unit", ['Dense has no attribute "unit" (did you mean "units"?)']),
+        (fa.Dropout(0.5), "rate", ["Dropout.rate is fixed"]),
+        (NET.optimizer, "lr", ["Adam.lr is fixed", "net.lr"]),
+        (NET.optimizer, "beta_1", ['did you mean "beta1"?']),
+        (fa.SGD(0.1), "momentum", ["SGD.momentum is fixed"]),
+        (NET.rule, "feedback", ["DFA.feedback is fixed"]),
+        (NET.rule, "injekt", ['did you mean "inject"?']),
+        (fa.Backprop(), "scale", ["Backprop has no attribute"]),
+        (fa.Feedback(), "scale", ["Feedback.scale is fixed"]),
+        (fa.Init("zeros"), "scale", ["Init.scale is fixed"]),
+        (fa.EarlyStopping(), "monitor", ["EarlyStopping.monitor is fixed", "make another"]),
+        (fa.EarlyStopping(), "patience", ["fixed"]),
+        (fa.EarlyStopping(), "patince", ['did you mean "patience"?']),
+        (fa.Checkpoint("a"), "save_best_only", ["Checkpoint.save_best_only is fixed"]),
+        (fa.Checkpoint("a"), "path", ["fixed"]),
+        (fa.callbacks.Alignment((X, Y)), "unit", ["Alignment.unit is fixed"]),
+        (fa.callbacks.CSVLogger("a"), "path", ["fixed"]),
+    ],
+)
+def test_settings_that_would_do_nothing_are_refused(of, name, words):
+    before = getattr(of, name, None)
+    refuses(AttributeError, assign(of, name), *words)
+    refuses(AttributeError, assign(of, name, before), *words)
+    assert getattr(of, name, None) is before or name in ("parameters", "feedback")
+    if not isinstance(of, fa.Callback):
+        refuses(AttributeError, lambda: delattr(of, name))
+
+
+def test_what_is_set_takes_effect():
+    net = network(optimizer="sgd")
+    net.lr, net.n_threads = 0.5, 2
+    assert (net.lr, net.n_threads) == (0.5, 2)
+    keep = fa.Checkpoint("a", monitor="loss", save_best_only=True)
+    keep.best = 0.5
+    assert keep.best == 0.5
+    net.predict = lambda X: "mine"  # for a test of somebody's
+    assert net.predict(X) == "mine"
+    del net.predict
+    assert len(net.predict(X)) == len(X)
+
+
+def test_classes_of_ones_own_keep_what_they_like():
+    class Mine(fa.Sequential):
+        def __init__(self):
+            self.before = 1
+            super().__init__([fa.Dense(3)], input_shape=6, rng=0)
+            self.after, self.batch_size = 2, 3
+
+    class Rule(fa.Rule):
+        def __init__(self):
+            self.inject, self.count = "pre", 0
+
+    class Callback(fa.Callback):
+        def __init__(self):
+            self.patience = self.patince = 1
+
+    class Stop(fa.EarlyStopping):
+        def __init__(self):
+            super().__init__("loss")
+            self.note = 1
+
+    net, rule, callback, stop = Mine(), Rule(), Callback(), Stop()
+    net.batch_size += 1
+    rule.count += 1
+    callback.patience += 1
+    stop.note += 1
+    assert (net.batch_size, rule.count, callback.patience, stop.note) == (4, 1, 2, 2)
+    refuses(AttributeError, assign(net, "rule"), "fixed")
+    refuses(AttributeError, assign(stop, "patience"), "fixed")
+    assert copy.deepcopy(net).batch_size == 4
+    assert copy.deepcopy(stop).patience == pickle.loads(pickle.dumps(fa.EarlyStopping())).patience
+
+
+def test_a_network_is_made_once():
+    net = network()
+    refuses(TypeError, lambda: net.__init__([fa.Dense(2)], input_shape=3), "made once")
+    assert net.predict(X).shape == (20, 3)

@@ -6,7 +6,7 @@ library under this thin API. Importing fastfa imports NumPy only.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ._core import build_info
 from ._core import version as _version
@@ -89,14 +89,24 @@ __all__ = [
 
 _LAZY = ("datasets", "plot")
 
+if TYPE_CHECKING:
+    from . import callbacks as callbacks
+    from . import datasets as datasets
+    from . import plot as plot
+else:  # which would take it for leave to ask for any name
 
-def __getattr__(name: str) -> Any:
-    """Import the modules that a training program does not need when they are first asked for."""
-    if name in _LAZY:
-        from importlib import import_module
+    def __getattr__(name):
+        """Import the modules that a training program does not need when first asked for."""
+        if name in _LAZY:
+            from importlib import import_module
 
-        return import_module(f"{__name__}.{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            return import_module(f"{__name__}.{name}")
+        from ._checks import nearest, quote
+
+        names = [*globals()["__all__"], *_LAZY, "callbacks"]
+        raise AttributeError(
+            f"module {__name__!r} has no attribute {quote(name)}{nearest(name, names, 0.75)}"
+        )
 
 
 def __dir__() -> list[str]:

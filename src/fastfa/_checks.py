@@ -10,7 +10,7 @@ import math
 import operator
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, fields
 
 import numpy as np
@@ -129,17 +129,18 @@ def choice(name: str, value: object, valid: Iterable[str]) -> str:
     expected = ", ".join(f'"{each}"' for each in names)
     if not isinstance(value, str):
         raise TypeError(f"{name} must be one of {expected}, got {show(value)}")
-    close = _nearest(value, names)
+    close = nearest(value, names)
     raise ValueError(f"unknown {name} {quote(value)}{close}; expected one of {expected}")
 
 
-def _nearest(value: str, names: list[str]) -> str:
+def nearest(value: str, names: Sequence[str], cutoff: float = 0.55) -> str:
+    """The one of `names` that may have been meant, as a question, or nothing."""
     from difflib import get_close_matches  # only a failing call pays for this import
 
     asked = value[:MAX_NAME].lower()
     for elsewhere, here in _OTHER_NAMES.items():
         asked = asked.replace(elsewhere, here)
-    close = get_close_matches(asked, names, n=1, cutoff=0.55)
+    close = get_close_matches(asked, names, n=1, cutoff=cutoff)
     return f' (did you mean "{close[0]}"?)' if close else ""
 
 

@@ -21,6 +21,8 @@ class Tensors(Mapping[str, "NDArray[Any]"]):
     they are wrong. Keys are fixed.
     """
 
+    __slots__ = ("_arrays", "_kind", "_write")
+
     def __init__(
         self,
         arrays: Mapping[str, NDArray[Any]],

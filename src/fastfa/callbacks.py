@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import os
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import _diagnostics
 from ._checks import choice, flag, integer, number, quote, show
 from ._files import check_folder, file_name
 from ._lines import append_lines, first_line
 from ._progress import warn
+from ._settings import check_callback
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
@@ -59,6 +60,15 @@ class Callback:
     >>> round(net.alignment(X[:500], y[:500])[0].delta_angle, 1)
     0.0
     """
+
+    _SETTINGS: ClassVar[tuple[str, ...]] = ()  # what `__init__` checks and derives others from
+
+    if not TYPE_CHECKING:  # which would take it for leave to assign anything
+
+        def __setattr__(self, name: str, value: object) -> None:
+            """Refuse what would be taken and do nothing, or half of what it says."""
+            check_callback(self, name, self._SETTINGS)
+            object.__setattr__(self, name, value)
 
     def _expect(self, logs: Mapping[str, float]) -> None:
         """Refuse settings that do not fit the logs which epochs will have; nothing has begun."""
@@ -143,6 +153,8 @@ class EarlyStopping(_Keeping):
         From ``fit``, before its first step: the logs will have no such entry (no validation data,
         for example).
     """
+
+    _SETTINGS = ("monitor", "patience", "min_delta", "mode", "restore_best")
 
     def __init__(
         self,
@@ -253,6 +265,8 @@ class Checkpoint(_Keeping):
     >>> net.fit(X, y, epochs=10 - net.epochs, callbacks=[keep])  # doctest: +SKIP
     """
 
+    _SETTINGS = ("path", "every", "monitor", "mode", "save_best_only")
+
     def __init__(
         self,
         path: str | os.PathLike[str],
@@ -357,6 +371,8 @@ class Alignment(_Keeping):
     4
     """
 
+    _SETTINGS = ("batch", "every", "unit")
+
     def __init__(self, batch: tuple[ArrayLike, ...], every: int = 1, unit: str = "epoch") -> None:
         if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
             raise ValueError(f"batch must be (x, y) or (x, y, sample_weight), got {show(batch)}")
@@ -433,6 +449,8 @@ class CSVLogger(_Keeping):
         From ``fit``, before its first step: the file has other columns.
     """
 
+    _SETTINGS = ("path",)
+
     def __init__(self, path: str | os.PathLike[str], append: bool = False) -> None:
         self.path = os.fsdecode(file_name(path))
         self.append = flag("append", append)
@@ -453,7 +471,7 @@ class CSVLogger(_Keeping):
         if not _line(self._columns).startswith(found):  # it may be torn
             raise ValueError(
                 f"{self.path}: expected the columns {', '.join(self._columns)}, "
-                f"got {', '.join(found.rstrip().split(','))}"
+                f"got {show(', '.join(found.rstrip().split(',')))[1:-1]}"
             )
 
     def on_train_begin(self, net: Sequential) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from ._arrays import constant_array
 from ._checks import Described, choice, flag, integer, number
 from ._core import NAMES
+from ._settings import fix
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -106,3 +107,6 @@ class Feedback(Described):
         if not callable(self.distribution):
             return self
         return replace(self, distribution=np.asarray(self.distribution(n_source, n_l)))
+
+
+fix(Feedback)

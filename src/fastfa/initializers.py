@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ._arrays import constant_array
 from ._checks import Described, choice, number
 from ._core import NAMES
+from ._settings import fix
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -66,6 +67,9 @@ class Init(Described):
         """The plain-data form a backend takes."""
         default = 0.05 if self.name in ("uniform", "normal") else 1.0
         return {"name": self.name, "scale": default if self.scale is None else self.scale}
+
+
+fix(Init)
 
 
 def as_init(name: str, value: str | Init | ArrayLike, ndim: int) -> Init | NDArray[Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._checks import Described, choice, flag, integer, number
 from ._core import NAMES, default_init
+from ._settings import fix
 from .initializers import Init, as_init, describe_init, init_from, shortest
 from .rules import Rule, as_rule, rule_from
 
@@ -139,6 +140,9 @@ class Dropout(Layer):
     def describe(self) -> dict[str, Any]:
         """The plain-data form a backend takes."""
         return {"type": "dropout", "rate": self.rate}
+
+
+fix(Layer, Dense, Dropout)
 
 
 def _activation(name: object) -> str:

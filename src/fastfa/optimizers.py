@@ -17,6 +17,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, TypeAlias
 
 from ._checks import Described, choice, flag, number, show
+from ._settings import fix
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]
 
@@ -192,6 +193,7 @@ class AdamW(Adam):
 
 
 OPTIMIZERS: dict[str, type[Optimizer]] = {each.name: each for each in (SGD, RMSprop, Adam, AdamW)}
+fix(Optimizer, *OPTIMIZERS.values())
 
 
 def optimizer_from(how: Mapping[str, Any], schedule: Rate | None) -> Optimizer:

@@ -33,6 +33,7 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ._checks import Described, choice, flag, integer, number, show
+from ._settings import fix
 from .feedback import Feedback
 
 if TYPE_CHECKING:
@@ -604,6 +605,7 @@ _ALL = (
     Frozen,
 )  # fmt: skip
 RULES: dict[str, type[Rule]] = {rule.name: rule for rule in _ALL}
+fix(Rule, *_ALL)
 
 
 def is_custom(rule: Rule) -> bool:

@@ -15,6 +15,7 @@ from ._data import STEP_NAMES, VALIDATION_NAMES, Batch, Columns, Door
 from ._files import check_folder, custom_rules, file_name, restore, write_note
 from ._holding import Holder
 from ._network import check_network, described, described_rule
+from ._settings import refuse_fixed, refuse_unknown
 from ._tensors import Tensors
 from ._training import Task, Training
 from .callbacks import Callback, History
@@ -53,6 +54,20 @@ OWN = frozenset(  # attributes; what a subclass or a user adds to them, pickle k
         "_history",
     ]
 )
+
+_ANOTHER = "make another network, fa.Sequential(..., {}=...)"
+FIXED = {  # attributes that say how the network was made, or show what it holds
+    "layers": "make another network, fa.Sequential([...], ...)",
+    **{name: _ANOTHER.format(name) for name in ("loss", "dtype", "input_scale")},
+    "rule": _ANOTHER.format("rule") + "; a rule of its own for a layer is Dense(..., rule=...)",
+    "optimizer": _ANOTHER.format("optimizer") + "; the learning rate alone is net.lr",
+    "seed": _ANOTHER.format("rng"),
+    "parameters": "net.parameters[key] = a copies new values into it",
+    "feedback": "net.feedback[key] = a copies new values into it",
+    "steps": "reset() starts over",
+    "epochs": "reset() starts over",
+}
+SETTABLE = ("lr", "n_threads")
 
 
 class Alignment(NamedTuple):
@@ -133,6 +148,9 @@ class Sequential:
 
     Attributes
     ----------
+    What says how the network was made cannot be assigned to, nor can names that nothing reads: only
+    ``lr`` and ``n_threads`` can, and attributes of a derived class.
+
     layers : tuple of Layer
     loss, dtype : str
     rule : Rule
@@ -174,6 +192,8 @@ class Sequential:
         n_threads: int | None = None,
         input_scale: str | float = "auto",
     ) -> None:
+        if "_engine" in vars(self):
+            raise TypeError("a network is made once: make another, or reset() this one")
         n_in = _arguments.width(input_shape)
         self.layers = _arguments.layer_tuple(layers)
         self.loss = choice("loss", loss, NAMES["loss"])
@@ -199,6 +219,26 @@ class Sequential:
                 }
             )
         )
+
+    if not TYPE_CHECKING:  # which would take them for leave to assign anything
+
+        def __setattr__(self, name: str, value: object) -> None:
+            """Refuse what would be taken and do nothing; a subclass keeps what it likes."""
+            self._check_attribute(name)
+            object.__setattr__(self, name, value)
+
+        def __delattr__(self, name: str) -> None:
+            if name not in vars(self) or name in FIXED:
+                self._check_attribute(name)
+            object.__delattr__(self, name)
+
+    def _check_attribute(self, name: str) -> None:
+        if name.startswith("_") or "_engine" not in vars(self) or name in SETTABLE:
+            return
+        if name in FIXED:
+            refuse_fixed(self, name, FIXED)
+        if type(self) is Sequential and name not in vars(self) and not hasattr(Sequential, name):
+            refuse_unknown(self, name, dir(self), "; a class derived from Sequential keeps its own")
 
     def _take(self, engine: Network) -> None:
         """Everything that hangs on the engine; the description is in place."""
