@@ -36,12 +36,12 @@ fa_status fa_call_begin(fa_call *call, const fa_net *net, int64_t rows)
         return fa_fail(FA_E_MEMORY, "out of memory for %lld rows; the network is unchanged",
                        (long long)rows);
     }
-    call->fp = fa_fp_begin();
+    call->fp = fa_fp_begin(true);
     return FA_OK;
 }
 
 void fa_call_end(fa_call *call)
 {
-    fa_fp_end(call->fp);
+    fa_fp_end(&call->fp);
     release(call);
 }

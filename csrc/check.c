@@ -122,6 +122,7 @@ fa_status fa_take_samples(fa_samples *s, const fa_net *net, const fa_samples *th
 
 fa_status fa_check(const fa_net *net, const fa_samples *samples)
 {
+    FA_FIXED_FP(false);
     fa_samples s;
     FA_TRY(fa_take_samples(&s, net, samples, false, false));
     return fa_take_samples(&s, net, samples, s.labels || s.y, true);

@@ -1,10 +1,12 @@
-/* Chooses the kernels for this processor, once; FASTFA_CPU overrides. Denormal flushing. */
+/* Chooses the kernels for this processor, once; FASTFA_CPU overrides. The floating-point mode of calls. */
 #include "internal.h"
 
 #include <string.h>
 #if defined(__x86_64__) && !defined(FASTFA_PORTABLE)
 #define X86
 #include <immintrin.h>
+#else
+#include <fenv.h>
 #endif
 
 typedef struct fa_isa {
@@ -107,23 +109,112 @@ const fa_kernels *fa_kernels_for(fa_dtype dtype) { return &isa()->rows[dtype == 
 const char *fa_isa_name(void) { return isa() ? isa()->name : "none"; }
 bool fa_isa_prefers_blas(void) { return isa()->blas_is_faster(); }
 
+/* ---- floating point ---- */
+
+/* What a thread's caller had, while the thread is inside a call. */
+static _Thread_local struct {
+    bool inside;
 #ifdef X86
-enum { FLUSH = 0x8040 }; /* MXCSR: flush to zero, denormals are zero */
-static _Thread_local unsigned callers;
-unsigned fa_fp_begin(void)
-{
-    const unsigned saved = _mm_getcsr();
-    callers = saved;
-    if ((saved & FLUSH) != FLUSH) _mm_setcsr(saved | FLUSH);
-    return saved;
-}
-void fa_fp_end(unsigned saved)
-{
-    if ((saved & FLUSH) != FLUSH) _mm_setcsr(saved);
-}
-unsigned fa_fp_callers(void) { return callers; }
+    unsigned sse;        /* MXCSR: rounding, traps, flags and denormals of vectors */
+    uint16_t x87, flags; /* the C library prints and reads numbers as this control word rounds */
 #else
-unsigned fa_fp_callers(void) { return 0; }
-unsigned fa_fp_begin(void) { return 0; }
-void fa_fp_end(unsigned saved) { (void)saved; }
+    fenv_t all;
 #endif
+} callers;
+
+#ifdef X86
+enum {
+    EXACT = 0x1f80,    /* to nearest, nothing traps, no flags; */
+    FLUSHING = 0x9fc0, /* denormals count as zero, too */
+    X87 = 0x37f,       /* to nearest, nothing traps, 64 bits */
+    X87_FLAGS = 0x3f,
+};
+
+static uint16_t x87_control(void)
+{
+    uint16_t word;
+    __asm__ volatile("fnstcw %0" : "=m"(word));
+    return word;
+}
+
+static uint16_t x87_flags(void)
+{
+    uint16_t word;
+    __asm__ volatile("fnstsw %0" : "=a"(word));
+    return word & X87_FLAGS;
+}
+
+static void set_x87_control(uint16_t word) { __asm__ volatile("fldcw %0" : : "m"(word)); }
+
+static void set_x87_flags(uint16_t flags)
+{
+    uint16_t all[14]; /* the third has the flags */
+    __asm__ volatile("fnstenv %0" : "=m"(all));
+    all[2] = (uint16_t)((all[2] & ~X87_FLAGS) | flags);
+    __asm__ volatile("fldenv %0" : : "m"(all));
+}
+
+static void leave_callers(void)
+{
+    callers.sse = _mm_getcsr();
+    callers.x87 = x87_control();
+    callers.flags = x87_flags();
+    if (callers.x87 != X87) set_x87_control(X87);
+}
+
+static void go_back(void)
+{
+    if (x87_flags() != callers.flags) set_x87_flags(callers.flags);
+    if (callers.x87 != X87) set_x87_control(callers.x87);
+    _mm_setcsr(callers.sse);
+}
+
+static unsigned mode(void) { return _mm_getcsr(); }
+static void set_mode(unsigned mode) { _mm_setcsr(mode); }
+#else
+enum { EXACT = 1, FLUSHING = 1 }; /* denormals are what they are everywhere */
+static void leave_callers(void)
+{
+    fegetenv(&callers.all);
+    fesetenv(FE_DFL_ENV);
+}
+static void go_back(void) { fesetenv(&callers.all); }
+static unsigned mode(void) { return EXACT; }
+static void set_mode(unsigned mode) { (void)mode; }
+#endif
+
+/* Functions of their own, so that no arithmetic of the call moves to the other side. */
+__attribute__((noinline)) fa_fp fa_fp_begin(bool flush)
+{
+    const fa_fp fp = {mode(), !callers.inside};
+    if (fp.outermost) leave_callers();
+    callers.inside = true;
+    set_mode(flush ? FLUSHING : EXACT);
+    return fp;
+}
+
+__attribute__((noinline)) void fa_fp_end(const fa_fp *fp)
+{
+    callers.inside = !fp->outermost;
+    if (fp->outermost)
+        go_back();
+    else
+        set_mode(fp->mode);
+}
+
+__attribute__((noinline)) unsigned fa_fp_pause(void)
+{
+    if (!callers.inside) return 0;
+    const unsigned ours = mode();
+    callers.inside = false;
+    go_back();
+    return ours;
+}
+
+__attribute__((noinline)) void fa_fp_resume(unsigned ours)
+{
+    if (!ours) return;
+    leave_callers();
+    callers.inside = true;
+    set_mode(ours);
+}

@@ -44,7 +44,8 @@
  * was training at that moment: FA_E_STATE. (5) Callbacks run on the thread that made the call, and but for the
  * allocator in its floating-point mode; they may use other networks, and get FA_E_STATE from the one that is
  * calling. Two threads, each of whose callbacks uses the network that the other trains, wait for each other for ever.
- * (6) The same description, seed and data give the same bits with any number of threads in one rounding mode. (7) The
+ * (6) The same description, seed and data give the same bits with any number of threads, in whatever rounding mode they
+ * and the caller are: calls round to nearest, trap nothing, and leave the caller's mode and flags as they were. (7) The
  * pool's threads take none of the program's signals but their own faults.
  *
  * Memory. (8) A step, and a prediction with no other beside it on its network, allocates nothing once a batch of

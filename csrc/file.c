@@ -158,7 +158,9 @@ typedef struct fa_sink {
 
 static fa_status put(const fa_sink *sink, const void *data, size_t size)
 {
+    const unsigned ours = fa_fp_pause();
     const int stopped = sink->write(sink->user, data, size);
+    fa_fp_resume(ours);
     if (!stopped) return FA_OK;
     return fa_fail(FA_E_IO, "the function that writes has stopped (%d)", stopped);
 }
@@ -183,6 +185,7 @@ static fa_status write_all(fa_sink *sink)
 fa_status fa_save_to(const fa_net *net, int (*write)(void *user, const void *data, size_t size),
                      void *user)
 {
+    FA_FIXED_FP(false);
     FA_GIVEN(net);
     FA_GIVEN(write);
     FA_TRY(check_machine());
@@ -470,7 +473,9 @@ static fa_status check_numbers(const fa_state *s)
 static fa_status ask(const fa_file *f, fa_rule_desc *rule, int64_t layer)
 {
     if (!f->custom || !rule || !rule->name || strcmp(rule->name, "custom")) return FA_OK;
+    const unsigned ours = fa_fp_pause();
     const int stopped = f->custom(f->user, rule, layer, f->note);
+    fa_fp_resume(ours);
     if (!stopped) return FA_OK;
     return fa_fail(FA_E_STOPPED, "the function that was asked for custom rules has stopped (%d)",
                    stopped);
@@ -560,6 +565,7 @@ fa_status fa_load_memory(fa_net **net, const void *data, size_t size,
                                        const char *note),
                          void *user)
 {
+    FA_FIXED_FP(false);
     FA_GIVEN(net);
     FA_GIVEN(data);
     FA_TRY(check_machine());

@@ -66,10 +66,21 @@ fa_status fa_cpu_check(void); /* this processor will do, and so does FASTFA_CPU 
 const fa_kernels *fa_kernels_for(fa_dtype dtype);
 const char *fa_isa_name(void);
 bool fa_isa_prefers_blas(void);
-/* Denormals are flushed inside our calls: begin returns what end restores. */
-unsigned fa_fp_begin(void);
-void fa_fp_end(unsigned saved);
-unsigned fa_fp_callers(void); /* what the last begin of this thread returned */
+/* Inside calls numbers are rounded to nearest and nothing traps, whatever mode the caller has; it is back at the end,
+ * with the flags that it had. flush: denormals count as zero, as kernels want it; else they are what they are. */
+typedef struct fa_fp {
+    unsigned mode; /* what a call within a call goes back to */
+    bool outermost;
+} fa_fp;
+fa_fp fa_fp_begin(bool flush);
+void fa_fp_end(const fa_fp *fp);
+/* The same until the function returns, whichever way: the first line of every call that computes. */
+#define FA_FIXED_FP(flush)                                                                         \
+    __attribute__((cleanup(fa_fp_end), unused)) const fa_fp fixed_fp_ = fa_fp_begin(flush)
+/* The caller's mode for a function of the caller's, and ours after it: resume takes what pause returned. What that
+ * function does to the mode and the flags stays done. */
+unsigned fa_fp_pause(void);
+void fa_fp_resume(unsigned ours);
 
 /* ---- pool (pool.c) ---- */
 
@@ -656,7 +667,7 @@ typedef struct fa_call { /* what the caller sets says what begin takes and end g
     fa_held held;
     int threads;
     fa_work *work[2];
-    unsigned fp;
+    fa_fp fp;
 } fa_call;
 /* Lock, workspaces for `rows` rows, floating-point mode. On failure nothing is held. */
 fa_status fa_call_begin(fa_call *call, const fa_net *net, int64_t rows);

@@ -65,6 +65,7 @@ fa_status fa_net_new(fa_net **out, const fa_net_desc *desc, const struct fa_file
 
 fa_status fa_net_create(fa_net **net, const fa_net_desc *desc)
 {
+    FA_FIXED_FP(false);
     FA_GIVEN(net);
     FA_GIVEN(desc);
     fa_net *made = NULL;
@@ -86,6 +87,7 @@ static fa_status copy_note(char **copy, const char *note)
 
 fa_status fa_net_clone(fa_net **net, const fa_net *from)
 {
+    FA_FIXED_FP(false);
     FA_GIVEN(net);
     FA_GIVEN(from);
     FA_TRY(fa_lock_read(from));
@@ -108,6 +110,7 @@ fa_status fa_net_clone(fa_net **net, const fa_net *from)
 
 fa_status fa_net_reset(fa_net *net)
 {
+    FA_FIXED_FP(false);
     FA_TRY(fa_lock_write(net));
     fa_draw_state(net);
     fa_unlock_write(net);
@@ -251,6 +254,7 @@ fa_status fa_net_block(fa_block_info *info, const fa_net *net, int64_t b)
 
 fa_status fa_feedback_matrix(void *out, const fa_net *net, int64_t b)
 {
+    FA_FIXED_FP(false);
     FA_GIVEN(out);
     FA_GIVEN(net);
     if (b < 0 || b >= net->n_blocks - 1)
@@ -325,6 +329,7 @@ fa_status fa_net_set_threads(fa_net *net, int n)
 
 fa_status fa_net_set_lr(fa_net *net, double lr)
 {
+    FA_FIXED_FP(false);
     if (!(lr >= 0) || !isfinite(lr))
         return fa_fail(FA_E_VALUE, "lr: expected a number >= 0, got %g", lr);
     FA_TRY(fa_lock_write(net));
@@ -363,6 +368,7 @@ fa_status fa_net_get_state(void *state, const fa_net *net)
 
 fa_status fa_net_set_state(fa_net *net, const void *state, size_t size)
 {
+    FA_FIXED_FP(false);
     FA_GIVEN(net);
     FA_GIVEN(state);
     if (size != net->state_size)

@@ -120,7 +120,7 @@ static void wait_for_work(int worker)
 static void *worker_main(void *argument)
 {
     const int worker = (int)(intptr_t)argument;
-    fa_fp_begin();
+    fa_fp_begin(true); /* a new thread inherits the mode of its maker */
     while (!atomic_load(&pool.quit)) {
         wait_for_work(worker);
         work(worker);
@@ -145,15 +145,6 @@ unsigned fa_fork_generation(void)
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, install_fork_handler);
     return fork_generation;
-}
-
-/* Tells the log hook, in the caller's floating-point mode: a call is on its way. */
-static void refuse(int thread, int wanted)
-{
-    const unsigned callers = fa_fp_callers();
-    if (callers) fa_fp_end(callers);
-    fa_log("the system refused thread %d of %d; going on with fewer", thread, wanted);
-    if (callers) fa_fp_begin();
 }
 
 /* Without the program's signals: a new thread inherits what its maker blocks. What a fault raises stays. */

@@ -67,6 +67,7 @@ static fa_status run_forward(fa_forward_job *job)
 fa_status fa_predict(void *out, ptrdiff_t ldo, const fa_net *net, const fa_samples *samples,
                      int logits)
 {
+    FA_FIXED_FP(false);
     fa_samples s;
     FA_TRY(fa_take_samples(&s, net, samples, false, true));
     FA_GIVEN(out);
@@ -95,6 +96,7 @@ static fa_metrics sum_rows(const fa_samples *s, const fa_forward_job *job)
 
 fa_status fa_evaluate(fa_metrics *metrics, const fa_net *net, const fa_samples *samples)
 {
+    FA_FIXED_FP(false);
     FA_GIVEN(metrics);
     fa_samples s;
     FA_TRY(fa_take_samples(&s, net, samples, true, true));
@@ -122,6 +124,7 @@ struct fa_predictor {
 fa_status fa_predictor_create(fa_predictor **predictor, const fa_net *net, fa_dtype x_dtype,
                               int logits)
 {
+    FA_FIXED_FP(false);
     FA_GIVEN(predictor);
     FA_GIVEN(net);
     if (x_dtype != net->dtype && x_dtype != FA_U8)
@@ -151,16 +154,15 @@ void fa_predictor_free(fa_predictor *p)
 
 fa_status fa_predict_one(void *out, fa_predictor *p, const void *x)
 {
+    FA_FIXED_FP(true);
     if (!p) return fa_fail(FA_E_VALUE, "predictor: expected a pointer, got NULL");
     fa_run *run = &p->run;
     const fa_net *net = run->net;
     FA_TRY(fa_lock_read(net));
-    const unsigned fp = fa_fp_begin();
     fa_run_point(run, x, out);
     fa_forward(run, (fa_rows){0, 1}, 0);
     if (!p->logits && net->loss->link)
         net->loss->link(net->k, run->buf[net->layers[net->n_layers - 1].out]);
-    fa_fp_end(fp);
     fa_unlock_read(net);
     return FA_OK;
 }

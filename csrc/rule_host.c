@@ -32,12 +32,11 @@ fa_view fa_teaching_output(const fa_teaching *t, int64_t block)
     return view(run, run->net->layers[run->net->blocks[block].last].out);
 }
 
-/* Asks for the signals, from the top down, in the caller's floating-point mode. */
+/* Asks for the signals, from the top down. */
 fa_status fa_host_gate(fa_run *run)
 {
     const fa_net *net = run->net;
     FA_TRY(fa_loss_gate(run));
-    const unsigned callers = fa_fp_callers();
     for (int b = net->n_blocks - 2; b >= 0; b--) {
         const fa_rule *rule = &net->blocks[b].rule;
         if (!rule->desc.signal || !net->blocks[b].needed) continue;
@@ -51,9 +50,9 @@ fa_status fa_host_gate(fa_run *run)
             .signal = view(run, rule->host),
             .target = run->labels ? (fa_view){0} : view(run, FA_TARGET),
         };
-        fa_fp_end(callers);
+        const unsigned ours = fa_fp_pause();
         const int failed = rule->desc.signal(rule->desc.user, &t);
-        fa_fp_begin();
+        fa_fp_resume(ours);
         if (failed)
             return fa_fail(FA_E_STATE,
                            "layer %d: rule 'custom': its function failed (%d); nothing was updated",
@@ -72,7 +71,7 @@ fa_status fa_multiply(void *c, const fa_net *net, const void *a, ptrdiff_t lda, 
     if (rows < 0 || k < 0 || cols < 0)
         return fa_fail(FA_E_VALUE, "rows, k, cols: expected numbers >= 0, got %lld, %lld, %lld",
                        (long long)rows, (long long)k, (long long)cols);
-    const unsigned fp = fa_fp_begin();
+    FA_FIXED_FP(true);
     const fa_mat all_c = {c, cols, rows, cols}, all_a = {(char *)a, lda, rows, k};
     /* With BLAS the bits of a row depend on its company: the same as in a step. */
     const int64_t chunk = net->blas ? FA_BLAS_CHUNK : rows;
@@ -81,7 +80,6 @@ fa_status fa_multiply(void *c, const fa_net *net, const void *a, ptrdiff_t lda, 
         fa_product(net, fa_rows_of(all_c, part, net->esize), fa_rows_of(all_a, part, net->esize),
                    (fa_mat){(char *)b, ldb, k, cols}, NULL, NULL);
     }
-    fa_fp_end(fp);
     return FA_OK;
 }
 

@@ -16,6 +16,7 @@ static fa_status step(fa_net *net, fa_run *run)
 
 fa_status fa_train_batch(double *loss, fa_net *net, const fa_samples *batch)
 {
+    FA_FIXED_FP(false);
     FA_GIVEN(loss);
     fa_samples s;
     FA_TRY(fa_take_samples(&s, net, batch, true, true));
@@ -96,7 +97,6 @@ typedef struct fa_progress {
     const fa_epoch *epoch;
     double polled;          /* when */
     double resumed, paused; /* the last time that others read: until when, for how long */
-    unsigned fp;
 } fa_progress;
 
 static fa_run batch_run(fa_net *net, const fa_samples *s, const fa_epoch *e, int64_t i,
@@ -127,14 +127,13 @@ static bool readers_turn(const fa_progress *progress, const fa_net *net)
 static bool pause_is_due(const fa_progress *progress, const fa_net *net)
 { return poll_is_due(progress) || readers_turn(progress, net); }
 
-/* The caller's code runs in the caller's floating-point mode. */
 static fa_status poll(fa_progress *progress, int64_t i)
 {
     const fa_epoch *e = progress->epoch;
     const int64_t step = e->first + i + 1;
-    fa_fp_end(progress->fp);
+    const unsigned ours = fa_fp_pause();
     const int stop = e->poll(e->user, step);
-    fa_fp_begin();
+    fa_fp_resume(ours);
     progress->polled = fa_now();
     return stop ? fa_fail(FA_E_STOPPED, "stopped after step %lld", (long long)step) : FA_OK;
 }
@@ -229,7 +228,7 @@ static fa_status train(fa_metrics *metrics, fa_net *net, const fa_samples *s, fa
         if (shuffle) fa_next_order(net->shuffled, net, s->n);
         if (shuffle) e->order = net->shuffled;
         *metrics = (fa_metrics){0};
-        fa_progress progress = {.metrics = metrics, .epoch = e, .polled = fa_now(), .fp = call.fp};
+        fa_progress progress = {.metrics = metrics, .epoch = e, .polled = fa_now()};
         status = defer ? deferred_steps(&progress, net, s, call.work)
                        : steps(&progress, net, s, call.work[0]);
         if (!fa_has_accuracy(net, s)) metrics->hits = NAN;
@@ -241,6 +240,7 @@ static fa_status train(fa_metrics *metrics, fa_net *net, const fa_samples *s, fa
 fa_status fa_train_steps(fa_metrics *metrics, fa_net *net, const fa_samples *samples,
                          const fa_epoch *epoch)
 {
+    FA_FIXED_FP(false);
     FA_GIVEN(metrics);
     fa_samples s;
     fa_epoch e;
@@ -253,6 +253,7 @@ fa_status fa_train_steps(fa_metrics *metrics, fa_net *net, const fa_samples *sam
 fa_status fa_train_epoch(fa_metrics *metrics, fa_net *net, const fa_samples *samples,
                          int64_t batch_size)
 {
+    FA_FIXED_FP(false);
     FA_GIVEN(metrics);
     fa_samples s;
     FA_TRY(fa_take_samples(&s, net, samples, true, false));
@@ -264,6 +265,7 @@ fa_status fa_train_epoch(fa_metrics *metrics, fa_net *net, const fa_samples *sam
 
 fa_status fa_learn_many(fa_metrics *metrics, fa_net *net, const fa_samples *samples)
 {
+    FA_FIXED_FP(false);
     FA_GIVEN(metrics);
     fa_samples s;
     FA_TRY(fa_take_samples(&s, net, samples, true, false));
@@ -275,6 +277,7 @@ fa_status fa_learn_many(fa_metrics *metrics, fa_net *net, const fa_samples *samp
 fa_status fa_gradients(double *loss, void *const *grads, const fa_net *net,
                        const fa_samples *samples)
 {
+    FA_FIXED_FP(false);
     FA_GIVEN(loss);
     FA_GIVEN(grads);
     fa_samples s;
