@@ -224,5 +224,6 @@ void fa_pool_run(int n_threads, int64_t n_tasks, fa_task_fn *task, void *context
         run_batch(n_threads, first, n, task, context);
     }
     atomic_store(&pool.busy, false);
-    if (!complete) refuse(refused, n_threads); /* now that its hook may fork or use the pool */
+    if (!complete) /* now that its hook may fork or use the pool */
+        fa_log("the system refused thread %d of %d; going on with fewer", refused, n_threads);
 }
