@@ -2,6 +2,7 @@
 #include "description.h"
 #include "internal.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -153,6 +154,32 @@ fa_status fa_walk_values(fa_net_desc *desc, fa_each_init *each, void *context)
     fa_values_visit v = {each, context};
     return fa_walk(&fa_net_fields, desc, visit_values, &v);
 }
+
+/* ---- what no file could hold ---- */
+
+static fa_status check_text(const char *text, const char *path)
+{
+    if (!text) return FA_OK;
+    FA_TRY(fa_check_utf8(text, path));
+    if (strlen(text) <= FA_MAX_NAME) return FA_OK;
+    return fa_fail(FA_E_VALUE, "%s: expected a name of at most %d bytes, got %zu", path,
+                   FA_MAX_NAME, strlen(text));
+}
+
+static fa_status check_field(void *context, const fa_field *f, void *at, const char *path)
+{
+    (void)context;
+    if (f->kind == FA_FIELD_TEXT) return check_text(*(const char **)at, path);
+    if (f->kind == FA_FIELD_I64 && *(int64_t *)at < 0)
+        return fa_fail(FA_E_VALUE, "%s: expected a number >= 0, got %lld", path,
+                       (long long)*(int64_t *)at);
+    if (f->kind == FA_FIELD_REAL && !isfinite(*(double *)at))
+        return fa_fail(FA_E_VALUE, "%s: expected a finite number, got %g", path, *(double *)at);
+    return FA_OK;
+}
+
+fa_status fa_check_fields(const fa_table *table, void *base)
+{ return fa_walk(table, base, check_field, NULL); }
 
 /* ---- a copy of one's own ---- */
 

@@ -44,6 +44,11 @@ extern const fa_table fa_net_fields, fa_layer_fields, fa_rule_fields, fa_init_fi
 typedef fa_status fa_visit(void *context, const fa_field *field, void *at, const char *path);
 fa_status fa_walk(const fa_table *table, void *base, fa_visit *visit, void *context);
 
+/* FA_E_VALUE for a field that could not be saved and loaded again, used or not: a number that is not finite, a negative
+ * count, a text that is not UTF-8 or longer than any name. */
+enum { FA_MAX_NAME = 63 };
+fa_status fa_check_fields(const fa_table *table, void *base);
+
 /* Makes everything that net->desc points to the network's, of the sizes of this header: structs and texts. Values
  * are left where they are, for the planner to look at first. */
 fa_status fa_keep_description(struct fa_net *net);

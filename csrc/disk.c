@@ -140,55 +140,66 @@ fa_status fa_save(const fa_net *net, const char *path)
 
 /* ---- reading ---- */
 
-static fa_status read_bytes(char *to, size_t size, int fd, const char *path)
+typedef struct fa_opened {
+    int fd, reason;
+} fa_opened;
+
+static fa_status read_bytes(void *user, void *data, size_t size)
 {
+    fa_opened *o = user;
     for (size_t done = 0; done < size;) {
         const size_t left = size - done;
-        const ssize_t n = read(fd, to + done, left < (1 << 30) ? left : 1 << 30);
+        const ssize_t n = read(o->fd, (char *)data + done, left < (1 << 30) ? left : 1 << 30);
         if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return fail("read", path);
-        if (n == 0) return fa_fail(FA_E_FORMAT, "%s: it was cut while it was read", path);
+        if (n < 0) return o->reason = errno, FA_E_IO;
+        if (n == 0) return fa_fail(FA_E_FORMAT, "it was cut while it was read");
         done += (size_t)n;
     }
     return FA_OK;
 }
 
-static fa_status load(fa_net **net, int fd, const char *path)
+/* With net NULL only looks at it. */
+static fa_status read_file(fa_net **net, int *has_checksum, fa_opened *o, const char *path,
+                           fa_custom *custom, void *user)
 {
     struct stat file;
-    unsigned char first[9];
-    if (fstat(fd, &file)) return fail("read", path);
+    if (fstat(o->fd, &file)) return fail("read", path);
     if (!S_ISREG(file.st_mode)) {
         errno = S_ISDIR(file.st_mode) ? EISDIR : EINVAL;
         return fail("read what is no plain file", path);
     }
-    const size_t size = (size_t)file.st_size;
-    if (size < sizeof first + 1)
-        return fa_fail(FA_E_FORMAT, "%s: not a fastfa network: got %zu bytes", path, size);
-    FA_TRY(read_bytes((char *)first, sizeof first, fd, path));
-    const fa_status begins = fa_file_begins(first, size);
-    if (begins) return fa_fail_in(begins, path);
-    char *data = fa_alloc(size);
-    if (!data) return fa_fail(FA_E_MEMORY, "%s: out of memory for %zu bytes", path, size);
-    memcpy(data, first, sizeof first);
-    fa_status status = read_bytes(data + sizeof first, size - sizeof first, fd, path);
-    if (status == FA_OK) {
-        status = fa_load_memory(net, data, size, NULL, NULL);
-        if (status) fa_fail_in(status, path);
+    const fa_source source = {read_bytes, o, (size_t)file.st_size, NULL};
+    const fa_status status = net ? fa_load_source(net, &source, custom, user)
+                                 : fa_check_source(has_checksum, &source);
+    if (status == FA_E_IO) {
+        errno = o->reason;
+        return fail("read", path);
     }
-    fa_free(data);
-    return status;
+    return status ? fa_fail_in(status, path) : FA_OK;
 }
 
-fa_status fa_load(fa_net **net, const char *path)
+static fa_status open_and_read(fa_net **net, int *has_checksum, const char *path, fa_custom *custom,
+                               void *user)
 {
-    FA_GIVEN(net);
     FA_GIVEN(path);
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not make it wait */
+    /* a pipe must not make it wait, a terminal not become ours */
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0) return fail("read", path);
-    const fa_status status = load(net, fd, path);
+    const fa_status status =
+        read_file(net, has_checksum, &(fa_opened){fd, 0}, path, custom, user);
     const int reason = errno;
     close(fd);
     errno = reason;
     return status;
 }
+
+fa_status fa_load_with(fa_net **net, const char *path, fa_custom *custom, void *user)
+{
+    FA_GIVEN(net);
+    return open_and_read(net, NULL, path, custom, user);
+}
+
+fa_status fa_load(fa_net **net, const char *path) { return fa_load_with(net, path, NULL, NULL); }
+
+fa_status fa_check_file(int *has_checksum, const char *path)
+{ return open_and_read(NULL, has_checksum, path, NULL, NULL); }

@@ -339,6 +339,21 @@ FA_API fa_status fa_load_memory(fa_net **net, const void *data, size_t size,
                                 int (*custom)(void *user, fa_rule_desc *rule, int64_t layer,
                                               const char *note),
                                 void *user);
+/* The same from a path. */
+FA_API fa_status fa_load_with(fa_net **net, const char *path,
+                              int (*custom)(void *user, fa_rule_desc *rule, int64_t layer,
+                                            const char *note),
+                              void *user);
+/* The same from a function of the caller's that fills data with size bytes, piece after piece; non-zero stops: FA_E_IO.
+ * It is asked for the bytes of one network and not for one more. */
+FA_API fa_status fa_load_from(fa_net **net, int (*read)(void *user, void *data, size_t size),
+                              void *read_user,
+                              int (*custom)(void *user, fa_rule_desc *rule, int64_t layer,
+                                            const char *note),
+                              void *user);
+/* Whether a file is whole, without making a network of it: FA_E_FORMAT for one that is cut or damaged in any bit. In
+ * *has_checksum, which may be NULL, whether it says so by a checksum; files of the first versions have none. */
+FA_API fa_status fa_check_file(int *has_checksum, const char *path);
 
 /* A second network with the same bits that goes its own way; custom rules keep their function. */
 FA_API fa_status fa_net_clone(fa_net **net, const fa_net *from);

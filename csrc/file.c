@@ -5,6 +5,7 @@
  * All that is not a tensor stands in the header's "__metadata__", text by text. Reading trusts nothing: memory
  * is asked for in proportion to the bytes that are there, never to the numbers that stand in them. */
 #include "file.h"
+#include "checksum.h"
 #include "description.h"
 #include "internal.h"
 
@@ -73,13 +74,45 @@ static fa_status each_stored(const fa_net *net, fa_each_stored *each, void *cont
     return fa_walk_values(&desc, given_values, &given);
 }
 
+/* ---- the checksum ---- */
+
+/* Of what a file says and not of how: the sum, modulo 2^32, of the CRC-32C of each text of the metadata whose key begins
+ * with "fastfa.", this one left out, and of each tensor. So a file has it too whose parts another program put in another order. */
+static const char checksum_key[] = "fastfa.crc32c";
+typedef char fa_digits[9]; /* a sum as the metadata has it */
+
+static uint32_t sum_of_text(const char *key, const char *text)
+{ return fa_crc32c(fa_crc32c(0, key, strlen(key) + 1), text, strlen(text)); }
+
+/* Name, type and shape of a tensor; its bytes follow. */
+static uint32_t sum_of_head(const char *key, fa_dtype dtype, const int64_t *dims, int rank)
+{
+    uint32_t sum = fa_crc32c(0, key, strlen(key) + 1);
+    sum = fa_crc32c(sum, dtypes[dtype], strlen(dtypes[dtype]) + 1);
+    return fa_crc32c(sum, dims, (size_t)rank * sizeof *dims);
+}
+
+static uint32_t sum_of_stored_head(const fa_net *net, const fa_stored *t)
+{
+    const int64_t dims[2] = {t->rows, t->cols};
+    return sum_of_head(t->key, net->dtype, dims + t->flat, 2 - t->flat);
+}
+
 /* ---- writing ---- */
 
 typedef struct fa_heading {
     fa_text text;
     const fa_net *net;
     uint64_t offset;
+    uint32_t texts, tensors; /* their sums; of the tensors known before */
 } fa_heading;
+
+static fa_status sum_tensor(void *context, const fa_stored *t)
+{
+    fa_heading *h = context;
+    h->tensors += fa_crc32c(sum_of_stored_head(h->net, t), t->data, bytes_of(h->net, t));
+    return FA_OK;
+}
 
 static fa_status write_entry(void *context, const fa_stored *t)
 {
@@ -101,25 +134,34 @@ static fa_status write_entry(void *context, const fa_stored *t)
     return text->status;
 }
 
-static void write_item(fa_text *to, const char *key, const char *value)
+static void write_item(fa_heading *h, const char *key, const char *value)
 {
+    fa_text *to = &h->text;
+    if (h->texts) fa_text_add(to, ",");
     fa_text_string(to, key);
     fa_text_add(to, ":");
     fa_text_string(to, value);
+    h->texts += sum_of_text(key, value);
 }
 
 /* An object of its own, as one string of the metadata. */
-static void write_fields_item(fa_text *to, const char *key, const fa_table *table, const void *base)
+static void write_fields_item(fa_heading *h, const char *key, const fa_table *table,
+                              const void *base)
 {
     fa_text inner = {0};
     fa_write_fields(&inner, table, base);
-    if (inner.status == FA_OK) {
-        fa_text_add(to, ",");
-        write_item(to, key, inner.data);
-    } else if (to->status == FA_OK) {
-        to->status = fa_fail_in(inner.status, table->name);
-    }
+    if (inner.status == FA_OK)
+        write_item(h, key, inner.data);
+    else if (h->text.status == FA_OK)
+        h->text.status = fa_fail_in(inner.status, table->name);
     fa_free(inner.data);
+}
+
+static void write_checksum(fa_heading *h)
+{
+    fa_digits digits;
+    snprintf(digits, sizeof digits, "%08x", (unsigned)(h->texts + h->tensors));
+    write_item(h, checksum_key, digits);
 }
 
 static fa_status write_header(fa_heading *h)
@@ -129,31 +171,44 @@ static fa_status write_header(fa_heading *h)
     desc.n_threads = net->n_threads; /* as it is now */
     fa_text *t = &h->text;
     fa_text_add(t, "{\"__metadata__\":{");
-    write_item(t, "fastfa.format", "1");
-    fa_text_add(t, ",");
-    write_item(t, "fastfa.version", FASTFA_VERSION);
-    write_fields_item(t, "fastfa.network", &fa_net_fields, &desc);
-    write_fields_item(t, "fastfa.state", &fa_state_fields, net->state);
-    if (net->note) {
-        fa_text_add(t, ",");
-        write_item(t, "fastfa.note", net->note);
-    }
+    write_item(h, "fastfa.format", "1");
+    write_item(h, "fastfa.version", FASTFA_VERSION);
+    write_fields_item(h, "fastfa.network", &fa_net_fields, &desc);
+    write_fields_item(h, "fastfa.state", &fa_state_fields, net->state);
+    if (net->note) write_item(h, "fastfa.note", net->note);
+    write_checksum(h);
     fa_text_add(t, "}");
     if (t->status) return t->status;
     FA_TRY(each_stored(net, write_entry, h));
     fa_text_add(t, "}");
     while (t->status == FA_OK && t->size % 8) fa_text_add(t, " ");
-    if (t->status == FA_OK && t->size > FA_MAX_HEADER)
-        return fa_fail(FA_E_VALUE,
-                       "network: its header would take %zu bytes, at most %d can be read", t->size,
-                       FA_MAX_HEADER);
     return t->status;
+}
+
+/* FEW_LAYERS take less than 4 MiB with the longest names and numbers, a note less than 7: most networks need not
+ * be looked at. DIGITS: what counters and the learning rate may still grow by. */
+fa_status fa_header_fits(const fa_net *net)
+{
+    enum { FEW_LAYERS = 512, DIGITS = 256 };
+    if (net->n_layers <= FEW_LAYERS) return FA_OK;
+    fa_heading h = {.net = net};
+    fa_status status = write_header(&h);
+    if (status == FA_OK && h.text.size > FA_MAX_HEADER - DIGITS)
+        status = fa_fail(FA_E_VALUE,
+                         "network: the header of its file would take %zu bytes, at most %d can be "
+                         "read: expected fewer layers or a shorter note",
+                         h.text.size, FA_MAX_HEADER - DIGITS);
+    fa_free(h.text.data);
+    return status;
 }
 
 typedef struct fa_sink {
     const fa_net *net;
     int (*write)(void *user, const void *data, size_t size);
     void *user;
+    char *piece; /* of `room` bytes */
+    size_t room;
+    uint32_t tensors; /* the sum of what was written */
 } fa_sink;
 
 static fa_status put(const fa_sink *sink, const void *data, size_t size)
@@ -165,21 +220,45 @@ static fa_status put(const fa_sink *sink, const void *data, size_t size)
     return fa_fail(FA_E_IO, "the function that writes has stopped (%d)", stopped);
 }
 
+/* Sums the bytes that are written, and not those that stand in the network a moment later. */
 static fa_status write_tensor(void *context, const fa_stored *t)
 {
-    const fa_sink *sink = context;
-    return put(sink, t->data, bytes_of(sink->net, t));
+    fa_sink *sink = context;
+    const size_t size = bytes_of(sink->net, t);
+    uint32_t sum = sum_of_stored_head(sink->net, t);
+    for (size_t done = 0, n; done < size; done += n) {
+        n = size - done < sink->room ? size - done : sink->room;
+        memcpy(sink->piece, (const char *)t->data + done, n);
+        sum = fa_crc32c(sum, sink->piece, n);
+        FA_TRY(put(sink, sink->piece, n));
+    }
+    sink->tensors += sum;
+    return FA_OK;
+}
+
+static fa_status write_tensors(fa_sink *sink, uint32_t promised)
+{
+    enum { PIECE = 256 * 1024 };
+    sink->room = sink->net->state_size < PIECE ? sink->net->state_size : PIECE;
+    sink->piece = fa_alloc(sink->room);
+    if (!sink->piece) return fa_fail(FA_E_MEMORY, "out of memory for writing a network");
+    const fa_status status = each_stored(sink->net, write_tensor, sink);
+    fa_free(sink->piece);
+    if (status || sink->tensors == promised) return status;
+    return fa_fail(FA_E_STATE, "network: its memory was written to, not by a call, while it was "
+                               "saved; what came out is not whole: save it again");
 }
 
 static fa_status write_all(fa_sink *sink)
 {
     fa_heading h = {.net = sink->net};
-    fa_status status = write_header(&h);
+    fa_status status = each_stored(sink->net, sum_tensor, &h);
+    if (status == FA_OK) status = write_header(&h);
     const uint64_t size = h.text.size;
     if (status == FA_OK) status = put(sink, &size, sizeof size);
     if (status == FA_OK) status = put(sink, h.text.data, h.text.size);
     fa_free(h.text.data);
-    return status ? status : each_stored(sink->net, write_tensor, sink);
+    return status ? status : write_tensors(sink, h.tensors);
 }
 
 fa_status fa_save_to(const fa_net *net, int (*write)(void *user, const void *data, size_t size),
@@ -192,7 +271,7 @@ fa_status fa_save_to(const fa_net *net, int (*write)(void *user, const void *dat
     FA_TRY(fa_lock_read(net));
     fa_held held;
     fa_hold(&held, net, false);
-    fa_sink sink = {net, write, user};
+    fa_sink sink = {.net = net, .write = write, .user = user};
     const fa_status status = write_all(&sink);
     fa_let_go(&held);
     fa_unlock_read(net);
@@ -215,16 +294,19 @@ typedef struct fa_entry {
 } fa_entry;
 
 struct fa_file {
+    const fa_source *source;
     const char *data;
+    char *read; /* data, where it is ours */
     size_t data_size;
     char *header; /* ours, decoded in place */
     fa_entry *entries;
     int64_t n, room;
     /* of the metadata; NULL where it does not stand there */
-    const char *format, *version, *network, *state, *note;
+    const char *format, *version, *network, *state, *note, *checksum;
+    uint32_t texts; /* the sum of ours */
     fa_description description;
     fa_state numbers;
-    int (*custom)(void *user, fa_rule_desc *rule, int64_t layer, const char *note);
+    fa_custom *custom;
     void *user;
 };
 
@@ -312,15 +394,16 @@ static fa_status check_format(const fa_file *f)
         f->format, f->version ? f->version : "of unknown version");
 }
 
+static bool is_summed(const char *key)
+{ return !strncmp(key, "fastfa.", 7) && strcmp(key, checksum_key) != 0; }
+
 static fa_status read_metadata(fa_file *f, fa_json *j)
 {
     const struct {
         const char *key, **to;
-    } items[] = {{"fastfa.format", &f->format},
-                 {"fastfa.version", &f->version},
-                 {"fastfa.network", &f->network},
-                 {"fastfa.state", &f->state},
-                 {"fastfa.note", &f->note}};
+    } items[] = {{"fastfa.format", &f->format}, {"fastfa.version", &f->version},
+                 {"fastfa.network", &f->network}, {"fastfa.state", &f->state},
+                 {"fastfa.note", &f->note},       {checksum_key, &f->checksum}};
     FA_TRY(fa_json_expect(j, '{'));
     for (int64_t n = 0;; n++) {
         bool more;
@@ -329,6 +412,7 @@ static fa_status read_metadata(fa_file *f, fa_json *j)
         if (!more) return check_format(f);
         FA_TRY(fa_json_key(&key, j));
         FA_TRY(fa_json_text(&value, j)); /* what others wrote beside ours is passed over */
+        if (is_summed(key)) f->texts += sum_of_text(key, value);
         for (size_t i = 0; i < sizeof items / sizeof *items; i++) {
             if (strcmp(key, items[i].key)) continue;
             if (*items[i].to) return fa_fail(FA_E_FORMAT, "metadata: '%s' stands twice", key);
@@ -383,6 +467,7 @@ static fa_status check_entries(fa_file *f)
                            "%llu: a hole or an overlap",
                            f->entries[i].key, (unsigned long long)end,
                            (unsigned long long)f->entries[i].begin);
+    if (f->source->size == FA_UNKNOWN && end <= SIZE_MAX) f->data_size = (size_t)end;
     if (end != f->data_size)
         return fa_fail(FA_E_FORMAT, "expected %llu bytes of tensors, got %zu",
                        (unsigned long long)end, f->data_size);
@@ -461,15 +546,6 @@ static fa_status locate_values(void *context, const char *key, fa_init *init)
     return FA_OK;
 }
 
-static fa_status check_numbers(const fa_state *s)
-{
-    if (s->steps > INT64_MAX || s->epochs > INT64_MAX)
-        return fa_fail(FA_E_FORMAT, "state: expected steps and epochs below 2^63");
-    if (!(s->lr >= 0))
-        return fa_fail(FA_E_FORMAT, "state: lr: expected a number >= 0, got %g", s->lr);
-    return FA_OK;
-}
-
 static fa_status ask(const fa_file *f, fa_rule_desc *rule, int64_t layer)
 {
     if (!f->custom || !rule || !rule->name || strcmp(rule->name, "custom")) return FA_OK;
@@ -497,39 +573,102 @@ static fa_status read_texts(fa_file *f)
         return fa_fail(FA_E_FORMAT, "metadata: fastfa.note: expected at most %d bytes",
                        FA_MAX_NOTE);
     FA_TRY(fa_read_fields(&fa_state_fields, &f->numbers, (char *)f->state));
-    FA_TRY(check_numbers(&f->numbers));
+    if (fa_check_state(&f->numbers)) return fa_fail_in(FA_E_FORMAT, "metadata");
     FA_TRY(fa_read_description(&f->description, (char *)f->network));
     return fa_walk_values(&f->description.desc, locate_values, f);
 }
 
 /* ---- reading: the whole ---- */
 
-fa_status fa_file_begins(const unsigned char first[9], size_t size)
+/* The first bytes can be those of a file of this size: spares reading more of one that is something else. */
+static fa_status check_beginning(const unsigned char first[9], size_t size)
 {
     uint64_t n = 0;
     for (int i = 7; i >= 0; i--) n = n << 8 | first[i];
-    if (size < 10 || n > FA_MAX_HEADER || n > size - 8 || first[8] != '{')
+    if (n < 2 || n > FA_MAX_HEADER || n > size - 8 || first[8] != '{')
         return fa_fail(FA_E_FORMAT, "not a fastfa network: expected a safetensors header");
     return FA_OK;
 }
 
-static fa_status open_file(fa_file *f, const void *data, size_t size)
+static fa_status take(const fa_file *f, void *to, size_t size)
+{ return f->source->read(f->source->user, to, size); }
+
+static fa_status read_header(fa_file *f)
 {
+    const size_t size = f->source->size;
+    unsigned char first[9];
     if (size < 10) return fa_fail(FA_E_FORMAT, "not a fastfa network: got %zu bytes", size);
-    FA_TRY(fa_file_begins(data, size));
+    FA_TRY(take(f, first, sizeof first));
+    FA_TRY(check_beginning(first, size));
     uint64_t n;
-    memcpy(&n, data, sizeof n);
-    f->data = (const char *)data + 8 + n;
+    memcpy(&n, first, sizeof n);
     f->data_size = size - 8 - n;
     f->room = (int64_t)n / SHORTEST_ENTRY + 1;
     f->header = fa_alloc(n + 1);
     f->entries = fa_alloc((size_t)f->room * sizeof *f->entries);
     if (!f->header || !f->entries) return fa_fail(FA_E_MEMORY, "out of memory for a header");
-    memcpy(f->header, (const char *)data + 8, n);
+    f->header[0] = (char)first[8];
+    FA_TRY(take(f, f->header + 1, n - 1));
     fa_json j = {f->header, f->header, f->header + n, "header"};
     FA_TRY(read_members(f, &j));
-    FA_TRY(check_entries(f));
+    return check_entries(f);
+}
+
+/* Where nobody knows how much is there, memory follows the bytes that come and not the number in the header. */
+static fa_status read_data(fa_file *f)
+{
+    enum { FIRST = 1 << 20 };
+    const size_t size = f->data_size;
+    size_t done = 0, room = f->source->size == FA_UNKNOWN && size > FIRST ? FIRST : size;
+    for (;;) {
+        char *more = fa_alloc(room ? room : 1);
+        if (!more) return fa_fail(FA_E_MEMORY, "out of memory for %zu bytes", room);
+        if (f->read) memcpy(more, f->read, done);
+        fa_free(f->read);
+        f->data = f->read = more;
+        FA_TRY(take(f, more + done, room - done));
+        if (room == size) return FA_OK;
+        done = room;
+        room = size - room < room ? size : 2 * room;
+    }
+}
+
+static fa_status check_sum(const fa_file *f)
+{
+    if (!f->checksum) return FA_OK; /* of a version or a program that writes none */
+    uint32_t sum = f->texts;
+    for (int64_t i = 0; i < f->n; i++) {
+        const fa_entry *e = &f->entries[i];
+        sum += fa_crc32c(sum_of_head(e->key, e->dtype, e->dims, e->rank), f->data + e->begin,
+                         (size_t)(e->end - e->begin));
+    }
+    fa_digits digits;
+    snprintf(digits, sizeof digits, "%08x", (unsigned)sum);
+    if (!strcmp(f->checksum, digits)) return FA_OK;
+    return fa_fail(FA_E_FORMAT,
+                   "damaged: its checksum is '%.16s', its bytes have '%s' (a program that changes a "
+                   "file on purpose leaves %s out)",
+                   f->checksum, digits, checksum_key);
+}
+
+static fa_status open_file(fa_file *f)
+{
+    FA_TRY(check_machine());
+    FA_TRY(read_header(f));
+    if (f->source->memory)
+        f->data = f->source->memory + (f->source->size - f->data_size);
+    else
+        FA_TRY(read_data(f));
+    FA_TRY(check_sum(f));
     return read_texts(f);
+}
+
+static void close_file(fa_file *f)
+{
+    fa_free(f->description.layers);
+    fa_free(f->entries);
+    fa_free(f->header);
+    fa_free(f->read);
 }
 
 /* What the planner refuses in a file is the file's fault; a version other than ours may explain it. */
@@ -560,20 +699,62 @@ static fa_status build(fa_net **out, fa_file *f)
     return status;
 }
 
-fa_status fa_load_memory(fa_net **net, const void *data, size_t size,
-                         int (*custom)(void *user, fa_rule_desc *rule, int64_t layer,
-                                       const char *note),
-                         void *user)
+fa_status fa_load_source(fa_net **net, const fa_source *source, fa_custom *custom, void *user)
+{
+    fa_file f = {.source = source, .custom = custom, .user = user};
+    fa_status status = open_file(&f);
+    if (status == FA_OK) status = build(net, &f);
+    close_file(&f);
+    return status;
+}
+
+fa_status fa_check_source(int *has_checksum, const fa_source *source)
+{
+    fa_file f = {.source = source};
+    const fa_status status = open_file(&f);
+    if (status == FA_OK && has_checksum) *has_checksum = f.checksum != NULL;
+    close_file(&f);
+    return status;
+}
+
+typedef struct fa_caller { /* memory, or a function, of the caller's */
+    const char *at;
+    int (*read)(void *user, void *data, size_t size);
+    void *user;
+} fa_caller;
+
+static fa_status read_memory(void *user, void *data, size_t size)
+{
+    fa_caller *c = user;
+    memcpy(data, c->at, size);
+    c->at += size;
+    return FA_OK;
+}
+
+static fa_status read_by_function(void *user, void *data, size_t size)
+{
+    const fa_caller *c = user;
+    const int stopped = c->read(c->user, data, size);
+    if (!stopped) return FA_OK;
+    return fa_fail(FA_E_IO, "the function that reads has stopped (%d)", stopped);
+}
+
+fa_status fa_load_memory(fa_net **net, const void *data, size_t size, fa_custom *custom, void *user)
 {
     FA_FIXED_FP(false);
     FA_GIVEN(net);
     FA_GIVEN(data);
-    FA_TRY(check_machine());
-    fa_file f = {.custom = custom, .user = user};
-    fa_status status = open_file(&f, data, size);
-    if (status == FA_OK) status = build(net, &f);
-    fa_free(f.description.layers);
-    fa_free(f.entries);
-    fa_free(f.header);
-    return status;
+    fa_caller c = {.at = data};
+    const fa_source source = {read_memory, &c, size, data};
+    return fa_load_source(net, &source, custom, user);
+}
+
+fa_status fa_load_from(fa_net **net, int (*read)(void *user, void *data, size_t size),
+                       void *read_user, fa_custom *custom, void *user)
+{
+    FA_GIVEN(net);
+    FA_GIVEN(read);
+    fa_caller c = {.read = read, .user = read_user};
+    const fa_source source = {read_by_function, &c, FA_UNKNOWN, NULL};
+    return fa_load_source(net, &source, custom, user);
 }

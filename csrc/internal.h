@@ -222,6 +222,12 @@ typedef struct fa_state { /* the head of the STATE arena */
     _Atomic double lr;
 } fa_state;
 
+/* Counters stop here, far from where they would not fit a file or an int64_t, and where t + 1 would be 0. */
+#define FA_MAX_COUNT ((uint64_t)1 << 62)
+fa_status fa_check_state(const fa_state *state); /* FA_E_VALUE; what files and callers may set */
+/* FA_E_STATE where so many more would pass the limit; under the lock. */
+fa_status fa_check_counts(const fa_net *net, int64_t steps, int64_t epochs);
+
 typedef struct fa_lock {
     pthread_rwlock_t rw; /* held for a step, or to read */
     /* Writers one after the other, as they came: one that makes many steps lets readers in between. */

@@ -1,4 +1,5 @@
 /* A network's life and what can be seen of it: create, clone, free, reset, tensors, blocks, state. */
+#include "file.h"
 #include "internal.h"
 #include "json.h"
 
@@ -55,11 +56,26 @@ fa_status fa_net_new(fa_net **out, const fa_net_desc *desc, const struct fa_file
         return status;
     }
     status = fa_plan_network(net, desc, file);
+    if (status == FA_OK) status = fa_header_fits(net);
     if (status) {
         fa_net_free(net);
         return status;
     }
     *out = net;
+    return FA_OK;
+}
+
+/* A scale that a float holds may draw what it does not. */
+static fa_status check_drawn(const fa_net *net)
+{
+    for (int i = 0; i < net->n_params; i++) {
+        const fa_param *p = &net->params[i];
+        if (!net->k->all_finite(p->value, p->cols, p->rows, p->cols))
+            return fa_fail(FA_E_VALUE,
+                           "%s: its first values are beyond what the dtype can hold: expected a "
+                           "smaller scale",
+                           p->key);
+    }
     return FA_OK;
 }
 
@@ -71,8 +87,12 @@ fa_status fa_net_create(fa_net **net, const fa_net_desc *desc)
     fa_net *made = NULL;
     FA_TRY(fa_net_new(&made, desc, NULL));
     fa_draw_state(made);
-    *net = made;
-    return FA_OK;
+    const fa_status status = check_drawn(made);
+    if (status)
+        fa_net_free(made);
+    else
+        *net = made;
+    return status;
 }
 
 /* A copy of a note; *copy NULL for none. */
@@ -288,16 +308,21 @@ fa_status fa_net_set_note(fa_net *net, const char *note)
     if (note) FA_TRY(fa_check_utf8(note, "note"));
     char *copy;
     FA_TRY(copy_note(&copy, note));
-    const fa_status status = fa_lock_write(net);
+    fa_status status = fa_lock_write(net);
     if (status) {
         fa_free(copy);
         return status;
     }
     char *before = net->note;
     net->note = copy;
+    status = fa_header_fits(net);
+    if (status) {
+        net->note = before;
+        before = copy;
+    }
     fa_unlock_write(net);
     fa_free(before);
-    return FA_OK;
+    return status;
 }
 
 /* ---- counters and state ---- */
@@ -338,6 +363,24 @@ fa_status fa_net_set_lr(fa_net *net, double lr)
     return FA_OK;
 }
 
+fa_status fa_check_state(const fa_state *s)
+{
+    if (s->steps > FA_MAX_COUNT || s->epochs > FA_MAX_COUNT)
+        return fa_fail(FA_E_VALUE, "state: expected steps and epochs up to 2^62");
+    if (!(s->lr >= 0) || !isfinite(s->lr))
+        return fa_fail(FA_E_VALUE, "state: lr: expected a number >= 0, got %g", s->lr);
+    return FA_OK;
+}
+
+fa_status fa_check_counts(const fa_net *net, int64_t steps, int64_t epochs)
+{
+    if (head(net)->steps + (uint64_t)steps <= FA_MAX_COUNT &&
+        head(net)->epochs + (uint64_t)epochs <= FA_MAX_COUNT)
+        return FA_OK;
+    return fa_fail(FA_E_STATE, "network: its counters would pass 2^62 steps or epochs; nothing was "
+                               "done; fa_net_reset starts them over");
+}
+
 void fa_next_order(int64_t *order, fa_net *net, int64_t n)
 {
     fa_state *state = (fa_state *)net->state;
@@ -350,9 +393,10 @@ fa_status fa_shuffle(int64_t *order, fa_net *net, int64_t n)
     FA_GIVEN(order);
     if (n < 1) return fa_fail(FA_E_VALUE, "n: expected at least 1, got %lld", (long long)n);
     FA_TRY(fa_lock_write(net));
-    fa_next_order(order, net, n);
+    const fa_status status = fa_check_counts(net, 0, 1);
+    if (status == FA_OK) fa_next_order(order, net, n);
     fa_unlock_write(net);
-    return FA_OK;
+    return status;
 }
 
 size_t fa_net_state_size(const fa_net *net) { return net ? net->state_size : 0; }
@@ -376,6 +420,7 @@ fa_status fa_net_set_state(fa_net *net, const void *state, size_t size)
                        net->state_size, size);
     fa_state numbers;
     memcpy(&numbers, state, sizeof numbers);
+    FA_TRY(fa_check_state(&numbers));
     FA_TRY(fa_lock_write(net));
     head(net)->steps = numbers.steps;
     head(net)->epochs = numbers.epochs;

@@ -186,12 +186,14 @@ static fa_status resolve_rule(fa_net *net, int b, fa_rule_desc *desc)
     return FA_OK;
 }
 
-/* Values that no layer uses were not looked at, and stay the caller's. */
-static fa_status forget_unused(void *net, const char *key, fa_init *init)
+/* Values that no layer uses were not looked at, and stay the caller's; the others must be numbers. */
+static fa_status settle_values(void *context, const char *key, fa_init *init)
 {
-    (void)key;
+    const fa_net *net = context;
     if (!fa_net_owns(net, init->values)) init->values = NULL;
-    return FA_OK;
+    if (!init->values || net->k->all_finite(init->values, init->cols, init->rows, init->cols))
+        return FA_OK;
+    return fa_fail(FA_E_VALUE, "%s: expected finite values, got NaN or infinity", key);
 }
 
 /* A rule of two passes teaches the whole network: layers may only stay out of it. */
@@ -283,7 +285,7 @@ static fa_status plan_rules(fa_net *net)
         if (own) FA_TRY(check_mixture(net, b, own, rule));
         FA_TRY(resolve_rule(net, b, own ? own : rule));
     }
-    FA_TRY(fa_walk_values(desc, forget_unused, net));
+    FA_TRY(fa_walk_values(desc, settle_values, net));
     mark_needed(net);
     for (int b = 0; b < hidden; b++) FA_TRY(check_teachable(net, &net->blocks[b]));
     net->blocks[hidden].needed = true;
@@ -572,6 +574,8 @@ fa_status fa_plan_network(fa_net *net, const fa_net_desc *theirs, const fa_file 
     net->buffers[FA_TARGET] =
         (struct fa_buffer_shape){net->n_out, net->esize, padded(net->n_out, net->esize)};
     FA_TRY(plan_rules(net));
+    /* What is used was checked by who knows its range; the rest goes into files just as well. */
+    FA_TRY(fa_check_fields(&fa_net_fields, &net->desc));
     plan_gradients(net);
     if (file) FA_TRY(fa_file_fits(file, net)); /* before what only its size allows */
     FA_TRY(plan_state(net));

@@ -28,7 +28,8 @@ fa_status fa_train_batch(double *loss, fa_net *net, const fa_samples *batch)
                   .data = s,
                   .m = s.n,
                   .lr = ((fa_state *)net->state)->lr};
-    const fa_status status = step(net, &run);
+    fa_status status = fa_check_counts(net, 1, 0);
+    if (status == FA_OK) status = step(net, &run);
     if (status == FA_OK) *loss = run.loss;
     fa_call_end(&call);
     return status;
@@ -218,8 +219,10 @@ static fa_status train(fa_metrics *metrics, fa_net *net, const fa_samples *s, fa
     const bool defer = can_defer(net, rows, e);
     fa_call call = {.writes = true, .n_work = 1 + defer, .slot = {0, 2}};
     FA_TRY(fa_call_begin(&call, net, rows));
-    fa_status status = FA_OK;
-    if (shuffle && !make_room(net, s->n)) {
+    fa_status status = fa_check_counts(net, e->count, shuffle);
+    if (status) {
+        /* nothing was done */
+    } else if (shuffle && !make_room(net, s->n)) {
         status = fa_fail(FA_E_MEMORY,
                          "out of memory for the order of %lld samples; the network is "
                          "unchanged",

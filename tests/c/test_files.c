@@ -411,7 +411,23 @@ static void test_numbers(void)
 
 /* ---- bad bytes ---- */
 
-static bytes plain; /* of a small network */
+static bytes sealed; /* a small network */
+static bytes plain;  /* without its checksum: other faults are to be found too */
+
+static bytes without_checksum(const bytes *b)
+{
+    uint64_t n;
+    memcpy(&n, b->data, 8);
+    char *at = memmem(b->data, b->size, ",\"fastfa.crc32c\":\"", 18);
+    REQUIRE(at, "it has one");
+    bytes less = {0};
+    const size_t gone = 18 + 8 + 1, before = (size_t)(at - b->data);
+    append(&less, b->data, before);
+    append(&less, at + gone, b->size - before - gone);
+    n -= gone;
+    memcpy(less.data, &n, 8);
+    return less;
+}
 
 static void make_plain(void)
 {
@@ -421,7 +437,8 @@ static void make_plain(void)
     desc.n_in = 4, desc.layers = layers, desc.n_layers = 2, desc.rule = &rule;
     fa_net *net = make(&desc);
     REQUIRE(fa_net_set_note(net, "note") == FA_OK, "note");
-    plain = saved(net);
+    sealed = saved(net);
+    plain = without_checksum(&sealed);
     fa_net_free(net);
 }
 
@@ -531,7 +548,9 @@ static const struct {
     {N, N ",\\\"momentum\\\":1e999", 0, "a double can hold"},
     {"\\\"lr\\\":0.1}", "\\\"lr\\\":-0.1}", 0, "lr"},
     {"\\\"lr\\\":0.1}", "\\\"lr\\\":Infinity}", 0, "a number"},
-    {"\\\"lr\\\":0.1}", "\\\"steps\\\":9223372036854775808}", 0, "below 2^63"},
+    {"\\\"lr\\\":0.1}", "\\\"steps\\\":9223372036854775808}", 0, "up to 2^62"},
+    {"\\\"lr\\\":0.1}", "\\\"steps\\\":4611686018427387905}", 0, "up to 2^62"},
+    {"\\\"lr\\\":0.1}", "\\\"epochs\\\":4611686018427387905}", 0, "up to 2^62"},
     {"\\\"lr\\\":0.1}", "\\\"steps\\\":18446744073709551616}", 0, "fits"},
     {"\\\"lr\\\":0.1}", "\\\"steps\\\":-1}", 0, "an integer"},
     {"\\\"lr\\\":0.1}", "\\\"lr\\\":0.1}}", 0, "the end"},
@@ -689,6 +708,6 @@ int main(void)
     RUN(test_memory_follows_the_file);
     RUN(test_writing_stops);
     for (int t = 0; t < 2; t++) dataset_free(&sets[t]);
-    free(plain.data);
+    free(plain.data), free(sealed.data);
     return finish();
 }
