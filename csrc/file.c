@@ -701,6 +701,7 @@ static fa_status build(fa_net **out, fa_file *f)
 
 fa_status fa_load_source(fa_net **net, const fa_source *source, fa_custom *custom, void *user)
 {
+    FA_FIXED_FP(false);
     fa_file f = {.source = source, .custom = custom, .user = user};
     fa_status status = open_file(&f);
     if (status == FA_OK) status = build(net, &f);
@@ -710,6 +711,7 @@ fa_status fa_load_source(fa_net **net, const fa_source *source, fa_custom *custo
 
 fa_status fa_check_source(int *has_checksum, const fa_source *source)
 {
+    FA_FIXED_FP(false);
     fa_file f = {.source = source};
     const fa_status status = open_file(&f);
     if (status == FA_OK && has_checksum) *has_checksum = f.checksum != NULL;
@@ -741,7 +743,6 @@ static fa_status read_by_function(void *user, void *data, size_t size)
 
 fa_status fa_load_memory(fa_net **net, const void *data, size_t size, fa_custom *custom, void *user)
 {
-    FA_FIXED_FP(false);
     FA_GIVEN(net);
     FA_GIVEN(data);
     fa_caller c = {.at = data};
