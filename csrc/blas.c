@@ -202,7 +202,9 @@ static void open_library(void)
 
 const fa_blas *fa_blas_get(void)
 {
+    const int cancel = fa_cancel_off(); /* the loader reads files */
     pthread_once(&opened, open_library);
+    fa_cancel_back(cancel);
     return table.loaded ? &table : NULL;
 }
 

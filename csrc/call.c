@@ -6,16 +6,11 @@ static void release(fa_call *call)
     for (int i = call->n_work - 1; i >= 0; i--) /* the first is the one that was kept, the larger */
         if (call->work[i]) fa_work_release(call->net, call->slot[i], call->work[i]);
     fa_let_go(&call->held);
-    if (call->writes)
-        fa_unlock_write(call->net);
-    else
-        fa_unlock_read(call->net);
 }
 
 fa_status fa_call_begin(fa_call *call, const fa_net *net, int64_t rows)
 {
-    FA_TRY(call->writes ? fa_lock_write(net) : fa_lock_read(net));
-    fa_hold(&call->held, net, call->writes);
+    FA_TRY(fa_hold(&call->held, net, call->writes));
     call->net = net;
     call->threads = fa_run_threads(net, rows);
     int copies = 1;
@@ -44,4 +39,5 @@ void fa_call_end(fa_call *call)
 {
     fa_fp_end(&call->fp);
     release(call);
+    pthread_testcancel();
 }

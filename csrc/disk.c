@@ -114,10 +114,8 @@ static fa_status write_temporary(fa_place *p, const fa_net *net, const char *pat
     return FA_OK;
 }
 
-fa_status fa_save(const fa_net *net, const char *path)
+static fa_status save(const fa_net *net, const char *path)
 {
-    FA_GIVEN(net);
-    FA_GIVEN(path);
     fa_place p;
     FA_TRY(find_place(&p, path));
     p.fd = open(p.temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
@@ -135,6 +133,17 @@ fa_status fa_save(const fa_net *net, const char *path)
     if (status == FA_OK) return flush_folder(p.path);
     unlink(p.temporary);
     errno = reason;
+    return status;
+}
+
+fa_status fa_save(const fa_net *net, const char *path)
+{
+    FA_GIVEN(net);
+    FA_GIVEN(path);
+    const int cancel = fa_cancel_off();
+    const fa_status status = save(net, path);
+    fa_cancel_back(cancel);
+    pthread_testcancel();
     return status;
 }
 
@@ -182,14 +191,16 @@ static fa_status open_and_read(fa_net **net, int *has_checksum, const char *path
                                void *user)
 {
     FA_GIVEN(path);
+    const int cancel = fa_cancel_off();
     /* a pipe must not make it wait, a terminal not become ours */
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0) return fail("read", path);
     const fa_status status =
-        read_file(net, has_checksum, &(fa_opened){fd, 0}, path, custom, user);
+        fd < 0 ? fail("read", path)
+               : read_file(net, has_checksum, &(fa_opened){fd, 0}, path, custom, user);
     const int reason = errno;
-    close(fd);
+    if (fd >= 0) close(fd);
     errno = reason;
+    fa_cancel_back(cancel);
     return status;
 }
 

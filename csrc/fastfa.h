@@ -46,10 +46,13 @@
  * calling. Two threads, each of whose callbacks uses the network that the other trains, wait for each other for ever.
  * (6) The same description, seed and data give the same bits with any number of threads, in whatever rounding mode they
  * and the caller are: calls round to nearest, trap nothing, and leave the caller's mode and flags as they were. (7) The
- * pool's threads take none of the program's signals but their own faults.
+ * pool's threads take none of the program's signals but their own faults. (8) A thread that is cancelled during a call
+ * (pthread_cancel, deferred as by default) finishes it first, callbacks included, and ends when nothing is held.
+ * (9) Callbacks must return: one that leaves by longjmp, by a C++ exception or by pthread_exit leaves the network locked
+ * for ever.
  *
- * Memory. (8) A step, and a prediction with no other beside it on its network, allocates nothing once a batch of
- * its size has been seen; a prepared prediction never does. (9) The process holds nothing else than what section 9
+ * Memory. (10) A step, and a prediction with no other beside it on its network, allocates nothing once a batch of
+ * its size has been seen; a prepared prediction never does. (11) The process holds nothing else than what section 9
  * sets, the threads of the pool, and for each thread its last message. */
 #ifndef FASTFA_H
 #define FASTFA_H
@@ -430,7 +433,8 @@ FA_API fa_status fa_net_set_state(fa_net *net, const void *state, size_t size);
 /* Environment variables count for nothing in a program with more rights than whoever started it (set-uid,
  * capabilities). No other library is opened but OpenBLAS beside a shared object that contains this one. */
 
-/* Hooks belong to the process: set them before other threads use the library. */
+/* Hooks belong to the process: set them before other threads use the library. They must return, as all callbacks
+ * (Threads, 9): catch exceptions inside. */
 
 /* Memory comes from here; set it before the first network. NULL: the C library's. alloc returns memory
  * aligned to `align` (a power of two) or NULL; it need not be zeroed. This struct is final. */

@@ -268,13 +268,11 @@ fa_status fa_save_to(const fa_net *net, int (*write)(void *user, const void *dat
     FA_GIVEN(net);
     FA_GIVEN(write);
     FA_TRY(check_machine());
-    FA_TRY(fa_lock_read(net));
     fa_held held;
-    fa_hold(&held, net, false);
+    FA_TRY(fa_hold(&held, net, false));
     fa_sink sink = {.net = net, .write = write, .user = user};
     const fa_status status = write_all(&sink);
     fa_let_go(&held);
-    fa_unlock_read(net);
     return status;
 }
 
@@ -703,9 +701,11 @@ fa_status fa_load_source(fa_net **net, const fa_source *source, fa_custom *custo
 {
     FA_FIXED_FP(false);
     fa_file f = {.source = source, .custom = custom, .user = user};
+    const int cancel = fa_cancel_off();
     fa_status status = open_file(&f);
     if (status == FA_OK) status = build(net, &f);
     close_file(&f);
+    fa_cancel_back(cancel);
     return status;
 }
 
@@ -713,9 +713,11 @@ fa_status fa_check_source(int *has_checksum, const fa_source *source)
 {
     FA_FIXED_FP(false);
     fa_file f = {.source = source};
+    const int cancel = fa_cancel_off();
     const fa_status status = open_file(&f);
     if (status == FA_OK && has_checksum) *has_checksum = f.checksum != NULL;
     close_file(&f);
+    fa_cancel_back(cancel);
     return status;
 }
 

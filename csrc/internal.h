@@ -52,6 +52,17 @@ bool fa_privileged(void);
 /* A variable of the environment, unless privileged; NULL without one. */
 const char *fa_environment(const char *name);
 
+/* A thread that is cancelled ends after our call: between off and back, which takes what off returned, code of the
+ * caller's and system calls are no places to end. What holds nothing any more ends with pthread_testcancel: a loop of
+ * calls can be cancelled. */
+static inline int fa_cancel_off(void)
+{
+    int before;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    return before;
+}
+static inline void fa_cancel_back(int before) { pthread_setcancelstate(before, NULL); }
+
 /* ---- memory (memory.c) ---- */
 
 /* Zeroed, aligned to 64 bytes, large blocks to huge pages; NULL when out. */
@@ -650,15 +661,16 @@ bool fa_lock_readers_wait(const fa_net *net);
 void fa_lock_pause(const fa_net *net);
 void fa_lock_resume(const fa_net *net);
 
-/* A call that may run code of the caller's says what it holds: that code would wait for its own thread, or may
- * fork. */
+/* The lock of a call that may run code of the caller's. That code would wait for its own thread, may fork, and has
+ * no place where a cancelled thread may end. */
 typedef struct fa_held {
     const fa_net *net;
     bool writes;
+    int cancel;                  /* the thread's state before */
     const struct fa_held *outer; /* of this thread, on another network */
 } fa_held;
-void fa_hold(fa_held *call, const fa_net *net, bool writes); /* after the lock was taken */
-void fa_let_go(const fa_held *call);                         /* before it is given back */
+fa_status fa_hold(fa_held *call, const fa_net *net, bool writes);
+void fa_let_go(const fa_held *call);
 void fa_locks_forked(void); /* in a forked child, by its only thread */
 
 /* ---- the frame of a call (call.c) ---- */

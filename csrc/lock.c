@@ -57,14 +57,6 @@ static bool held_by_me(const fa_net *net)
     return false;
 }
 
-void fa_hold(fa_held *call, const fa_net *net, bool writes)
-{
-    *call = (fa_held){net, writes, innermost};
-    innermost = call;
-}
-
-void fa_let_go(const fa_held *call) { innermost = call->outer; }
-
 /* mine: the calling thread was training when it forked. The generation, last, says that all is done. */
 static void renew(fa_lock *lock, bool mine)
 {
@@ -127,9 +119,11 @@ static void take_turn(fa_lock *lock)
 {
     const unsigned mine = atomic_fetch_add(&lock->tickets, 1);
     if (atomic_load(&lock->served) == mine) return;
+    const int cancel = fa_cancel_off(); /* its ticket would never be given back */
     pthread_mutex_lock(&lock->mutex);
     while (atomic_load(&lock->served) != mine) pthread_cond_wait(&lock->next, &lock->mutex);
     pthread_mutex_unlock(&lock->mutex);
+    fa_cancel_back(cancel);
 }
 
 static void give_turn(fa_lock *lock)
@@ -175,4 +169,27 @@ void fa_unlock_write(const fa_net *net)
     if (!of_this_process(lock)) return; /* forked by a signal handler: made anew on next use */
     pthread_rwlock_unlock(&lock->rw);
     give_turn(lock);
+}
+
+fa_status fa_hold(fa_held *call, const fa_net *net, bool writes)
+{
+    const int cancel = fa_cancel_off();
+    const fa_status status = writes ? fa_lock_write(net) : fa_lock_read(net);
+    if (status) {
+        fa_cancel_back(cancel);
+        return status;
+    }
+    *call = (fa_held){net, writes, cancel, innermost};
+    innermost = call;
+    return FA_OK;
+}
+
+void fa_let_go(const fa_held *call)
+{
+    innermost = call->outer;
+    if (call->writes)
+        fa_unlock_write(call->net);
+    else
+        fa_unlock_read(call->net);
+    fa_cancel_back(call->cancel);
 }

@@ -56,7 +56,9 @@ void *fa_alloc(size_t size)
     if (size > PTRDIFF_MAX / 2) return NULL;
     const bool huge = size >= 2 * (size_t)HUGE_PAGE;
     const size_t total = size + HEADER_ROOM;
+    const int cancel = fa_cancel_off();
     char *base = allocator.alloc(allocator.user, total, huge ? HUGE_PAGE : 64);
+    fa_cancel_back(cancel);
     if (!base) return NULL;
     if (huge) madvise(base, total, MADV_HUGEPAGE); /* a hint: failing is fine */
     memset(base, 0, total);
@@ -73,7 +75,9 @@ void fa_free(void *memory)
     const fa_header header = *(fa_header *)((char *)memory - HEADER_ROOM);
     atomic_fetch_sub(&live_blocks, 1);
     atomic_fetch_sub(&live_bytes, (long long)header.size);
+    const int cancel = fa_cancel_off();
     allocator.release(allocator.user, header.base, header.size);
+    fa_cancel_back(cancel);
 }
 
 bool fa_add_bytes(size_t *bytes, int64_t a, int64_t b, size_t size)

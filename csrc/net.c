@@ -110,9 +110,8 @@ fa_status fa_net_clone(fa_net **net, const fa_net *from)
     FA_FIXED_FP(false);
     FA_GIVEN(net);
     FA_GIVEN(from);
-    FA_TRY(fa_lock_read(from));
     fa_held held; /* planning may log */
-    fa_hold(&held, from, false);
+    FA_TRY(fa_hold(&held, from, false));
     fa_net_desc desc = from->desc;
     desc.n_threads = from->n_threads;
     fa_net *made = NULL;
@@ -120,7 +119,6 @@ fa_status fa_net_clone(fa_net **net, const fa_net *from)
     if (status == FA_OK) status = copy_note(&made->note, from->note);
     if (status == FA_OK) memcpy(made->state, from->state, made->state_size);
     fa_let_go(&held);
-    fa_unlock_read(from);
     if (status)
         fa_net_free(made);
     else

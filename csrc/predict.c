@@ -105,12 +105,15 @@ fa_status fa_evaluate(fa_metrics *metrics, const fa_net *net, const fa_samples *
     if (!job.row_loss)
         return fa_fail(FA_E_MEMORY, "out of memory for evaluating %lld rows", (long long)s.n);
     job.row_hit = job.row_loss + s.n;
+    const int cancel = fa_cancel_off(); /* the sums are still to be freed */
     const fa_status status = run_forward(&job);
     if (status == FA_OK) {
         *metrics = sum_rows(&s, &job);
         if (!fa_has_accuracy(net, &s)) metrics->hits = NAN;
     }
     fa_free(job.row_loss);
+    fa_cancel_back(cancel);
+    pthread_testcancel();
     return status;
 }
 

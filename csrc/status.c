@@ -32,9 +32,11 @@ void fa_log(const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    const int cancel = fa_cancel_off();
     const unsigned ours = fa_fp_pause();
     log_hook(log_user, text);
     fa_fp_resume(ours);
+    fa_cancel_back(cancel);
 }
 
 fa_status fa_fail_in(fa_status status, const char *where)
