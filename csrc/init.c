@@ -91,8 +91,11 @@ static void draw(const fa_net *net, fa_param *p, const fa_init *init, const char
 
 void fa_draw_state(fa_net *net)
 {
-    memset(net->state, 0, net->state_size);
-    ((fa_state *)net->state)->lr = net->optim.desc.lr;
+    fa_state *state =
+        (fa_state *)net->state; /* read without the lock: each number is stored whole */
+    state->steps = state->epochs = 0;
+    state->lr = net->optim.desc.lr;
+    memset(net->state + sizeof *state, 0, net->state_size - sizeof *state);
     for (int b = 0; b < net->n_blocks; b++) {
         const fa_layer *layer = net->blocks[b].layer;
         draw(net, layer->weight, &layer->desc.weight_init, fa_default_init(layer->desc.activation),

@@ -383,12 +383,12 @@ static void *write_on(void *context)
     float bias[N_HIDDEN_1] = {0};
     const fa_samples s = labelled(&data, 0, 20);
     const int64_t place = fa_net_find(r->net, "0.bias");
-    while (!atomic_load(r->stop)) {
+    do { /* once at least: on a busy machine the others may be done before it begins */
         double loss;
         bias[0] = (float)r->calls++;
         r->failed += fa_net_write(r->net, place, bias) != FA_OK ||
                      fa_train_batch(&loss, r->net, &s) != FA_OK;
-    }
+    } while (!atomic_load(r->stop));
     return NULL;
 }
 
@@ -453,6 +453,70 @@ static void test_coming_and_going(void)
         CHECK(t[i].failed == 0, "%lld failed", (long long)t[i].failed);
     }
     CHECK(fa_set_num_threads(0) == FA_OK, "back to the default");
+}
+
+/* ---- numbers that are read without the lock ---- */
+
+enum { N_WATCHERS = 2 };
+static const double watched_lr[] = {0.01, 0.02}; /* the description's, and what is set */
+
+typedef struct {
+    fa_net *net;
+    atomic_bool stop;
+    atomic_int odd, looks;
+} watched_numbers;
+
+static void *watch_numbers(void *context)
+{
+    watched_numbers *w = context;
+    while (!atomic_load(&w->stop)) {
+        const double lr = fa_net_lr(w->net);
+        const int64_t steps = fa_net_steps(w->net), epochs = fa_net_epochs(w->net);
+        const int threads = fa_net_threads(w->net);
+        const fa_counts counts = fa_net_counts(w->net);
+        const bool ok = (lr == watched_lr[0] || lr == watched_lr[1]) && steps >= 0 && steps <= 2 &&
+                        epochs >= 0 && epochs <= 1 && threads >= 1 && threads <= 2 &&
+                        counts.forward >= 0;
+        if (!ok) atomic_fetch_add(&w->odd, 1);
+        atomic_fetch_add(&w->looks, 1);
+    }
+    return NULL;
+}
+
+/* Everything that changes them. */
+static bool change_numbers(fa_net *net, void *state)
+{
+    double loss;
+    int64_t order[8];
+    fa_net *copy = NULL;
+    const fa_samples s = labelled(&data, 0, 16);
+    const bool ok = fa_train_batch(&loss, net, &s) == FA_OK && fa_shuffle(order, net, 8) == FA_OK &&
+                    fa_net_set_lr(net, watched_lr[1]) == FA_OK &&
+                    fa_net_get_state(state, net) == FA_OK && fa_net_clone(&copy, net) == FA_OK &&
+                    fa_net_set_threads(net, 2) == FA_OK &&
+                    fa_train_batch(&loss, net, &s) == FA_OK && fa_net_reset(net) == FA_OK &&
+                    fa_net_set_state(net, state, fa_net_state_size(net)) == FA_OK &&
+                    fa_net_set_threads(net, 1) == FA_OK && fa_net_reset(net) == FA_OK;
+    fa_net_free(copy);
+    return ok;
+}
+
+static void test_numbers_without_the_lock(void)
+{
+    watched_numbers w = {.net = new_net("dfa", 1, 0.9)};
+    pthread_t thread[N_WATCHERS];
+    void *state = state_of(w.net);
+    int failed = 0;
+    for (int i = 0; i < N_WATCHERS; i++) pthread_create(&thread[i], NULL, watch_numbers, &w);
+    while (atomic_load(&w.looks) < N_WATCHERS) sched_yield();
+    for (int i = 0; i < n_steps; i++) failed += !change_numbers(w.net, state);
+    atomic_store(&w.stop, true);
+    for (int i = 0; i < N_WATCHERS; i++) pthread_join(thread[i], NULL);
+    CHECK(failed == 0, "%d changes failed", failed);
+    CHECK(atomic_load(&w.odd) == 0, "%d of %d looks saw numbers that never were",
+          atomic_load(&w.odd), atomic_load(&w.looks));
+    free(state);
+    fa_net_free(w.net);
 }
 
 /* Messages are of the thread that failed. */
@@ -640,6 +704,7 @@ int main(void)
     RUN(test_readers_within_a_call);
     RUN(test_writers_beside_calls);
     RUN(test_coming_and_going);
+    RUN(test_numbers_without_the_lock);
     RUN(test_messages);
     RUN(test_poll);
     RUN(test_poll_seconds);
