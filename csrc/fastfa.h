@@ -452,7 +452,7 @@ FA_API void fa_memory(int64_t *live_bytes, int64_t *allocations);
 FA_API void fa_set_log(void (*log)(void *user, const char *message), void *user);
 
 /* Threads used by networks that name no number: FASTFA_NUM_THREADS, OMP_NUM_THREADS, else the processors
- * this process may run on. n = 0 goes back to that. */
+ * that this process (its main thread) may run on, and no more than the quota of its control groups has. n = 0 goes back to that. */
 FA_API fa_status fa_set_num_threads(int n);
 FA_API int fa_get_num_threads(void);
 

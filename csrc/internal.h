@@ -52,6 +52,12 @@ bool fa_privileged(void);
 /* A variable of the environment, unless privileged; NULL without one. */
 const char *fa_environment(const char *name);
 
+/* Lets the calling thread run where the process may, not where the thread that made it was bound to. */
+void fa_take_affinity(void);
+/* Whole processors of the least quota (quota.c); 0: none. The files are /proc/self/cgroup and below
+ * /sys/fs/cgroup. */
+int fa_quota(const char *groups, const char *mounts);
+
 /* A thread that is cancelled ends after our call: between off and back, which takes what off returned, code of the
  * caller's and system calls are no places to end. What holds nothing any more ends with pthread_testcancel: a loop of
  * calls can be cancelled. */

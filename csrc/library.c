@@ -33,26 +33,31 @@ static int from_environment(const char *name)
     return 0;
 }
 
+#ifdef __linux__
+/* Of the process, which is that of its main thread: the calling thread may have been bound to a core. */
+static bool processors(cpu_set_t *set)
+{
+    return sched_getaffinity(getpid(), sizeof *set, set) == 0 ||
+           sched_getaffinity(0, sizeof *set, set) == 0;
+}
+
+void fa_take_affinity(void)
+{
+    cpu_set_t set;
+    if (processors(&set)) sched_setaffinity(0, sizeof set, &set);
+}
+#else
+void fa_take_affinity(void) {}
+#endif
+
 static int affinity(void)
 {
 #ifdef __linux__
     cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+    if (processors(&set)) return CPU_COUNT(&set);
 #endif
     const long n = sysconf(_SC_NPROCESSORS_ONLN);
     return n > 0 ? (int)n : 1;
-}
-
-/* Whole processors of the cgroup's quota, 0 without one: a container may see more than it may use. */
-static int quota(void)
-{
-    FILE *file = fopen("/sys/fs/cgroup/cpu.max", "r");
-    if (!file) return 0;
-    long limit = 0, period = 0;
-    const int read = fscanf(file, "%ld %ld", &limit, &period);
-    fclose(file);
-    if (read != 2 || limit <= 0 || period <= 0) return 0;
-    return (int)((limit + period - 1) / period);
 }
 
 static int machine_threads(void)
@@ -61,7 +66,7 @@ static int machine_threads(void)
     if (!n) n = from_environment("OMP_NUM_THREADS");
     if (n) return n;
     n = affinity();
-    const int limit = quota();
+    const int limit = fa_quota("/proc/self/cgroup", "/sys/fs/cgroup");
     if (limit && limit < n) n = limit;
     return n < FA_MAX_THREADS ? n : FA_MAX_THREADS;
 }

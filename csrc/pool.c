@@ -120,6 +120,7 @@ static void wait_for_work(int worker)
 static void *worker_main(void *argument)
 {
     const int worker = (int)(intptr_t)argument;
+    fa_take_affinity();
     fa_fp_begin(true); /* a new thread inherits the mode of its maker */
     while (!atomic_load(&pool.quit)) {
         wait_for_work(worker);

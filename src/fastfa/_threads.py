@@ -15,7 +15,8 @@ def set_num_threads(n: int) -> None:
     ----------
     n : int >= 0
         0 goes back to the default: the environment variable FASTFA_NUM_THREADS, else
-        OMP_NUM_THREADS, else the processors that this process may run on.
+        OMP_NUM_THREADS, else the processors that this process may run on, or the CPU quota of its
+        control groups where that is less.
     """
     _core.set_num_threads(integer("n", n, 0, 2**31 - 1))
 

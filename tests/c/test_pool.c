@@ -4,6 +4,7 @@
 #include "internal.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <time.h>
 #include <unistd.h>
@@ -241,9 +242,56 @@ static void test_busy(void)
     }
 }
 
+/* ---- where they run: the first test, since workers stay ---- */
+
+typedef struct {
+    atomic_int seen, processors; /* of the workers: how many, and of the last one */
+} where;
+
+static void look_around(void *context, int64_t task, int worker)
+{
+    (void)task;
+    where *w = context;
+    cpu_set_t set;
+    while (worker == 0 && atomic_load(&w->seen) == 0) sched_yield();
+    if (worker == 0) return;
+    sched_getaffinity(0, sizeof set, &set);
+    atomic_store(&w->processors, CPU_COUNT(&set));
+    atomic_fetch_add(&w->seen, 1);
+}
+
+static void *start_bound(void *context)
+{
+    cpu_set_t set, one;
+    sched_getaffinity(0, sizeof set, &set);
+    CPU_ZERO(&one);
+    for (int cpu = 0; cpu < CPU_SETSIZE && CPU_COUNT(&one) == 0; cpu++)
+        if (CPU_ISSET(cpu, &set)) CPU_SET(cpu, &one);
+    CHECK(sched_setaffinity(0, sizeof one, &one) == 0, "a thread of one processor");
+    fa_pool_run(2, 2, look_around, context);
+    CHECK(fa_get_num_threads() == CPU_COUNT(&set) || getenv("FASTFA_NUM_THREADS") ||
+              getenv("OMP_NUM_THREADS") || fa_quota("/proc/self/cgroup", "/sys/fs/cgroup"),
+          "%d threads on %d processors", fa_get_num_threads(), CPU_COUNT(&set));
+    return NULL;
+}
+
+/* A thread that is bound to a processor starts the pool: it is not bound. */
+static void test_affinity(void)
+{
+    cpu_set_t set;
+    where w = {0};
+    pthread_t thread;
+    REQUIRE(sched_getaffinity(getpid(), sizeof set, &set) == 0, "our processors");
+    pthread_create(&thread, NULL, start_bound, &w);
+    pthread_join(thread, NULL);
+    CHECK(atomic_load(&w.processors) == CPU_COUNT(&set), "a worker has %d of %d processors",
+          atomic_load(&w.processors), CPU_COUNT(&set));
+}
+
 int main(void)
 {
     if (getenv("FASTFA_TEST_QUICK")) n_jobs = 2000;
+    RUN(test_affinity);
     RUN(test_once_each);
     RUN(test_sizes);
     RUN(test_many);
