@@ -138,35 +138,29 @@ cdef class Network:
         """As `check`, but what a rule in Python raised comes out as it was."""
         cdef _Host host
         for host in self.hosts if status == FA_E_STATE else ():
-            if host.error is not None:
-                error, host.error = host.error, None
+            error = host.errors.pop(PyThread_get_thread_ident(), None)
+            if error is not None:
                 raise error
         return check(status)
 
     cdef int teach(self, rule, const fa_teaching *t) except -1:
+        from types import MappingProxyType
+
         from ._teaching import Teaching
 
         cdef fa_block_info info = block_info(self.net, t.block)
-        cdef cnp.npy_intp m = t.error.rows
-        labels = None
-        if t.labels != NULL:
-            labels = cnp.PyArray_SimpleNewFromData(1, &m, cnp.NPY_INT64, <void *>t.labels)
-        target = None if t.target.data == NULL else _view(t.target, self.typenum)
-        blocks = range(fa_net_n_blocks(self.net))
-        activations = {
-            block_info(self.net, b).layer: _view(fa_teaching_output(t, b), self.typenum) for b in blocks
-        }
-        error, inputs = _view(t.error, self.typenum), _view(fa_teaching_output(t, -1), self.typenum)
-        for array in (error, inputs, labels, target, *activations.values()):
-            if array is not None:
-                array.flags.writeable = False
+        cdef _Step step = _Step()
         out = _view(t.signal, self.typenum)
-        given = rule.signal(Teaching(
-            layer=info.layer, units=info.n_out, step=t.step, error=error, labels=labels, target=target,
-            inputs=inputs, activations=activations, parameters=self.parameters,
-            feedback=self.feedback.get(f"{info.layer}.feedback"), product=self.product,
-        ))
-        signal, name = np.asarray(given), f"layer {info.layer}: signal of {type(rule).__name__}"
+        step.t, step.typenum = t, self.typenum
+        try:
+            given = rule.signal(Teaching(
+                layer=info.layer, units=info.n_out, step=t.step, parameters=MappingProxyType(self.parameters),
+                feedback=self.feedback.get(f"{info.layer}.feedback"), product=self.product,
+                _read=step.read, _blocks={block_info(self.net, b).layer: b for b in range(fa_net_n_blocks(self.net))},
+            ))
+            signal, name = np.asarray(given), f"layer {info.layer}: signal of {type(rule).__name__}"
+        finally:
+            step.t = NULL
         if signal.shape != out.shape or signal.dtype.kind not in "biuf":
             from ._checks import show
 

@@ -1,5 +1,6 @@
 # What C calls while it works, and how an exception from there comes out in the end. Part of _core.pyx.
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.pythread cimport PyThread_get_thread_ident
 from libc.stdlib cimport realloc
 from libc.string cimport memcpy
 
@@ -25,13 +26,14 @@ cdef int _poll(void *user, int64_t step) noexcept with gil:
 
 
 cdef class _Host:
-    """A rule in Python, with the exception that must come out in the end; `net` is set later."""
+    """A rule in Python, with the exceptions that must come out in the end; `net` is set later."""
 
-    cdef object rule, error
+    cdef object rule
+    cdef dict errors  # by thread: several may be in calls that only read
     cdef Network net
 
     def __cinit__(self, rule):
-        self.rule = rule
+        self.rule, self.errors = rule, {}
 
 
 cdef int _signal(void *user, const fa_teaching *t) noexcept with gil:
@@ -40,8 +42,51 @@ cdef int _signal(void *user, const fa_teaching *t) noexcept with gil:
         host.net.teach(host.rule, t)
         return 0
     except BaseException as error:
-        host.error = error
+        host.errors[PyThread_get_thread_ident()] = error
         return 1
+
+
+cdef class _Step:
+    """Copies arrays of a step for a rule in Python, until its `signal` returns.
+
+    Copies, because the engine's memory is its own: the next step writes there, a larger batch frees
+    it, and Python cannot be kept from holding what it was shown.
+    """
+
+    cdef const fa_teaching *t  # NULL: the step is over
+    cdef int typenum
+
+    def read(self, str what, int64_t block):
+        cdef fa_view at = self._find(what, block)
+        cdef cnp.npy_intp shape[2]
+        cdef int typenum = cnp.NPY_INT64 if what == "labels" else self.typenum
+        shape[0], shape[1] = at.rows, at.cols
+        array = cnp.PyArray_EMPTY(1 if what == "labels" else 2, shape, typenum, 0)
+        at = self._find(what, block)  # again: another thread may have run while the array was made
+        if at.data == NULL:
+            return None
+        cdef size_t size = cnp.PyArray_ITEMSIZE(array)
+        cdef int64_t row
+        for row in range(at.rows):
+            memcpy(<char *>cnp.PyArray_DATA(array) + row * at.cols * size, <char *>at.data + row * at.ld * size,
+                   at.cols * size)
+        cnp.PyArray_CLEARFLAGS(array, cnp.NPY_ARRAY_WRITEABLE)
+        return array
+
+    cdef fa_view _find(self, str what, int64_t block) except *:
+        cdef fa_view labels
+        if self.t == NULL:
+            raise RuntimeError(
+                "ctx: its step is over; take the arrays that you need in signal, before it returns"
+            )
+        if what == "error":
+            return self.t.error
+        if what == "target":
+            return self.t.target
+        if what == "output":
+            return fa_teaching_output(self.t, block)
+        labels.data, labels.ld, labels.rows, labels.cols = <void *>self.t.labels, 1, self.t.error.rows, 1
+        return labels
 
 
 cdef class _Finder:

@@ -78,7 +78,7 @@ class Rule(Described):
         Parameters
         ----------
         ctx : Teaching
-            The step as read-only views.
+            The step, as read-only arrays that you may keep.
         """
         raise NotImplementedError
 

@@ -172,20 +172,23 @@ def read_only(a: Array) -> Array:
 def custom(net: Network, layer: Layer, t: Teacher) -> Array:
     """S_l as a rule of the user's own gives it."""
     assert net.trace is not None
-    inputs = net.trace.inputs
-    outputs = [*inputs[1:], net.trace.h[-1]]
+    outputs = [*net.trace.inputs[1:], net.trace.h[-1], net.trace.inputs[0]]  # -1: the input
+    arrays = {"error": t.error, "labels": t.labels}
+    arrays["target"] = t.target if t.labels is None else None
+
+    def read(what: str, block: int) -> Array | None:
+        array = outputs[block] if what == "output" else arrays[what]
+        return None if array is None else read_only(array)
+
     ctx = Teaching(
         layer=layer.index,
         units=layer.n_out,
         step=net.steps,
-        error=read_only(t.error),
-        labels=None if t.labels is None else read_only(t.labels),
-        target=None if t.labels is not None else read_only(t.target),
-        inputs=read_only(inputs[0]),
-        activations={x.index: read_only(h) for x, h in zip(net.dense, outputs, strict=True)},
         parameters=net.parameters,
         feedback=net.feedback.get(layer.key("feedback")),
         product=np.matmul,
+        _read=read,
+        _blocks={x.index: b for b, x in enumerate(net.dense)},
     )
     return np.asarray(layer.rule["host"].signal(ctx), net.dtype)
 
