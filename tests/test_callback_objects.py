@@ -161,10 +161,10 @@ def test_alignment_goes_on_with_its_network_and_with_a_loaded_one(tmp_path):
 
 
 def test_alignment_that_could_not_measure_may_be_used_again():
-    watch = fa.callbacks.Alignment((X[:, :2], Y))
-    with pytest.raises(ValueError, match="shape"):
-        network().fit(X, Y, callbacks=[watch], verbose=False)
-    watch.batch = (X, Y)
+    watch, narrow = fa.callbacks.Alignment((X, Y)), network(input_shape=2)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="shape"):
+            narrow.fit(X[:, :2], Y, callbacks=[watch], verbose=False)
     network().fit(X, Y, callbacks=[watch], verbose=False)
     assert watch.step == [0, 2]
 

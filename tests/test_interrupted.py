@@ -297,6 +297,41 @@ def test_a_signal_handler_may_stop_a_fit_at_any_moment(on_alarm):
     assert rang
 
 
+def test_saving_in_a_signal_handler_saves_or_says_what_to_do(on_alarm, tmp_path):
+    """The handler runs between two steps of the engine, or between two lines of Python."""
+    path, ends = tmp_path / "net", set()
+    network().save(path)
+    big, labels = np.tile(X, (500, 1)), np.tile(Y, 500)
+    on_alarm(lambda: (net.save(path), net.stop()))
+    for _ in range(5):
+        net = network(optimizer=fa.SGD(1e-3))
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        try:
+            net.fit(big, labels, 10**6, verbose=False)
+        except RuntimeError as error:
+            assert "a call from inside its own training" in str(error)  # noqa: PT017
+            assert "use a callback of fit" in str(error)  # noqa: PT017
+        else:
+            ends.add("saved")
+        assert fa.load(path).steps in (0, net.steps)
+        assert all(len(v) == len(net.history.epoch) for v in net.history.history.values())
+        net.fit(X, Y, 1, verbose=False)
+    if "saved" in ends:
+        assert fa.load(path).steps > 0
+
+
+def test_a_signal_handler_that_stops_leaves_a_network_to_save(on_alarm, tmp_path):
+    """The documented way."""
+    net, whole = network(), network()
+    on_alarm(net.stop)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    net.fit(X, Y, 10**6, callbacks=[], verbose=False)
+    net.save(tmp_path / "net")
+    whole.fit(X, Y, len(net.history.epoch), verbose=False)
+    if net.epochs == len(net.history.epoch):
+        assert_same(copies(fa.load(tmp_path / "net")), copies(whole))
+
+
 # ---- a fit that a fork left behind
 
 

@@ -325,10 +325,11 @@ class Sequential:
         TypeError, ValueError
             Arrays or settings that do not fit; nothing has changed.
         FloatingPointError
-            The loss of a batch is not finite; the network is as it was before that batch.
+            The loss of a batch is not finite; the network is as it was before that batch, or has
+            the best weights of an `EarlyStopping`.
         RuntimeError
-            Another ``fit`` of this network, or with the same `EarlyStopping`, `Checkpoint` or the
-            like, is running.
+            Another ``fit`` of this network is running, or one with the same `EarlyStopping`,
+            `Checkpoint` or the like.
 
         Notes
         -----
@@ -524,6 +525,8 @@ class Sequential:
         The file is in the safetensors format and holds parameters, feedback, optimizer state,
         counters and the whole description (docs/FILES.md). It takes the place of an old one at
         once: should writing fail, or the process be killed, the old one is still there, whole.
+        Callbacks may save, and other threads; a signal handler that comes in the middle of ``fit``
+        better calls `stop`, and what follows ``fit`` saves.
 
         Parameters
         ----------
