@@ -85,7 +85,7 @@ def many_epochs():
 @pytest.mark.parametrize("many", [False, True])
 def test_a_bar_that_cannot_be_written_ends_no_training(monkeypatch, make, many):
     monkeypatch.setattr(sys, "stderr", make())
-    with pytest.warns(RuntimeWarning, match=r"bar stops, stderr cannot be written") as warned:
+    with pytest.warns(RuntimeWarning, match=r"bar stops, as stderr cannot be written") as warned:
         epochs = many_epochs() if many else network().fit(X, Y, 30, 10).epoch
     assert epochs == ([2] * 4 if many else list(range(1, 31)))
     assert len(warned) == 1
@@ -413,3 +413,34 @@ net.fit(*samples(60), epochs=epochs - net.epochs, callbacks=callbacks, verbose=F
     cells = {len(line.split(",")) for line in log.read_text().splitlines()}
     assert cells == {4}
     assert np.isfinite(np.loadtxt(log, delimiter=",", skiprows=1)).all()
+
+
+def test_bars_in_several_threads_and_children():
+    """Each of a child's threads draws, whatever the threads of its parent were doing."""
+    script = """
+import os, signal, sys, threading
+sys.path.insert(0, sys.argv[1])
+import fastfa as fa
+from small import network, samples
+X, y = samples(60)
+class Fork(fa.Callback):
+    def on_epoch_end(self, net, epoch, logs):
+        if epoch % 20 == 0 and os.getpid() == parent:
+            pids.append(os.fork())
+            if pids[-1] == 0:
+                signal.alarm(60)
+parent, pids, other = os.getpid(), [], network()
+thread = threading.Thread(target=other.fit, args=(X, y, 10**6))
+thread.start()
+mine = network()
+mine.fit(X, y, 400, callbacks=[Fork()])
+network().fit(X, y, 2)
+if os.getpid() != parent:
+    os._exit(7)
+other.stop()
+thread.join()
+print({os.waitpid(pid, 0)[1] >> 8 for pid in pids})
+"""
+    command = [sys.executable, "-c", script, os.path.dirname(__file__)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.stdout == "{7}\n", done.stderr[-2000:]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping
@@ -19,9 +18,6 @@ __all__ = ["Progress", "warn"]
 SECONDS_BETWEEN_LINES = 5.0  # of a bar that goes to a file and not to a terminal
 BESIDE = 76  # columns of a whole bar beside its numbers
 HOURS = len("  1:00:00")
-
-_locks = {"bar": RLock()}  # tqdm's own could be held by another thread when the process forks
-os.register_at_fork(after_in_child=lambda: _locks.update(bar=RLock()))
 
 
 def warn(message: str, kind: type[Warning] = RuntimeWarning, *, raises: bool = False) -> None:
@@ -110,8 +106,9 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        with suppress(Exception):  # of tqdm, where another thread opens or closes a bar
+            if self._bar is not None:
+                self._bar.close()
 
 
 def _short(numbers: Mapping[str, float], room: int) -> str:
@@ -155,7 +152,7 @@ class _Stream:
         """Say once why nothing more comes."""
         if self._works:
             self._works = False
-            warn(f"the progress bar stops, stderr cannot be written; all else goes on: {error!r}")
+            warn(f"the progress bar stops, as stderr cannot be written: {error!r}")
 
     def _try(self, do: Callable[..., object], *arguments: str) -> None:
         if self._works:
@@ -169,7 +166,7 @@ def _bar_class() -> type[tqdm[NoReturn]]:
     from tqdm import tqdm  # here, so that importing fastfa imports NumPy only
 
     class Bar(tqdm):  # type: ignore[type-arg]
-        _lock = _locks["bar"]
+        _lock = RLock()  # tqdm's own could be held by another thread when the process forks
         monitor_interval = 0  # no thread of tqdm's: each update looks at the clock
 
     return Bar

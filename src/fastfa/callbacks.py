@@ -238,8 +238,8 @@ class Checkpoint(_Keeping):
     Attributes
     ----------
     best : float
-        Best value of this object's life, all calls of ``fit`` together. A new object knows none:
-        set it when going on with the file of another.
+        Best value of this object's life, all calls of ``fit`` together, also of several networks.
+        A new object knows none: set it when going on with the file of another.
     saved : str or None
         The file that was written last.
 

@@ -232,12 +232,16 @@ class _Sweep:
                 job.fail(error)
                 if not self._goes_on(error):
                     raise
-                self.bar.update()
+                self._move_bar()
         futures = {job.future: job for job in jobs if job.future is not None}
         for future in as_completed(futures):
             failure = future.exception()
             if failure is not None and not self._goes_on(failure):
                 raise failure
+            self._move_bar()
+
+    def _move_bar(self) -> None:
+        with self.lock:  # a worker may be drawing it
             self.bar.update()
 
     def _goes_on(self, error: BaseException) -> bool:
