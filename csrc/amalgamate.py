@@ -18,6 +18,7 @@ from pathlib import Path
 
 CSRC = Path(__file__).parent
 FOLDERS = (CSRC, CSRC / "kernels")
+LEFT_OUT = {"exports"}  # functions that fastfa.h has inline, for callers without it
 
 HEAD = """\
 /* fastfa {version}, all of it in one file beside fastfa.h. Made by csrc/amalgamate.py: change that.
@@ -208,7 +209,8 @@ def amalgamation():
     sources = Sources()
     internal = sources.text(CSRC / "internal.h")
     body = kernels(sources)
-    files = {path.stem: sources.text(path) for path in sorted(CSRC.glob("*.c"))}
+    paths = sorted(CSRC.glob("*.c"))
+    files = {path.stem: sources.text(path) for path in paths if path.stem not in LEFT_OUT}
     private = {stem: private_names(text) for stem, text in files.items()}
     count = Counter(name for names in private.values() for name in names)
     for stem, text in files.items():

@@ -227,6 +227,45 @@ static fa_status own_field(void *context, const fa_field *f, void *at, const cha
     }
 }
 
+/* ---- structs of zeros ---- */
+
+/* A caller without initialisers sets names, sizes and rates, and leaves the rest zero. */
+static void fill_layer(fa_layer_desc *d)
+{
+    const fa_layer_desc usual = fa_dense(d->units, d->activation);
+    if (!d->type || strcmp(d->type, "dense") || d->use_bias || d->trainable || d->lr_scale != 0 ||
+        d->bias_lr_scale != 0 || d->weight_init.scale != 0 || d->bias_init.scale != 0)
+        return;
+    d->use_bias = usual.use_bias, d->trainable = usual.trainable;
+    d->lr_scale = usual.lr_scale, d->bias_lr_scale = usual.bias_lr_scale;
+    d->weight_init.scale = usual.weight_init.scale, d->bias_init.scale = usual.bias_init.scale;
+}
+
+static void fill_rule(fa_rule_desc *d)
+{
+    const fa_rule_desc usual = fa_rule_of(d->name);
+    if (d->feedback.scale != 0 || d->lr_scale != 0) return;
+    d->feedback.scale = usual.feedback.scale, d->lr_scale = usual.lr_scale;
+}
+
+static void fill_optimizer(fa_optimizer_desc *d)
+{
+    const fa_optimizer_desc usual = fa_optimizer_of(d->name, d->lr);
+    if (d->alpha != 0 || d->beta1 != 0 || d->beta2 != 0 || d->eps != 0) return;
+    d->alpha = usual.alpha, d->beta1 = usual.beta1, d->beta2 = usual.beta2, d->eps = usual.eps;
+}
+
+void fa_fill_zeros(fa_net_desc *desc)
+{
+    fill_rule((fa_rule_desc *)desc->rule);
+    fill_optimizer((fa_optimizer_desc *)desc->optimizer);
+    for (int64_t i = 0; i < desc->n_layers; i++) {
+        fa_layer_desc *layer = (fa_layer_desc *)&desc->layers[i];
+        fill_layer(layer);
+        if (layer->rule) fill_rule((fa_rule_desc *)layer->rule);
+    }
+}
+
 fa_status fa_keep_description(fa_net *net)
 {
     const fa_rule_desc rule = fa_rule_of("backprop");

@@ -53,6 +53,9 @@ fa_status fa_check_fields(const fa_table *table, void *base);
  * are left where they are, for the planner to look at first. */
 fa_status fa_keep_description(struct fa_net *net);
 
+/* Gives what a caller left all zero the values of its initialiser: of a description that is the network's. */
+void fa_fill_zeros(fa_net_desc *desc);
+
 /* Calls each for all given values: their tensor's key, "layers.0.weight_init", and the fa_init. */
 typedef fa_status fa_each_init(void *context, const char *key, fa_init *init);
 fa_status fa_walk_values(fa_net_desc *desc, fa_each_init *each, void *context);

@@ -178,8 +178,8 @@ static fa_status read_file(fa_net **net, int *has_checksum, fa_opened *o, const 
         return fail("read what is no plain file", path);
     }
     const fa_source source = {read_bytes, o, (size_t)file.st_size, NULL};
-    const fa_status status = net ? fa_load_source(net, &source, custom, user)
-                                 : fa_check_source(has_checksum, &source);
+    const fa_status status =
+        net ? fa_load_source(net, &source, custom, user) : fa_check_source(has_checksum, &source);
     if (status == FA_E_IO) {
         errno = o->reason;
         return fail("read", path);

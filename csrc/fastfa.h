@@ -174,7 +174,10 @@ typedef struct fa_net_desc {
     double input_scale; /* every input is multiplied by this; 0: 1 for floats, 1/255 for bytes */
 } fa_net_desc;
 
-/* Initialisers; in the header, so that they know the structs of your program and not those of the library. */
+/* Initialisers; in the header, so that they know the structs of your program and not those of the library. The shared
+ * library has them as functions too, of its own version's structs, for callers that cannot compile this. Zeros do as
+ * well, with struct_size and names set: in fa_net_create a dense layer whose flags and scales are all zero, a rule whose
+ * scales are, and an optimizer whose alpha, betas and eps are, have there what their initialiser gives. */
 static inline fa_layer_desc fa_dense(int64_t units, const char *activation)
 {
     fa_layer_desc d;
@@ -245,7 +248,9 @@ FA_API fa_status fa_net_reset(fa_net *net);
 
 /* ---- 4. training ---------------------------------------------------------------------------------- */
 
-/* n samples. Exactly one of labels and y is set, except for predicting. */
+/* n samples. Exactly one of labels and y is set, except for predicting. Calls that train on many batches
+ * (fa_train_epoch, fa_train_steps, fa_learn_many) take rows of y as they are, where fa_train_batch and fa_check
+ * refuse, say, probabilities beyond 0..1. */
 typedef struct fa_samples {
     size_t struct_size; /* fa_samples_of sets it */
     const void *x;      /* n x n_in, of x_dtype */
@@ -349,11 +354,9 @@ FA_API fa_status fa_load_with(fa_net **net, const char *path,
                               void *user);
 /* The same from a function of the caller's that fills data with size bytes, piece after piece; non-zero stops: FA_E_IO.
  * It is asked for the bytes of one network and not for one more. */
-FA_API fa_status fa_load_from(fa_net **net, int (*read)(void *user, void *data, size_t size),
-                              void *read_user,
-                              int (*custom)(void *user, fa_rule_desc *rule, int64_t layer,
-                                            const char *note),
-                              void *user);
+FA_API fa_status fa_load_from(
+    fa_net **net, int (*read)(void *user, void *data, size_t size), void *read_user,
+    int (*custom)(void *user, fa_rule_desc *rule, int64_t layer, const char *note), void *user);
 /* Whether a file is whole, without making a network of it: FA_E_FORMAT for one that is cut or damaged in any bit. In
  * *has_checksum, which may be NULL, whether it says so by a checksum; files of the first versions have none. */
 FA_API fa_status fa_check_file(int *has_checksum, const char *path);
@@ -364,9 +367,12 @@ FA_API fa_status fa_net_clone(fa_net **net, const fa_net *from);
  * layers->struct_size bytes apart. */
 FA_API const fa_net_desc *fa_net_description(const fa_net *net);
 /* Text of the caller's (UTF-8, up to 1 MiB) that goes with the network into files and clones; NULL: none.
- * What fa_net_note returns lives until the next fa_net_set_note. */
+ * What fa_net_note returns lives until the next fa_net_set_note, of whichever thread: where there are several, take a
+ * copy. That needs *size bytes with the final zero; it is made where they are there, and *size then says how many it
+ * takes, 0 without a note. */
 FA_API fa_status fa_net_set_note(fa_net *net, const char *note);
 FA_API const char *fa_net_note(const fa_net *net);
+FA_API fa_status fa_net_copy_note(char *note, size_t *size, const fa_net *net);
 
 /* ---- 7. sample by sample -------------------------------------------------------------------------- */
 
@@ -423,7 +429,9 @@ FA_API int64_t fa_net_epochs(const fa_net *net);
 FA_API int fa_net_threads(const fa_net *net);
 FA_API fa_status fa_net_set_threads(fa_net *net, int n);
 
-/* Everything that training changes, as one block of fa_net_state_size() bytes: same description only. */
+/* Everything that training changes, as one block of fa_net_state_size() bytes: same description only. Setting looks at
+ * counters and learning rate as fa_load does, and as there takes tensors as they are, since training made them. Steps
+ * and epochs count to 2^62; the step that would pass that is FA_E_STATE. */
 FA_API size_t fa_net_state_size(const fa_net *net);
 FA_API fa_status fa_net_get_state(void *state, const fa_net *net);
 FA_API fa_status fa_net_set_state(fa_net *net, const void *state, size_t size);

@@ -399,7 +399,7 @@ static fa_status read_metadata(fa_file *f, fa_json *j)
 {
     const struct {
         const char *key, **to;
-    } items[] = {{"fastfa.format", &f->format}, {"fastfa.version", &f->version},
+    } items[] = {{"fastfa.format", &f->format},   {"fastfa.version", &f->version},
                  {"fastfa.network", &f->network}, {"fastfa.state", &f->state},
                  {"fastfa.note", &f->note},       {checksum_key, &f->checksum}};
     FA_TRY(fa_json_expect(j, '{'));
@@ -643,10 +643,11 @@ static fa_status check_sum(const fa_file *f)
     fa_digits digits;
     snprintf(digits, sizeof digits, "%08x", (unsigned)sum);
     if (!strcmp(f->checksum, digits)) return FA_OK;
-    return fa_fail(FA_E_FORMAT,
-                   "damaged: its checksum is '%.16s', its bytes have '%s' (a program that changes a "
-                   "file on purpose leaves %s out)",
-                   f->checksum, digits, checksum_key);
+    return fa_fail(
+        FA_E_FORMAT,
+        "damaged: its checksum is '%.16s', its bytes have '%s' (a program that changes a "
+        "file on purpose leaves %s out)",
+        f->checksum, digits, checksum_key);
 }
 
 static fa_status open_file(fa_file *f)
@@ -684,7 +685,7 @@ static fa_status build(fa_net **out, fa_file *f)
 {
     fa_net *net = NULL;
     FA_TRY(ask_for_functions(f));
-    const fa_status planned = fa_net_new(&net, &f->description.desc, f);
+    const fa_status planned = fa_net_new(&net, &f->description.desc, f, false);
     if (planned) return blame(f, planned);
     *(fa_state *)net->state = f->numbers;
     fa_filling c = {f, net};

@@ -546,11 +546,12 @@ fa_status fa_plan_feedback(fa_net *net, int block, int64_t source);
 /* The same where nothing learns it, and fa_feedback_product is all that reads it. */
 fa_status fa_plan_fixed_feedback(fa_net *net, int block, int64_t source);
 void fa_plan_scratch(fa_net *net, size_t bytes);
-/* With a file: only what its tensors have the values of. */
+/* With a file: only what its tensors have the values of. fresh: not described before, by a file or a network. */
 struct fa_file;
-fa_status fa_plan_network(fa_net *net, const fa_net_desc *theirs, const struct fa_file *file);
+fa_status fa_plan_network(fa_net *net, const fa_net_desc *theirs, const struct fa_file *file,
+                          bool fresh);
 /* A planned network whose state is all zeros. */
-fa_status fa_net_new(fa_net **net, const fa_net_desc *desc, const struct fa_file *file);
+fa_status fa_net_new(fa_net **net, const fa_net_desc *desc, const struct fa_file *file, bool fresh);
 bool fa_net_owns(const fa_net *net, const void *memory); /* an address that fa_net_alloc gave */
 fa_status fa_choose_products(fa_net *net);               /* product.c: FASTFA_GEMM */
 /* Memory that lives as long as the network; NULL when out. */

@@ -10,8 +10,7 @@
 
 /* ---- UTF-8 (RFC 3629) ---- */
 
-/* Bytes of the character at p, 0 where it is none: cut off, overlong, a surrogate, beyond U+10FFFF. */
-static int utf8_length(const char *at, const char *end)
+int fa_utf8_length(const char *at, const char *end)
 {
     const unsigned char *p = (const unsigned char *)at;
     const int n = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
@@ -149,7 +148,7 @@ fa_status fa_json_text(const char **text, fa_json *j)
             FA_TRY(escape(&out, j));
             continue;
         }
-        const int n = (unsigned char)*j->at < 0x20 ? 0 : utf8_length(j->at, j->end);
+        const int n = (unsigned char)*j->at < 0x20 ? 0 : fa_utf8_length(j->at, j->end);
         if (n == 0) return fa_json_fail(j, "UTF-8 without control characters");
         for (int i = 0; i < n; i++) *out++ = *j->at++;
     }
@@ -290,7 +289,7 @@ static void append(fa_text *t, const char *bytes, size_t n)
 fa_status fa_check_utf8(const char *s, const char *what)
 {
     for (const char *end = s + strlen(s); s < end;) {
-        const int n = utf8_length(s, end);
+        const int n = fa_utf8_length(s, end);
         if (n == 0)
             return fa_fail(FA_E_VALUE, "%s: expected UTF-8, got the byte 0x%02x", what,
                            (unsigned)(unsigned char)*s);
@@ -310,7 +309,7 @@ void fa_text_string(fa_text *t, const char *s)
     }
     append(t, "\"", 1);
     for (const char *end = s + strlen(s); s < end;) {
-        const int n = utf8_length(s, end);
+        const int n = fa_utf8_length(s, end);
         if (*s == '"' || *s == '\\') append(t, "\\", 1);
         if ((unsigned char)*s < 0x20) {
             char code[8];

@@ -36,6 +36,8 @@ typedef struct fa_text {
     fa_status status;
 } fa_text;
 
+/* Bytes of the character at `at`, 0 where it is no UTF-8 (RFC 3629): cut off, overlong, a surrogate. */
+int fa_utf8_length(const char *at, const char *end);
 fa_status fa_check_utf8(const char *s, const char *what); /* FA_E_VALUE where it is not UTF-8 */
 void fa_text_add(fa_text *t, const char *words);          /* as it is */
 void fa_text_string(fa_text *t, const char *s); /* quoted; FA_E_VALUE where it is not UTF-8 */

@@ -45,7 +45,7 @@ void fa_net_free(fa_net *net)
     fa_free(net);
 }
 
-fa_status fa_net_new(fa_net **out, const fa_net_desc *desc, const struct fa_file *file)
+fa_status fa_net_new(fa_net **out, const fa_net_desc *desc, const struct fa_file *file, bool fresh)
 {
     FA_TRY(fa_cpu_check());
     fa_net *net = fa_alloc(sizeof *net);
@@ -55,7 +55,7 @@ fa_status fa_net_new(fa_net **out, const fa_net_desc *desc, const struct fa_file
         fa_free(net);
         return status;
     }
-    status = fa_plan_network(net, desc, file);
+    status = fa_plan_network(net, desc, file, fresh);
     if (status == FA_OK) status = fa_header_fits(net);
     if (status) {
         fa_net_free(net);
@@ -85,7 +85,7 @@ fa_status fa_net_create(fa_net **net, const fa_net_desc *desc)
     FA_GIVEN(net);
     FA_GIVEN(desc);
     fa_net *made = NULL;
-    FA_TRY(fa_net_new(&made, desc, NULL));
+    FA_TRY(fa_net_new(&made, desc, NULL, true));
     fa_draw_state(made);
     const fa_status status = check_drawn(made);
     if (status)
@@ -115,7 +115,7 @@ fa_status fa_net_clone(fa_net **net, const fa_net *from)
     fa_net_desc desc = from->desc;
     desc.n_threads = from->n_threads;
     fa_net *made = NULL;
-    fa_status status = fa_net_new(&made, &desc, NULL);
+    fa_status status = fa_net_new(&made, &desc, NULL, false);
     if (status == FA_OK) status = copy_note(&made->note, from->note);
     if (status == FA_OK) memcpy(made->state, from->state, made->state_size);
     fa_let_go(&held);
@@ -296,6 +296,17 @@ fa_status fa_feedback_matrix(void *out, const fa_net *net, int64_t b)
 
 const fa_net_desc *fa_net_description(const fa_net *net) { return net ? &net->desc : NULL; }
 const char *fa_net_note(const fa_net *net) { return net ? net->note : NULL; }
+
+fa_status fa_net_copy_note(char *note, size_t *size, const fa_net *net)
+{
+    FA_GIVEN(size);
+    FA_TRY(fa_lock_read(net));
+    const size_t needed = net->note ? strlen(net->note) + 1 : 0;
+    if (needed && note && needed <= *size) memcpy(note, net->note, needed);
+    *size = needed;
+    fa_unlock_read(net);
+    return FA_OK;
+}
 
 fa_status fa_net_set_note(fa_net *net, const char *note)
 {

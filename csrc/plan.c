@@ -539,12 +539,13 @@ static fa_status check_head(fa_net *net, const fa_net_desc *d)
     return FA_OK;
 }
 
-fa_status fa_plan_network(fa_net *net, const fa_net_desc *theirs, const fa_file *file)
+fa_status fa_plan_network(fa_net *net, const fa_net_desc *theirs, const fa_file *file, bool fresh)
 {
     const fa_net_desc *desc = &net->desc;
     FA_TRY(FA_ADOPT(&net->desc, theirs, loss, "desc"));
     FA_TRY(check_head(net, desc));
     FA_TRY(fa_keep_description(net));
+    if (fresh) fa_fill_zeros(&net->desc);
     net->dtype = desc->dtype;
     net->esize = desc->dtype == FA_F64 ? 8 : 4;
     net->k = fa_kernels_for(desc->dtype);

@@ -1,10 +1,45 @@
 /* Status codes, the message of the last failure on each thread, and the log hook. */
 #include "internal.h"
+#include "json.h"
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 static _Thread_local char message[512];
+
+/* What a terminal obeys or hides: controls, marks of direction and of no width, ends of lines. */
+static bool commands(uint32_t c)
+{
+    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0xad || c == 0x61c ||
+           (c >= 0x200b && c < 0x2010) || (c >= 0x2028 && c < 0x202f) ||
+           (c >= 0x2060 && c < 0x2070) || c == 0xfeff || (c >= 0xfff9 && c < 0xfffc) ||
+           (c >= 0xe0000 && c < 0xe0080);
+}
+
+static uint32_t character(const char *at, int n)
+{
+    const unsigned char *p = (const unsigned char *)at;
+    uint32_t c = n == 1 ? p[0] : p[0] & (0xffu >> (n + 1));
+    for (int i = 1; i < n; i++) c = c << 6 | (p[i] & 0x3f);
+    return c;
+}
+
+/* Messages hold words of files and of callers: what in them is no plain text becomes '?'. */
+static void make_plain(char *text)
+{
+    char *to = text;
+    for (const char *at = text, *end = text + strlen(text); at < end;) {
+        const int n = fa_utf8_length(at, end);
+        if (n && !commands(character(at, n))) {
+            for (int i = 0; i < n; i++) *to++ = *at++;
+        } else {
+            *to++ = '?';
+            at += n ? n : 1; /* no character, or one that was cut */
+        }
+    }
+    *to = '\0';
+}
 
 fa_status fa_fail(fa_status status, const char *format, ...)
 {
@@ -12,6 +47,7 @@ fa_status fa_fail(fa_status status, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
+    make_plain(message);
     return status;
 }
 
@@ -32,6 +68,7 @@ void fa_log(const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    make_plain(text);
     const int cancel = fa_cancel_off();
     const unsigned ours = fa_fp_pause();
     log_hook(log_user, text);
@@ -41,9 +78,12 @@ void fa_log(const char *format, ...)
 
 fa_status fa_fail_in(fa_status status, const char *where)
 {
+    enum { MOST = 200 }; /* of a path its end; what went wrong is to be seen too */
     char inner[sizeof message];
     snprintf(inner, sizeof inner, "%s", message);
-    return fa_fail(status, "%s: %s", where, inner);
+    const size_t size = strlen(where);
+    if (size <= MOST) return fa_fail(status, "%s: %s", where, inner);
+    return fa_fail(status, "...%s: %s", where + size - MOST, inner);
 }
 
 const char *fa_last_error(void) { return message; }

@@ -1,7 +1,9 @@
 """fastfa.datasets: the shipped digits, MNIST in all its files, every way a file can be wrong."""
 
 import gzip
+import os
 import struct
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -245,9 +247,12 @@ def test_npz_that_promises_what_it_does_not_hold(tmp_path, arrays, shape):
 
 def test_idx_that_promises_terabytes(tmp_path, arrays):
     directory = write_idx(tmp_path / "d", arrays)
-    huge = b"\0\0\x08\x03" + struct.pack(">3I", 0xFFFFFFFF, 28, 28)
+    huge = b"\0\0\x08\x03" + struct.pack(">3I", 0xFFFFFFFF, 5, 4)
     (directory / IDX_NAMES[0]).write_bytes(huge + bytes(100))
-    with pytest.raises(ValueError, match=r"expected 3367254359\d+ bytes, the file ends after 100"):
+    with pytest.raises(ValueError, match=r"train labels: expected 4294967295 integers"):
+        datasets.load("mnist", path=directory)
+    (directory / IDX_NAMES[1]).write_bytes(b"\0\0\x08\x01" + struct.pack(">I", 0xFFFFFFFF))
+    with pytest.raises(ValueError, match=r"expected 85899345900 bytes, the file ends after 100"):
         datasets.load("mnist", path=directory)
 
 
@@ -294,3 +299,63 @@ def test_unused_members_are_not_read(tmp_path, arrays):
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("extra.npy", b"junk")
     assert_loaded(datasets.load("mnist", path=path), arrays)
+
+
+# ---- memory ----
+
+
+def _peak_of_refusing(path, message):
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=message):
+            datasets.load("mnist", path=path)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+BOMB = 200 << 20  # bytes of zeros, which compress to a thousandth
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["of another size", "cut"])
+def test_what_is_refused_takes_no_memory_for_what_it_unpacks_to(tmp_path, arrays, whole):
+    """Files of which each is what its header says and that do not fit together, or end early."""
+    directory = write_idx(tmp_path / "d", arrays)
+    n = BOMB // (28 * 28)
+    header = b"\0\0\x08\x03" + struct.pack(">3I", n, 28, 28)
+    data = gzip.compress(header + bytes(n * 28 * 28 - (not whole)), 1)
+    (directory / IDX_NAMES[0]).unlink()
+    (directory / (IDX_NAMES[0] + ".gz")).write_bytes(data)
+    if not whole:
+        (directory / IDX_NAMES[1]).write_bytes(b"\0\0\x08\x01" + struct.pack(">I", n) + bytes(n))
+        test = np.zeros((len(arrays[2]), 28, 28), np.uint8)
+        (directory / IDX_NAMES[2]).write_bytes(idx_bytes(test))
+    peak = _peak_of_refusing(directory, "labels: expected" if whole else "the file ends after")
+    assert peak < BOMB / 10
+
+
+def test_npz_that_is_refused_takes_no_memory_for_what_it_unpacks_to(tmp_path, arrays):
+    bomb = np.zeros((BOMB // 64, 8, 8), np.uint8)
+    path = write_npz(tmp_path / "m.npz", (bomb, *arrays[1:]))
+    del bomb
+    assert _peak_of_refusing(path, "labels: expected") < BOMB / 10
+
+
+@pytest.mark.parametrize("place", ["/dev/zero", "fifo"])
+def test_devices_and_pipes_are_refused(tmp_path, monkeypatch, place):
+    if place == "fifo":
+        place = tmp_path / "fifo"
+        os.mkfifo(place)
+    monkeypatch.setenv("FASTFA_MNIST", str(place))
+    with pytest.raises(ValueError, match="path: expected a directory or a plain file, got"):
+        datasets.load("mnist")
+
+
+def test_paths_are_shown_plain(tmp_path):
+    folder = tmp_path / "\x1b[31mred"
+    folder.mkdir()
+    (folder / "m.npz").write_bytes(b"no")
+    for path, error in ((folder / "m.npz", ValueError), (folder, FileNotFoundError)):
+        with pytest.raises(error) as caught:
+            datasets.load("mnist", path=path)
+        assert "\x1b" not in str(caught.value)

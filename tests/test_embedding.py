@@ -19,6 +19,7 @@ ARCHIVE = LIB / "libfastfa.a"
 MAJOR_MINOR = ".".join(fastfa.__version__.split(".")[:2])
 SHARED = LIB / f"libfastfa.so.{MAJOR_MINOR}"
 PUBLIC = set(re.findall(r"^FA_API [^(]*?(\w+)\(", HEADER.read_text(), re.M))
+INLINE = set(re.findall(r"^static inline \w+ (\w+)\(", HEADER.read_text(), re.M))
 
 
 def names(*options):
@@ -28,7 +29,8 @@ def names(*options):
 
 def test_shared_library_exports_what_the_header_declares():
     assert "fa_net_create" in PUBLIC
-    assert names("-D", SHARED) == PUBLIC
+    assert "fa_dense" in INLINE
+    assert names("-D", SHARED) == PUBLIC | INLINE
 
 
 def test_library_cannot_print_or_end_the_process():
@@ -54,6 +56,93 @@ def test_shared_library_is_this_version_and_finds_the_vendored_blas():
     library.fa_build_info.restype = ctypes.c_char_p
     info = json.loads(library.fa_build_info().decode())
     assert info == fastfa.build_info()
+
+
+def _fields(name):
+    """The fields of a struct of the header as ctypes has them: enums are ints, pointers void *."""
+    text = re.sub(r"/\*.*?\*/", "", HEADER.read_text(), flags=re.S)
+    body = re.search(rf"^typedef struct {name} \{{(.*?)^\}} {name};", text, re.M | re.S)[1]
+    kinds = {
+        "size_t": ctypes.c_size_t, "ptrdiff_t": ctypes.c_ssize_t, "double": ctypes.c_double,
+        "int": ctypes.c_int, "int64_t": ctypes.c_int64, "uint64_t": ctypes.c_uint64,
+        "fa_dtype": ctypes.c_int,
+    }  # fmt: skip
+    for line in filter(None, map(str.strip, body.split(";"))):
+        if pointer := re.search(r"\(\*(\w+)\)", line):
+            yield pointer[1], ctypes.c_void_p
+            continue
+        kind, rest = re.fullmatch(r"(?:const )?(\w+) (.*)", line, re.S).groups()
+        for word in map(str.strip, rest.split(",")):
+            if word.startswith("*"):
+                yield word[1:], ctypes.c_char_p if kind == "char" else ctypes.c_void_p
+            else:
+                yield word, _struct(kind) if kind == "fa_init" else kinds[kind]
+
+
+def _struct(name):
+    return type(name, (ctypes.Structure,), {"_fields_": list(_fields(name))})
+
+
+def _train_through_ctypes(make):
+    """Loss before and after training a network that `make` describes, with no C compiled."""
+    library = ctypes.CDLL(str(SHARED))
+    library.fa_last_error.restype = ctypes.c_char_p
+    desc, kept = make(library)
+    net = ctypes.c_void_p()
+    assert library.fa_net_create(ctypes.byref(net), ctypes.byref(desc)) == 0, (
+        library.fa_last_error()
+    )
+    n = 64
+    x = (ctypes.c_float * (4 * n))(*((i * i % 17 - 8) / 8 for i in range(4 * n)))
+    labels = (ctypes.c_int64 * n)(*(int(x[4 * i] > 0) for i in range(n)))
+    samples = _struct("fa_samples")()
+    samples.struct_size = ctypes.sizeof(samples)
+    samples.x, samples.ldx, samples.n = ctypes.addressof(x), 4, n
+    samples.labels = ctypes.addressof(labels)
+    loss, losses = ctypes.c_double(), []
+    for _ in range(300):
+        arguments = ctypes.byref(loss), net, ctypes.byref(samples)
+        assert library.fa_train_batch(*arguments) == 0, library.fa_last_error()
+        losses.append(loss.value)
+    library.fa_net_free(net)
+    del kept
+    return losses
+
+
+def _by_initialisers(library):
+    made = {}
+    for name in ("layer_desc", "rule_desc", "net_desc"):
+        made[name] = _struct(f"fa_{name}")
+    library.fa_dense.restype, library.fa_rule_of.restype = made["layer_desc"], made["rule_desc"]
+    library.fa_net_defaults.restype = made["net_desc"]
+    library.fa_dense.argtypes = [ctypes.c_int64, ctypes.c_char_p]
+    layers = (made["layer_desc"] * 2)(library.fa_dense(16, b"tanh"), library.fa_dense(2, b"linear"))
+    rule, desc = library.fa_rule_of(b"dfa"), library.fa_net_defaults()
+    return _describe(desc, layers, rule)
+
+
+def _by_zeros(library):
+    layers = (_struct("fa_layer_desc") * 2)()
+    for layer, units, activation in zip(layers, (16, 2), (b"tanh", b"linear"), strict=True):
+        layer.struct_size, layer.type = ctypes.sizeof(layer), b"dense"
+        layer.units, layer.activation = units, activation
+    rule, desc = _struct("fa_rule_desc")(), _struct("fa_net_desc")()
+    rule.struct_size, rule.name = ctypes.sizeof(rule), b"dfa"
+    desc.struct_size, desc.loss = ctypes.sizeof(desc), b"softmax_cross_entropy"
+    return _describe(desc, layers, rule)
+
+
+def _describe(desc, layers, rule):
+    desc.n_in, desc.n_layers = 4, 2
+    desc.layers, desc.rule = ctypes.addressof(layers), ctypes.addressof(rule)
+    return desc, (layers, rule)
+
+
+def test_training_through_ctypes():
+    """From a language without C headers: by the initialisers, and by structs of zeros alone."""
+    losses = _train_through_ctypes(_by_initialisers)
+    assert losses[-1] < losses[0] / 2
+    assert _train_through_ctypes(_by_zeros) == losses
 
 
 @pytest.fixture(scope="module")

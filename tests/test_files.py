@@ -446,6 +446,7 @@ def _edited(data, edit):
     """The bytes of a file with its metadata changed."""
     (size,) = struct.unpack("<Q", data[:8])
     header = json.loads(data[8 : 8 + size])
+    del header["__metadata__"]["fastfa.crc32c"]  # as who changes a file on purpose
     edit(header["__metadata__"])
     text = json.dumps(header).encode()
     return struct.pack("<Q", len(text)) + text + data[8 + size :]

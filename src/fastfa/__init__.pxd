@@ -278,7 +278,15 @@ cdef extern from "fastfa.h" nogil:
     fa_status fa_load_memory(fa_net **net, const void *data, size_t size,
                              int (*custom)(void *user, fa_rule_desc *rule, int64_t layer, const char *note) noexcept,
                              void *user)
+    fa_status fa_load_with(fa_net **net, const char *path,
+                           int (*custom)(void *user, fa_rule_desc *rule, int64_t layer, const char *note) noexcept,
+                           void *user)
+    fa_status fa_load_from(fa_net **net, int (*read)(void *user, void *data, size_t size) noexcept, void *read_user,
+                           int (*custom)(void *user, fa_rule_desc *rule, int64_t layer, const char *note) noexcept,
+                           void *user)
+    fa_status fa_check_file(int *has_checksum, const char *path)
     fa_status fa_net_clone(fa_net **net, const fa_net *source)
     const fa_net_desc *fa_net_description(const fa_net *net)
     fa_status fa_net_set_note(fa_net *net, const char *note)
     const char *fa_net_note(const fa_net *net)
+    fa_status fa_net_copy_note(char *note, size_t *size, const fa_net *net)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ._core import build_info
 from ._core import version as _version
 from ._embedding import get_include, get_library_dir
-from ._files import load
+from ._files import check_file, load
 from ._teaching import Teaching
 from ._threads import get_num_threads, set_num_threads
 from .callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, History
@@ -79,6 +79,7 @@ __all__ = [
     "Teaching",
     "Ternary",
     "build_info",
+    "check_file",
     "fit_replicas",
     "get_include",
     "get_library_dir",

@@ -38,7 +38,7 @@ class Described:
                 shown.append(show(value))
             elif isinstance(value, np.ndarray) or value != field.default:
                 shown.append(f"{field.name}={show(value)}")
-        return f"{type(self).__name__}({', '.join(shown)})"
+        return f"{kind(self)}({', '.join(shown)})"
 
     def _set(self, **values: object) -> None:
         """Store checked values: the only place that writes to a frozen object."""
@@ -51,17 +51,28 @@ def show(value: object) -> str:
     if isinstance(value, np.ndarray):
         return f"<array {'x'.join(map(str, value.shape))}>"
     try:
-        text = value.__name__ if callable(value) and hasattr(value, "__name__") else repr(value)
-        text = str(text)
+        named = callable(value) and hasattr(value, "__name__")
+        text = plain(str(value.__name__) if named else repr(value))  # type: ignore[attr-defined]
     except Exception:  # the error of whoever printed it would hide ours
-        text = f"<{type(value).__name__}>"
-    text = text if len(text) <= 80 else text[:77] + "..."
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+        text = f"<{kind(value)}>"
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def quote(text: str) -> str:
     """Text of a caller's in a message, in double quotes."""
     return f'"{show(str.__str__(text))[1:-1]}"'
+
+
+def plain(text: str) -> str:
+    """`text` for a terminal: what that would obey or hide is written as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def kind(value: object) -> str:
+    """Name of the class of a value, as `plain`."""
+    return plain(type(value).__name__)
 
 
 def integer(name: str, value: object, low: int, high: int | None = None, why: str = "") -> int:

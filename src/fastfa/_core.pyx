@@ -5,6 +5,8 @@ the GIL released, turn a status into an exception. No arithmetic here, and no se
 that C makes.
 """
 
+import os
+
 import numpy as np
 
 cimport numpy as cnp
@@ -548,12 +550,35 @@ cdef class Network:
         cdef size_t size = len(data)
         with nogil:
             status = fa_load_memory(&handle.net, bytes, size, _custom, <void *>finder)
-        if finder.error is not None:
-            raise finder.error
-        check(status)
-        cdef Network net = Network.__new__(Network)
-        net._take(handle, finder.hosts, _describe(fa_net_description(handle.net)))
-        return net
+        return _loaded(handle, finder, status)
+
+    @staticmethod
+    def load_path(bytes path, rules):
+        """The same from a file of that name."""
+        cdef _Finder finder = _Finder(rules)
+        cdef _Handle handle = _Handle()
+        cdef const char *name = path
+        cdef fa_status status
+        cdef int reason
+        with nogil:
+            status = fa_load_with(&handle.net, name, _custom, <void *>finder)
+            reason = errno
+        if finder.error is None:
+            _check_read(status, reason, path)
+        return _loaded(handle, finder, status)
+
+    @staticmethod
+    def load_from(read, rules):
+        """The same from what read(n) gives: 1 to n bytes each time it is asked."""
+        cdef _Reader reader = _Reader(read)
+        cdef _Finder finder = _Finder(rules)
+        cdef _Handle handle = _Handle()
+        cdef fa_status status
+        with nogil:
+            status = fa_load_from(&handle.net, _read, <void *>reader, _custom, <void *>finder)
+        if reader.error is not None:
+            raise reader.error
+        return _loaded(handle, finder, status)
 
     def save(self, bytes path):
         cdef const char *name = path
@@ -583,8 +608,21 @@ cdef class Network:
 
     @property
     def note(self):
-        """Text that goes with the network into files, or None."""
-        return None if fa_net_note(self.net) == NULL else fa_net_note(self.net).decode()
+        """Text that goes with the network into files, or None: a copy, since other threads may set it."""
+        cdef fa_status status
+        cdef size_t size = 0, room
+        cdef char *data
+        while True:
+            room = size
+            text = PyBytes_FromStringAndSize(NULL, room)
+            data = PyBytes_AS_STRING(text)
+            with nogil:
+                status = fa_net_copy_note(data, &size, self.net)
+            check(status)
+            if size == 0:
+                return None
+            if size <= room:
+                return text[:size - 1].decode()
 
     @note.setter
     def note(self, text):
@@ -612,6 +650,40 @@ cdef class Network:
         s.y = NULL if y is None else _matrix(y, s.n, self.n_out, self.typenum, "y")
         s.weights = <const double *>_vector(weights, s.n, cnp.NPY_FLOAT64, "weights")
         return s
+
+
+cdef object _loaded(_Handle handle, _Finder finder, fa_status status):
+    if finder.error is not None:
+        raise finder.error
+    check(status)
+    cdef Network net = Network.__new__(Network)
+    net._take(handle, finder.hosts, _describe(fa_net_description(handle.net)))
+    return net
+
+
+cdef int _check_read(fa_status status, int reason, bytes path) except -1:
+    """As `check`, of a call that read a file; whoever calls names the file."""
+    shown = path.decode(errors="replace")
+    if len(path) > 200:
+        shown = "..." + path[len(path) - 200:].decode(errors="replace")
+    message = fa_last_error().decode(errors="replace").removeprefix(f"{shown}: ")
+    if status == FA_E_IO:  # becomes FileNotFoundError and the like
+        raise OSError(reason, message, os.fsdecode(path))
+    if status == FA_E_FORMAT:
+        raise ValueError(message)
+    return check(status)
+
+
+def check_file(bytes path):
+    """Whether a file that is whole has a checksum that says so."""
+    cdef const char *name = path
+    cdef int has_checksum = 0, reason
+    cdef fa_status status
+    with nogil:
+        status = fa_check_file(&has_checksum, name)
+        reason = errno
+    _check_read(status, reason, path)
+    return bool(has_checksum)
 
 
 cdef void *_matrix(array, int64_t rows, int64_t cols, int typenum, str name) except? NULL:

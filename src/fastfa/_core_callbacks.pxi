@@ -111,6 +111,33 @@ cdef int _custom(void *user, fa_rule_desc *rule, int64_t layer, const char *note
         return 1
 
 
+cdef class _Reader:
+    """What C asks for the bytes of a file, with the exception that must come out in the end."""
+
+    cdef object read, error
+
+    def __cinit__(self, read):
+        self.read = read
+
+
+cdef int _read(void *user, void *data, size_t size) noexcept with gil:
+    cdef _Reader reader = <_Reader>user
+    cdef Py_ssize_t done = 0, wanted = size  # C asks for what memory holds
+    cdef bytes piece
+    try:
+        while done < wanted:
+            PyErr_CheckSignals()
+            piece = reader.read(min(wanted - done, 1 << 20))
+            if not 0 < len(piece) <= wanted - done:
+                raise ValueError("expected 1 to n bytes")
+            memcpy(<char *>data + done, PyBytes_AS_STRING(piece), len(piece))
+            done += len(piece)
+        return 0
+    except BaseException as error:
+        reader.error = error
+        return 1
+
+
 cdef struct _Bytes:
     char *data
     size_t size

@@ -7,26 +7,43 @@ the names of the columns of tables that the network was trained on.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from ._checks import show
+from ._checks import plain, show
 from ._data import Columns
 from .layers import Dense
 from .rules import Rule, is_custom
 
 if TYPE_CHECKING:
+    from ._core import Network
     from .sequential import Sequential
 
-__all__ = ["load"]
+    Rules = Callable[[int, str | None], Rule]
+    Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
+
+__all__ = ["check_file", "load"]
+
+
+class Readable(Protocol):
+    """A binary file, or whatever reads like one."""
+
+    def read(self, n: int, /) -> bytes | None: ...
+
+
+class Writable(Protocol):
+    """A binary file, or whatever writes like one."""
+
+    def write(self, data: bytes, /) -> object: ...
 
 MAX_NOTE = 1 << 20  # bytes, FA_MAX_NOTE in C
 
 
 def load(
-    path: str | os.PathLike[str],
+    file: Path | Readable | bytes | bytearray | memoryview,
     *,
     rule: Rule | Mapping[Any, Rule] | None = None,
     lr: Callable[[int], float] | None = None,
@@ -38,7 +55,10 @@ def load(
 
     Parameters
     ----------
-    path : path-like
+    file : path-like, binary file or bytes
+        The path of a plain file, taken as it is ("~" too). Or an object with ``read``, such as
+        ``io.BytesIO``, a gzip file or a pipe opened by the caller: it is asked for the bytes of one
+        network, from where it stands, and not for one more. Or what ``net.to_bytes()`` gave.
     rule : Rule or mapping of str or int to Rule, optional
         Only for networks with rules written in Python, which a file cannot hold: the object, or
         where they are several one for each class name. Where one class has several objects, one
@@ -53,7 +73,7 @@ def load(
     Raises
     ------
     OSError
-        The file cannot be read.
+        The file cannot be read, or its path leads to a device, a pipe or a folder.
     ValueError
         It is no network, is damaged or comes from a newer version; or what a file cannot hold was
         not given.
@@ -67,17 +87,99 @@ def load(
     """
     from .sequential import Sequential
 
-    name = file_name(path)
     if lr is not None and not callable(lr):
         raise TypeError(f"lr must be a function lr(step) -> float, got {show(lr)}")
-    with open(name, "rb") as file:
-        data = file.read()
+    name, engine = _opened(file)
     net = Sequential.__new__(Sequential)
     try:
-        restore(net, data, rule, lr)
+        restore(net, engine, rule, lr)
     except ValueError as error:
-        raise ValueError(f"{os.fsdecode(name)}: {error}") from None
+        raise ValueError(f"{name}: {error}") from None
     return net
+
+
+def check_file(path: Path) -> bool:
+    """Whether a saved file is whole, without making a network of it.
+
+    Parameters
+    ----------
+    path : path-like
+
+    Returns
+    -------
+    bool
+        True: every bit is as it was written, which its checksum says. False: it has no checksum,
+        as files of the first versions and of other programs; its parts fit together.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    ValueError
+        It is damaged, cut or no network.
+    """
+    from . import _core
+
+    name = file_name(path)
+    try:
+        return _core.check_file(os.fsencode(name))
+    except ValueError as error:
+        raise ValueError(f"{plain(os.fsdecode(name))}: {error}") from None
+
+
+def _opened(file: Any) -> tuple[str, Callable[[Rules], Network]]:
+    """What to call the file in messages, and how the engine gets its bytes."""
+    from ._core import Network
+
+    if isinstance(file, (bytearray, memoryview)) or (isinstance(file, bytes) and b"\0" in file):
+        data = bytes(file)  # the bytes of every network have zeros, a path has none
+        return "bytes", lambda rules: Network.load(data, rules)
+    if not is_path(file) and hasattr(file, "read"):
+        return show(file), lambda rules: Network.load_from(_reading(file), rules)
+    name = file_name(file)
+    return plain(os.fsdecode(name)), lambda rules: Network.load_path(os.fsencode(name), rules)
+
+
+def _reading(file: Any) -> Callable[[int], bytes]:
+    """A function that gives the next 1 to n bytes of a file."""
+    taken = 0
+
+    def read(n: int) -> bytes:
+        nonlocal taken
+        piece = None if isinstance(file, io.TextIOBase) else file.read(n)
+        if isinstance(piece, str) or isinstance(file, io.TextIOBase):
+            raise TypeError('file must be open in binary mode, "rb", got one of text')
+        if piece is None:
+            raise BlockingIOError(f"nothing to read yet after {taken} bytes: make it wait")
+        if not isinstance(piece, (bytes, bytearray, memoryview)) or len(piece) > n:
+            raise TypeError(f"file: read({n}) must give up to as many bytes, got {show(piece)}")
+        if not piece:
+            raise ValueError(f"expected the bytes of a network, it ends after {taken}")
+        taken += len(piece)
+        return bytes(piece)
+
+    return read
+
+
+def write(file: Any, data: bytes) -> None:
+    """All of `data` into a file that may take it in pieces."""
+    if isinstance(file, io.TextIOBase):
+        raise TypeError('file must be open in binary mode, "wb", got one of text')
+    left: Any = data
+    while left:
+        n = file.write(left)
+        if n is None and isinstance(file, io.RawIOBase):
+            raise BlockingIOError(f"{len(data) - len(left)} of {len(data)} bytes were written")
+        if n is None:  # many that are no files of Python's say nothing
+            return
+        if not isinstance(n, int) or not 0 < n <= len(left):
+            raise OSError(f"file: write of {len(left)} bytes must say how many, got {show(n)}")
+        left = memoryview(left)[n:]
+
+
+def is_path(file: object) -> bool:
+    """Whether it names a file, whatever else it can do."""
+    return isinstance(file, (str, bytes)) or hasattr(file, "__fspath__")
 
 
 def file_name(path: object) -> str | bytes:
@@ -106,28 +208,26 @@ def check_folder(path: str | bytes | os.PathLike[str]) -> None:
 
 def restore(
     net: Sequential,
-    data: bytes,
+    engine_of: Callable[[Rules], Network],
     rule: Rule | Mapping[Any, Rule] | None,
     lr: Callable[[int], float] | None,
 ) -> None:
-    """Make the empty object `net` the network that `data`, the bytes of a file, describes."""
-    from ._core import Network
-
+    """Make the empty object `net` the network that a file describes."""
     rules = _Rules(rule)
-    engine = Network.load(data, rules)
+    engine = engine_of(rules)
     if rule and not rules.asked:
         raise ValueError("rule: it has no rule that is written in Python; give none")
     rates = _read_note(engine.note).get("lr")
     if rates is not None and lr is None:
         raise ValueError(
-            f"lr: its learning rate is a function of the step, {rates.get('function')}, which a "
+            f"lr: its learning rate is a function of the step, {plain(rates['function'])}, which a "
             "file cannot hold; give the function: load(path, lr=...)"
         )
     if rates is None and lr is not None:
         raise ValueError("lr: its learning rate is a number; set net.lr after loading")
     net._restore(engine, lr)
     net._door.columns = _columns_of(_read_note(engine.note))
-    if rates is not None and not rates.get("in force"):
+    if rates is not None and not rates["in force"]:
         net._schedule = None
 
 
@@ -143,6 +243,7 @@ class _Rules:
         self.asked = True
         names = _read_note(note).get("rules", {})
         name = names.get(str(layer), names.get("-1", "its class is unknown"))
+        shown = plain(name)
         given = self.given
         if isinstance(given, Mapping):
             rule = given.get(layer if str(layer) in names else -1, given.get(name))
@@ -150,13 +251,13 @@ class _Rules:
             rule = given
         if rule is None:
             raise ValueError(
-                f"rule: one of its rules is written in Python ({name}), which a file cannot hold; "
+                f"rule: one of its rules is written in Python ({shown}), which a file cannot hold; "
                 "give the object: load(path, rule=...), or one for each class name"
             )
         if not isinstance(rule, Rule) or not is_custom(rule):
-            raise TypeError(f"rule must be an object of the class {name}, got {show(rule)}")
+            raise TypeError(f"rule must be an object of the class {shown}, got {show(rule)}")
         if rule is given and names and type(rule).__name__ != name:
-            raise ValueError(f"rule must be an object of the class {name}, got {show(rule)}")
+            raise ValueError(f"rule must be an object of the class {shown}, got {show(rule)}")
         return rule
 
 
@@ -216,8 +317,23 @@ def _places(net: Sequential) -> list[tuple[int, Rule]]:
 
 
 def _read_note(note: str | None) -> dict[str, Any]:
+    """What `_note_of` wrote, {} for none or somebody else's note; ValueError where it is bad."""
     try:
         python = json.loads(note or "{}")["fastfa"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        return {}  # none, or a note of somebody else's
-    return python if isinstance(python, dict) else {}
+        return {}
+    names, rates = _part(python, "rules") or {}, _part(python, "lr")
+    if not all(isinstance(name, str) for name in names.values()):
+        raise ValueError("note: expected the names of classes at 'rules', got something else")
+    if rates is not None:
+        how = rates.get("function"), rates.get("in force")
+        if not isinstance(how[0], str) or not isinstance(how[1], bool):
+            raise ValueError(f"note: expected a name and a flag at 'lr', got {show(rates)}")
+    return {"rules": names, "lr": rates}
+
+
+def _part(python: object, key: str) -> dict[str, Any] | None:
+    part = python.get(key) if isinstance(python, dict) else python
+    if part is not None and not isinstance(part, dict):
+        raise ValueError(f"note: expected an object at 'fastfa', {key!r}, got {show(part)}")
+    return part

@@ -42,8 +42,9 @@ def table(net: Sequential) -> Text:
     widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
     lines = ["  ".join(map(_cell, row, widths, range(len(row)))).rstrip() for row in rows]
     lines.insert(1, "  ".join("-" * width for width in widths))
-    width = max(len(name) for name, _ in _facts(net))
-    lines += ["", *(f"{name:<{width}}  {value}" for name, value in _facts(net))]
+    facts = _facts(net)
+    width = max(len(name) for name, _ in facts)
+    lines += ["", *(f"{name:<{width}}  {value}" for name, value in facts)]
     return Text("\n".join(lines))
 
 
@@ -93,6 +94,7 @@ def _how(fact: dict[str, Any]) -> str:
 
 def _rows(net: Sequential) -> list[tuple[str, ...]]:
     facts = {fact["index"]: fact for fact in _layer_facts(net)}
+    keys = _keys(net)
     rows: list[tuple[str, ...]] = []
     width = net._engine.n_in
     for index, layer in enumerate(net.layers):
@@ -101,7 +103,7 @@ def _rows(net: Sequential) -> list[tuple[str, ...]]:
             rows.append((str(index), name, str(width), "0", "", "", ""))
             continue
         width, fact = layer.units, facts[index]
-        size = sum(net.parameters[key].size for key in _keys(net, index))
+        size = sum(net.parameters[key].size for key in keys[index])
         trained = "yes" if _trains(fact) else "no"
         if index + 1 == len(net.layers):
             rule, feedback = "exact error", ""
@@ -112,17 +114,21 @@ def _rows(net: Sequential) -> list[tuple[str, ...]]:
     return rows
 
 
-def _keys(net: Sequential, index: int) -> list[str]:
-    return [key for key in net.parameters if key.startswith(f"{index}.")]
+def _keys(net: Sequential) -> dict[int, list[str]]:
+    """The keys of parameters by layer."""
+    keys: dict[int, list[str]] = {}
+    for key in net.parameters:
+        keys.setdefault(int(key.partition(".")[0]), []).append(key)
+    return keys
 
 
 def _trained_keys(net: Sequential) -> list[str]:
-    keys = []
+    keys, trained = _keys(net), []
     for fact, place in zip(net._engine.layers, net._weighted, strict=True):
         heads = getattr(place.rule, "train_head", True)
-        mine = _keys(net, fact["index"]) if _trains(fact) else []
-        keys += [key for key in mine if heads or ".head." not in key]
-    return keys
+        mine = keys[fact["index"]] if _trains(fact) else []
+        trained += [key for key in mine if heads or ".head." not in key]
+    return trained
 
 
 def _facts(net: Sequential) -> list[tuple[str, str]]:

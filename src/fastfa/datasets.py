@@ -13,7 +13,8 @@ import os
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,7 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ._checks import show
+from ._checks import plain, show
 
 __all__ = ["load"]
 
@@ -31,7 +32,7 @@ Split = tuple[NDArray[Any], NDArray[np.int64], NDArray[Any], NDArray[np.int64]]
 class _Readable(Protocol):
     """What is asked of an open file, whatever it is compressed with."""
 
-    def read(self, n: int, /) -> bytes: ...
+    def read(self, n: int = ..., /) -> bytes: ...
 
 
 _KEYS = ("x_train", "y_train", "x_test", "y_test")
@@ -118,26 +119,109 @@ def _mnist(path: str | os.PathLike[str] | None) -> Split:
             f"no MNIST at {str(place)!r}: put an .npz file or the directory of the four IDX files "
             "there, or pass another path= (default: the environment variable FASTFA_MNIST)"
         )
-    return _read_idx_directory(place) if place.is_dir() else _read_npz(place)
+    if place.is_dir():
+        return _read_idx_directory(place)
+    if not place.is_file():
+        raise ValueError(f"path: expected a directory or a plain file, got {str(place)!r}")
+    return _read_npz(place)
 
 
-def _checked(images: list[NDArray[Any]], labels: list[NDArray[Any]], source: Path) -> Split:
-    """Check that the four arrays belong together; images become rows, labels int64."""
+class _Array:
+    """An array in a file, of which only the header was read.
+
+    Parameters
+    ----------
+    name : str
+        For messages, as `source` and what that is meant to be.
+    source, what : str
+    open_file : callable
+        Gives the file, to be read from its beginning.
+    read_header : callable
+        Reads from it what comes before the numbers: shape, dtype, and whether columns come first.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        source: str,
+        what: str,
+        open_file: Callable[[], AbstractContextManager[_Readable]],
+        read_header: Callable[[_Readable], tuple[tuple[int, ...], np.dtype[Any], bool]],
+    ) -> None:
+        self.name, self._source, self._what = name, source, what
+        self._open, self._read_header = open_file, read_header
+        with self._opened() as file:
+            self.shape, self.dtype, self._fortran = read_header(file)
+            if any(n < 0 for n in self.shape):
+                raise ValueError(f"{name}: expected sizes from 0, got the shape {self.shape}")
+        self.n_bytes = math.prod(self.shape) * self.dtype.itemsize
+
+    @contextmanager
+    def _opened(self) -> Iterator[_Readable]:
+        try:
+            with self._open() as file:
+                yield file
+        except _UNREADABLE as error:
+            raise _unreadable(error, self._source, self._what) from error
+
+    def measure(self) -> None:
+        """Refuse a file that is not as long as its header says, keeping nothing of it."""
+        with self._opened() as file:
+            self._read_header(file)
+            for _ in _pieces(file, self.n_bytes, f"{self.name}: an array of shape {self.shape}"):
+                pass
+
+    def read(self) -> NDArray[Any]:
+        """The numbers."""
+        data, done = np.empty(self.n_bytes, np.uint8), 0
+        with self._opened() as file:
+            self._read_header(file)
+            for piece in _pieces(file, self.n_bytes, self.name):
+                data[done : done + len(piece)] = np.frombuffer(piece, np.uint8)
+                done += len(piece)
+        return data.view(self.dtype).reshape(self.shape, order="F" if self._fortran else "C")
+
+
+def _unreadable(error: Exception, source: str, what: str) -> ValueError:
+    return ValueError(f"{source}: not a readable {what}: {plain(str(error))}")
+
+
+def _read_all(images: list[_Array], labels: list[_Array], source: str) -> Split:
+    """The four arrays; memory for them once everything but the numbers is known to be right."""
+    _check_headers(images, labels, source)
+    for array in (*images, *labels):
+        array.measure()
+    return _checked([x.read() for x in images], [y.read() for y in labels], source)
+
+
+def _check_headers(images: list[_Array], labels: list[_Array], source: str) -> None:
+    """Check that the four arrays belong together."""
     for part, x, y in zip(("train", "test"), images, labels, strict=True):
-        if x.dtype != np.uint8 or x.ndim not in (2, 3) or x.size == 0:
+        if x.dtype != np.uint8 or len(x.shape) not in (2, 3) or not x.n_bytes:
             raise ValueError(
                 f"{source}: {part} images: expected uint8 of shape (n, height, width) or "
                 f"(n, pixels), got {x.dtype} of shape {x.shape}"
             )
-        if y.dtype.kind not in "iu" or y.shape != x.shape[:1] or y.astype(np.int64).min() < 0:
-            raise ValueError(
-                f"{source}: {part} labels: expected {len(x)} integers from 0, one for each image, "
-                f"got {y.dtype} of shape {y.shape}"
-            )
+        if y.dtype.kind not in "iu" or y.shape != x.shape[:1]:
+            raise _bad_labels(part, x.shape[0], y, source)
     if images[0].shape[1:] != images[1].shape[1:]:
         raise ValueError(
             f"{source}: train images are {images[0].shape[1:]}, test images {images[1].shape[1:]}"
         )
+
+
+def _bad_labels(part: str, n: int, y: _Array | NDArray[Any], source: str) -> ValueError:
+    return ValueError(
+        f"{source}: {part} labels: expected {n} integers from 0, one for each image, "
+        f"got {y.dtype} of shape {y.shape}"
+    )
+
+
+def _checked(images: list[NDArray[Any]], labels: list[NDArray[Any]], source: str) -> Split:
+    """Images become rows, labels int64 from 0."""
+    for part, y in zip(("train", "test"), labels, strict=True):
+        if y.astype(np.int64).min() < 0:
+            raise _bad_labels(part, len(y), y, source)
     x_train, x_test = (np.ascontiguousarray(x.reshape(len(x), -1)) for x in images)
     y_train, y_test = (y.astype(np.int64) for y in labels)
     return x_train, y_train, x_test, y_test
@@ -147,34 +231,39 @@ def _checked(images: list[NDArray[Any]], labels: list[NDArray[Any]], source: Pat
 
 
 def _read_npz(path: Path) -> Split:
+    source = plain(str(path))
     with path.open("rb") as file:
         try:
-            with zipfile.ZipFile(file) as archive:
-                x_train, y_train, x_test, y_test = (_read_npy(archive, key) for key in _KEYS)
-        except KeyError as error:
-            message = f"{path}: expected the arrays {', '.join(_KEYS)}; {error.args[0]}"
-            raise ValueError(message) from None
+            archive = zipfile.ZipFile(file)
         except _UNREADABLE as error:
-            raise ValueError(f"{path}: not a readable .npz file: {error}") from error
-    return _checked([x_train, x_test], [y_train, y_test], path)
+            raise _unreadable(error, source, ".npz file") from error
+        with archive:
+            x_train, y_train, x_test, y_test = (_npy(archive, key, source) for key in _KEYS)
+            return _read_all([x_train, x_test], [y_train, y_test], source)
 
 
-def _read_npy(archive: zipfile.ZipFile, key: str) -> NDArray[Any]:
-    """One array. np.load would make the array before it looks at how much is there."""
-    info = archive.getinfo(f"{key}.npy")
-    with archive.open(info) as file:
+def _npy(archive: zipfile.ZipFile, key: str, source: str) -> _Array:
+    """One array. np.load would make it before it looks at how much is there."""
+    try:
+        info = archive.getinfo(f"{key}.npy")
+    except KeyError as error:
+        expected = f"expected the arrays {', '.join(_KEYS)}"
+        raise ValueError(f"{source}: {expected}; {error.args[0]}") from None
+
+    def read_header(file: _Readable) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
         version = np.lib.format.read_magic(file)
-        read_header = {
+        read = {
             (1, 0): np.lib.format.read_array_header_1_0,
             (2, 0): np.lib.format.read_array_header_2_0,
         }.get(version)
-        if read_header is None:
+        if read is None:
             raise ValueError(f"{key} has .npy version {version}, expected (1, 0) or (2, 0)")
-        shape, fortran_order, dtype = read_header(file)
+        shape, fortran_order, dtype = read(file)
         if dtype.kind not in "iu":
             raise ValueError(f"{key} holds {dtype}, expected integers")
-        data = _read_exactly(file, math.prod(shape) * dtype.itemsize, key)
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran_order else "C")
+        return shape, dtype, fortran_order
+
+    return _Array(key, source, ".npz file", lambda: archive.open(info), read_header)
 
 
 # ---- IDX: two zero bytes, type 8 (uint8), rank, one big-endian uint32 an axis, then the bytes ----
@@ -185,8 +274,8 @@ def _idx_name(stem: str) -> str:
 
 
 def _read_idx_directory(directory: Path) -> Split:
-    x_train, y_train, x_test, y_test = (_read_idx(_find_idx(directory, s)) for s in _IDX_STEMS)
-    return _checked([x_train, x_test], [y_train, y_test], directory)
+    x_train, y_train, x_test, y_test = (_idx(_find_idx(directory, s)) for s in _IDX_STEMS)
+    return _read_all([x_train, x_test], [y_train, y_test], plain(str(directory)))
 
 
 def _find_idx(directory: Path, stem: str) -> Path:
@@ -195,40 +284,39 @@ def _find_idx(directory: Path, stem: str) -> Path:
         for file in (directory / spelling, directory / f"{spelling}.gz"):
             if file.is_file():
                 return file
-    raise FileNotFoundError(f"{directory}: expected a file {name} or {name}.gz")
+    raise FileNotFoundError(f"{plain(str(directory))}: expected a file {name} or {name}.gz")
 
 
-def _read_idx(path: Path) -> NDArray[np.uint8]:
-    with path.open("rb") as raw:
-        file = gzip.GzipFile(fileobj=raw) if path.suffix == ".gz" else raw
-        try:
-            return _parse_idx(file, rank=3 if "idx3" in path.name else 1)
-        except _UNREADABLE as error:
-            raise ValueError(f"{path}: not a readable IDX file: {error}") from error
+def _idx(path: Path) -> _Array:
+    rank = 3 if "idx3" in path.name else 1
+
+    def read_header(file: _Readable) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
+        magic = _exactly(file, 4, "the magic number")
+        if magic != bytes((0, 0, 8, rank)):
+            raise ValueError(f"magic number: expected 0000080{rank}, got {magic.hex()}")
+        shape = struct.unpack(f">{rank}I", _exactly(file, 4 * rank, "the sizes"))
+        return shape, np.dtype(np.uint8), False
+
+    def open_file() -> AbstractContextManager[_Readable]:
+        return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+
+    return _Array("the array", plain(str(path)), "IDX file", open_file, read_header)
 
 
-def _parse_idx(file: _Readable, rank: int) -> NDArray[np.uint8]:
-    magic = _read_exactly(file, 4, "the magic number", more_follows=True)
-    if magic != bytes((0, 0, 8, rank)):
-        raise ValueError(f"magic number: expected 0000080{rank}, got {magic.hex()}")
-    sizes = _read_exactly(file, 4 * rank, "the sizes", more_follows=True)
-    shape = struct.unpack(f">{rank}I", sizes)
-    data = _read_exactly(file, math.prod(shape), f"an array of shape {shape}")
-    return np.frombuffer(data, np.uint8).reshape(shape)
-
-
-def _read_exactly(
-    file: _Readable, n_bytes: int, what: str, more_follows: bool = False
-) -> bytearray:
-    """Read `n_bytes`, and the end of the file unless `more_follows`.
-
-    In pieces: a header that promises terabytes costs no more memory than the file has bytes.
-    """
-    data = bytearray()
-    while len(data) < n_bytes and (piece := file.read(min(n_bytes - len(data), 1 << 20))):
-        data += piece
+def _exactly(file: _Readable, n_bytes: int, what: str) -> bytes:
+    data = file.read(n_bytes)
     if len(data) < n_bytes:
         raise ValueError(f"{what}: expected {n_bytes} bytes, the file ends after {len(data)}")
-    if not more_follows and file.read(1):
-        raise ValueError(f"{what}: expected {n_bytes} bytes, the file goes on")
     return data
+
+
+def _pieces(file: _Readable, n_bytes: int, what: str) -> Iterator[bytes]:
+    """The rest of a file, which must be `n_bytes` long, piece after piece."""
+    left = n_bytes
+    while left and (piece := file.read(min(left, 1 << 20))):
+        left -= len(piece)
+        yield piece
+    if left:
+        raise ValueError(f"{what}: expected {n_bytes} bytes, the file ends after {n_bytes - left}")
+    if file.read(1):
+        raise ValueError(f"{what}: expected {n_bytes} bytes, the file goes on")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from . import _arguments, _diagnostics, _summary
 from ._checks import choice, flag, integer, number, show
 from ._core import NAMES
 from ._data import STEP_NAMES, VALIDATION_NAMES, Batch, Columns, Door
-from ._files import check_folder, custom_rules, file_name, restore, write_note
+from ._files import check_folder, custom_rules, file_name, is_path, restore, write, write_note
 from ._holding import Holder
 from ._network import check_network, described, described_rule
 from ._settings import refuse_fixed, refuse_unknown
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
     from ._core import Network
+    from ._files import Writable
 
 __all__ = ["Alignment", "Sequential"]
 
@@ -519,7 +521,7 @@ class Sequential:
 
     # ---------------------------------------------------------------------------------- keeping
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, file: str | bytes | os.PathLike[str] | os.PathLike[bytes] | Writable) -> None:
         """Write the network to a file, from which `load` gives one that goes on bit for bit.
 
         The file is in the safetensors format and holds parameters, feedback, optimizer state,
@@ -530,23 +532,38 @@ class Sequential:
 
         Parameters
         ----------
-        path : path-like
+        file : path-like or binary file
+            A path, taken as it is ("~" too). Or an object with ``write``, such as ``io.BytesIO``, a
+            gzip file or a pipe: it gets the same bytes where it stands, and is neither flushed nor
+            closed. What it raises comes out; what it took before that is no network.
 
         Raises
         ------
         OSError
             The file cannot be written.
         """
-        name = os.fsencode(file_name(path))
+        if not is_path(file) and hasattr(file, "write"):
+            return write(file, self.to_bytes())
+        name = os.fsencode(file_name(file))
         check_folder(name)
         write_note(self)
         self._engine.save(name)
+        return None
+
+    def to_bytes(self) -> bytes:
+        """The bytes that `save` writes, which `load` takes.
+
+        Returns
+        -------
+        bytes
+        """
+        write_note(self)
+        return self._engine.dumps()
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle and copy: the bytes of a file, and what a file cannot hold."""
-        write_note(self)
         return {
-            "file": self._engine.dumps(),
+            "file": self.to_bytes(),
             "rules": custom_rules(self),
             "lr": self.optimizer.lr if callable(self.optimizer.lr) else None,
             "columns": tuple(self._door.columns),
@@ -554,7 +571,9 @@ class Sequential:
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        restore(self, state["file"], state["rules"], state["lr"])
+        from ._core import Network
+
+        restore(self, partial(Network.load, state["file"]), state["rules"], state["lr"])
         self._door.columns = Columns(*state.get("columns", ()))
         vars(self).update(state["more"])
 

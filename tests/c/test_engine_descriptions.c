@@ -193,6 +193,47 @@ static void test_description_is_copied(void)
     fa_net_free(net);
 }
 
+/* What a caller leaves zero, who knows the structs and not the initialisers, is what these give. */
+static void test_structs_of_zeros(void)
+{
+    static const char *const named[] = {"sgd", "rmsprop", "adam", "adamw"};
+    for (int i = 0; i < 4; i++) {
+        fa_layer_desc usual[] = {fa_dense(7, "tanh"), fa_dense(N_OUT, "linear")};
+        fa_layer_desc zero[2] = {{0}};
+        fa_rule_desc rule = fa_rule_of("dfa"), zero_rule = {0};
+        fa_optimizer_desc o = fa_optimizer_of(named[i], 0.1), zero_o = {0};
+        fa_net_desc d = fa_net_defaults(), zero_d = {0};
+        d.n_in = N_IN, d.layers = usual, d.n_layers = 2, d.rule = &rule, d.optimizer = &o;
+        for (int l = 0; l < 2; l++) {
+            zero[l].struct_size = sizeof zero[l], zero[l].type = "dense";
+            zero[l].units = usual[l].units, zero[l].activation = usual[l].activation;
+        }
+        zero_rule.struct_size = sizeof zero_rule, zero_rule.name = "dfa";
+        zero_o.struct_size = sizeof zero_o, zero_o.name = named[i], zero_o.lr = 0.1;
+        zero_d.struct_size = sizeof zero_d, zero_d.loss = "softmax_cross_entropy";
+        zero_d.n_in = N_IN, zero_d.layers = zero, zero_d.n_layers = 2;
+        zero_d.rule = &zero_rule, zero_d.optimizer = &zero_o;
+        fa_net *a = make(&d), *b = make(&zero_d), *copy = NULL;
+        const fa_samples s = labelled(&data, 0, ROWS);
+        double loss[2];
+        REQUIRE(fa_net_clone(&copy, b) == FA_OK, "clone");
+        for (int step = 0; step < 3; step++)
+            CHECK(fa_train_batch(&loss[0], a, &s) == FA_OK &&
+                      fa_train_batch(&loss[1], b, &s) == FA_OK &&
+                      fa_train_batch(&loss[1], copy, &s) == FA_OK,
+                  "train");
+        CHECK(same_state(a, b) && same_state(a, copy), "%s: the same network", named[i]);
+        fa_net_free(a), fa_net_free(b), fa_net_free(copy);
+    }
+    /* What is set to zero beside other settings stays zero. */
+    recipe r;
+    recipe_init(&r, "dfa", FA_F32);
+    r.layers[FIRST].trainable = r.layers[FIRST].use_bias = 0;
+    fa_net *net = make(&r.desc);
+    CHECK(fa_net_find(net, "0.bias") == -1 && !block_of(net, 0).trainable, "frozen, no bias");
+    fa_net_free(net);
+}
+
 /* Every name that the library lists is taken. */
 static void test_names(void)
 {
@@ -242,6 +283,7 @@ int main(void)
     RUN(test_optimizers);
     RUN(test_too_large);
     RUN(test_names);
+    RUN(test_structs_of_zeros);
     RUN(test_description_is_copied);
     dataset_free(&data);
     CHECK(live_bytes() == 0, "all memory returned");

@@ -1,10 +1,13 @@
 /* Networks as bytes: the same bits go on after loading, whatever is wrong is an error, nothing is lost. */
 #include "check.h"
 
+#include "checksum.h"
 #include "description.h"
+#include "json.h"
 #include "internal.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* ---- bytes ---- */
 
@@ -232,7 +235,16 @@ static void test_note_and_clone(void)
     CHECK(fa_net_set_note(net, "abc\xff") == FA_E_VALUE && !strcmp(fa_net_note(net), note),
           "what is not UTF-8");
     CHECK(strstr(fa_last_error(), "note: expected UTF-8, got the byte 0xff"), "message");
+    char room[100] = "";
+    size_t size = 3;
+    CHECK(fa_net_copy_note(room, &size, net) == FA_OK && size == strlen(note) + 1 && !*room,
+          "too little room");
+    CHECK(fa_net_copy_note(room, &size, net) == FA_OK && !strcmp(room, note), "copied");
+    CHECK(fa_net_copy_note(NULL, &size, net) == FA_OK && size == strlen(note) + 1, "asked");
+    CHECK(fa_net_copy_note(room, NULL, net) == FA_E_VALUE, "no size");
+    CHECK(fa_net_copy_note(room, &size, NULL) == FA_E_VALUE, "no network");
     CHECK(fa_net_set_note(net, NULL) == FA_OK && !fa_net_note(net), "taken away");
+    CHECK(fa_net_copy_note(room, &size, net) == FA_OK && size == 0, "none");
     CHECK(fa_net_set_threads(copy, 5) == FA_OK, "threads");
     const bytes five = saved(copy);
     fa_net *with_five = loaded(&five);
@@ -579,6 +591,281 @@ static void test_wrong_files(void)
     CHECK(fa_load_memory(NULL, plain.data, plain.size, NULL, NULL) == FA_E_VALUE, "no output");
 }
 
+/* Any bit that is flipped is noticed, or changes nothing that the file says. */
+static void test_every_bit_under_a_checksum(void)
+{
+    char *copy = malloc(sealed.size);
+    fa_net *net = NULL;
+    int harmless = 0;
+    for (size_t i = 0; i < sealed.size; i++)
+        for (int bit = 0; bit < 8; bit++) {
+            memcpy(copy, sealed.data, sealed.size);
+            copy[i] ^= (char)(1 << bit);
+            const fa_status status = load_exact(&net, copy, sealed.size);
+            CHECK(status == FA_OK || status == FA_E_FORMAT, "bit %d of byte %zu", bit, i);
+            if (status) continue;
+            const bytes again = saved(net);
+            CHECK(again.size == sealed.size && !memcmp(again.data, sealed.data, sealed.size),
+                  "bit %d of byte %zu: another network", bit, i);
+            harmless++;
+            free(again.data), fa_net_free(net), net = NULL;
+        }
+    CHECK(harmless < 8 * 20, "%d, in the checksum's own name", harmless);
+    free(copy);
+}
+
+static void test_checksum(void)
+{
+    CHECK(fa_crc32c(0, "123456789", 9) == 0xe3069283, "the usual example");
+    char text[100];
+    for (int i = 0; i < 100; i++) text[i] = (char)(i * 37);
+    for (size_t at = 0; at < 20; at++)
+        for (size_t n = 0; n + at <= 100; n++) {
+            const uint32_t whole = fa_crc32c(7, text + at, n);
+            CHECK(whole == fa_crc32c_by_table(7, text + at, n), "%zu bytes from %zu", n, at);
+            CHECK(whole == fa_crc32c(fa_crc32c(7, text + at, n / 3), text + at + n / 3, n - n / 3),
+                  "in two parts");
+        }
+    bytes b = {0};
+    append(&b, sealed.data, sealed.size);
+    b.data[b.size - 1] ^= 1;
+    check_refused(&b, "a bit of a weight", "damaged: its checksum is");
+    free(b.data);
+}
+
+/* Once the header is out, a tensor is written to that is still to come, and not by a call. */
+static int writes_beside(void *user, const void *data, size_t size)
+{
+    (void)data, (void)size;
+    *(float *)user += 1;
+    return 0;
+}
+
+static void test_memory_changed_while_saving(void)
+{
+    recipe r;
+    recipe_init(&r, "dfa", FA_F32);
+    fa_net *net = make(&r.desc);
+    CHECK(fa_save_to(net, writes_beside, fa_net_tensor(net, 0).data) == FA_E_STATE, "noticed");
+    CHECK(strstr(fa_last_error(), "save it again"), "message");
+    const bytes b = saved(net);
+    fa_net *again = loaded(&b);
+    CHECK(same_state(net, again), "and saved again");
+    free(b.data), fa_net_free(net), fa_net_free(again);
+}
+
+static int64_t most_live;
+
+static void *watched_alloc(void *user, size_t size, size_t align)
+{
+    (void)user;
+    void *memory = NULL;
+    most_live = (int64_t)size > most_live ? (int64_t)size : most_live;
+    return posix_memalign(&memory, align, size) ? NULL : memory;
+}
+static void watched_release(void *user, void *memory, size_t size)
+{
+    (void)user, (void)size;
+    free(memory);
+}
+
+/* ---- from a function ---- */
+
+typedef struct {
+    const bytes *b;
+    size_t at, stop; /* refuses at this byte */
+} stream;
+
+static int next_bytes(void *user, void *data, size_t size)
+{
+    stream *s = user;
+    if (s->at + size > s->b->size || s->at + size > s->stop) return 17;
+    memcpy(data, s->b->data + s->at, size);
+    s->at += size;
+    return 0;
+}
+
+static void test_load_from(void)
+{
+    bytes two = {0};
+    append(&two, sealed.data, sealed.size);
+    append(&two, sealed.data, sealed.size);
+    stream s = {&two, 0, SIZE_MAX};
+    for (size_t i = 1; i <= 2; i++) {
+        fa_net *net = NULL;
+        REQUIRE(fa_load_from(&net, next_bytes, &s, NULL, NULL) == FA_OK, "network %zu", i);
+        CHECK(s.at == i * sealed.size, "no byte more than its own");
+        const bytes again = saved(net);
+        CHECK(again.size == sealed.size && !memcmp(again.data, sealed.data, again.size), "same");
+        free(again.data), fa_net_free(net);
+    }
+    fa_net *net = NULL;
+    for (size_t stop = 0; stop < sealed.size; stop++) {
+        s = (stream){&two, 0, stop};
+        CHECK(fa_load_from(&net, next_bytes, &s, NULL, NULL) == FA_E_IO && !net, "%zu", stop);
+    }
+    CHECK(strstr(fa_last_error(), "17"), "message");
+    CHECK(fa_load_from(&net, NULL, NULL, NULL, NULL) == FA_E_VALUE, "no function");
+    CHECK(fa_load_from(NULL, next_bytes, &s, NULL, NULL) == FA_E_VALUE, "no output");
+    free(two.data);
+}
+
+static int zeros(void *user, void *data, size_t size)
+{
+    *(size_t *)user += size;
+    memset(data, 0, size);
+    return 0;
+}
+
+/* A stream that says 2 GiB and ends early costs what came; one that is no network costs nine bytes. */
+static int huge_then_end(void *user, void *data, size_t size)
+{
+    stream *s = user;
+    if (s->at >= (3u << 20)) return 1;
+    if (s->at < s->b->size)
+        memcpy(data, s->b->data + s->at, size);
+    else
+        memset(data, 0, size);
+    s->at += size;
+    return 0;
+}
+
+static void test_streams_of_others(void)
+{
+    fa_net *net = NULL;
+    size_t taken = 0;
+    CHECK(fa_load_from(&net, zeros, &taken, NULL, NULL) == FA_E_FORMAT && taken == 9, "zeros");
+    const char header[] =
+        "{\"__metadata__\":{\"fastfa.format\":\"1\"},\"0.weight\":{\"dtype\":\"F32\","
+        "\"shape\":[536870912],\"data_offsets\":[0,2147483648]}}";
+    const uint64_t n = sizeof header - 1;
+    bytes b = {0};
+    append(&b, &n, 8), append(&b, header, n);
+    const fa_allocator under_watch = {watched_alloc, watched_release, NULL};
+    REQUIRE(fa_set_allocator(&under_watch) == FA_OK, "allocator");
+    most_live = 0;
+    stream s = {&b, 0, 0};
+    CHECK(fa_load_from(&net, huge_then_end, &s, NULL, NULL) == FA_E_IO, "ends early");
+    CHECK(most_live < 9 << 20, "asked for %lld bytes", (long long)most_live);
+    REQUIRE(fa_set_allocator(NULL) == FA_OK, "allocator");
+    free(b.data);
+}
+
+/* ---- from a path ---- */
+
+static char folder[] = "/tmp/fastfa-files-XXXXXX", path[64];
+
+static void put_file(const bytes *b, size_t size, off_t end)
+{
+    FILE *file = fopen(path, "wb");
+    REQUIRE(file && fwrite(b->data, 1, size, file) == size && !fclose(file), "write a file");
+    REQUIRE(end == 0 || truncate(path, end) == 0, "make it longer");
+}
+
+static void test_check_file(void)
+{
+    int has = -1;
+    put_file(&sealed, sealed.size, 0);
+    CHECK(fa_check_file(&has, path) == FA_OK && has == 1, "with a checksum");
+    CHECK(fa_check_file(NULL, path) == FA_OK, "nobody asks which");
+    put_file(&plain, plain.size, 0);
+    CHECK(fa_check_file(&has, path) == FA_OK && has == 0, "without");
+    sealed.data[sealed.size - 5] ^= 4;
+    put_file(&sealed, sealed.size, 0);
+    sealed.data[sealed.size - 5] ^= 4;
+    has = -1;
+    CHECK(fa_check_file(&has, path) == FA_E_FORMAT && has == -1, "a bit");
+    CHECK(strstr(fa_last_error(), "damaged") && strstr(fa_last_error(), path), "message");
+    put_file(&sealed, sealed.size - 1, 0);
+    CHECK(fa_check_file(&has, path) == FA_E_FORMAT, "cut");
+    CHECK(fa_check_file(&has, "/nowhere/at/all") == FA_E_IO, "nowhere");
+    CHECK(fa_check_file(&has, "/dev/zero") == FA_E_IO, "a device");
+    CHECK(fa_check_file(&has, NULL) == FA_E_VALUE, "no path");
+}
+
+/* A file with holes that says less than it holds, or nothing: refused by its header. */
+static void test_sparse_files(void)
+{
+    const fa_allocator under_watch = {watched_alloc, watched_release, NULL};
+    REQUIRE(fa_set_allocator(&under_watch) == FA_OK, "allocator");
+    fa_net *net = NULL;
+    const off_t ends[] = {(off_t)1 << 40, (off_t)sealed.size + 1, (off_t)6 << 30};
+    for (int i = 0; i < 3; i++) {
+        most_live = 0;
+        put_file(&sealed, i == 2 ? 5 : sealed.size, ends[i]);
+        CHECK(fa_load(&net, path) == FA_E_FORMAT && !net, "%d", i);
+        CHECK(most_live < 100 * 1024, "asked for %lld bytes", (long long)most_live);
+    }
+    unlink(path);
+    REQUIRE(fa_set_allocator(NULL) == FA_OK, "allocator");
+}
+
+static void test_custom_rule_from_a_path(void)
+{
+    int calls = 0;
+    recipe r;
+    recipe_init(&r, "custom", FA_F32);
+    r.rule.signal = half_error, r.rule.user = &calls;
+    fa_rule_desc own = r.rule;
+    r.layers[SECOND].rule = &own;
+    fa_net *net = make(&r.desc), *again = NULL;
+    REQUIRE(fa_net_set_note(net, "halves") == FA_OK && fa_save(net, path) == FA_OK, "save");
+    CHECK(fa_load(&again, path) == FA_E_FORMAT && !again, "it needs its function");
+    CHECK(fa_load_with(&again, path, give_function, &calls) == FA_OK, "with it");
+    train(again, &sets[0], 1), train(net, &sets[0], 1);
+    CHECK(calls == 12 && same_state(net, again), "and goes on");
+    fa_net_free(net), fa_net_free(again);
+    unlink(path);
+}
+
+/* ---- words of others ---- */
+
+static const char *logged;
+static void keep_log(void *user, const char *message)
+{
+    (void)user;
+    static char kept[600];
+    logged = strcpy(kept, message);
+}
+
+static void test_messages_are_plain(void)
+{
+    static const char *const evil[] = {"\x1b[31mred",
+                                       "\x1b]0;title\x07",
+                                       "a\nb",
+                                       "\x7f",
+                                       "\xc2\x9b"
+                                       "31m",
+                                       "\xe2\x80\xae"
+                                       "abc",
+                                       "\xe2\x81\xa6",
+                                       "\xff\xfe",
+                                       "\xef\xbb\xbf"};
+    for (size_t i = 0; i < sizeof evil / sizeof *evil; i++) {
+        recipe r;
+        recipe_init(&r, "dfa", FA_F32);
+        fa_net *net = NULL;
+        r.layers[FIRST].activation = evil[i];
+        CHECK(fa_net_create(&net, &r.desc) == FA_E_VALUE, "refused");
+        CHECK(strstr(fa_last_error(), "unknown name '") && !strstr(fa_last_error(), evil[i]) &&
+                  !strpbrk(fa_last_error(), "\x1b\x07\n\x7f\x9b"),
+              "a name");
+        CHECK(strstr(fa_last_error(), "?"), "shown");
+        CHECK(fa_load(&net, evil[i]) == FA_E_IO && !strstr(fa_last_error(), evil[i]), "a path");
+        fa_set_log(keep_log, NULL);
+        fa_log("%s: expected a number", evil[i]);
+        fa_set_log(NULL, NULL);
+        CHECK(!strstr(logged, evil[i]) && strstr(logged, ": expected a number"), "a log line");
+    }
+    fa_fail(FA_E_VALUE, "'%s'", "\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80 ok");
+    CHECK(!strcmp(fa_last_error(), "'\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80 ok'"), "words stay");
+    char long_path[2000];
+    memset(long_path, 'p', sizeof long_path - 1), long_path[sizeof long_path - 1] = '\0';
+    fa_fail(FA_E_FORMAT, "what went wrong");
+    fa_fail_in(FA_E_FORMAT, long_path);
+    CHECK(strstr(fa_last_error(), "ppp: what went wrong"), "behind a long path too");
+}
+
 /* What others may write: other orders, white space, escapes, metadata beside ours. */
 static void test_other_writers(void)
 {
@@ -631,21 +918,6 @@ static void test_every_length_and_every_byte(void)
     free(copy);
 }
 
-static int64_t most_live;
-
-static void *watched_alloc(void *user, size_t size, size_t align)
-{
-    (void)user;
-    void *memory = NULL;
-    most_live = (int64_t)size > most_live ? (int64_t)size : most_live;
-    return posix_memalign(&memory, align, size) ? NULL : memory;
-}
-static void watched_release(void *user, void *memory, size_t size)
-{
-    (void)user, (void)size;
-    free(memory);
-}
-
 /* No number that stands in a file makes the loader ask for more memory than the file's bytes justify. */
 static void test_memory_follows_the_file(void)
 {
@@ -694,6 +966,8 @@ int main(void)
 {
     for (int t = 0; t < 2; t++) sets[t] = dataset_new(dtypes[t], ROWS);
     make_plain();
+    REQUIRE(mkdtemp(folder), "a folder");
+    snprintf(path, sizeof path, "%s/net", folder);
     RUN(test_every_rule_goes_on);
     RUN(test_given_values_and_rules_of_layers);
     RUN(test_custom_rule);
@@ -703,11 +977,21 @@ int main(void)
     RUN(test_every_field_has_a_row);
     RUN(test_numbers);
     RUN(test_wrong_files);
+    RUN(test_every_bit_under_a_checksum);
+    RUN(test_checksum);
+    RUN(test_memory_changed_while_saving);
+    RUN(test_load_from);
+    RUN(test_streams_of_others);
+    RUN(test_check_file);
+    RUN(test_sparse_files);
+    RUN(test_custom_rule_from_a_path);
+    RUN(test_messages_are_plain);
     RUN(test_other_writers);
     RUN(test_every_length_and_every_byte);
     RUN(test_memory_follows_the_file);
     RUN(test_writing_stops);
     for (int t = 0; t < 2; t++) dataset_free(&sets[t]);
+    rmdir(folder);
     free(plain.data), free(sealed.data);
     return finish();
 }

@@ -91,13 +91,13 @@ static void attempt(const fa_net_desc *desc, const char *what)
 
 static const double reals[] = {NAN,   INFINITY, -INFINITY, DBL_MAX, -DBL_MAX, FLT_MAX, 1e300,
                                -1e-3, -0.0,     5e-324,    0,       0.5,      1,       2};
-static const int64_t counts[] = {INT64_MIN,      INT64_MIN + 1, -1, 0, INT64_MAX,
-                                 (int64_t)1 << 62};
+static const int64_t counts[] = {INT64_MIN, INT64_MIN + 1, -1, 0, INT64_MAX, (int64_t)1 << 62};
 static const int ints[] = {INT_MIN, -1, 0, 2, INT_MAX};
 static const uint64_t seeds[] = {0, (uint64_t)1 << 63, UINT64_MAX};
 static char long_name[4096], name_64[65];
-static const char *const texts[] = {NULL,         "",     "\xff",   "a\xed\xa0\x80", "\x1b[31mred",
-                                    "\"\\\n\t\x7f", "\xc3\xa9", name_64,  long_name,       "normal"};
+static const char *const texts[] = {
+    NULL,           "",         "\xff",  "a\xed\xa0\x80", "\x1b[31mred",
+    "\"\\\n\t\x7f", "\xc3\xa9", name_64, long_name,       "normal"};
 static const fa_dtype types[] = {FA_F32, FA_F64, FA_U8, (fa_dtype)-1, (fa_dtype)77};
 #define N_OF(array) (int)(sizeof array / sizeof *array)
 
@@ -140,7 +140,8 @@ static fa_status set_field(void *context, const fa_field *f, void *at, const cha
 enum { TOP, BOTTOM };
 
 /* Every value of every field `below` of a small network, whose first layer may have a rule of its own. */
-static void try_every_field(const char *rule, const char *optimizer, bool of_layer, const char *below)
+static void try_every_field(const char *rule, const char *optimizer, bool of_layer,
+                            const char *below)
 {
     setting s = {.below = below};
     for (s.n_values = 1;; s.value = s.value + 1 < s.n_values ? s.value + 1 : 0) {
@@ -228,11 +229,16 @@ static void test_states(void)
         uint64_t steps, epochs;
         double lr;
         bool good;
-    } rows[] = {{most, most, 0, true},          {0, 0, 1e300, true},
-                {most + 1, 0, 0.1, false},      {0, most + 1, 0.1, false},
-                {INT64_MAX, 0, 0.1, false},     {UINT64_MAX, UINT64_MAX, 0.1, false},
-                {0, 0, NAN, false},             {0, 0, INFINITY, false},
-                {0, 0, -INFINITY, false},       {0, 0, -5e-324, false},
+    } rows[] = {{most, most, 0, true},
+                {0, 0, 1e300, true},
+                {most + 1, 0, 0.1, false},
+                {0, most + 1, 0.1, false},
+                {INT64_MAX, 0, 0.1, false},
+                {UINT64_MAX, UINT64_MAX, 0.1, false},
+                {0, 0, NAN, false},
+                {0, 0, INFINITY, false},
+                {0, 0, -INFINITY, false},
+                {0, 0, -5e-324, false},
                 {(uint64_t)1 << 63, 0, 1, false}};
     for (int i = 0; i < N_OF(rows); i++) {
         fa_net *net = small("adam");
@@ -310,8 +316,8 @@ static void test_most_layers(void)
     d.n_in = 1, d.layers = layers, d.n_layers = FA_MAX_LAYERS, d.rule = &rule, d.optimizer = &o;
     for (int named = 0; named < 2; named++) {
         for (int i = 0; i < FA_MAX_LAYERS; i++) {
-            layers[i] = i + 1 < FA_MAX_LAYERS && (named || i % 2) ? fa_dropout(0.1)
-                                                                  : fa_dense(2, "linear");
+            layers[i] =
+                i + 1 < FA_MAX_LAYERS && (named || i % 2) ? fa_dropout(0.1) : fa_dense(2, "linear");
             if (i + 1 == FA_MAX_LAYERS || !(named || i % 2)) continue;
             layers[i].activation = layers[i].weight_init.name = layers[i].bias_init.name = name;
             layers[i].rule = &own, layers[i].lr_scale = layers[i].weight_init.scale = -1.0 / 3e100;
