@@ -1,6 +1,7 @@
 /* Files: written beside the old one and put in its place when complete, read whole. */
 #include "file.h"
 #include "internal.h"
+#include "temporary.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,131 +9,369 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The message names what was to be done, to which file, and why not; errno stays for the caller. */
-static fa_status fail(const char *what, const char *path)
+/* ---- messages ---- */
+
+enum { SHOWN_BYTES = 256 };
+
+/* A path as a message has it: its end where it is long, without what a terminal would obey. */
+static const char *show(char shown[SHOWN_BYTES], const char *path)
+{
+    const size_t size = strlen(path);
+    const char *from = size < SHOWN_BYTES ? path : path + size - (SHOWN_BYTES - 4);
+    while (from > path && (*from & 0xc0) == 0x80) from++; /* not in the middle of a character */
+    snprintf(shown, SHOWN_BYTES, "%s%s", from > path ? "..." : "", from);
+    for (char *c = shown; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f) *c = '?';
+    return shown;
+}
+
+/* What could not be done to which file, why, and what is there now; errno stays for the caller. */
+static fa_status fail(const char *path, const char *what, const char *now)
+{
+    char shown[SHOWN_BYTES];
+    const int reason = errno;
+    fa_fail(FA_E_IO, "%s: cannot %s: %s%s", show(shown, path), what, strerror(reason), now);
+    errno = reason;
+    return FA_E_IO;
+}
+
+static fa_status fail_in(fa_status status, const char *path)
+{
+    char shown[SHOWN_BYTES];
+    return fa_fail_in(status, show(shown, path));
+}
+
+/* What is no plain file is neither written nor read. */
+static fa_status check_plain(mode_t mode, const char *path, const char *what)
+{
+    if (S_ISREG(mode)) return FA_OK;
+    char kind[32];
+    snprintf(kind, sizeof kind, "%s a %s", what,
+             S_ISDIR(mode)    ? "folder"
+             : S_ISFIFO(mode) ? "pipe"
+             : S_ISSOCK(mode) ? "socket"
+                              : "device");
+    errno = S_ISDIR(mode) ? EISDIR : EINVAL;
+    return fail(path, kind, "; expected a plain file");
+}
+
+/* ---- where a file goes ---- */
+
+typedef struct fa_place {
+    const char *path;   /* as it was given */
+    char *text;         /* for two paths: where it leads, and where a link on the way points */
+    const char *name;   /* of the file behind all links */
+    int folder;         /* where that name stands */
+    bool listed;        /* the folder may be read, and so be flushed */
+    bool exists, named; /* `named`: what exists is there under that name */
+    struct stat old;    /* of the file that is there */
+    enum { CREATING, WRITING, NAMING, RENAMING } stage;
+} fa_place;
+
+static fa_status refuse(const fa_place *p, const char *what)
+{ return fail(p->path, what, p->exists ? "; the file is as it was" : "; no file was made"); }
+
+/* The folder of a path that begins at the folder `at`, and the name in there. Cuts the path. */
+static bool enter(fa_place *p, int at, char *path)
+{
+    char *slash = strrchr(path, '/');
+    const char *folder = !slash ? "." : slash == path ? "/" : path;
+    p->name = slash ? slash + 1 : path;
+    if (slash) *slash = '\0';
+    int fd;
+    FA_AGAIN(fd, openat(at, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    p->listed = fd >= 0;
+    if (fd < 0 && errno == EACCES)
+        FA_AGAIN(fd, openat(at, folder, O_PATH | O_DIRECTORY | O_CLOEXEC));
+    if (fd < 0) return false;
+    if (p->folder >= 0) close(p->folder);
+    p->folder = fd;
+    if (*p->name) return true;
+    errno = ENOENT;
+    return false;
+}
+
+/* A link of /proc to an open file says a name that may be gone, or be that of another file by now. */
+static bool is_named(const fa_place *p)
+{
+    struct stat there;
+    if (fstatat(p->folder, p->name, &there, AT_SYMLINK_NOFOLLOW)) return errno != ENOENT;
+    return there.st_ino == p->old.st_ino && there.st_dev == p->old.st_dev;
+}
+
+/* Follows links, so that they stay. One that points at nothing has the file come there, as it would for any other
+ * program. Folders are opened one from the other: together the paths may be longer than one may be. */
+static bool follow(fa_place *p)
+{
+    snprintf(p->text, PATH_MAX, "%s", p->path); /* the system takes no longer ones */
+    p->named = true;
+    if (!enter(p, AT_FDCWD, p->text)) return false;
+    for (int links = 1; links <= 40; links++) { /* as many as the system takes */
+        char *to = p->text + (links % 2) * PATH_MAX;
+        const ssize_t n = readlinkat(p->folder, p->name, to, PATH_MAX - 1);
+        const int reason = errno;
+        if (n < 0) {
+            if (links > 1) p->named = !p->exists || is_named(p);
+            errno = reason;
+            return reason == EINVAL || reason == ENOENT; /* it is no link, or not there */
+        }
+        to[n] = '\0';
+        p->named = false;
+        if (!enter(p, p->folder, to)) return false;
+    }
+    errno = ELOOP;
+    return false;
+}
+
+static fa_status find_place(fa_place *p)
+{
+    int failed;
+    FA_AGAIN(failed, stat(p->path, &p->old));
+    if (failed && errno != ENOENT) return fail(p->path, "write", "; nothing was changed");
+    p->exists = !failed;
+    if (p->exists) FA_TRY(check_plain(p->old.st_mode, p->path, "write"));
+    p->text = fa_alloc((size_t)2 * PATH_MAX);
+    if (!p->text) return fail_in(fa_fail(FA_E_MEMORY, "out of memory for a path"), p->path);
+    if (follow(p) || (p->exists && !p->named && (errno == ENOENT || errno == ENOTDIR)))
+        return FA_OK;
+    return refuse(p, "write");
+}
+
+static void leave(fa_place *p)
 {
     const int reason = errno;
-    const fa_status status = fa_fail(FA_E_IO, "%s: cannot %s: %s", path, what, strerror(reason));
+    if (p->folder >= 0) close(p->folder);
+    fa_free(p->text);
     errno = reason;
-    return status;
 }
 
 /* ---- writing ---- */
 
-typedef struct fa_place { /* where a file goes, and the one that is written meanwhile */
-    char path[PATH_MAX], temporary[PATH_MAX];
-    bool exists;
-    mode_t mode; /* of the file that is there */
+typedef struct fa_writing {
     int fd, reason;
-} fa_place;
-
-/* Where a link that points at nothing points: the file comes there, as it would for any other program. */
-static bool follow(char path[PATH_MAX])
-{
-    char to[PATH_MAX], joined[PATH_MAX];
-    const ssize_t n = readlink(path, to, sizeof to - 1);
-    if (n <= 0) return false;
-    to[n] = '\0';
-    const char *slash = to[0] == '/' ? NULL : strrchr(path, '/');
-    const int folder = slash ? (int)(slash + 1 - path) : 0;
-    if (snprintf(joined, sizeof joined, "%.*s%s", folder, path, to) >= (int)sizeof joined)
-        return false;
-    memcpy(path, joined, strlen(joined) + 1);
-    return true;
-}
-
-/* Follows links, so that they stay; what is there and is no plain file is left alone. */
-static fa_status find_place(fa_place *p, const char *path)
-{
-    static atomic_uint serial;
-    struct stat there;
-    if (!realpath(path, p->path)) {
-        if (errno != ENOENT) return fail("write", path);
-        if (snprintf(p->path, sizeof p->path, "%s", path) >= (int)sizeof p->path) {
-            errno = ENAMETOOLONG;
-            return fail("write", path);
-        }
-        int links = 0;
-        while (links++ < 40 && follow(p->path)) {} /* as many as the system takes */
-    }
-    p->exists = stat(p->path, &there) == 0;
-    if (p->exists && !S_ISREG(there.st_mode)) {
-        errno = S_ISDIR(there.st_mode) ? EISDIR : EINVAL;
-        return fail("write what is no plain file", path);
-    }
-    p->mode = p->exists ? there.st_mode & 0777 : 0;
-    const int n = snprintf(p->temporary, sizeof p->temporary, "%s.tmp-%ld-%u", p->path,
-                           (long)getpid(), atomic_fetch_add(&serial, 1));
-    if (n < (int)sizeof p->temporary) return FA_OK;
-    errno = ENAMETOOLONG;
-    return fail("write", path);
-}
+    unsigned char first[8]; /* of a file that is overwritten: they come last */
+    size_t held, size;
+} fa_writing;
 
 static int write_bytes(void *user, const void *data, size_t size)
 {
-    fa_place *p = user;
+    fa_writing *w = user;
     const char *at = data;
     while (size) {
-        const ssize_t n = write(p->fd, at, size < (1 << 30) ? size : 1 << 30);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return p->reason = n == 0 ? EIO : errno;
+        ssize_t n;
+        FA_AGAIN(n, write(w->fd, at, size < (1 << 30) ? size : 1 << 30));
+        if (n <= 0) return w->reason = n == 0 ? EIO : errno;
         at += n;
         size -= (size_t)n;
+        w->size += (size_t)n;
     }
     return 0;
 }
 
-/* The names in a folder are data of the folder: without this a loss of power may undo the renaming. */
-static fa_status flush_folder(const char *path)
+/* Onto the disk, as far as its file system knows such a thing. */
+static bool flush(int fd)
 {
-    char folder[PATH_MAX];
-    snprintf(folder, sizeof folder, "%s", path);
-    char *slash = strrchr(folder, '/');
-    if (slash) slash[slash == folder] = '\0';
-    const int fd = open(slash ? folder : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return fail("flush the folder of, which is written,", path);
-    const bool failed = fsync(fd) && errno != EINVAL; /* a file system that knows no such thing */
-    const fa_status status = failed ? fail("flush the folder of, which is written,", path) : FA_OK;
-    close(fd);
+    int failed;
+    FA_AGAIN(failed, fsync(fd));
+    return !failed || errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP;
+}
+
+/* Some network file systems say only at a close what went wrong. This one closes a copy: with the last the lock
+ * would go. An interrupted close has closed. */
+static bool close_copy(int fd)
+{
+    const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    return copy < 0 || !close(copy) || errno == EINTR;
+}
+
+static fa_status write_network(fa_writing *w, const fa_place *p, const fa_net *net,
+                               int (*write_piece)(void *user, const void *data, size_t size))
+{
+    const fa_status status = fa_save_to(net, write_piece, w);
+    if (status != FA_E_IO) return status ? fail_in(status, p->path) : FA_OK;
+    errno = w->reason;
+    return FA_E_IO;
+}
+
+/* Permissions of the file that is replaced, and owner and group as far as this process may give them. A group that
+ * is not the old one gets no more than everyone has. */
+static bool keep_rights(int fd, const struct stat *old)
+{
+    struct stat now;
+    mode_t mode = old->st_mode & 0777;
+    int failed;
+    if (fstat(fd, &now)) return false;
+    if ((now.st_uid != old->st_uid || now.st_gid != old->st_gid) &&
+        fchown(fd, old->st_uid, old->st_gid) && now.st_gid != old->st_gid &&
+        fchown(fd, (uid_t)-1, old->st_gid))
+        mode &= 0707 | mode << 3;
+    if (mode == (now.st_mode & 0777)) return true;
+    FA_AGAIN(failed, fchmod(fd, mode));
+    return !failed;
+}
+
+/* ---- a new file in place of the old one ---- */
+
+static fa_status fill(const fa_temporary *t, const fa_place *p, const fa_net *net)
+{
+    fa_writing w = {.fd = t->fd};
+    const fa_status status = write_network(&w, p, net, write_bytes);
+    if (status) return status == FA_E_IO ? refuse(p, "write") : status;
+    if (p->exists && !keep_rights(t->fd, &p->old)) return refuse(p, "keep its permissions");
+    return flush(t->fd) && close_copy(t->fd) ? FA_OK : refuse(p, "write");
+}
+
+static fa_status write_beside(fa_place *p, const fa_net *net, bool named)
+{
+    fa_temporary t;
+    p->stage = CREATING;
+    if (!fa_temporary_open(&t, p->folder, p->exists ? p->old.st_mode & 0777 : 0666, named))
+        return refuse(p, "write");
+    p->stage = WRITING;
+    fa_status status = fill(&t, p, net);
+    if (status == FA_OK) p->stage = NAMING;
+    if (status == FA_OK && !fa_temporary_link(&t)) status = refuse(p, "write");
+    if (status == FA_OK) p->stage = RENAMING;
+    if (status == FA_OK && !fa_temporary_rename(&t, p->name)) status = refuse(p, "replace");
+    fa_temporary_close(&t);
     return status;
 }
 
-/* Everything up to the renaming; the caller removes the temporary file where this fails. */
-static fa_status write_temporary(fa_place *p, const fa_net *net, const char *path)
+/* The names in a folder are data of the folder: without this a loss of power may undo the renaming. Of a folder that
+ * may not be read only the whole file system can be flushed, through the file. */
+static fa_status flush_folder(const fa_place *p)
 {
-    const fa_status status = fa_save_to(net, write_bytes, p);
-    if (status == FA_E_IO) {
-        errno = p->reason;
-        return fail("write", path);
+    bool flushed = true;
+    if (p->listed) {
+        flushed = flush(p->folder);
+    } else {
+        const int fd = openat(p->folder, p->name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+        if (fd >= 0) flushed = !syncfs(fd);
+        const int reason = errno;
+        if (fd >= 0) close(fd);
+        errno = reason;
     }
-    if (status) return fa_fail_in(status, path);
-    if (p->exists && fchmod(p->fd, p->mode)) return fail("set the mode of", path);
-    if (fsync(p->fd)) return fail("flush", path);
-    return FA_OK;
+    if (flushed) return FA_OK;
+    return fail(p->path, "flush its folder to the disk",
+                p->exists
+                    ? "; the new file is there, but a loss of power may bring the old one back"
+                    : "; the file is there, but a loss of power may undo that");
+}
+
+/* ---- the old file overwritten ---- */
+
+/* Instead of the first bytes come such as no network has. */
+static int write_behind(void *user, const void *data, size_t size)
+{
+    static const unsigned char none[8] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+    fa_writing *w = user;
+    const char *at = data;
+    const size_t room = sizeof none - w->held, n = size < room ? size : room;
+    memcpy(w->first + w->held, at, n);
+    if (write_bytes(w, none, n)) return w->reason;
+    w->held += n;
+    if (n && w->held == sizeof none) flush(w->fd); /* a failure shows again when the rest is */
+    return write_bytes(w, at + n, size - n);
+}
+
+static int count_bytes(void *user, const void *data, size_t size)
+{
+    (void)data;
+    ((fa_writing *)user)->size += size;
+    return 0;
+}
+
+/* That there is no room is found before anything is overwritten. */
+static bool reserve(int fd, size_t size)
+{
+    struct rlimit most;
+    if (!getrlimit(RLIMIT_FSIZE, &most) && most.rlim_cur != RLIM_INFINITY && size > most.rlim_cur) {
+        errno = EFBIG;
+        return false;
+    }
+    int failed;
+    FA_AGAIN(failed, fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)size));
+    return !failed || (errno != ENOSPC && errno != EDQUOT && errno != EFBIG && errno != EIO);
+}
+
+static fa_status spoil(const fa_place *p)
+{
+    return fail(p->path, "overwrite",
+                "; it could not be replaced at once, and is lost: save to another folder");
+}
+
+/* The rest is on the disk; now the first bytes make it a file. */
+static fa_status finish_overwriting(const fa_writing *w, const fa_place *p)
+{
+    int failed;
+    FA_AGAIN(failed, ftruncate(w->fd, (off_t)w->size));
+    ssize_t n = 0;
+    if (!failed && flush(w->fd)) FA_AGAIN(n, pwrite(w->fd, w->first, sizeof w->first, 0));
+    if (n > 0 && n < (ssize_t)sizeof w->first) errno = EIO;
+    if (n != (ssize_t)sizeof w->first) return spoil(p);
+    if (flush(w->fd) && close_copy(w->fd)) return FA_OK;
+    return fail(p->path, "flush to the disk",
+                "; it was overwritten, and a loss of power may lose it");
+}
+
+static fa_status overwrite_open(fa_writing *w, const fa_place *p, const fa_net *net, size_t size)
+{
+    struct stat file;
+    if (fstat(w->fd, &file)) return refuse(p, "write");
+    FA_TRY(check_plain(file.st_mode, p->path, "write"));
+    if (flock(w->fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
+        return refuse(p, "write while another program does");
+    if (!reserve(w->fd, size)) return refuse(p, "write");
+    const fa_status status = write_network(w, p, net, write_behind);
+    if (status == FA_OK) return finish_overwriting(w, p);
+    if (w->size) return spoil(p);
+    return status == FA_E_IO ? refuse(p, "write") : status;
+}
+
+/* For a file that may be written where none may be made or renamed: the only way, and not a safe one. As long as
+ * the file is not complete its first bytes are such that no reader takes it. */
+static fa_status overwrite(const fa_place *p, const fa_net *net)
+{
+    fa_writing counted = {0}, w = {0};
+    FA_TRY(write_network(&counted, p, net, count_bytes));
+    FA_AGAIN(w.fd, open(p->path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+    if (w.fd < 0) return refuse(p, "write");
+    const fa_status status = overwrite_open(&w, p, net, counted.size);
+    const int reason = errno;
+    close(w.fd);
+    errno = reason;
+    return status;
+}
+
+/* ---- saving ---- */
+
+/* Folders where nothing may be made, sticky ones with a file of another user, a file that is a mount point. */
+static bool is_refused(int reason)
+{
+    return reason == EACCES || reason == EPERM || reason == EROFS || reason == EBUSY ||
+           reason == EXDEV || reason == ENOSYS || reason == EOPNOTSUPP;
+}
+
+static fa_status replace(fa_place *p, const fa_net *net)
+{
+    fa_status status = write_beside(p, net, false);
+    if (status == FA_E_IO && p->stage == NAMING) status = write_beside(p, net, true);
+    if (status == FA_E_IO && p->exists && p->stage != WRITING && is_refused(errno))
+        return overwrite(p, net);
+    return status ? status : flush_folder(p);
 }
 
 static fa_status save(const fa_net *net, const char *path)
 {
-    fa_place p;
-    FA_TRY(find_place(&p, path));
-    p.fd = open(p.temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (p.fd < 0) return fail("write", path);
-    fa_status status = write_temporary(&p, net, path);
-    int reason = errno;
-    if (close(p.fd) && status == FA_OK) {
-        status = fail("write", path);
-        reason = errno;
-    }
-    if (status == FA_OK && rename(p.temporary, p.path)) {
-        status = fail("replace", path);
-        reason = errno;
-    }
-    if (status == FA_OK) return flush_folder(p.path);
-    unlink(p.temporary);
-    errno = reason;
+    fa_place p = {.path = path, .folder = -1};
+    fa_status status = find_place(&p);
+    if (status == FA_OK) status = p.named ? replace(&p, net) : overwrite(&p, net);
+    leave(&p);
     return status;
 }
 
@@ -158,8 +397,8 @@ static fa_status read_bytes(void *user, void *data, size_t size)
     fa_opened *o = user;
     for (size_t done = 0; done < size;) {
         const size_t left = size - done;
-        const ssize_t n = read(o->fd, (char *)data + done, left < (1 << 30) ? left : 1 << 30);
-        if (n < 0 && errno == EINTR) continue;
+        ssize_t n;
+        FA_AGAIN(n, read(o->fd, (char *)data + done, left < (1 << 30) ? left : 1 << 30));
         if (n < 0) return o->reason = errno, FA_E_IO;
         if (n == 0) return fa_fail(FA_E_FORMAT, "it was cut while it was read");
         done += (size_t)n;
@@ -172,19 +411,16 @@ static fa_status read_file(fa_net **net, int *has_checksum, fa_opened *o, const 
                            fa_custom *custom, void *user)
 {
     struct stat file;
-    if (fstat(o->fd, &file)) return fail("read", path);
-    if (!S_ISREG(file.st_mode)) {
-        errno = S_ISDIR(file.st_mode) ? EISDIR : EINVAL;
-        return fail("read what is no plain file", path);
-    }
+    if (fstat(o->fd, &file)) return fail(path, "read", "");
+    FA_TRY(check_plain(file.st_mode, path, "read"));
     const fa_source source = {read_bytes, o, (size_t)file.st_size, NULL};
     const fa_status status =
         net ? fa_load_source(net, &source, custom, user) : fa_check_source(has_checksum, &source);
     if (status == FA_E_IO) {
         errno = o->reason;
-        return fail("read", path);
+        return fail(path, "read", "");
     }
-    return status ? fa_fail_in(status, path) : FA_OK;
+    return status ? fail_in(status, path) : FA_OK;
 }
 
 static fa_status open_and_read(fa_net **net, int *has_checksum, const char *path, fa_custom *custom,
@@ -192,10 +428,10 @@ static fa_status open_and_read(fa_net **net, int *has_checksum, const char *path
 {
     FA_GIVEN(path);
     const int cancel = fa_cancel_off();
-    /* a pipe must not make it wait, a terminal not become ours */
-    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    int fd; /* a pipe must not make it wait, a terminal not become ours */
+    FA_AGAIN(fd, open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
     const fa_status status =
-        fd < 0 ? fail("read", path)
+        fd < 0 ? fail(path, "read", "")
                : read_file(net, has_checksum, &(fa_opened){fd, 0}, path, custom, user);
     const int reason = errno;
     if (fd >= 0) close(fd);

@@ -330,7 +330,8 @@ FA_API fa_status fa_net_write(fa_net *net, int64_t i, const void *values);
  * would have; fa_net_reset starts it over from its seed. A file is read by every later version. */
 
 /* Replaces the file at once and for good: whatever happens meanwhile (an error, a full disk, a kill, a loss of
- * power), the path holds the old file or the new one, whole. FA_E_IO. */
+ * power), the path holds the old file or the new one, whole. A file that can only be overwritten, since its folder lets
+ * none be made or renamed, is, without that promise (docs/FILES.md). FA_E_IO; the message says what is there. */
 FA_API fa_status fa_save(const fa_net *net, const char *path);
 /* The same bytes to a function of the caller's, piece after piece; non-zero stops: FA_E_IO. Training of this
  * network waits meanwhile. */

@@ -45,6 +45,15 @@ void fa_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
         if (status_ != FA_OK) return status_;                                                      \
     } while (0)
 
+/* A system call once more while signals interrupt it; needs errno.h. A bound: where each try is interrupted, it has
+ * to fail some time. */
+#define FA_AGAIN(result, call)                                                                     \
+    do {                                                                                           \
+        int tries_ = 0;                                                                            \
+        do (result) = (call);                                                                      \
+        while ((result) < 0 && errno == EINTR && ++tries_ < 1000);                                 \
+    } while (0)
+
 /* ---- the process (library.c) ---- */
 
 /* It has more rights than whoever started it (set-uid, capabilities): what they chose does not count. */

@@ -527,6 +527,8 @@ class Sequential:
         The file is in the safetensors format and holds parameters, feedback, optimizer state,
         counters and the whole description (docs/FILES.md). It takes the place of an old one at
         once: should writing fail, or the process be killed, the old one is still there, whole.
+        Only where nothing can be renamed (a folder without write permission, a single file
+        mounted into a container) the old one is overwritten, and lost if that is cut short.
         Callbacks may save, and other threads; a signal handler that comes in the middle of ``fit``
         better calls `stop`, and what follows ``fit`` saves.
 
