@@ -78,11 +78,12 @@ static void own(const fa_kernels *rows, const operands *o)
     const fa_kernels *f = &rows[o->type];
     const shape s = o->s;
     const ptrdiff_t size = o->type ? 8 : 4;
+    fa_right once = {.room = room, .bytes = sizeof room};
     if (s.kind == NN)
-        f->gemm(o->c, s.width, o->a, s.k, 1, o->b, s.width, s.m, s.n, s.k, 1, 0, NULL, NULL);
+        f->gemm(o->c, s.width, o->a, s.k, 1, o->b, s.width, s.m, s.n, s.k, 1, 0, NULL, &once);
     if (s.kind == TN)
         for (int64_t j = 0; j < s.n; j += COLS) {
-            fa_right right = {.room = room};
+            fa_right right = {.room = room, .bytes = sizeof room};
             for (int64_t i = 0; i < s.m; i += ROWS) {
                 const int64_t m = s.m - i < ROWS ? s.m - i : ROWS,
                               n = s.n - j < COLS ? s.n - j : COLS;
@@ -95,7 +96,7 @@ static void own(const fa_kernels *rows, const operands *o)
             const int64_t n = s.n - j < PANEL ? s.n - j : PANEL;
             f->transpose(o->panel, PANEL, o->b + size * j * s.k, s.k, n, s.k);
             f->gemm(o->c + size * j, s.width, o->a, s.k, 1, o->panel, PANEL, s.m, n, s.k, 1, 0,
-                    NULL, NULL);
+                    NULL, &once);
         }
 }
 

@@ -31,7 +31,7 @@ typedef struct {
 static void own(const fa_kernels *f, const product *p)
 {
     const fa_ending ending = {.bias = bias, .relu = true};
-    fa_right right = {.room = room};
+    fa_right right = {.room = room, .bytes = sizeof room};
     f->gemm(p->c, p->n, p->a, p->turned ? 1 : p->k, p->turned ? p->m : 1, p->b, p->n, p->m, p->n,
             p->k, p->turned ? -1e-9 : 1, p->turned, p->forward ? &ending : NULL, &right);
 }

@@ -151,9 +151,11 @@ static void gradient_sums(fa_angles *angle_of, const fa_run *rule, const fa_run 
     const fa_mat mine = {g, w->cols, w->rows, w->cols};
     const fa_mat true_one = {g + (size_t)(w->rows * w->cols) * net->esize, w->cols, w->rows,
                              w->cols};
-    fa_product_tn(net, mine, rule->buf[w->grad[0].left], rule->buf[block->delta], 1, 0, NULL);
+    fa_right right = fa_packing(rule, 0);
+    fa_product_tn(net, mine, rule->buf[w->grad[0].left], rule->buf[block->delta], 1, 0, &right);
+    right = fa_packing(exact, 0);
     fa_product_tn(net, true_one, exact->buf[block->layer->in], exact->buf[block->delta], 1, 0,
-                  NULL);
+                  &right);
     angle_of->gradient_angle = angle(sums_of(net, mine, true_one));
 }
 

@@ -464,7 +464,8 @@ fa_ending fa_signal_ending(const fa_run *run, int block, fa_part part)
     return (fa_ending){.h = fa_get_part(run, b->layer->out, part).p};
 }
 
-void fa_feedback_product(const fa_run *run, int block, fa_part part, fa_mat source, fa_mat s)
+void fa_feedback_product(const fa_run *run, int block, fa_part part, fa_mat source, fa_mat s,
+                         int worker)
 {
     const fa_net *net = run->net;
     const fa_rule *rule = &net->blocks[block].rule;
@@ -479,6 +480,7 @@ void fa_feedback_product(const fa_run *run, int block, fa_part part, fa_mat sour
                          ? run->work->derived[block].matrix
                          : (fa_mat){stored->value, stored->cols, stored->rows, stored->cols};
     const fa_ending ending = fa_signal_ending(run, block, part);
-    fa_product(net, s, source, fa_columns_of(b, part.c0, part.c1, net->esize), &ending, NULL);
+    fa_right right = fa_packing(run, worker);
+    fa_product(net, s, source, fa_columns_of(b, part.c0, part.c1, net->esize), &ending, &right);
     fa_count(run, &net->count_feedback, fa_is_first(part));
 }

@@ -363,7 +363,8 @@ typedef struct fa_work { /* one block: this head, then what it points to */
     double *second_loss, *second_hit;
     fa_hyper *hyper;       /* one per parameter */
     char *scratch, *rooms; /* of each worker; rooms: fa_room, if products pack, or NULL */
-    size_t room_size;
+    size_t room_size;      /* of one of them, and what of it is its packing buffer */
+    size_t packing_size;
     uint64_t steps; /* so many have begun */
     struct fa_derived {
         fa_mat matrix; /* of each block, what its rule made of the weights for this step */
@@ -417,27 +418,41 @@ static inline bool fa_is_first(fa_part part) { return part.rows.r0 == 0 && part.
 static inline void *fa_scratch(const fa_run *run, int worker)
 { return run->work->scratch + (size_t)worker * run->net->scratch_size; }
 
-typedef struct fa_room { /* what a worker packs: columns j0 .. j1 of a buffer, in a run */
+/* A worker's packing buffer, and what an update has left in it: columns j0 .. j1 of a buffer, in a run */
+typedef struct fa_room {
     fa_right right;
     uint64_t run;
     int64_t j0, j1;
     fa_buf buf;
     _Alignas(64) char bytes[];
 } fa_room;
+static inline fa_room *fa_room_of(const fa_run *run, int worker)
+{
+    const fa_work *work = run->work;
+    return work->rooms ? (fa_room *)(work->rooms + (size_t)worker * work->room_size) : NULL;
+}
+/* For one product: the packing buffer of a worker, which loses what was in it. */
+static inline fa_right fa_packing(const fa_run *run, int worker)
+{
+    fa_room *room = fa_room_of(run, worker);
+    if (!room) return (fa_right){0};
+    room->buf = FA_NO_BUF;
+    return (fa_right){.room = room->bytes, .bytes = run->work->packing_size};
+}
 
 /* ---- products (product.c): one door to BLAS and to our own kernels ---- */
 
-/* C = A B, then the ending, if it is not NULL; `right` is that of gemm, or NULL. */
+/* C = A B, then the ending, if it is not NULL; `right` is that of gemm: fa_packing, or NULL, without speed. */
 void fa_product(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const fa_ending *ending,
                 fa_right *right);
 /* C = alpha A^T B + beta C; `right` likewise. */
 void fa_product_tn(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, double alpha, double beta,
                    fa_right *right);
-/* C = A B^T, through transposed panels of B in scratch of at least fa_product_nt_scratch bytes. */
-void fa_product_nt(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, void *scratch);
+/* C = A B^T of a run, through transposed panels of B in the worker's scratch, which fa_product_nt_scratch planned. */
+void fa_product_nt(const fa_run *run, fa_mat c, fa_mat a, fa_mat b, int worker);
 size_t fa_product_nt_scratch(const fa_net *net, int64_t k);
-/* Bytes of room that _tn has a use for with so many rows and columns of B; 0 where products do not pack. */
-size_t fa_product_tn_room(const fa_net *net, int64_t rows, int64_t cols);
+/* Bytes that a worker packs in at most, in batches of so many rows; 0 where products do not pack. */
+size_t fa_packing_size(const fa_net *net, int64_t rows, bool training);
 
 /* ---- the four interfaces, each one file and one row in tables.c per thing that implements it ---- */
 
@@ -591,7 +606,8 @@ void fa_draw_feedback_rows(const fa_net *net, int block, uint64_t step, fa_rows 
 /* What the last product of a signal ends with: f', where the rule does it at once. */
 fa_ending fa_signal_ending(const fa_run *run, int block, fa_part part);
 /* S = source B with the stored or derived matrix of the block; a sparse one is not multiplied but picked. */
-void fa_feedback_product(const fa_run *run, int block, fa_part part, fa_mat source, fa_mat s);
+void fa_feedback_product(const fa_run *run, int block, fa_part part, fa_mat source, fa_mat s,
+                         int worker);
 /* Makes what a step reads of a block's feedback, for rows of it. */
 void fa_derive_feedback(const fa_run *run, int block, fa_rows rows);
 const char *fa_init_intern(const char *name); /* our copy of a checked name */

@@ -56,7 +56,6 @@ static void update_and_multiply(const fa_layer *layer, const fa_run *run, fa_mat
 
 static void forward(const fa_layer *layer, const fa_run *run, fa_part part, int worker)
 {
-    (void)worker;
     const fa_net *net = run->net;
     const fa_mat h = fa_get_part(run, layer->out, part);
     const fa_mat a = layer->preact == FA_NO_BUF ? h : fa_get_part(run, layer->preact, part);
@@ -66,10 +65,12 @@ static void forward(const fa_layer *layer, const fa_run *run, fa_part part, int 
     const fa_ending ending = {
         .bias = layer->bias ? (char *)layer->bias->value + (size_t)part.c0 * net->esize : NULL,
         .relu = at_once};
+    fa_right right = fa_packing(run, worker);
+    right.foreign = run->shared;
     if (run->pending && layer->weight->trainable)
         update_and_multiply(layer, run, a, x);
     else
-        fa_product(net, a, x, w, &ending, &(fa_right){.foreign = run->shared});
+        fa_product(net, a, x, w, &ending, &right);
     fa_count(run, &net->count_forward, fa_is_first(part));
     if (layer->activation != FA_ACT_linear && !at_once)
         net->k->act[layer->activation](h.p, h.ld, a.p, a.ld, h.rows, h.cols);
@@ -87,7 +88,7 @@ static void transport(const fa_layer *layer, const fa_run *run, fa_part part, fa
                       int worker)
 {
     const fa_mat w = fa_rows_of(weights(layer), (fa_rows){part.c0, part.c1}, run->net->esize);
-    fa_product_nt(run->net, out, d, w, fa_scratch(run, worker));
+    fa_product_nt(run, out, d, w, worker);
     fa_count(run, &run->net->count_transport, fa_is_first(part));
 }
 

@@ -78,14 +78,6 @@ void fa_product_tn(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, double alpha
                      right);
 }
 
-size_t fa_product_tn_room(const fa_net *net, int64_t rows, int64_t cols)
-{
-    if (net->blas || !fa_l2_is_slow) return 0;
-    const int64_t panels = (cols * (int64_t)net->esize + FA_PANEL_BYTES - 1) / FA_PANEL_BYTES;
-    const double bytes = (double)rows * (double)panels * FA_PANEL_BYTES;
-    return bytes < FA_ROOM_BYTES ? (size_t)bytes : FA_ROOM_BYTES;
-}
-
 size_t fa_product_nt_scratch(const fa_net *net, int64_t k)
 { return (size_t)(k + NT_COLS) * NT_ROWS * net->esize; }
 
@@ -97,20 +89,22 @@ static fa_mat part(const fa_net *net, fa_mat a, int64_t i0, int64_t rows, int64_
 }
 
 /* C = A B^T with few rows: panels of B, turned. */
-static void turn_right(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, char *scratch)
+static void turn_right(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, char *scratch,
+                       fa_right *right)
 {
     for (int64_t j = 0; j < c.cols; j += NT_ROWS) {
         const fa_mat to = part(net, c, 0, c.rows, j, NT_ROWS),
                      from = part(net, b, j, NT_ROWS, 0, b.cols);
         const fa_mat turned = {scratch, from.rows, from.cols, from.rows};
         net->k->transpose(turned.p, turned.ld, from.p, from.ld, from.rows, from.cols);
-        fa_product(net, to, a, turned, NULL, NULL);
+        fa_product(net, to, a, turned, NULL, right);
     }
 }
 
 /* C^T = B A^T: turning A and C costs less than turning B, which is a matrix of weights. The factors of
  * each multiply-add change places, which changes no bit. */
-static void turn_left(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, char *scratch)
+static void turn_left(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, char *scratch,
+                      fa_right *right)
 {
     for (int64_t i = 0; i < c.rows; i += NT_ROWS) {
         const fa_mat rows = part(net, a, i, NT_ROWS, 0, a.cols);
@@ -120,14 +114,68 @@ static void turn_left(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, char *scr
         for (int64_t j = 0; j < c.cols; j += NT_COLS) {
             const fa_mat to = part(net, c, i, NT_ROWS, j, NT_COLS);
             const fa_mat ct = {product, to.rows, to.cols, to.rows};
-            fa_product(net, ct, part(net, b, j, NT_COLS, 0, b.cols), turned, NULL, NULL);
+            fa_product(net, ct, part(net, b, j, NT_COLS, 0, b.cols), turned, NULL, right);
             net->k->transpose(to.p, to.ld, ct.p, ct.ld, ct.rows, ct.cols);
         }
     }
 }
 
-void fa_product_nt(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, void *scratch)
+void fa_product_nt(const fa_run *run, fa_mat c, fa_mat a, fa_mat b, int worker)
 {
+    const fa_net *net = run->net;
     if (blas_product(net, false, true, c, a.cols, a, b, 1, 0)) return;
-    (c.rows < FEW_ROWS ? turn_right : turn_left)(net, c, a, b, scratch);
+    fa_right right = fa_packing(run, worker);
+    (c.rows < FEW_ROWS ? turn_right : turn_left)(net, c, a, b, fa_scratch(run, worker), &right);
+}
+
+/* ---- what a worker packs in ---- */
+
+static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* Of a product with B, for up to m rows of A */
+static size_t packing(const fa_net *net, int64_t m, fa_mat b, bool turned)
+{ return net->k->gemm_room(m, b.cols, b.rows, b.ld, turned); }
+
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+
+/* C = A B^T for up to m rows of A: as turn_left multiplies, and turn_right. */
+static size_t packing_nt(const fa_net *net, int64_t m, fa_mat b)
+{
+    const int64_t k = b.cols, wide = smaller(m, NT_ROWS), few = smaller(m, FEW_ROWS - 1);
+    const fa_mat left = {NULL, NT_COLS, k, wide},
+                 right = {NULL, NT_COLS, k, smaller(b.rows, NT_ROWS)};
+    return larger(packing(net, smaller(b.rows, NT_COLS), left, false),
+                  packing(net, few, right, false));
+}
+
+/* The gradients of a parameter, of batches of so many rows */
+static size_t packing_tn(const fa_net *net, const fa_param *p, int64_t rows)
+{
+    size_t most = 0;
+    for (int i = 0; i < p->n_grad; i++) {
+        const fa_mat right = {NULL, net->buffers[p->grad[i].right].ld, rows,
+                              smaller(p->cols, net->tile_cols)};
+        if (p->grad[i].left != FA_ONES) most = larger(most, packing(net, p->rows, right, true));
+    }
+    return most;
+}
+
+/* Of each matrix: A B, A B^T and its gradient, whichever of them the rules do; alignment does all with weights. */
+size_t fa_packing_size(const fa_net *net, int64_t rows, bool training)
+{
+    const int64_t m = smaller(rows, FA_CHUNK);
+    size_t most = 0;
+    for (int i = 0; i < net->n_params && !net->blas; i++) {
+        const fa_param *p = &net->params[i];
+        const fa_mat b = {NULL, p->cols, p->rows, p->cols};
+        if (p->kind == FA_BIAS || (!training && p->kind == FA_FEEDBACK)) continue;
+        most = larger(most, packing(net, m, b, false));
+        if (training) most = larger(most, larger(packing_nt(net, m, b), packing_tn(net, p, rows)));
+    }
+    for (int b = 0; b < net->n_blocks && training && !net->blas; b++) {
+        const int64_t cols = net->blocks[b].layer->n_out;
+        const fa_mat derived = {NULL, cols, net->blocks[b].rule.derived_rows, cols};
+        most = larger(most, packing(net, m, derived, false));
+    }
+    return (most + 63) & ~(size_t)63;
 }

@@ -26,8 +26,8 @@ static fa_mat error(const fa_run *run, fa_rows rows)
 void fa_broadcast_signal(const fa_rule *rule, const fa_run *run, int block, fa_part part, fa_mat s,
                          int worker)
 {
-    (void)rule, (void)worker;
-    fa_feedback_product(run, block, part, error(run, part.rows), s);
+    (void)rule;
+    fa_feedback_product(run, block, part, error(run, part.rows), s, worker);
 }
 
 static void sdfa_signal(const fa_rule *rule, const fa_run *run, int block, fa_part part, fa_mat s,
@@ -37,7 +37,7 @@ static void sdfa_signal(const fa_rule *rule, const fa_run *run, int block, fa_pa
     const fa_mat e = error(run, part.rows);
     const fa_mat sign = {fa_scratch(run, worker), e.cols, e.rows, e.cols};
     run->net->k->act[FA_ACT_sign](sign.p, sign.ld, e.p, e.ld, e.rows, e.cols);
-    fa_feedback_product(run, block, part, sign, s);
+    fa_feedback_product(run, block, part, sign, s, worker);
 }
 
 static fa_status plan_ternary(fa_net *net, int block)
@@ -56,19 +56,18 @@ static void ternary_signal(const fa_rule *rule, const fa_run *run, int block, fa
     const fa_mat e = error(run, part.rows);
     const fa_mat t = {fa_scratch(run, worker), e.cols, e.rows, e.cols};
     run->net->k->ternary(t.p, t.ld, e.p, e.ld, e.rows, e.cols, rule->desc.threshold);
-    fa_feedback_product(run, block, part, t, s);
+    fa_feedback_product(run, block, part, t, s, worker);
 }
 
 static void drtp_signal(const fa_rule *rule, const fa_run *run, int block, fa_part part, fa_mat s,
                         int worker)
 {
-    (void)worker;
     const fa_param *b = rule->feedback;
     if (run->labels && b->rows > 1)
         run->net->k->gather(s.p, s.ld, (char *)b->value + (size_t)part.c0 * run->net->esize,
                             b->cols, run->labels + part.rows.r0, s.rows, s.cols, 1);
     else
-        fa_feedback_product(run, block, part, fa_get(run, FA_TARGET, part.rows), s);
+        fa_feedback_product(run, block, part, fa_get(run, FA_TARGET, part.rows), s, worker);
 }
 
 const fa_rule_ops fa_rule_dfa = {.name = "dfa",

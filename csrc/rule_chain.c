@@ -29,8 +29,8 @@ static fa_status fa_plan(fa_net *net, int block)
 void fa_chain_signal(const fa_rule *rule, const fa_run *run, int block, fa_part part, fa_mat s,
                      int worker)
 {
-    (void)rule, (void)worker;
-    fa_feedback_product(run, block, part, delta_above(run, block, part.rows), s);
+    (void)rule;
+    fa_feedback_product(run, block, part, delta_above(run, block, part.rows), s, worker);
 }
 
 const fa_rule_ops fa_rule_backprop = {.name = "backprop",

@@ -32,6 +32,13 @@ fa_view fa_teaching_output(const fa_teaching *t, int64_t block)
     return view(run, run->net->layers[run->net->blocks[block].last].out);
 }
 
+/* While this thread asks a function of the caller's: the network, and the packing buffer of its step. A copy, so
+ * that nothing points to the stack of a call that is left by longjmp. */
+static _Thread_local struct asking {
+    const fa_net *net;
+    fa_right right;
+} asking;
+
 /* Asks for the signals, from the top down. */
 fa_status fa_host_gate(fa_run *run)
 {
@@ -50,9 +57,12 @@ fa_status fa_host_gate(fa_run *run)
             .signal = view(run, rule->host),
             .target = run->labels ? (fa_view){0} : view(run, FA_TARGET),
         };
+        const struct asking before = asking;
+        asking = (struct asking){net, fa_packing(run, 0)};
         const unsigned ours = fa_fp_pause();
         const int failed = rule->desc.signal(rule->desc.user, &t);
         fa_fp_resume(ours);
+        asking = before;
         if (failed)
             return fa_fail(FA_E_STATE,
                            "layer %d: rule 'custom': its function failed (%d); nothing was updated",
@@ -72,13 +82,14 @@ fa_status fa_multiply(void *c, const fa_net *net, const void *a, ptrdiff_t lda, 
         return fa_fail(FA_E_VALUE, "rows, k, cols: expected numbers >= 0, got %lld, %lld, %lld",
                        (long long)rows, (long long)k, (long long)cols);
     FA_FIXED_FP(true);
+    fa_right right = asking.net == net ? asking.right : (fa_right){0};
     const fa_mat all_c = {c, cols, rows, cols}, all_a = {(char *)a, lda, rows, k};
     /* With BLAS the bits of a row depend on its company: the same as in a step. */
     const int64_t chunk = net->blas ? FA_BLAS_CHUNK : rows;
     for (int64_t r = 0; r < rows; r += chunk) {
         const fa_rows part = {r, r + chunk < rows ? r + chunk : rows};
         fa_product(net, fa_rows_of(all_c, part, net->esize), fa_rows_of(all_a, part, net->esize),
-                   (fa_mat){(char *)b, ldb, k, cols}, NULL, NULL);
+                   (fa_mat){(char *)b, ldb, k, cols}, NULL, &right);
     }
     return FA_OK;
 }

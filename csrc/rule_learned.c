@@ -97,7 +97,7 @@ static void miss(const fa_rule *rule, const fa_run *run, fa_rows rows, fa_mat d,
 {
     const fa_net *net = run->net;
     const fa_mat r = fa_get(run, rule->residual, rows);
-    fa_product_nt(net, r, t, whole(rule->project), fa_scratch(run, worker));
+    fa_product_nt(run, r, t, whole(rule->project), worker);
     fa_count(run, &net->count_feedback, rows.r0 == 0);
     net->k->add_scaled(r.p, r.ld, r.p, r.ld, d.p, d.ld, r.rows, r.cols, -1);
 }
@@ -108,11 +108,13 @@ static void ldfa_signal(const fa_rule *rule, const fa_run *run, int block, fa_pa
     const fa_rows rows = part.rows;
     const fa_mat t = fa_get(run, rule->projected, rows);
     const fa_mat d = fa_get(run, run->net->blocks[block + 1].delta, rows);
-    fa_product(run->net, t, d, whole(rule->project), NULL, NULL);
+    fa_right right = fa_packing(run, worker);
+    fa_product(run->net, t, d, whole(rule->project), NULL, &right);
     if (rule->residual != FA_NO_BUF) miss(rule, run, rows, d, t, worker);
     fa_count(run, &run->net->count_feedback, rows.r0 == 0);
     const fa_ending ending = fa_signal_ending(run, block, part);
-    fa_product(run->net, s, t, whole(rule->feedback), &ending, NULL);
+    right = fa_packing(run, worker);
+    fa_product(run->net, s, t, whole(rule->feedback), &ending, &right);
     fa_count(run, &run->net->count_feedback, rows.r0 == 0);
 }
 
@@ -120,6 +122,7 @@ static void ldfa_matrix(const fa_net *net, int block, void *out)
 {
     const fa_rule *rule = &net->blocks[block].rule;
     const int64_t rows = rule->project->rows, cols = rule->feedback->cols;
+    /* Outside of a run there is no packing buffer: this one takes longer. */
     fa_product(net, (fa_mat){out, cols, rows, cols}, whole(rule->project), whole(rule->feedback),
                NULL, NULL);
 }

@@ -59,8 +59,9 @@ static fa_mat head_error(const fa_rule *rule, const fa_run *run, int block, fa_r
     const fa_mat e = fa_get(run, rule->projected, rows);
     double *loss = (double *)((char *)fa_scratch(run, worker) + panel_size(net));
     const fa_ending ending = {.bias = rule->head_bias->value};
+    fa_right right = fa_packing(run, worker);
     fa_product(net, e, fa_get(run, net->layers[net->blocks[block].last].out, rows), head_of(rule),
-               &ending, NULL);
+               &ending, &right);
     fa_count(run, &net->count_forward, rows.r0 == 0);
     net->loss->error(net->k, e, loss, loss + FA_CHUNK, e,
                      run->labels ? run->labels + rows.r0 : NULL, fa_get(run, FA_TARGET, rows));
@@ -73,7 +74,7 @@ static void signal(const fa_rule *rule, const fa_run *run, int block, fa_part pa
                    int worker)
 {
     const fa_mat e = head_error(rule, run, block, part.rows, worker);
-    fa_product_nt(run->net, s, e, head_of(rule), fa_scratch(run, worker));
+    fa_product_nt(run, s, e, head_of(rule), worker);
     fa_count(run, &run->net->count_feedback, fa_is_first(part));
 }
 

@@ -147,10 +147,12 @@ static fa_mat columns(const fa_run *run, fa_buf b, int64_t j0, int64_t j1)
 /* Where the columns of a tile are packed, if they are: a worker's next tile is the one below, as a rule. */
 static fa_right *packed_right(const fa_run *run, fa_buf buf, fa_tile t, int worker)
 {
-    if (!run->work->rooms) return NULL;
-    fa_room *room = (fa_room *)(run->work->rooms + (size_t)worker * run->work->room_size);
+    fa_room *room = fa_room_of(run, worker);
+    if (!room) return NULL;
     if (room->run != run->serial || room->buf != buf || room->j0 != t.j0 || room->j1 != t.j1)
-        *room = (fa_room){.right = {.room = room->bytes, .foreign = run->shared},
+        *room = (fa_room){.right = {.room = room->bytes,
+                                    .bytes = run->work->packing_size,
+                                    .foreign = run->shared},
                           .run = run->serial,
                           .j0 = t.j0,
                           .j1 = t.j1,

@@ -72,9 +72,9 @@ static void lay_out(const fa_net *net, fa_work *w, fa_carver *c, bool training)
     w->copy_size = copy.used;
     w->buffers = carve(c, w->copies, 1, w->copy_size);
     w->scratch = carve(c, w->threads, 1, net->scratch_size);
-    const size_t packed = training ? fa_product_tn_room(net, w->rows, net->tile_cols) : 0;
-    w->room_size = packed ? sizeof(fa_room) + packed : 0;
-    w->rooms = packed ? carve(c, w->threads, 1, w->room_size) : NULL;
+    w->packing_size = fa_packing_size(net, w->rows, training);
+    w->room_size = sizeof(fa_room) + w->packing_size;
+    w->rooms = w->packing_size ? carve(c, w->threads, 1, w->room_size) : NULL;
     if (clipping) carve_clipping(net, w, c);
     if (training && net->n_derives) carve_derived(net, w, c);
 }

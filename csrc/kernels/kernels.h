@@ -46,10 +46,11 @@ typedef struct fa_ending {
     const void *h;    /* 0 where this is not above 0, ReLU's f'; or NULL */
 } fa_ending;
 
-/* What a product may know of its right operand */
+/* What a product may know of its right operand, and where it packs it */
 typedef struct fa_right {
-    /* FA_ROOM_BYTES to pack it, or k * n elements, n rounded up to panels, if that is less; or NULL */
-    void *room;
+    void *
+        room; /* the packing buffer, aligned to 64, or NULL; products are slow without gemm_room bytes */
+    size_t bytes; /* of it */
     bool packed;  /* all of it is there: left so by the last product, if B, k and n are the same */
     bool foreign; /* other cores have written much of it since this one read it */
 } fa_right;
@@ -65,7 +66,7 @@ typedef void fa_dact_fn(void *d, ptrdiff_t ldd, const void *x, ptrdiff_t ldx, in
  * slow to come. Set once, when the kernels are chosen (cpu.c); no result depends on it. */
 extern bool fa_l2_is_slow;
 enum {
-    FA_ROOM_BYTES = 512 << 10, /* for a packed operand */
+    FA_ROOM_BYTES = 512 << 10, /* for a whole operand that is packed */
     FA_PANEL_BYTES = 192,      /* of a row of a panel that is packed there */
     FA_COMPACT = 96, /* rows of a right operand no longer than that lie close enough as they are */
 };

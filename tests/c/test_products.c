@@ -2,7 +2,7 @@
  * set has it): that is their contract, and it makes every split of m and n equal. */
 #include "matrices.h"
 
-static bool with_room; /* for what a product packs */
+static int room_share; /* percent of what a product packs in that it is given */
 static int found_packed;
 
 /* The rows of a matrix, or its columns, one after another: a naive product reads them again and again. Of its columns
@@ -24,6 +24,23 @@ typedef struct {
     double alpha, beta;
     bool masked, spread; /* spread: no two elements of A are neighbours */
 } product;
+
+/* Memory aligned to 64, with a guard behind it that must not be touched */
+enum { GUARD = 256 };
+static unsigned char *with_guard(size_t bytes)
+{
+    unsigned char *const memory = aligned_alloc(64, (bytes + GUARD + 63) / 64 * 64);
+    if (!memory) abort();
+    memset(memory + bytes, 0x5a, GUARD);
+    return memory;
+}
+
+static bool guard_stands(const unsigned char *memory, size_t bytes)
+{
+    for (size_t i = 0; i < GUARD; i++)
+        if (memory[bytes + i] != 0x5a) return false;
+    return true;
+}
 
 /* The product again, with what it packed instead of B. */
 static void check_packed(product s, fa_right *right, const matrix *a, const fa_ending *ending,
@@ -52,13 +69,14 @@ static void check_product(product s)
     const ptrdiff_t rsa = s.transposed ? step : a.ld, csa = s.transposed ? a.ld : step;
     if (s.beta == 0) fill(&c, NAN);
     matrix before = copy(&c);
-    const size_t panels = ((size_t)s.n * size() + FA_PANEL_BYTES - 1) / FA_PANEL_BYTES,
-                 bytes = panels * FA_PANEL_BYTES * (size_t)s.k;
     fa_right of_b = {.foreign = (s.m + s.n) % 2};
-    if (with_room) of_b.room = malloc(bytes < FA_ROOM_BYTES ? bytes : FA_ROOM_BYTES);
+    of_b.bytes = kernels->gemm_room(s.m, s.n, s.k, b.ld, s.transposed) * (size_t)room_share / 100;
+    unsigned char *const room = with_guard(of_b.bytes);
+    of_b.room = of_b.bytes ? room : NULL;
     kernels->gemm(c.p, c.ld, a.p, rsa, csa, b.p, b.ld, s.m, s.n, s.k, s.alpha, s.beta,
                   s.bias || s.relu || s.masked ? &ending : NULL, &of_b);
     check_packed(s, &of_b, &a, &ending, &before, &c);
+    if (!guard_stands(room, of_b.bytes)) problem("gemm, beyond its room", s.m, s.n, (double)s.k, 0);
     double *left = in_a_row(&a, s.transposed, step), *right = in_a_row(&b, true, 1);
     for (int64_t i = 0; i < s.m; i++)
         for (int64_t j = 0; j < s.n; j++) {
@@ -86,7 +104,7 @@ static void check_product(product s)
         }
     finish_output(&c);
     free(a.memory), free(b.memory), free(bias.memory), free(before.memory);
-    free(of_b.room);
+    free(room);
     free(h.memory), free(left), free(right);
 }
 
@@ -172,26 +190,57 @@ static void test_products(void)
     verdict("gemm, same bits however m and n are split");
 }
 
-/* Packing, as where L2 is slow, without and with room for it: the same bits. */
+/* With no packing buffer, one that is too small, one that is enough; and all as where L2 is slow: the same bits. */
 static void test_packing(void)
 {
+    static const int shares[] = {0, 40, 100};
     const bool here = fa_l2_is_slow;
     const uint64_t drawn = state, before = digest;
-    fa_l2_is_slow = false;
-    test_products();
-    const uint64_t plain = digest;
-    fa_l2_is_slow = true;
-    for (int i = 0; i < (strcmp(isa, "v4") ? 0 : 2); i++) {
-        with_room = i;
-        found_packed = 0;
-        state = drawn, digest = before;
-        test_products();
-        if (digest != plain) problem("gemm, packing", i, 0, (double)digest, (double)plain);
-        if ((found_packed > 1) != i) problem("gemm, found packed", i, 0, found_packed, 0);
-        verdict(i ? "gemm, packing with room: the same bits" : "gemm, packing: the same bits");
-    }
-    with_room = false;
+    uint64_t plain = 0;
+    for (int slow = 0; slow < (strcmp(isa, "v4") ? 1 : 2); slow++)
+        for (int i = 0; i < 3; i++) {
+            fa_l2_is_slow = slow;
+            room_share = shares[i];
+            found_packed = 0;
+            state = drawn, digest = before;
+            test_products();
+            if (slow + i == 0) plain = digest;
+            if (digest != plain) problem("gemm, packing", slow, i, (double)digest, (double)plain);
+            if ((found_packed > 1) != (slow && i == 2))
+                problem("gemm, found packed", slow, i, found_packed, 0);
+            verdict("gemm, packing: the same bits");
+        }
+    room_share = 0;
     fa_l2_is_slow = here;
+}
+
+/* What a product packs in is enough for smaller ones, and none does where the right operand stays in cache. */
+static void test_room(void)
+{
+    static const int64_t ms[] = {1, 8, 9, 15, 16, 63, 64, 200, 256, 700},
+                         ns[] = {1, 16, 17, 48, 96, 97, 300, 1024},
+                         ks[] = {1,   10,  128, 255,  256,  257,  400,
+                                 401, 513, 600, 1200, 2730, 2731, 9000};
+    enum { MS = sizeof ms / sizeof *ms, NS = sizeof ns / sizeof *ns, KS = sizeof ks / sizeof *ks };
+    const bool here = fa_l2_is_slow;
+    for (int way = 0; way < 4; way++)
+        for (int i = 0; i < MS; i++)
+            for (int j = 0; j < NS; j++)
+                for (int p = 0; p < KS; p++) {
+                    fa_l2_is_slow = way & 1;
+                    const size_t bytes = kernels->gemm_room(ms[i], ns[j], ks[p], ns[j], way & 2);
+                    if (bytes > FA_ROOM_BYTES) problem("gemm_room, much", i, j, (double)bytes, 0);
+                    if (bytes && ns[j] * ks[p] * (int64_t)size() <= 65536)
+                        problem("gemm_room, in cache", i, j, (double)bytes, 0);
+                    for (int d = 1; d < 8; d++) {
+                        const int64_t m = ms[i - (i && d & 1)], n = ns[j - (j && d & 2)],
+                                      k = ks[p - (p && d & 4)];
+                        if (kernels->gemm_room(m, n, k, ns[j], way & 2) > bytes)
+                            problem("gemm_room, smaller", i, j, (double)d, (double)bytes);
+                    }
+                }
+    fa_l2_is_slow = here;
+    verdict("gemm_room: enough for smaller products, 0 in cache");
 }
 
 static void test_all(void)
@@ -199,6 +248,7 @@ static void test_all(void)
     test_small_products();
     test_narrow_products();
     test_packing();
+    test_room();
 }
 
 int main(void) { return on_every_flavour(test_all); }
