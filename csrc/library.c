@@ -1,6 +1,7 @@
 /* What belongs to the process: its environment, the default number of threads, a description of the build. */
 #include "internal.h"
 
+#include <ctype.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,14 +23,30 @@ bool fa_privileged(void)
 
 const char *fa_environment(const char *name) { return fa_privileged() ? NULL : getenv(name); }
 
-static int from_environment(const char *name)
+/* What others wrote, fit to stand between quotes in JSON. */
+static void plain(char *text)
+{
+    for (; *text; text++)
+        if (*text == '"' || *text == '\\' || (unsigned char)*text < 0x20 || *text & 0x80)
+            *text = '?';
+}
+
+/* OpenMP's own variable may list a number for each level of nesting, and may be larger than what we can use. */
+static int from_environment(const char *name, bool openmp)
 {
     const char *text = fa_environment(name);
-    if (!text) return 0;
-    char *end;
+    if (!text || !*text) return 0;
+    char *end, got[33];
     const long n = strtol(text, &end, 10);
-    if (end != text && n >= 1 && n <= FA_MAX_THREADS) return (int)n;
-    if (*text) fa_log("%s: expected 1 to %d, got '%s'; ignored", name, FA_MAX_THREADS, text);
+    const bool is_number = end != text;
+    while (isspace((unsigned char)*end)) end++;
+    if (is_number && n >= 1 && (!*end || (openmp && *end == ','))) {
+        if (n <= FA_MAX_THREADS) return (int)n;
+        if (openmp) return FA_MAX_THREADS;
+    }
+    snprintf(got, sizeof got, "%s", text);
+    plain(got);
+    fa_log("%s: expected 1 to %d, got '%s'; ignored", name, FA_MAX_THREADS, got);
     return 0;
 }
 
@@ -62,8 +79,8 @@ static int affinity(void)
 
 static int machine_threads(void)
 {
-    int n = from_environment("FASTFA_NUM_THREADS");
-    if (!n) n = from_environment("OMP_NUM_THREADS");
+    int n = from_environment("FASTFA_NUM_THREADS", false);
+    if (!n) n = from_environment("OMP_NUM_THREADS", true);
     if (n) return n;
     n = affinity();
     const int limit = fa_quota("/proc/self/cgroup", "/sys/fs/cgroup");
@@ -88,14 +105,6 @@ fa_status fa_set_num_threads(int n)
                        n);
     atomic_store(&chosen_threads, n);
     return FA_OK;
-}
-
-/* What others wrote, fit to stand between quotes in JSON. */
-static void plain(char *text)
-{
-    for (; *text; text++)
-        if (*text == '"' || *text == '\\' || (unsigned char)*text < 0x20 || *text & 0x80)
-            *text = '?';
 }
 
 const char *fa_build_info(void)

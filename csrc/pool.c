@@ -32,7 +32,7 @@ static struct {
     range ranges[FA_MAX_THREADS + 1];
     FA_OWN_LINE _Atomic uint64_t pending; /* tasks not yet finished | ASLEEP, the caller */
     FA_OWN_LINE atomic_bool busy;
-    int n_workers;
+    int n_workers, refused; /* the thread that the log was last told of */
     pthread_t workers[FA_MAX_THREADS + 1];
     FA_OWN_LINE atomic_bool quit;
     pthread_mutex_t mutex;
@@ -218,13 +218,14 @@ void fa_pool_run(int n_threads, int64_t n_tasks, fa_task_fn *task, void *context
         return;
     }
     fa_fork_generation();
-    const bool complete = start_workers(n_threads);
-    const int refused = pool.n_workers + 2;
+    const int refused = start_workers(n_threads) ? 0 : pool.n_workers + 2;
+    const bool is_news = refused && refused != pool.refused;
+    pool.refused = refused;
     for (int64_t first = 0, n; first < n_tasks; first += n) {
         n = n_tasks - first < MAX_BATCH ? n_tasks - first : MAX_BATCH;
         run_batch(n_threads, first, n, task, context);
     }
     atomic_store(&pool.busy, false);
-    if (!complete) /* now that its hook may fork or use the pool */
+    if (is_news) /* now that its hook may fork or use the pool */
         fa_log("the system refused thread %d of %d; going on with fewer", refused, n_threads);
 }

@@ -25,6 +25,16 @@ cdef int _poll(void *user, int64_t step) noexcept with gil:
         return 1
 
 
+cdef void _log(void *user, const char *message) noexcept with gil:
+    """What is no failure but worth knowing becomes a warning; C goes on, also where it is an error."""
+    import warnings
+
+    warnings.warn(message.decode(errors="replace"), RuntimeWarning, stacklevel=2)
+
+
+fa_set_log(_log, NULL)
+
+
 cdef class _Host:
     """A rule in Python, with the exceptions that must come out in the end; `net` is set later."""
 
