@@ -4,7 +4,7 @@
  * may let readers in and keep its turn: nothing else can change the network until its call returns.
  *
  * A forked child cannot take over a lock that threads of its parent held. The lock remembers in which
- * process it was made and is made anew: at once, and taken, where the thread that forks holds it, else on
+ * process it was made and is made again: at once, and taken, where the thread that forks holds it, else on
  * first use in the child. A network that another thread was training at the moment of the fork may be half
  * updated there, and says so from then on. The first use may itself be cut by a fork: what it does can be
  * done again. */
@@ -166,7 +166,7 @@ void fa_unlock_write(const fa_net *net)
 {
     fa_lock *lock = (fa_lock *)&net->lock;
     atomic_store(&lock->writing, false);
-    if (!of_this_process(lock)) return; /* forked by a signal handler: made anew on next use */
+    if (!of_this_process(lock)) return; /* forked by a signal handler: made again on next use */
     pthread_rwlock_unlock(&lock->rw);
     give_turn(lock);
 }
