@@ -12,6 +12,7 @@
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* ---- messages ---- */
@@ -62,7 +63,11 @@ static fa_status check_plain(mode_t mode, const char *path, const char *what)
 
 /* ---- where a file goes ---- */
 
-typedef struct fa_place {
+typedef int fa_take(void *user, const void *data, size_t size);
+
+typedef struct fa_place { /* and what goes there */
+    fa_status (*give)(const void *what, fa_take *take, void *user);
+    const void *what;
     const char *path;   /* as it was given */
     char *text;         /* for two paths: where it leads, and where a link on the way points */
     const char *name;   /* of the file behind all links */
@@ -189,10 +194,9 @@ static bool close_copy(int fd)
     return copy < 0 || !close(copy) || errno == EINTR;
 }
 
-static fa_status write_network(fa_writing *w, const fa_place *p, const fa_net *net,
-                               int (*write_piece)(void *user, const void *data, size_t size))
+static fa_status write_all(fa_writing *w, const fa_place *p, fa_take *take)
 {
-    const fa_status status = fa_save_to(net, write_piece, w);
+    const fa_status status = p->give(p->what, take, w);
     if (status != FA_E_IO) return status ? fail_in(status, p->path) : FA_OK;
     errno = w->reason;
     return FA_E_IO;
@@ -217,23 +221,23 @@ static bool keep_rights(int fd, const struct stat *old)
 
 /* ---- a new file in place of the old one ---- */
 
-static fa_status fill(const fa_temporary *t, const fa_place *p, const fa_net *net)
+static fa_status fill(const fa_temporary *t, const fa_place *p)
 {
     fa_writing w = {.fd = t->fd};
-    const fa_status status = write_network(&w, p, net, write_bytes);
+    const fa_status status = write_all(&w, p, write_bytes);
     if (status) return status == FA_E_IO ? refuse(p, "write") : status;
     if (p->exists && !keep_rights(t->fd, &p->old)) return refuse(p, "keep its permissions");
     return flush(t->fd) && close_copy(t->fd) ? FA_OK : refuse(p, "write");
 }
 
-static fa_status write_beside(fa_place *p, const fa_net *net, bool named)
+static fa_status write_beside(fa_place *p, bool named)
 {
     fa_temporary t;
     p->stage = CREATING;
     if (!fa_temporary_open(&t, p->folder, p->exists ? p->old.st_mode & 0777 : 0666, named))
         return refuse(p, "write");
     p->stage = WRITING;
-    fa_status status = fill(&t, p, net);
+    fa_status status = fill(&t, p);
     if (status == FA_OK) p->stage = NAMING;
     if (status == FA_OK && !fa_temporary_link(&t)) status = refuse(p, "write");
     if (status == FA_OK) p->stage = RENAMING;
@@ -286,17 +290,23 @@ static int count_bytes(void *user, const void *data, size_t size)
     return 0;
 }
 
-/* That there is no room is found before anything is overwritten. */
+/* That there is no room is found before anything is overwritten; and so are the switches and figures of the kernel's
+ * (/sys), which look like files. */
 static bool reserve(int fd, size_t size)
 {
     struct rlimit most;
+    struct statvfs disk;
     if (!getrlimit(RLIMIT_FSIZE, &most) && most.rlim_cur != RLIM_INFINITY && size > most.rlim_cur) {
         errno = EFBIG;
         return false;
     }
     int failed;
     FA_AGAIN(failed, fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)size));
-    return !failed || (errno != ENOSPC && errno != EDQUOT && errno != EFBIG && errno != EIO);
+    if (!failed || errno == EINTR) return true;
+    if (errno == ENOSPC || errno == EDQUOT || errno == EFBIG || errno == EIO) return false;
+    if (fstatvfs(fd, &disk) || disk.f_blocks) return true;
+    errno = EINVAL;
+    return false;
 }
 
 static fa_status spoil(const fa_place *p)
@@ -310,16 +320,16 @@ static fa_status finish_overwriting(const fa_writing *w, const fa_place *p)
 {
     int failed;
     FA_AGAIN(failed, ftruncate(w->fd, (off_t)w->size));
-    ssize_t n = 0;
-    if (!failed && flush(w->fd)) FA_AGAIN(n, pwrite(w->fd, w->first, sizeof w->first, 0));
-    if (n > 0 && n < (ssize_t)sizeof w->first) errno = EIO;
-    if (n != (ssize_t)sizeof w->first) return spoil(p);
+    ssize_t n = -1;
+    if (!failed && flush(w->fd)) FA_AGAIN(n, pwrite(w->fd, w->first, w->held, 0));
+    if (n > 0 && n < (ssize_t)w->held) errno = EIO;
+    if (n != (ssize_t)w->held) return spoil(p);
     if (flush(w->fd) && close_copy(w->fd)) return FA_OK;
     return fail(p->path, "flush to the disk",
                 "; it was overwritten, and a loss of power may lose it");
 }
 
-static fa_status overwrite_open(fa_writing *w, const fa_place *p, const fa_net *net, size_t size)
+static fa_status overwrite_open(fa_writing *w, const fa_place *p, size_t size)
 {
     struct stat file;
     if (fstat(w->fd, &file)) return refuse(p, "write");
@@ -327,7 +337,7 @@ static fa_status overwrite_open(fa_writing *w, const fa_place *p, const fa_net *
     if (flock(w->fd, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
         return refuse(p, "write while another program does");
     if (!reserve(w->fd, size)) return refuse(p, "write");
-    const fa_status status = write_network(w, p, net, write_behind);
+    const fa_status status = write_all(w, p, write_behind);
     if (status == FA_OK) return finish_overwriting(w, p);
     if (w->size) return spoil(p);
     return status == FA_E_IO ? refuse(p, "write") : status;
@@ -335,13 +345,13 @@ static fa_status overwrite_open(fa_writing *w, const fa_place *p, const fa_net *
 
 /* For a file that may be written where none may be made or renamed: the only way, and not a safe one. As long as
  * the file is not complete its first bytes are such that no reader takes it. */
-static fa_status overwrite(const fa_place *p, const fa_net *net)
+static fa_status overwrite(const fa_place *p)
 {
     fa_writing counted = {0}, w = {0};
-    FA_TRY(write_network(&counted, p, net, count_bytes));
+    FA_TRY(write_all(&counted, p, count_bytes));
     FA_AGAIN(w.fd, open(p->path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
     if (w.fd < 0) return refuse(p, "write");
-    const fa_status status = overwrite_open(&w, p, net, counted.size);
+    const fa_status status = overwrite_open(&w, p, counted.size);
     const int reason = errno;
     close(w.fd);
     errno = reason;
@@ -357,33 +367,53 @@ static bool is_refused(int reason)
            reason == EXDEV || reason == ENOSYS || reason == EOPNOTSUPP;
 }
 
-static fa_status replace(fa_place *p, const fa_net *net)
+static fa_status replace(fa_place *p)
 {
-    fa_status status = write_beside(p, net, false);
-    if (status == FA_E_IO && p->stage == NAMING) status = write_beside(p, net, true);
+    fa_status status = write_beside(p, false);
+    if (status == FA_E_IO && p->stage == NAMING) status = write_beside(p, true);
     if (status == FA_E_IO && p->exists && p->stage != WRITING && is_refused(errno))
-        return overwrite(p, net);
+        return overwrite(p);
     return status ? status : flush_folder(p);
 }
 
-static fa_status save(const fa_net *net, const char *path)
+/* A cancelled thread finishes it: descriptors and names are left in order. */
+static fa_status save(fa_place p)
 {
-    fa_place p = {.path = path, .folder = -1};
+    const int cancel = fa_cancel_off();
+    p.folder = -1;
     fa_status status = find_place(&p);
-    if (status == FA_OK) status = p.named ? replace(&p, net) : overwrite(&p, net);
+    if (status == FA_OK) status = p.named ? replace(&p) : overwrite(&p);
     leave(&p);
+    fa_cancel_back(cancel);
+    pthread_testcancel();
     return status;
+}
+
+static fa_status give_network(const void *net, fa_take *take, void *user)
+{ return fa_save_to(net, take, user); }
+
+typedef struct fa_bytes {
+    const void *data;
+    size_t size;
+} fa_bytes;
+
+static fa_status give_bytes(const void *what, fa_take *take, void *user)
+{
+    const fa_bytes *bytes = what;
+    return take(user, bytes->data, bytes->size) ? FA_E_IO : FA_OK;
+}
+
+fa_status fa_write_bytes(const char *path, const void *data, size_t size)
+{
+    const fa_bytes bytes = {data, size};
+    return save((fa_place){.give = give_bytes, .what = &bytes, .path = path});
 }
 
 fa_status fa_save(const fa_net *net, const char *path)
 {
     FA_GIVEN(net);
     FA_GIVEN(path);
-    const int cancel = fa_cancel_off();
-    const fa_status status = save(net, path);
-    fa_cancel_back(cancel);
-    pthread_testcancel();
-    return status;
+    return save((fa_place){.give = give_network, .what = net, .path = path});
 }
 
 /* ---- reading ---- */
