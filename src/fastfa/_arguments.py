@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._checks import choice, integer, number, show
+from ._checks import choice, integer, kind, number, plain, show
 from .callbacks import Callback
 from .layers import MAX_UNITS, Layer
 
@@ -97,20 +97,20 @@ def _check_hooks(callback: Callback, name: str) -> None:
         method = getattr(callback, hook) if hook.startswith("on_") else None
         if hook not in HOOKS:
             if callable(method):
-                choice(f"hook of {name} ({type(callback).__name__})", hook, HOOKS)
+                choice(f"hook of {name} ({kind(callback)})", hook, HOOKS)
             continue
         if getattr(method, "__func__", None) is getattr(Callback, hook):
             continue
-        _check_hook(method, HOOKS[hook], f"{name}: {type(callback).__name__}.{hook}")
+        _check_hook(method, HOOKS[hook], f"{name}: {kind(callback)}.{plain(hook)}")
 
 
 def _check_hook(method: Any, arguments: tuple[str, ...], name: str) -> None:
     if not callable(method):
         raise TypeError(f"{name} must be a function, got {show(method)}")
-    for kind, is_kind in _NEVER_RUN.items():
-        if is_kind(method):
+    for what, is_what in _NEVER_RUN.items():
+        if is_what(method):
             raise TypeError(
-                f"{name} must be a plain function, got {kind}: calling it runs nothing of it"
+                f"{name} must be a plain function, got {what}: calling it runs nothing of it"
             )
     try:
         signature(method).bind(*arguments)

@@ -148,6 +148,7 @@ cdef class Network:
     cdef int teach(self, rule, const fa_teaching *t) except -1:
         from types import MappingProxyType
 
+        from ._checks import kind, show
         from ._teaching import Teaching
 
         cdef fa_block_info info = block_info(self.net, t.block)
@@ -160,12 +161,10 @@ cdef class Network:
                 feedback=self.feedback.get(f"{info.layer}.feedback"), product=self.product,
                 _read=step.read, _blocks={block_info(self.net, b).layer: b for b in range(fa_net_n_blocks(self.net))},
             ))
-            signal, name = np.asarray(given), f"layer {info.layer}: signal of {type(rule).__name__}"
+            signal, name = np.asarray(given), f"layer {info.layer}: signal of {kind(rule)}"
         finally:
             step.t = NULL
         if signal.shape != out.shape or signal.dtype.kind not in "biuf":
-            from ._checks import show
-
             got = signal.shape if signal.ndim else show(given)
             raise ValueError(f"{name} must have shape {out.shape} and hold real numbers, got {got}")
         with np.errstate(all="ignore"):
@@ -666,9 +665,10 @@ cdef int _check_read(fa_status status, int reason, bytes path) except -1:
     shown = path.decode(errors="replace")
     if len(path) > 200:
         shown = "..." + path[len(path) - 200:].decode(errors="replace")
-    message = fa_last_error().decode(errors="replace").removeprefix(f"{shown}: ")
-    if status == FA_E_IO:  # becomes FileNotFoundError and the like
-        raise OSError(reason, message, os.fsdecode(path))
+    whole = fa_last_error().decode(errors="replace")
+    message = whole.removeprefix(f"{shown}: ")
+    if status == FA_E_IO:  # becomes FileNotFoundError and the like; a long path leaves no place for words
+        raise OSError(reason, os.strerror(reason) if message == whole else message, os.fsdecode(path))
     if status == FA_E_FORMAT:
         raise ValueError(message)
     return check(status)

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ._checks import show
+from ._checks import kind, show
 from .feedback import Feedback
 from .layers import Dense, Dropout, Layer
 from .rules import Frozen, Rule, as_rule, can_inject_before
@@ -141,7 +141,7 @@ def _check_derivatives(places: Sequence[Weighted]) -> None:
         injects = getattr(place.rule, "inject", "post")
         derives = injects == "post" and place.rule.source != "input"  # through f'
         if needed and derives and place.layer.activation in ZERO_DERIVATIVE:
-            other = type(place.rule).__name__ if can_inject_before(place.rule) else "DFA"
+            other = kind(place.rule) if can_inject_before(place.rule) else "DFA"
             raise ValueError(
                 f'{place}: activation "{place.layer.activation}" has zero derivative and learns '
                 f'nothing under rule "{place.rule.name}" with inject="post", whose signal passes '

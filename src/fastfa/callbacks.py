@@ -8,7 +8,7 @@ from copy import deepcopy
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import _diagnostics
-from ._checks import choice, flag, integer, number, quote, show
+from ._checks import choice, flag, integer, number, plain, quote, show
 from ._files import check_folder, file_name
 from ._lines import append_lines, first_line
 from ._progress import warn
@@ -534,7 +534,7 @@ def _entry(what: str, key: str, logs: Mapping[str, float]) -> float:
     if key not in logs:
         unseen = key.startswith("val_") and "val_loss" not in logs
         raise ValueError(
-            f"{what} {quote(key)} is not in the logs, which have {', '.join(logs)}"
+            f"{what} {quote(key)} is not in the logs, which have {plain(', '.join(logs))}"
             + ("; fit was given no validation_data" if unseen else "")
         )
     return logs[key]
@@ -597,5 +597,5 @@ class History:
             del values[len(self.epoch) :]
 
     def __repr__(self) -> str:
-        last = ", ".join(f"{key} {values[-1]:.4g}" for key, values in self.history.items())
+        last = ", ".join(f"{plain(key)} {values[-1]:.4g}" for key, values in self.history.items())
         return f"History({len(self.epoch)} epochs{'; last: ' if last else ''}{last})"

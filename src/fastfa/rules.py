@@ -32,7 +32,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ._checks import Described, choice, flag, integer, number, show
+from ._checks import Described, choice, flag, integer, kind, number, show
 from ._settings import fix
 from .feedback import Feedback
 
@@ -628,9 +628,7 @@ def as_rule(name: str, value: object) -> Rule:
     if isinstance(value, type) and issubclass(value, Rule):
         hint = f"; did you mean {show(value)}()?"
     elif isinstance(value, Rule):
-        hint = (
-            f"; a rule of your own needs a method signal(ctx), and {type(value).__name__} has none"
-        )
+        hint = f"; a rule of your own needs a method signal(ctx), and {kind(value)} has none"
     raise TypeError(
         f'{name} must be a name or a rule such as "dfa" or DFA(), got {show(value)}{hint}'
     )
