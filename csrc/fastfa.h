@@ -261,6 +261,7 @@ typedef struct fa_samples {
     ptrdiff_t ldy;
     const double *weights; /* n sample weights, or NULL for ones */
     int64_t n;
+    int adds; /* not 0: metrics goes on from the sums it holds, to the bits of one call over all the samples */
 } fa_samples;
 
 static inline fa_samples fa_samples_of(const void *x, ptrdiff_t ldx, fa_dtype x_dtype, int64_t n)

@@ -84,14 +84,15 @@ fa_status fa_predict(void *out, ptrdiff_t ldo, const fa_net *net, const fa_sampl
 }
 
 /* Weights enter the loss, as in training, not the accuracy. */
-static fa_metrics sum_rows(const fa_samples *s, const fa_forward_job *job)
+static void sum_rows(fa_metrics *metrics, const fa_samples *s, const fa_forward_job *job)
 {
-    fa_metrics sums = {.rows = s->n};
+    fa_metrics sums = s->adds ? *metrics : (fa_metrics){0};
+    sums.rows += s->n;
     for (int64_t i = 0; i < s->n; i++) {
         sums.loss += s->weights ? s->weights[i] * job->row_loss[i] : job->row_loss[i];
         sums.hits += job->row_hit[i];
     }
-    return sums;
+    *metrics = sums;
 }
 
 fa_status fa_evaluate(fa_metrics *metrics, const fa_net *net, const fa_samples *samples)
@@ -108,7 +109,7 @@ fa_status fa_evaluate(fa_metrics *metrics, const fa_net *net, const fa_samples *
     const int cancel = fa_cancel_off(); /* the sums are still to be freed */
     const fa_status status = run_forward(&job);
     if (status == FA_OK) {
-        *metrics = sum_rows(&s, &job);
+        sum_rows(metrics, &s, &job);
         if (!fa_has_accuracy(net, &s)) metrics->hits = NAN;
     }
     fa_free(job.row_loss);

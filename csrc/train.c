@@ -230,7 +230,7 @@ static fa_status train(fa_metrics *metrics, fa_net *net, const fa_samples *s, fa
     } else {
         if (shuffle) fa_next_order(net->shuffled, net, s->n);
         if (shuffle) e->order = net->shuffled;
-        *metrics = (fa_metrics){0};
+        if (!s->adds) *metrics = (fa_metrics){0};
         fa_progress progress = {.metrics = metrics, .epoch = e, .polled = fa_now()};
         status = defer ? deferred_steps(&progress, net, s, call.work)
                        : steps(&progress, net, s, call.work[0]);

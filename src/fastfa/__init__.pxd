@@ -125,6 +125,7 @@ cdef extern from "fastfa.h" nogil:
         ptrdiff_t ldy
         const double *weights
         int64_t n
+        int adds
 
     fa_samples fa_samples_of(const void *x, ptrdiff_t ldx, fa_dtype x_dtype, int64_t n)
 

@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Buffer, disjoint_base
 
+from ._data import Samples
+
 NAMES: Final[dict[str, list[str]]]
 POLL_SECONDS: Final[float]
 
@@ -38,9 +40,9 @@ class Network:
     def __init__(self, description: dict[str, Any]) -> None: ...
     def check(
         self,
-        x: NDArray[Any],
+        x: Samples,
         labels: NDArray[np.int64] | None,
-        y: NDArray[Any] | None,
+        y: Samples | None,
         weights: NDArray[np.float64] | None,
     ) -> None: ...
     def shuffle(self, n: int) -> NDArray[np.int64]: ...
@@ -49,16 +51,16 @@ class Network:
     def predict_one_direct(self, x: object) -> NDArray[Any] | None: ...
     def train_batch(
         self,
-        x: NDArray[Any],
+        x: Samples,
         labels: NDArray[np.int64] | None,
-        y: NDArray[Any] | None,
+        y: Samples | None,
         weights: NDArray[np.float64] | None,
     ) -> float: ...
     def train_steps(
         self,
-        x: NDArray[Any],
+        x: Samples,
         labels: NDArray[np.int64] | None,
-        y: NDArray[Any] | None,
+        y: Samples | None,
         weights: NDArray[np.float64] | None,
         order: NDArray[np.int64] | None,
         batch_size: int,
@@ -68,33 +70,33 @@ class Network:
         poll: Callable[[int], object] | None = None,
         poll_seconds: float = ...,
     ) -> tuple[float, float, int, int]: ...
-    def predict(self, x: NDArray[Any], logits: bool = False) -> NDArray[Any]: ...
+    def predict(self, x: Samples, logits: bool = False) -> NDArray[Any]: ...
     def evaluate(
         self,
-        x: NDArray[Any],
+        x: Samples,
         labels: NDArray[np.int64] | None,
-        y: NDArray[Any] | None,
+        y: Samples | None,
         weights: NDArray[np.float64] | None,
     ) -> tuple[float, float]: ...
     def gradients(
         self,
-        x: NDArray[Any],
+        x: Samples,
         labels: NDArray[np.int64] | None,
-        y: NDArray[Any] | None,
+        y: Samples | None,
         weights: NDArray[np.float64] | None,
     ) -> tuple[float, dict[str, NDArray[Any]]]: ...
     def deltas(
         self,
-        x: NDArray[Any],
+        x: Samples,
         labels: NDArray[np.int64] | None,
-        y: NDArray[Any] | None,
+        y: Samples | None,
         weights: NDArray[np.float64] | None,
     ) -> list[NDArray[Any] | None]: ...
     def alignment(
         self,
-        x: NDArray[Any],
+        x: Samples,
         labels: NDArray[np.int64] | None,
-        y: NDArray[Any] | None,
+        y: Samples | None,
         weights: NDArray[np.float64] | None,
     ) -> list[dict[str, Any]]: ...
     def has_feedback_matrix(self, index: int) -> bool: ...

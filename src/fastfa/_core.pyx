@@ -6,6 +6,7 @@ that C makes.
 """
 
 import os
+from time import perf_counter
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from fastfa cimport *
 cnp.import_array()
 
 POLL_SECONDS = 0.01  # between looks at signals and at net.stop() while C trains
+PART_BYTES = 1 << 19  # of samples that are converted at once
 SLICE_WORK = 1 << 31  # multiply-adds of predict and evaluate between looks at signals
 
 cdef int check(fa_status status) except -1:
@@ -260,29 +262,60 @@ cdef class Network:
 
     def train_steps(self, x, labels, y, weights, order, batch_size, first, count, lrs=None, poll=None,
                     double poll_seconds=POLL_SECONDS):
-        cdef fa_samples s = self._samples(x, labels, y, weights)
         cdef _Poll context = _Poll(poll)
+        cdef fa_metrics metrics
+        metrics.loss, metrics.hits, metrics.rows, metrics.steps = 0, 0, 0, 0
+        if _is_plain(x, y):
+            self._train_steps(&metrics, (x, labels, y, weights), order, batch_size, first, count, lrs, context,
+                              poll_seconds)
+            return metrics.loss, metrics.hits, metrics.rows, metrics.steps
+        steps, looked = max(1, self._rows_at_once(x, y) // batch_size), perf_counter()
+        for done in range(0, count, steps):
+            rows = slice((first + done) * batch_size, (first + min(done + steps, count)) * batch_size)
+            part = _rows_of((x, labels, y, weights), rows if order is None else order[rows])
+            lrs_of_part = None if lrs is None else lrs[done : done + steps]
+            n = min(steps, count - done)
+            if self._train_steps(&metrics, part, None, batch_size, 0, n, lrs_of_part, context, poll_seconds):
+                break
+            if perf_counter() - looked >= poll_seconds:  # parts are short: C may never come to look
+                looked = perf_counter()
+                if _poll(<void *>context, self.steps):
+                    break
+        if context.error is not None:
+            raise context.error
+        return metrics.loss, metrics.hits, metrics.rows, metrics.steps
+
+    cdef int _train_steps(self, fa_metrics *metrics, data, order, batch_size, first, count, lrs, _Poll context,
+                           double poll_seconds) except -1:
+        """Steps that add to `metrics`; whether they were stopped."""
+        x, labels, y, weights = data
+        cdef fa_samples s = self._samples(x, labels, y, weights)
         cdef const int64_t *indices = <const int64_t *>_vector(order, s.n, cnp.NPY_INT64, "order")
         cdef fa_epoch epoch = fa_epoch_of(indices, batch_size, count)
-        cdef fa_metrics metrics
         cdef fa_status status
+        s.adds = True
         epoch.first = first
         epoch.lrs = <const double *>_vector(lrs, count, cnp.NPY_FLOAT64, "lrs")
         epoch.poll, epoch.user, epoch.poll_seconds = _poll, <void *>context, poll_seconds
         with nogil:
-            status = fa_train_steps(&metrics, self.net, &s, &epoch)
+            status = fa_train_steps(metrics, self.net, &s, &epoch)
         if context.error is not None:
             raise context.error
         if status != FA_E_STOPPED:
             self._check(status)
-        return metrics.loss, metrics.hits, metrics.rows, metrics.steps
+        return status == FA_E_STOPPED
+
+    def _rows_at_once(self, x, y):
+        """Rows of which those that are still to be converted come to PART_BYTES."""
+        return max(1, PART_BYTES // (self.dtype.itemsize * (self.n_in + (0 if y is None else self.n_out))))
 
     # ---- using
 
     def predict(self, x, logits=False):
         out = np.empty((len(x), self.n_out), self.dtype)
         for rows in self._slices(len(x)):
-            self._predict(out[rows], x[rows], logits)
+            for part in self._parts(rows, x, None):
+                self._predict(out[part], x[part], logits)
         return out
 
     def predict_one_direct(self, x):
@@ -327,21 +360,35 @@ cdef class Network:
         check(status)
 
     def evaluate(self, x, labels, y, weights):
+        cdef fa_metrics metrics
         loss, hits = 0.0, 0.0
         for rows in self._slices(len(x)):
-            part = [None if a is None else a[rows] for a in (x, labels, y, weights)]
-            sums = self._evaluate(*part)
-            loss, hits = loss + sums[0], hits + sums[1]
+            metrics.loss, metrics.hits, metrics.rows, metrics.steps = 0, 0, 0, 0
+            for part in self._parts(rows, x, y):
+                self._evaluate(&metrics, _rows_of((x, labels, y, weights), part))
+            loss, hits = loss + metrics.loss, hits + metrics.hits
         return loss / len(x), hits / len(x)
 
-    def _evaluate(self, x, labels, y, weights):
+    cdef int _evaluate(self, fa_metrics *metrics, data) except -1:
+        """Sums over samples, which add to `metrics`."""
+        x, labels, y, weights = data
         cdef fa_samples s = self._samples(x, labels, y, weights)
-        cdef fa_metrics metrics
         cdef fa_status status
+        s.adds = True
         with nogil:
-            status = fa_evaluate(&metrics, self.net, &s)
+            status = fa_evaluate(metrics, self.net, &s)
         check(status)
-        return metrics.loss, metrics.hits
+        return 0
+
+    def _parts(self, rows, x, y):
+        """The slice itself, or as many smaller ones as it takes to convert x and y piece by piece."""
+        if _is_plain(x, y):
+            yield rows
+            return
+        stop, size = min(rows.stop, len(x)), self._rows_at_once(x, y)
+        for start in range(rows.start, stop, size):
+            PyErr_CheckSignals()
+            yield slice(start, min(start + size, stop))
 
     def _slices(self, n):
         """Slices of n rows between which Ctrl-C is heard; their size depends on the network alone."""
@@ -684,6 +731,15 @@ def check_file(bytes path):
         reason = errno
     _check_read(status, reason, path)
     return bool(has_checksum)
+
+
+cdef bint _is_plain(x, y) noexcept:
+    """Whether nothing is left to convert: no `Pieces` of `_data`."""
+    return cnp.PyArray_Check(x) and (y is None or cnp.PyArray_Check(y))
+
+
+cdef object _rows_of(arrays, rows):
+    return [None if a is None else a[rows] for a in arrays]
 
 
 cdef void *_matrix(array, int64_t rows, int64_t cols, int typenum, str name) except? NULL:

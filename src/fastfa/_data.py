@@ -4,13 +4,15 @@ X leaves as (m, n_in) in the network's dtype, or as uint8; y as integer labels (
 (m, n_out). Which of the two, and which accuracy goes with it, is decided by the loss, the number of
 outputs and the shape and dtype of y, never by its values: the table is in `Sequential.fit`.
 A C-contiguous array of the right dtype is used in place, whoever owns it (PyTorch, JAX, a memmap);
-anything else is copied, except from a GPU: that is refused. Tables with named columns train a
+anything else is copied, if it is large piece by piece where it is used, except from a GPU: that is
+refused. Tables with named columns train a
 network for those names: another order or other names are refused from then on.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -28,6 +30,8 @@ from ._arrays import (
 from ._checks import warn
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 FIT_NAMES = ("X", "y", "sample_weight")
@@ -36,16 +40,61 @@ VALIDATION_NAMES = ("validation_data[0]", "validation_data[1]", "validation_data
 
 ROW_SUM_TOLERANCE = 1e-3
 SMALL_BYTE = 64  # a quarter of the range: inputs of pixels have greater ones
+LARGE = 1 << 23  # bytes; what is more when converted is not converted whole
+LARGE_BY_COLUMNS = 1 << 28  # the same where rows are scattered, so that to gather them is slow
 ELEMENTS_AT_ONCE = 1 << 20  # the finite check scans in pieces, so that it needs no large temporary
+
+
+class Pieces:
+    """A large array of another dtype or layout, converted piece by piece where it is used.
+
+    Parameters
+    ----------
+    source : ndarray of shape (m, ...)
+        Of which each row has `width` entries.
+    dtype : dtype
+        The network's.
+    width : int
+    """
+
+    __slots__ = ("dtype", "shape", "source")
+
+    def __init__(self, source: NDArray[Any], dtype: DTypeLike, width: int) -> None:
+        self.source = source
+        self.dtype = np.dtype(dtype)
+        self.shape = (len(source), width)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @quiet()
+    def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[Any]:
+        source = self.source
+        if isinstance(rows, slice):
+            piece = source[rows]
+        elif source.flags.f_contiguous:  # along columns, which lie together
+            piece = source.T.take(rows, axis=-1).T
+        else:
+            piece = source.take(rows, axis=0)
+        return np.require(piece.reshape(len(piece), self.shape[1]), self.dtype, ("C", "A", "E"))
+
+
+Samples: TypeAlias = "NDArray[Any] | Pieces"
 
 
 class Batch(NamedTuple):
     """Checked samples, in the order in which the engine takes them; exactly one of labels and y."""
 
-    x: NDArray[Any]
+    x: Samples
     labels: NDArray[np.int64] | None
-    y: NDArray[Any] | None
+    y: Samples | None
     weights: NDArray[np.float64] | None
+
+    def whole(self) -> Batch:
+        """The same with everything converted."""
+        x = self.x[:] if isinstance(self.x, Pieces) else self.x
+        y = self.y[:] if isinstance(self.y, Pieces) else self.y
+        return self._replace(x=x, y=y)
 
 
 class Columns(NamedTuple):
@@ -114,7 +163,7 @@ class Door:
         return None
 
     @quiet()
-    def inputs(self, x: ArrayLike, name: str = "X", columns: Columns | None = None) -> NDArray[Any]:
+    def inputs(self, x: ArrayLike, name: str = "X", columns: Columns | None = None) -> Samples:
         """X as (m, n_in); (m, ...) is flattened when its product fits."""
         given = column_names(x)
         check_names(given, (self.columns if columns is None else columns).x, name)
@@ -125,12 +174,11 @@ class Door:
             raise ValueError(f"{expected}, got shape {array.shape}{hint}")
         if len(array) == 0:
             raise ValueError(f"{expected} with m >= 1, got no rows: shape {array.shape}")
-        flat = array if array.ndim == 2 else array.reshape(len(array), -1)
-        if flat.shape[1] != self.n_in:
+        if math.prod(array.shape[1:]) != self.n_in:
             raise ValueError(f"{expected}, got shape {array.shape}")
         if array.dtype == np.uint8:
-            self._look_at_bytes(flat, name)
-        return convert(flat, self._dtype_for(flat), name, given)
+            self._look_at_bytes(array, name)
+        return _samples(array, self._dtype_for(array), self.n_in, name, given)
 
     def _look_at_bytes(self, array: NDArray[np.uint8], name: str) -> None:
         """Warn, once, of bytes that are no pixels: dividing them by 255 leaves next to nothing."""
@@ -178,7 +226,7 @@ class Door:
 
     def _targets(
         self, y: ArrayLike, m: int, name: str, of: str, columns: Columns
-    ) -> tuple[NDArray[np.int64] | None, NDArray[Any] | None]:
+    ) -> tuple[NDArray[np.int64] | None, Samples | None]:
         given = column_names(y)
         check_names(given, columns.y, name)
         array = numeric(y, name, LABELS)
@@ -190,8 +238,9 @@ class Door:
         one_column = self.n_out == 1
         if array.ndim == 1 and not one_column:
             return self._labels(array, name), None
-        rows = convert(array if array.ndim == 2 else array[:, None], self.dtype, name, given)
-        self._check_rows(rows, name)
+        rows = _samples(array, self.dtype, self.n_out, name, given)
+        for start, piece in _in_turn(rows):
+            self._check_rows(piece, name, start)
         return None, rows
 
     def _expected(self) -> str:
@@ -213,16 +262,16 @@ class Door:
         _refuse((array < 0) | (array >= self.n_out), array, expected)
         return np.require(array, np.int64, ("C", "A", "E"))
 
-    def _check_rows(self, rows: NDArray[Any], name: str) -> None:
+    def _check_rows(self, rows: NDArray[Any], name: str, start: int) -> None:
         if self.loss == "sigmoid_cross_entropy" and self.n_out == 1:
-            _refuse((rows != 0) & (rows != 1), rows, f"{name} must be 0 or 1")
+            _refuse((rows != 0) & (rows != 1), rows, f"{name} must be 0 or 1", start)
         elif self.loss == "sigmoid_cross_entropy":
-            _refuse((rows < 0) | (rows > 1), rows, f"{name} must be within 0..1")
+            _refuse((rows < 0) | (rows > 1), rows, f"{name} must be within 0..1", start)
         elif self.loss == "softmax_cross_entropy":
-            _refuse(rows < 0, rows, f"{name} must hold probabilities >= 0")
+            _refuse(rows < 0, rows, f"{name} must hold probabilities >= 0", start)
             sums = rows.sum(axis=1, dtype=np.float64)
             wrong = np.abs(sums - 1) > ROW_SUM_TOLERANCE
-            _refuse(wrong, sums, f"each row of {name} must sum to 1")
+            _refuse(wrong, sums, f"each row of {name} must sum to 1", start)
 
     def _weights(
         self, weights: ArrayLike | None, m: int, name: str, of: str
@@ -236,6 +285,36 @@ class Door:
         converted = convert(array, np.float64, name)
         _refuse(converted < 0, converted, f"{name} must be >= 0")
         return converted
+
+
+def _samples(
+    array: NDArray[Any],
+    dtype: np.dtype[Any],
+    width: int,
+    name: str,
+    names: tuple[str | int, ...] | None,
+) -> Samples:
+    """Finite rows of `width` entries, as they are or converted; large ones where they are used."""
+    as_is = array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned
+    by_columns = array.strides[-1] != array.itemsize
+    limit = LARGE_BY_COLUMNS if by_columns else LARGE
+    if as_is or len(array) * width * dtype.itemsize <= limit:
+        return convert(array.reshape(len(array), width), dtype, name, names)
+    pieces = Pieces(array, dtype, width)
+    if array.dtype.kind == "f":
+        for start, piece in _in_turn(pieces):
+            given = array[start : start + len(piece)].reshape(piece.shape)
+            _check_finite(piece, given, name, names, start)
+    return pieces
+
+
+def _in_turn(samples: Samples) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Samples with the number of their first row: whole, or piece by piece if that is left."""
+    rows = len(samples)
+    if isinstance(samples, Pieces):
+        rows = max(1, ELEMENTS_AT_ONCE // samples.shape[1])
+    for start in range(0, len(samples), rows):
+        yield start, samples[start : start + rows]
 
 
 @quiet()  # a value too large for float32 turns into inf, refused below
@@ -260,6 +339,7 @@ def _check_finite(
     array: NDArray[Any],
     name: str,
     names: tuple[str | int, ...] | None,
+    first: int = 0,
 ) -> None:
     width = max(1, converted.size // len(converted))
     rows = max(1, ELEMENTS_AT_ONCE // width)
@@ -267,7 +347,7 @@ def _check_finite(
         finite = np.isfinite(converted[start : start + rows])
         if not finite.all():
             expected = f"{name} must be finite in {converted.dtype}"
-            _refuse(~finite, array[start : start + rows], expected, start, names)
+            _refuse(~finite, array[start : start + rows], expected, first + start, names)
 
 
 def _check_length(array: NDArray[Any], m: int, name: str, of: str) -> None:

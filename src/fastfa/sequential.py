@@ -117,6 +117,9 @@ class Alignment(NamedTuple):
 class Sequential:
     """A network that is a stack of layers, trained by the rule of your choice.
 
+    Of its attributes ``lr`` and ``n_threads`` may be set. To assign to another, or to a name that
+    nothing reads, is an error that says what to do; a class of your own may have more.
+
     Parameters
     ----------
     layers : sequence of Dense and Dropout
@@ -150,9 +153,6 @@ class Sequential:
 
     Attributes
     ----------
-    What says how the network was made cannot be assigned to, nor can names that nothing reads: only
-    ``lr`` and ``n_threads`` can, and attributes of a derived class.
-
     layers : tuple of Layer
     loss, dtype : str
     rule : Rule
@@ -294,8 +294,9 @@ class Sequential:
         Parameters
         ----------
         X : array_like of shape (m, n_in)
-            (m, h, w) is taken when h w = n_in. Other dtypes are converted, uint8 is scaled by
-            ``input_scale``; a C-contiguous array of the network's dtype is used in place, also one
+            (m, h, w) is taken when h w = n_in. Other dtypes and layouts are converted, large arrays
+            piece by piece in each epoch, so that a memory map is never copied whole; uint8 is
+            scaled by ``input_scale``. A C-contiguous array of the network's dtype is used in place, also one
             of PyTorch, JAX or whatever else speaks DLPack, the buffer protocol or
             ``__array_interface__``. One on a GPU is refused. Of tables (pandas, Polars, PyArrow)
             the columns of numbers and booleans are taken, without missing values; all later tables
@@ -750,7 +751,7 @@ class Sequential:
         return None
 
     def _batch(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None) -> Batch:
-        return self._door.batch(x, y, sample_weight, STEP_NAMES)
+        return self._door.batch(x, y, sample_weight, STEP_NAMES).whole()
 
     def _task(
         self,

@@ -431,6 +431,42 @@ static void test_predict(void)
     free(bytes);
 }
 
+static bool same_sums(fa_metrics a, fa_metrics b)
+{ return a.loss == b.loss && a.hits == b.hits && a.rows == b.rows && a.steps == b.steps; }
+
+/* Samples that come in parts, as from a file that is larger than memory: the sums of one call over all. */
+static void test_sums_go_on(void)
+{
+    enum { PART = 3 * BATCH };
+    recipe r;
+    recipe_init(&r, "dfa", FA_F32);
+    const dataset *d = &data[FA_F32];
+    fa_net *whole = make(&r.desc), *parts = make(&r.desc);
+    fa_samples all = labelled(d, 0, ROWS);
+    all.weights = d->weights;
+    fa_samples first = all, rest = all;
+    first.n = PART;
+    rest.n = ROWS - PART;
+    rest.x = (const float *)all.x + PART * all.ldx;
+    rest.labels += PART, rest.weights += PART;
+    rest.adds = 1;
+    fa_metrics one, two = {.loss = 1e9, .rows = 7};
+    const fa_epoch steps = EPOCH(.batch_size = BATCH, .count = 4),
+                   three = EPOCH(.batch_size = BATCH, .count = 3),
+                   last = EPOCH(.batch_size = BATCH, .count = 1);
+    CHECK(fa_train_steps(&one, whole, &all, &steps) == FA_OK, "whole");
+    CHECK(fa_train_steps(&two, parts, &first, &three) == FA_OK, "first");
+    CHECK(fa_train_steps(&two, parts, &rest, &last) == FA_OK, "rest");
+    CHECK(same_sums(one, two) && one.steps == 4 && one.rows == ROWS && same_state(whole, parts),
+          "training");
+    CHECK(fa_evaluate(&one, whole, &all) == FA_OK, "whole");
+    CHECK(fa_evaluate(&two, parts, &first) == FA_OK, "first");
+    CHECK(fa_evaluate(&two, parts, &rest) == FA_OK, "rest");
+    CHECK(same_sums(one, two) && one.rows == ROWS, "evaluating");
+    fa_net_free(whole);
+    fa_net_free(parts);
+}
+
 /* Rows of X, y and out with strides; labels as rows of zeros and ones; bytes as numbers. */
 static void test_same_data_in_other_clothes(void)
 {
@@ -500,6 +536,7 @@ int main(void)
     RUN(test_blas);
     setenv("FASTFA_GEMM", "own", 1); /* only own products give a row the same bits in any company */
     RUN(test_predict);
+    RUN(test_sums_go_on);
     RUN(test_same_data_in_other_clothes);
     for (int i = 0; i < 2; i++) dataset_free(&data[i]);
     return finish();
