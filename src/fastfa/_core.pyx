@@ -286,7 +286,7 @@ cdef class Network:
         return metrics.loss, metrics.hits, metrics.rows, metrics.steps
 
     cdef int _train_steps(self, fa_metrics *metrics, data, order, batch_size, first, count, lrs, _Poll context,
-                           double poll_seconds) except -1:
+                          double poll_seconds) except -1:
         """Steps that add to `metrics`; whether they were stopped."""
         x, labels, y, weights = data
         cdef fa_samples s = self._samples(x, labels, y, weights)

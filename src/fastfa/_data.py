@@ -299,7 +299,8 @@ def _samples(
     by_columns = array.strides[-1] != array.itemsize
     limit = LARGE_BY_COLUMNS if by_columns else LARGE
     if as_is or len(array) * width * dtype.itemsize <= limit:
-        return convert(array.reshape(len(array), width), dtype, name, names)
+        flat = array if array.ndim == 2 else array.reshape(len(array), width)
+        return convert(flat, dtype, name, names)
     pieces = Pieces(array, dtype, width)
     if array.dtype.kind == "f":
         for start, piece in _in_turn(pieces):
