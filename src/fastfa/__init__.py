@@ -102,11 +102,11 @@ else:  # which would take it for leave to ask for any name
             from importlib import import_module
 
             return import_module(f"{__name__}.{name}")
-        from ._checks import nearest, quote
+        from ._checks import nearest, show
 
         names = [*globals()["__all__"], *_LAZY, "callbacks"]
         raise AttributeError(
-            f"module {__name__!r} has no attribute {quote(name)}{nearest(name, names, 0.75)}"
+            f"module {__name__!r} has no attribute {show(name)}{nearest(name, names, 0.75)}"
         )
 
 
