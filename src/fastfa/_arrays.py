@@ -313,7 +313,7 @@ def check_names(
         problem = "in the order of training"
         fix = f"reorder them: {name}[{_listed(known)}]"
     else:
-        problem = "of training"
+        problem = "as in training"
         missing = [each for each in known if each not in set(given)]
         unknown = [each for each in given if each not in set(known)]
         fix = "; ".join(
@@ -322,7 +322,7 @@ def check_names(
             if names
         )
     raise ValueError(
-        f"{name} must have its columns as {problem}, {_listed(known)}, got {_listed(given)}"
+        f"{name} must have its columns {problem}, {_listed(known)}, got {_listed(given)}"
         + (f"; {fix}" if fix else "")
         + f"; for columns by position give {name}.to_numpy()"
     )
