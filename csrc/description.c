@@ -279,8 +279,17 @@ fa_status fa_keep_description(fa_net *net)
 
 /* ---- writing ---- */
 
+static bool saved(const fa_field *f)
+{ return f->kind != FA_FIELD_SIZE && f->kind != FA_FIELD_UNSAVED; }
+
+/* Of a struct only what would be written counts: the shape of values that nobody used is left in it. */
 static bool blank(const fa_field *f, const char *at)
 {
+    if (f->kind == FA_FIELD_PART) {
+        for (const fa_field *inner = f->of->fields; inner->name; inner++)
+            if (saved(inner) && !blank(inner, at + inner->offset)) return false;
+        return true;
+    }
     for (size_t i = 0; i < f->size; i++)
         if (at[i]) return false;
     return true;
@@ -326,9 +335,6 @@ static void write_value(fa_text *t, const fa_field *f, const void *base)
     case FA_FIELD_UNSAVED: break;
     }
 }
-
-static bool saved(const fa_field *f)
-{ return f->kind != FA_FIELD_SIZE && f->kind != FA_FIELD_UNSAVED; }
 
 void fa_write_fields(fa_text *t, const fa_table *table, const void *base)
 {

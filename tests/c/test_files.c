@@ -172,6 +172,23 @@ static void test_given_values_and_rules_of_layers(void)
     check_going_on(&r.desc, &sets[0]);
 }
 
+/* Values that no layer uses are not kept; nor is their shape, so that what is loaded is written as the same file. */
+static void test_unused_values(void)
+{
+    static const float values[N_HIDDEN_1] = {0};
+    recipe r;
+    recipe_init(&r, "dfa", FA_F32);
+    r.layers[DROPOUT].bias_init = (fa_init){.values = values, .rows = 1, .cols = N_HIDDEN_1};
+    fa_net *net = make(&r.desc);
+    const bytes first = saved(net);
+    fa_net *again = loaded(&first);
+    const bytes second = saved(again);
+    CHECK(first.size == second.size && !memcmp(first.data, second.data, first.size),
+          "written again: %zu bytes, then %zu", first.size, second.size);
+    free(first.data), free(second.data);
+    fa_net_free(net), fa_net_free(again);
+}
+
 static int wanted_layer[4], n_wanted;
 
 static int give_function(void *user, fa_rule_desc *rule, int64_t layer, const char *note)
@@ -970,6 +987,7 @@ int main(void)
     snprintf(path, sizeof path, "%s/net", folder);
     RUN(test_every_rule_goes_on);
     RUN(test_given_values_and_rules_of_layers);
+    RUN(test_unused_values);
     RUN(test_custom_rule);
     RUN(test_note_and_clone);
     RUN(test_own_description);
