@@ -124,6 +124,51 @@ static void test_rules(void)
            r.rule.name = "nothing", "rule"); /* no layer uses it */
 }
 
+/* Rules that do not go together. */
+static void test_mixtures(void)
+{
+    const fa_rule_desc two_passes = fa_rule_of("pepita"), broadcast = fa_rule_of("dfa"),
+                       frozen = fa_rule_of("frozen"), from_below = fa_rule_of("ifa");
+    REFUSE(r.layers[FIRST].rule = &two_passes, "layer 0: rule 'pepita' teaches the whole network");
+    REFUSE(r.rule.name = "pepita";
+           r.layers[SECOND].rule = &broadcast, "layer 2: rule: the network's rule 'pepita'");
+    REFUSE(r.rule.name = "fa"; r.layers[SECOND].rule = &from_below, "a cycle");
+    recipe r;
+    recipe_init(&r, "pepita", FA_F32);
+    r.layers[FIRST].rule = &frozen;
+    fa_net_free(make(&r.desc)); /* a layer may stay out */
+    recipe_init(&r, "dfa", FA_F32);
+    r.layers[SECOND].rule = &from_below;
+    fa_net_free(make(&r.desc)); /* layer 0 does not read what layer 2 reads */
+}
+
+static void test_feedback(void)
+{
+    static const float values[N_OUT * N_HIDDEN_1];
+#define F r.rule.feedback
+    REFUSE(F.name = "glorot", "'glorot'");
+    REFUSE(F.name = "forward"; r.layers[LAST].weight_init =
+                                   ((fa_init){.values = values, .rows = N_HIDDEN_2, .cols = N_OUT}),
+                               "'forward'");
+    REFUSE(F.name = "copy", "'copy' is the transposed weights"); /* of layer 0, by dfa */
+    REFUSE(r.rule.name = "fa"; F.name = "copy"; r.rule.sparsity = 0.5, "'copy' takes no sparsity");
+    REFUSE(r.rule.name = "fa"; F.name = "copy";
+           r.rule.feedback_rank = 2, "neither rank nor shared");
+    REFUSE(F.name = "orthogonal"; r.rule.shared = 1, "neither rank nor shared");
+    REFUSE(F.name = "orthogonal"; r.rule.feedback_rank = 2, "neither rank nor shared");
+    REFUSE(r.rule.name = "fa"; r.rule.shared = 1, "one source");
+    REFUSE(r.rule.sparsity = 1, "sparsity");
+    REFUSE(r.rule.sparsity = 0.99, "without feedback");
+    REFUSE(r.rule.feedback_rank = -1, "rank");
+    REFUSE(r.rule.feedback_rank = N_OUT + 1, "rank");
+    REFUSE(F.scale = INFINITY, "scale");
+    const fa_init given = {.values = values, .scale = 1, .rows = N_OUT, .cols = N_HIDDEN_1};
+    REFUSE(F = given; r.rule.sparsity = 0.5, "given values");
+    REFUSE(F = given; r.rule.feedback_rank = 1, "given values");
+    REFUSE(F = given; r.rule.shared = 1, "given values");
+#undef F
+}
+
 static void test_optimizers(void)
 {
 #define O r.optimizer
@@ -280,6 +325,8 @@ int main(void)
     RUN(test_layers);
     RUN(test_initial_values);
     RUN(test_rules);
+    RUN(test_mixtures);
+    RUN(test_feedback);
     RUN(test_optimizers);
     RUN(test_too_large);
     RUN(test_names);

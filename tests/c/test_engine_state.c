@@ -385,8 +385,13 @@ static void test_library(void)
     CHECK(!strcmp(fa_version(), FASTFA_VERSION), "version");
     CHECK(strstr(fa_build_info(), "\"isa\"") && fa_build_info()[0] == '{', "build info: %s",
           fa_build_info());
-    CHECK(!strcmp(fa_status_name(FA_E_STOPPED), "stopped") && fa_status_name((fa_status)99) != NULL,
+    CHECK(!strcmp(fa_status_name(FA_E_STOPPED), "stopped") &&
+              !strcmp(fa_status_name((fa_status)99), "unknown status"),
           "status names");
+    for (int a = FA_E_FORMAT - 1; a <= FA_OK; a++)
+        for (int b = FA_E_FORMAT - 1; b < a; b++)
+            CHECK(strcmp(fa_status_name((fa_status)a), fa_status_name((fa_status)b)),
+                  "%d and %d have names of their own", a, b);
     const int machine = fa_get_num_threads();
     CHECK(machine >= 1 && fa_set_num_threads(3) == FA_OK && fa_get_num_threads() == 3, "threads");
     CHECK(fa_set_num_threads(0) == FA_OK && fa_get_num_threads() == machine, "back to the default");

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -150,6 +151,44 @@ static void test_late_workers(void)
     CHECK(unfinished == 0, "%lld tasks were not done on return", (long long)unfinished);
 }
 
+/* ---- threads that the system refuses ---- */
+
+static int n_refused;
+
+static void count_refused(void *user, const char *message)
+{
+    (void)user;
+    n_refused += strstr(message, "refused thread 2 of 3") != NULL;
+}
+
+static bool set_stack_size(size_t size)
+{
+    pthread_attr_t a;
+    return !pthread_attr_init(&a) && !pthread_attr_setstacksize(&a, size) &&
+           !pthread_setattr_default_np(&a);
+}
+
+/* No system has a stack of 2^46 bytes: the caller works alone, says so, and asks again the next time. */
+static bool works_alone(void)
+{
+    static job j;
+    fa_set_log(count_refused, NULL);
+    const bool alone = set_stack_size((size_t)1 << 46) && run_job(&j, 3, 50) == 0;
+    const bool told = n_refused == 1;
+    const bool helped = set_stack_size((size_t)1 << 20) && run_job(&j, 3, 50) == 0;
+    return alone && told && helped && n_refused == 1 && !atomic_load(&j.bad_worker);
+}
+
+/* In a child, whose pool has no threads yet; before this process has any. */
+static void test_refused(void)
+{
+    fflush(stdout);
+    const pid_t child = fork();
+    if (child == 0) exit(works_alone() ? 0 : 1); /* which joins its threads */
+    int status = -1;
+    CHECK(waitpid(child, &status, 0) == child && status == 0, "works without threads");
+}
+
 /* ---- signals ---- */
 
 typedef struct {
@@ -292,6 +331,7 @@ int main(void)
 {
     if (getenv("FASTFA_TEST_QUICK")) n_jobs = 2000;
     RUN(test_affinity);
+    RUN(test_refused);
     RUN(test_once_each);
     RUN(test_sizes);
     RUN(test_many);
