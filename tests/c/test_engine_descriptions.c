@@ -169,6 +169,79 @@ static void test_feedback(void)
 #undef F
 }
 
+static void test_options_of_rules(void)
+{
+#define R r.rule
+    REFUSE(R.name = "kp"; R.decay = 1, "rule 'kp': decay");
+    REFUSE(R.name = "kp"; R.decay = NAN, "rule 'kp': decay");
+    REFUSE(R.name = "dkp"; R.decay = -0.1, "rule 'dkp': decay");
+    REFUSE(R.name = "dkp"; R.lr_scale = -1, "rule 'dkp': lr_scale");
+    REFUSE(R.name = "ldfa"; R.lr_scale = INFINITY, "rule 'ldfa': lr_scale");
+    REFUSE(R.name = "ldfa"; R.oja = -1, "oja");
+    REFUSE(R.name = "ldfa"; R.oja = NAN, "oja");
+    REFUSE(R.name = "ldfa"; R.rank = -1, "rank");
+    REFUSE(R.name = "ldfa"; R.rank = N_HIDDEN_2 + 1, "rank");
+    REFUSE(R.name = "ldfa"; R.sparsity = 0.5, "draws its factors");
+    REFUSE(R.name = "local"; R.lr_scale = NAN, "rule 'local': lr_scale");
+    REFUSE(R.name = "local"; R.sparsity = 0.5, "draws its head");
+    REFUSE(R.name = "pepita"; R.sparsity = 0.5, "rule 'pepita' draws");
+    REFUSE(R.name = "ternary"; R.threshold = -1, "threshold");
+    REFUSE(R.name = "ternary"; R.threshold = INFINITY, "threshold");
+    REFUSE(R.name = "usf"; R.sparsity = 0.5, "rule 'usf' draws");
+    REFUSE(R.name = "brsf"; R.shared = 1, "rule 'brsf' draws");
+#undef R
+}
+
+/* Matrices that are kept in another form than they are shown in, or drawn in another place. */
+static void test_shown_matrices(void)
+{
+    static float values[N_IN * N_OUT], shown[N_OUT * N_HIDDEN_1];
+    for (int i = 0; i < N_IN * N_OUT; i++) values[i] = (float)i;
+    recipe r;
+    recipe_init(&r, "pepita", FA_F32);
+    r.rule.feedback = (fa_init){.values = values, .scale = 2, .rows = N_IN, .cols = N_OUT};
+    fa_net *net = make(&r.desc);
+    const float *f = fa_net_tensor(net, fa_net_find(net, "input.feedback")).data;
+    REQUIRE(f != NULL, "input.feedback");
+    for (int i = 0; i < N_IN * N_OUT; i++) CHECK(f[i] == 2 * values[i], "given F: entry %d", i);
+    fa_net_free(net);
+    recipe_init(&r, "local", FA_F32);
+    net = make(&r.desc);
+    const fa_tensor head = fa_net_tensor(net, fa_net_find(net, "0.head.weight"));
+    REQUIRE(head.data && head.rows * head.cols == N_OUT * N_HIDDEN_1, "a head");
+    CHECK(fa_feedback_matrix(shown, net, 0) == FA_OK, "shown");
+    for (int64_t i = 0; i < N_OUT; i++)
+        for (int64_t j = 0; j < N_HIDDEN_1; j++)
+            CHECK(shown[i * N_HIDDEN_1 + j] == ((const float *)head.data)[j * N_OUT + i],
+                  "transposed: %lld, %lld", (long long)i, (long long)j);
+    fa_net_free(net);
+}
+
+/* FASTFA_GEMM is asked at each creation. */
+static void test_products(void)
+{
+    const char *const names[] = {"", "auto", "own", "blas", "fast"};
+    const char *given = getenv("FASTFA_GEMM");
+    char *before = given ? strdup(given) : NULL;
+    for (int i = 0; i < 5; i++) {
+        recipe r;
+        fa_net *net = NULL;
+        recipe_init(&r, "dfa", FA_F32);
+        setenv("FASTFA_GEMM", names[i], 1);
+        const fa_status status = fa_net_create(&net, &r.desc);
+        const bool refused = status == FA_E_VALUE && strstr(fa_last_error(), "'fast'");
+        const bool missing = status == FA_E_STATE && strstr(fa_last_error(), "no BLAS");
+        CHECK(i == 4 ? refused : status == FA_OK || (i == 3 && missing), "'%s'", names[i]);
+        CHECK(!status == (net != NULL), "a network or none");
+        fa_net_free(net);
+    }
+    if (before)
+        setenv("FASTFA_GEMM", before, 1);
+    else
+        unsetenv("FASTFA_GEMM");
+    free(before);
+}
+
 static void test_optimizers(void)
 {
 #define O r.optimizer
@@ -327,6 +400,9 @@ int main(void)
     RUN(test_rules);
     RUN(test_mixtures);
     RUN(test_feedback);
+    RUN(test_options_of_rules);
+    RUN(test_shown_matrices);
+    RUN(test_products);
     RUN(test_optimizers);
     RUN(test_too_large);
     RUN(test_names);
