@@ -1,29 +1,28 @@
-/* Any bytes into fa_load_memory: an error, or a network that works and saves as bytes that load again.
+/* Any bytes into fa_load_memory. What must hold:
  *
- * One file, two programs. Under libFuzzer (tests/fuzz/run.sh) it looks for new bytes; otherwise main reads the
- * files and folders that it is given and tries each of them. */
-#include "fastfa.h"
+ *   - an error of the documented kinds and nothing left, or a network; memory of no more than a small multiple of the
+ *     bytes until it is known that they are one;
+ *   - what is loaded saves as bytes that load as the same network, which goes on with the same bits: so does a clone;
+ *   - predicting, looking inside, training in each way, and fa_net_reset work on it.
+ *
+ * One file, two programs: see tests/fuzz/README.md. */
+#include "fuzz.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#ifndef FUZZING
+#include "alone.h"
+#endif
+#include "change_file.h"
 
-int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
+enum { MOST_WORK = 2000, ROWS = 3 };
 
-typedef struct {
-    char *data;
-    size_t size, room;
-} bytes;
+static struct {
+    long inputs, loaded;
+    double most_memory; /* of refused bytes, by their number */
+} count;
 
-static int append(void *user, const void *data, size_t size)
-{
-    bytes *b = user;
-    if (b->size + size > b->room) b->data = realloc(b->data, b->room = 2 * (b->size + size));
-    memcpy(b->data + b->size, data, size);
-    b->size += size;
-    return 0;
-}
+/* ---- loading ---- */
 
+/* A rule of the caller's that teaches nothing. */
 static int silent(void *user, const fa_teaching *t)
 {
     (void)user;
@@ -41,123 +40,138 @@ static int give(void *user, fa_rule_desc *rule, int64_t layer, const char *note)
     return 0;
 }
 
-#define MUST(condition)                                                                            \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "%s: %s\n", #condition, fa_last_error());                              \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
-
-/* What was saved loads, with the same state, and saves as the same bytes. */
-static void check_saving(const fa_net *net)
+static fa_net *load(bytes b)
 {
-    bytes first = {0}, second = {0};
-    fa_net *again = NULL;
-    const fa_status saved = fa_save_to(net, append, &first);
-    MUST(saved == FA_OK);
-    MUST(fa_load_memory(&again, first.data, first.size, give, NULL) == FA_OK);
-    MUST(fa_save_to(again, append, &second) == FA_OK);
-    MUST(first.size == second.size && !memcmp(first.data, second.data, first.size));
-    fa_net_free(again);
-    free(first.data), free(second.data);
+    fa_net *net = NULL;
+    MUST(fa_load_memory(&net, b.data, b.size, give, NULL) == FA_OK);
+    return net;
 }
 
-/* A prediction and a step, where they are small enough to be worth it. */
-static void check_running(fa_net *net)
+/* ---- using it ---- */
+
+static fa_block_info block_of(const fa_net *net, int64_t b)
 {
-    const fa_net_desc *d = fa_net_description(net);
-    int64_t n_out = 0, work = d->n_in;
-    for (int64_t i = 0; i < d->n_layers; i++) work += d->layers[i].units;
-    for (int64_t i = 0; i < d->n_layers; i++)
-        if (d->layers[i].units) n_out = d->layers[i].units;
-    if (work > 10000 || !strcmp(d->layers[d->n_layers - 1].type, "dropout")) return;
-    unsigned char *x = calloc((size_t)d->n_in, 1);
-    double *out = calloc((size_t)n_out, sizeof *out), loss;
-    const int64_t label = 0;
-    fa_samples s = fa_samples_of(x, d->n_in, FA_U8, 1);
-    s.labels = &label;
+    fa_block_info info = {.struct_size = sizeof info};
+    MUST(fa_net_block(&info, net, b) == FA_OK);
+    return info;
+}
+
+/* Of the layers, which a file may make so wide that one step takes seconds. */
+static bool is_small(const fa_net *net)
+{
+    int64_t work = fa_net_description(net)->n_in;
+    for (int64_t b = 0; b < fa_net_n_blocks(net); b++) work += block_of(net, b).n_out;
+    return work <= MOST_WORK;
+}
+
+static void look_inside(const fa_net *net, const fa_samples *s)
+{
+    const int64_t n = fa_net_n_blocks(net);
+    fa_angles *angles = calloc((size_t)n, sizeof *angles);
+    fa_alignment(angles, net, s); /* what stands in the tensors may not be finite */
+    free(angles);
+    for (int64_t b = 0; b < n; b++) {
+        const fa_block_info info = block_of(net, b);
+        if (b == n - 1 || !info.feedback_rows) continue;
+        double *matrix = calloc((size_t)(info.feedback_rows * info.n_out), sizeof *matrix);
+        MUST(fa_feedback_matrix(matrix, net, b) == FA_OK);
+        free(matrix);
+    }
+}
+
+static void use(fa_net *net)
+{
+    if (!is_small(net)) return;
+    const int64_t n_in = fa_net_description(net)->n_in;
+    const int64_t n_out = block_of(net, fa_net_n_blocks(net) - 1).n_out;
+    unsigned char *x = malloc((size_t)(n_in * ROWS));
+    for (int64_t i = 0; i < n_in * ROWS; i++) x[i] = (unsigned char)(i * 37);
+    double *out = calloc((size_t)(n_out * ROWS), sizeof *out), loss;
+    const int64_t labels[ROWS] = {0};
+    fa_samples s = fa_samples_of(x, n_in, FA_U8, ROWS);
+    fa_metrics m;
     MUST(fa_predict(out, n_out, net, &s, 0) == FA_OK);
-    fa_train_batch(&loss, net, &s); /* what stands in the tensors may make it not finite */
+    s.labels = labels;
+    look_inside(net, &s);
+    fa_evaluate(&m, net, &s);
+    fa_train_batch(&loss, net, &s);
+    fa_train_epoch(&m, net, &s, 2);
+    fa_learn_many(&m, net, &s);
     free(x), free(out);
+}
+
+/* The network, one loaded from what it is saved as, and a clone go the same way. */
+static void check_network(fa_net *net)
+{
+    bytes saved = saved_bytes(net);
+    fa_net *again = load(saved), *twin = NULL;
+    MUST(fa_net_clone(&twin, net) == FA_OK);
+    free(saved.data);
+    for (int round = 0; round < 2; round++) {
+        bytes a = saved_bytes(net), b = saved_bytes(again), c = saved_bytes(twin);
+        MUST(same_bytes(a, b) && same_bytes(a, c));
+        free(a.data), free(b.data), free(c.data);
+        use(net), use(again), use(twin);
+    }
+    MUST(fa_net_reset(net) == FA_OK);
+    use(net);
+    fa_net_free(again), fa_net_free(twin);
+}
+
+/* ---- the target ---- */
+
+static void report(void)
+{
+    fprintf(stderr,
+            "%ld inputs, %ld loaded; most memory for what was refused: %.1f times the bytes\n",
+            count.inputs, count.loaded, count.most_memory);
+}
+
+static void start(void)
+{
+    static bool started;
+    if (started) return;
+    started = true;
+    use_heap();
+    atexit(report);
+}
+
+/* Bytes that are refused: what they may cost. */
+static void check_memory(size_t size)
+{
+    enum { FREE_OF_CHARGE = 1 << 16, TIMES = 64 };
+    if (heap.most <= FREE_OF_CHARGE) return;
+    const double times = (double)(heap.most - FREE_OF_CHARGE) / (double)(size + 1);
+    if (times > count.most_memory) count.most_memory = times;
+    MUST(times <= TIMES);
 }
 
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 {
     fa_net *net = NULL;
+    start();
+    count.inputs++;
+    doing = "load";
+    heap.most = 0;
     const fa_status status = fa_load_memory(&net, data, size, give, NULL);
     MUST(status == FA_OK || status == FA_E_FORMAT);
     MUST((status == FA_OK) == (net != NULL));
-    if (!net) return 0;
-    check_saving(net);
-    check_running(net);
-    check_saving(net);
-    fa_net_free(net);
-    int64_t live, count;
-    fa_memory(&live, &count);
-    MUST(live == 0);
+    doing = "use";
+    if (net) {
+        count.loaded++;
+        check_network(net);
+        fa_net_free(net);
+    } else {
+        check_memory(size);
+    }
+    nothing_is_left();
     return 0;
 }
 
-#ifdef FUZZING
-size_t LLVMFuzzerMutate(unsigned char *data, size_t size, size_t room);
-size_t LLVMFuzzerCustomMutator(unsigned char *data, size_t size, size_t room, unsigned seed);
-
-/* Mostly changes the header alone and says its new length, so that the change is read and not the length. */
-size_t LLVMFuzzerCustomMutator(unsigned char *data, size_t size, size_t room, unsigned seed)
-{
-    uint64_t n;
-    if (size < 8 || seed % 8 == 0) return LLVMFuzzerMutate(data, size, room);
-    memcpy(&n, data, 8);
-    if (n > size - 8) return LLVMFuzzerMutate(data, size, room);
-    const size_t rest = size - 8 - n;
-    unsigned char *tensors = malloc(rest + 1);
-    memcpy(tensors, data + 8 + n, rest);
-    n = LLVMFuzzerMutate(data + 8, n, room - 8 - rest);
-    memcpy(data, &n, 8);
-    memcpy(data + 8 + n, tensors, rest);
-    free(tensors);
-    return 8 + n + rest;
-}
-
-#else
-#include <dirent.h>
-
-static int n_tried;
-
-static void try_file(const char *path)
-{
-    FILE *file = fopen(path, "rb");
-    if (!file) return perror(path), exit(1);
-    fseek(file, 0, SEEK_END);
-    const long size = ftell(file);
-    rewind(file);
-    unsigned char *data = malloc(size ? (size_t)size : 1); /* ends where the bytes end */
-    if (fread(data, 1, (size_t)size, file) != (size_t)size) return perror(path), exit(1);
-    fclose(file);
-    LLVMFuzzerTestOneInput(data, (size_t)size);
-    free(data);
-    n_tried++;
-}
-
+#ifndef FUZZING
 int main(int argc, char **argv)
 {
-    static char *folders[] = {"", "tests/fuzz/corpus", "tests/fuzz/crashes"};
-    if (argc < 2) argv = folders, argc = 3;
-    for (int i = 1; i < argc; i++) {
-        DIR *dir = opendir(argv[i]);
-        if (!dir) {
-            try_file(argv[i]);
-            continue;
-        }
-        for (struct dirent *e; (e = readdir(dir));) {
-            char path[1024];
-            snprintf(path, sizeof path, "%s/%s", argv[i], e->d_name);
-            if (e->d_name[0] != '.') try_file(path);
-        }
-        closedir(dir);
-    }
-    printf("%d files tried\n", n_tried);
-    return n_tried == 0;
+    static const char *const folders[] = {"tests/fuzz/corpus", "tests/fuzz/crashes", NULL};
+    return run_alone(argc, argv, folders, change_file);
 }
 #endif
