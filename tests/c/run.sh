@@ -7,6 +7,8 @@
 #   tests/c/run.sh --tsan                       the tests of threads with the thread sanitizer;
 #                                               FASTFA_TEST_QUICK=STEPS makes them shorter
 #   tests/c/run.sh --valgrind                   the tests of the library's promises under valgrind, short
+#   tests/c/run.sh --coverage                   how much of csrc (but its kernels) all of them run, by gcov and
+#                                               gcovr; fails below FASTFA_LINES or FASTFA_BRANCHES per cent
 #   tests/c/run.sh --plain bench/kernels.c ...  these programs instead
 #   RUNNER=valgrind tests/c/run.sh ...          runs them under another program
 #
@@ -29,7 +31,10 @@ flags() { sed -n "s/^$1  *//p" csrc/cflags.txt; }
 # compile SOURCE OBJECT OPTIONS: unless the object is newer than anything it may depend on.
 compile() {
     local source=$1 object=$2 options=$3
-    local changed="find csrc tests/c $source -type f -newer $object -print -quit"
+    [[ $source == csrc/kernels/* ]] && options=${options/--coverage/} # macros, for each instruction set and type
+    local folders=csrc
+    [[ $source == csrc/* ]] || folders="csrc tests/c tests/fuzz/*.h $source"
+    local changed="find $folders -type f -newer $object -print -quit"
     [[ -e $object && -z $($changed) ]] && return
     # shellcheck disable=SC2046,SC2086  # these are lists of words
     $CC $(flags common) $(flags "$(basename "$source" .c)") $options $machine \
@@ -39,7 +44,7 @@ export -f flags compile
 
 # run_all KIND PROGRAM.c...: builds csrc and the programs under build/, runs each program.
 run_all() {
-    local kind=$1 options sources objects program name failed=0
+    local kind=$1 options link='' sources objects program name failed=0
     shift
     # without it gcc leaves out vzeroupper, and what follows a kernel waits for the upper halves of registers
     local -r cleared="-fexpensive-optimizations -Wno-ignored-optimization-argument"
@@ -48,10 +53,14 @@ run_all() {
         sanitize) options="-O1 $cleared -g -fno-omit-frame-pointer -fsanitize=address,undefined"
                   options+=" -fno-sanitize-recover=undefined" ;;
         tsan) options="-O1 $cleared -g -fsanitize=thread" ;;
+        coverage) options="-O1 $cleared --coverage -fprofile-update=atomic"
+                  link="tests/c/coverage.c -Wl,--wrap=_exit" ;;
     esac
     export out=build/c-$kind-${CC//[ \/]/_}
-    export release="${options/-O3/-O3 -DNDEBUG}" # the programs keep their assertions
+    export release=$options # the programs keep their assertions
+    [[ $kind == plain || $kind == coverage ]] && release+=" -DNDEBUG"
     mkdir -p "$out"
+    rm -f "$out"/*.gcda
     if [[ $kind == plain && $PWD != *[[:space:]]* ]]; then # a program opens none by itself
         release+=" -DFASTFA_VENDORED=\"$PWD/src/fastfa\""
     fi
@@ -67,11 +76,19 @@ run_all() {
         echo "-- $program ($kind)"
         compile "$program" "$name.o" "$options"
         # shellcheck disable=SC2086
-        $CC $options "$name.o" $objects -lm -lpthread -ldl -o "$name"
+        $CC $options $link "$name.o" $objects -lm -lpthread -ldl -o "$name"
         # shellcheck disable=SC2086
         timeout -k 10 "${FASTFA_TEST_SECONDS:-600}" ${RUNNER-} "$name" || { echo "-- $program ($kind): exit status $?"; failed=1; }
     done
     return $failed
+}
+
+# Of what gcc counted while they ran: each file, then the floors. blas.c opens a library that is not here: the tests of
+# the Python package, which brings one, see to it.
+report_coverage() {
+    gcovr --root . --object-directory "$out" --filter csrc/ --exclude csrc/blas.c --txt \
+        --txt-metric line --txt-metric branch --print-summary --fail-under-line "${FASTFA_LINES:-98}" \
+        --fail-under-branch "${FASTFA_BRANCHES:-92}" "$out"
 }
 
 # The header for its users: strict C99 and C++11, by every compiler that is here.
@@ -89,7 +106,7 @@ check_header() {
 
 kinds="sanitize plain"
 case ${1-} in
-    --sanitize | --plain | --tsan) kinds=${1#--}; shift ;;
+    --sanitize | --plain | --tsan | --coverage) kinds=${1#--}; shift ;;
     --valgrind)
         command -v valgrind >/dev/null || { echo "SKIPPED: valgrind is not installed"; exit 0; }
         kinds=plain
@@ -98,13 +115,19 @@ case ${1-} in
         export FASTFA_TEST_QUICK=10
         shift
         (( $# )) || set -- tests/c/test_{library,pool,engine_threads,engine_memory}.c ;;
-    -*) sed -n '2,14s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
+    -*) sed -n '2,16s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 if (( ! $# )) && [[ $kinds == tsan ]]; then
     set -- tests/c/test_{pool,engine_threads,engine_bits,columns}.c
 fi
+if (( ! $# )) && [[ $kinds == coverage ]]; then
+    export FASTFA_FUZZ_SECONDS=0 # kept inputs only: the same figures each time
+    # shellcheck disable=SC2046  # a list of words; these three run kernels alone
+    set -- $(printf '%s\n' tests/c/test_*.c | grep -Ev 'test_(kernels|math|products)\.c') tests/fuzz/fuzz_*.c
+fi
 if (( ! $# )); then
     check_header
-    set -- tests/c/test_*.c tests/fuzz/fuzz_load.c # which replays its corpus
+    set -- tests/c/test_*.c tests/fuzz/fuzz_*.c # which try their kept inputs
 fi
 for kind in $kinds; do run_all "$kind" "$@"; done
+if [[ $kinds == coverage ]]; then report_coverage; fi
