@@ -828,7 +828,8 @@ static void test_custom_rule_from_a_path(void)
     fa_net *net = make(&r.desc), *again = NULL;
     REQUIRE(fa_net_set_note(net, "halves") == FA_OK && fa_save(net, path) == FA_OK, "save");
     CHECK(fa_load(&again, path) == FA_E_FORMAT && !again, "it needs its function");
-    CHECK(fa_load_with(&again, path, give_function, &calls) == FA_OK, "with it");
+    n_wanted = 0;
+    CHECK(fa_load_with(&again, path, give_function, &calls) == FA_OK && n_wanted == 2, "with it");
     train(again, &sets[0], 1), train(net, &sets[0], 1);
     CHECK(calls == 12 && same_state(net, again), "and goes on");
     fa_net_free(net), fa_net_free(again);
