@@ -465,7 +465,7 @@ static fa_status check_entries(fa_file *f)
                            "%llu: a hole or an overlap",
                            f->entries[i].key, (unsigned long long)end,
                            (unsigned long long)f->entries[i].begin);
-    if (f->source->size == FA_UNKNOWN && end <= SIZE_MAX) f->data_size = (size_t)end;
+    if (f->source->size == SIZE_MAX && end <= SIZE_MAX) f->data_size = (size_t)end;
     if (end != f->data_size)
         return fa_fail(FA_E_FORMAT, "expected %llu bytes of tensors, got %zu",
                        (unsigned long long)end, f->data_size);
@@ -617,7 +617,7 @@ static fa_status read_data(fa_file *f)
 {
     enum { FIRST = 1 << 20 };
     const size_t size = f->data_size;
-    size_t done = 0, room = f->source->size == FA_UNKNOWN && size > FIRST ? FIRST : size;
+    size_t done = 0, room = f->source->size == SIZE_MAX && size > FIRST ? FIRST : size;
     for (;;) {
         char *more = fa_alloc(room ? room : 1);
         if (!more) return fa_fail(FA_E_MEMORY, "out of memory for %zu bytes", room);
@@ -759,6 +759,6 @@ fa_status fa_load_from(fa_net **net, int (*read)(void *user, void *data, size_t 
     FA_GIVEN(net);
     FA_GIVEN(read);
     fa_caller c = {.read = read, .user = read_user};
-    const fa_source source = {read_by_function, &c, FA_UNKNOWN, NULL};
+    const fa_source source = {read_by_function, &c, SIZE_MAX, NULL};
     return fa_load_source(net, &source, custom, user);
 }

@@ -9,11 +9,10 @@ enum { FA_MAX_HEADER = 16 << 20, FA_FORMAT = 1 };
 typedef struct fa_file fa_file;
 
 /* Where the bytes of a file come from. */
-#define FA_UNKNOWN SIZE_MAX
 typedef struct fa_source {
     fa_status (*read)(void *user, void *data, size_t size); /* all of it, or a failure */
     void *user;
-    size_t size;        /* of all; or FA_UNKNOWN: no more is read than the network has */
+    size_t size;        /* of all; or SIZE_MAX, unknown: no more is read than the network has */
     const char *memory; /* or NULL: where they all lie */
 } fa_source;
 typedef int fa_custom(void *user, fa_rule_desc *rule, int64_t layer, const char *note);
