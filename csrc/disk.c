@@ -65,9 +65,8 @@ static fa_status check_plain(mode_t mode, const char *path, const char *what)
 
 typedef int fa_take(void *user, const void *data, size_t size);
 
-typedef struct fa_place { /* and what goes there */
-    fa_status (*give)(const void *what, fa_take *take, void *user);
-    const void *what;
+typedef struct fa_place {
+    const fa_net *net;  /* which goes there */
     const char *path;   /* as it was given */
     char *text;         /* for two paths: where it leads, and where a link on the way points */
     const char *name;   /* of the file behind all links */
@@ -196,7 +195,7 @@ static bool close_copy(int fd)
 
 static fa_status write_all(fa_writing *w, const fa_place *p, fa_take *take)
 {
-    const fa_status status = p->give(p->what, take, w);
+    const fa_status status = fa_save_to(p->net, take, w);
     if (status != FA_E_IO) return status ? fail_in(status, p->path) : FA_OK;
     errno = w->reason;
     return FA_E_IO;
@@ -376,44 +375,18 @@ static fa_status replace(fa_place *p)
     return status ? status : flush_folder(p);
 }
 
-/* A cancelled thread finishes it: descriptors and names are left in order. */
-static fa_status save(fa_place p)
+fa_status fa_save(const fa_net *net, const char *path)
 {
-    const int cancel = fa_cancel_off();
-    p.folder = -1;
+    FA_GIVEN(net);
+    FA_GIVEN(path);
+    const int cancel = fa_cancel_off(); /* a cancelled thread finishes it */
+    fa_place p = {.net = net, .path = path, .folder = -1};
     fa_status status = find_place(&p);
     if (status == FA_OK) status = p.named ? replace(&p) : overwrite(&p);
     leave(&p);
     fa_cancel_back(cancel);
     pthread_testcancel();
     return status;
-}
-
-static fa_status give_network(const void *net, fa_take *take, void *user)
-{ return fa_save_to(net, take, user); }
-
-typedef struct fa_bytes {
-    const void *data;
-    size_t size;
-} fa_bytes;
-
-static fa_status give_bytes(const void *what, fa_take *take, void *user)
-{
-    const fa_bytes *bytes = what;
-    return take(user, bytes->data, bytes->size) ? FA_E_IO : FA_OK;
-}
-
-fa_status fa_write_bytes(const char *path, const void *data, size_t size)
-{
-    const fa_bytes bytes = {data, size};
-    return save((fa_place){.give = give_bytes, .what = &bytes, .path = path});
-}
-
-fa_status fa_save(const fa_net *net, const char *path)
-{
-    FA_GIVEN(net);
-    FA_GIVEN(path);
-    return save((fa_place){.give = give_network, .what = net, .path = path});
 }
 
 /* ---- reading ---- */

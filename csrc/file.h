@@ -25,7 +25,5 @@ fa_status fa_check_source(int *has_checksum, const fa_source *source);
 fa_status fa_file_fits(const fa_file *file, const fa_net *net);
 /* The header of the network's own file is one that can be read again: FA_E_VALUE before anyone tries to save it. */
 fa_status fa_header_fits(const fa_net *net);
-/* Any other bytes in place of a file, as fa_save puts those of a network there. */
-fa_status fa_write_bytes(const char *path, const void *data, size_t size);
 
 #endif

@@ -316,6 +316,28 @@ def test_csv_logger_writes_what_the_history_has(tmp_path):
     assert losses == history["loss"] + more["loss"]
 
 
+@pytest.mark.parametrize(
+    ("cut", "kept"),
+    [
+        ("", ""),
+        ("epo", ""),
+        ("epoch,loss,accuracy,time", ""),
+        ("epoch,loss,accuracy,time\n", ""),
+        ("epoch,loss,accuracy,time\n1,0.5,0.7,1\n2,0.", "1,0.5,0.7,1\n2,0.\n"),
+    ],
+)
+def test_csv_logger_goes_on_where_a_line_was_cut(tmp_path, cut, kept):
+    """By a kill, or by a disk that was full."""
+    (x, y), path = batch(), tmp_path / "log.csv"
+    path.write_text(cut)
+    network("fa").fit(x, y, 2, callbacks=[fa.CSVLogger(path, append=True)], verbose=False)
+    *before, first, second = path.read_text().splitlines(keepends=True)
+    assert "".join(before) == "epoch,loss,accuracy,time\n" + kept
+    assert first.startswith("1,")
+    assert second.startswith("2,")
+    assert second.endswith("\n")
+
+
 def test_csv_logger_appends_or_says_why_not(tmp_path):
     (x, y), path = batch(), tmp_path / "log.csv"
     network("fa").fit(x, y, callbacks=[fa.CSVLogger(path)], verbose=False)

@@ -1,5 +1,6 @@
 """Saving and loading: the same bits go on, the same network comes back, whatever carries them."""
 
+import ast
 import copy
 import json
 import os
@@ -530,3 +531,59 @@ def test_description_of_the_engine_is_complete():
     built = type(loaded._engine)(loaded._engine.description)
     assert built.state() == net._engine.state()
     assert set(networks.RULES) <= set(RULES)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "net.fit(X, y, epochs=40, verbose=False)",
+        "net.fit(X, y, epochs=5, verbose=False, callbacks=[fa.Checkpoint(path)])",
+        "net.train_batch(X, y)",
+        "net.save(path)",
+        "net.predict(X)",
+        "fa.load(path)",
+        "pickle.loads(pickle.dumps(net))",
+        "net.reset()",
+    ],
+)
+def test_saving_from_a_signal_handler(tmp_path, call):
+    """At any moment of another call: a whole file, or an error that says why not."""
+    script = f"""
+import pickle, signal, sys
+import numpy as np
+import fastfa as fa
+path = sys.argv[1]
+net = fa.Sequential([fa.Dense(200, "tanh"), fa.Dense(3)], input_shape=300, rng=0, n_threads=2)
+X, y = np.ones((500, 300), np.float32), np.arange(500) % 3
+said = {{"saved": 0}}
+def save(*_):
+    try:
+        net.save(path)
+        key = "saved"
+    except RuntimeError as error:
+        key = str(error)
+    said[key] = said.get(key, 0) + 1
+    signal.setitimer(signal.ITIMER_REAL, 0.002)  # the next, but not while this one saves
+net.save(path)
+signal.signal(signal.SIGALRM, save)
+signal.setitimer(signal.ITIMER_REAL, 0.002)
+while sum(said.values()) < 30:
+    {call}
+signal.setitimer(signal.ITIMER_REAL, 0)
+fa.load(path)
+net.train_batch(X, y)  # nothing is locked
+net.save(path)
+assert fa.load(path)._engine.state() == net._engine.state()
+print(list(said))
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "net"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert run.returncode == 0, run.stderr
+    saved, *errors = ast.literal_eval(run.stdout)
+    assert saved == "saved"
+    assert all("from inside its own training" in error for error in errors), errors
+    assert os.listdir(tmp_path) == ["net"]

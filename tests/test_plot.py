@@ -134,3 +134,20 @@ def test_what_cannot_be_drawn_is_refused():
         fa.plot.feedback(trained("frozen")[0])
     with pytest.raises(ValueError, match="expected a file name ending in"):
         fa.plot.curves(trained()[1], path="a.txt")
+
+
+def test_what_cannot_be_drawn_leaves_the_old_figure(tmp_path, monkeypatch):
+    _, history, _ = trained()
+    path = tmp_path / "curves.png"
+    fa.plot.finish(fa.plot.curves(history), path)
+    old, figure = path.read_bytes(), fa.plot.curves(history)
+    assert old.startswith(b"\x89PNG")
+
+    def half(file, **_):
+        file.write(b"half")
+        raise MemoryError
+
+    monkeypatch.setattr(figure, "savefig", half)
+    with pytest.raises(MemoryError):
+        fa.plot.finish(figure, path)
+    assert path.read_bytes() == old

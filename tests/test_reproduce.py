@@ -100,6 +100,24 @@ def test_the_store_gives_the_longest_run_of_this_version(tmp_path):
         store.of("toy", 1)
 
 
+def test_the_store_survives_a_line_that_was_cut(tmp_path):
+    """By a kill while a run was added; the whole ones stay, and others are added."""
+    store = Store(tmp_path / "runs.jsonl")
+    first, second = run_of("fa", 0, {1: 1.0}), run_of("fa", 1, {1: 2.0})
+    store.add(first)
+    whole = store.path.read_bytes()
+    for cut in range(1, len(whole)):
+        store.path.write_bytes(whole + whole[:cut])
+        assert store.of("toy", 1) == [first]
+        store.add(second)
+        assert store.of("toy", 1) == [first, second]
+        assert store.path.read_bytes().startswith(whole)
+    store.path.write_bytes(whole[:-1])  # by hand, say
+    assert store.of("toy", 1) == [first]
+    store.add(second)
+    assert store.of("toy", 1) == [first, second]
+
+
 def test_a_stopped_command_goes_on_where_it_was(tmp_path, monkeypatch):
     made = []
 

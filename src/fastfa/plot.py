@@ -10,6 +10,7 @@ own dashes too, for print.
 
 from __future__ import annotations
 
+import io
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -270,13 +271,17 @@ def check(path: str | os.PathLike[str]) -> None:
         The directory does not exist.
     """
     kinds = _figure().canvas.get_supported_filetypes()
-    kind = Path(os.fsdecode(file_name(path))).suffix.lstrip(".").lower()
+    kind = _kind(path)
     if kind not in kinds:
         raise ValueError(
             f"plot: expected a file name ending in one of .{', .'.join(sorted(kinds))}, "
             f"got {str(path)!r}"
         )
     check_folder(path)
+
+
+def _kind(path: str | os.PathLike[str]) -> str:
+    return Path(os.fsdecode(file_name(path))).suffix.lstrip(".").lower()
 
 
 # ---- parts ----
@@ -475,7 +480,9 @@ def finish(figure: Figure, path: str | os.PathLike[str] | None = None) -> Figure
         figure.legend(handles, labels, frameon=False, loc="outside right center")
     if path is not None:
         check(path)
-        figure.savefig(path, dpi=200)
+        drawn = io.BytesIO()  # first: what cannot be drawn takes no old figure with it
+        figure.savefig(drawn, dpi=200, format=_kind(path))
+        Path(os.fsdecode(path)).write_bytes(drawn.getvalue())
     return figure
 
 

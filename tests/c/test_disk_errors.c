@@ -200,7 +200,6 @@ static pid_t sys_getpid(void) { return 1; } /* as the first process of a contain
 #define fa_temporary_link tested_temporary_link
 #define fa_temporary_rename tested_temporary_rename
 #define fa_temporary_close tested_temporary_close
-#define fa_write_bytes tested_write_bytes
 #define fa_save tested_save
 #define fa_load tested_load
 #include "../../csrc/temporary.c"
@@ -324,24 +323,6 @@ static void test_order(void)
         CHECK(holds(new) && entries(false) == 1 && open_files == 0, "%s", k->name);
         CHECK(!k->file || has_rights(), "%s: permissions", k->name);
     }
-}
-
-/* Bytes that are no network, of any number: less than those that come last where a file is overwritten. */
-static void test_bytes(void)
-{
-    static const char text[] = "twelve bytes";
-    for (int i = 0; i < N_KINDS; i++)
-        for (size_t size = 0; size <= 12; size++) {
-            char there[4000];
-            start(kinds[i].file);
-            system_of(kinds[i].lacks);
-            CHECK(tested_write_bytes(path, text, size) == FA_OK, "%s: %zu", kinds[i].name, size);
-            FILE *file = fopen(path, "rb");
-            REQUIRE(file, "it is there");
-            CHECK(fread(there, 1, sizeof there, file) == size && !memcmp(there, text, size),
-                  "%s: %zu bytes", kinds[i].name, size);
-            fclose(file);
-        }
 }
 
 static void check_failed(const machine_kind *k, fa_status status, const char *what)
@@ -582,7 +563,6 @@ int main(void)
     snprintf(path, sizeof path, "%s/net", room);
     old = net_of_seed(1, 5), new = net_of_seed(2, 7);
     RUN(test_order);
-    RUN(test_bytes);
     RUN(test_each_call_of_a_save_fails);
     RUN(test_interrupted);
     RUN(test_each_call_of_a_load_fails);
