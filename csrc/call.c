@@ -4,7 +4,7 @@
 static void release(fa_call *call)
 {
     for (int i = call->n_work - 1; i >= 0; i--) /* the first is the one that was kept, the larger */
-        if (call->work[i]) fa_work_release(call->net, call->slot[i], call->work[i]);
+        if (call->work[i]) fa_work_release(call->net, call->slot[i], call->work[i], call->writes);
     fa_let_go(&call->held);
 }
 
@@ -23,7 +23,8 @@ fa_status fa_call_begin(fa_call *call, const fa_net *net, int64_t rows)
     }
     bool complete = true;
     for (int i = 0; i < call->n_work; i++) {
-        call->work[i] = fa_work_acquire(net, call->slot[i], room, copies, call->threads);
+        call->work[i] =
+            fa_work_acquire(net, call->slot[i], room, copies, call->threads, call->writes);
         complete = complete && call->work[i];
     }
     if (!complete) {

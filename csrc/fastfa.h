@@ -46,14 +46,18 @@
  * calling. Two threads, each of whose callbacks uses the network that the other trains, wait for each other for ever.
  * (6) The same description, seed and data give the same bits with any number of threads, in whatever rounding mode they
  * and the caller are: calls round to nearest, trap nothing, and leave the caller's mode and flags as they were. (7) The
- * pool's threads take none of the program's signals but their own faults. (8) A thread that is cancelled during a call
- * (pthread_cancel, deferred as by default) finishes it first, callbacks included, and ends when nothing is held.
- * (9) Callbacks must return: one that leaves by longjmp, by a C++ exception or by pthread_exit leaves the network locked
- * for ever.
+ * pool's threads take none of the program's signals but their own faults. (8) A call needs at most 32 KiB of its
+ * thread's stack by own products (measured: 11 KiB for training, 20 KiB for fa_save), and the pool's threads no more of
+ * theirs. What OpenBLAS, your callbacks and your signal handlers need comes on top. (9) A thread that is cancelled
+ * during a call (pthread_cancel, deferred as by default) finishes it first, callbacks included, and ends when nothing is
+ * held. (10) Callbacks must return: one that leaves by longjmp, by a C++ exception or by pthread_exit leaves the network
+ * locked for ever.
  *
- * Memory. (10) A step, and a prediction with no other beside it on its network, allocates nothing once a batch of
- * its size has been seen; a prepared prediction never does. (11) The process holds nothing else than what section 9
- * sets, the threads of the pool, and for each thread its last message. */
+ * Memory. (11) A step allocates nothing once a batch of its size has been seen; a prepared prediction never does.
+ * (12) What other calls had to set aside beyond the workspace of the last fa_train_batch or fa_learn_one, or beyond the
+ * size of the network's state if that is more, they give back when they end; what they keep serves the next. Training
+ * keeps its own until fa_net_trim. (13) The process holds nothing else than what section 9 sets, the threads of the
+ * pool, and for each thread its last message. */
 #ifndef FASTFA_H
 #define FASTFA_H
 
@@ -245,6 +249,9 @@ FA_API fa_status fa_net_create(fa_net **net, const fa_net_desc *desc);
 FA_API void fa_net_free(fa_net *net); /* NULL is fine; no call on it may be in flight */
 /* Draws parameters and feedback again from the seed; zeroes optimizer state and counters. */
 FA_API fa_status fa_net_reset(fa_net *net);
+/* After training: gives back the workspaces that are larger than what fa_train_batch or fa_learn_one last needed, and
+ * the order of fa_train_epoch. A later call allocates what it needs once more. */
+FA_API fa_status fa_net_trim(fa_net *net);
 
 /* ---- 4. training ---------------------------------------------------------------------------------- */
 

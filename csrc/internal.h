@@ -7,7 +7,7 @@
  *           ├─ tiles[]    the update's tasks  └─ phases[]  what a step does, one barrier after each
  *
  *   STATE   one block that never moves: header | parameters and feedback | slots
- *   WORK    one block per call in flight: row buffers | targets, losses | scratch of each worker
+ *   WORK    one block per call in flight: row buffers | targets, losses | scratch and packing buffer of each worker
  *
  * Layers, losses, rules and optimizers are found by name in the tables of tables.c; the engine knows
  * their ops and nothing else about them. */
@@ -307,6 +307,7 @@ struct fa_net {
         int64_t cols;
         size_t size;
         ptrdiff_t ld;
+        bool predicts; /* predicting and evaluating use it too */
     } *buffers;
     fa_buf *second; /* what a buffer is in the second pass; itself where both passes share it */
     fa_tile_task *tiles;
@@ -340,6 +341,7 @@ struct fa_net {
     fa_lock lock;
     fa_pace pace;
     _Atomic(struct fa_work *) spare[FA_SLOTS];
+    _Atomic size_t batch_bytes; /* of the workspace of the last fa_train_batch */
     atomic_llong count_forward, count_transport, count_feedback, count_outer;
 };
 
@@ -349,6 +351,7 @@ typedef enum fa_mode { FA_TRAIN, FA_GRADIENTS, FA_PROBE, FA_PREDICT, FA_EVALUATE
 
 typedef struct fa_work { /* one block: this head, then what it points to */
     size_t size;
+    bool idle;    /* between two calls, so it is kept after the next one too */
     int64_t rows; /* capacity of each row buffer */
     int copies, threads;
     size_t *offset; /* of each row buffer in a copy */
@@ -618,9 +621,11 @@ const char *fa_distribution_name(int i);
 /* ---- workspaces (work.c) ---- */
 
 /* Slots keep one idle block each: 0 for what needs deltas, 1 for predicting, 2 for the second of two
- * samples in flight. NULL: out of memory. */
-fa_work *fa_work_acquire(const fa_net *net, int slot, int64_t rows, int copies, int threads);
-void fa_work_release(const fa_net *net, int slot, fa_work *work);
+ * samples in flight. NULL: out of memory. A call that trains keeps its block; another gives back one that it had to
+ * make, where that is larger than the workspace of fa_train_batch and than the network's state. */
+fa_work *fa_work_acquire(const fa_net *net, int slot, int64_t rows, int copies, int threads,
+                         bool trains);
+void fa_work_release(const fa_net *net, int slot, fa_work *work, bool trains);
 /* A block of the caller's own; training: with what only a step needs. Freed by fa_free. */
 fa_work *fa_work_create(const fa_net *net, bool training, int64_t rows, int copies, int threads);
 /* Points the run's buffers at copy `copy` of its workspace, or at the user's arrays where they serve. */

@@ -26,7 +26,7 @@ static ptrdiff_t padded(int64_t cols, size_t size)
 
 fa_buf fa_plan_buffer(fa_net *net, int64_t cols, size_t size)
 {
-    net->buffers[net->n_buffers] = (struct fa_buffer_shape){cols, size, padded(cols, size)};
+    net->buffers[net->n_buffers] = (struct fa_buffer_shape){cols, size, padded(cols, size), false};
     net->second[net->n_buffers] = net->n_buffers;
     return net->n_buffers++;
 }
@@ -496,6 +496,17 @@ static void plan_phases(fa_net *net)
     }
 }
 
+/* Buffers without which nobody predicts, and evaluate's errors */
+static void mark_predicting(fa_net *net)
+{
+    net->buffers[FA_INPUT].predicts = net->buffers[FA_TARGET].predicts = true;
+    net->buffers[net->blocks[net->n_blocks - 1].delta].predicts = true;
+    for (int i = 0; i < net->n_layers; i++) {
+        net->buffers[net->layers[i].out].predicts = true;
+        if (net->layers[i].preact != FA_NO_BUF) net->buffers[net->layers[i].preact].predicts = true;
+    }
+}
+
 /* ---- the whole ---- */
 
 static fa_status check_optimizer(fa_net *net)
@@ -573,7 +584,7 @@ fa_status fa_plan_network(fa_net *net, const fa_net_desc *theirs, const fa_file 
     fa_plan_buffer(net, 1, net->esize);         /* FA_TARGET: its width is known below */
     FA_TRY(plan_layers(net));
     net->buffers[FA_TARGET] =
-        (struct fa_buffer_shape){net->n_out, net->esize, padded(net->n_out, net->esize)};
+        (struct fa_buffer_shape){net->n_out, net->esize, padded(net->n_out, net->esize), false};
     FA_TRY(plan_rules(net));
     /* What is used was checked by who knows its range; the rest goes into files just as well. */
     FA_TRY(fa_check_fields(&fa_net_fields, &net->desc));
@@ -584,5 +595,6 @@ fa_status fa_plan_network(fa_net *net, const fa_net_desc *theirs, const fa_file 
     FA_TRY(plan_tiles(net));
     FA_TRY(plan_derives(net));
     plan_phases(net);
+    mark_predicting(net);
     return FA_OK;
 }

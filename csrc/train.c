@@ -22,6 +22,7 @@ fa_status fa_train_batch(double *loss, fa_net *net, const fa_samples *batch)
     FA_TRY(fa_take_samples(&s, net, batch, true, true));
     fa_call call = {.writes = true, .n_work = 1};
     FA_TRY(fa_call_begin(&call, net, s.n));
+    net->batch_bytes = call.work[0]->size;
     fa_run run = {.net = net,
                   .work = call.work[0],
                   .mode = FA_TRAIN,

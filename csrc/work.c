@@ -1,11 +1,13 @@
 /* The workspace of a call in flight. One block:
  *
  *   fa_work | offsets | mats | of a second pass: mats, losses | labels weights row_loss row_hit | hyper
- *           | row buffers (copies x rows) | scratch, rooms (threads) | tile norms and gradients (clipping only)
+ *           | row buffers (copies x rows) | scratch, packing buffers (threads) | tile norms and gradients (clipping
+ *           | only)
  *           | derived matrices
  *
  * A network keeps one idle block per slot, so a step allocates nothing once a batch of its size has been
- * seen, and two calls at a time each have their own. */
+ * seen, and two calls at a time each have their own. What is large and was made for a call that does not train goes
+ * back when the call ends; fa_net_trim gives the rest back. */
 #include "internal.h"
 
 #include <string.h>
@@ -66,7 +68,8 @@ static void lay_out(const fa_net *net, fa_work *w, fa_carver *c, bool training)
     fa_carver copy = {.fits = true};
     for (int b = 0; b < net->n_buffers; b++) {
         if (w->offset) w->offset[b] = copy.used;
-        carve(&copy, w->rows, net->buffers[b].ld, net->buffers[b].size);
+        if (training || net->buffers[b].predicts)
+            carve(&copy, w->rows, net->buffers[b].ld, net->buffers[b].size);
     }
     c->fits = c->fits && copy.fits;
     w->copy_size = copy.used;
@@ -94,17 +97,55 @@ fa_work *fa_work_create(const fa_net *net, bool training, int64_t rows, int copi
     return (fa_work *)base;
 }
 
-fa_work *fa_work_acquire(const fa_net *net, int slot, int64_t rows, int copies, int threads)
+/* The larger of two idle blocks stays. */
+static void keep(const fa_net *net, int slot, fa_work *work)
+{
+    _Atomic(fa_work *) *spare = &((fa_net *)net)->spare[slot];
+    fa_work *other = atomic_exchange(spare, NULL);
+    const bool smaller = other && other->size > work->size;
+    fa_work *const larger = smaller ? other : work;
+    fa_free(smaller ? work : other);
+    larger->idle = true;
+    fa_free(atomic_exchange(spare, larger));
+}
+
+fa_work *fa_work_acquire(const fa_net *net, int slot, int64_t rows, int copies, int threads,
+                         bool trains)
 {
     fa_work *w = atomic_exchange(&((fa_net *)net)->spare[slot], NULL);
     if (w) atomic_store(&w->bad_label, false);
     if (w && w->rows >= rows && w->copies >= copies && w->threads >= threads) return w;
-    fa_free(w);
-    return fa_work_create(net, slot == 0, rows, copies, threads);
+    if (w && !trains) keep(net, slot, w);
+    if (trains) fa_free(w);
+    return fa_work_create(net, slot != 1, rows, copies, threads);
 }
 
-void fa_work_release(const fa_net *net, int slot, fa_work *work)
-{ fa_free(atomic_exchange(&((fa_net *)net)->spare[slot], work)); }
+void fa_work_release(const fa_net *net, int slot, fa_work *work, bool trains)
+{
+    const bool small = work->size <= net->state_size || work->size <= net->batch_bytes;
+    if (trains || work->idle || small)
+        keep(net, slot, work);
+    else
+        fa_free(work);
+}
+
+fa_status fa_net_trim(fa_net *net)
+{
+    FA_TRY(fa_lock_write(net));
+    const size_t batch = net->batch_bytes;
+    for (int slot = 0; slot < FA_SLOTS; slot++) {
+        fa_work *work = atomic_exchange(&net->spare[slot], NULL);
+        if (work && work->size <= batch)
+            keep(net, slot, work);
+        else
+            fa_free(work);
+    }
+    fa_free(net->shuffled);
+    net->shuffled = NULL;
+    net->n_shuffled = 0;
+    fa_unlock_write(net);
+    return FA_OK;
+}
 
 /* ---- binding ---- */
 

@@ -114,6 +114,7 @@ cdef extern from "fastfa.h" nogil:
     fa_status fa_net_create(fa_net **net, const fa_net_desc *desc)
     void fa_net_free(fa_net *net)
     fa_status fa_net_reset(fa_net *net)
+    fa_status fa_net_trim(fa_net *net)
 
     ctypedef struct fa_samples:
         size_t struct_size

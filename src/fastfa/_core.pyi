@@ -56,6 +56,7 @@ class Network:
         y: Samples | None,
         weights: NDArray[np.float64] | None,
     ) -> float: ...
+    def trim(self) -> None: ...
     def train_steps(
         self,
         x: Samples,

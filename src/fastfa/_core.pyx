@@ -309,6 +309,11 @@ cdef class Network:
         """Rows of which those that are still to be converted come to PART_BYTES."""
         return max(1, PART_BYTES // (self.dtype.itemsize * (self.n_in + (0 if y is None else self.n_out))))
 
+    def trim(self):
+        """Give back what training beyond the last batch of `train_batch` has set aside."""
+        with nogil:
+            fa_net_trim(self.net)  # what can fail here fails in every call, and says so there
+
     # ---- using
 
     def predict(self, x, logits=False):

@@ -290,6 +290,7 @@ class Sequential:
         ``net.history`` has the epochs before it, as after any other end.
         Other threads may predict, evaluate and save meanwhile; they wait for a step, not for an
         epoch, and never see half of one.
+        The memory that it needed beyond a batch of `train_batch` is given back at the end.
 
         Parameters
         ----------
@@ -367,12 +368,15 @@ class Sequential:
             )
             return training.run(holder, show_bar)
         finally:
+            self._engine.trim()
             holder.release()
 
     def train_batch(
         self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> float:
         """One step on one batch: the step that ``fit`` takes, bit for bit.
+
+        The memory for a batch of this size is kept for the next call.
 
         Parameters
         ----------
@@ -585,6 +589,9 @@ class Sequential:
     def predict(self, X: ArrayLike, output: str = "probabilities") -> NDArray[Any]:
         """Outputs for any number of samples, without dropout.
 
+        Memory is kept for the next call only where it is no more than a training batch took, or
+        the network itself takes. `predict_one` keeps its own.
+
         Parameters
         ----------
         X : array_like of shape (m, n_in)
@@ -625,7 +632,7 @@ class Sequential:
     def evaluate(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> dict[str, float]:
-        """Mean loss and accuracy, without dropout.
+        """Mean loss and accuracy, without dropout; memory is kept as by `predict`.
 
         Parameters
         ----------

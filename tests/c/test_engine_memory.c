@@ -448,8 +448,122 @@ static void test_no_allocation_in_a_step(void)
     CHECK(live_bytes() == 0, "all returned");
 }
 
+/* ---- what is kept ---- */
+
+enum { LARGE = 3000 };
+static dataset large;
+
+/* The larger of what a batch of 32 takes and of the state: as much may stay. */
+static int64_t limit_of(fa_net *net, int64_t without)
+{
+    const int64_t batch = live_bytes() - without, state = (int64_t)fa_net_state_size(net);
+    return batch > state ? batch : state;
+}
+
+static void large_predict(fa_net *net)
+{
+    static float to[LARGE * N_OUT];
+    const fa_samples s = inputs(&large, 0, LARGE);
+    CHECK(fa_predict(to, N_OUT, net, &s, 0) == FA_OK, "predict");
+}
+
+static void large_evaluate(fa_net *net)
+{
+    fa_metrics m;
+    const fa_samples s = labelled(&large, 0, LARGE);
+    CHECK(fa_evaluate(&m, net, &s) == FA_OK, "evaluate");
+}
+
+static void large_gradients(fa_net *net)
+{
+    double loss;
+    const fa_samples s = labelled(&large, 0, LARGE);
+    CHECK(fa_gradients(&loss, (void *const *)grads, net, &s) == FA_OK, "gradients");
+}
+
+static void large_deltas(fa_net *net)
+{
+    void *deltas[3] = {NULL};
+    const fa_samples s = labelled(&large, 0, LARGE);
+    CHECK(fa_deltas(deltas, net, &s) == FA_OK, "deltas");
+}
+
+static void large_alignment(fa_net *net)
+{
+    fa_angles angles[2];
+    const fa_samples s = labelled(&large, 0, LARGE);
+    CHECK(fa_alignment(angles, net, &s) == FA_OK, "alignment");
+}
+
+static const struct {
+    const char *name;
+    void (*call)(fa_net *net);
+} large_calls[] = {{"predict", large_predict},
+                   {"evaluate", large_evaluate},
+                   {"gradients", large_gradients},
+                   {"deltas", large_deltas},
+                   {"alignment", large_alignment}};
+enum { N_LARGE = sizeof large_calls / sizeof *large_calls };
+
+/* No more than the network has anyway, and the workspace of a step stays where it was. */
+static void test_what_is_kept(void)
+{
+    for (int i = 0; i < N_LARGE; i++)
+        for (int trained = 0; trained < 2; trained++) {
+            recipe r;
+            recipe_init(&r, "dfa", FA_F32);
+            r.desc.n_threads = 8;
+            fa_net *net = make(&r.desc);
+            const int64_t created = live_bytes();
+            if (trained) train_sizes(net, (int64_t[]){32}, 1);
+            const int64_t before = live_bytes(), most = limit_of(net, created);
+            large_calls[i].call(net);
+            large_calls[i].call(net);
+            CHECK(live_bytes() - before <= most, "%s keeps %lld bytes, expected at most %lld",
+                  large_calls[i].name, (long long)(live_bytes() - before), (long long)most);
+            const int64_t count = allocations();
+            if (trained) train_sizes(net, (int64_t[]){32, 7}, 2);
+            CHECK(allocations() == count, "%s took the workspace of a step", large_calls[i].name);
+            fa_net_free(net);
+        }
+    CHECK(live_bytes() == 0, "all returned");
+}
+
+static void train_large(fa_net *net)
+{
+    fa_metrics m;
+    const fa_samples s = labelled(&large, 0, LARGE);
+    CHECK(fa_train_epoch(&m, net, &s, LARGE) == FA_OK, "train_epoch");
+    const int64_t count = allocations();
+    CHECK(fa_train_epoch(&m, net, &s, LARGE) == FA_OK, "train_epoch");
+    CHECK(allocations() == count, "a second epoch allocates nothing");
+}
+
+/* After an epoch in one batch nothing of it is left, but the workspace of train_batch is where it still serves. */
+static void test_trim(void)
+{
+    recipe r;
+    recipe_init(&r, "dfa", FA_F32);
+    fa_net *net = make(&r.desc);
+    const int64_t created = live_bytes();
+    train_large(net);
+    CHECK(live_bytes() > created + LARGE * 8, "training has set memory aside");
+    CHECK(fa_net_trim(net) == FA_OK && live_bytes() == created, "all of it is given back");
+    train_sizes(net, (int64_t[]){32}, 1);
+    const int64_t batch = live_bytes(), count = allocations();
+    CHECK(fa_net_trim(net) == FA_OK && live_bytes() == batch, "a batch of train_batch stays");
+    train_sizes(net, (int64_t[]){32}, 1);
+    CHECK(allocations() == count, "and serves");
+    train_large(net);
+    CHECK(fa_net_trim(net) == FA_OK && live_bytes() <= batch, "the epoch's goes");
+    CHECK(fa_net_trim(NULL) == FA_E_VALUE, "no network");
+    fa_net_free(net);
+    CHECK(live_bytes() == 0, "all returned");
+}
+
 int main(void)
 {
+    large = dataset_new(FA_F32, LARGE);
     data = dataset_new(FA_F32, ROWS);
     for (int i = 0; i < ROWS; i++) order[i] = (i * 7 + 3) % ROWS;
     static float gradients[6][N_IN * N_HIDDEN_1]; /* the largest parameter */
@@ -461,6 +575,9 @@ int main(void)
     RUN(test_large_block);
     RUN(test_hook);
     RUN(test_no_allocation_in_a_step);
+    RUN(test_what_is_kept);
+    RUN(test_trim);
+    dataset_free(&large);
     dataset_free(&data);
     return finish();
 }

@@ -58,6 +58,7 @@ static void test_null(void)
     VALUE_ERROR(fa_net_set_threads(NULL, 1), "net");
     VALUE_ERROR(fa_net_set_threads(w.net, -1), "n_threads");
     VALUE_ERROR(fa_net_set_threads(w.net, 1000), "n_threads");
+    VALUE_ERROR(fa_net_trim(NULL), "net");
     VALUE_ERROR(fa_net_get_state(NULL, w.net), "state");
     VALUE_ERROR(fa_net_get_state(out, NULL), "net");
     VALUE_ERROR(fa_net_set_state(w.net, NULL, fa_net_state_size(w.net)), "state");

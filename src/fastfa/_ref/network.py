@@ -423,6 +423,9 @@ class Network:
         self.epochs += 1
         return permutation(Stream(self.description["seed"], SHUFFLE, 0, self.epochs - 1), n)
 
+    def trim(self) -> None:
+        """Give memory back that training has kept: none here."""
+
     @np.errstate(all="ignore")
     def predict(self, x: Array, logits: bool = False) -> Array:
         """Yhat (m, n_L): probabilities (or with `logits` what they are made of); values for mse."""
