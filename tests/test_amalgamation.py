@@ -78,6 +78,16 @@ def test_plain_c_where_there_is_no_x86(folder, engine, library, tmp_path):
     assert hashes(program) == hashes(library, FASTFA_CPU="v2", FASTFA_GEMM="own")
 
 
+def test_static_program_of_musl_trains_on_a_small_stack(folder, engine, tmp_path):
+    musl = [need("musl-gcc")]
+    source, program = PROGRAMS / "small_stack.c", tmp_path / "program"
+    flags = ("-static", f"-I{folder}", engine(musl, "-O1"), "-lm", "-lpthread")
+    run(*musl, *STRICT, source, *flags, "-o", program)
+    for isa in USABLE:
+        little, plenty = run(program, FASTFA_CPU=isa, FASTFA_GEMM="own").split()
+        assert little == plenty
+
+
 def test_with_a_cblas(folder, engine, library, tmp_path):
     if not VENDORED.exists():
         pytest.skip("built with FASTFA_NO_BLAS=1")

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from compiling import CC, PROGRAMS, STRICT, need, run, words
+from compiling import CC, PROGRAMS, STRICT, USABLE, need, run, words
 
 import fastfa
 
@@ -165,6 +165,14 @@ def test_documented_line_wherever_the_package_lies(name, static, tmp_path, from_
         run("sh", "-c", f"cd '{tmp_path}' && {line}", PYTHONPATH=str(package.parent))
         assert re.findall("hash .*", run(tmp_path / "bits")) == from_archive
         (tmp_path / "bits").unlink()
+
+
+def test_static_program_trains_on_a_small_stack(tmp_path):
+    libraries = words("--cflags", "--libs", "--static")
+    run(*CC, *STRICT, "-static", PROGRAMS / "small_stack.c", *libraries, "-o", tmp_path / "program")
+    for isa in USABLE:
+        little, plenty = run(tmp_path / "program", FASTFA_CPU=isa, FASTFA_GEMM="own").split()
+        assert little == plenty
 
 
 @pytest.mark.parametrize("how", ["python -m fastfa", "pkgconf"])
