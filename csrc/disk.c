@@ -274,7 +274,7 @@ static int write_behind(void *user, const void *data, size_t size)
     static const unsigned char none[8] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
     fa_writing *w = user;
     const char *at = data;
-    const size_t room = sizeof none - w->held, n = size < room ? size : room;
+    const size_t left = sizeof none - w->held, n = size < left ? size : left;
     memcpy(w->first + w->held, at, n);
     if (write_bytes(w, none, n)) return w->reason;
     w->held += n;
@@ -289,7 +289,7 @@ static int count_bytes(void *user, const void *data, size_t size)
     return 0;
 }
 
-/* That there is no room is found before anything is overwritten; and so are the switches and figures of the kernel's
+/* A disk that is too full is noticed before anything is overwritten; and so are the switches and figures of the kernel's
  * (/sys), which look like files. */
 static bool reserve(int fd, size_t size)
 {

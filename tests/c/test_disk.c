@@ -189,7 +189,7 @@ static void test_long_paths(void)
     CHECK(unlink(whole) == 0, "it was there");
     CHECK(fa_save(net, strcat(whole, "n")) == FA_E_IO && errno == ENAMETOOLONG,
           "one byte too many");
-    CHECK(strstr(fa_last_error(), strerror(ENAMETOOLONG)), "the message has room for the reason");
+    CHECK(strstr(fa_last_error(), strerror(ENAMETOOLONG)), "the message has the reason");
     for (; depth > 0; depth--) REQUIRE(chdir("..") == 0 && rmdir(part) == 0, "cleaned up");
     free(whole);
     fa_net_free(net), fa_net_free(other);

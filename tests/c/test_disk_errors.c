@@ -42,7 +42,7 @@ enum {
     NO_RENAME = 16,
     NO_FILES = 32,
     NO_LIST = 64,
-    NO_ROOM = 128 /* as files in /sys: of no file system that stores anything */
+    NO_STORE = 128 /* as files in /sys: of no file system that stores anything */
 };
 
 static struct {
@@ -104,7 +104,7 @@ static int sys_fstatat(int at, const char *path, struct stat *s, int flags)
 static int sys_fstatvfs(int fd, struct statvfs *s)
 {
     const int failed = fstatvfs(fd, s);
-    if (sys.lacks & NO_ROOM) s->f_blocks = 0;
+    if (sys.lacks & NO_STORE) s->f_blocks = 0;
     return failed;
 }
 
@@ -165,7 +165,7 @@ static int sys_renameat(int from, const char *a, int to, const char *b)
 static int sys_unlinkat(int at, const char *path, int flags)
 { HOOK(unlinkat, unlinkat(at, path, flags)); }
 static int sys_fallocate(int fd, int how, off_t from, off_t size)
-{ HOOK(fallocate, cannot(NO_ROOM, EOPNOTSUPP) ? -1 : fallocate(fd, how, from, size)); }
+{ HOOK(fallocate, cannot(NO_STORE, EOPNOTSUPP) ? -1 : fallocate(fd, how, from, size)); }
 static int sys_ftruncate(int fd, off_t size)
 { HOOK(ftruncate, (note("ftruncate"), ftruncate(fd, size))); }
 static int sys_getrlimit(int what, struct rlimit *limit)
@@ -226,7 +226,7 @@ static void system_of(int lacking)
 
 /* ---- a folder with one file ---- */
 
-static char room[] = "/tmp/fastfa-test-XXXXXX", path[64];
+static char base[] = "/tmp/fastfa-test-XXXXXX", path[64];
 static fa_net *old, *new;
 
 static fa_net *net_of_seed(uint64_t seed, int64_t hidden)
@@ -241,7 +241,7 @@ static fa_net *net_of_seed(uint64_t seed, int64_t hidden)
 static int entries(bool remove_them)
 {
     int n = 0;
-    DIR *dir = opendir(room);
+    DIR *dir = opendir(base);
     for (struct dirent *e; (e = readdir(dir));) {
         if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..")) continue;
         n++;
@@ -444,12 +444,12 @@ static void test_each_call_of_a_load_fails(void)
 static void test_files_of_the_kernel(void)
 {
     start(true);
-    system_of(NO_FILES | NO_ROOM);
+    system_of(NO_FILES | NO_STORE);
     CHECK(tested_save(new, path) == FA_E_IO && errno == EINVAL, "refused");
     CHECK(strstr(fa_last_error(), "the file is as it was") && holds(old), "nothing was written");
     system_of(NO_FILES);
     sys.failing = CALL_fallocate, sys.nth = 0, sys.reason = EOPNOTSUPP;
-    CHECK(tested_save(new, path) == FA_OK && holds(new), "a disk where room cannot be reserved");
+    CHECK(tested_save(new, path) == FA_OK && holds(new), "a disk where space cannot be reserved");
 }
 
 /* ---- a kill before every call ---- */
@@ -505,7 +505,7 @@ static void hold_name(int held[], int i)
     fa_temporary t = {.folder = -1};
     read_machine(t.machine);
     choose_name(&t, i);
-    snprintf(name, sizeof name, "%s/%s", room, t.name);
+    snprintf(name, sizeof name, "%s/%s", base, t.name);
     held[i] = open(name, O_WRONLY | O_CREAT, 0600);
     REQUIRE(held[i] >= 0 && !flock(held[i], LOCK_EX), "a file that another save writes");
 }
@@ -538,7 +538,7 @@ static void test_names_of_others(void)
     read_machine(t.machine);
     for (int i = 0; i < 3; i++) {
         choose_name(&t, i);
-        snprintf(name, sizeof name, "%s/%s", room, t.name);
+        snprintf(name, sizeof name, "%s/%s", base, t.name);
         unlink(name);
         REQUIRE(i == 0   ? !mkdir(name, 0700)
                 : i == 1 ? !symlink(path, name)
@@ -551,7 +551,7 @@ static void test_names_of_others(void)
         CHECK(entries(false) == 4, "they stay");
     }
     entries(true);
-    snprintf(name, sizeof name, "%s/net.tmp-1-0", room); /* of version 0.1.0 */
+    snprintf(name, sizeof name, "%s/net.tmp-1-0", base); /* of version 0.1.0 */
     REQUIRE(close(open(name, O_WRONLY | O_CREAT, 0600)) == 0, "a file");
     system_of(0);
     CHECK(tested_save(new, path) == FA_OK && entries(false) == 2, "somebody's file stays");
@@ -559,8 +559,8 @@ static void test_names_of_others(void)
 
 int main(void)
 {
-    REQUIRE(mkdtemp(room), "a folder");
-    snprintf(path, sizeof path, "%s/net", room);
+    REQUIRE(mkdtemp(base), "a folder");
+    snprintf(path, sizeof path, "%s/net", base);
     old = net_of_seed(1, 5), new = net_of_seed(2, 7);
     RUN(test_order);
     RUN(test_each_call_of_a_save_fails);
@@ -571,7 +571,7 @@ int main(void)
     RUN(test_names_in_use);
     RUN(test_names_of_others);
     entries(true);
-    REQUIRE(rmdir(room) == 0, "cleaned up");
+    REQUIRE(rmdir(base) == 0, "cleaned up");
     fa_net_free(old), fa_net_free(new);
     return finish();
 }
