@@ -30,7 +30,7 @@ def test_every_public_name_exists_and_is_documented():
 def test_datasets_are_imported_when_asked_for():
     assert fa.datasets.__name__ == "fastfa.datasets"
     assert "datasets" in dir(fa)
-    with pytest.raises(AttributeError, match='no attribute "dataset"'):
+    with pytest.raises(AttributeError, match="no attribute 'dataset'"):
         fa.dataset  # noqa: B018  # the access is the test
 
 

@@ -118,7 +118,7 @@ case ${1-} in
     -*) sed -n '2,16s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 if (( ! $# )) && [[ $kinds == tsan ]]; then
-    set -- tests/c/test_{pool,engine_threads,engine_bits,columns}.c
+    set -- tests/c/test_{pool,engine_threads,engine_bits,columns,cancelled}.c
 fi
 if (( ! $# )) && [[ $kinds == coverage ]]; then
     export FASTFA_FUZZ_SECONDS=0 # kept inputs only: the same figures each time

@@ -8,7 +8,7 @@ enum { N_NETS = 3, MOST_REPLAYED = 40 };
 static fa_net *nets[N_NETS]; /* of 1, 2, 3 threads */
 
 static struct {
-    long inputs, refused, unsavable, calls, failed, no_memory, replayed, forks;
+    long inputs, refused, calls, failed, no_memory, replayed, forks;
 } count;
 
 /* ---- states ---- */

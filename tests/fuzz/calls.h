@@ -367,6 +367,12 @@ static fa_status reset(result *r, fa_net *net, const call *c)
     return fa_net_reset(net);
 }
 
+static fa_status trim(result *r, fa_net *net, const call *c)
+{
+    (void)r, (void)c;
+    return fa_net_trim(net);
+}
+
 /* ---- the table ---- */
 
 static void draw_number(call *c) { c->number = take(256), c->flag = take(2); }
@@ -391,6 +397,7 @@ static const kind kinds[] = {
     {"set_note", 1, CHANGES, draw_note, NULL, set_note},
     {"shuffle", 1, CHANGES, draw_length, size_order, shuffle},
     {"reset", 1, CHANGES, NULL, NULL, reset},
+    {"trim", 1, 0, NULL, NULL, trim},
 };
 enum { N_KINDS = sizeof kinds / sizeof *kinds };
 
