@@ -74,7 +74,7 @@ static void lay_out(const fa_net *net, fa_work *w, fa_carver *c, bool training)
     c->fits = c->fits && copy.fits;
     w->copy_size = copy.used;
     w->buffers = carve(c, w->copies, 1, w->copy_size);
-    w->scratch = carve(c, w->threads, 1, net->scratch_size);
+    if (training) w->scratch = carve(c, w->threads, 1, net->scratch_size); /* deltas, updates */
     w->packing_size = fa_packing_size(net, w->rows, training);
     w->room_size = sizeof(fa_room) + w->packing_size;
     w->rooms = w->packing_size ? carve(c, w->threads, 1, w->room_size) : NULL;
