@@ -127,7 +127,7 @@ static void copy_delta(const fa_net *net, char *out, fa_mat delta)
 
 fa_status fa_deltas(void *const *deltas, const fa_net *net, const fa_samples *samples)
 {
-    FA_FIXED_FP(false);
+    FA_FIXED_FP(true);
     FA_GIVEN(deltas);
     fa_samples s;
     FA_TRY(fa_take_samples(&s, net, samples, true, true));
@@ -202,7 +202,7 @@ static char *gradient_room(const fa_net *net)
 
 fa_status fa_alignment(fa_angles *angles, const fa_net *net, const fa_samples *samples)
 {
-    FA_FIXED_FP(false);
+    FA_FIXED_FP(true);
     fa_samples s;
     FA_TRY(fa_take_samples(&s, net, samples, true, true));
     if (net->n_blocks > 1) FA_GIVEN(angles);

@@ -1,11 +1,12 @@
 /* The frame of a call: what is taken before the work and given back after it, whatever happened between. */
 #include "internal.h"
 
-static void release(fa_call *call)
+void fa_call_end(fa_call *call)
 {
     for (int i = call->n_work - 1; i >= 0; i--) /* the first is the one that was kept, the larger */
         if (call->work[i]) fa_work_release(call->net, call->slot[i], call->work[i], call->writes);
     fa_let_go(&call->held);
+    pthread_testcancel();
 }
 
 fa_status fa_call_begin(fa_call *call, const fa_net *net, int64_t rows)
@@ -28,17 +29,9 @@ fa_status fa_call_begin(fa_call *call, const fa_net *net, int64_t rows)
         complete = complete && call->work[i];
     }
     if (!complete) {
-        release(call);
+        fa_call_end(call);
         return fa_fail(FA_E_MEMORY, "out of memory for %lld rows; the network is unchanged",
                        (long long)rows);
     }
-    call->fp = fa_fp_begin(true);
     return FA_OK;
-}
-
-void fa_call_end(fa_call *call)
-{
-    fa_fp_end(&call->fp);
-    release(call);
-    pthread_testcancel();
 }

@@ -1,7 +1,9 @@
 /* The door: what every call that takes samples checks before anything is touched. */
 #include "internal.h"
 
+#include <float.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 fa_status fa_adopt(void *mine, size_t size, size_t least, const void *theirs, const char *what)
@@ -23,6 +25,8 @@ fa_status fa_adopt(void *mine, size_t size, size_t least, const void *theirs, co
     memset((char *)mine + given, 0, size - given);
     return FA_OK;
 }
+
+double fa_largest(const fa_net *net) { return net->dtype == FA_F64 ? DBL_MAX : FLT_MAX; }
 
 static double value_at(const fa_net *net, const void *p, int64_t i)
 { return net->dtype == FA_F64 ? ((const double *)p)[i] : (double)((const float *)p)[i]; }
@@ -66,27 +70,69 @@ static fa_status check_labels(const fa_net *net, const fa_samples *s)
     return FA_OK;
 }
 
-static fa_status check_weights(const fa_samples *s)
+static fa_status check_weights(const fa_net *net, const fa_samples *s)
 {
+    const double most = fa_largest(net);
     for (int64_t i = 0; i < s->n; i++)
-        if (!(s->weights[i] >= 0) || !isfinite(s->weights[i]))
-            return fa_fail(FA_E_VALUE,
-                           "sample_weight: expected finite numbers >= 0, got %g at index %lld",
-                           s->weights[i], (long long)i);
+        if (!(s->weights[i] >= 0 && s->weights[i] <= most))
+            return fa_fail(
+                FA_E_VALUE, "sample_weight: expected finite numbers >= 0%s, got %g at index %lld",
+                isfinite(s->weights[i]) && s->weights[i] > 0 ? " that float32 holds" : "",
+                s->weights[i], (long long)i);
     return FA_OK;
 }
 
-/* Names the first value of a matrix that is not finite. */
+/* Whether a matrix has a value that is not finite, and where the first stands. */
+static bool find_not_finite(const fa_net *net, const void *p, ptrdiff_t ld, int64_t rows,
+                            int64_t cols, int64_t *row, int64_t *col)
+{
+    if (net->k->all_finite(p, ld, rows, cols)) return false;
+    for (*row = 0; *row < rows; ++*row)
+        for (*col = 0; *col < cols; ++*col)
+            if (!isfinite(value_at(net, p, *row * ld + *col))) return true;
+    return false;
+}
+
 static fa_status check_finite(const fa_net *net, const char *name, const void *p, ptrdiff_t ld,
                               int64_t rows, int64_t cols)
 {
-    if (net->k->all_finite(p, ld, rows, cols)) return FA_OK;
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < cols; j++)
-            if (!isfinite(value_at(net, p, i * ld + j)))
-                return fa_fail(FA_E_VALUE,
-                               "%s: expected finite numbers, got %g at row %lld, column %lld", name,
-                               value_at(net, p, i * ld + j), (long long)i, (long long)j);
+    int64_t i, j;
+    if (!find_not_finite(net, p, ld, rows, cols, &i, &j)) return FA_OK;
+    return fa_fail(FA_E_VALUE, "%s: expected finite numbers, got %g at row %lld, column %lld", name,
+                   value_at(net, p, i * ld + j), (long long)i, (long long)j);
+}
+
+/* slot: -1 for the parameter itself */
+static fa_status check_tensor(const fa_net *net, const fa_param *p, int slot)
+{
+    const void *values = slot < 0 ? p->value : p->slot[slot];
+    const char *range = net->dtype == FA_F64 ? "float64" : "float32";
+    const unsigned long long steps = ((const fa_state *)net->state)->steps;
+    int64_t i, j;
+    if (!find_not_finite(net, values, p->cols, p->rows, p->cols, &i, &j)) return FA_OK;
+    char key[sizeof p->key + 16], what[sizeof key + 128]; /* as in a file */
+    snprintf(key, sizeof key, "%s.slot%d", p->key, slot);
+    snprintf(what, sizeof what, "%s: not finite (%g at row %lld, column %lld)",
+             slot < 0 ? p->key : key, value_at(net, values, i * p->cols + j), (long long)i,
+             (long long)j);
+    if (steps == 0)
+        return fa_fail(FA_E_NONFINITE,
+                       "%s: it was given or written so, or a scale draws numbers beyond %s; reset "
+                       "the network or write finite numbers",
+                       what, range);
+    return fa_fail(FA_E_NONFINITE,
+                   "%s after %llu steps: an update left the range of %s, or it was written so; "
+                   "the network is lost unless you reset it, restore a saved state or write "
+                   "finite numbers; a smaller lr, scaled inputs or clip_norm keep updates in range",
+                   what, steps, range);
+}
+
+fa_status fa_check_tensors(const fa_net *net)
+{
+    const int slots = net->optim.ops->slots(&net->optim.desc);
+    for (int i = 0; i < net->n_params; i++)
+        for (int s = -1; s < (net->params[i].trainable ? slots : 0); s++)
+            FA_TRY(check_tensor(net, &net->params[i], s));
     return FA_OK;
 }
 
@@ -117,12 +163,12 @@ fa_status fa_take_samples(fa_samples *s, const fa_net *net, const fa_samples *th
     if (targets && s->labels) FA_TRY(check_labels(net, s));
     if (s->x_dtype != FA_U8) FA_TRY(check_finite(net, "X", s->x, s->ldx, s->n, net->n_in));
     if (targets && s->y) FA_TRY(check_rows(net, s));
-    return s->weights ? check_weights(s) : FA_OK;
+    return s->weights ? check_weights(net, s) : FA_OK;
 }
 
 fa_status fa_check(const fa_net *net, const fa_samples *samples)
 {
-    FA_FIXED_FP(false);
+    FA_FIXED_FP(true);
     fa_samples s;
     FA_TRY(fa_take_samples(&s, net, samples, false, false));
     return fa_take_samples(&s, net, samples, s.labels || s.y, true);

@@ -29,7 +29,8 @@
  * read during the call, descriptions and names included; what fa_X_create makes, fa_X_free takes back.
  *
  * Errors. A function that can fail returns fa_status. On failure it leaves the network and every output as
- * they were, unless it says otherwise, and a sentence in fa_last_error(). Nothing prints, exits or aborts.
+ * they were, unless it says otherwise, and a sentence in fa_last_error(). Nothing prints, exits or aborts. One failure is
+ * seen when it is too late: an update that leaves the range of numbers (FA_E_NONFINITE).
  *
  * Sizes. Structs that may grow begin with struct_size, the sizeof at which your program was compiled; the
  * initialisers below set it. A smaller one, of an older header, is accepted and what it lacks counts as zero; a
@@ -82,13 +83,16 @@ extern "C" {
 
 typedef enum fa_status {
     FA_OK = 0,
-    FA_E_VALUE = -1,     /* an argument or a description is wrong */
-    FA_E_MEMORY = -2,    /* out of memory; the network is still usable */
-    FA_E_NONFINITE = -3, /* the loss or the gradient norm is not finite; nothing was updated */
-    FA_E_STOPPED = -4,   /* the poll function asked to stop; the last complete step is kept */
-    FA_E_STATE = -5,     /* not here and now: Threads, 4 and 5; or a custom rule failed */
-    FA_E_IO = -6,        /* a file cannot be read or written; errno says why */
-    FA_E_FORMAT = -7     /* the bytes are no network, or one that this version cannot read */
+    FA_E_VALUE = -1,  /* an argument or a description is wrong */
+    FA_E_MEMORY = -2, /* out of memory; the network is still usable */
+    /* The loss or the gradient norm is not finite: nothing was updated. Or a parameter, feedback or a slot is not, since
+     * an update left the range of its type: the message names it and what mends the network. That update's call says so
+     * or the next one, and all after it that train or save, or predict (but fa_predict_one) with such weights. */
+    FA_E_NONFINITE = -3,
+    FA_E_STOPPED = -4, /* the poll function asked to stop; the last complete step is kept */
+    FA_E_STATE = -5,   /* not here and now: Threads, 4 and 5; or a custom rule failed */
+    FA_E_IO = -6,      /* a file cannot be read or written; errno says why */
+    FA_E_FORMAT = -7   /* the bytes are no network, or one that this version cannot read */
 } fa_status;
 
 /* The message of the last failure on this thread; valid until the next failure on this thread. */
@@ -306,7 +310,8 @@ FA_API fa_status fa_net_set_lr(fa_net *net, double lr);
 
 /* ---- 5. using it ---------------------------------------------------------------------------------- */
 
-/* out (n x n_out): probabilities for the cross-entropies, values for mse; logits != 0: before that. */
+/* out (n x n_out): probabilities for the cross-entropies, values for mse; logits != 0: before that. On FA_E_NONFINITE,
+ * weights that are not finite, out has what came of them. */
 FA_API fa_status fa_predict(void *out, ptrdiff_t ldo, const fa_net *net, const fa_samples *samples,
                             int logits);
 FA_API fa_status fa_evaluate(fa_metrics *metrics, const fa_net *net, const fa_samples *samples);
@@ -337,7 +342,8 @@ FA_API fa_status fa_net_write(fa_net *net, int64_t i, const void *values);
  * note, in the safetensors format (docs/FILES.md). A loaded network goes on bit for bit as the saved one
  * would have; fa_net_reset starts it over from its seed. A file is read by every later version. */
 
-/* Replaces the file at once and for good: whatever happens meanwhile (an error, a full disk, a kill, a loss of
+/* A network that is not finite is not written: FA_E_NONFINITE.
+ * Replaces the file at once and for good: whatever happens meanwhile (an error, a full disk, a kill, a loss of
  * power), the path holds the old file or the new one, whole. A file that can only be overwritten, since its folder lets
  * none be made or renamed, is, without that promise (docs/FILES.md). FA_E_IO; the message says what is there. */
 FA_API fa_status fa_save(const fa_net *net, const char *path);
@@ -400,7 +406,8 @@ typedef struct fa_predictor fa_predictor;
 FA_API fa_status fa_predictor_create(fa_predictor **predictor, const fa_net *net, fa_dtype x_dtype,
                                      int logits);
 FA_API void fa_predictor_free(fa_predictor *predictor); /* NULL is fine */
-/* out (n_out) of x (n_in), the bits of fa_predict. Looks at neither pointers nor values: NaN in, NaN out. */
+/* out (n_out) of x (n_in), the bits of fa_predict. Looks at neither pointers nor values, of weights neither: NaN in, NaN
+ * out. */
 FA_API fa_status fa_predict_one(void *out, fa_predictor *predictor, const void *x);
 
 /* ---- 8. training under control -------------------------------------------------------------------- */

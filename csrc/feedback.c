@@ -464,6 +464,13 @@ fa_ending fa_signal_ending(const fa_run *run, int block, fa_part part)
     return (fa_ending){.h = fa_get_part(run, b->layer->out, part).p};
 }
 
+/* By itself, or after the weights above. */
+static bool learns(const fa_net *net, int block)
+{
+    const fa_param *b = net->blocks[block].rule.feedback;
+    return b && (b->trainable || net->blocks[block + 1].layer->weight->follower == b);
+}
+
 void fa_feedback_product(const fa_run *run, int block, fa_part part, fa_mat source, fa_mat s,
                          int worker)
 {
@@ -479,7 +486,8 @@ void fa_feedback_product(const fa_run *run, int block, fa_part part, fa_mat sour
     const fa_mat b = rule->derived_rows
                          ? run->work->derived[block].matrix
                          : (fa_mat){stored->value, stored->cols, stored->rows, stored->cols};
-    const fa_ending ending = fa_signal_ending(run, block, part);
+    fa_ending ending = fa_signal_ending(run, block, part);
+    if (learns(net, block)) ending.spoilt = fa_watch(run);
     fa_right right = fa_packing(run, worker);
     fa_product(net, s, source, fa_columns_of(b, part.c0, part.c1, net->esize), &ending, &right);
     fa_count(run, &net->count_feedback, fa_is_first(part));

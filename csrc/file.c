@@ -271,7 +271,8 @@ fa_status fa_save_to(const fa_net *net, int (*write)(void *user, const void *dat
     fa_held held;
     FA_TRY(fa_hold(&held, net, false));
     fa_sink sink = {.net = net, .write = write, .user = user};
-    const fa_status status = write_all(&sink);
+    fa_status status = fa_check_tensors(net); /* a file that is good must not be replaced by such */
+    if (status == FA_OK) status = write_all(&sink);
     fa_let_go(&held);
     return status;
 }

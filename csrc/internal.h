@@ -335,6 +335,8 @@ struct fa_net {
     bool defers; /* an update may wait for the next forward: the product writes all that trains */
     bool headed; /* some rule trains a head */
     bool hosted; /* some rule is a function of the caller's */
+    atomic_bool suspect;  /* an optimizer has written what may not be finite */
+    int64_t unseen;       /* rows trained since all tensors were looked at */
     double *drawing_room; /* for feedback that is not drawn element by element */
     char *state;
     size_t state_size;
@@ -362,6 +364,7 @@ typedef struct fa_work { /* one block: this head, then what it points to */
     /* copies x rows: checked as they are read, so that nobody can change them after. */
     int64_t *labels;
     atomic_bool bad_label;
+    atomic_bool spoilt; /* a product with weights, biases or learned feedback was not finite */
     double *weights, *row_loss, *row_hit;
     double *second_loss, *second_hit;
     fa_hyper *hyper;       /* one per parameter */
@@ -383,6 +386,7 @@ typedef struct fa_run {
     fa_work *work;
     fa_mode mode;
     bool exact;     /* teach every hidden block by backprop: the reference of alignment */
+    bool unwatched; /* nobody asks whether weights are finite */
     bool unchecked; /* nobody has looked at the values of X: the first phase does, chunk by chunk */
     fa_samples data;
     const int64_t *index; /* row r of the batch is sample index[r]; NULL: sample r */
@@ -420,6 +424,10 @@ static inline fa_mat fa_get_part(const fa_run *run, fa_buf b, fa_part part)
 static inline bool fa_is_first(fa_part part) { return part.rows.r0 == 0 && part.c0 == 0; }
 static inline void *fa_scratch(const fa_run *run, int worker)
 { return run->work->scratch + (size_t)worker * run->net->scratch_size; }
+
+/* Where products with what learns report what is not finite. */
+static inline atomic_bool *fa_watch(const fa_run *run)
+{ return run->unwatched ? NULL : &run->work->spoilt; }
 
 /* A worker's packing buffer, and what an update has left in it: columns j0 .. j1 of a buffer, in a run */
 typedef struct fa_room {
@@ -519,9 +527,9 @@ typedef struct fa_loss_ops {
     const char *(*check_row)(double low, double high, double sum);
 } fa_loss_ops;
 
-typedef void fa_optim_kernel(void *w, ptrdiff_t ldw, void *s0, void *s1, void *b, ptrdiff_t ldb,
-                             const void *g, ptrdiff_t ldg, int64_t rows, int64_t cols,
-                             const fa_hyper *h);
+typedef int fa_optim_kernel(void *w, ptrdiff_t ldw, void *s0, void *s1, void *b, ptrdiff_t ldb,
+                            const void *g, ptrdiff_t ldg, int64_t rows, int64_t cols,
+                            const fa_hyper *h);
 typedef struct fa_optim_ops {
     const char *name;
     bool decoupled_decay; /* AdamW */
@@ -722,9 +730,8 @@ typedef struct fa_call { /* what the caller sets says what begin takes and end g
     fa_held held;
     int threads;
     fa_work *work[2];
-    fa_fp fp;
 } fa_call;
-/* Lock, workspaces for `rows` rows, floating-point mode. On failure nothing is held. */
+/* Lock and workspaces for `rows` rows. On failure nothing is held. */
 fa_status fa_call_begin(fa_call *call, const fa_net *net, int64_t rows);
 void fa_call_end(fa_call *call);
 
@@ -744,5 +751,8 @@ fa_status fa_take_samples(fa_samples *mine, const fa_net *net, const fa_samples 
 bool fa_label_fits(const fa_net *net, int64_t label);
 fa_status fa_bad_label(const fa_net *net, const fa_samples *s, int64_t i);
 bool fa_has_accuracy(const fa_net *net, const fa_samples *s);
+double fa_largest(const fa_net *net); /* number of the network's dtype */
+/* Looks at every parameter, feedback matrix and slot: FA_E_NONFINITE names the first that is not finite. */
+fa_status fa_check_tensors(const fa_net *net);
 
 #endif

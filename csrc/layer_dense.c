@@ -49,8 +49,9 @@ static void update_and_multiply(const fa_layer *layer, const fa_run *run, fa_mat
         const fa_blend bias = fa_in_place_blend(before, b);
         run->net->k->colsum(b->value, d.p, d.ld, 1, b->cols, bias.alpha, bias.beta);
     }
-    run->net->k->update_forward(a.p, w->value, w->cols, x.p, b ? b->value : NULL, h.p, d.p, w->rows,
-                                w->cols, blend.alpha, blend.beta);
+    if (!run->net->k->update_forward(a.p, w->value, w->cols, x.p, b ? b->value : NULL, h.p, d.p,
+                                     w->rows, w->cols, blend.alpha, blend.beta))
+        atomic_store(&run->work->spoilt, true);
     fa_count(run, &run->net->count_outer, true);
 }
 
@@ -64,6 +65,7 @@ static void forward(const fa_layer *layer, const fa_run *run, fa_part part, int 
     const bool at_once = layer->activation == FA_ACT_relu && !run->pending;
     const fa_ending ending = {
         .bias = layer->bias ? (char *)layer->bias->value + (size_t)part.c0 * net->esize : NULL,
+        .spoilt = fa_watch(run),
         .relu = at_once};
     fa_right right = fa_packing(run, worker);
     right.foreign = run->shared;

@@ -60,6 +60,8 @@ static fa_status run_forward(fa_forward_job *job)
     if (atomic_load(&call.work[0]->bad_label))
         status =
             fa_fail(FA_E_VALUE, "y: a label was changed to one out of range while it was in use");
+    else if (atomic_load(&call.work[0]->spoilt))
+        status = fa_check_tensors(net);
     fa_call_end(&call);
     return status;
 }
@@ -67,7 +69,7 @@ static fa_status run_forward(fa_forward_job *job)
 fa_status fa_predict(void *out, ptrdiff_t ldo, const fa_net *net, const fa_samples *samples,
                      int logits)
 {
-    FA_FIXED_FP(false);
+    FA_FIXED_FP(true);
     fa_samples s;
     FA_TRY(fa_take_samples(&s, net, samples, false, true));
     FA_GIVEN(out);
@@ -97,7 +99,7 @@ static void sum_rows(fa_metrics *metrics, const fa_samples *s, const fa_forward_
 
 fa_status fa_evaluate(fa_metrics *metrics, const fa_net *net, const fa_samples *samples)
 {
-    FA_FIXED_FP(false);
+    FA_FIXED_FP(true);
     FA_GIVEN(metrics);
     fa_samples s;
     FA_TRY(fa_take_samples(&s, net, samples, true, true));
@@ -128,7 +130,7 @@ struct fa_predictor {
 fa_status fa_predictor_create(fa_predictor **predictor, const fa_net *net, fa_dtype x_dtype,
                               int logits)
 {
-    FA_FIXED_FP(false);
+    FA_FIXED_FP(true);
     FA_GIVEN(predictor);
     FA_GIVEN(net);
     if (x_dtype != net->dtype && x_dtype != FA_U8)
@@ -141,8 +143,9 @@ fa_status fa_predictor_create(fa_predictor **predictor, const fa_net *net, fa_dt
         fa_free(work);
         return fa_fail(FA_E_MEMORY, "out of memory for a predictor");
     }
-    *p = (fa_predictor){.run = {.net = net, .work = work, .mode = FA_PREDICT, .m = 1},
-                        .logits = logits};
+    *p = (fa_predictor){
+        .run = {.net = net, .work = work, .mode = FA_PREDICT, .m = 1, .unwatched = true},
+        .logits = logits};
     p->run.data = fa_samples_of(NULL, net->n_in, x_dtype, 1);
     fa_run_bind(&p->run, 0);
     *predictor = p;

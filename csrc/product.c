@@ -61,6 +61,8 @@ void fa_product(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const fa_ending
         net->k->gemm(c.p, c.ld, a.p, a.ld, 1, b.p, b.ld, c.rows, c.cols, a.cols, 1, 0, e, right);
         return;
     }
+    if (e->spoilt && !net->k->all_finite(c.p, c.ld, c.rows > 0, c.cols))
+        atomic_store(e->spoilt, true);
     if (e->relu) net->k->act[FA_ACT_relu](c.p, c.ld, c.p, c.ld, c.rows, c.cols);
     if (e->h) net->k->dact[FA_ACT_relu](c.p, c.ld, e->h, c.ld, c.rows, c.cols);
 }

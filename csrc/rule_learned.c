@@ -109,10 +109,11 @@ static void ldfa_signal(const fa_rule *rule, const fa_run *run, int block, fa_pa
     const fa_mat t = fa_get(run, rule->projected, rows);
     const fa_mat d = fa_get(run, run->net->blocks[block + 1].delta, rows);
     fa_right right = fa_packing(run, worker);
-    fa_product(run->net, t, d, whole(rule->project), NULL, &right);
+    fa_product(run->net, t, d, whole(rule->project), &(fa_ending){.spoilt = fa_watch(run)}, &right);
     if (rule->residual != FA_NO_BUF) miss(rule, run, rows, d, t, worker);
     fa_count(run, &run->net->count_feedback, rows.r0 == 0);
-    const fa_ending ending = fa_signal_ending(run, block, part);
+    fa_ending ending = fa_signal_ending(run, block, part);
+    ending.spoilt = fa_watch(run);
     right = fa_packing(run, worker);
     fa_product(run->net, s, t, whole(rule->feedback), &ending, &right);
     fa_count(run, &run->net->count_feedback, rows.r0 == 0);

@@ -58,7 +58,7 @@ static fa_mat head_error(const fa_rule *rule, const fa_run *run, int block, fa_r
     const fa_net *net = run->net;
     const fa_mat e = fa_get(run, rule->projected, rows);
     double *loss = (double *)((char *)fa_scratch(run, worker) + panel_size(net));
-    const fa_ending ending = {.bias = rule->head_bias->value};
+    const fa_ending ending = {.bias = rule->head_bias->value, .spoilt = fa_watch(run)};
     fa_right right = fa_packing(run, worker);
     fa_product(net, e, fa_get(run, net->layers[net->blocks[block].last].out, rows), head_of(rule),
                &ending, &right);

@@ -118,12 +118,25 @@ void fa_rows_task(void *context, int64_t task, int worker)
     fa_teach_task(context, task, worker);
 }
 
+/* Where nobody has looked at them before: an infinite weight is one in the network's dtype. */
+static fa_status check_weights(const fa_run *run)
+{
+    for (int64_t r = 0; r < run->m; r++)
+        if (run->weights[r] > fa_largest(run->net))
+            return fa_fail(FA_E_NONFINITE,
+                           "sample_weight: expected finite numbers that float32 holds, got %g; "
+                           "nothing was updated",
+                           run->weights[r]);
+    return FA_OK;
+}
+
 fa_status fa_loss_gate(fa_run *run)
 {
     if (atomic_load(&run->work->bad_label))
         return fa_fail(
             FA_E_VALUE,
             "y: a label was changed to one out of range while it was in use; nothing was updated");
+    if (run->weights) FA_TRY(check_weights(run));
     double loss = 0, hits = 0;
     for (int64_t r = 0; r < run->m; r++) {
         loss += run->weights ? run->weights[r] * run->row_loss[r] : run->row_loss[r];
@@ -131,7 +144,10 @@ fa_status fa_loss_gate(fa_run *run)
     }
     run->loss = loss / (double)run->m;
     run->hits = hits;
-    if (isfinite(run->loss)) return FA_OK;
+    const bool finite = isfinite(run->loss);
+    if (finite && !atomic_load_explicit(&run->work->spoilt, memory_order_relaxed)) return FA_OK;
+    FA_TRY(fa_check_tensors(run->net));
+    if (finite) return FA_OK; /* a sum that left the range, of numbers that have not */
     return fa_fail(FA_E_NONFINITE, "loss is not finite (%s); nothing was updated",
                    isnan(run->loss) ? "nan" : "inf");
 }
@@ -195,7 +211,8 @@ static void step(const fa_run *run, const fa_param *p, fa_tile t, fa_mat g, fa_o
     const fa_mat b = f ? tile_of(net, f->value, f, (fa_tile){t.j0, t.j1, t.i0, t.i1}) : (fa_mat){0};
     void *slot[2];
     for (int s = 0; s < 2; s++) slot[s] = p->slot[s] ? tile_of(net, p->slot[s], p, t).p : NULL;
-    kernel(w.p, w.ld, slot[0], slot[1], b.p, b.ld, g.p, g.ld, w.rows, w.cols, h);
+    if (!kernel(w.p, w.ld, slot[0], slot[1], b.p, b.ld, g.p, g.ld, w.rows, w.cols, h))
+        atomic_store(&((fa_net *)net)->suspect, true);
 }
 
 static void optimizer_step(const fa_run *run, const fa_param *p, fa_tile t, fa_mat g)
@@ -327,6 +344,7 @@ static void begin(fa_run *run, int64_t chunk, int threads)
     run->chunk = chunk;
     run->shared = threads > 1;
     run->serial = ++run->work->steps;
+    atomic_store_explicit(&run->work->spoilt, false, memory_order_relaxed);
 }
 
 static fa_status step_on(fa_run *run, int threads)

@@ -113,7 +113,7 @@ fa_work *fa_work_acquire(const fa_net *net, int slot, int64_t rows, int copies, 
                          bool trains)
 {
     fa_work *w = atomic_exchange(&((fa_net *)net)->spare[slot], NULL);
-    if (w) atomic_store(&w->bad_label, false);
+    if (w) atomic_store(&w->bad_label, false), atomic_store(&w->spoilt, false);
     if (w && w->rows >= rows && w->copies >= copies && w->threads >= threads) return w;
     if (w && !trains) keep(net, slot, w);
     if (trains) fa_free(w);

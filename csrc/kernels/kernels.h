@@ -4,6 +4,7 @@
 #ifndef FA_KERNELS_H
 #define FA_KERNELS_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -42,8 +43,11 @@ typedef struct fa_hyper {
 /* What is done to a product on its tile, in this order; all zero: nothing. h is as large as C, with its stride. */
 typedef struct fa_ending {
     const void *bias; /* a row that is added, or NULL */
-    bool relu;        /* max(0, .) */
-    const void *h;    /* 0 where this is not above 0, ReLU's f'; or NULL */
+    /* Set where the first row of C is not finite, which tells of all B and of the bias: 0 times what is not finite is
+     * NaN, so one such entry spoils its column of every row. Or NULL. */
+    atomic_bool *spoilt;
+    bool relu;     /* max(0, .) */
+    const void *h; /* 0 where this is not above 0, ReLU's f'; or NULL */
 } fa_ending;
 
 /* What a product may know of its right operand, and where it packs it */

@@ -76,6 +76,7 @@ FA_COMMON_WORDS(double, vf64, vi64, f64)
  *   take2(a,b,i)    lane by lane element i of a followed by b, 0 <= i < 2 VL
  *   min(a,b)        a < b ? a : b, so b where either is NaN: data goes second
  *   max(a,b)        a > b ? a : b
+ *   any(m)          whether a comparison holds in some lane
  *   load_bytes      VL bytes, each widened to an integer lane
  *   mul_lo32        the 64-bit products of the low halves of 64-bit lanes (no f32 or f64 suffix)
  *   swap_pairs      exchanges neighbouring 64-bit lanes
@@ -94,6 +95,8 @@ FA_INLINE vf32 v_min_f32(vf32 a, vf32 b) { return _mm512_min_ps(a, b); }
 FA_INLINE vf64 v_min_f64(vf64 a, vf64 b) { return _mm512_min_pd(a, b); }
 FA_INLINE vf32 v_max_f32(vf32 a, vf32 b) { return _mm512_max_ps(a, b); }
 FA_INLINE vf64 v_max_f64(vf64 a, vf64 b) { return _mm512_max_pd(a, b); }
+FA_INLINE int v_any_f32(vi32 m) { return _mm512_movepi32_mask((__m512i)m) != 0; }
+FA_INLINE int v_any_f64(vi64 m) { return _mm512_movepi64_mask((__m512i)m) != 0; }
 FA_INLINE vf32 v_take_f32(const float *p, vi32 i)
 { return _mm512_i32gather_ps((__m512i)i, p, sizeof *p); }
 FA_INLINE vf64 v_take_f64(const double *p, vi64 i)
@@ -135,6 +138,8 @@ FA_INLINE vf32 v_min_f32(vf32 a, vf32 b) { return _mm256_min_ps(a, b); }
 FA_INLINE vf64 v_min_f64(vf64 a, vf64 b) { return _mm256_min_pd(a, b); }
 FA_INLINE vf32 v_max_f32(vf32 a, vf32 b) { return _mm256_max_ps(a, b); }
 FA_INLINE vf64 v_max_f64(vf64 a, vf64 b) { return _mm256_max_pd(a, b); }
+FA_INLINE int v_any_f32(vi32 m) { return _mm256_movemask_ps((__m256)m) != 0; }
+FA_INLINE int v_any_f64(vi64 m) { return _mm256_movemask_pd((__m256d)m) != 0; }
 FA_INLINE vf32 v_take_f32(const float *p, vi32 i)
 { return _mm256_i32gather_ps(p, (__m256i)i, sizeof *p); }
 FA_INLINE vf64 v_take_f64(const double *p, vi64 i)
@@ -183,6 +188,8 @@ FA_INLINE vf32 v_min_f32(vf32 a, vf32 b) { return _mm_min_ps(a, b); }
 FA_INLINE vf64 v_min_f64(vf64 a, vf64 b) { return _mm_min_pd(a, b); }
 FA_INLINE vf32 v_max_f32(vf32 a, vf32 b) { return _mm_max_ps(a, b); }
 FA_INLINE vf64 v_max_f64(vf64 a, vf64 b) { return _mm_max_pd(a, b); }
+FA_INLINE int v_any_f32(vi32 m) { return _mm_movemask_ps((__m128)m) != 0; }
+FA_INLINE int v_any_f64(vi64 m) { return _mm_movemask_pd((__m128d)m) != 0; }
 FA_INLINE vu64 v_mul_lo32(vu64 a, vu64 b) { return (vu64)_mm_mul_epu32((__m128i)a, (__m128i)b); }
 FA_INLINE vu64 v_swap_pairs(vu64 a) { return (vu64)_mm_shuffle_epi32((__m128i)a, 0x4E); }
 #else
@@ -200,6 +207,8 @@ FA_INLINE vf32 v_min_f32(vf32 a, vf32 b) { return v_select_f32(a < b, a, b); }
 FA_INLINE vf64 v_min_f64(vf64 a, vf64 b) { return v_select_f64(a < b, a, b); }
 FA_INLINE vf32 v_max_f32(vf32 a, vf32 b) { return v_select_f32(a > b, a, b); }
 FA_INLINE vf64 v_max_f64(vf64 a, vf64 b) { return v_select_f64(a > b, a, b); }
+FA_INLINE int v_any_f32(vi32 m) { return (m[0] | m[1] | m[2] | m[3]) != 0; }
+FA_INLINE int v_any_f64(vi64 m) { return (m[0] | m[1]) != 0; }
 FA_INLINE vu64 v_mul_lo32(vu64 a, vu64 b) { return (a & 0xffffffff) * (b & 0xffffffff); }
 FA_INLINE vu64 v_swap_pairs(vu64 a) { return (vu64){a[1], a[0]}; }
 #endif

@@ -167,9 +167,12 @@ class Training:
             )
         except FloatingPointError as error:
             batch = first + self.engine.steps - begin + 1
-            reason = str(error).partition(";")[
-                0
-            ]  # "loss is not finite (nan)", or the gradient norm
+            if "nothing was updated" not in str(error):  # an update left the range of numbers
+                raise FloatingPointError(
+                    f"{error} (seen at epoch {self.engine.epochs}, batch {batch})"
+                ) from None
+            # "loss is not finite (nan)", or the gradient norm
+            reason = str(error).partition(";")[0]
             raise FloatingPointError(
                 f"{reason} at epoch {self.engine.epochs}, "
                 f"batch {batch}; the network is as it was before that batch; try a smaller lr"

@@ -330,7 +330,8 @@ class Sequential:
             Arrays or settings that do not fit; nothing has changed.
         FloatingPointError
             The loss of a batch is not finite; the network is as it was before that batch, or has
-            the best weights of an `EarlyStopping`.
+            the best weights of an `EarlyStopping`. Or an update left the range of the dtype: the
+            message names the parameter and what mends it.
         RuntimeError
             Another ``fit`` of this network is running, or one with the same `EarlyStopping`,
             `Checkpoint` or the like.
@@ -394,7 +395,8 @@ class Sequential:
         TypeError, ValueError
             Arrays that do not fit; nothing has changed.
         FloatingPointError
-            The loss is not finite; nothing has changed.
+            The loss is not finite; nothing has changed. Or the update before, or this one, left
+            the range of the dtype: the message names the parameter and what mends it.
         """
         if self._schedule is not None:
             self._engine.lr = rate_at(self._schedule, self._engine.steps)
@@ -456,7 +458,8 @@ class Sequential:
         TypeError, ValueError
             Arrays that do not fit; nothing has changed.
         FloatingPointError
-            The loss of a sample is not finite; the samples before it have been learnt.
+            The loss of a sample is not finite; the samples before it have been learnt. Or an
+            update left the range of the dtype, as in `train_batch`.
         """
         batch = self._door.batch(X, y, sample_weight)
         m = len(batch.x)
@@ -548,6 +551,8 @@ class Sequential:
         ------
         OSError
             The file cannot be written.
+        FloatingPointError
+            A parameter or slot is not finite: nothing is written.
         """
         if not is_path(file) and hasattr(file, "write"):
             return write(file, self.to_bytes())

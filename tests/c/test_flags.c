@@ -59,6 +59,7 @@ static fa_run run_of(const fa_net *net, const fa_call *call, const fa_samples *s
 /* What fa_train_batch does, looking at the flags before they are the caller's again. */
 static void step(fa_net *net, const fa_samples *s)
 {
+    FA_FIXED_FP(true);
     fa_call call = {.writes = true, .n_work = 1};
     REQUIRE(fa_call_begin(&call, net, s->n) == FA_OK, "begin");
     fa_run run = run_of(net, &call, s, FA_TRAIN);
@@ -71,6 +72,7 @@ static void step(fa_net *net, const fa_samples *s)
 /* Steps on one sample each, the update of one in the forward pass of the next. */
 static void deferred(fa_net *net, const fa_samples *s)
 {
+    FA_FIXED_FP(true);
     fa_call call = {.writes = true, .n_work = 2, .slot = {0, 2}};
     fa_run run[2];
     REQUIRE(fa_call_begin(&call, net, 1) == FA_OK, "begin");
@@ -99,6 +101,7 @@ static void draw(fa_net *net)
 
 static void predict(fa_net *net, const fa_samples *s)
 {
+    FA_FIXED_FP(true);
     fa_call call = {.n_work = 1, .slot = {1}};
     REQUIRE(fa_call_begin(&call, net, s->n) == FA_OK, "begin");
     fa_run run = run_of(net, &call, s, FA_PREDICT);

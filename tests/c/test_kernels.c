@@ -18,17 +18,76 @@ static void test_update_forward(void)
                    d = drawn(1, n, 0);
             matrix bias = drawn(1, n, 0), a = empty(1, n, 0), a2 = copy(&a), w2 = copy(&w);
             const void *add = r % 2 ? bias.p : NULL;
-            kernels->update_forward(a.p, w.p, w.ld, x.p, add, h.p, d.p, m, n, alpha, beta);
+            equal("update_forward: finite", m, n,
+                  kernels->update_forward(a.p, w.p, w.ld, x.p, add, h.p, d.p, m, n, alpha, beta),
+                  1);
             kernels->gemm(w2.p, w2.ld, h.p, 1, m, d.p, n, m, n, 1, alpha, beta, NULL, NULL);
             kernels->gemm(a2.p, n, x.p, m, 1, w2.p, w2.ld, 1, n, m, 1, 0, &(fa_ending){.bias = add},
                           NULL);
             if (!same(&w, &w2)) problem("update_forward: w", m, n, 0, 1);
             if (!same(&a, &a2)) problem("update_forward: a", m, n, 0, 1);
+            if (m > 0) {
+                put(&w, m - 1, n - 1, -INFINITY);
+                equal(
+                    "update_forward: not finite", m, n,
+                    kernels->update_forward(a.p, w.p, w.ld, x.p, add, h.p, d.p, m, n, alpha, beta),
+                    0);
+            }
             finish_output(&w), finish_output(&a);
             free(x.memory), free(h.memory), free(d.memory), free(bias.memory), free(a2.memory),
                 free(w2.memory);
         }
     verdict("update_forward: the bits of two products");
+}
+
+/* A product of m x k and k x n with one entry of B or of the bias that is not finite: the first row tells, whatever ReLU
+ * and its derivative hide. `turned`: A is stored by columns. */
+static void check_watch(int64_t m, int64_t n, int64_t k, bool turned)
+{
+    matrix a = drawn(turned ? k : m, turned ? m : k, 1), b = drawn(k, n, 2), bias = drawn(1, n, 0);
+    matrix c = empty(m, n, 0), c2 = copy(&c), h = drawn(m, n, 0);
+    const ptrdiff_t rsa = turned ? 1 : a.ld, csa = turned ? a.ld : 1;
+    for (int64_t p = 0; p < k; p += 2) put(&a, turned ? p : 0, turned ? 0 : p, 0);
+    for (int kind = 0; kind < 8; kind++) {
+        atomic_bool spoilt = false;
+        fa_ending e = {
+            .bias = kind & 1 ? bias.p : NULL, .relu = kind & 2, .h = kind & 4 ? h.p : NULL};
+        kernels->gemm(c.p, c.ld, a.p, rsa, csa, b.p, b.ld, m, n, k, 1, 0, &e, NULL);
+        e.spoilt = &spoilt;
+        kernels->gemm(c2.p, c2.ld, a.p, rsa, csa, b.p, b.ld, m, n, k, 1, 0, &e, NULL);
+        if (!same(&c, &c2)) problem("watch: other bits", m, n, 0, 1);
+        equal("watch: finite", m, n, spoilt, 0);
+        for (int64_t i = 0; i < 4; i++) {
+            const int64_t p = i % 2 ? k - 1 : 0, j = i / 2 ? n - 1 : n / 2;
+            matrix *const bad = kind & 1 && i == 3 ? &bias : &b;
+            const int64_t row = bad == &bias ? 0 : p;
+            const double before = at(bad, row, j);
+            put(bad, row, j, i == 2 ? NAN : -INFINITY);
+            spoilt = false;
+            kernels->gemm(c2.p, c2.ld, a.p, rsa, csa, b.p, b.ld, m, n, k, 1, 0, &e, NULL);
+            equal("watch: not finite", i, kind, spoilt, 1);
+            put(bad, row, j, before);
+        }
+    }
+    finish_output(&c), finish_output(&c2);
+    free(a.memory), free(b.memory), free(bias.memory), free(h.memory);
+}
+
+static void test_watch(void)
+{
+    static const int64_t rows[] = {1, 2, 5, 16, 37}, cols[] = {1, 3, 8, 10, 12, 17, 40, 129},
+                         depths[] = {1, 2, 9, 70};
+    const bool slow = fa_l2_is_slow;
+    for (int i = 0; i < 5; i++)
+        for (int j = 0; j < 8; j++)
+            for (int p = 0; p < 4; p++) check_watch(rows[i], cols[j], depths[p], (i + j + p) % 2);
+    for (int i = 0; i < 4; i++) { /* by panels, and where L2 is slow */
+        fa_l2_is_slow = i / 2;
+        check_watch(130, 300, 700, i % 2);
+        check_watch(130, 300, 300, i % 2);
+    }
+    fa_l2_is_slow = slow;
+    verdict("products tell of what is not finite");
 }
 
 static void test_transpose(void)
@@ -278,8 +337,8 @@ static entry adam_reference(entry x, long double g, const fa_hyper *h)
     return x;
 }
 
-typedef void step_fn(void *w, ptrdiff_t ldw, void *s0, void *s1, void *b, ptrdiff_t ldb,
-                     const void *g, ptrdiff_t ldg, int64_t rows, int64_t cols, const fa_hyper *h);
+typedef int step_fn(void *w, ptrdiff_t ldw, void *s0, void *s1, void *b, ptrdiff_t ldb,
+                    const void *g, ptrdiff_t ldg, int64_t rows, int64_t cols, const fa_hyper *h);
 
 /* One step on a tile: against the reference, and the same bits entry by entry as at once. Where w leads, b moves by
  * the transposed step, and both forget. */
@@ -295,8 +354,9 @@ static void check_step(step_fn *step, reference_fn *reference, const fa_hyper *h
            was1 = copy(&s1);
     matrix b = drawn(cols, rows, 2), b1 = copy(&b), was_b = copy(&b);
     const double keep = leads ? 1 - h->lambda : 1;
-    step(w.p, w.ld, slots > 0 ? s0.p : NULL, slots > 1 ? s1.p : NULL, leads ? b.p : NULL, b.ld, g.p,
-         g.ld, rows, cols, h);
+    const int finite = step(w.p, w.ld, slots > 0 ? s0.p : NULL, slots > 1 ? s1.p : NULL,
+                            leads ? b.p : NULL, b.ld, g.p, g.ld, rows, cols, h);
+    equal("finite", rows, cols, finite, 1);
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < cols; j++) {
             entry x = {at(&was, i, j), slots > 0 ? at(&was0, i, j) : 0,
@@ -321,6 +381,17 @@ static void check_step(step_fn *step, reference_fn *reference, const fa_hyper *h
         }
     if (!same(&w, &w1) || !same(&s0, &s01) || !same(&s1, &s11) || !same(&b, &b1))
         problem("entry by entry", rows, cols, 0, 1);
+    matrix *const each[] = {&w1, &s01, &s11}; /* one entry that is not finite in each, the last */
+    for (int i = 0; i <= slots && rows * cols > 0; i++) {
+        const double before = at(each[i], rows - 1, cols - 1);
+        put(each[i], rows - 1, cols - 1, INFINITY);
+        matrix w2 = copy(&w1), s02 = copy(&s01), s12 = copy(&s11);
+        const int spoilt = step(w2.p, w2.ld, slots > 0 ? s02.p : NULL, slots > 1 ? s12.p : NULL,
+                                leads ? b1.p : NULL, b1.ld, g.p, g.ld, rows, cols, h);
+        equal("not finite", i, 0, spoilt, 0);
+        put(each[i], rows - 1, cols - 1, before);
+        free(w2.memory), free(s02.memory), free(s12.memory);
+    }
     finish_output(&w), finish_output(&s0), finish_output(&s1), finish_output(&b);
     free(b1.memory), free(was_b.memory);
     free(g.memory), free(w1.memory), free(s01.memory), free(s11.memory);
@@ -379,6 +450,7 @@ static void test_optimizers(void)
 static void test_all(void)
 {
     test_update_forward();
+    test_watch();
     test_transpose();
     test_colsum();
     test_gather();

@@ -65,7 +65,8 @@ static void check_product(product s)
                  b = bare(drawn(s.k, s.n, s.gap)), bias = bare(drawn(1, s.n, 0));
     matrix c = drawn(s.m, s.n, s.gap), h = bare(drawn(s.m, s.n, s.gap));
     for (int64_t i = 0; i < s.m && s.n; i++) put(&h, i, i % s.n, 0);
-    const fa_ending ending = {s.bias ? bias.p : NULL, s.relu, s.masked ? h.p : NULL};
+    const fa_ending ending = {
+        .bias = s.bias ? bias.p : NULL, .relu = s.relu, .h = s.masked ? h.p : NULL};
     const ptrdiff_t rsa = s.transposed ? step : a.ld, csa = s.transposed ? a.ld : step;
     if (s.beta == 0) fill(&c, NAN);
     matrix before = copy(&c);

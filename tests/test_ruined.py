@@ -1,0 +1,97 @@
+"""An update that leaves the range of numbers: said at that call or the next, and mended."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fastfa as fa
+
+X = np.full((6, 4), 1e38, np.float32)
+X[::2] *= -1
+Y = np.array([0, 1, 2] * 2)
+FINE = np.ones((6, 4), np.float32)
+LOST = r"0\.\w+(\.slot\d)?: not finite .* after \d+ steps: an update left the range of float32"
+
+
+def network(optimizer="sgd", rule="dfa"):
+    layers = [fa.Dense(8, "relu"), fa.Dense(3)]
+    return fa.Sequential(layers, input_shape=4, rule=rule, optimizer=optimizer, loss="mse", rng=0)
+
+
+def ruined(optimizer="sgd", rule="dfa"):
+    """A network after a step with a finite loss; the step may have raised."""
+    net = network(optimizer, rule)
+    x, y = X * np.float32(1e-13), np.eye(3, dtype=np.float32)[Y]
+    try:
+        assert np.isfinite(net.train_batch(x, y))
+    except FloatingPointError as error:
+        said = str(error)
+    else:
+        said = "not finite: lost unless"
+    assert "not finite" in said
+    assert "lost unless" in said
+    return net
+
+
+@pytest.mark.parametrize("rule", ["backprop", "dfa", "kp", "local"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop"])
+def test_the_next_call_says_so(optimizer, rule, tmp_path):
+    y = np.eye(3, dtype=np.float32)[Y]
+    for call in (
+        lambda net: net.train_batch(FINE, y),
+        lambda net: net.fit(FINE, y, verbose=False),
+        lambda net: net.learn_one(FINE[0], y[0]),
+        lambda net: net.learn_many(FINE, y),
+        lambda net: net.save(tmp_path / "net"),
+    ):
+        with pytest.raises(FloatingPointError, match=r"not finite .*lost unless"):
+            call(ruined(optimizer, rule))
+    assert not (tmp_path / "net").exists()
+
+
+def test_a_good_file_is_not_replaced(tmp_path):
+    net = network()
+    net.save(tmp_path / "net")
+    before = (tmp_path / "net").read_bytes()
+    net.parameters["0.weight"][1, 2] = np.inf
+    with pytest.raises(FloatingPointError, match=r"0\.weight: not finite \(inf at row 1, column 2"):
+        net.save(tmp_path / "net")
+    assert (tmp_path / "net").read_bytes() == before
+
+
+@pytest.mark.parametrize("call", ["predict", "evaluate"])
+def test_predictions_are_refused_too(call):
+    net = ruined()
+    arguments = (FINE,) if call == "predict" else (FINE, np.eye(3, dtype=np.float32)[Y])
+    with pytest.raises(FloatingPointError, match=LOST):
+        getattr(net, call)(*arguments)
+
+
+def test_fit_says_where_and_does_not_claim_that_nothing_was_updated():
+    net = ruined()
+    with pytest.raises(FloatingPointError, match=LOST) as caught:
+        net.fit(FINE, np.eye(3, dtype=np.float32)[Y], 3, 2, verbose=False)
+    assert "(seen at epoch 1, batch 1)" in str(caught.value)
+    assert "as it was" not in str(caught.value)
+
+
+def test_mended_by_hand_and_by_reset():
+    y = np.eye(3, dtype=np.float32)[Y]
+    for mend in (
+        lambda net: [a.fill(0.01) for a in net.parameters.values()],
+        lambda net: net.reset(),
+    ):
+        net = ruined()
+        mend(net)
+        net.lr = 1e-6
+        assert np.isfinite(net.train_batch(FINE, y))
+        assert np.isfinite(net.predict(FINE)).all()
+
+
+def test_sample_weights_that_the_dtype_cannot_hold():
+    net = network()
+    before = net.parameters["0.weight"].copy()
+    with pytest.raises(ValueError, match=r"sample_weight.*float32.*1e\+300"):
+        net.train_batch(FINE, Y, sample_weight=[1e300, 1, 1, 1, 1, 1])
+    np.testing.assert_array_equal(net.parameters["0.weight"], before)
