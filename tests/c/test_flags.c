@@ -213,8 +213,8 @@ static void test_extremes(void)
 enum { MOST = 70 };
 
 typedef struct {
-    double a[MOST], b[MOST], c[MOST]; /* room for either type */
-} rooms;
+    double a[MOST], b[MOST], c[MOST]; /* of either type */
+} vectors;
 
 static void fill(void *p, fa_dtype dtype, int64_t n, const double *values, int n_values)
 {
@@ -234,7 +234,7 @@ static void test_activations(void)
         for (int i = 0; usable(isa) && i < 2 * FA_N_ACTIVATIONS; i++) {
             const fa_dtype dtype = dtypes[i % 2];
             const fa_kernels *k = &isas[isa].rows[dtype];
-            static rooms r;
+            static vectors r;
             snprintf(where, sizeof where, "%s f%d %s", isas[isa].name, dtype == FA_F64 ? 64 : 32,
                      fa_activation_name(i / 2));
             for (int64_t n = 1; n <= MOST; n++) {
@@ -320,7 +320,7 @@ static void test_dropout_and_bytes(void)
     for (int isa = 0; isa < N_ISAS; isa++)
         for (int i = 0; usable(isa) && i < 2; i++) {
             const fa_kernels *k = &isas[isa].rows[dtypes[i]];
-            static rooms x, y;
+            static vectors x, y;
             static uint8_t keep[MOST], bytes[MOST] = {0, 255, 1};
             snprintf(where, sizeof where, "%s f%d", isas[isa].name, i ? 64 : 32);
             for (int64_t n = 1; n <= MOST; n++) {
