@@ -202,6 +202,8 @@ static pid_t sys_getpid(void) { return 1; } /* as the first process of a contain
 #define fa_temporary_close tested_temporary_close
 #define fa_save tested_save
 #define fa_load tested_load
+#define fa_load_with tested_load_with
+#define fa_check_file tested_check_file
 #include "../../csrc/temporary.c"
 #include "../../csrc/disk.c"
 #undef fa_save
