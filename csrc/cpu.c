@@ -1,12 +1,11 @@
 /* Chooses the kernels for this processor, once; FASTFA_CPU overrides. The floating-point mode of calls. */
 #include "internal.h"
 
+#include <fenv.h> /* not on x86-64 */
 #include <string.h>
 #if defined(__x86_64__) && !defined(FASTFA_PORTABLE)
 #define X86
 #include <immintrin.h>
-#else
-#include <fenv.h>
 #endif
 
 typedef struct fa_isa {
