@@ -48,7 +48,7 @@
  * (6) The same description, seed and data give the same bits with any number of threads, in whatever rounding mode they
  * and the caller are: calls round to nearest, trap nothing, and leave the caller's mode and flags as they were. (7) The
  * pool's threads take none of the program's signals but their own faults. (8) A call needs at most 32 KiB of its
- * thread's stack by own products (measured: 11 KiB for training, 20 KiB for fa_save), and the pool's threads no more of
+ * thread's stack by own products (measured: 11 KiB for training, 13 KiB at most), and the pool's threads no more of
  * theirs. What OpenBLAS, your callbacks and your signal handlers need comes on top. (9) A thread that is cancelled
  * during a call (pthread_cancel, deferred as by default) finishes it first, callbacks included, and ends when nothing is
  * held. (10) Callbacks must return: one that leaves by longjmp, by a C++ exception or by pthread_exit leaves the network
