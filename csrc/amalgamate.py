@@ -105,7 +105,14 @@ class Sources:
             if name in self.seen:
                 return None
             return self.text(next(f / name for f in FOLDERS if (f / name).exists()))
-        if not depth and (system := re.match(r"#include <.*>", line)):
+        if system := re.match(r"#include <.*>", line):
+            if depth:  # stays where it is, and its functions are not ours to hide
+                shown = (
+                    "#pragma GCC visibility push(default)",
+                    system[0],
+                    "#pragma GCC visibility pop",
+                )
+                return "\n".join(shown)
             self.system.add(system[0])
             return None
         return line

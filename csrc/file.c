@@ -39,7 +39,7 @@ static size_t bytes_of(const fa_net *net, const fa_stored *t)
 /* Parameters and feedback, each followed by its optimizer slots. */
 static fa_status each_of_state(const fa_net *net, fa_each_stored *each, void *context)
 {
-    const int slots = net->optim.ops->slots(&net->optim.desc);
+    const int slots = net->optim.n_slots;
     for (int i = 0; i < net->n_params; i++) {
         const fa_param *p = &net->params[i];
         const bool flat = p->kind == FA_BIAS;

@@ -226,6 +226,7 @@ typedef struct fa_block { /* layers[first] is weighted, first + 1 .. last follow
 typedef struct fa_optim {
     const struct fa_optim_ops *ops;
     fa_optimizer_desc desc;
+    int n_slots; /* asked once: steps take a subnormal momentum for 0 */
 } fa_optim;
 
 typedef struct fa_tile_task {
@@ -333,10 +334,11 @@ struct fa_net {
     int64_t *shuffled; /* fa_train_epoch: the order of its samples, n_shuffled of them */
     int64_t n_shuffled;
     bool defers; /* an update may wait for the next forward: the product writes all that trains */
+    bool clips;  /* asked once: steps take a subnormal clip_norm for 0 */
     bool headed; /* some rule trains a head */
     bool hosted; /* some rule is a function of the caller's */
-    atomic_bool suspect;  /* an optimizer has written what may not be finite */
-    int64_t unseen;       /* rows trained since all tensors were looked at */
+    atomic_bool
+        suspect; /* an optimizer, a file or the caller may have written what is not finite */
     double *drawing_room; /* for feedback that is not drawn element by element */
     char *state;
     size_t state_size;

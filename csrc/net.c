@@ -61,6 +61,7 @@ fa_status fa_net_new(fa_net **out, const fa_net_desc *desc, const struct fa_file
         fa_net_free(net);
         return status;
     }
+    atomic_store(&net->suspect, !fresh); /* fa_net_create looks at what it draws */
     *out = net;
     return FA_OK;
 }
@@ -137,7 +138,7 @@ fa_status fa_net_reset(fa_net *net)
 
 /* ---- tensors: parameters and feedback, then slots ---- */
 
-static int n_slots(const fa_net *net) { return net->optim.ops->slots(&net->optim.desc); }
+static int n_slots(const fa_net *net) { return net->optim.n_slots; }
 
 /* Parameters that have tensors for slots: all but the feedback at the end that does not learn. */
 static int64_t n_optimized(const fa_net *net)
@@ -196,6 +197,7 @@ fa_status fa_net_write(fa_net *net, int64_t i, const void *values)
     const fa_tensor t = fa_net_tensor(net, i);
     FA_TRY(fa_lock_write(net));
     memmove(t.data, values, tensor_bytes(net, t));
+    atomic_store(&net->suspect, true);
     fa_unlock_write(net);
     return FA_OK;
 }
@@ -436,6 +438,7 @@ fa_status fa_net_set_state(fa_net *net, const void *state, size_t size)
     head(net)->lr = numbers.lr;
     memcpy(net->state + sizeof numbers, (const char *)state + sizeof numbers,
            size - sizeof numbers);
+    atomic_store(&net->suspect, true);
     fa_unlock_write(net);
     return FA_OK;
 }

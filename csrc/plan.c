@@ -299,7 +299,7 @@ void fa_plan_trained(fa_net *net, fa_param *p, fa_buf left, fa_buf right)
     const fa_optimizer_desc *d = &net->optim.desc;
     p->trainable = true;
     p->decays = d->weight_decay != 0 && (p->kind != FA_BIAS || d->decay_bias);
-    p->in_place = net->optim.ops->in_place && net->optim.ops->slots(d) == 0 && d->clip_norm == 0;
+    p->in_place = net->optim.ops->in_place && net->optim.n_slots == 0 && d->clip_norm == 0;
     p->grad[p->n_grad++] = (fa_pair){left, right};
 }
 
@@ -324,7 +324,7 @@ static void plan_gradients(fa_net *net)
 
 static fa_status plan_state(fa_net *net)
 {
-    const int slots = net->optim.ops->slots(&net->optim.desc);
+    const int slots = net->optim.n_slots;
     size_t size = 0;
     bool fits = fa_add_bytes(&size, 1, 1, sizeof(fa_state));
     for (int i = 0; i < net->n_params; i++)
@@ -488,7 +488,8 @@ static void plan_phases(fa_net *net)
     } else {
         net->phases[net->n_phases++] = (struct fa_phase){fa_rows_task, true, fa_loss_gate};
     }
-    if (net->optim.desc.clip_norm > 0) {
+    net->clips = net->optim.desc.clip_norm > 0;
+    if (net->clips) {
         net->phases[net->n_phases++] = (struct fa_phase){fa_norm_task, false, fa_norm_gate};
         net->phases[net->n_phases++] = (struct fa_phase){fa_apply_task, false, NULL};
     } else {
@@ -525,7 +526,9 @@ static fa_status check_optimizer(fa_net *net)
     if (!(d->clip_norm >= 0) || !isfinite(d->clip_norm))
         return fa_fail(FA_E_VALUE, "optimizer: clip_norm: expected a number >= 0 (0: off), got %g",
                        d->clip_norm);
-    return net->optim.ops->check(d);
+    FA_TRY(net->optim.ops->check(d));
+    net->optim.n_slots = net->optim.ops->slots(d);
+    return FA_OK;
 }
 
 static fa_status check_head(fa_net *net, const fa_net_desc *d)

@@ -14,7 +14,8 @@ static fa_status check_suspect(fa_net *net)
     return status;
 }
 
-/* One step on a bound run; counts it when it was made. The caller holds the write lock. */
+/* One step on a bound run; counts it when it was made: check_suspect tells what the update has left. The caller holds
+ * the write lock. */
 static fa_status step(fa_net *net, fa_run *run)
 {
     fa_state *state = (fa_state *)net->state;
@@ -22,7 +23,7 @@ static fa_status step(fa_net *net, fa_run *run)
     run->step = state->steps;
     FA_TRY(fa_run_step(run));
     state->steps++;
-    return check_suspect(net);
+    return FA_OK;
 }
 
 fa_status fa_train_batch(double *loss, fa_net *net, const fa_samples *batch)
@@ -42,6 +43,7 @@ fa_status fa_train_batch(double *loss, fa_net *net, const fa_samples *batch)
                   .lr = ((fa_state *)net->state)->lr};
     fa_status status = fa_check_counts(net, 1, 0);
     if (status == FA_OK) status = step(net, &run);
+    if (status == FA_OK) status = check_suspect(net);
     if (status == FA_OK) *loss = run.loss;
     fa_call_end(&call);
     return status;
@@ -174,6 +176,7 @@ static fa_status steps(fa_progress *progress, fa_net *net, const fa_samples *s, 
         fa_run run = batch_run(net, s, progress->epoch, i, work);
         FA_TRY(step(net, &run));
         count_step(progress, &run);
+        FA_TRY(check_suspect(net));
         if (pause_is_due(progress, net)) FA_TRY(pause_steps(progress, net, i));
     }
     return FA_OK;
@@ -224,15 +227,12 @@ static bool make_room(fa_net *net, int64_t n)
 }
 
 /* The last update of a call shows in the next call, at the latest; where the steps were worth it, at once. */
-static fa_status check_update(fa_net *net, int64_t rows)
+static fa_status check_update(const fa_net *net, int64_t rows)
 {
     enum {
         WORTH = 128
     }; /* rows: looking at everything takes less than a hundredth of their time */
-    net->unseen += rows;
-    if (net->unseen < WORTH) return FA_OK;
-    net->unseen = 0;
-    return fa_check_tensors(net);
+    return rows < WORTH ? FA_OK : fa_check_tensors(net);
 }
 
 /* Checked samples and steps; shuffle: in the order of the network's next epoch, which begins. */

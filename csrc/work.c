@@ -51,7 +51,7 @@ static void carve_derived(const fa_net *net, fa_work *w, fa_carver *c)
 
 static void lay_out(const fa_net *net, fa_work *w, fa_carver *c, bool training)
 {
-    const bool clipping = training && net->optim.desc.clip_norm > 0;
+    const bool clipping = training && net->clips;
     carve(c, 1, 1, sizeof *w);
     w->offset = carve(c, net->n_buffers, 1, sizeof *w->offset);
     w->buf = carve(c, w->copies, net->n_buffers, sizeof *w->buf);

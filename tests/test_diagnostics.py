@@ -323,7 +323,7 @@ def test_csv_logger_writes_what_the_history_has(tmp_path):
         ("epo", ""),
         ("epoch,loss,accuracy,time", ""),
         ("epoch,loss,accuracy,time\n", ""),
-        ("epoch,loss,accuracy,time\n1,0.5,0.7,1\n2,0.", "1,0.5,0.7,1\n2,0.\n"),
+        ("epoch,loss,accuracy,time\n1,0.5,0.7,1\n2,0.", "1,0.5,0.7,1\n"),
     ],
 )
 def test_csv_logger_goes_on_where_a_line_was_cut(tmp_path, cut, kept):

@@ -465,6 +465,8 @@ def test_summary_goes_over_the_parameters_as_often_for_many_layers():
         count = 0
 
         class Counting(type(net.parameters)):
+            __slots__ = ()
+
             def __iter__(self):
                 nonlocal count
                 count += 1

@@ -160,9 +160,7 @@ def test_a_loss_that_is_not_finite_names_the_same_batch(pieces, monkeypatch):
     for large in (0, WHOLE):
         set_limit(monkeypatch, large)
         net = network(loss="mse", optimizer=fa.SGD(1e15))
-        with pytest.raises(
-            FloatingPointError, match=r"at epoch 1, batch \d+; the network"
-        ) as caught:
+        with pytest.raises(FloatingPointError, match=r"at epoch 1, batch \d+") as caught:
             net.fit(X, np.eye(N_OUT)[Y], batch_size=30, verbose=False)
         said.append((str(caught.value), net.steps))
     assert said[0] == said[1]

@@ -39,6 +39,7 @@ class Writable(Protocol):
 
     def write(self, data: bytes, /) -> object: ...
 
+
 MAX_NOTE = 1 << 20  # bytes, FA_MAX_NOTE in C
 
 
@@ -329,7 +330,8 @@ def _read_note(note: str | None) -> dict[str, Any]:
         how = rates.get("function"), rates.get("in force")
         if not isinstance(how[0], str) or not isinstance(how[1], bool):
             raise ValueError(f"note: expected a name and a flag at 'lr', got {show(rates)}")
-    return {"rules": names, "lr": rates}
+    columns = python.get("columns") if isinstance(python, dict) else None
+    return {"rules": names, "lr": rates, "columns": columns}
 
 
 def _part(python: object, key: str) -> dict[str, Any] | None:

@@ -585,9 +585,14 @@ class Sequential:
     def __setstate__(self, state: dict[str, Any]) -> None:
         from ._core import Network
 
-        restore(self, partial(Network.load, state["file"]), state["rules"], state["lr"])
-        self._door.columns = Columns(*state.get("columns", ()))
-        vars(self).update(state["more"])
+        fresh = object.__new__(
+            type(self)
+        )  # `self` may be a network already, and stays if this fails
+        restore(fresh, partial(Network.load, state["file"]), state["rules"], state["lr"])
+        fresh._door.columns = Columns(*state.get("columns", ()))
+        vars(self).clear()
+        vars(self).update(vars(fresh), **state["more"])
+        self._direct = self._first_batch
 
     # ---------------------------------------------------------------------------------- using
 

@@ -76,9 +76,12 @@ static void train_alike(fa_net *twin, const call *c, int64_t k, const int64_t *o
     double loss;
     if (c->kind->make == learn_one) rows.s.weights = NULL;
     if (c->lrs) MUST(fa_net_set_lr(twin, c->lrs[k]) == FA_OK);
+    const int64_t before = fa_net_steps(twin);
     const fa_status status = fa_train_batch(&loss, twin, &rows.s);
-    MUST(status == FA_OK || status == FA_E_VALUE);
-    *refused = status != FA_OK; /* it looks at targets that calls of many steps do not look at */
+    MUST(status == FA_OK || status == FA_E_VALUE || status == FA_E_NONFINITE);
+    *refused =
+        status == FA_E_VALUE; /* it looks at targets that calls of many steps do not look at */
+    MUST(*refused || fa_net_steps(twin) == before + 1); /* the last step may have left the range */
     drop_samples(&rows);
 }
 
@@ -111,13 +114,13 @@ static fa_net *twin_for(const call *c)
 
 static int64_t steps_done(const call *c, const result *r, fa_status status)
 {
-    if (c->kind->make == learn_one) return status == FA_OK;
+    if (c->kind->make == learn_one) return status == FA_E_NONFINITE ? -1 : status == FA_OK;
     return r->metrics.steps == no_metrics.steps ? -1 : r->metrics.steps;
 }
 
 /* ---- one call on each of the three ---- */
 
-/* Failed: nothing has changed, but for the whole steps of a call of many. */
+/* Failed: nothing has changed, but for the whole steps of a call of many, and a step that left the range of numbers. */
 static void check_failed(const fa_net *net, const call *c, const result *r, fa_status status,
                          const snapshot *before)
 {
@@ -126,7 +129,8 @@ static void check_failed(const fa_net *net, const call *c, const result *r, fa_s
         MUST(fa_net_steps(net) == before->steps + r->metrics.steps);
         return;
     }
-    MUST(untouched(r));
+    MUST(untouched(r) || (status == FA_E_NONFINITE && c->kind->make == predict));
+    if (status == FA_E_NONFINITE && fa_net_steps(net) == before->steps + 1) return;
     MUST(unchanged(net, before));
 }
 
