@@ -6,7 +6,6 @@ void fa_call_end(fa_call *call)
     for (int i = call->n_work - 1; i >= 0; i--) /* the first is the one that was kept, the larger */
         if (call->work[i]) fa_work_release(call->net, call->slot[i], call->work[i], call->writes);
     fa_let_go(&call->held);
-    pthread_testcancel();
 }
 
 fa_status fa_call_begin(fa_call *call, const fa_net *net, int64_t rows)

@@ -82,6 +82,9 @@ static fa_status check_weights(const fa_net *net, const fa_samples *s)
     return FA_OK;
 }
 
+/* As messages have it: the sign of NaN differs from machine to machine. */
+static double shown(double value) { return isnan(value) ? fabs(value) : value; }
+
 /* Whether a matrix has a value that is not finite, and where the first stands. */
 static bool find_not_finite(const fa_net *net, const void *p, ptrdiff_t ld, int64_t rows,
                             int64_t cols, int64_t *row, int64_t *col)
@@ -99,7 +102,7 @@ static fa_status check_finite(const fa_net *net, const char *name, const void *p
     int64_t i, j;
     if (!find_not_finite(net, p, ld, rows, cols, &i, &j)) return FA_OK;
     return fa_fail(FA_E_VALUE, "%s: expected finite numbers, got %g at row %lld, column %lld", name,
-                   value_at(net, p, i * ld + j), (long long)i, (long long)j);
+                   shown(value_at(net, p, i * ld + j)), (long long)i, (long long)j);
 }
 
 /* slot: -1 for the parameter itself */
@@ -113,7 +116,7 @@ static fa_status check_tensor(const fa_net *net, const fa_param *p, int slot)
     char key[sizeof p->key + 16], what[sizeof key + 128]; /* as in a file */
     snprintf(key, sizeof key, "%s.slot%d", p->key, slot);
     snprintf(what, sizeof what, "%s: not finite (%g at row %lld, column %lld)",
-             slot < 0 ? p->key : key, value_at(net, values, i * p->cols + j), (long long)i,
+             slot < 0 ? p->key : key, shown(value_at(net, values, i * p->cols + j)), (long long)i,
              (long long)j);
     if (steps == 0)
         return fa_fail(FA_E_NONFINITE,

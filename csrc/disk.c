@@ -19,15 +19,13 @@
 
 enum { SHOWN_BYTES = 256 };
 
-/* A path as a message has it: its end where it is long, without what a terminal would obey. */
+/* A path as a message has it: its end where it is long. */
 static const char *show(char shown[SHOWN_BYTES], const char *path)
 {
     const size_t size = strlen(path);
     const char *from = size < SHOWN_BYTES ? path : path + size - (SHOWN_BYTES - 4);
     while (from > path && (*from & 0xc0) == 0x80) from++; /* not in the middle of a character */
     snprintf(shown, SHOWN_BYTES, "%s%s", from > path ? "..." : "", from);
-    for (char *c = shown; *c; c++)
-        if ((unsigned char)*c < 0x20 || *c == 0x7f) *c = '?';
     return shown;
 }
 
@@ -338,7 +336,10 @@ static fa_status overwrite_open(fa_writing *w, const fa_place *p, size_t size)
     if (!reserve(w->fd, size)) return refuse(p, "write");
     const fa_status status = write_all(w, p, write_behind);
     if (status == FA_OK) return finish_overwriting(w, p);
-    if (w->size) return spoil(p);
+    if (w->size) {
+        if (status != FA_E_IO) errno = status == FA_E_MEMORY ? ENOMEM : EIO;
+        return spoil(p);
+    }
     return status == FA_E_IO ? refuse(p, "write") : status;
 }
 

@@ -458,7 +458,7 @@ FA_API fa_status fa_net_set_state(fa_net *net, const void *state, size_t size);
  * capabilities). No other library is opened but OpenBLAS beside a shared object that contains this one. */
 
 /* Hooks belong to the process: set them before other threads use the library. They must return, as all callbacks
- * (Threads, 9): catch exceptions inside. */
+ * (Threads, 10): catch exceptions inside. */
 
 /* Memory comes from here; set it before the first network. NULL: the C library's. alloc returns memory
  * aligned to `align` (a power of two) or NULL; it need not be zeroed. This struct is final. */

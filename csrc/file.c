@@ -105,6 +105,7 @@ typedef struct fa_heading {
     const fa_net *net;
     uint64_t offset;
     uint32_t texts, tensors; /* their sums; of the tensors known before */
+    bool begun;
 } fa_heading;
 
 static fa_status sum_tensor(void *context, const fa_stored *t)
@@ -137,7 +138,8 @@ static fa_status write_entry(void *context, const fa_stored *t)
 static void write_item(fa_heading *h, const char *key, const char *value)
 {
     fa_text *to = &h->text;
-    if (h->texts) fa_text_add(to, ",");
+    if (h->begun) fa_text_add(to, ",");
+    h->begun = true;
     fa_text_string(to, key);
     fa_text_add(to, ":");
     fa_text_string(to, value);
@@ -238,19 +240,19 @@ static fa_status write_tensor(void *context, const fa_stored *t)
 
 static fa_status write_tensors(fa_sink *sink, uint32_t promised)
 {
-    enum { PIECE = 256 * 1024 };
-    sink->room = sink->net->state_size < PIECE ? sink->net->state_size : PIECE;
-    sink->piece = fa_alloc(sink->room);
-    if (!sink->piece) return fa_fail(FA_E_MEMORY, "out of memory for writing a network");
     const fa_status status = each_stored(sink->net, write_tensor, sink);
-    fa_free(sink->piece);
     if (status || sink->tensors == promised) return status;
     return fa_fail(FA_E_STATE, "network: its memory was written to, not by a call, while it was "
                                "saved; what came out is not whole: save it again");
 }
 
+/* All memory is there before the first byte is written: that may go over a file that is good. */
 static fa_status write_all(fa_sink *sink)
 {
+    enum { PIECE = 256 * 1024 };
+    sink->room = sink->net->state_size < PIECE ? sink->net->state_size : PIECE;
+    sink->piece = fa_alloc(sink->room);
+    if (!sink->piece) return fa_fail(FA_E_MEMORY, "out of memory for writing a network");
     fa_heading h = {.net = sink->net};
     fa_status status = each_stored(sink->net, sum_tensor, &h);
     if (status == FA_OK) status = write_header(&h);
@@ -258,7 +260,9 @@ static fa_status write_all(fa_sink *sink)
     if (status == FA_OK) status = put(sink, &size, sizeof size);
     if (status == FA_OK) status = put(sink, h.text.data, h.text.size);
     fa_free(h.text.data);
-    return status ? status : write_tensors(sink, h.tensors);
+    if (status == FA_OK) status = write_tensors(sink, h.tensors);
+    fa_free(sink->piece);
+    return status;
 }
 
 fa_status fa_save_to(const fa_net *net, int (*write)(void *user, const void *data, size_t size),

@@ -68,8 +68,8 @@ void fa_take_affinity(void);
 int fa_quota(const char *groups, const char *mounts);
 
 /* A thread that is cancelled ends after our call: between off and back, which takes what off returned, code of the
- * caller's and system calls are no places to end. What holds nothing any more ends with pthread_testcancel: a loop of
- * calls can be cancelled. */
+ * caller's and system calls are no places to end. A call that holds nothing any more is one (fa_fp_end, fa_save): a loop
+ * of calls can be cancelled. */
 static inline int fa_cancel_off(void)
 {
     int before;

@@ -45,7 +45,6 @@ static int from_environment(const char *name, bool openmp)
         if (openmp) return FA_MAX_THREADS;
     }
     snprintf(got, sizeof got, "%s", text);
-    plain(got);
     fa_log("%s: expected 1 to %d, got '%s'; ignored", name, FA_MAX_THREADS, got);
     return 0;
 }

@@ -116,7 +116,6 @@ fa_status fa_evaluate(fa_metrics *metrics, const fa_net *net, const fa_samples *
     }
     fa_free(job.row_loss);
     fa_cancel_back(cancel);
-    pthread_testcancel();
     return status;
 }
 

@@ -244,6 +244,7 @@ static fa_status train(fa_metrics *metrics, fa_net *net, const fa_samples *s, fa
     fa_call call = {.writes = true, .n_work = 1 + defer, .slot = {0, 2}};
     FA_TRY(fa_call_begin(&call, net, rows));
     fa_status status = fa_check_counts(net, e->count, shuffle);
+    if (status == FA_OK) status = check_suspect(net);
     if (status) {
         /* nothing was done */
     } else if (shuffle && !make_room(net, s->n)) {

@@ -300,11 +300,11 @@ def test_a_signal_handler_may_stop_a_fit_at_any_moment(on_alarm):
 def test_saving_in_a_signal_handler_saves_or_says_what_to_do(on_alarm, tmp_path):
     """The handler runs between two steps of the engine, or between two lines of Python."""
     path, ends = tmp_path / "net", set()
-    network().save(path)
     big, labels = np.tile(X, (500, 1)), np.tile(Y, 500)
     on_alarm(lambda: (net.save(path), net.stop()))
     for _ in range(5):
         net = network(optimizer=fa.SGD(1e-3))
+        net.save(path)
         signal.setitimer(signal.ITIMER_REAL, 0.05)
         try:
             net.fit(big, labels, 10**6, verbose=False)

@@ -267,7 +267,9 @@ def row_names(value: Any) -> tuple[str | int, ...] | None:
     if names is not None:
         return names
     labels = getattr(value, "index", None) if hasattr(value, "iloc") else None
-    return None if labels is None else tuple(map(_plain, labels.tolist()))
+    if labels is None or not all(type(label) is str for label in labels):
+        return None  # numbers and dates are those of the rows of a longer series
+    return tuple(labels)
 
 
 def _from_table(value: Any, table: Table, name: str, hint: str) -> NDArray[Any]:

@@ -4,9 +4,9 @@ X leaves as (m, n_in) in the network's dtype, or as uint8; y as integer labels (
 (m, n_out). Which of the two, and which accuracy goes with it, is decided by the loss, the number of
 outputs and the shape and dtype of y, never by its values: the table is in `Sequential.fit`.
 A C-contiguous array of the right dtype is used in place, whoever owns it (PyTorch, JAX, a memmap);
-anything else is copied, if it is large piece by piece where it is used, except from a GPU: that is
-refused. Tables with named columns train a
-network for those names: another order or other names are refused from then on.
+anything else is copied, and a large one (a memory map) piece by piece where it is used; up to 256
+MiB are copied whole where columns lie together. An array of a GPU is refused. Tables with named
+columns train a network for those names: another order or other names are refused from then on.
 """
 
 from __future__ import annotations
@@ -103,6 +103,11 @@ class Columns(NamedTuple):
     x: tuple[str | int, ...] | None = None
     y: tuple[str | int, ...] | None = None
 
+    def that_fit(self, n_in: int, n_out: int) -> Columns:
+        """Without those that are not one name for each feature, or output."""
+        x, y = self.x or (), self.y or ()
+        return Columns(x if len(x) == n_in else None, y if len(y) == n_out else None)
+
 
 class Door:
     """Converts and checks arrays for one network.
@@ -149,9 +154,8 @@ class Door:
         if type(x) is np.ndarray and type(y) is np.ndarray:
             return self.columns
         names = row_names if one else column_names
-        return Columns(
-            names(x) if self.columns.x is None else self.columns.x,
-            names(y) if self.columns.y is None else self.columns.y,
+        return Columns(self.columns.x or names(x), self.columns.y or names(y)).that_fit(
+            self.n_in, self.n_out
         )
 
     def metric(self, batch: Batch) -> str | None:

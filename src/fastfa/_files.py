@@ -227,7 +227,8 @@ def restore(
     if rates is None and lr is not None:
         raise ValueError("lr: its learning rate is a number; set net.lr after loading")
     net._restore(engine, lr)
-    net._door.columns = _columns_of(_read_note(engine.note))
+    columns = _columns_of(_read_note(engine.note))
+    net._door.columns = columns.that_fit(engine.n_in, engine.n_out)
     if rates is not None and not rates["in force"]:
         net._schedule = None
 

@@ -64,5 +64,6 @@ def check_callback(of: object, name: str, settings: Sequence[str]) -> None:
             f"{type(of).__name__}.{name} is fixed when it is made; make another {type(of).__name__}"
         )
     known = name in settings or name in vars(of) or hasattr(type(of), name)
-    if settings and not known and nearest(name, settings, NEAR):
+    ours = type(of).__module__.partition(".")[0] == __name__.partition(".")[0]
+    if ours and settings and not known and nearest(name, settings, NEAR):
         refuse_unknown(of, name, settings)

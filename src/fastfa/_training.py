@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ._core import Network
-    from ._data import Batch
+    from ._data import Batch, Columns
     from .sequential import Sequential
 
 # what the engine returns for some steps: sum of loss times rows, sum of hits, rows, steps
@@ -32,6 +32,7 @@ class Task(NamedTuple):
     """What to train on, and how."""
 
     data: Batch
+    columns: Columns
     metric: str | None
     validation: Batch | None
     validation_metric: str | None
@@ -86,6 +87,7 @@ class Training:
             callback._expect(self._logs_to_come())
             _hold(holder, callback, f"callbacks[{i}]")
         self.net._history = self.history
+        self.net._door.columns = self.task.columns
         with Progress(self.task.epochs * self.task.steps, "step", verbose) as self.bar:
             try:
                 self._epochs()
@@ -170,7 +172,7 @@ class Training:
             if "nothing was updated" not in str(error):  # an update left the range of numbers
                 raise FloatingPointError(
                     f"{error} (seen at epoch {self.engine.epochs}, batch {batch})"
-                ) from None
+                ) from error
             # "loss is not finite (nan)", or the gradient norm
             reason = str(error).partition(";")[0]
             raise FloatingPointError(

@@ -194,8 +194,10 @@ class _Job:
         self.error = error
         where = f"{self.name}, {show(self.setting)}"
         if len(error.args) == 1 and isinstance(error.args[0], str):
-            if not error.args[0].startswith(self.name):
+            if not error.args[0].startswith("settings["):
                 error.args = (f"{where}: {error.args[0]}",)
+            elif not error.args[0].startswith(self.name):  # one object, raised for several
+                error.add_note(where)
         else:
             error.add_note(where)
 
@@ -256,6 +258,8 @@ class _Sweep:
         net = self.build(**job.setting)
         if not isinstance(net, Sequential):
             raise TypeError(f"build must return a Sequential, got {show(net)}")
+        if (other := self.held.setdefault(("network", id(net)), job)) is not job:
+            raise ValueError(f"build must return a network of its own, got that of {other.name}")
         job.net = net
         job.callbacks = callback_list(self.callbacks())
         for callback in job.callbacks:

@@ -66,6 +66,7 @@ FIXED = {  # attributes that say how the network was made, or show what it holds
     "seed": _ANOTHER.format("rng"),
     "parameters": "net.parameters[key] = a copies new values into it",
     "feedback": "net.feedback[key] = a copies new values into it",
+    "history": "fit records it",
     "steps": "reset() starts over",
     "epochs": "reset() starts over",
 }
@@ -246,7 +247,7 @@ class Sequential:
         """Everything that hangs on the engine; the description is in place."""
         self._engine = engine
         self._direct: Callable[..., float | None]
-        self._direct = self._first_batch
+        self._direct = _never  # until `train_batch` has seen that no bytes are to be looked at
         self._direct_one: Callable[..., float | None]
         self._direct_one = getattr(engine, "learn_one_direct", _never)
         self._predict_one: Callable[..., NDArray[Any] | None]
@@ -296,9 +297,9 @@ class Sequential:
         ----------
         X : array_like of shape (m, n_in)
             (m, h, w) is taken when h w = n_in. Other dtypes and layouts are converted, large arrays
-            piece by piece in each epoch, so that a memory map is never copied whole; uint8 is
-            scaled by ``input_scale``. A C-contiguous array of the network's dtype is used in place,
-            also one of PyTorch, JAX or whatever else speaks DLPack, the buffer protocol or
+            piece by piece in each epoch (above 8 MiB; above 256 MiB where columns lie together), so
+            that a memory map is not copied whole; uint8 is scaled by ``input_scale``. A
+            C-contiguous array of the network's dtype is used in place, also one of PyTorch, JAX or whatever else speaks DLPack, the buffer protocol or
             ``__array_interface__``. One on a GPU is refused. Of tables (pandas, Polars, PyArrow)
             the columns of numbers and booleans are taken, without missing values; all later tables
             must have columns of the same names in the same order, while arrays go by position.
@@ -363,13 +364,14 @@ class Sequential:
             task = self._task(X, y, sample_weight, validation_data, epochs, batch_size, shuffle)
             checked = _arguments.callback_list(callbacks)
             show_bar = flag("verbose", verbose)
-            self._door.columns = self._door.columns_with(X, y)
             training = Training(
                 self, self._engine, task, checked, self._rates, lambda: self._stopping
             )
-            return training.run(holder, show_bar)
+            try:
+                return training.run(holder, show_bar)
+            finally:
+                self._engine.trim()
         finally:
-            self._engine.trim()
             holder.release()
 
     def train_batch(
@@ -404,6 +406,8 @@ class Sequential:
             loss = self._direct(x, y)
             if loss is not None:
                 return loss
+        if getattr(x, "dtype", None) != np.uint8 or self._door.pixels:
+            self._direct = getattr(self._engine, "train_batch_direct", _never)
         loss = self._engine.train_batch(*self._batch(x, y, sample_weight))
         self._door.columns = self._door.columns_with(x, y)
         return loss
@@ -585,14 +589,16 @@ class Sequential:
     def __setstate__(self, state: dict[str, Any]) -> None:
         from ._core import Network
 
-        fresh = object.__new__(
-            type(self)
-        )  # `self` may be a network already, and stays if this fails
-        restore(fresh, partial(Network.load, state["file"]), state["rules"], state["lr"])
-        fresh._door.columns = Columns(*state.get("columns", ()))
-        vars(self).clear()
-        vars(self).update(vars(fresh), **state["more"])
-        self._direct = self._first_batch
+        holder, fresh = Holder(), object.__new__(type(self))
+        try:
+            if not holder.take(id(self)):
+                raise RuntimeError("fit is running on this network; wait for it or stop() it")
+            restore(fresh, partial(Network.load, state["file"]), state["rules"], state["lr"])
+            fresh._door.columns = Columns(*state.get("columns", ()))
+            vars(self).clear()  # now that nothing can fail: it may be a network already
+            vars(self).update(vars(fresh), **state["more"])
+        finally:
+            holder.release()
 
     # ---------------------------------------------------------------------------------- using
 
@@ -758,15 +764,6 @@ class Sequential:
 
     # ---------------------------------------------------------------------------------- helpers
 
-    def _first_batch(self, x: ArrayLike, y: ArrayLike) -> float | None:
-        """Stands in for the direct call while bytes are still to be looked at: take the other way.
-
-        It answers None; bytes that are no pixels are warned of there.
-        """
-        if getattr(x, "dtype", None) != np.uint8 or self._door.pixels:
-            self._direct = getattr(self._engine, "train_batch_direct", _never)
-        return None
-
     def _batch(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None) -> Batch:
         return self._door.batch(x, y, sample_weight, STEP_NAMES).whole()
 
@@ -784,9 +781,11 @@ class Sequential:
         data = self._door.batch(X, y, sample_weight)
         if data.weights is not None and not data.weights.any():
             raise ValueError("sample_weight must have a weight above 0, got only zeros")
-        validation = self._validation(validation_data, self._door.columns_with(X, y))
+        columns = self._door.columns_with(X, y)
+        validation = self._validation(validation_data, columns)
         return Task(
             data=data,
+            columns=columns,
             metric=self._door.metric(data),
             validation=validation,
             validation_metric=None if validation is None else self._door.metric(validation),
