@@ -29,8 +29,9 @@
  * read during the call, descriptions and names included; what fa_X_create makes, fa_X_free takes back.
  *
  * Errors. A function that can fail returns fa_status. On failure it leaves the network and every output as
- * they were, unless it says otherwise, and a sentence in fa_last_error(). Nothing prints, exits or aborts. One failure is
- * seen when it is too late: an update that leaves the range of numbers (FA_E_NONFINITE).
+ * they were, unless its comment says otherwise, and fa_last_error() has a sentence. Nothing prints, exits or aborts.
+ * One failure is noticed after it has changed the network: an update that leaves the range of its type
+ * (FA_E_NONFINITE).
  *
  * Sizes. Structs that may grow begin with struct_size, the sizeof at which your program was compiled; the
  * initialisers below set it. A smaller one, of an older header, is accepted and what it lacks counts as zero; a
@@ -42,23 +43,23 @@
  * they for it, so nobody sees half a step. A call of many steps lets those who wait read between two of them; however
  * many come, it has half of the time. What changes a network comes call after call, in the order of their coming,
  * never between the steps of one. (4) After fork() the child may use every network, except one that another thread
- * was training at that moment: FA_E_STATE. (5) Callbacks run on the thread that made the call, and but for the
- * allocator in its floating-point mode; they may use other networks, and get FA_E_STATE from the one that is
- * calling. Two threads, each of whose callbacks uses the network that the other trains, wait for each other for ever.
- * (6) The same description, seed and data give the same bits with any number of threads, in whatever rounding mode they
- * and the caller are: calls round to nearest, trap nothing, and leave the caller's mode and flags as they were. (7) The
- * pool's threads take none of the program's signals but their own faults. (8) A call needs at most 32 KiB of its
- * thread's stack by own products (measured: 11 KiB for training, 13 KiB at most), and the pool's threads no more of
- * theirs. What OpenBLAS, your callbacks and your signal handlers need comes on top. (9) A thread that is cancelled
- * during a call (pthread_cancel, deferred as by default) finishes it first, callbacks included, and ends when nothing is
- * held. (10) Callbacks must return: one that leaves by longjmp, by a C++ exception or by pthread_exit leaves the network
- * locked for ever.
+ * was training at that moment: FA_E_STATE. (5) Callbacks run on the thread that made the call and, except for the
+ * allocator, in that thread's floating-point mode. They may use other networks, and get FA_E_STATE from the network
+ * whose call runs them. Two threads, each of whose callbacks uses the network that the other trains, wait for each
+ * other for ever. (6) The same description, seed and data give the same bits with any number of threads, in whatever
+ * rounding mode the pool's threads and the caller are: calls round to nearest, trap nothing, and leave the caller's
+ * mode and flags as they were. (7) The pool's threads block the program's signals; only faults of their own reach them.
+ * (8) A call needs at most 32 KiB of its thread's stack where fastfa's own products run (measured: 11 KiB for training,
+ * 13 KiB at most), and so does a thread of the pool. OpenBLAS, your callbacks and your signal handlers need stack of
+ * their own on top. (9) A thread that is cancelled during a call (pthread_cancel, deferred, the default) finishes the
+ * call first, callbacks included, and ends when it holds nothing. (10) Callbacks must return: if one leaves by longjmp,
+ * by a C++ exception or by pthread_exit, the network stays locked for ever.
  *
  * Memory. (11) A step allocates nothing once a batch of its size has been seen; a prepared prediction never does.
- * (12) What other calls had to set aside beyond the workspace of the last fa_train_batch or fa_learn_one, or beyond the
- * size of the network's state if that is more, they give back when they end; what they keep serves the next. Training
- * keeps its own until fa_net_trim. (13) The process holds nothing else than what section 9 sets, the threads of the
- * pool, and for each thread its last message. */
+ * (12) Training keeps its workspace until fa_net_trim. Any other call that allocates a workspace keeps it for the next
+ * call if it is no larger than that of the last fa_train_batch or fa_learn_one, or than the network's state; otherwise
+ * it gives the workspace back when it ends. (13) The process holds nothing but what section 9 sets, the threads of the
+ * pool, and the last message of each thread. */
 #ifndef FASTFA_H
 #define FASTFA_H
 
@@ -85,12 +86,13 @@ typedef enum fa_status {
     FA_OK = 0,
     FA_E_VALUE = -1,  /* an argument or a description is wrong */
     FA_E_MEMORY = -2, /* out of memory; the network is still usable */
-    /* The loss or the gradient norm is not finite: nothing was updated. Or a parameter, feedback or a slot is not, since
-     * an update left the range of its type: the message names it and what mends the network. That update's call says so
-     * or the next one, and all after it that train or save, or predict (but fa_predict_one) with such weights. */
+    /* Either the loss or the gradient norm is not finite: nothing was updated. Or a parameter, a feedback matrix or a
+     * slot is not finite, since an update left the range of its type: the message names it and says how to recover.
+     * The call that made that update returns this, or the next call does; so do all later calls that train, save or
+     * predict with such weights (except fa_predict_one), until you recover. */
     FA_E_NONFINITE = -3,
     FA_E_STOPPED = -4, /* the poll function asked to stop; the last complete step is kept */
-    FA_E_STATE = -5,   /* not here and now: Threads, 4 and 5; or a custom rule failed */
+    FA_E_STATE = -5,   /* not allowed now: Threads, (4) and (5); or a custom rule failed */
     FA_E_IO = -6,      /* a file cannot be read or written; errno says why */
     FA_E_FORMAT = -7   /* the bytes are no network, or one that this version cannot read */
 } fa_status;
@@ -182,10 +184,11 @@ typedef struct fa_net_desc {
     double input_scale; /* every input is multiplied by this; 0: 1 for floats, 1/255 for bytes */
 } fa_net_desc;
 
-/* Initialisers; in the header, so that they know the structs of your program and not those of the library. The shared
- * library has them as functions too, of its own version's structs, for callers that cannot compile this. Zeros do as
- * well, with struct_size and names set: in fa_net_create a dense layer whose flags and scales are all zero, a rule whose
- * scales are, and an optimizer whose alpha, betas and eps are, have there what their initialiser gives. */
+/* Initialisers. They are inline, so that they use the structs your program was compiled with. The shared library has
+ * them as functions too, with the structs of its own version, for callers that cannot compile this header. Such a
+ * caller may also set struct_size and names and leave the rest zero. fa_net_create then uses the initialiser's values
+ * for a dense layer whose flags and scales are all zero, for a rule whose scales are all zero, and for an optimizer
+ * whose alpha, betas and eps are all zero. */
 static inline fa_layer_desc fa_dense(int64_t units, const char *activation)
 {
     fa_layer_desc d;
@@ -253,15 +256,15 @@ FA_API fa_status fa_net_create(fa_net **net, const fa_net_desc *desc);
 FA_API void fa_net_free(fa_net *net); /* NULL is fine; no call on it may be in flight */
 /* Draws parameters and feedback again from the seed; zeroes optimizer state and counters. */
 FA_API fa_status fa_net_reset(fa_net *net);
-/* After training: gives back the workspaces that are larger than what fa_train_batch or fa_learn_one last needed, and
- * the order of fa_train_epoch. A later call allocates what it needs once more. */
+/* Call it after training: gives back workspaces larger than the last fa_train_batch or fa_learn_one needed, and the
+ * shuffled order of fa_train_epoch. A later call allocates what it needs again. */
 FA_API fa_status fa_net_trim(fa_net *net);
 
 /* ---- 4. training ---------------------------------------------------------------------------------- */
 
 /* n samples. Exactly one of labels and y is set, except for predicting. Calls that train on many batches
- * (fa_train_epoch, fa_train_steps, fa_learn_many) take rows of y as they are, where fa_train_batch and fa_check
- * refuse, say, probabilities beyond 0..1. */
+ * (fa_train_epoch, fa_train_steps, fa_learn_many) do not check the values of y; fa_train_batch and fa_check
+ * do, and refuse probabilities outside 0..1, for example. */
 typedef struct fa_samples {
     size_t struct_size; /* fa_samples_of sets it */
     const void *x;      /* n x n_in, of x_dtype */
@@ -272,7 +275,7 @@ typedef struct fa_samples {
     ptrdiff_t ldy;
     const double *weights; /* n sample weights, or NULL for ones */
     int64_t n;
-    int adds; /* not 0: metrics goes on from the sums it holds, to the bits of one call over all the samples */
+    int adds; /* not 0: adds to the sums in metrics; several calls give the bits of one over all samples */
 } fa_samples;
 
 static inline fa_samples fa_samples_of(const void *x, ptrdiff_t ldx, fa_dtype x_dtype, int64_t n)
@@ -310,8 +313,8 @@ FA_API fa_status fa_net_set_lr(fa_net *net, double lr);
 
 /* ---- 5. using it ---------------------------------------------------------------------------------- */
 
-/* out (n x n_out): probabilities for the cross-entropies, values for mse; logits != 0: before that. On FA_E_NONFINITE,
- * weights that are not finite, out has what came of them. */
+/* out (n x n_out): probabilities for the cross-entropies, values for mse; logits != 0: the outputs before softmax or
+ * sigmoid. On FA_E_NONFINITE (weights that are not finite) out has been written. */
 FA_API fa_status fa_predict(void *out, ptrdiff_t ldo, const fa_net *net, const fa_samples *samples,
                             int logits);
 FA_API fa_status fa_evaluate(fa_metrics *metrics, const fa_net *net, const fa_samples *samples);
@@ -342,13 +345,13 @@ FA_API fa_status fa_net_write(fa_net *net, int64_t i, const void *values);
  * note, in the safetensors format (docs/FILES.md). A loaded network goes on bit for bit as the saved one
  * would have; fa_net_reset starts it over from its seed. A file is read by every later version. */
 
-/* A network that is not finite is not written: FA_E_NONFINITE.
- * Replaces the file at once and for good: whatever happens meanwhile (an error, a full disk, a kill, a loss of
- * power), the path holds the old file or the new one, whole. A file that can only be overwritten, since its folder lets
- * none be made or renamed, is, without that promise (docs/FILES.md). FA_E_IO; the message says what is there. */
+/* Replaces the file in one step: whatever happens meanwhile (an error, a full disk, a kill, a loss of power), the path
+ * holds the old file or the new one, whole. One exception: where the folder allows no new file and no renaming, the old
+ * file is overwritten, without that promise (docs/FILES.md). FA_E_IO on failure; the message says what the path holds
+ * now. FA_E_NONFINITE for a network with values that are not finite: nothing is written. */
 FA_API fa_status fa_save(const fa_net *net, const char *path);
-/* The same bytes to a function of the caller's, piece after piece; non-zero stops: FA_E_IO. Training of this
- * network waits meanwhile. */
+/* Gives the same bytes to your function, piece after piece; if it returns non-zero, saving stops: FA_E_IO. Training of
+ * this network waits meanwhile. */
 FA_API fa_status fa_save_to(const fa_net *net,
                             int (*write)(void *user, const void *data, size_t size), void *user);
 
@@ -362,18 +365,18 @@ FA_API fa_status fa_load_memory(fa_net **net, const void *data, size_t size,
                                 int (*custom)(void *user, fa_rule_desc *rule, int64_t layer,
                                               const char *note),
                                 void *user);
-/* The same from a path. */
+/* As fa_load_memory, from a path. */
 FA_API fa_status fa_load_with(fa_net **net, const char *path,
                               int (*custom)(void *user, fa_rule_desc *rule, int64_t layer,
                                             const char *note),
                               void *user);
-/* The same from a function of the caller's that fills data with size bytes, piece after piece; non-zero stops: FA_E_IO.
- * It is asked for the bytes of one network and not for one more. */
+/* As fa_load_memory, from your function `read`, which fills data with size bytes, piece after piece; if it returns
+ * non-zero, loading stops: FA_E_IO. It is asked for the bytes of one network, and for no byte after them. */
 FA_API fa_status fa_load_from(
     fa_net **net, int (*read)(void *user, void *data, size_t size), void *read_user,
     int (*custom)(void *user, fa_rule_desc *rule, int64_t layer, const char *note), void *user);
-/* Whether a file is whole, without making a network of it: FA_E_FORMAT for one that is cut or damaged in any bit. In
- * *has_checksum, which may be NULL, whether it says so by a checksum; files of the first versions have none. */
+/* Checks a file without loading it: FA_E_FORMAT if it is cut, or damaged in any bit. *has_checksum (which may be NULL)
+ * says whether the file has a checksum. Files of the first versions have none: damaged values pass there. */
 FA_API fa_status fa_check_file(int *has_checksum, const char *path);
 
 /* A second network with the same bits that goes its own way; custom rules keep their function. */
@@ -381,10 +384,10 @@ FA_API fa_status fa_net_clone(fa_net **net, const fa_net *from);
 /* The description as it was given; it and what it points to are the network's, until fa_net_free. Layers lie
  * layers->struct_size bytes apart. */
 FA_API const fa_net_desc *fa_net_description(const fa_net *net);
-/* Text of the caller's (UTF-8, up to 1 MiB) that goes with the network into files and clones; NULL: none.
- * What fa_net_note returns lives until the next fa_net_set_note, of whichever thread: where there are several, take a
- * copy. That needs *size bytes with the final zero; it is made where they are there, and *size then says how many it
- * takes, 0 without a note. */
+/* Your own text (UTF-8, up to 1 MiB), which goes with the network into files and clones; NULL: none.
+ * The result of fa_net_note is valid until the next fa_net_set_note by any thread; where several threads use the note,
+ * take a copy. fa_net_copy_note copies the note with its final zero if *size bytes are enough for it, and sets *size to
+ * the bytes that it needs, 0 without a note. */
 FA_API fa_status fa_net_set_note(fa_net *net, const char *note);
 FA_API const char *fa_net_note(const fa_net *net);
 FA_API fa_status fa_net_copy_note(char *note, size_t *size, const fa_net *net);
@@ -406,7 +409,7 @@ typedef struct fa_predictor fa_predictor;
 FA_API fa_status fa_predictor_create(fa_predictor **predictor, const fa_net *net, fa_dtype x_dtype,
                                      int logits);
 FA_API void fa_predictor_free(fa_predictor *predictor); /* NULL is fine */
-/* out (n_out) of x (n_in), the bits of fa_predict. Looks at neither pointers nor values, of weights neither: NaN in, NaN
+/* out (n_out) of x (n_in), with the bits of fa_predict. Checks neither pointers nor inputs nor weights: NaN in, NaN
  * out. */
 FA_API fa_status fa_predict_one(void *out, fa_predictor *predictor, const void *x);
 
@@ -445,20 +448,20 @@ FA_API int64_t fa_net_epochs(const fa_net *net);
 FA_API int fa_net_threads(const fa_net *net);
 FA_API fa_status fa_net_set_threads(fa_net *net, int n);
 
-/* Everything that training changes, as one block of fa_net_state_size() bytes: same description only. Setting looks at
- * counters and learning rate as fa_load does, and as there takes tensors as they are, since training made them. Steps
- * and epochs count to 2^62; the step that would pass that is FA_E_STATE. */
+/* Everything that training changes, as one block of fa_net_state_size() bytes, for networks of the same description.
+ * fa_net_set_state checks counters and learning rate as fa_load does and, as fa_load does, takes the values of tensors
+ * unchecked. Steps and epochs count to 2^62; a step beyond that is FA_E_STATE. */
 FA_API size_t fa_net_state_size(const fa_net *net);
 FA_API fa_status fa_net_get_state(void *state, const fa_net *net);
 FA_API fa_status fa_net_set_state(fa_net *net, const void *state, size_t size);
 
 /* ---- 9. the library: hooks, threads, version ------------------------------------------------------ */
 
-/* Environment variables count for nothing in a program with more rights than whoever started it (set-uid,
- * capabilities). No other library is opened but OpenBLAS beside a shared object that contains this one. */
+/* A program with more rights than the user who started it (set-uid, capabilities) reads no environment variable. The
+ * only library that fastfa opens is OpenBLAS, in the folder of the shared object that contains fastfa. */
 
 /* Hooks belong to the process: set them before other threads use the library. They must return, as all callbacks
- * (Threads, 10): catch exceptions inside. */
+ * must (Threads, (10)): catch exceptions inside. */
 
 /* Memory comes from here; set it before the first network. NULL: the C library's. alloc returns memory
  * aligned to `align` (a power of two) or NULL; it need not be zeroed. This struct is final. */
@@ -476,7 +479,8 @@ FA_API void fa_memory(int64_t *live_bytes, int64_t *allocations);
 FA_API void fa_set_log(void (*log)(void *user, const char *message), void *user);
 
 /* Threads used by networks that name no number: FASTFA_NUM_THREADS, OMP_NUM_THREADS, else the processors
- * that this process (its main thread) may run on, and no more than the quota of its control groups has. n = 0 goes back to that. */
+ * that this process (its main thread) may run on, and no more than the CPU quota of its control groups allows. n = 0
+ * restores that default. */
 FA_API fa_status fa_set_num_threads(int n);
 FA_API int fa_get_num_threads(void);
 
