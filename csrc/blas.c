@@ -132,16 +132,16 @@ static int find_self(struct dl_phdr_info *object, size_t size, void *context)
     return 0;
 }
 
-/* Where LIBRARY is: beside the shared object that contains this file, or for fastfa/lib/libfastfa.so in fastfa/.
- * Whoever starts a program chooses what it takes for its own file and in which folder it stands: neither a
- * program nor a shared object of a relative path has anything opened beside it. */
+/* Finds LIBRARY: beside the shared object that contains this file, or for fastfa/lib/libfastfa.so in fastfa/.
+ * Whoever starts a program can choose the path and the folder that the program takes for its own. So no library is
+ * opened beside a program, nor beside a shared object with a relative path. */
 static bool find_library(char path[PATH_MAX])
 {
     static const char package[] = "/fastfa/lib/libfastfa.so";
     enum { INNER = sizeof "/fastfa/lib" - 1, LAST = sizeof "/lib" - 1 };
     fa_self self = {NULL, true};
     if (fa_privileged())
-        return refuse("a program with more rights than whoever started it opens none");
+        return refuse("a program with more rights than the user who started it opens none");
     dl_iterate_phdr(find_self, &self);
     if (!self.file || self.is_program)
         return refuse("the engine is a part of the program: only a shared library opens one");

@@ -120,13 +120,13 @@ static fa_status check_tensor(const fa_net *net, const fa_param *p, int slot)
              (long long)j);
     if (steps == 0)
         return fa_fail(FA_E_NONFINITE,
-                       "%s: it was given or written so, or a scale draws numbers beyond %s; reset "
-                       "the network or write finite numbers",
+                       "%s: a given or written value was not finite, or a scale draws numbers "
+                       "beyond %s; reset the network or write finite numbers",
                        what, range);
     return fa_fail(FA_E_NONFINITE,
-                   "%s after %llu steps: an update left the range of %s, or it was written so; "
-                   "the network is lost unless you reset it, restore a saved state or write "
-                   "finite numbers; a smaller lr, scaled inputs or clip_norm keep updates in range",
+                   "%s after %llu steps: an update left the range of %s, or a number that is "
+                   "not finite was written; to go on, reset the network, restore a saved state or "
+                   "write finite numbers; a smaller lr, scaled inputs or clip_norm keep updates in range",
                    what, steps, range);
 }
 

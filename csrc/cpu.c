@@ -100,8 +100,8 @@ fa_status fa_cpu_check(void)
                        chosen->name, refused);
     if (!as_written)
         return fa_fail(FA_E_STATE,
-                       "this build: expected IEEE 754 arithmetic, got a compiler that was "
-                       "told to change results; build without -ffast-math and its parts");
+                       "this build: expected IEEE 754 arithmetic, got results that a "
+                       "compiler flag changes; build without -ffast-math and its parts");
     return FA_OK;
 }
 

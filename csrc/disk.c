@@ -19,7 +19,7 @@
 
 enum { SHOWN_BYTES = 256 };
 
-/* A path as a message has it: its end where it is long. */
+/* A path for a message: only its end if it is long. */
 static const char *show(char shown[SHOWN_BYTES], const char *path)
 {
     const size_t size = strlen(path);
@@ -29,7 +29,7 @@ static const char *show(char shown[SHOWN_BYTES], const char *path)
     return shown;
 }
 
-/* What could not be done to which file, why, and what is there now; errno stays for the caller. */
+/* The message says what failed for which file, why, and what the path holds now. errno is kept for the caller. */
 static fa_status fail(const char *path, const char *what, const char *now)
 {
     char shown[SHOWN_BYTES];
@@ -45,7 +45,7 @@ static fa_status fail_in(fa_status status, const char *path)
     return fa_fail_in(status, show(shown, path));
 }
 
-/* What is no plain file is neither written nor read. */
+/* Only plain files are written and read. */
 static fa_status check_plain(mode_t mode, const char *path, const char *what)
 {
     if (S_ISREG(mode)) return FA_OK;
@@ -287,8 +287,8 @@ static int count_bytes(void *user, const void *data, size_t size)
     return 0;
 }
 
-/* A disk that is too full is noticed before anything is overwritten; and so are the switches and figures of the kernel's
- * (/sys), which look like files. */
+/* Notices a full disk before anything is overwritten. Notices the kernel's settings under /sys too, which look like
+ * files. */
 static bool reserve(int fd, size_t size)
 {
     struct rlimit most;
@@ -309,7 +309,7 @@ static bool reserve(int fd, size_t size)
 static fa_status spoil(const fa_place *p)
 {
     return fail(p->path, "overwrite",
-                "; it could not be replaced at once, and is lost: save to another folder");
+                "; the old file could only be overwritten, and is lost: save to another folder");
 }
 
 /* The rest is on the disk; now the first bytes make it a file. */
@@ -323,7 +323,7 @@ static fa_status finish_overwriting(const fa_writing *w, const fa_place *p)
     if (n != (ssize_t)w->held) return spoil(p);
     if (flush(w->fd) && close_copy(w->fd)) return FA_OK;
     return fail(p->path, "flush to the disk",
-                "; it was overwritten, and a loss of power may lose it");
+                "; the file was overwritten, but a loss of power may lose it: save again");
 }
 
 static fa_status overwrite_open(fa_writing *w, const fa_place *p, size_t size)
@@ -404,7 +404,7 @@ static fa_status read_bytes(void *user, void *data, size_t size)
         ssize_t n;
         FA_AGAIN(n, read(o->fd, (char *)data + done, left < (1 << 30) ? left : 1 << 30));
         if (n < 0) return o->reason = errno, FA_E_IO;
-        if (n == 0) return fa_fail(FA_E_FORMAT, "it was cut while it was read");
+        if (n == 0) return fa_fail(FA_E_FORMAT, "it became shorter while it was read: load it again");
         done += (size_t)n;
     }
     return FA_OK;

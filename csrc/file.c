@@ -76,8 +76,9 @@ static fa_status each_stored(const fa_net *net, fa_each_stored *each, void *cont
 
 /* ---- the checksum ---- */
 
-/* Of what a file says and not of how: the sum, modulo 2^32, of the CRC-32C of each text of the metadata whose key begins
- * with "fastfa.", this one left out, and of each tensor. So a file has it too whose parts another program put in another order. */
+/* The checksum covers the contents of a file, in any order of its parts: another program may reorder them. It is the
+ * sum, modulo 2^32, of the CRC-32C of each tensor and of each text of the metadata whose key begins with "fastfa.",
+ * except the checksum itself. */
 static const char checksum_key[] = "fastfa.crc32c";
 typedef char fa_digits[9]; /* a sum as the metadata has it */
 
@@ -197,8 +198,8 @@ fa_status fa_header_fits(const fa_net *net)
     fa_status status = write_header(&h);
     if (status == FA_OK && h.text.size > FA_MAX_HEADER - DIGITS)
         status = fa_fail(FA_E_VALUE,
-                         "network: the header of its file would take %zu bytes, at most %d can be "
-                         "read: expected fewer layers or a shorter note",
+                         "network: the header of its file would take %zu bytes, expected at most %d; "
+                         "use fewer layers or a shorter note",
                          h.text.size, FA_MAX_HEADER - DIGITS);
     fa_free(h.text.data);
     return status;
@@ -219,10 +220,10 @@ static fa_status put(const fa_sink *sink, const void *data, size_t size)
     const int stopped = sink->write(sink->user, data, size);
     fa_fp_resume(ours);
     if (!stopped) return FA_OK;
-    return fa_fail(FA_E_IO, "the function that writes has stopped (%d)", stopped);
+    return fa_fail(FA_E_IO, "write: expected 0 from your function, got %d; saving stopped", stopped);
 }
 
-/* Sums the bytes that are written, and not those that stand in the network a moment later. */
+/* Sums the bytes that are written: the network's memory may change a moment later. */
 static fa_status write_tensor(void *context, const fa_stored *t)
 {
     fa_sink *sink = context;
@@ -242,8 +243,8 @@ static fa_status write_tensors(fa_sink *sink, uint32_t promised)
 {
     const fa_status status = each_stored(sink->net, write_tensor, sink);
     if (status || sink->tensors == promised) return status;
-    return fa_fail(FA_E_STATE, "network: its memory was written to, not by a call, while it was "
-                               "saved; what came out is not whole: save it again");
+    return fa_fail(FA_E_STATE, "network: its memory was changed without a call while it was saved "
+                               "(by a live view?); the saved bytes are not valid: save it again");
 }
 
 /* All memory is there before the first byte is written: that may go over a file that is good. */
@@ -617,7 +618,7 @@ static fa_status read_header(fa_file *f)
     return check_entries(f);
 }
 
-/* Where nobody knows how much is there, memory follows the bytes that come and not the number in the header. */
+/* Where the size is unknown, allocates as the bytes come, and not by the number in the header. */
 static fa_status read_data(fa_file *f)
 {
     enum { FIRST = 1 << 20 };
@@ -650,7 +651,7 @@ static fa_status check_sum(const fa_file *f)
     if (!strcmp(f->checksum, digits)) return FA_OK;
     return fa_fail(
         FA_E_FORMAT,
-        "damaged: its checksum is '%.16s', its bytes have '%s' (a program that changes a "
+        "damaged: its checksum is '%.16s', expected '%s' for its bytes (a program that changes a "
         "file on purpose leaves %s out)",
         f->checksum, digits, checksum_key);
 }
@@ -746,7 +747,7 @@ static fa_status read_by_function(void *user, void *data, size_t size)
     const fa_caller *c = user;
     const int stopped = c->read(c->user, data, size);
     if (!stopped) return FA_OK;
-    return fa_fail(FA_E_IO, "the function that reads has stopped (%d)", stopped);
+    return fa_fail(FA_E_IO, "read: expected 0 from your function, got %d; loading stopped", stopped);
 }
 
 fa_status fa_load_memory(fa_net **net, const void *data, size_t size, fa_custom *custom, void *user)

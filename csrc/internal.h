@@ -103,8 +103,8 @@ void fa_fp_end(const fa_fp *fp);
 /* The same until the function returns, whichever way: the first line of every call that computes. */
 #define FA_FIXED_FP(flush)                                                                         \
     __attribute__((cleanup(fa_fp_end), unused)) const fa_fp fixed_fp_ = fa_fp_begin(flush)
-/* The caller's mode for a function of the caller's, and ours after it: resume takes what pause returned. What that
- * function does to the mode and the flags stays done. */
+/* Restores the caller's mode before a callback, and ours after it: resume takes what pause returned. Changes that the
+ * callback makes to the mode and the flags are kept. */
 unsigned fa_fp_pause(void);
 void fa_fp_resume(unsigned ours);
 
@@ -252,7 +252,7 @@ typedef struct fa_state { /* the head of the STATE arena */
 /* Counters stop here, far from where they would not fit a file or an int64_t, and where t + 1 would be 0. */
 #define FA_MAX_COUNT ((uint64_t)1 << 62)
 fa_status fa_check_state(const fa_state *state); /* FA_E_VALUE; what files and callers may set */
-/* FA_E_STATE where so many more would pass the limit; under the lock. */
+/* FA_E_STATE if this many more steps or epochs would pass the limit; call it under the lock. */
 fa_status fa_check_counts(const fa_net *net, int64_t steps, int64_t epochs);
 
 typedef struct fa_lock {
@@ -464,7 +464,7 @@ void fa_product_tn(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, double alpha
 /* C = A B^T of a run, through transposed panels of B in the worker's scratch, which fa_product_nt_scratch planned. */
 void fa_product_nt(const fa_run *run, fa_mat c, fa_mat a, fa_mat b, int worker);
 size_t fa_product_nt_scratch(const fa_net *net, int64_t k);
-/* Bytes that a worker packs in at most, in batches of so many rows; 0 where products do not pack. */
+/* The size of a worker's packing buffer, for batches of this many rows; 0 where products do not pack. */
 size_t fa_packing_size(const fa_net *net, int64_t rows, bool training);
 
 /* ---- the four interfaces, each one file and one row in tables.c per thing that implements it ---- */
@@ -708,8 +708,8 @@ bool fa_lock_readers_wait(const fa_net *net);
 void fa_lock_pause(const fa_net *net);
 void fa_lock_resume(const fa_net *net);
 
-/* The lock of a call that may run code of the caller's. That code would wait for its own thread, may fork, and has
- * no place where a cancelled thread may end. */
+/* The lock of a call that may run callbacks. A callback that uses this network would wait for its own thread; it may
+ * fork; and a cancelled thread may not end in it. */
 typedef struct fa_held {
     const fa_net *net;
     bool writes;

@@ -73,8 +73,8 @@ static fa_status check_drawn(const fa_net *net)
         const fa_param *p = &net->params[i];
         if (!net->k->all_finite(p->value, p->cols, p->rows, p->cols))
             return fa_fail(FA_E_VALUE,
-                           "%s: its first values are beyond what the dtype can hold: expected a "
-                           "smaller scale",
+                           "%s: its first values are beyond the range of the dtype; give a smaller "
+                           "scale",
                            p->key);
     }
     return FA_OK;
@@ -388,8 +388,8 @@ fa_status fa_check_counts(const fa_net *net, int64_t steps, int64_t epochs)
     if (head(net)->steps + (uint64_t)steps <= FA_MAX_COUNT &&
         head(net)->epochs + (uint64_t)epochs <= FA_MAX_COUNT)
         return FA_OK;
-    return fa_fail(FA_E_STATE, "network: its counters would pass 2^62 steps or epochs; nothing was "
-                               "done; fa_net_reset starts them over");
+    return fa_fail(FA_E_STATE, "network: expected at most 2^62 steps and epochs, this call would "
+                               "pass that; nothing was done; fa_net_reset sets them to 0");
 }
 
 void fa_next_order(int64_t *order, fa_net *net, int64_t n)

@@ -32,7 +32,7 @@ fa_view fa_teaching_output(const fa_teaching *t, int64_t block)
     return view(run, run->net->layers[run->net->blocks[block].last].out);
 }
 
-/* While this thread asks a function of the caller's: the network, and the packing buffer of its step. A copy, so
+/* While a callback of this thread runs: its network, and the packing buffer of its step. A copy, so
  * that nothing points to the stack of a call that is left by longjmp. */
 static _Thread_local struct asking {
     const fa_net *net;

@@ -46,7 +46,7 @@ def test_a_buffer_holds_several_networks():
     assert same(fa.load(buffer))
     assert buffer.tell() == len(DATA)
     assert isinstance(fa.load(buffer).optimizer, fa.SGD)
-    with pytest.raises(ValueError, match="expected the bytes of a network, it ends after 0"):
+    with pytest.raises(ValueError, match="expected the bytes of a network, got only 0 bytes"):
         fa.load(buffer)
 
 
@@ -181,7 +181,7 @@ def test_a_write_that_says_something_else(said):
         def write(self, data):
             return said
 
-    with pytest.raises(OSError, match="must say how many, got"):
+    with pytest.raises(OSError, match="must return how many of"):
         NET.save(Odd())
 
 

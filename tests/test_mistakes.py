@@ -253,7 +253,7 @@ def test_what_is_set_takes_effect():
     keep = fa.Checkpoint("a", monitor="loss", save_best_only=True)
     keep.best = 0.5
     assert keep.best == 0.5
-    net.predict = lambda X: "mine"  # for a test of somebody's
+    net.predict = lambda X: "mine"  # as a user's test may do
     assert net.predict(X) == "mine"
     del net.predict
     assert len(net.predict(X)) == len(X)

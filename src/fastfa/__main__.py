@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("the following arguments are required: COMMAND, or --cflags, --libs")
     try:
         _show(options.command(options))
-    except BrokenPipeError:  # whoever read it has seen enough
+    except BrokenPipeError:  # the reader has closed the pipe
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
         return EXIT_ERROR
     except (ValueError, TypeError, OSError, ImportError, ArithmeticError, MemoryError) as error:

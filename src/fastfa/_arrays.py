@@ -1,4 +1,4 @@
-"""Arrays and tables of others as NumPy arrays of numbers, or an error that names the entry.
+"""Arrays and tables of other libraries as NumPy arrays, or an error that names the entry.
 
 Nothing here imports the library that a value is of: tables of pandas, Polars and PyArrow are known
 by what they can do, and are read column by column.
@@ -43,7 +43,7 @@ quiet = partial(np.errstate, all="ignore")  # the caller's `numpy.seterr` is not
 
 
 class Table(NamedTuple):
-    """A table of somebody else's: names and columns, in order."""
+    """A table of another library: names and columns, in order."""
 
     names: tuple[str | int, ...]
     columns: Callable[[], Sequence[Any]]
@@ -109,7 +109,7 @@ def _has_only_items(value: Any) -> bool:
 
 
 def _items(value: Any) -> list[Any]:
-    """As many entries as a sequence says it has."""
+    """The entries of a sequence, no more than its length."""
     items: list[Any] = [None] * len(value)
     for i in range(len(items)):
         items[i] = value[i]
@@ -278,7 +278,7 @@ def _from_table(value: Any, table: Table, name: str, hint: str) -> NDArray[Any]:
         return np.asarray(value)  # all in one block, which may need no copy
     columns = table.columns()
     if not isinstance(columns, Sequence) or len(columns) != len(table.names):
-        raise TypeError(f"{name} cannot be read as a table: it has not one column for each name")
+        raise TypeError(f"{name} cannot be read as a table: expected one column for each name")
     parts = [_column(*each, name, hint) for each in zip(table.names, columns, strict=True)]
     if len({part.shape for part in parts}) > 1 or any(part.ndim != 1 for part in parts):
         raise ValueError(f"{name} must have columns of one length")

@@ -53,7 +53,7 @@ def show(value: object) -> str:
     try:
         named = callable(value) and hasattr(value, "__name__")
         text = plain(str(value.__name__) if named else repr(value))  # type: ignore[attr-defined]
-    except Exception:  # the error of whoever printed it would hide ours
+    except Exception:  # an error in its repr would hide ours
         text = f"<{kind(value)}>"
     return text if len(text) <= 80 else text[:77] + "..."
 

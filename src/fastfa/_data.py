@@ -197,9 +197,9 @@ class Door:
         if greatest > 0:
             warn(
                 f'{name} is of dtype uint8 with no value above {greatest}, and input_scale="auto" '
-                "divides bytes by 255 as pixels; if these are none (counts, categories, one-hot), "
+                "divides bytes by 255 as pixels; if they are not (counts, categories, one-hot), "
                 f"make the network with input_scale=1.0 or convert them: {name}.astype("
-                f'"{self.dtype}"); if they are, give input_scale=1/255'
+                f'"{self.dtype}"); if they are pixels, give input_scale=1/255'
             )
             self.pixels = True
 

@@ -129,7 +129,7 @@ def check_file(path: Path) -> bool:
 
 
 def _opened(file: Any) -> tuple[str, Callable[[Rules], Network]]:
-    """What to call the file in messages, and how the engine gets its bytes."""
+    """The name of the file for messages, and the source of its bytes for the engine."""
     from ._core import Network
 
     if isinstance(file, (bytearray, memoryview)) or (isinstance(file, bytes) and b"\0" in file):
@@ -149,13 +149,13 @@ def _reading(file: Any) -> Callable[[int], bytes]:
         nonlocal taken
         piece = None if isinstance(file, io.TextIOBase) else file.read(n)
         if isinstance(piece, str) or isinstance(file, io.TextIOBase):
-            raise TypeError('file must be open in binary mode, "rb", got one of text')
+            raise TypeError('file must be open in binary mode, "rb", got a text file')
         if piece is None:
-            raise BlockingIOError(f"nothing to read yet after {taken} bytes: make it wait")
+            raise BlockingIOError(f"file: nothing to read yet after {taken} bytes; make it block")
         if not isinstance(piece, (bytes, bytearray, memoryview)) or len(piece) > n:
-            raise TypeError(f"file: read({n}) must give up to as many bytes, got {show(piece)}")
+            raise TypeError(f"file: read({n}) must give at most {n} bytes, got {show(piece)}")
         if not piece:
-            raise ValueError(f"expected the bytes of a network, it ends after {taken}")
+            raise ValueError(f"expected the bytes of a network, got only {taken} bytes")
         taken += len(piece)
         return bytes(piece)
 
@@ -165,21 +165,25 @@ def _reading(file: Any) -> Callable[[int], bytes]:
 def write(file: Any, data: bytes) -> None:
     """All of `data` into a file that may take it in pieces."""
     if isinstance(file, io.TextIOBase):
-        raise TypeError('file must be open in binary mode, "wb", got one of text')
+        raise TypeError('file must be open in binary mode, "wb", got a text file')
     left: Any = data
     while left:
         n = file.write(left)
         if n is None and isinstance(file, io.RawIOBase):
-            raise BlockingIOError(f"{len(data) - len(left)} of {len(data)} bytes were written")
-        if n is None:  # many that are no files of Python's say nothing
+            raise BlockingIOError(
+                f"file: took {len(data) - len(left)} of {len(data)} bytes; make it block"
+            )
+        if n is None:  # many file-like objects return nothing
             return
         if not isinstance(n, int) or not 0 < n <= len(left):
-            raise OSError(f"file: write of {len(left)} bytes must say how many, got {show(n)}")
+            raise OSError(
+                f"file: write must return how many of {len(left)} bytes it took, got {show(n)}"
+            )
         left = memoryview(left)[n:]
 
 
 def is_path(file: object) -> bool:
-    """Whether it names a file, whatever else it can do."""
+    """Whether `file` is a path."""
     return isinstance(file, (str, bytes)) or hasattr(file, "__fspath__")
 
 
@@ -269,7 +273,7 @@ class _Rules:
 def write_note(net: Sequential) -> None:
     """Put into the engine's note what its file cannot say.
 
-    Somebody else's note stays, unless the network could not be loaded without ours.
+    A note that another program wrote stays, unless the network could not be loaded without ours.
     """
     before = net._engine.note
     mine = _note_of(net)
@@ -319,7 +323,7 @@ def _places(net: Sequential) -> list[tuple[int, Rule]]:
 
 
 def _read_note(note: str | None) -> dict[str, Any]:
-    """What `_note_of` wrote, {} for none or somebody else's note; ValueError where it is bad."""
+    """What `_note_of` wrote, {} for no note or another program's; ValueError for a bad one."""
     try:
         python = json.loads(note or "{}")["fastfa"]
     except (ValueError, KeyError, TypeError, RecursionError):

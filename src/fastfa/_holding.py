@@ -24,7 +24,7 @@ class Holder:
         self._over = False
 
     def take(self, key: Hashable) -> bool:
-        """Whether `key` is now this holder's; False where somebody has it, also this one itself."""
+        """Take `key`: True if it was free, False if a holder has it, be it this one."""
         if key in self._keys:
             return False
         self._keys.append(key)  # before it is held, so that `release` gives it back in any case

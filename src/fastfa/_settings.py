@@ -28,7 +28,7 @@ def refuse_fixed(of: object, name: str, hints: Mapping[str, str]) -> None:
 def fix(*classes: type) -> None:
     """Let frozen descriptions say what to do instead of assigning to them.
 
-    What a subclass of somebody else's keeps for itself stays free.
+    Subclasses that users write may have attributes of their own.
     """
     for each in classes:
         each.__setattr__ = _set  # type: ignore[method-assign, assignment]

@@ -16,7 +16,7 @@ const char *__asan_default_options(void) { return "use_sigaltstack=0"; }
 
 static dataset data;
 static atomic_int
-    calls; /* of the caller's functions, each a place where a cancelled thread would end */
+    calls; /* of callbacks, each a place where a cancelled thread would end */
 
 static void *cancellable_alloc(void *user, size_t size, size_t align)
 {
@@ -275,7 +275,7 @@ static void test_in_the_queue(void)
     pthread_create(&holder, NULL, train_and_hold, &h);
     while (!atomic_load(&h.inside)) sched_yield();
     pthread_create(&writer, NULL, cancelled_in_the_queue, &h);
-    usleep(10000); /* so that it waits, as a rule; right either way */
+    usleep(10000); /* so that it mostly waits; right either way */
     atomic_store(&h.leave, true);
     void *end = NULL;
     pthread_join(holder, NULL);

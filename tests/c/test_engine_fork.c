@@ -16,8 +16,8 @@ typedef struct {
     void *expected; /* the state after one more step */
 } shared_net;
 
-/* The leak checker asks at exit. In a child it would look for the parent's threads, which are not there, and say of each
- * that it "was not suspended"; what leaks in this program is looked for when the parent ends. */
+/* The leak checker asks this at exit. In a child it would look for the parent's threads, which do not exist there, and
+ * report for each that it "was not suspended". Leaks of this program are looked for when the parent ends. */
 static bool exits_in_child;
 __attribute__((visibility("default"))) int __lsan_is_turned_off(void);
 int __lsan_is_turned_off(void) { return exits_in_child; }

@@ -441,7 +441,7 @@ static void test_numbers(void)
 /* ---- bad bytes ---- */
 
 static bytes sealed; /* a small network */
-static bytes plain;  /* without its checksum: other faults are to be found too */
+static bytes plain;  /* without its checksum, so that other damage is found too */
 
 static bytes without_checksum(const bytes *b)
 {
@@ -836,7 +836,7 @@ static void test_custom_rule_from_a_path(void)
     unlink(path);
 }
 
-/* ---- words of others ---- */
+/* ---- text from files and names ---- */
 
 static const char *logged;
 static void keep_log(void *user, const char *message)

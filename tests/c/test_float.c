@@ -1,6 +1,6 @@
 /* Calls compute in one floating-point mode, whatever the caller's is: the same bits under every rounding mode, with
  * traps, with denormals flushed or not, on any number of threads, whoever started them; and the caller's mode, traps
- * and flags are back after every call and in every function of the caller's. By instruction set. */
+ * and flags are back after every call and in every callback. By instruction set. */
 #include "check.h"
 #include "internal.h"
 
@@ -400,7 +400,7 @@ static int change(void *user, int64_t step)
     return 0;
 }
 
-/* What a function of the caller's does to its mode stays done, and changes no result. */
+/* Changes that a callback makes to the mode are kept, and change no result. */
 static void test_changed_inside(void)
 {
     recipe r;

@@ -41,7 +41,7 @@ static void *run_job(void *arg)
     return NULL;
 }
 
-/* Runs a job on so many bytes of stack, what the C library takes of them included; returns how deep it went. */
+/* Runs a job on a stack of this many bytes, including what the C library takes; returns how deep it went. */
 static size_t on_stack(size_t bytes, job_fn *job, void *context)
 {
     char *const memory =

@@ -71,7 +71,7 @@ static bool same_numbers(const void *a, const void *b, size_t size, fa_dtype typ
     return true;
 }
 
-/* ---- a rule of the caller's ---- */
+/* ---- a custom rule ---- */
 
 static enum { TEACHES, FAILS, TEACHES_NAN, CALLS_BACK } own_rule;
 

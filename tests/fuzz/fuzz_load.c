@@ -22,7 +22,7 @@ static struct {
 
 /* ---- loading ---- */
 
-/* A rule of the caller's that teaches nothing. */
+/* A custom rule that teaches nothing. */
 static int silent(void *user, const fa_teaching *t)
 {
     (void)user;
