@@ -111,7 +111,7 @@ bool fa_isa_prefers_blas(void) { return isa()->blas_is_faster(); }
 
 /* ---- floating point ---- */
 
-/* What a thread's caller had, while the thread is inside a call. */
+/* The caller's floating-point mode, kept while the thread is inside a call. */
 static _Thread_local struct {
     bool inside;
 #ifdef X86
@@ -183,7 +183,7 @@ static unsigned mode(void) { return EXACT; }
 static void set_mode(unsigned mode) { (void)mode; }
 #endif
 
-/* Functions of their own, so that no arithmetic of the call moves to the other side. */
+/* Separate functions, so that the compiler moves no arithmetic of the call across the change of mode. */
 __attribute__((noinline)) fa_fp fa_fp_begin(bool flush)
 {
     const fa_fp fp = {mode(), !callers.inside};

@@ -155,7 +155,7 @@ fa_status fa_walk_values(fa_net_desc *desc, fa_each_init *each, void *context)
     return fa_walk(&fa_net_fields, desc, visit_values, &v);
 }
 
-/* ---- what no file could hold ---- */
+/* ---- values that no file could hold ---- */
 
 static fa_status check_text(const char *text, const char *path)
 {
@@ -229,7 +229,7 @@ static fa_status own_field(void *context, const fa_field *f, void *at, const cha
 
 /* ---- structs of zeros ---- */
 
-/* A caller without initialisers sets names, sizes and rates, and leaves the rest zero. */
+/* A caller that cannot use the initialisers sets names, sizes and rates, and leaves the rest zero. */
 static void fill_layer(fa_layer_desc *d)
 {
     const fa_layer_desc usual = fa_dense(d->units, d->activation);
@@ -282,7 +282,7 @@ fa_status fa_keep_description(fa_net *net)
 static bool saved(const fa_field *f)
 { return f->kind != FA_FIELD_SIZE && f->kind != FA_FIELD_UNSAVED; }
 
-/* Of a struct only what would be written counts: the shape of values that nobody used is left in it. */
+/* Of a struct only the fields that would be written count: unused values leave their shape in it. */
 static bool blank(const fa_field *f, const char *at)
 {
     if (f->kind == FA_FIELD_PART) {

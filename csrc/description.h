@@ -44,8 +44,8 @@ extern const fa_table fa_net_fields, fa_layer_fields, fa_rule_fields, fa_init_fi
 typedef fa_status fa_visit(void *context, const fa_field *field, void *at, const char *path);
 fa_status fa_walk(const fa_table *table, void *base, fa_visit *visit, void *context);
 
-/* FA_E_VALUE for a field that could not be saved and loaded again, used or not: a number that is not finite, a negative
- * count, a text that is not UTF-8 or longer than any name. */
+/* FA_E_VALUE for a field that could not be saved and loaded again, whether a rule or layer uses it or not: a number
+ * that is not finite, a negative count, a text that is not UTF-8 or longer than any name. */
 enum { FA_MAX_NAME = 63 };
 fa_status fa_check_fields(const fa_table *table, void *base);
 
@@ -53,7 +53,7 @@ fa_status fa_check_fields(const fa_table *table, void *base);
  * are left where they are, for the planner to look at first. */
 fa_status fa_keep_description(struct fa_net *net);
 
-/* Gives what a caller left all zero the values of its initialiser: of a description that is the network's. */
+/* Sets a struct that the caller left all zero to the values of its initialiser, in the network's own copy. */
 void fa_fill_zeros(fa_net_desc *desc);
 
 /* Calls each for all given values: their tensor's key, "layers.0.weight_init", and the fa_init. */

@@ -98,7 +98,7 @@ static bool enter(fa_place *p, int at, char *path)
     return false;
 }
 
-/* A link of /proc to an open file says a name that may be gone, or be that of another file by now. */
+/* A link of /proc to an open file gives a name that may no longer exist, or may be another file's by now. */
 static bool is_named(const fa_place *p)
 {
     struct stat there;
@@ -106,8 +106,8 @@ static bool is_named(const fa_place *p)
     return there.st_ino == p->old.st_ino && there.st_dev == p->old.st_dev;
 }
 
-/* Follows links, so that they stay. One that points at nothing has the file come there, as it would for any other
- * program. Folders are opened one from the other: together the paths may be longer than one may be. */
+/* Follows links, so that they stay. If a link points at nothing, the file is made there, as any other program would.
+ * Folders are opened one from the other: together their paths may be longer than the system allows for one path. */
 static bool follow(fa_place *p)
 {
     snprintf(p->text, PATH_MAX, "%s", p->path); /* the system takes no longer ones */
@@ -175,7 +175,7 @@ static int write_bytes(void *user, const void *data, size_t size)
     return 0;
 }
 
-/* Onto the disk, as far as its file system knows such a thing. */
+/* Flushes a file to the disk; success too where its file system cannot flush. */
 static bool flush(int fd)
 {
     int failed;
@@ -183,8 +183,8 @@ static bool flush(int fd)
     return !failed || errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP;
 }
 
-/* Some network file systems say only at a close what went wrong. This one closes a copy: with the last the lock
- * would go. An interrupted close has closed. */
+/* Some network file systems report a write error only when the file is closed. This closes a copy of the descriptor:
+ * closing the last one would end the lock. A close that a signal interrupts has closed the file. */
 static bool close_copy(int fd)
 {
     const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
@@ -199,8 +199,8 @@ static fa_status write_all(fa_writing *w, const fa_place *p, fa_take *take)
     return FA_E_IO;
 }
 
-/* Permissions of the file that is replaced, and owner and group as far as this process may give them. A group that
- * is not the old one gets no more than everyone has. */
+/* Sets the permissions of the file that is replaced, and its owner and group as far as this process may. If the group
+ * cannot be kept, the new group gets no more rights than everyone has. */
 static bool keep_rights(int fd, const struct stat *old)
 {
     struct stat now;
@@ -243,8 +243,8 @@ static fa_status write_beside(fa_place *p, bool named)
     return status;
 }
 
-/* The names in a folder are data of the folder: without this a loss of power may undo the renaming. Of a folder that
- * may not be read only the whole file system can be flushed, through the file. */
+/* The names in a folder are data of the folder: without this a loss of power may undo the renaming. A folder that may
+ * not be read cannot be flushed; then the whole file system is, through the file. */
 static fa_status flush_folder(const fa_place *p)
 {
     bool flushed = true;
@@ -266,7 +266,7 @@ static fa_status flush_folder(const fa_place *p)
 
 /* ---- the old file overwritten ---- */
 
-/* Instead of the first bytes come such as no network has. */
+/* Writes 0xff for the first 8 bytes, as no network begins, and keeps the real ones in w->first. */
 static int write_behind(void *user, const void *data, size_t size)
 {
     static const unsigned char none[8] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
@@ -312,7 +312,7 @@ static fa_status spoil(const fa_place *p)
                 "; the old file could only be overwritten, and is lost: save to another folder");
 }
 
-/* The rest is on the disk; now the first bytes make it a file. */
+/* The rest is on the disk; the right first bytes now complete the file. */
 static fa_status finish_overwriting(const fa_writing *w, const fa_place *p)
 {
     int failed;
@@ -343,8 +343,8 @@ static fa_status overwrite_open(fa_writing *w, const fa_place *p, size_t size)
     return status == FA_E_IO ? refuse(p, "write") : status;
 }
 
-/* For a file that may be written where none may be made or renamed: the only way, and not a safe one. As long as
- * the file is not complete its first bytes are such that no reader takes it. */
+/* Overwrites the old file, where no file may be made or renamed. There is no other way, and this one is not safe. Until
+ * the file is complete, its first bytes are wrong, so that every reader refuses it. */
 static fa_status overwrite(const fa_place *p)
 {
     fa_writing counted = {0}, w = {0};
@@ -432,7 +432,7 @@ static fa_status open_and_read(fa_net **net, int *has_checksum, const char *path
 {
     FA_GIVEN(path);
     const int cancel = fa_cancel_off();
-    int fd; /* a pipe must not make it wait, a terminal not become ours */
+    int fd; /* opening a pipe must not wait, opening a terminal must not make it ours */
     FA_AGAIN(fd, open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
     const fa_status status =
         fd < 0 ? fail(path, "read", "")

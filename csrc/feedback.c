@@ -464,7 +464,7 @@ fa_ending fa_signal_ending(const fa_run *run, int block, fa_part part)
     return (fa_ending){.h = fa_get_part(run, b->layer->out, part).p};
 }
 
-/* By itself, or after the weights above. */
+/* Alone, or after the weights above. */
 static bool learns(const fa_net *net, int block)
 {
     const fa_param *b = net->blocks[block].rule.feedback;

@@ -276,7 +276,7 @@ fa_status fa_save_to(const fa_net *net, int (*write)(void *user, const void *dat
     fa_held held;
     FA_TRY(fa_hold(&held, net, false));
     fa_sink sink = {.net = net, .write = write, .user = user};
-    fa_status status = fa_check_tensors(net); /* a file that is good must not be replaced by such */
+    fa_status status = fa_check_tensors(net); /* a network that is not finite must not replace a good file */
     if (status == FA_OK) status = write_all(&sink);
     fa_let_go(&held);
     return status;
@@ -584,7 +584,7 @@ static fa_status read_texts(fa_file *f)
 
 /* ---- reading: the whole ---- */
 
-/* The first bytes can be those of a file of this size: spares reading more of one that is something else. */
+/* Whether a file of this size can begin with these bytes: so no more is read of a file of another format. */
 static fa_status check_beginning(const unsigned char first[9], size_t size)
 {
     uint64_t n = 0;

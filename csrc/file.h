@@ -10,10 +10,10 @@ typedef struct fa_file fa_file;
 
 /* Where the bytes of a file come from. */
 typedef struct fa_source {
-    fa_status (*read)(void *user, void *data, size_t size); /* all of it, or a failure */
+    fa_status (*read)(void *user, void *data, size_t size); /* fills data, or fails */
     void *user;
-    size_t size;        /* of all; or SIZE_MAX, unknown: no more is read than the network has */
-    const char *memory; /* or NULL: where they all lie */
+    size_t size;        /* of the whole file; SIZE_MAX: unknown, and only the bytes of the network are read */
+    const char *memory; /* or NULL: the whole file in memory */
 } fa_source;
 typedef int fa_custom(void *user, fa_rule_desc *rule, int64_t layer, const char *note);
 
@@ -23,7 +23,7 @@ fa_status fa_check_source(int *has_checksum, const fa_source *source);
 /* The tensors are those of a network planned so far, each of its shape and type, no more and no fewer. Called
  * before memory for them is asked for. */
 fa_status fa_file_fits(const fa_file *file, const fa_net *net);
-/* The header of the network's own file is one that can be read again: FA_E_VALUE before anyone tries to save it. */
+/* FA_E_VALUE if the header of the network's file would be too large to be read again. */
 fa_status fa_header_fits(const fa_net *net);
 
 #endif

@@ -45,8 +45,8 @@ void fa_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
         if (status_ != FA_OK) return status_;                                                      \
     } while (0)
 
-/* A system call once more while signals interrupt it; needs errno.h. A bound: where each try is interrupted, it has
- * to fail some time. */
+/* Repeats a system call while signals interrupt it; needs errno.h. The number of tries is limited, so that it ends even
+ * if a signal interrupts each of them. */
 #define FA_AGAIN(result, call)                                                                     \
     do {                                                                                           \
         int tries_ = 0;                                                                            \
@@ -56,20 +56,21 @@ void fa_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* ---- the process (library.c) ---- */
 
-/* It has more rights than whoever started it (set-uid, capabilities): what they chose does not count. */
+/* Whether the process has more rights than the user who started it (set-uid, capabilities): then that user's
+ * environment is ignored. */
 bool fa_privileged(void);
 /* A variable of the environment, unless privileged; NULL without one. */
 const char *fa_environment(const char *name);
 
-/* Lets the calling thread run where the process may, not where the thread that made it was bound to. */
+/* Lets the calling thread run on every processor of the process, also if the thread that made it was bound to one. */
 void fa_take_affinity(void);
-/* Whole processors of the least quota (quota.c); 0: none. The files are /proc/self/cgroup and below
+/* The smallest CPU quota in whole processors (quota.c); 0: none. The files are /proc/self/cgroup and below
  * /sys/fs/cgroup. */
 int fa_quota(const char *groups, const char *mounts);
 
-/* A thread that is cancelled ends after our call: between off and back, which takes what off returned, code of the
- * caller's and system calls are no places to end. A call that holds nothing any more is one (fa_fp_end, fa_save): a loop
- * of calls can be cancelled. */
+/* A thread that is cancelled ends after the call of the library: between off and back, callbacks and system calls do
+ * not end it. back takes what off returned. A call that holds nothing any more may end it (fa_fp_end, fa_save), so that a
+ * loop of calls can be cancelled. */
 static inline int fa_cancel_off(void)
 {
     int before;
@@ -92,15 +93,15 @@ fa_status fa_cpu_check(void); /* this processor will do, and so does FASTFA_CPU 
 const fa_kernels *fa_kernels_for(fa_dtype dtype);
 const char *fa_isa_name(void);
 bool fa_isa_prefers_blas(void);
-/* Inside calls numbers are rounded to nearest and nothing traps, whatever mode the caller has; it is back at the end,
- * with the flags that it had. flush: denormals count as zero, as kernels want it; else they are what they are. */
+/* Inside a call numbers are rounded to nearest and nothing traps, whatever the caller's mode is; the end of the call
+ * restores the caller's mode and flags. flush: denormals count as zero, as kernels need; else they keep their value. */
 typedef struct fa_fp {
-    unsigned mode; /* what a call within a call goes back to */
+    unsigned mode; /* the mode that a nested call restores */
     bool outermost;
 } fa_fp;
 fa_fp fa_fp_begin(bool flush);
 void fa_fp_end(const fa_fp *fp);
-/* The same until the function returns, whichever way: the first line of every call that computes. */
+/* The same until the function returns, by any return: the first line of every call that computes. */
 #define FA_FIXED_FP(flush)                                                                         \
     __attribute__((cleanup(fa_fp_end), unused)) const fa_fp fixed_fp_ = fa_fp_begin(flush)
 /* Restores the caller's mode before a callback, and ours after it: resume takes what pause returned. Changes that the
@@ -226,7 +227,7 @@ typedef struct fa_block { /* layers[first] is weighted, first + 1 .. last follow
 typedef struct fa_optim {
     const struct fa_optim_ops *ops;
     fa_optimizer_desc desc;
-    int n_slots; /* asked once: steps take a subnormal momentum for 0 */
+    int n_slots; /* computed once: steps would take a subnormal momentum for 0 */
 } fa_optim;
 
 typedef struct fa_tile_task {
@@ -249,7 +250,7 @@ typedef struct fa_state { /* the head of the STATE arena */
     _Atomic double lr;
 } fa_state;
 
-/* Counters stop here, far from where they would not fit a file or an int64_t, and where t + 1 would be 0. */
+/* The limit of counters: well below what a file and an int64_t can hold, and below where t + 1 would be 0. */
 #define FA_MAX_COUNT ((uint64_t)1 << 62)
 fa_status fa_check_state(const fa_state *state); /* FA_E_VALUE; what files and callers may set */
 /* FA_E_STATE if this many more steps or epochs would pass the limit; call it under the lock. */
@@ -334,7 +335,7 @@ struct fa_net {
     int64_t *shuffled; /* fa_train_epoch: the order of its samples, n_shuffled of them */
     int64_t n_shuffled;
     bool defers; /* an update may wait for the next forward: the product writes all that trains */
-    bool clips;  /* asked once: steps take a subnormal clip_norm for 0 */
+    bool clips;  /* computed once: steps would take a subnormal clip_norm for 0 */
     bool headed; /* some rule trains a head */
     bool hosted; /* some rule is a function of the caller's */
     atomic_bool
@@ -388,7 +389,7 @@ typedef struct fa_run {
     fa_work *work;
     fa_mode mode;
     bool exact;     /* teach every hidden block by backprop: the reference of alignment */
-    bool unwatched; /* nobody asks whether weights are finite */
+    bool unwatched; /* this run does not check whether weights are finite */
     bool unchecked; /* nobody has looked at the values of X: the first phase does, chunk by chunk */
     fa_samples data;
     const int64_t *index; /* row r of the batch is sample index[r]; NULL: sample r */
@@ -431,7 +432,7 @@ static inline void *fa_scratch(const fa_run *run, int worker)
 static inline atomic_bool *fa_watch(const fa_run *run)
 { return run->unwatched ? NULL : &run->work->spoilt; }
 
-/* A worker's packing buffer, and what an update has left in it: columns j0 .. j1 of a buffer, in a run */
+/* A worker's packing buffer, and what an update has left in it: columns j0 .. j1 of one of the run's buffers */
 typedef struct fa_room {
     fa_right right;
     uint64_t run;
@@ -444,7 +445,7 @@ static inline fa_room *fa_room_of(const fa_run *run, int worker)
     const fa_work *work = run->work;
     return work->rooms ? (fa_room *)(work->rooms + (size_t)worker * work->room_size) : NULL;
 }
-/* For one product: the packing buffer of a worker, which loses what was in it. */
+/* The packing buffer of a worker for one product; its old contents are lost. */
 static inline fa_right fa_packing(const fa_run *run, int worker)
 {
     fa_room *room = fa_room_of(run, worker);
@@ -583,7 +584,7 @@ fa_status fa_plan_feedback(fa_net *net, int block, int64_t source);
 /* The same where nothing learns it, and fa_feedback_product is all that reads it. */
 fa_status fa_plan_fixed_feedback(fa_net *net, int block, int64_t source);
 void fa_plan_scratch(fa_net *net, size_t bytes);
-/* With a file: only what its tensors have the values of. fresh: not described before, by a file or a network. */
+/* From a file: only what its tensors give values for. fresh: the description comes from no file or network. */
 struct fa_file;
 fa_status fa_plan_network(fa_net *net, const fa_net_desc *theirs, const struct fa_file *file,
                           bool fresh);
@@ -753,7 +754,7 @@ fa_status fa_take_samples(fa_samples *mine, const fa_net *net, const fa_samples 
 bool fa_label_fits(const fa_net *net, int64_t label);
 fa_status fa_bad_label(const fa_net *net, const fa_samples *s, int64_t i);
 bool fa_has_accuracy(const fa_net *net, const fa_samples *s);
-double fa_largest(const fa_net *net); /* number of the network's dtype */
+double fa_largest(const fa_net *net); /* the largest finite number of the network's dtype */
 /* Looks at every parameter, feedback matrix and slot: FA_E_NONFINITE names the first that is not finite. */
 fa_status fa_check_tensors(const fa_net *net);
 

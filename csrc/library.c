@@ -23,7 +23,7 @@ bool fa_privileged(void)
 
 const char *fa_environment(const char *name) { return fa_privileged() ? NULL : getenv(name); }
 
-/* What others wrote, fit to stand between quotes in JSON. */
+/* Text from outside, escaped for a JSON string. */
 static void plain(char *text)
 {
     for (; *text; text++)
@@ -50,7 +50,7 @@ static int from_environment(const char *name, bool openmp)
 }
 
 #ifdef __linux__
-/* Of the process, which is that of its main thread: the calling thread may have been bound to a core. */
+/* The affinity of the main thread stands for the process: the calling thread may have been bound to a core. */
 static bool processors(cpu_set_t *set)
 {
     return sched_getaffinity(getpid(), sizeof *set, set) == 0 ||

@@ -66,7 +66,7 @@ fa_status fa_net_new(fa_net **out, const fa_net_desc *desc, const struct fa_file
     return FA_OK;
 }
 
-/* A scale that a float holds may draw what it does not. */
+/* A scale within the range of the dtype may draw values beyond it. */
 static fa_status check_drawn(const fa_net *net)
 {
     for (int i = 0; i < net->n_params; i++) {

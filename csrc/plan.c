@@ -186,7 +186,7 @@ static fa_status resolve_rule(fa_net *net, int b, fa_rule_desc *desc)
     return FA_OK;
 }
 
-/* Values that no layer uses were not looked at, and stay the caller's; the others must be numbers. */
+/* Values that no layer uses are not checked and are kept as given; the others must be finite. */
 static fa_status settle_values(void *context, const char *key, fa_init *init)
 {
     const fa_net *net = context;
@@ -589,7 +589,7 @@ fa_status fa_plan_network(fa_net *net, const fa_net_desc *theirs, const fa_file 
     net->buffers[FA_TARGET] =
         (struct fa_buffer_shape){net->n_out, net->esize, padded(net->n_out, net->esize), false};
     FA_TRY(plan_rules(net));
-    /* What is used was checked by who knows its range; the rest goes into files just as well. */
+    /* The layers and rules have checked the fields that they use; the other fields are saved too. */
     FA_TRY(fa_check_fields(&fa_net_fields, &net->desc));
     plan_gradients(net);
     if (file) FA_TRY(fa_file_fits(file, net)); /* before what only its size allows */

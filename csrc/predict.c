@@ -108,7 +108,7 @@ fa_status fa_evaluate(fa_metrics *metrics, const fa_net *net, const fa_samples *
     if (!job.row_loss)
         return fa_fail(FA_E_MEMORY, "out of memory for evaluating %lld rows", (long long)s.n);
     job.row_hit = job.row_loss + s.n;
-    const int cancel = fa_cancel_off(); /* the sums are still to be freed */
+    const int cancel = fa_cancel_off(); /* a thread that ended here would not free the sums */
     const fa_status status = run_forward(&job);
     if (status == FA_OK) {
         sum_rows(metrics, &s, &job);

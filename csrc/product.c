@@ -130,11 +130,11 @@ void fa_product_nt(const fa_run *run, fa_mat c, fa_mat a, fa_mat b, int worker)
     (c.rows < FEW_ROWS ? turn_right : turn_left)(net, c, a, b, fa_scratch(run, worker), &right);
 }
 
-/* ---- what a worker packs in ---- */
+/* ---- the packing buffer of a worker ---- */
 
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* Of a product with B, for up to m rows of A */
+/* The size for a product with B, for up to m rows of A */
 static size_t packing(const fa_net *net, int64_t m, fa_mat b, bool turned)
 { return net->k->gemm_room(m, b.cols, b.rows, b.ld, turned); }
 
@@ -150,7 +150,7 @@ static size_t packing_nt(const fa_net *net, int64_t m, fa_mat b)
                   packing(net, few, right, false));
 }
 
-/* The gradients of a parameter, of batches of so many rows */
+/* The size for the gradients of a parameter, in batches of up to `rows` rows */
 static size_t packing_tn(const fa_net *net, const fa_param *p, int64_t rows)
 {
     size_t most = 0;
@@ -162,7 +162,8 @@ static size_t packing_tn(const fa_net *net, const fa_param *p, int64_t rows)
     return most;
 }
 
-/* Of each matrix: A B, A B^T and its gradient, whichever of them the rules do; alignment does all with weights. */
+/* The size for each matrix: A B, A B^T and its gradient, as far as the rules need them; alignment needs all of them
+ * for weights. */
 size_t fa_packing_size(const fa_net *net, int64_t rows, bool training)
 {
     const int64_t m = smaller(rows, FA_CHUNK);

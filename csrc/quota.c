@@ -23,7 +23,7 @@ static bool read_text(char *text, size_t size, const char *path)
     return n > 0;
 }
 
-/* A number and what follows it; NULL for anything else, as "max" is. */
+/* Reads a number and returns what follows it; NULL for anything else, such as "max". */
 static const char *read_number(long long *number, const char *text)
 {
     char *end;
@@ -58,8 +58,8 @@ static void lower(long long *least, long long quota)
     if (quota && (!*least || quota < *least)) *least = quota;
 }
 
-/* The least of a group and those above it. A container may be told a path that only its host has: then its own
- * group is the root of what it sees. */
+/* The smallest quota of a group and those above it. The path that a container sees may exist on its host only: then its
+ * own group is the root of the tree that it sees. */
 static long long least_quota(const char *root, const char *group, bool version_2)
 {
     char folder[PATH_MAX];

@@ -39,7 +39,7 @@ static _Thread_local struct asking {
     fa_right right;
 } asking;
 
-/* Asks for the signals, from the top down. */
+/* Calls the user's function for the signals, from the top layer down. */
 fa_status fa_host_gate(fa_run *run)
 {
     const fa_net *net = run->net;

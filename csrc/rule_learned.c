@@ -123,7 +123,7 @@ static void ldfa_matrix(const fa_net *net, int block, void *out)
 {
     const fa_rule *rule = &net->blocks[block].rule;
     const int64_t rows = rule->project->rows, cols = rule->feedback->cols;
-    /* Outside of a run there is no packing buffer: this one takes longer. */
+    /* Outside of a run there is no packing buffer: this product takes longer. */
     fa_product(net, (fa_mat){out, cols, rows, cols}, whole(rule->project), whole(rule->feedback),
                NULL, NULL);
 }

@@ -118,7 +118,7 @@ void fa_rows_task(void *context, int64_t task, int worker)
     fa_teach_task(context, task, worker);
 }
 
-/* Where nobody has looked at them before: an infinite weight is one in the network's dtype. */
+/* Sample weights that no earlier check has seen: one that the network's dtype cannot hold would become infinite. */
 static fa_status check_weights(const fa_run *run)
 {
     for (int64_t r = 0; r < run->m; r++)
@@ -147,7 +147,7 @@ fa_status fa_loss_gate(fa_run *run)
     const bool finite = isfinite(run->loss);
     if (finite && !atomic_load_explicit(&run->work->spoilt, memory_order_relaxed)) return FA_OK;
     FA_TRY(fa_check_tensors(run->net));
-    if (finite) return FA_OK; /* a sum that left the range, of numbers that have not */
+    if (finite) return FA_OK; /* all numbers are in range, only their sum is not */
     return fa_fail(FA_E_NONFINITE, "loss is not finite (%s); nothing was updated",
                    isnan(run->loss) ? "nan" : "inf");
 }

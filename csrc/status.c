@@ -8,7 +8,7 @@
 
 static _Thread_local char message[512];
 
-/* What a terminal obeys or hides: controls, marks of direction and of no width, ends of lines. */
+/* Characters that a terminal interprets or hides: controls, marks of direction and of no width, ends of lines. */
 static bool commands(uint32_t c)
 {
     return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0xad || c == 0x61c ||
@@ -25,7 +25,7 @@ static uint32_t character(const char *at, int n)
     return c;
 }
 
-/* Messages hold words of files and of callers: what in them is no plain text becomes '?'. */
+/* Messages contain text from files and callers: '?' replaces what is no plain text. */
 static void make_plain(char *text)
 {
     char *to = text;
@@ -35,7 +35,7 @@ static void make_plain(char *text)
             for (int i = 0; i < n; i++) *to++ = *at++;
         } else {
             *to++ = '?';
-            at += n ? n : 1; /* no character, or one that was cut */
+            at += n ? n : 1; /* an invalid character, or one that was cut off */
         }
     }
     *to = '\0';
@@ -78,7 +78,7 @@ void fa_log(const char *format, ...)
 
 fa_status fa_fail_in(fa_status status, const char *where)
 {
-    enum { MOST = 200 }; /* of a path its end; what went wrong is to be seen too */
+    enum { MOST = 200 }; /* only the end of a long path, so that the reason still fits */
     char inner[sizeof message];
     snprintf(inner, sizeof inner, "%s", message);
     const size_t size = strlen(where);

@@ -66,7 +66,7 @@ static void remove_if_dead(int folder, const char *name)
 {
     const int flags = O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
     struct stat file;
-    int fd = openat(folder, name, O_RDWR | flags); /* NFS wants to write where it locks */
+    int fd = openat(folder, name, O_RDWR | flags); /* NFS locks only files that are open for writing */
     if (fd < 0 && errno == EACCES) fd = openat(folder, name, O_RDONLY | flags);
     if (fd < 0) return;
     if (!fstat(fd, &file) && S_ISREG(file.st_mode) && !flock(fd, LOCK_EX | LOCK_NB) &&
@@ -86,7 +86,7 @@ static void remove_dead(fa_temporary *t)
 
 /* ---- making one ---- */
 
-/* The lock says that this process lives. Without it the names that are looked after must not be used. */
+/* The lock shows that this process lives. Without a lock the names that saves clean up must not be used. */
 static bool lock(fa_temporary *t)
 {
     if (!flock(t->fd, LOCK_EX | LOCK_NB)) return true;
@@ -113,7 +113,7 @@ static bool open_named(fa_temporary *t, mode_t mode)
             if (!is_shared(t, i) || (lock(t) && compare(t->folder, t->name, t->fd) == 1))
                 return true;
             fa_temporary_close(
-                t); /* no lock, or taken for that of a dead process before we had it */
+                t); /* no lock, or another save took the file for a dead process's before we had the lock */
         } else if (errno != EEXIST) {
             break;
         }
@@ -127,7 +127,7 @@ bool fa_temporary_open(fa_temporary *t, int folder, mode_t mode, bool named)
     *t = (fa_temporary){.folder = folder, .fd = -1};
     read_machine(t->machine);
     remove_dead(t);
-    /* Whatever speaks against a file without a name: if it speaks against one with a name too, that says so. */
+    /* Whatever the reason: if it prevents a file with a name too, the next attempt reports it. */
     return (!named && open_nameless(t, mode)) || open_named(t, mode);
 }
 
@@ -140,7 +140,7 @@ static int link_file(const fa_temporary *t)
     snprintf(self, sizeof self, "/proc/self/fd/%d", t->fd);
     FA_AGAIN(failed, linkat(AT_FDCWD, self, t->folder, t->name, AT_SYMLINK_FOLLOW));
 #ifdef AT_EMPTY_PATH
-    if (failed && errno != EEXIST) /* no /proc; newer systems do without */
+    if (failed && errno != EEXIST) /* no /proc; newer systems do not need it */
         FA_AGAIN(failed, linkat(t->fd, "", t->folder, t->name, AT_EMPTY_PATH));
 #endif
     return failed;
@@ -168,7 +168,7 @@ bool fa_temporary_rename(fa_temporary *t, const char *name)
         return false;
     }
     FA_AGAIN(failed, renameat(t->folder, t->name, t->folder, name));
-    /* A call that was interrupted, or repeated by a network file system, may have done it the first time. */
+    /* An interrupted call, or one that a network file system repeated, may have renamed the file the first time. */
     if (failed && !(errno == ENOENT && compare(t->folder, name, t->fd) == 1)) return false;
     t->name[0] = '\0';
     return true;

@@ -7,15 +7,15 @@
 
 typedef struct fa_temporary {
     int folder, fd;
-    char machine[14]; /* in the names that are looked after; "": names are random */
+    char machine[14]; /* part of the names that saves clean up; "": names are random */
     char name[40];    /* "" while it has none */
 } fa_temporary;
 
 /* These give false where the system refuses; errno says why. */
 
-/* A new file for writing. Without a name as long as it can have none, or `named` from the start. */
+/* Makes a new file for writing: nameless where the system can make such files, unless `named`. */
 bool fa_temporary_open(fa_temporary *t, int folder, mode_t mode, bool named);
-/* Gives it a name, where it has none; fails where the system makes nameless files, but never names them. */
+/* Gives it a name, if it has none; fails on systems that make nameless files but cannot name them. */
 bool fa_temporary_link(fa_temporary *t);
 /* It takes the place of a file of its folder. */
 bool fa_temporary_rename(fa_temporary *t, const char *name);

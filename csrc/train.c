@@ -4,8 +4,8 @@
 #include <math.h>
 #include <string.h>
 
-/* An optimizer's slots take no part in what follows but the next update, which would hide that they are not finite: a
- * weight whose squared gradient is infinite stays for ever. */
+/* Only the next update uses an optimizer's slots, and it can hide that they are not finite: a weight whose mean squared
+ * gradient is infinite never changes again. */
 static fa_status check_suspect(fa_net *net)
 {
     if (!atomic_load_explicit(&net->suspect, memory_order_relaxed)) return FA_OK;
@@ -226,12 +226,12 @@ static bool make_room(fa_net *net, int64_t n)
     return true;
 }
 
-/* The last update of a call shows in the next call, at the latest; where the steps were worth it, at once. */
+/* Values that the last update of a call ruined are noticed by the next call at the latest; after many rows, at once. */
 static fa_status check_update(const fa_net *net, int64_t rows)
 {
     enum {
         WORTH = 128
-    }; /* rows: looking at everything takes less than a hundredth of their time */
+    }; /* rows: checking everything takes less than a hundredth of their time */
     return rows < WORTH ? FA_OK : fa_check_tensors(net);
 }
 

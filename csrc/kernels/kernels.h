@@ -50,7 +50,7 @@ typedef struct fa_ending {
     const void *h; /* 0 where this is not above 0, ReLU's f'; or NULL */
 } fa_ending;
 
-/* What a product may know of its right operand, and where it packs it */
+/* What a product knows about its right operand, and the buffer that it packs the operand in */
 typedef struct fa_right {
     void *
         room; /* the packing buffer, aligned to 64, or NULL; products are slow without gemm_room bytes */

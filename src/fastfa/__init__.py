@@ -94,7 +94,7 @@ if TYPE_CHECKING:
     from . import callbacks as callbacks
     from . import datasets as datasets
     from . import plot as plot
-else:  # which would take it for leave to ask for any name
+else:  # with which type checkers would accept any name
 
     def __getattr__(name):
         """Import the modules that a training program does not need when first asked for."""

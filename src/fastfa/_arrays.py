@@ -77,7 +77,7 @@ def as_array(name: str, value: ArrayLike) -> NDArray[Any]:
 
 
 def _device(value: object) -> int:
-    """Where an array says it is, in DLPack's numbers; 1 for one that does not say."""
+    """The device of an array as a number of DLPack; 1 (the CPU) if the array does not say."""
     ask = getattr(value, "__dlpack_device__", None)
     try:
         return int(ask()[0]) if ask else _HOST_MEMORY[0]
@@ -97,7 +97,7 @@ def _host_array(value: Any) -> NDArray[Any]:
 
 
 def _has_only_items(value: Any) -> bool:
-    """Whether NumPy would ask for entry after entry until there is no more, which may be never."""
+    """Whether NumPy would read entries one by one until there are no more, perhaps without end."""
     kind = type(value)
     if hasattr(kind, "__iter__") or not (hasattr(kind, "__getitem__") and hasattr(kind, "__len__")):
         return False
@@ -201,7 +201,7 @@ def _integers(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _is_real(kind: type) -> bool:
-    """Whether objects of a type are real numbers or booleans; `Decimal` says only `Number`."""
+    """Whether objects of a type are real numbers or booleans; `Decimal` is only a `Number`."""
     if issubclass(kind, (Real, np.bool_)):
         return not issubclass(kind, np.timedelta64)
     return issubclass(kind, Number) and not issubclass(kind, (Complex, np.generic))

@@ -287,7 +287,7 @@ cdef class Network:
 
     cdef int _train_steps(self, fa_metrics *metrics, data, order, batch_size, first, count, lrs, _Poll context,
                           double poll_seconds) except -1:
-        """Steps that add to `metrics`; whether they were stopped."""
+        """Train and add to `metrics`; return whether training was stopped."""
         x, labels, y, weights = data
         cdef fa_samples s = self._samples(x, labels, y, weights)
         cdef const int64_t *indices = <const int64_t *>_vector(order, s.n, cnp.NPY_INT64, "order")
@@ -306,13 +306,13 @@ cdef class Network:
         return status == FA_E_STOPPED
 
     def _rows_at_once(self, x, y):
-        """Rows of which those that are still to be converted come to PART_BYTES."""
+        """The number of rows whose unconverted bytes come to PART_BYTES."""
         return max(1, PART_BYTES // (self.dtype.itemsize * (self.n_in + (0 if y is None else self.n_out))))
 
     def trim(self):
         """Give back what training beyond the last batch of `train_batch` has set aside."""
         with nogil:
-            fa_net_trim(self.net)  # what can fail here fails in every call, and says so there
+            fa_net_trim(self.net)  # the next call reports the same error
 
     # ---- using
 
@@ -375,7 +375,7 @@ cdef class Network:
         return loss / len(x), hits / len(x)
 
     cdef int _evaluate(self, fa_metrics *metrics, data) except -1:
-        """Sums over samples, which add to `metrics`."""
+        """Add the sums over samples to `metrics`."""
         x, labels, y, weights = data
         cdef fa_samples s = self._samples(x, labels, y, weights)
         cdef fa_status status
@@ -620,7 +620,7 @@ cdef class Network:
 
     @staticmethod
     def load_from(read, rules):
-        """The same from what read(n) gives: 1 to n bytes each time it is asked."""
+        """The same from a function: each call of read(n) gives 1 to n bytes."""
         cdef _Reader reader = _Reader(read)
         cdef _Finder finder = _Finder(rules)
         cdef _Handle handle = _Handle()
@@ -713,7 +713,7 @@ cdef object _loaded(_Handle handle, _Finder finder, fa_status status):
 
 
 cdef int _check_read(fa_status status, int reason, bytes path) except -1:
-    """As `check`, of a call that read a file; whoever calls names the file."""
+    """As `check`, for a call that read a file; the caller names the file."""
     shown = path.decode(errors="replace")
     if len(path) > 200:
         shown = "..." + path[len(path) - 200:].decode(errors="replace")

@@ -26,7 +26,7 @@ cdef int _poll(void *user, int64_t step) noexcept with gil:
 
 
 cdef void _log(void *user, const char *message) noexcept with gil:
-    """What is no failure but worth knowing becomes a warning; C goes on, also where it is an error."""
+    """Turn a message of the C library into a warning; C continues, also if warnings are errors."""
     import warnings
 
     warnings.warn(message.decode(errors="replace"), RuntimeWarning, stacklevel=2)
@@ -122,7 +122,7 @@ cdef int _custom(void *user, fa_rule_desc *rule, int64_t layer, const char *note
 
 
 cdef class _Reader:
-    """What C asks for the bytes of a file, with the exception that must come out in the end."""
+    """Gives C the bytes of a file, and keeps an exception that must be raised after the call."""
 
     cdef object read, error
 

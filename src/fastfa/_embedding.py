@@ -44,12 +44,12 @@ def get_library_dir() -> str:
 
 
 def cflags() -> str:
-    """Words for a compiler, for a shell: ``cc program.c $(python -m fastfa --cflags --libs)``."""
+    """Compiler options for a shell: ``cc program.c $(python -m fastfa --cflags --libs)``."""
     return _words("-I", get_include())
 
 
 def libs(static: bool = False) -> str:
-    """Words for a linker, for a shell; `static` links the library into the program."""
+    """Linker options for a shell; `static` links the library into the program."""
     folder = get_library_dir()
     if static:
         return _words(os.path.join(folder, "libfastfa.a"), "-lm", "-lpthread", "-ldl")

@@ -1,4 +1,4 @@
-"""What only one ``fit`` at a time may use: a network, a callback that records, a file it writes.
+"""Things that only one ``fit`` at a time may use: networks, recording callbacks, their files.
 
 No lock: a signal handler may come between any two lines, and a lock that another thread holds when
 the process forks is locked for ever in the child.

@@ -21,7 +21,7 @@ HOURS = len("  1:00:00")
 
 
 def warn(message: str, kind: type[Warning] = RuntimeWarning, *, raises: bool = False) -> None:
-    """Warn of something that training goes on without, also where stderr is what is broken.
+    """Warn of a failure that does not end training, also if stderr itself is broken.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class Progress:
         self._bar: tqdm[NoReturn] | None = None
 
     def start(self) -> None:
-        """Draw it, once."""
+        """Draw the bar for the first time."""
         if not self._shown:
             return
         self._shown = False
@@ -72,13 +72,13 @@ class Progress:
             stream.stop(error)
 
     def describe(self, text: str) -> None:
-        """Words before the bar."""
+        """The text before the bar."""
         self._text = text
         if self._bar is not None:
             self._bar.set_description_str(text, refresh=False)
 
     def show(self, numbers: Mapping[str, float]) -> None:
-        """Numbers behind the bar, or in its place where the line is short."""
+        """The numbers after the bar, or instead of it on a narrow line."""
         if self._bar is None:
             return
         bar, columns = self._bar, self._bar.format_dict["ncols"]
@@ -91,7 +91,7 @@ class Progress:
         bar.set_postfix_str(text, refresh=False)
 
     def update(self, n: int = 1) -> None:
-        """Move it."""
+        """Move the bar."""
         if self._bar is not None:
             self._bar.update(n)
         else:
@@ -149,7 +149,7 @@ class _Stream:
             self._try(self._stream.flush)
 
     def stop(self, error: Exception) -> None:
-        """Say once why nothing more comes."""
+        """Warn once that no more output follows, and why."""
         if self._works:
             self._works = False
             warn(f"the progress bar stops, as stderr cannot be written: {error!r}")

@@ -40,7 +40,7 @@ static void test_update_forward(void)
     verdict("update_forward: the bits of two products");
 }
 
-/* A product of m x k and k x n with one entry of B or of the bias that is not finite: the first row shows it, also where
+/* A product of m x k and k x n with one entry of B or of the bias that is not finite: the first row shows it, even if
  * ReLU and its derivative hide the value. `turned`: A is stored by columns. */
 static void check_watch(int64_t m, int64_t n, int64_t k, bool turned)
 {
