@@ -350,8 +350,8 @@ FA_API fa_status fa_net_write(fa_net *net, int64_t i, const void *values);
  * file is overwritten, without that promise (docs/FILES.md). FA_E_IO on failure; the message says what the path holds
  * now. FA_E_NONFINITE for a network with values that are not finite: nothing is written. */
 FA_API fa_status fa_save(const fa_net *net, const char *path);
-/* Gives the same bytes to your function, piece after piece; if it returns non-zero, saving stops: FA_E_IO. Training of
- * this network waits meanwhile. */
+/* Gives the bytes of fa_save to your function, piece after piece; if it returns non-zero, saving stops: FA_E_IO.
+ * Training of this network waits meanwhile. */
 FA_API fa_status fa_save_to(const fa_net *net,
                             int (*write)(void *user, const void *data, size_t size), void *user);
 

@@ -728,7 +728,7 @@ fa_status fa_check_source(int *has_checksum, const fa_source *source)
     return status;
 }
 
-typedef struct fa_caller { /* memory, or a function, of the caller's */
+typedef struct fa_caller { /* the caller gives memory or a function */
     const char *at;
     int (*read)(void *user, void *data, size_t size);
     void *user;
