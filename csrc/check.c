@@ -123,11 +123,12 @@ static fa_status check_tensor(const fa_net *net, const fa_param *p, int slot)
                        "%s: a given or written value was not finite, or a scale draws numbers "
                        "beyond %s; reset the network or write finite numbers",
                        what, range);
-    return fa_fail(FA_E_NONFINITE,
-                   "%s after %llu steps: an update left the range of %s, or a number that is "
-                   "not finite was written; to go on, reset the network, restore a saved state or "
-                   "write finite numbers; a smaller lr, scaled inputs or clip_norm keep updates in range",
-                   what, steps, range);
+    return fa_fail(
+        FA_E_NONFINITE,
+        "%s after %llu steps: an update left the range of %s, or a number that is "
+        "not finite was written; to go on, reset the network, restore a saved state or "
+        "write finite numbers; a smaller lr, scaled inputs or clip_norm keep updates in range",
+        what, steps, range);
 }
 
 fa_status fa_check_tensors(const fa_net *net)

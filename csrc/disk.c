@@ -404,7 +404,8 @@ static fa_status read_bytes(void *user, void *data, size_t size)
         ssize_t n;
         FA_AGAIN(n, read(o->fd, (char *)data + done, left < (1 << 30) ? left : 1 << 30));
         if (n < 0) return o->reason = errno, FA_E_IO;
-        if (n == 0) return fa_fail(FA_E_FORMAT, "it became shorter while it was read: load it again");
+        if (n == 0)
+            return fa_fail(FA_E_FORMAT, "it became shorter while it was read: load it again");
         done += (size_t)n;
     }
     return FA_OK;

@@ -197,10 +197,11 @@ fa_status fa_header_fits(const fa_net *net)
     fa_heading h = {.net = net};
     fa_status status = write_header(&h);
     if (status == FA_OK && h.text.size > FA_MAX_HEADER - DIGITS)
-        status = fa_fail(FA_E_VALUE,
-                         "network: the header of its file would take %zu bytes, expected at most %d; "
-                         "use fewer layers or a shorter note",
-                         h.text.size, FA_MAX_HEADER - DIGITS);
+        status =
+            fa_fail(FA_E_VALUE,
+                    "network: the header of its file would take %zu bytes, expected at most %d; "
+                    "use fewer layers or a shorter note",
+                    h.text.size, FA_MAX_HEADER - DIGITS);
     fa_free(h.text.data);
     return status;
 }
@@ -220,7 +221,8 @@ static fa_status put(const fa_sink *sink, const void *data, size_t size)
     const int stopped = sink->write(sink->user, data, size);
     fa_fp_resume(ours);
     if (!stopped) return FA_OK;
-    return fa_fail(FA_E_IO, "write: expected 0 from your function, got %d; saving stopped", stopped);
+    return fa_fail(FA_E_IO, "write: expected 0 from your function, got %d; saving stopped",
+                   stopped);
 }
 
 /* Sums the bytes that are written: the network's memory may change a moment later. */
@@ -276,7 +278,8 @@ fa_status fa_save_to(const fa_net *net, int (*write)(void *user, const void *dat
     fa_held held;
     FA_TRY(fa_hold(&held, net, false));
     fa_sink sink = {.net = net, .write = write, .user = user};
-    fa_status status = fa_check_tensors(net); /* a network that is not finite must not replace a good file */
+    fa_status status =
+        fa_check_tensors(net); /* a network that is not finite must not replace a good file */
     if (status == FA_OK) status = write_all(&sink);
     fa_let_go(&held);
     return status;
@@ -747,7 +750,8 @@ static fa_status read_by_function(void *user, void *data, size_t size)
     const fa_caller *c = user;
     const int stopped = c->read(c->user, data, size);
     if (!stopped) return FA_OK;
-    return fa_fail(FA_E_IO, "read: expected 0 from your function, got %d; loading stopped", stopped);
+    return fa_fail(FA_E_IO, "read: expected 0 from your function, got %d; loading stopped",
+                   stopped);
 }
 
 fa_status fa_load_memory(fa_net **net, const void *data, size_t size, fa_custom *custom, void *user)

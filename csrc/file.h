@@ -12,7 +12,8 @@ typedef struct fa_file fa_file;
 typedef struct fa_source {
     fa_status (*read)(void *user, void *data, size_t size); /* fills data, or fails */
     void *user;
-    size_t size;        /* of the whole file; SIZE_MAX: unknown, and only the bytes of the network are read */
+    size_t
+        size; /* of the whole file; SIZE_MAX: unknown, and only the bytes of the network are read */
     const char *memory; /* or NULL: the whole file in memory */
 } fa_source;
 typedef int fa_custom(void *user, fa_rule_desc *rule, int64_t layer, const char *note);

@@ -119,7 +119,8 @@ static void take_turn(fa_lock *lock)
 {
     const unsigned mine = atomic_fetch_add(&lock->tickets, 1);
     if (atomic_load(&lock->served) == mine) return;
-    const int cancel = fa_cancel_off(); /* a thread that ended here would never give its ticket back */
+    const int cancel =
+        fa_cancel_off(); /* a thread that ended here would never give its ticket back */
     pthread_mutex_lock(&lock->mutex);
     while (atomic_load(&lock->served) != mine) pthread_cond_wait(&lock->next, &lock->mutex);
     pthread_mutex_unlock(&lock->mutex);
@@ -166,7 +167,8 @@ void fa_unlock_write(const fa_net *net)
 {
     fa_lock *lock = (fa_lock *)&net->lock;
     atomic_store(&lock->writing, false);
-    if (!of_this_process(lock)) return; /* a signal handler has forked: the lock is made again on next use */
+    if (!of_this_process(lock))
+        return; /* a signal handler has forked: the lock is made again on next use */
     pthread_rwlock_unlock(&lock->rw);
     give_turn(lock);
 }

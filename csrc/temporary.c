@@ -66,7 +66,8 @@ static void remove_if_dead(int folder, const char *name)
 {
     const int flags = O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
     struct stat file;
-    int fd = openat(folder, name, O_RDWR | flags); /* NFS locks only files that are open for writing */
+    int fd =
+        openat(folder, name, O_RDWR | flags); /* NFS locks only files that are open for writing */
     if (fd < 0 && errno == EACCES) fd = openat(folder, name, O_RDONLY | flags);
     if (fd < 0) return;
     if (!fstat(fd, &file) && S_ISREG(file.st_mode) && !flock(fd, LOCK_EX | LOCK_NB) &&

@@ -229,9 +229,7 @@ static bool make_room(fa_net *net, int64_t n)
 /* Values that the last update of a call ruined are noticed by the next call at the latest; after many rows, at once. */
 static fa_status check_update(const fa_net *net, int64_t rows)
 {
-    enum {
-        WORTH = 128
-    }; /* rows: checking everything takes less than a hundredth of their time */
+    enum { WORTH = 128 }; /* rows: checking everything takes less than a hundredth of their time */
     return rows < WORTH ? FA_OK : fa_check_tensors(net);
 }
 

@@ -15,8 +15,7 @@ __attribute__((visibility("default"))) const char *__asan_default_options(void);
 const char *__asan_default_options(void) { return "use_sigaltstack=0"; }
 
 static dataset data;
-static atomic_int
-    calls; /* of callbacks, each a place where a cancelled thread would end */
+static atomic_int calls; /* of callbacks, each a place where a cancelled thread would end */
 
 static void *cancellable_alloc(void *user, size_t size, size_t align)
 {
