@@ -300,9 +300,10 @@ class Sequential:
             piece by piece in each epoch (above 8 MiB; above 256 MiB where columns lie together), so
             that a memory map is not copied whole; uint8 is scaled by ``input_scale``. A
             C-contiguous array of the network's dtype is used in place, also one of PyTorch, JAX or
-            whatever else speaks DLPack, the buffer protocol or ``__array_interface__``. One on a GPU is refused. Of tables (pandas, Polars, PyArrow)
-            the columns of numbers and booleans are taken, without missing values; all later tables
-            must have columns of the same names in the same order, while arrays go by position.
+            whatever else speaks DLPack, the buffer protocol or ``__array_interface__``. One on a
+            GPU is refused. Of tables (pandas, Polars, PyArrow) the columns of numbers and booleans
+            are taken, without missing values; all later tables must have columns of the same names
+            in the same order, while arrays go by position.
         y : array_like of shape (m,) or (m, n_out)
             Integer labels or rows, see Notes.
         epochs : int >= 0
