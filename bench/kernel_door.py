@@ -24,6 +24,7 @@ PARAMETER = {
     "uint32_t": ctypes.c_uint32,
     "uint64_t": ctypes.c_uint64,
     "double": ctypes.c_double,
+    "bool": ctypes.c_bool,
 }
 
 
@@ -68,7 +69,7 @@ def contracts() -> dict[str, list[type]]:
         re.M | re.S,
     )
     for name, parameters in rows:
-        words = parameters.replace("*", " * ").split(",")
+        words = parameters.replace("*", " * ").split(",") if parameters != "void" else []
         found[name] = [next(PARAMETER[w] for w in PARAMETER if w in p.split()) for p in words]
     whole = [ctypes.c_void_p, ctypes.c_ssize_t] * 2 + [ctypes.c_int64] * 2
     for kind in ("act", "dact"):

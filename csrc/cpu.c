@@ -186,7 +186,7 @@ static void set_mode(unsigned mode) { (void)mode; }
 /* Separate functions, so that the compiler moves no arithmetic of the call across the change of mode. */
 __attribute__((noinline)) fa_fp fa_fp_begin(bool flush)
 {
-    const fa_fp fp = {mode(), !callers.inside};
+    const fa_fp fp = {mode(), !callers.inside, flush};
     if (fp.outermost) leave_callers();
     callers.inside = true;
     set_mode(flush ? FLUSHING : EXACT);
@@ -201,7 +201,9 @@ __attribute__((noinline)) void fa_fp_end(const fa_fp *fp)
         return;
     }
     go_back();
-    pthread_testcancel(); /* nothing is held any more, and the thread's handlers find its own mode */
+    /* After a call that trained or predicted: nothing is held any more, and the handlers of a thread that is cancelled
+     * find its own mode. */
+    if (fp->flush) pthread_testcancel();
 }
 
 __attribute__((noinline)) unsigned fa_fp_pause(void)

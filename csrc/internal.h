@@ -97,7 +97,7 @@ bool fa_isa_prefers_blas(void);
  * restores the caller's mode and flags. flush: denormals count as zero, as kernels need; else they keep their value. */
 typedef struct fa_fp {
     unsigned mode; /* the mode that a nested call restores */
-    bool outermost;
+    bool outermost, flush;
 } fa_fp;
 fa_fp fa_fp_begin(bool flush);
 void fa_fp_end(const fa_fp *fp);

@@ -291,7 +291,7 @@ static bool every_call_is_refused(void *context)
     fa_net *net = ((held_call *)context)->net, *other = new_net("fa");
     const fa_samples s = labelled(&data, 0, ROWS);
     static float out[N_HIDDEN_1 * N_HIDDEN_2 + ROWS * N_OUT];
-    void *grads[6] = {NULL}, *state = malloc(fa_net_state_size(net));
+    void *grads[6] = {NULL}, *state = calloc(1, fa_net_state_size(net));
     double loss;
     fa_metrics m;
     fa_angles angles[2];
