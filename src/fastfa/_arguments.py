@@ -109,9 +109,7 @@ def _check_hook(method: Any, arguments: tuple[str, ...], name: str) -> None:
         raise TypeError(f"{name} must be a function, got {show(method)}")
     for what, is_what in _NEVER_RUN.items():
         if is_what(method):
-            raise TypeError(
-                f"{name} must be a plain function, got {what}: its body would not run"
-            )
+            raise TypeError(f"{name} must be a plain function, got {what}: its body would not run")
     try:
         signature(method).bind(*arguments)
     except TypeError:
