@@ -193,7 +193,7 @@ static fa_status deferred_steps(fa_progress *progress, fa_net *net, const fa_sam
 {
     fa_state *state = (fa_state *)net->state;
     fa_run run[2], *pending = NULL;
-    fa_status status = FA_OK;
+    fa_status status = check_suspect(net);
     for (int64_t i = 0; i < progress->epoch->count && status == FA_OK; i++) {
         fa_run *one = &run[i % 2];
         *one = batch_run(net, s, progress->epoch, i, work[i % 2]);
@@ -242,7 +242,6 @@ static fa_status train(fa_metrics *metrics, fa_net *net, const fa_samples *s, fa
     fa_call call = {.writes = true, .n_work = 1 + defer, .slot = {0, 2}};
     FA_TRY(fa_call_begin(&call, net, rows));
     fa_status status = fa_check_counts(net, e->count, shuffle);
-    if (status == FA_OK) status = check_suspect(net);
     if (status) {
         /* nothing was done */
     } else if (shuffle && !make_room(net, s->n)) {
