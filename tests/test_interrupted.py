@@ -313,7 +313,7 @@ def test_saving_in_a_signal_handler_saves_or_says_what_to_do(on_alarm, tmp_path)
             assert "use a callback of fit" in str(error)  # noqa: PT017
         else:
             ends.add("saved")
-        assert fa.load(path).steps in (0, net.steps)
+        assert fa.load(path).steps <= net.steps  # `stop` is seen within 10 ms
         assert all(len(v) == len(net.history.epoch) for v in net.history.history.values())
         net.fit(X, Y, 1, verbose=False)
     if "saved" in ends:
