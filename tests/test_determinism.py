@@ -229,6 +229,8 @@ def test_every_instruction_set_agrees_with_the_oracle(cpu):
             "-q",
             "-p",
             "no:cacheprovider",
+            "-W",
+            "ignore:BLAS would be faster:RuntimeWarning",  # of a build without it
             "-k",
             TOUCH_EVERY_KERNEL,
             file,

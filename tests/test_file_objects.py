@@ -196,7 +196,7 @@ def test_text_files_are_refused(tmp_path):
 
 def test_every_length_of_a_stream():
     for n in range(len(DATA)):
-        with pytest.raises(ValueError, match="ends after|not a fastfa network|got only"):
+        with pytest.raises(ValueError, match=r"ends after|not a fastfa network|got only"):
             fa.load(io.BytesIO(DATA[:n]))
 
 
