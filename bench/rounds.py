@@ -37,15 +37,16 @@ def pinned(cores: list[int]) -> list[str]:
 
 
 class Contender:
-    """A process of contenders.py."""
+    """A process of contenders.py; `source` is the folder of another build of fastfa, if any."""
 
-    def __init__(self, label: str, job: str, case: Case) -> None:
+    def __init__(self, label: str, job: str, case: Case, source: str | None = None) -> None:
         command = [sys.executable, str(HERE / "contenders.py"), job, json.dumps(case)]
         command = [*pinned(case["cores"]), *command]
         self.labels = [label]
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed with the process
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.errors}
-        self.process = subprocess.Popen(command, text=True, **pipes)
+        env = {**os.environ, "PYTHONPATH": source} if source else None
+        self.process = subprocess.Popen(command, text=True, env=env, **pipes)
 
     def _answer(self) -> dict[str, Any]:
         line = self.process.stdout.readline() if self.process.stdout else ""

@@ -2,12 +2,15 @@
 
     python bench/step.py                          a small and a medium network, one and two threads
     python bench/step.py --net 784-256-10 --batch 64 --threads 1 --peers torch,jax,sklearn,floor
+    python bench/step.py --peers "" --against ../before/src,../before/src  before and after
 
 The printed ratio is fastfa's time over the peer's, so 0.5 means twice as fast. PyTorch is timed
 eager and compiled, at 1..n threads; the best of them is "torch*". JAX one step a call and many
 steps a call; the best is "jax*". "floor" is no trainer: it is the step's list of matrix products
 and nothing else, by OpenBLAS (floor.c; needs a C compiler and `pip install scipy-openblas32`). A
-peer that is not installed is left out. table.py prints the README's whole table.
+peer that is not installed is left out. `--against` times other builds of fastfa (each built in
+place, named by its folder of packages); one named twice shows the spread that means nothing.
+table.py prints the README's whole table.
 """
 
 from __future__ import annotations
@@ -36,6 +39,11 @@ def report(case: Case, rounds: Rounds, info: dict[str, str]) -> None:
             print(f"  {star + '*':18} {'':10} {'':17} {best:12.3f}  the best of each round")
 
 
+def words(text: str) -> list[str]:
+    """What stands between commas."""
+    return [word for word in text.split(",") if word]
+
+
 def main() -> None:
     """Parse the arguments and run the cases."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -44,6 +52,7 @@ def main() -> None:
     parser.add_argument("--rule", default="backprop", help="fastfa's rule; peers run backprop")
     parser.add_argument("--threads", default="1,2", help="thread counts, such as 1,2")
     parser.add_argument("--peers", default="torch", help="of torch, jax, sklearn, floor")
+    parser.add_argument("--against", default="", help="folders of other builds of fastfa")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--seconds", type=float, default=0.5, help="of one contender in one round")
     args = parser.parse_args()
@@ -58,7 +67,9 @@ def main() -> None:
                 "threads": threads,
                 "cores": cores[:threads],
             }
-            group = [Contender("fastfa", "fastfa", case), *peers(case, args.peers.split(","))]
+            group = [Contender("fastfa", "fastfa", case), *peers(case, words(args.peers))]
+            for n, source in enumerate(words(args.against), 1):
+                group.append(Contender(f"{n}: {source}", "fastfa", case, os.path.abspath(source)))
             rounds, info, _ = interleave(group, args.rounds, args.seconds)
             floors = {"floor backprop", "floor dfa"}
             others = floors - {"floor dfa" if args.rule != "backprop" else "floor backprop"}

@@ -86,11 +86,12 @@ run_all() {
 }
 
 # Of what gcc counted while they ran: each file, then the floors. Not blas.c, whose library is not here, nor exports.c,
-# which makes symbols of what fastfa.h has inline: the tests of
-# the Python package, which brings one, see to it.
+# which makes symbols of what fastfa.h has inline: the tests of the Python package see to both. A child that writes its
+# counts while threads run has counted the way into a function but not yet the way out, and gcov, which subtracts the one
+# from the other, may show -1: a warning, no error.
 report_coverage() {
     gcovr --root . --object-directory "$out" --filter csrc/ --exclude csrc/blas.c --exclude csrc/exports.c \
-        --exclude csrc/fastfa.h --txt \
+        --exclude csrc/fastfa.h --gcov-ignore-parse-errors negative_hits.warn_once_per_file --txt \
         --txt-metric line --txt-metric branch --print-summary --fail-under-line "${FASTFA_LINES:-98}" \
         --fail-under-branch "${FASTFA_BRANCHES:-92}" "$out"
 }
