@@ -9,7 +9,7 @@
  * shows the noise. First comes what the pool takes to share a job and to see its end.
  *
  *   tests/c/run.sh --plain bench/choices.c */
-#include "../csrc/internal.h"
+#include "api/api.h"
 #include "times.h"
 
 #include <stdio.h>

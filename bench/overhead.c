@@ -7,7 +7,7 @@
  * reports its best turn. The sums at the end say that they have computed the same: the floor leaves nothing out.
  *
  *   tests/c/run.sh --plain bench/overhead.c */
-#include "../csrc/internal.h"
+#include "api/api.h"
 #include "times.h"
 
 #include <stdio.h>

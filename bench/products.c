@@ -5,8 +5,7 @@
  * Of each product the time that a tenth of all turns stay below: on a busy machine the median is the
  * neighbours'. Bias and ReLU are in own times, BLAS has none. BLAS runs if
  * src/fastfa/_vendor/ is there (built in place) and tests/c/run.sh built this program. */
-#include "../csrc/blas.h"
-#include "../csrc/internal.h"
+#include "api/api.h"
 #include "peak.h"
 
 #include <stdio.h>

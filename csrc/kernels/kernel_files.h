@@ -1,4 +1,5 @@
-/* The kernel files, in the order they use each other. No include guard: flavour.h includes this per type. */
+/* The kernel files, in the order they use each other. No include guard: flavour.h includes this per
+ * type. */
 #include "math.inc"
 #include "activation.inc"
 #include "transpose.inc"

@@ -1,6 +1,6 @@
-/* The kernel table: one row per instruction set and element type. The contract of each kernel is its
- * line in kernels.def; activations are listed in activations.def. Only cpu.c, product.c, rng.c, the kernel
- * files, the C tests and benchmarks see more of it than the pointers in a network. */
+/* The kernel table: one row per instruction set and element type. The contract of each kernel is
+ * its line in kernels.def; activations are listed in activations.def. Only cpu.c, product.c, rng.c,
+ * the kernel files, the C tests and benchmarks see more of it than the pointers in a network. */
 #ifndef FA_KERNELS_H
 #define FA_KERNELS_H
 
@@ -25,8 +25,9 @@ enum {
     FA_N_ACTIVATIONS
 };
 
-/* What an optimizer's tile kernel needs, computed once a step in double. `decay` is weight_decay where it
- * applies to this parameter, else 0; decoupled decay (AdamW) arrives folded into `keep` instead. */
+/* What an optimizer's tile kernel needs, computed once a step in double. `decay` is weight_decay
+ * where it applies to this parameter, else 0; decoupled decay (AdamW) arrives folded into `keep`
+ * instead. */
 typedef struct fa_hyper {
     double lr;       /* of this parameter: lr * lr_scale */
     double momentum; /* sgd, rmsprop */
@@ -40,17 +41,20 @@ typedef struct fa_hyper {
     double lambda;       /* with coupled feedback: both are multiplied by 1 - lambda */
 } fa_hyper;
 
-/* What a product does to C before it writes it, in this order; all zero: nothing. h has the shape and stride of C. */
+/* What a product does to C before it writes it, in this order; all zero: nothing. h has the shape
+ * and stride of C. */
 typedef struct fa_epilogue {
     const void *bias; /* a row that is added, or NULL */
-    /* Set to true if the first row of C is not finite, or NULL. One row tells for all of B and the bias: 0 times a
-     * number that is not finite is NaN, so such an entry shows in its column of every row. */
+    /* Set to true if the first row of C is not finite, or NULL. One row tells for all of B and the
+     * bias: 0 times a number that is not finite is NaN, so such an entry shows in its column of
+     * every row. */
     atomic_bool *nonfinite;
     bool relu;     /* max(0, .) */
     const void *h; /* C becomes 0 where h <= 0 (ReLU's derivative); or NULL */
 } fa_epilogue;
 
-/* The packed-B cache: the buffer in which a product packs its right operand, and what the buffer holds */
+/* The packed-B cache: the buffer in which a product packs its right operand, and what the buffer
+ * holds */
 typedef struct fa_packed_b {
     void *buffer; /* aligned to 64, or NULL; products of less than gemm_packing_bytes are slow */
     size_t bytes;
@@ -65,8 +69,8 @@ typedef void fa_act_fn(void *h, ptrdiff_t ldh, const void *a, ptrdiff_t lda, int
 typedef void fa_dact_fn(void *d, ptrdiff_t ldd, const void *x, ptrdiff_t ldx, int64_t rows,
                         int64_t cols);
 
-/* Whether products pack their right operands and prefetch: worth it where the latency of L2 is high. Set once, when
- * the kernels are chosen (cpu.c); no result depends on it. */
+/* Whether products pack their right operands and prefetch: worth it where the latency of L2 is
+ * high. Set once, when the kernels are chosen (cpu.c); no result depends on it. */
 extern bool fa_l2_is_slow;
 enum {
     FA_PACKED_B_BYTES = 512 << 10, /* limit of a packing buffer for all of B */

@@ -2,7 +2,7 @@
  * predicted together or alone; for every rule, optimizer and element type. FASTFA_TEST_QUICK: fewer
  * of them. */
 #include "check.h"
-#include "internal.h"
+#include "api/api.h"
 
 enum { ROWS = 203, BATCH = 64, N_OPTIMIZERS = 6 };
 

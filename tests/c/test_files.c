@@ -1,10 +1,7 @@
 /* Networks as bytes: the same bits go on after loading, whatever is wrong is an error, nothing is lost. */
 #include "check.h"
 
-#include "checksum.h"
-#include "description.h"
-#include "json.h"
-#include "internal.h"
+#include "api/api.h"
 
 #include <sys/stat.h>
 #include <unistd.h>

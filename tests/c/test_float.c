@@ -2,7 +2,7 @@
  * traps, with denormals flushed or not, on any number of threads, whoever started them; and the caller's mode, traps
  * and flags are back after every call and in every callback. By instruction set. */
 #include "check.h"
-#include "internal.h"
+#include "api/api.h"
 
 #include <fenv.h>
 #include <sys/mman.h>

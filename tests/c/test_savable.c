@@ -2,9 +2,7 @@
  * that is out of the ordinary; states; notes; the largest headers. */
 #include "check.h"
 
-#include "description.h"
-#include "file.h"
-#include "internal.h"
+#include "api/api.h"
 
 #include <float.h>
 #include <limits.h>

@@ -4,7 +4,7 @@
  *
  * Sanitizers and compilers that do not optimise make frames larger: there the calls only have to work. */
 #include "check.h"
-#include "internal.h"
+#include "api/api.h"
 
 #include <pthread.h>
 #include <sys/mman.h>
@@ -534,8 +534,12 @@ static void test_none_where_none_packs(void)
 {
     describe(&shapes[N_SHAPES - 1], FA_F64, "ldfa");
     call_create();
-    CHECK(fa_packing_bytes(now.net, 32, true) == 0, "nothing is packed");
-    CHECK(fa_packing_bytes(now.net, 1, false) == 0, "of a row");
+    for (int training = 0; training < 2; training++) {
+        fa_work *work = fa_work_create(now.net, training, training ? 32 : 1, 1, 1);
+        REQUIRE(work, "memory");
+        CHECK(work->packing_bytes == 0 && !work->pack_caches, "nothing is packed");
+        fa_free(work);
+    }
     call_free();
 }
 

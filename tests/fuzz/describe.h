@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-#include "description.h"
+#include "api/api.h"
 #include "fuzz.h"
 
 enum { MOST_LAYERS = 6 };
