@@ -1,4 +1,4 @@
-"""Types of the oracle, and the one way it refuses."""
+"""Types that the modules of the oracle share."""
 
 from __future__ import annotations
 
@@ -13,12 +13,6 @@ Maybe = Array | None
 Spec = dict[str, Any]  # a part of the description
 
 
-def pick(a: Maybe, rows: Array) -> Maybe:
+def rows_of(a: Maybe, rows: Array) -> Maybe:
     """Some rows of an array that may not be there."""
     return None if a is None else a[rows]
-
-
-def require(ok: Any, argument: str, expected: str, got: Any) -> None:
-    """Raise the ValueError that names argument, expected and got."""
-    if not ok:
-        raise ValueError(f"{argument}: expected {expected}, got {got}")

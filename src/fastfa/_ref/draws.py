@@ -85,7 +85,15 @@ def permutation(stream: Stream, n: int) -> npt.NDArray[np.int64]:
 
 # ------------------------------------------------------------------------------------ initialisers
 
-# name -> (draw, its limit or standard deviation at scale 1 for fan-in a and fan-out b)
+
+class DrawSpec(NamedTuple):
+    """How entries are drawn: "uniform" in (-width, width), or "normal" with that deviation."""
+
+    distribution: str
+    width: float
+
+
+# name -> (distribution, its width at scale 1 for fan-in a and fan-out b)
 INITIALIZERS: dict[str, tuple[str, Callable[[int, int], float]]] = {
     "zeros": ("uniform", lambda a, b: 0.0),
     "uniform": ("uniform", lambda a, b: 1.0),
@@ -99,67 +107,98 @@ INITIALIZERS: dict[str, tuple[str, Callable[[int, int], float]]] = {
 }
 
 
-def draw(kind: str, width: float, stream: Stream, shape: tuple[int, ...]) -> Doubles:
-    """Doubles of a shape: uniform in (-width, width), or normal with standard deviation width."""
+def draw(spec: DrawSpec, stream: Stream, shape: tuple[int, ...]) -> Doubles:
+    """Doubles of a shape."""
     n = math.prod(shape)
-    unit = normals(stream, n) if kind == "normal" else 2.0 * uniforms(stream, n) - 1.0
-    return (unit * width).reshape(shape)
+    unit = normals(stream, n) if spec.distribution == "normal" else 2.0 * uniforms(stream, n) - 1.0
+    return (unit * spec.width).reshape(shape)
+
+
+def initializer(name: str, scale: float, fans: tuple[int, int]) -> DrawSpec:
+    """The draw that an initialiser stands for (docs/MATH.md, "Initial values")."""
+    distribution, width = INITIALIZERS[name]
+    return DrawSpec(distribution, scale * width(*fans))
 
 
 def initial(init: Spec, stream: Stream, shape: tuple[int, ...], fans: tuple[int, int]) -> Doubles:
     """The first value of a weight or bias, in double."""
     if "values" in init:
-        return given("initial values", init["values"], shape)
-    kind, width = INITIALIZERS[init["name"]]
-    return draw(kind, init["scale"] * width(*fans), stream, shape)
+        return np.array(init["values"], np.float64)
+    return draw(initializer(init["name"], init["scale"], fans), stream, shape)
+
+
+# ---------------------------------------------------------------------------------------- feedback
 
 
 def initial_feedback(
     spec: Spec, stream: Stream, shape: tuple[int, int], forward: Spec | None = None
 ) -> Doubles:
-    """B (n_source, n_l) in double; `forward` is the initialiser that "forward" stands for."""
+    """B (n_source, n_l) in double; `forward` is the initialiser that "forward" stands for.
+
+    Order: draw, rank, orthogonal, sparsity (docs/MATH.md, "Feedback matrices").
+    """
     if "values" in spec:
-        return float(spec["scale"]) * given("feedback", spec["values"], shape)
-    rank = spec.get("rank")
-    if rank:
-        p = draw(
-            "normal", 1 / math.sqrt(rank), stream._replace(purpose=PROJECTION), (shape[0], rank)
-        )
-        matrix = np.asarray(p @ draw_feedback(spec, stream, (rank, shape[1]), forward))
+        return float(spec["scale"]) * np.array(spec["values"], np.float64)
+    if spec.get("rank"):
+        matrix = low_rank(spec, stream, shape, forward)
     else:
         matrix = draw_feedback(spec, stream, shape, forward)
     if spec["distribution"] == "orthogonal":
         matrix = orthogonal(matrix) * (spec["scale"] * math.sqrt(max(shape) / (3 * shape[1])))
     if spec.get("sparsity"):
-        kept = math.floor((1 - spec["sparsity"]) * shape[0] + 0.5)
-        luck = uniforms(stream._replace(purpose=SPARSITY), matrix.size).reshape(shape)
-        places = luck.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")
-        matrix = np.where(places < kept, matrix, 0.0)
+        matrix = sparse(spec["sparsity"], stream, matrix)
     return matrix
+
+
+def low_rank(spec: Spec, stream: Stream, shape: tuple[int, int], forward: Spec | None) -> Doubles:
+    """P Q: P (n_source, r) normal of variance 1 / r, Q (r, n_l) as a feedback matrix is drawn."""
+    rank = spec["rank"]
+    projection = stream._replace(purpose=PROJECTION)
+    p = draw(DrawSpec("normal", 1 / math.sqrt(rank)), projection, (shape[0], rank))
+    return np.asarray(p @ draw_feedback(spec, stream, (rank, shape[1]), forward))
+
+
+def sparse(sparsity: float, stream: Stream, matrix: Doubles) -> Doubles:
+    """Keep floor((1 - sparsity) rows + 1/2) entries a column: those of the lowest uniform draws."""
+    kept = math.floor((1 - sparsity) * len(matrix) + 0.5)
+    drawn = uniforms(stream._replace(purpose=SPARSITY), matrix.size).reshape(matrix.shape)
+    rank_in_column = drawn.argsort(axis=0, kind="stable").argsort(axis=0, kind="stable")
+    return np.where(rank_in_column < kept, matrix, 0.0)
 
 
 def draw_feedback(
     spec: Spec, stream: Stream, shape: tuple[int, int], forward: Spec | None
 ) -> Doubles:
-    """Entries of standard deviation scale / sqrt(3 n_l), or those of an initialiser for B^T."""
+    """Entries before rank, orthogonality and sparsity.
+
+    "sign" and "ternary" are made from the uniform draw and have its variance, scale^2 / (3 n_l).
+    """
     name, scale, n = spec["distribution"], float(spec["scale"]), shape[1]
+    if name not in ("sign", "ternary"):
+        return draw(feedback_draw(name, scale, shape, forward), stream, shape)
+    u = draw(DrawSpec("uniform", 1.0), stream, shape)
+    if name == "sign":
+        return np.where(u >= 0, 1.0, -1.0) * scale / math.sqrt(3 * n)
+    return (1.0 * (3 * u >= 1) - 1.0 * (3 * u < -1)) * scale / math.sqrt(2 * n)
+
+
+def feedback_draw(
+    name: str, scale: float, shape: tuple[int, int], forward: Spec | None
+) -> DrawSpec:
+    """The draw that a distribution stands for: uniform in +-scale / sqrt(n_l), and that deviation.
+
+    An initialiser draws B as it would draw the weight B^T (n_l, n_source).
+    """
+    if name == "uniform":
+        return DrawSpec("uniform", scale / math.sqrt(shape[1]))
+    if name == "normal":
+        return DrawSpec("normal", scale / math.sqrt(3 * shape[1]))
+    if name == "orthogonal":
+        return DrawSpec("normal", 1.0)  # scaled once it is orthogonal
     if name == "forward":
         assert forward is not None
-        kind, width = INITIALIZERS[forward["name"]]
-        return draw(kind, scale * forward["scale"] * width(n, shape[0]), stream, shape)
-    if name == "sign":
-        return (
-            np.where(draw("uniform", 1.0, stream, shape) >= 0, 1.0, -1.0) * scale / math.sqrt(3 * n)
-        )
-    if name == "ternary":
-        u = 3 * draw("uniform", 1.0, stream, shape)
-        return (1.0 * (u >= 1) - 1.0 * (u < -1)) * scale / math.sqrt(2 * n)
-    if name in ("uniform", "normal", "orthogonal"):
-        widths = {"uniform": scale / math.sqrt(n), "normal": scale / math.sqrt(3 * n)}
-        kind = "normal" if name == "orthogonal" else name
-        return draw(kind, widths.get(name, 1.0), stream, shape)
-    kind, width = INITIALIZERS[name]
-    return draw(kind, scale * width(n, shape[0]), stream, shape)
+        name, scale = forward["name"], scale * forward["scale"]
+    return initializer(name, scale, shape[::-1])
 
 
 def orthogonal(matrix: Doubles) -> Doubles:
@@ -170,11 +209,3 @@ def orthogonal(matrix: Doubles) -> Doubles:
             x -= (x @ y) * y
         x /= math.sqrt(x @ x)
     return vectors if matrix.shape[0] <= matrix.shape[1] else vectors.T
-
-
-def given(what: str, values: Any, shape: tuple[int, ...]) -> Doubles:
-    """A copy of an array the user gave in place of a draw."""
-    array = np.array(values, np.float64)
-    if array.shape != shape:
-        raise ValueError(f"{what}: expected shape {shape}, got {array.shape}")
-    return array

@@ -1,4 +1,4 @@
-"""Activations, losses and what counts as right, optimizers, angles."""
+"""Activations, losses, accuracy, optimizers, angles."""
 
 from __future__ import annotations
 
@@ -46,7 +46,6 @@ ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array, Array], 
     "sign": (np.sign, lambda a, h: np.zeros_like(a)),
     "threshold": (lambda a: a > 0, lambda a, h: np.zeros_like(a)),
 }
-ZERO_DERIVATIVE = ("sign", "threshold")
 
 # ------------------------------------------------------------------------------------------ losses
 # Each takes z (m, n_L) and dense targets y (m, n_L) in double and gives the loss of each sample,
@@ -81,7 +80,7 @@ LOSSES = {
     "sigmoid_cross_entropy": sigmoid_cross_entropy,
     "mse": mse,
 }
-LINKS: dict[str, Callable[[Doubles], Array]] = {  # what predict makes of z
+LINKS: dict[str, Callable[[Doubles], Array]] = {  # from z to the predictions
     "softmax_cross_entropy": softmax,
     "sigmoid_cross_entropy": sigmoid,
     "mse": lambda z: z,
@@ -97,7 +96,7 @@ def dense_targets(labels: Maybe, y: Maybe, n_out: int) -> Doubles:
     return np.eye(n_out)[labels]
 
 
-def hits(loss: str, z: Array, y: Doubles, from_labels: bool) -> Doubles:
+def correct(loss: str, z: Array, y: Doubles, from_labels: bool) -> Doubles:
     """How right each row is, 0..1; nan where the loss and targets define no accuracy."""
     if loss == "mse" and not (from_labels and z.shape[1] > 1):
         return np.full(len(z), np.nan)
@@ -107,8 +106,9 @@ def hits(loss: str, z: Array, y: Doubles, from_labels: bool) -> Doubles:
 
 
 # --------------------------------------------------------------------------------------- optimizers
-# One step of parameter w in place, PyTorch's formulas. `o` is the description's optimizer, lr that
-# of this parameter, decay 0 or the weight decay, t the number of this step from 1.
+# One step of parameter w in place, by PyTorch's formulas (docs/MATH.md, "Optimizers"). `o` is the
+# description's optimizer, lr the rate of this parameter, decay 0 or the weight decay, t counts the
+# steps from 1.
 
 Slots = list[Array]
 
@@ -167,7 +167,7 @@ def norm(a: Array) -> float:
 
 
 def angle(a: Array, b: Array) -> float:
-    """Angle in degrees between two arrays taken as vectors; nan where one has no direction."""
+    """Angle in degrees between two arrays taken as vectors; nan where one is zero."""
     scale = norm(a) * norm(b)
     if scale == 0:
         return math.nan
