@@ -2,9 +2,42 @@
 
 import numpy as np
 import pytest
-from networks import dense, description, dropout, rule, samples
+from networks import (
+    ACTIVATIONS,
+    BROADCAST,
+    DIFFERENTIABLE,
+    PER_LAYER,
+    RULES,
+    dense,
+    description,
+    dropout,
+    rule,
+    samples,
+)
 
-from fastfa import _core
+import fastfa as fa
+from fastfa import _core, _ref
+
+
+def test_the_engine_accepts_what_rules_and_activations_say():
+    """The lists of `networks` hold what the engine accepts: a wrong refusal would shorten them."""
+
+    def takes_pre(name):
+        try:
+            fa.rules.RULES[name](inject="pre")
+        except (TypeError, ValueError):
+            return False
+        return True
+
+    def has_slope(name):
+        f, derivative = _ref.ACTIVATIONS[name]
+        return derivative(a, f(a)).any()
+
+    a = np.linspace(-3, 3, 8)
+    assert set(_ref.RULES) == {*RULES, "custom"}
+    assert tuple(filter(takes_pre, RULES)) == BROADCAST
+    assert tuple(name for name in RULES if not _ref.RULES[name].two_passes) == PER_LAYER
+    assert tuple(filter(has_slope, ACTIVATIONS)) == DIFFERENTIABLE
 
 
 def test_empty_batches_are_refused():

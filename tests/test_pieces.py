@@ -9,7 +9,7 @@ import pytest
 from small import assert_same, copies
 
 import fastfa as fa
-from fastfa import _data
+from fastfa import _core, _data
 
 M, N_IN, N_OUT = 700, 6, 3
 RNG = np.random.default_rng(0)
@@ -90,7 +90,7 @@ def test_bytes_of_any_layout(pieces, monkeypatch):
     np.testing.assert_equal(seen, everything(pixels, Y))
 
 
-@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "sigmoid_cross_entropy", "mse"])
+@pytest.mark.parametrize("loss", _core.NAMES["loss"])
 def test_rows_of_targets_come_in_pieces_too(loss, pieces, monkeypatch):
     rows = np.eye(N_OUT)[Y]
     seen = everything(X.astype(np.float32), rows, loss=loss, optimizer="sgd")

@@ -4,18 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from ref_networks import (
-    ADAM,
-    LOSSES,
-    SGD,
-    batch,
-    dense,
-    dropout,
-    hidden_net,
-    labelled,
-    name_of,
-    network,
-)
+from networks import ADAM, LOSSES, SGD, dense, dropout
+from ref_networks import batch, hidden_net, labelled, name_of, network
 
 from fastfa import _ref
 

@@ -6,7 +6,6 @@ from networks import (
     ADAM,
     RMSPROP,
     SGD,
-    SIGNS,
     assert_close,
     copies,
     dense,
@@ -20,6 +19,7 @@ from networks import (
 import fastfa as fa
 from fastfa import _core
 
+SIGNS = ("usf", "frsf", "brsf")  # rules whose matrix has the signs of the weights
 ENGINES = pytest.mark.parametrize("which", [0, 1], ids=("core", "ref"))
 OPTIMIZERS = {
     "sgd": SGD,

@@ -13,8 +13,9 @@ with the dropouts that follow it.
 from .draws import DROPOUT, SHUFFLE, Stream, keep_mask, normals, philox, uniforms, words
 from .functions import ACTIVATIONS, LOSSES
 from .network import Network
+from .rules import RULES
 
 __all__ = [
-    "ACTIVATIONS", "DROPOUT", "LOSSES", "SHUFFLE", "Network", "Stream", "keep_mask", "normals",
-    "philox", "uniforms", "words",
+    "ACTIVATIONS", "DROPOUT", "LOSSES", "RULES", "SHUFFLE", "Network", "Stream", "keep_mask",
+    "normals", "philox", "uniforms", "words",
 ]  # fmt: skip
