@@ -1,4 +1,4 @@
-"""The Dense layers of a description in their places: which deltas are needed, in which order."""
+"""The Dense layers of a description: which deltas are needed, and in which order."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ class Network:
 
     # --------------------------------------------------------------------------- one step, in order
 
-    def _begin(self, x: Array, labels: Maybe, y: Maybe, weights: Maybe) -> Step:
+    def _begin_step(self, x: Array, labels: Maybe, y: Maybe, weights: Maybe) -> Step:
         """Forward, loss and error."""
         w = np.ones(len(x)) if weights is None else weights
         target = dense_targets(labels, y, self.n_out)
@@ -149,9 +149,9 @@ class Network:
         target = target.astype(self.dtype)
         return Step(trace, error, target, labels, w, loss, float(right.sum()))
 
-    def _teach(self, x: Array, labels: Maybe, y: Maybe, weights: Maybe) -> Step:
+    def _compute_step(self, x: Array, labels: Maybe, y: Maybe, weights: Maybe) -> Step:
         """Forward, loss, error, and the deltas of each layer by its own rule."""
-        step = self._begin(x, labels, y, weights)
+        step = self._begin_step(x, labels, y, weights)
         two_passes = [layer.rule for layer in self.hidden if layer.rule.two_passes]
         last = two_passes[0].second_pass(self, x, step) if two_passes else step.error
         self._form_deltas(step, self.dense, last)
@@ -233,11 +233,11 @@ class Network:
         OPTIMIZERS[o["name"]](self._value(key), gradient, slots, o, lr, decay, self.steps)
 
     @np.errstate(all="ignore")
-    def _learn(self, x: Array, labels: Maybe, y: Maybe, weights: Maybe, lr: float) -> Step:
+    def _train_step(self, x: Array, labels: Maybe, y: Maybe, weights: Maybe, lr: float) -> Step:
         """One step. Nothing changes if it raises."""
         self._training = True
         try:
-            step = self._teach(x, labels, y, weights)
+            step = self._compute_step(x, labels, y, weights)
             self._update(self._gradients(step), lr)
         finally:
             self._training = False
@@ -247,7 +247,7 @@ class Network:
 
     def train_batch(self, x: Array, labels: Maybe, y: Maybe, weights: Maybe) -> float:
         """One step; the mean loss before the update. FloatingPointError where it is not finite."""
-        return self._learn(x, labels, y, weights, self.lr).loss
+        return self._train_step(x, labels, y, weights, self.lr).loss
 
     def train_steps(
         self,
@@ -269,7 +269,7 @@ class Network:
             batch = order[b * batch_size : (b + 1) * batch_size]
             lr = self.lr if lrs is None else float(lrs[steps])
             labels_b, y_b, weights_b = (rows_of(a, batch) for a in (labels, y, weights))
-            step = self._learn(x[batch], labels_b, y_b, weights_b, lr)
+            step = self._train_step(x[batch], labels_b, y_b, weights_b, lr)
             loss_sum, n_correct = loss_sum + step.loss * len(batch), n_correct + step.correct
             rows, steps = rows + len(batch), steps + 1
             if poll is not None and poll(b + 1):
@@ -307,14 +307,14 @@ class Network:
         self, x: Array, labels: Maybe, y: Maybe, weights: Maybe
     ) -> tuple[float, dict[str, Array]]:
         """Mean loss, and the gradients of the parameters before clipping."""
-        step = self._teach(x, labels, y, weights)
+        step = self._compute_step(x, labels, y, weights)
         grads = self._gradients(step)
         return step.loss, {key: g for key, g in grads.items() if key in self.parameters}
 
     @np.errstate(all="ignore")
     def deltas(self, x: Array, labels: Maybe, y: Maybe, weights: Maybe) -> list[Maybe]:
         """D_l (m, n_l) of every Dense in the next step, None where not needed."""
-        return self._teach(x, labels, y, weights).weighted
+        return self._compute_step(x, labels, y, weights).weighted
 
     @np.errstate(all="ignore")
     def alignment(self, x: Array, labels: Maybe, y: Maybe, weights: Maybe) -> list[dict[str, Any]]:
@@ -324,7 +324,7 @@ class Network:
         """
         backprop = Backprop({"name": "backprop"})
         exact = [replace(layer, rule=backprop, needs_delta=True) for layer in self.dense]
-        step = self._teach(x, labels, y, weights)
+        step = self._compute_step(x, labels, y, weights)
         true = replace(step, second=None)
         self._form_deltas(true, exact, step.error)
         return [self._alignment(layer, step, true) for layer in self.hidden]
