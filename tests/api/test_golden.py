@@ -10,7 +10,7 @@ import pytest
 
 import fastfa as fa
 
-FOLDER = Path(__file__).with_name("golden")
+FOLDER = Path(__file__).parents[1] / "golden"
 FILES = sorted(FOLDER.glob("*/*.safetensors"))
 
 _spec = importlib.util.spec_from_file_location("make", FOLDER / "make.py")

@@ -396,7 +396,7 @@ callbacks = [fa.CSVLogger(log, append=os.path.exists(log)), fa.Checkpoint(path)]
 net.fit(*samples(60), epochs=epochs - net.epochs, callbacks=callbacks, verbose=False)
 """
     path, log = tmp_path / "net", tmp_path / "log.csv"
-    command = [sys.executable, "-c", script, os.path.dirname(__file__), path, log]
+    command = [sys.executable, "-c", script, os.path.dirname(os.path.dirname(__file__)), path, log]
     for _ in range(3):
         with subprocess.Popen(command) as child:
             before = rows_of(log)[-1:] if log.exists() else []
@@ -441,6 +441,6 @@ other.stop()
 thread.join()
 print({os.waitpid(pid, 0)[1] >> 8 for pid in pids})
 """
-    command = [sys.executable, "-c", script, os.path.dirname(__file__)]
+    command = [sys.executable, "-c", script, os.path.dirname(os.path.dirname(__file__))]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.stdout == "{7}\n", done.stderr[-2000:]

@@ -79,7 +79,7 @@ def elsewhere(n_threads=2, **environment):
     """all_bits in a fresh process; None where its processor or build cannot do that."""
     done = subprocess.run(
         [sys.executable, __file__, str(n_threads)],
-        env=os.environ | environment,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | environment,
         capture_output=True,
         text=True,
         check=False,
@@ -248,7 +248,8 @@ def test_every_instruction_set_agrees_with_the_oracle(cpu):
 
 def test_an_instruction_set_that_does_not_exist_is_an_error():
     done = subprocess.run(
-        [sys.executable, __file__, "1"], env=os.environ | {"FASTFA_CPU": "v9"},
+        [sys.executable, __file__, "1"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "FASTFA_CPU": "v9"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode != 0

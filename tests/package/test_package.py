@@ -14,7 +14,7 @@ import pytest
 import fastfa
 from fastfa import _core
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 VENDOR = Path(_core.__file__).parent / "_vendor"
 
 

@@ -435,7 +435,7 @@ def test_a_giant_batch_is_a_memory_error_and_the_network_stays_usable():
     """In a process that may only have so much memory."""
     code = (
         "import resource, sys\n"
-        f"sys.path.insert(0, {os.path.dirname(__file__)!r})\n"
+        f"sys.path.insert(0, {os.path.dirname(os.path.dirname(__file__))!r})\n"
         "import numpy as np\n"
         "from networks import description, dense, samples\n"
         "from fastfa import _core\n"
