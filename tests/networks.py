@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping
 
 import numpy as np
+import pytest
 
 from fastfa import _core, _ref
 
@@ -112,6 +113,9 @@ def samples(desc, m, *, rows=False, weights=False, seed=0):
 def pair(desc):
     """The network in C and its oracle."""
     return _core.Network(desc), _ref.Network(desc)
+
+
+ENGINES = pytest.mark.parametrize("which", [0, 1], ids=("core", "ref"))  # of a pair
 
 
 # ----------------------------------------------------------------------------------- comparisons

@@ -1,10 +1,8 @@
 """What the package promises: names, and the objects that describe a network."""
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
+from processes import run_python
 from small import N_IN, N_OUT, assert_same, copies, network, samples
 
 import fastfa as fa
@@ -17,8 +15,7 @@ from fastfa.rules import RULES
 
 def test_importing_fastfa_imports_numpy_only():
     code = "import sys, fastfa; print(*[m for m in ('tqdm', 'matplotlib') if m in sys.modules])"
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert out.stdout.strip() == ""
+    assert run_python(code) == ""
 
 
 def test_every_public_name_exists_and_is_documented():

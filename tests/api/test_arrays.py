@@ -2,12 +2,11 @@
 
 import array
 import gc
-import subprocess
-import sys
 
 import numpy as np
 import pandas
 import pytest
+from processes import run_python
 
 import fastfa as fa
 from fastfa._arrays import as_array
@@ -170,8 +169,7 @@ def test_no_other_library_is_imported():
         "import sys, fastfa; from fastfa._arrays import as_array; as_array('X', [[1.0]]);"
         "print([m for m in ('torch', 'jax', 'cupy', 'pandas') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+    assert run_python(code) == "[]"
 
 
 # ---- the real ones, where they are installed ----

@@ -4,38 +4,12 @@ import math
 
 import numpy as np
 import pytest
+from small import N_IN, N_OUT, refuses, samples
+from small import shallow as network
 
 import fastfa as fa
 
-N_IN, N_OUT = 6, 3
 NAN, INF = float("nan"), float("inf")
-
-
-def samples(m=20):
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(m, N_IN)).astype(np.float32)
-    return X, np.arange(m) % N_OUT
-
-
-def network(**changes):
-    arguments = {
-        "layers": [fa.Dense(8, "tanh"), fa.Dropout(0.2), fa.Dense(N_OUT)],
-        "input_shape": N_IN,
-        "rule": "dfa",
-        "optimizer": fa.SGD(0.1, momentum=0.9),
-        "rng": 7,
-    }
-    return fa.Sequential(**(arguments | changes))
-
-
-def refuses(error, call, *words):
-    """`call` raises `error` with all of `words` in its message, in that order."""
-    with pytest.raises(error) as caught:
-        call()
-    at = 0
-    for word in words:
-        assert word in str(caught.value)[at:], f"{word!r} missing in: {caught.value}"
-        at = str(caught.value).index(word, at) + len(word)
 
 
 def state(net):
@@ -49,7 +23,7 @@ def with_(array, index, value):
     return array
 
 
-X, Y = samples()
+X, Y = samples(20)
 
 # (what is wrong, X, y, error, words of the message); one row, every method that takes X and y
 BAD_DATA = {

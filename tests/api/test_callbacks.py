@@ -10,31 +10,11 @@ import time
 
 import numpy as np
 import pytest
+from processes import environment
+from small import N_OUT, AtEpoch, AtStep, assert_same, copies, same_state, samples
+from small import shallow as network
 
 import fastfa as fa
-
-N_IN, N_OUT = 6, 3
-
-
-def samples(m=50):
-    rng = np.random.default_rng(0)
-    X = rng.normal(size=(m, N_IN)).astype(np.float32)
-    return X, (X[:, 0] > 0).astype(np.int64) + (X[:, 1] > 0)
-
-
-def network(**changes):
-    arguments = {
-        "layers": [fa.Dense(8, "tanh"), fa.Dropout(0.2), fa.Dense(N_OUT)],
-        "input_shape": N_IN,
-        "rule": "dfa",
-        "optimizer": fa.SGD(0.1, momentum=0.9),
-        "rng": 7,
-    }
-    return fa.Sequential(**(arguments | changes))
-
-
-def copies(net):
-    return {key: value.copy() for key, value in net.parameters.items()}
 
 
 def transported(net):
@@ -70,11 +50,6 @@ def test_a_matrix_of_another_shape_is_refused_by_its_key():
         net.feedback["0.feedback"] = np.ones((8, 3))
 
 
-def assert_same(first, second):
-    for key in first:
-        np.testing.assert_array_equal(first[key], second[key], err_msg=key)
-
-
 class Recorder(fa.Callback):
     """Writes down every hook that is called."""
 
@@ -92,30 +67,6 @@ class Recorder(fa.Callback):
 
     def on_train_end(self, net):
         self.calls.append(("train_end",))
-
-
-class AtEpoch(fa.Callback):
-    """Calls a function of the network after one epoch."""
-
-    def __init__(self, epoch, act):
-        self.epoch = epoch
-        self.act = act
-
-    def on_epoch_end(self, net, epoch, logs):
-        if epoch == self.epoch:
-            self.act(net)
-
-
-class AtStep(fa.Callback):
-    """Calls a function of the network after one step."""
-
-    def __init__(self, step, act):
-        self.step = step
-        self.act = act
-
-    def on_batch_end(self, net, step, logs):
-        if step == self.step:
-            self.act(net)
 
 
 # ------------------------------------------------------------------------------------ the hooks
@@ -277,14 +228,6 @@ def test_stop_from_another_thread_ends_within_an_epoch():
     timer.join()
     assert time.perf_counter() - start < 5
     assert net.steps > 0
-
-
-@pytest.fixture
-def keyboard():
-    """SIGINT as at a terminal; a job in the background starts with it ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("keyboard")
@@ -477,10 +420,6 @@ def test_early_stopping_needs_its_value():
 # ------------------------------------------------------------------------------------ checkpoints
 
 
-def same(first, second):
-    return first._engine.state() == second._engine.state() and first.lr == second.lr
-
-
 @pytest.mark.parametrize("rule", ["backprop", "dfa", "kp"])
 def test_going_on_from_a_checkpoint_is_the_uninterrupted_run(tmp_path, rule):
     X, y = samples()
@@ -494,7 +433,7 @@ def test_going_on_from_a_checkpoint_is_the_uninterrupted_run(tmp_path, rule):
         loaded = fa.load(tmp_path / f"net-{epoch:03d}")
         assert loaded.epochs == epoch
         loaded.fit(X, y, 5 - epoch, 16, callbacks=[keep], verbose=False)
-        assert same(loaded, whole)
+        assert same_state(loaded, whole)
     assert keep.saved == str(tmp_path / "net-005")
 
 
@@ -574,7 +513,7 @@ wide().fit(*samples(), 10_000, callbacks=[fa.Checkpoint(sys.argv[2])], verbose=F
 """
     path = tmp_path / "net"
     command = [sys.executable, "-c", script, os.path.dirname(__file__), path]
-    with subprocess.Popen(command) as child:
+    with subprocess.Popen(command, env=environment()) as child:
         written = set()  # each save puts another file there
         while len(written) < epochs and child.poll() is None:
             if path.exists():
@@ -585,10 +524,10 @@ wide().fit(*samples(), 10_000, callbacks=[fa.Checkpoint(sys.argv[2])], verbose=F
     loaded, whole = fa.load(path), wide()
     assert loaded.epochs >= epochs
     whole.fit(*samples(), loaded.epochs, verbose=False)
-    assert same(loaded, whole)
+    assert same_state(loaded, whole)
     for net in (loaded, whole):
         net.fit(*samples(), 1, verbose=False)
-    assert same(loaded, whole)
+    assert same_state(loaded, whole)
 
 
 def wide():

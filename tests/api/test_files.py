@@ -7,16 +7,16 @@ import os
 import pickle
 import re
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
 import joblib
 import networks
 import numpy as np
 import pytest
+from processes import run_python
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
+from small import same_state
 
 import fastfa as fa
 from fastfa.rules import RULES
@@ -63,19 +63,14 @@ def train(net, epochs=1):
     return net
 
 
-def same(a, b):
-    """Whether two networks are in the same state, bit for bit."""
-    return a._engine.state() == b._engine.state() and a.lr == b.lr
-
-
 def check_same(a, b, more=True):
     """The same network, now and after more training."""
     assert a.summary() == b.summary()
     assert repr(a) == repr(b)
-    assert same(a, b)
+    assert same_state(a, b)
     assert np.array_equal(a.predict(X_TEST), b.predict(X_TEST))
     if more:
-        assert same(train(a), train(b))
+        assert same_state(train(a), train(b))
 
 
 # ------------------------------------------------------------------------------------- going on
@@ -92,9 +87,9 @@ def test_saved_loaded_and_continued_is_the_uninterrupted_run(tmp_path, rule, opt
     check_same(net, loaded, more=False)
     assert (loaded.steps, loaded.epochs) == (net.steps, net.epochs) == (20, 2)
     train(loaded)
-    assert same(loaded, whole)
+    assert same_state(loaded, whole)
     loaded.reset()
-    assert same(loaded, build(rule, optimizer, dtype))
+    assert same_state(loaded, build(rule, optimizer, dtype))
 
 
 NETWORKS = {
@@ -294,7 +289,7 @@ def test_pickle_keeps_apart_rules_of_one_class():
     net = train(fa.Sequential(layers, input_shape=64, rule=Share(4.0), rng=3))
     other = pickle.loads(pickle.dumps(net))
     assert (other.layers[0].rule.share, other.rule.share) == (0.25, 4.0)
-    assert same(train(net), train(other))
+    assert same_state(train(net), train(other))
 
 
 def test_load_takes_rules_of_one_class_by_layer(tmp_path):
@@ -302,7 +297,7 @@ def test_load_takes_rules_of_one_class_by_layer(tmp_path):
     net = train(fa.Sequential(layers, input_shape=64, rule=Share(4.0), rng=3))
     net.save(tmp_path / "net")
     other = fa.load(tmp_path / "net", rule={0: Share(0.25), -1: Share(4.0)})
-    assert same(train(net), train(other))
+    assert same_state(train(net), train(other))
 
 
 class Named(fa.Sequential):
@@ -516,10 +511,7 @@ except OSError as error:
     print(error.errno, error)
 """
     path = tmp_path / "net"
-    out = subprocess.run(
-        [sys.executable, "-c", script, path], capture_output=True, text=True, check=True
-    ).stdout
-    assert re.match(r"27 .*cannot write: File too large", out)
+    assert re.match(r"27 .*cannot write: File too large", run_python(script, path))
     assert os.listdir(tmp_path) == ["net"]
     check_same(fa.Sequential([fa.Dense(10)], input_shape=64, rng=0), fa.load(path), more=False)
 
@@ -576,14 +568,7 @@ net.save(path)
 assert fa.load(path)._engine.state() == net._engine.state()
 print(list(said))
 """
-    run = subprocess.run(
-        [sys.executable, "-c", script, tmp_path / "net"],
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert run.returncode == 0, run.stderr
-    saved, *errors = ast.literal_eval(run.stdout)
+    saved, *errors = ast.literal_eval(run_python(script, tmp_path / "net"))
     assert saved == "saved"
     assert all("from inside its own training" in error for error in errors), errors
     assert os.listdir(tmp_path) == ["net"]

@@ -2,12 +2,11 @@
 
 import copy
 import gc
-import subprocess
-import sys
 import threading
 
 import numpy as np
 import pytest
+from processes import run_python
 from small import N_IN, network, samples
 
 import fastfa as fa
@@ -317,8 +316,4 @@ gc.collect()
 total = weight.sum() + sum(np.asarray(array).sum() for step in kept for array in step)
 print(np.isfinite(total))
 """
-    environment = {"MALLOC_PERTURB_": "165", "PATH": ""}
-    environment["PYTHONPATH"] = ":".join(sys.path)
-    command = [sys.executable, "-c", script]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+    assert run_python(script, MALLOC_PERTURB_="165") == "True"

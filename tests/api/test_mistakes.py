@@ -5,6 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
+from small import refuses
 
 import fastfa as fa
 
@@ -15,14 +16,6 @@ Y = np.arange(20) % 3
 def network(rule="dfa", activation="tanh", **options):
     layers = [fa.Dense(8, activation), fa.Dense(3)]
     return fa.Sequential(layers, input_shape=6, rule=rule, rng=0, **options)
-
-
-def refuses(error, call, *words):
-    """`call` raises `error` with all of `words` in its message."""
-    with pytest.raises(error) as caught:
-        call()
-    for word in words:
-        assert word in str(caught.value), f"{word!r} missing in: {caught.value}"
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from small import same_state
 
 import fastfa as fa
 from fastfa._core import NAMES
@@ -27,10 +28,6 @@ def stream(n=23, dtype="float32"):
     return rng.normal(size=(n, 13)).astype(dtype), rng.integers(0, 4, n)
 
 
-def assert_same_bits(a, b):
-    assert a._engine.state() == b._engine.state()
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("rule", RULES)
 def test_learn_many_is_learn_one_for_each(rule, dtype):
@@ -38,7 +35,7 @@ def test_learn_many_is_learn_one_for_each(rule, dtype):
     many, one = network(rule, dtype=dtype), network(rule, dtype=dtype)
     loss = many.learn_many(X, y)
     losses = [one.learn_one(x, int(label)) for x, label in zip(X, y, strict=True)]
-    assert_same_bits(many, one)
+    assert same_state(many, one)
     assert many.steps == len(X)
     np.testing.assert_allclose(loss, np.mean(losses), rtol=1e-12)
 
@@ -59,7 +56,7 @@ def test_every_optimizer_gives_the_bits_of_train_batch(optimizer):
     many.learn_many(X, y)
     for i in range(len(X)):
         one.train_batch(X[i : i + 1], y[i : i + 1])
-    assert_same_bits(many, one)
+    assert same_state(many, one)
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
@@ -71,7 +68,7 @@ def test_fit_with_batch_size_one(shuffle):
         order = steps._engine.shuffle(len(X))
         for i in order if shuffle else range(len(X)):
             steps.train_batch(X[i : i + 1], y[i : i + 1])
-    assert_same_bits(whole, steps)
+    assert same_state(whole, steps)
 
 
 def test_sample_weights_schedule_and_fixed_layers():
@@ -101,7 +98,7 @@ def test_a_loss_that_is_not_finite_keeps_the_samples_before_it():
             *(y, None, None, None, 1, 0, len(X)),
         )
     clean.learn_many(X[:7], y[:7])
-    assert_same_bits(broken, clean)
+    assert same_state(broken, clean)
 
 
 def test_a_poll_sees_finished_steps_and_can_stop():
@@ -115,7 +112,7 @@ def test_a_poll_sees_finished_steps_and_can_stop():
     done = net._engine.train_steps(X, y, None, None, None, 1, 0, len(X), None, poll)[3]
     assert all(step == steps for step, steps in seen)
     twin.learn_many(X[:done], y[:done])
-    assert_same_bits(net, twin)
+    assert same_state(net, twin)
 
 
 @pytest.mark.parametrize(
@@ -142,12 +139,12 @@ def test_learn_one_takes_lists_bytes_and_rows():
     assert as_list.learn_one(x[0].tolist(), [0.0] * y[0] + [1.0] + [0.0] * (3 - y[0])) == (
         plain.learn_one(x[0], int(y[0]))
     )
-    assert_same_bits(as_list, plain)
+    assert same_state(as_list, plain)
     image = 20 * np.arange(13, dtype=np.uint8)
     from_bytes, from_floats = network(), network()
     from_bytes.learn_one(image, 1)
     from_floats.learn_one((image / np.float32(255)).astype(np.float32), 1)
-    assert_same_bits(from_bytes, from_floats)
+    assert same_state(from_bytes, from_floats)
 
 
 # ---- predict_one

@@ -234,6 +234,7 @@ def test_ctrl_c_keeps_what_was_trained(on_error):
     assert replicas[2].net._engine.state() == alone({"seed": 2}, 4)._engine.state()
 
 
+@pytest.mark.usefixtures("keyboard")
 def test_ctrl_c_while_it_waits_stops_those_that_train():
     """As the interpreter does it: in the main thread, between any two of its lines."""
 
@@ -242,15 +243,11 @@ def test_ctrl_c_while_it_waits_stops_those_that_train():
             if epoch == 3:
                 os.kill(os.getpid(), signal.SIGINT)
 
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt) as caught:
-            fa.fit_replicas(
-                build, [{"seed": s} for s in range(3)], X, Y, epochs=10**6, n_workers=2,
-                verbose=False, callbacks=lambda: [Press()],
-            )  # fmt: skip
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        fa.fit_replicas(
+            build, [{"seed": s} for s in range(3)], X, Y, epochs=10**6, n_workers=2,
+            verbose=False, callbacks=lambda: [Press()],
+        )  # fmt: skip
     assert len(caught.value.replicas) == 3
     for replica in caught.value.replicas:
         assert replica.error is caught.value
@@ -304,7 +301,7 @@ def test_a_path_for_each_network(tmp_path):
 
 
 def test_where_threads_are_refused(monkeypatch):
-    """The second thread cannot start: what it would have run, the first does."""
+    """The second thread, needed because the first is busy for ever, cannot start."""
     start, started = threading.Thread.start, []
 
     def refuse(thread):
@@ -316,5 +313,5 @@ def test_where_threads_are_refused(monkeypatch):
     monkeypatch.setattr(threading.Thread, "start", refuse)
     settings = [{"seed": s} for s in range(4)]
     with pytest.raises(RuntimeError, match="can't start new thread") as caught:
-        fa.fit_replicas(build, settings, X, Y, n_workers=2, epochs=3, verbose=False)
+        fa.fit_replicas(build, settings, X, Y, n_workers=2, epochs=10**6, verbose=False)
     assert len(caught.value.replicas) == 4

@@ -16,6 +16,7 @@ import warnings
 
 import numpy as np
 import pytest
+from processes import environment, run_python
 from small import assert_same, copies, network, samples
 
 import fastfa as fa
@@ -112,9 +113,9 @@ X, y = np.ones((30, 6), np.float32), np.arange(30) % 3
 layers, feedback = [fa.Dense(4, "tanh"), fa.Dense(3)], fa.Feedback(np.zeros((3, 4)))
 net = fa.Sequential(layers, input_shape=6, rule=fa.DFA(feedback), rng=0)
 print(len(net.fit(X, y, 6, callbacks=[fa.callbacks.Alignment((X, y))]).epoch))
+sys.stderr = sys.__stderr__  # which is flushed at the end
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.stdout == "6\n"
+    assert run_python(script) == "6"
 
 
 def test_an_ascii_terminal_gets_a_bar(monkeypatch):
@@ -237,10 +238,7 @@ except OSError as error:
 append_lines(sys.argv[1], "c" * 10 + "\\n")
 """
     path = tmp_path / "lines"
-    done = subprocess.run(
-        [sys.executable, "-c", script, path], capture_output=True, text=True, check=True
-    )
-    assert done.stdout == f"refused {errno.EFBIG}\n"
+    assert run_python(script, path) == f"refused {errno.EFBIG}"
     assert path.read_text() == "a" * 80 + "\n" + "c" * 10 + "\n"
 
 
@@ -387,25 +385,24 @@ def test_the_documented_lines_go_on_from_wherever_a_run_was_cut(tmp_path, step):
 def test_a_killed_script_that_is_started_again_ends_as_if_nothing_had_been(tmp_path):
     script = """
 import os, sys
-sys.path.insert(0, sys.argv[1])
 import fastfa as fa
 from small import network, samples
-path, log, epochs = sys.argv[2], sys.argv[3], 60
+path, log, epochs = sys.argv[1], sys.argv[2], 60
 net = fa.load(path) if os.path.exists(path) else network()
 callbacks = [fa.CSVLogger(log, append=os.path.exists(log)), fa.Checkpoint(path)]
 net.fit(*samples(60), epochs=epochs - net.epochs, callbacks=callbacks, verbose=False)
 """
     path, log = tmp_path / "net", tmp_path / "log.csv"
-    command = [sys.executable, "-c", script, os.path.dirname(os.path.dirname(__file__)), path, log]
+    command = [sys.executable, "-c", script, path, log]
     for _ in range(3):
-        with subprocess.Popen(command) as child:
+        with subprocess.Popen(command, env=environment()) as child:
             before = rows_of(log)[-1:] if log.exists() else []
             while child.poll() is None and (rows_of(log)[-1:] if log.exists() else []) == before:
                 pass
             child.kill()
     assert child.returncode == -signal.SIGKILL
     for _ in range(2):  # the second finds a run that is finished
-        subprocess.run(command, check=True)
+        subprocess.run(command, env=environment(), check=True)
     whole = network()
     whole.fit(*samples(60), epochs=60, verbose=False)
     assert_same(copies(fa.load(path)), copies(whole))
@@ -418,8 +415,7 @@ net.fit(*samples(60), epochs=epochs - net.epochs, callbacks=callbacks, verbose=F
 def test_bars_in_several_threads_and_children():
     """Each of a child's threads draws, whatever the threads of its parent were doing."""
     script = """
-import os, signal, sys, threading
-sys.path.insert(0, sys.argv[1])
+import os, signal, threading
 import fastfa as fa
 from small import network, samples
 X, y = samples(60)
@@ -441,6 +437,4 @@ other.stop()
 thread.join()
 print({os.waitpid(pid, 0)[1] >> 8 for pid in pids})
 """
-    command = [sys.executable, "-c", script, os.path.dirname(os.path.dirname(__file__))]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert done.stdout == "{7}\n", done.stderr[-2000:]
+    assert run_python(script) == "{7}"

@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import numpy as np
+import processes
 import pytest
 from networks import (
     ADAM,
@@ -75,18 +76,18 @@ def expected():
     return found
 
 
-def elsewhere(n_threads=2, **environment):
+def elsewhere(n_threads=2, **variables):
     """all_bits in a fresh process; None where its processor or build cannot do that."""
     done = subprocess.run(
         [sys.executable, __file__, str(n_threads)],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)} | environment,
+        env=processes.environment(**variables),
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
     )
     if done.returncode and "FASTFA_CPU: expected an instruction set" in done.stderr:
-        pytest.skip(f"this processor has no {environment['FASTFA_CPU']}")
+        pytest.skip(f"this processor has no {variables['FASTFA_CPU']}")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -249,7 +250,7 @@ def test_every_instruction_set_agrees_with_the_oracle(cpu):
 def test_an_instruction_set_that_does_not_exist_is_an_error():
     done = subprocess.run(
         [sys.executable, __file__, "1"],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "FASTFA_CPU": "v9"},
+        env=processes.environment(FASTFA_CPU="v9"),
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode != 0

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from networks import (
     ADAM,
+    ENGINES,
     RMSPROP,
     SGD,
     SIGNS,
@@ -20,7 +21,6 @@ from networks import (
 import fastfa as fa
 from fastfa import _core, _ref
 
-ENGINES = pytest.mark.parametrize("which", [0, 1], ids=("core", "ref"))
 OPTIMIZERS = {
     "sgd": SGD,
     "nesterov": SGD | {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1},

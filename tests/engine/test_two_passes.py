@@ -2,12 +2,22 @@
 
 import numpy as np
 import pytest
-from networks import SGD, assert_close, copies, dense, description, dropout, pair, rule, samples
+from networks import (
+    ENGINES,
+    SGD,
+    assert_close,
+    copies,
+    dense,
+    description,
+    dropout,
+    pair,
+    rule,
+    samples,
+)
 
 import fastfa as fa
 from fastfa import _core, _ref
 
-ENGINES = pytest.mark.parametrize("which", [0, 1], ids=("core", "ref"))
 LAYERS = [dense(9, "tanh"), dense(7, "sigmoid"), dense(3)]
 
 

@@ -10,19 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import run_python
 
 import fastfa
 from fastfa import _core
 
 ROOT = Path(__file__).parents[2]
 VENDOR = Path(_core.__file__).parent / "_vendor"
-
-
-def run_python(code):
-    """Run code in a fresh interpreter; return what it prints."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 def test_one_version():

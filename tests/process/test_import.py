@@ -1,25 +1,15 @@
 """What importing and using fastfa does to a process: as little as possible."""
 
-import os
-import subprocess
 import sys
 
 import numpy as np
 import pytest
 from networks import dense, description, samples
+from processes import run_python
 
 from fastfa import _core
 
 SUBNORMAL = 5e-324
-
-
-def run_python(code, **environment):
-    """What a fresh interpreter prints."""
-    env = os.environ | environment
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 def subnormals_survive():

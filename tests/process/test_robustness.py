@@ -3,11 +3,8 @@
 import contextlib
 import faulthandler
 import gc
-import os
 import resource
 import signal
-import subprocess
-import sys
 import threading
 import time
 import tracemalloc
@@ -15,6 +12,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from networks import ADAM, RULES, dense, description, digest, dropout, samples
+from processes import in_child, run_python
 
 import fastfa as fa
 from fastfa import _core
@@ -23,20 +21,6 @@ from fastfa import _core
 def network_of(name="dfa", **changes):
     layers = [dense(64, "tanh"), dropout(0.2), dense(32, "gelu"), dense(5)]
     return description(layers, 20, name, **{"optimizer": ADAM, "n_threads": 2, **changes})
-
-
-def run_python(code, **environment):
-    """What a fresh interpreter prints; it may take a minute at most."""
-    done = subprocess.run(
-        [sys.executable, "-X", "faulthandler", "-c", code],
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 # ------------------------------------------------------------------------------------------ Ctrl-C
@@ -343,26 +327,6 @@ def test_a_process_ends_while_its_pool_is_alive_and_while_it_trains():
 # ------------------------------------------------------------------------------------------- forks
 
 
-def in_child(function, seconds=30):
-    """What `function` returns (text) in a forked child; an alarm ends one that hangs."""
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:  # nothing may leave this branch
-        code = 1
-        try:
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            signal.alarm(seconds)
-            os.write(write, function().encode())
-            code = 0
-        finally:
-            os._exit(code)
-    os.close(write)
-    with os.fdopen(read) as pipe:
-        text = pipe.read()
-    assert os.waitpid(child, 0)[1] == 0
-    return text
-
-
 forks = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 
@@ -434,8 +398,7 @@ def test_a_giant_network_is_a_memory_error_and_leaves_nothing():
 def test_a_giant_batch_is_a_memory_error_and_the_network_stays_usable():
     """In a process that may only have so much memory."""
     code = (
-        "import resource, sys\n"
-        f"sys.path.insert(0, {os.path.dirname(os.path.dirname(__file__))!r})\n"
+        "import resource\n"
         "import numpy as np\n"
         "from networks import description, dense, samples\n"
         "from fastfa import _core\n"

@@ -5,7 +5,7 @@ import shutil
 import sys
 
 import pytest
-from test_import import run_python
+from processes import run_python
 
 import fastfa as fa
 from fastfa import _core

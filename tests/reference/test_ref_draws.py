@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from ref_networks import RULES, assert_same, dense, dropout, hidden_net, network, rule
+from networks import dense, dropout, rule
+from ref_networks import RULES, assert_same, hidden_net, network
 
 from fastfa import _ref
 

@@ -5,7 +5,8 @@ import math
 
 import numpy as np
 import pytest
-from ref_networks import ADAM, ADAMW, RMSPROP, SGD, assert_same, batch, dense, name_of, network
+from networks import SGD, dense
+from ref_networks import ADAM, ADAMW, RMSPROP, assert_same, batch, name_of, network
 
 OPTIMIZERS = [
     SGD,
