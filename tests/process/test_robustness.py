@@ -202,27 +202,27 @@ def test_predicting_while_another_thread_trains():
     desc = network_of()
     data = samples(desc, 64)
     net, twin = _core.Network(desc), _core.Network(desc)
-    complete = {digest(twin.predict(data[0]))}
-    for _ in range(150):
-        twin.train_batch(*data)
-        complete.add(digest(twin.predict(data[0])))
     trained = threading.Event()
-    seen = [[], []]
+    seen = [set(), set()]  # by each of two readers, while the network trains
 
     def train():
         try:
-            for _ in range(150):
+            while net.steps < 150 or (min(map(len, seen)) < 10 and net.steps < 20_000):
                 net.train_batch(*data)
         finally:
             trained.set()
 
     def predict(found):
         while not trained.is_set():
-            found.append(digest(net.predict(data[0])))
-        found.append(digest(net.predict(data[0])))
+            found.add(digest(net.predict(data[0])))
 
     in_threads(train, lambda: predict(seen[0]), lambda: predict(seen[1]))
-    assert set(seen[0]) | set(seen[1]) <= complete
+    complete = {digest(twin.predict(data[0]))}
+    for _ in range(net.steps):
+        twin.train_batch(*data)
+        complete.add(digest(twin.predict(data[0])))
+    assert seen[0] | seen[1] <= complete
+    assert min(map(len, seen)) >= 10
     assert net.state() == twin.state()
 
 
