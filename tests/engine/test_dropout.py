@@ -114,7 +114,7 @@ def test_runs_are_as_long_as_chance_makes_them():
 
 
 def test_layers_have_masks_of_their_own():
-    """Of two in a row the lower has the mask that it has alone, the upper keeps half of the rest."""
+    """Of two in a row the lower has the mask that it has alone, the upper keeps half of it."""
     lower = masks(network_of(0.5, 100, 100), 5)
     both = masks(network_of(0.5, 100, 100, before=[dropout(0.5)]), 5)
     assert (both <= lower).all()
