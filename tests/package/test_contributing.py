@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md's worked examples, C and Python, fit the engine of today, and train."""
+"""What contributors read is true: the worked examples train, the table of tests is whole."""
 
 import re
 import shutil
@@ -90,6 +90,16 @@ def add_rule(root):
     add_row(root / ORACLE, "STORED_FEEDBACK", '"deadzone",')
     define(root, RULES, 'name: ClassVar[str] = "sdfa"', "Deadzone", rule, "_ALL")
     add_row(root / RULES, "_ALL", "Deadzone,")
+
+
+# ------------------------------------------------------------------------------ tests/README.md
+
+
+def test_every_file_of_tests_is_in_the_table():
+    tests = ROOT / "tests"
+    files = [*tests.glob("*/test_*.py"), *tests.glob("c/test_*.c")]
+    named = re.findall(r"test_\w+\.(?:py|c)\b", (tests / "README.md").read_text())
+    assert {file.name for file in files} == set(named)
 
 
 # -------------------------------------------------------------------------------------- strict C
