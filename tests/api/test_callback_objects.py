@@ -172,7 +172,9 @@ def test_alignment_that_could_not_measure_may_be_used_again():
 # ---- copies
 
 
-@pytest.mark.parametrize("way", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+@pytest.mark.parametrize(
+    "way", [copy.copy, copy.deepcopy, lambda callback: pickle.loads(pickle.dumps(callback))]
+)
 def test_a_copy_has_a_record_of_its_own(tmp_path, way):
     for one in built_in(tmp_path):
         network().fit(X, Y, 2, callbacks=[one], verbose=False)

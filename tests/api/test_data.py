@@ -6,15 +6,21 @@ from small import N_IN, N_OUT, assert_same, copies, network, samples
 
 import fastfa as fa
 
+
+def unaligned(array):
+    """A copy whose elements begin one byte late."""
+    return np.frombuffer(b"x" + array.tobytes(), array.dtype, offset=1).reshape(array.shape)
+
+
 KINDS = {
-    "float64": lambda a: a.astype(np.float64),
-    "float16": lambda a: a.astype(np.float16),
+    "float64": lambda array: array.astype(np.float64),
+    "float16": lambda array: array.astype(np.float16),
     "fortran": np.asfortranarray,
-    "strided": lambda a: np.repeat(a, 2, axis=0)[::2],
-    "big-endian": lambda a: a.astype(">f4"),
-    "list": lambda a: a.tolist(),
-    "read-only": lambda a: np.lib.stride_tricks.as_strided(a, writeable=False),
-    "unaligned": lambda a: np.frombuffer(b"x" + a.tobytes(), a.dtype, offset=1).reshape(a.shape),
+    "strided": lambda array: np.repeat(array, 2, axis=0)[::2],
+    "big-endian": lambda array: array.astype(">f4"),
+    "list": lambda array: array.tolist(),
+    "read-only": lambda array: np.lib.stride_tricks.as_strided(array, writeable=False),
+    "unaligned": unaligned,
 }
 
 

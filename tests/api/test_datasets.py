@@ -269,21 +269,25 @@ def test_npz_lacking_an_array(tmp_path, arrays):
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("changes", "message"),
     [
-        (lambda a: (a[0], a[1][:-1], *a[2:]), r"train labels: expected 7 integers from 0.*\(6,\)"),
-        (lambda a: (a[0], a[1].astype(np.int8) - 99, *a[2:]), r"train labels: expected 7 integers"),
+        ({"y_train": lambda y: y[:-1]}, r"train labels: expected 7 integers from 0.*\(6,\)"),
+        ({"y_train": lambda y: y.astype(np.int8) - 99}, r"train labels: expected 7 integers"),
         (
-            lambda a: (a[0], a[1], a[2][:, 1:], a[3]),
+            {"x_test": lambda x: x[:, 1:]},
             r"train images are \(5, 4\), test images \(4, 4\)",
         ),
-        (lambda a: (a[0], a[1], a[2][:0], a[3][:0]), r"test images: expected uint8 of shape"),
-        (lambda a: (a[0].astype(np.int16), *a[1:]), r"train images: expected uint8.*got int16"),
-        (lambda a: (a[0].astype(float), *a[1:]), r"x_train holds float64, expected integers"),
+        (
+            {"x_test": lambda x: x[:0], "y_test": lambda y: y[:0]},
+            r"test images: expected uint8 of shape",
+        ),
+        ({"x_train": lambda x: x.astype(np.int16)}, r"train images: expected uint8.*got int16"),
+        ({"x_train": lambda x: x.astype(float)}, r"x_train holds float64, expected integers"),
     ],
 )
-def test_arrays_that_do_not_belong_together(tmp_path, arrays, change, message):
-    path = write_npz(tmp_path / "m.npz", change(arrays))
+def test_arrays_that_do_not_belong_together(tmp_path, arrays, changes, message):
+    changed = [changes.get(key, np.array)(array) for key, array in zip(KEYS, arrays, strict=True)]
+    path = write_npz(tmp_path / "m.npz", changed)
     with pytest.raises(ValueError, match=message):
         datasets.load("mnist", path=path)
 

@@ -308,24 +308,24 @@ def noted(note, **network):
 
 
 EDITS = {
-    "field": lambda h: h["network"].update({ESCAPES: 1}),
-    "activation": lambda h: h["network"]["layers"][0].update(activation=ESCAPES),
-    "type": lambda h: h["network"]["layers"][0].update(type=ESCAPES),
-    "loss": lambda h: h["network"].update(loss=ESCAPES),
-    "rule": lambda h: h["network"]["rule"].update(name=ESCAPES),
-    "inject": lambda h: h["network"]["rule"].update(inject=ESCAPES),
-    "feedback": lambda h: h["network"]["rule"]["feedback"].update(name=ESCAPES),
-    "optimizer": lambda h: h["network"]["optimizer"].update(name=ESCAPES),
-    "dtype": lambda h: h["network"].update(dtype=ESCAPES),
-    "init": lambda h: h["network"]["layers"][0]["bias_init"].update(name=ESCAPES),
-    "tensor": lambda h: h.update({ESCAPES: h.pop("0.weight")}),
-    "format": lambda h: h["__metadata__"].update({"fastfa.format": ESCAPES}),
-    "version": lambda h: (
-        h["__metadata__"].update({"fastfa.version": ESCAPES}),
-        h["network"].update(loss="x"),
+    "field": lambda header: header["network"].update({ESCAPES: 1}),
+    "activation": lambda header: header["network"]["layers"][0].update(activation=ESCAPES),
+    "type": lambda header: header["network"]["layers"][0].update(type=ESCAPES),
+    "loss": lambda header: header["network"].update(loss=ESCAPES),
+    "rule": lambda header: header["network"]["rule"].update(name=ESCAPES),
+    "inject": lambda header: header["network"]["rule"].update(inject=ESCAPES),
+    "feedback": lambda header: header["network"]["rule"]["feedback"].update(name=ESCAPES),
+    "optimizer": lambda header: header["network"]["optimizer"].update(name=ESCAPES),
+    "dtype": lambda header: header["network"].update(dtype=ESCAPES),
+    "init": lambda header: header["network"]["layers"][0]["bias_init"].update(name=ESCAPES),
+    "tensor": lambda header: header.update({ESCAPES: header.pop("0.weight")}),
+    "format": lambda header: header["__metadata__"].update({"fastfa.format": ESCAPES}),
+    "version": lambda header: (
+        header["__metadata__"].update({"fastfa.version": ESCAPES}),
+        header["network"].update(loss="x"),
     ),
-    "type of a tensor": lambda h: h["0.weight"].update(dtype=ESCAPES),
-    "checksum": lambda h: h["__metadata__"].update({"fastfa.crc32c": ESCAPES}),
+    "type of a tensor": lambda header: header["0.weight"].update(dtype=ESCAPES),
+    "checksum": lambda header: header["__metadata__"].update({"fastfa.crc32c": ESCAPES}),
 }
 
 

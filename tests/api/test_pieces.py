@@ -57,18 +57,18 @@ def everything(x, y, *, labels=True, **options):
 
 
 LAYOUTS = {
-    "float64": lambda a: a,
+    "float64": lambda array: array,
     "float64, Fortran": np.asfortranarray,
-    "float32, Fortran": lambda a: np.asfortranarray(a.astype(np.float32)),
-    "float32, big-endian": lambda a: a.astype(">f4"),
-    "float32, strided": lambda a: np.repeat(a.astype(np.float32), 2, axis=1)[:, ::2],
-    "float16": lambda a: a.astype(np.float16),
-    "int64": lambda a: a.astype(np.int64),
-    "int8": lambda a: a.astype(np.int8),
-    "longdouble": lambda a: a.astype(np.longdouble),
-    "images": lambda a: a.reshape(M, 2, 3),
-    "images, Fortran": lambda a: np.asfortranarray(a.reshape(M, 2, 3)),
-    "read-only": lambda a: np.lib.stride_tricks.as_strided(a, writeable=False),
+    "float32, Fortran": lambda array: np.asfortranarray(array.astype(np.float32)),
+    "float32, big-endian": lambda array: array.astype(">f4"),
+    "float32, strided": lambda array: np.repeat(array.astype(np.float32), 2, axis=1)[:, ::2],
+    "float16": lambda array: array.astype(np.float16),
+    "int64": lambda array: array.astype(np.int64),
+    "int8": lambda array: array.astype(np.int8),
+    "longdouble": lambda array: array.astype(np.longdouble),
+    "images": lambda array: array.reshape(M, 2, 3),
+    "images, Fortran": lambda array: np.asfortranarray(array.reshape(M, 2, 3)),
+    "read-only": lambda array: np.lib.stride_tricks.as_strided(array, writeable=False),
     "frame": pd.DataFrame,
 }
 

@@ -72,21 +72,23 @@ class Series(Columns):
 @pytest.mark.parametrize(
     "convert",
     [
-        lambda f: f.astype("Float64"),
-        lambda f: f.astype("Float32"),
-        lambda f: f.astype(object),
-        lambda f: f.astype({"a": "Float32", "b": "float16"}),
-        lambda f: f.astype(pd.SparseDtype(float)),
-        lambda f: f.map(decimal.Decimal),
-        lambda f: f.map(fractions.Fraction),
-        lambda f: f.astype(object).to_numpy(),
-        lambda f: f.to_numpy().tolist(),
-        lambda f: f.set_axis(pd.MultiIndex.from_tuples([("u", 1), ("u", 2), ("v", 1)]), axis=1),
-        lambda f: f.set_axis(["a", "a", "a"], axis=1),
-        lambda f: Columns(f.to_dict("list")),
-        lambda f: Series(f.to_dict("list")),
-        *([lambda f: f.astype("float[pyarrow]")] if ARROW else []),
-        *([lambda f: f.astype({"a": "double[pyarrow]", "b": "Float64"})] if ARROW else []),
+        lambda table: table.astype("Float64"),
+        lambda table: table.astype("Float32"),
+        lambda table: table.astype(object),
+        lambda table: table.astype({"a": "Float32", "b": "float16"}),
+        lambda table: table.astype(pd.SparseDtype(float)),
+        lambda table: table.map(decimal.Decimal),
+        lambda table: table.map(fractions.Fraction),
+        lambda table: table.astype(object).to_numpy(),
+        lambda table: table.to_numpy().tolist(),
+        lambda table: table.set_axis(
+            pd.MultiIndex.from_tuples([("u", 1), ("u", 2), ("v", 1)]), axis=1
+        ),
+        lambda table: table.set_axis(["a", "a", "a"], axis=1),
+        lambda table: Columns(table.to_dict("list")),
+        lambda table: Series(table.to_dict("list")),
+        *([lambda table: table.astype("float[pyarrow]")] if ARROW else []),
+        *([lambda table: table.astype({"a": "double[pyarrow]", "b": "Float64"})] if ARROW else []),
     ],
 )
 def test_columns_of_numbers_are_numbers(convert):
@@ -260,15 +262,15 @@ def net():
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda f: f[["c", "b", "a"]], ["in the order of training", "got ['c', 'b', 'a']",
+        (lambda table: table[["c", "b", "a"]], ["in the order of training", "got ['c', 'b', 'a']",
                                         "X[['a', 'b', 'c']]"]),
-        (lambda f: f[["a", "c"]], ["missing: ['b']"]),
-        (lambda f: f.assign(d=1.0), ["not known: ['d']"]),
-        (lambda f: f.rename(columns={"b": "B"}), ["missing: ['b']", "not known: ['B']"]),
-        (lambda f: f[["a", "b", "b"]], ["missing: ['c']"]),
-        (lambda f: f[["a", "b", "c", "a"]], ["got ['a', 'b', 'c', 'a']"]),
-        (lambda f: Columns(f[["b", "a", "c"]].to_dict("list")), ["got ['b', 'a', 'c']"]),
-        (lambda f: Series(f[["b", "a", "c"]].to_dict("list")), ["got ['b', 'a', 'c']"]),
+        (lambda table: table[["a", "c"]], ["missing: ['b']"]),
+        (lambda table: table.assign(d=1.0), ["not known: ['d']"]),
+        (lambda table: table.rename(columns={"b": "B"}), ["missing: ['b']", "not known: ['B']"]),
+        (lambda table: table[["a", "b", "b"]], ["missing: ['c']"]),
+        (lambda table: table[["a", "b", "c", "a"]], ["got ['a', 'b', 'c', 'a']"]),
+        (lambda table: Columns(table[["b", "a", "c"]].to_dict("list")), ["got ['b', 'a', 'c']"]),
+        (lambda table: Series(table[["b", "a", "c"]].to_dict("list")), ["got ['b', 'a', 'c']"]),
     ],
 )  # fmt: skip
 def test_other_columns_are_an_error_in_every_call(net, change, words):

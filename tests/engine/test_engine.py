@@ -197,14 +197,14 @@ def test_bytes_are_scaled(dtype, rng):
 
 
 OPTIONS = {
-    "no bias": lambda i: {"use_bias": False},
-    "bias in turn": lambda i: {"use_bias": i % 2 == 0},
-    "lr scales": lambda i: {"lr_scale": 0.5 + i, "bias_lr_scale": 0.1 * i},
-    "fixed below": lambda i: {"trainable": i > 0},
-    "fixed in the middle": lambda i: {"trainable": i != 1},
-    "fixed on top": lambda i: {"trainable": i < 2},
-    "nothing trains": lambda i: {"trainable": False},
-    "no bias, fixed": lambda i: {"use_bias": False, "trainable": i != 1, "lr_scale": 2.0},
+    "no bias": lambda index: {"use_bias": False},
+    "bias in turn": lambda index: {"use_bias": index % 2 == 0},
+    "lr scales": lambda index: {"lr_scale": 0.5 + index, "bias_lr_scale": 0.1 * index},
+    "fixed below": lambda index: {"trainable": index > 0},
+    "fixed in the middle": lambda index: {"trainable": index != 1},
+    "fixed on top": lambda index: {"trainable": index < 2},
+    "nothing trains": lambda index: {"trainable": False},
+    "no bias, fixed": lambda index: {"use_bias": False, "trainable": index != 1, "lr_scale": 2.0},
 }
 
 

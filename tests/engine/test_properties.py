@@ -76,7 +76,7 @@ def window(a):
 
 
 LAYOUTS = {
-    "as it is": lambda a: a,
+    "as it is": lambda array: array,
     "fortran": np.asfortranarray,
     "strided": strided,
     "rows reversed": reversed_rows,
@@ -86,8 +86,8 @@ LAYOUTS = {
     "misaligned": misaligned,
     "subclass": subclassed,
     "window": window,
-    "list": lambda a: a.tolist(),
-    "memoryview": lambda a: memoryview(np.ascontiguousarray(a)),
+    "list": lambda array: array.tolist(),
+    "memoryview": lambda array: memoryview(np.ascontiguousarray(array)),
 }
 layouts = st.sampled_from(sorted(LAYOUTS))
 dtypes = st.sampled_from(("float32", "float64"))
