@@ -6,7 +6,6 @@ Run as a program it prints the bits of every run as JSON, so that other processe
 import itertools
 import json
 import os
-import signal
 import subprocess
 import sys
 
@@ -110,18 +109,8 @@ def test_a_forked_child(expected, n_threads):
     """The parent's pool is running when it forks; the child has to start one of its own."""
     case = ("dfa", "adam", "float32")
     bits(network_of(*case, 2))
-    read, write = os.pipe()
-    child = os.fork()
-    if child == 0:  # nothing may leave this branch
-        try:
-            signal.alarm(60)
-            os.write(write, bits(network_of(*case, n_threads)).encode())
-        finally:
-            os._exit(0)
-    os.close(write)
-    with os.fdopen(read) as pipe:
-        assert pipe.read() == expected["-".join(case)]
-    assert os.waitpid(child, 0)[1] == 0
+    answer = processes.in_child(lambda: bits(network_of(*case, n_threads)), 60)
+    assert answer == expected["-".join(case)]
     assert bits(network_of(*case, 2)) == expected["-".join(case)]
 
 

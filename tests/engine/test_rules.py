@@ -51,6 +51,13 @@ def chain_gradients(net, data, B1, B2):
     return x.T @ d1 / len(x), H1.T @ d2 / len(x)
 
 
+def assert_gradients(net, data, expected):
+    """The weights of both hidden layers have these gradients."""
+    gradients = net.gradients(*data)[1]
+    for key, value in zip(("0.weight", "1.weight"), expected, strict=True):
+        assert_close(gradients[key], value, "float64", what=key)
+
+
 # ------------------------------------------------------------------------------------ sign symmetry
 
 
@@ -74,10 +81,7 @@ def test_sign_symmetry_takes_the_signs_of_the_weights_of_each_step(name, which):
         B1 = R1 * np.sign(net.parameters["1.weight"].T)
         B2 = R2 * np.sign(net.parameters["2.weight"].T)
         assert_close(net.feedback_matrix(0), B1, "float64")
-        got = net.gradients(*data)[1]
-        g1, g2 = chain_gradients(net, data, B1, B2)
-        assert_close(got["0.weight"], g1, "float64")
-        assert_close(got["1.weight"], g2, "float64")
+        assert_gradients(net, data, chain_gradients(net, data, B1, B2))
         net.train_batch(*data)
 
 
@@ -160,9 +164,7 @@ def test_kolen_pollack_is_its_equation(which):
     net, data = pair(desc)[which], samples(desc, 30)
     W, B = copies(net.parameters), copies(net.feedback)
     g1, g2 = chain_gradients(net, data, B["0.feedback"], B["1.feedback"])
-    got = net.gradients(*data)[1]
-    assert_close(got["0.weight"], g1, "float64")
-    assert_close(got["1.weight"], g2, "float64")
+    assert_gradients(net, data, (g1, g2))
     net.train_batch(*data)
     assert_close(net.parameters["1.weight"], 0.95 * W["1.weight"] - 0.1 * g2, "float64")
     assert_close(net.feedback["0.feedback"], 0.95 * B["0.feedback"] - 0.1 * g2.T, "float64")
@@ -256,9 +258,7 @@ def test_ternary_sends_three_levels(which):
     assert 0 < (T == 0).sum() < T.size
     d1 = T @ net.feedback["0.feedback"] * (1 - H1**2)
     d2 = T @ net.feedback["1.feedback"] * (1 - H2**2)
-    got = net.gradients(*data)[1]
-    assert_close(got["0.weight"], x.T @ d1 / 30, "float64")
-    assert_close(got["1.weight"], H1.T @ d2 / 30, "float64")
+    assert_gradients(net, data, (x.T @ d1 / 30, H1.T @ d2 / 30))
 
 
 def test_ternary_without_a_threshold_is_sdfa(dtype):
@@ -280,9 +280,7 @@ def test_indirect_feedback_rises_through_the_weights(which):
     e = probabilities - np.eye(3)[labels]
     d1 = e @ net.feedback["0.feedback"] * (1 - H1**2)
     d2 = d1 @ net.parameters["1.weight"] * (1 - H2**2)
-    got = net.gradients(*data)[1]
-    assert_close(got["0.weight"], x.T @ d1 / 30, "float64")
-    assert_close(got["1.weight"], H1.T @ d2 / 30, "float64")
+    assert_gradients(net, data, (x.T @ d1 / 30, H1.T @ d2 / 30))
     assert list(net.feedback) == ["0.feedback"]
     assert [row["source"] for row in net.layers] == ["error", "below", "error"]
     np.testing.assert_array_equal(net.feedback_matrix(1), net.parameters["1.weight"])
