@@ -30,7 +30,7 @@ def network(rule="dfa", activation="tanh", **options):
     ],
 )
 def test_units_without_derivative_name_a_rule_that_works(rule, instead):
-    refuses(ValueError, lambda: network(rule, "sign"), 'activation "sign"', "layer 0", instead)
+    refuses(ValueError, lambda: network(rule, "sign"), "layer 0", 'activation "sign"', instead)
     name, _ = instead.removeprefix("rule=").split("(")
     network(getattr(fa, name)(inject="pre"), "sign").train_batch(X, Y)
 
