@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 
 import numpy as np
+import pytest
 
 import fastfa.optimizers
 import fastfa.rules
@@ -127,6 +128,9 @@ def samples(desc, m, *, rows=False, weights=False, seed=0):
 def pair(desc):
     """The network in C and its oracle."""
     return _core.Network(desc), _ref.Network(desc)
+
+
+ENGINES = pytest.mark.parametrize("which", [0, 1], ids=("core", "ref"))  # of a pair
 
 
 # ----------------------------------------------------------------------------------- comparisons
