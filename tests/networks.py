@@ -5,7 +5,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from fastfa import _core, _ref
+from fastfa import _core
+from fastfa.backends import reference as _ref
 
 SIGNS = ("usf", "frsf", "brsf")  # rules whose matrix has the signs of the weights
 RULES = ("backprop", "fa", "dfa", "sdfa", "drtp", "frozen", *SIGNS, "kp", "dkp", "ternary",

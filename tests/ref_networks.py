@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fastfa import _ref
+from fastfa.backends import reference as _ref
 
 SMOOTH = ("linear", "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "gelu")
 LOSSES = ("softmax_cross_entropy", "sigmoid_cross_entropy", "mse")

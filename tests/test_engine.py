@@ -29,7 +29,8 @@ from networks import (
     samples,
 )
 
-from fastfa import _core, _ref
+from fastfa import _core
+from fastfa.backends import reference as _ref
 
 # Around the kernels' tiles: 8 rows, 48 columns, vectors of 4, 8 and 16
 EDGES = (1, 2, 7, 8, 9, 15, 16, 17, 47, 48, 49, 97)

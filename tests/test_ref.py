@@ -19,7 +19,7 @@ from ref_networks import (
     rule,
 )
 
-from fastfa import _ref
+from fastfa.backends import reference as _ref
 
 
 def numerical_gradient(net, key, data, step=1e-5):

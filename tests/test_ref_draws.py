@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ref_networks import RULES, assert_same, dense, dropout, hidden_net, network, rule
 
-from fastfa import _ref
+from fastfa.backends import reference as _ref
 
 ONES = 0xFFFFFFFF
 

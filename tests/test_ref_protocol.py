@@ -18,7 +18,7 @@ from ref_networks import (
     rule,
 )
 
-from fastfa import _ref
+from fastfa.backends import reference as _ref
 
 
 @pytest.mark.parametrize("optimizer", [{**SGD, "momentum": 0.9}, ADAM], ids=name_of)

@@ -18,7 +18,8 @@ from networks import (
 )
 
 import fastfa as fa
-from fastfa import _core, _ref
+from fastfa import _core
+from fastfa.backends import reference as _ref
 
 ENGINES = pytest.mark.parametrize("which", [0, 1], ids=("core", "ref"))
 OPTIMIZERS = {

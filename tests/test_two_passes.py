@@ -5,7 +5,8 @@ import pytest
 from networks import SGD, assert_close, copies, dense, description, dropout, pair, rule, samples
 
 import fastfa as fa
-from fastfa import _core, _ref
+from fastfa import _core
+from fastfa.backends import reference as _ref
 
 ENGINES = pytest.mark.parametrize("which", [0, 1], ids=("core", "ref"))
 LAYERS = [dense(9, "tanh"), dense(7, "sigmoid"), dense(3)]

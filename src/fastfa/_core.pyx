@@ -92,7 +92,7 @@ cdef object _view(fa_view at, int typenum):
 
 
 cdef class Network:
-    """A network in C behind the backend protocol; see `_ref.Network` for the same in NumPy."""
+    """A network in C behind the backend protocol; see `backends.reference.Network` for the same in NumPy."""
 
     cdef _Handle handle
     cdef list hosts
@@ -150,8 +150,8 @@ cdef class Network:
     cdef int teach(self, rule, const fa_teaching *t) except -1:
         from types import MappingProxyType
 
-        from ._checks import kind, show
-        from ._teaching import Teaching
+        from ._internal.checks import kind, show
+        from ._internal.rule_context import Teaching
 
         cdef fa_block_info info = block_info(self.net, t.block)
         cdef _Step step = _Step()
@@ -739,7 +739,7 @@ def check_file(bytes path):
 
 
 cdef bint _is_plain(x, y) noexcept:
-    """Whether nothing is left to convert: no `Pieces` of `_data`."""
+    """Whether nothing is left to convert: no `Pieces` of `_internal.validation`."""
     return cnp.PyArray_Check(x) and (y is None or cnp.PyArray_Check(y))
 
 

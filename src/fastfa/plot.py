@@ -21,9 +21,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import callbacks
-from ._arrays import quiet
-from ._checks import choice, show
-from ._files import check_folder, file_name
+from ._internal.arrays import quiet
+from ._internal.checks import choice, show
+from ._internal.files import check_folder, file_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

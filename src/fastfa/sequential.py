@@ -9,16 +9,25 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from . import _arguments, _diagnostics, _summary
-from ._checks import choice, flag, integer, number, show
 from ._core import NAMES
-from ._data import STEP_NAMES, VALIDATION_NAMES, Batch, Columns, Door
-from ._files import check_folder, custom_rules, file_name, is_path, restore, write, write_note
-from ._holding import Holder
-from ._network import check_network, described, described_rule
-from ._settings import refuse_fixed, refuse_unknown
-from ._tensors import Tensors
-from ._training import Task, Training
+from ._internal import arguments, diagnostics
+from ._internal.attributes import refuse_fixed, refuse_unknown
+from ._internal.checks import choice, flag, integer, number, show
+from ._internal.exclusive import Holder
+from ._internal.files import (
+    check_folder,
+    custom_rules,
+    file_name,
+    is_path,
+    restore,
+    write,
+    write_note,
+)
+from ._internal.network_checks import check_network, described, described_rule
+from ._internal.summary import Text, one_line, table
+from ._internal.tensors import Tensors
+from ._internal.training import Task, Training
+from ._internal.validation import STEP_NAMES, VALIDATION_NAMES, Batch, Columns, Door
 from .callbacks import Callback, History
 from .layers import Layer, layer_from
 from .optimizers import Optimizer, as_optimizer, optimizer_from, rate_at
@@ -28,7 +37,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
     from ._core import Network
-    from ._files import Writable
+    from ._internal.files import Writable
 
 __all__ = ["Alignment", "Sequential"]
 
@@ -197,14 +206,14 @@ class Sequential:
     ) -> None:
         if "_engine" in vars(self):
             raise TypeError("a network is made once: make another, or reset() this one")
-        n_in = _arguments.width(input_shape)
-        self.layers = _arguments.layer_tuple(layers)
+        n_in = arguments.width(input_shape)
+        self.layers = arguments.layer_tuple(layers)
         self.loss = choice("loss", loss, NAMES["loss"])
         self.rule = as_rule("rule", rule)
         self.optimizer = as_optimizer("optimizer", optimizer)
-        self.dtype = _arguments.dtype_name(dtype)
-        self.seed = _arguments.seed(rng)
-        self.input_scale = _arguments.scale(input_scale)
+        self.dtype = arguments.dtype_name(dtype)
+        self.seed = arguments.seed(rng)
+        self.input_scale = arguments.scale(input_scale)
         self._threads = 0 if n_threads is None else integer("n_threads", n_threads, 0, MAX_THREADS)
         self._weighted = check_network(self.layers, n_in, self.loss, self.rule)
         self._take(
@@ -363,7 +372,7 @@ class Sequential:
                 )
             self._stopping = False
             task = self._task(X, y, sample_weight, validation_data, epochs, batch_size, shuffle)
-            checked = _arguments.callback_list(callbacks)
+            checked = arguments.callback_list(callbacks)
             show_bar = flag("verbose", verbose)
             training = Training(
                 self, self._engine, task, checked, self._rates, lambda: self._stopping
@@ -747,10 +756,10 @@ class Sequential:
         """
         batch = self._batch(x, y, sample_weight)
         rows = self._engine.alignment(*batch)
-        extras = _diagnostics.extras(self._engine, self._engine.deltas(*batch))
+        extras = diagnostics.extras(self._engine, self._engine.deltas(*batch))
         return [Alignment(**row, **extra) for row, extra in zip(rows, extras, strict=True)]
 
-    def summary(self) -> _summary.Text:
+    def summary(self) -> Text:
         """The network as a table: for every layer its rule and feedback as they really run.
 
         Returns
@@ -758,10 +767,10 @@ class Sequential:
         str
             Of a kind that a prompt shows with its line breaks.
         """
-        return _summary.table(self)
+        return table(self)
 
     def __repr__(self) -> str:
-        return _summary.one_line(self)
+        return one_line(self)
 
     # ---------------------------------------------------------------------------------- helpers
 

@@ -7,19 +7,19 @@ import os
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from . import _diagnostics
-from ._checks import choice, flag, integer, number, plain, quote, show
-from ._files import check_folder, file_name
-from ._lines import append_lines, first_line
-from ._progress import warn
-from ._settings import check_callback
+from .._internal import diagnostics
+from .._internal.attributes import check_callback
+from .._internal.checks import choice, flag, integer, number, plain, quote, show
+from .._internal.files import check_folder, file_name
+from .._internal.progress import warn
+from .._internal.text_files import append_lines, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
-    from .sequential import Sequential
+    from ..sequential import Sequential
 
 __all__ = [
     "Alignment",
@@ -390,7 +390,7 @@ class Alignment(_Keeping):
         self.step: list[int] = []
         self.epoch: list[int] = []
         self.history: dict[int, dict[str, list[float]]] = {}
-        self._watch = _diagnostics.Watch()
+        self._watch = diagnostics.Watch()
         self._seed = seed  # of the network that all this is about
 
     def __copy__(self) -> Alignment:

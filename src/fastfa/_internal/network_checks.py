@@ -8,10 +8,10 @@ from typing import Any, cast
 
 import numpy as np
 
-from ._checks import kind, show
-from .feedback import Feedback
-from .layers import Dense, Dropout, Layer
-from .rules import Frozen, Rule, as_rule, can_inject_before
+from ..feedback import Feedback
+from ..layers import Dense, Dropout, Layer
+from ..rules import Frozen, Rule, as_rule, can_inject_before
+from .checks import kind, show
 
 ZERO_DERIVATIVE = ("sign", "threshold")
 

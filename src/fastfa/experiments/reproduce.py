@@ -1,6 +1,6 @@
 """Runs published experiments and writes the page that compares: ``python -m fastfa reproduce``.
 
-Finished runs are kept beside the page, one line each (`_runs.Store`), and the page is made of them:
+Finished runs are kept beside the page, one line each (`runs.Store`), and the page is made of them:
 a command that was stopped goes on where it was, and parts run apart come together.
 """
 
@@ -17,10 +17,10 @@ from pathlib import Path
 from statistics import median
 from time import process_time
 
-from . import __version__, build_info, datasets
-from ._progress import Progress
-from ._runs import Run, Store
+from .. import __version__, build_info, datasets
+from .._internal.progress import Progress
 from .presets import PRESETS, Preset, Row
+from .runs import Run, Store
 
 __all__ = ["Part", "find", "names", "reproduce", "section", "update_page"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .layers import Dense, Layer
-from .rules import Rule
+from ..layers import Dense, Layer
+from ..rules import Rule
 
 if TYPE_CHECKING:
-    from .sequential import Sequential
+    from ..sequential import Sequential
 
 HEADER = ("#", "layer", "output", "parameters", "trained", "rule", "feedback")
 

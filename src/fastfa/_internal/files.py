@@ -13,14 +13,14 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ._checks import plain, show
-from ._data import Columns
-from .layers import Dense
-from .rules import Rule, is_custom
+from ..layers import Dense
+from ..rules import Rule, is_custom
+from .checks import plain, show
+from .validation import Columns
 
 if TYPE_CHECKING:
-    from ._core import Network
-    from .sequential import Sequential
+    from .._core import Network
+    from ..sequential import Sequential
 
     Rules = Callable[[int, str | None], Rule]
     Path = str | bytes | os.PathLike[str] | os.PathLike[bytes]
@@ -86,7 +86,7 @@ def load(
     >>> net.save("net.safetensors")  # doctest: +SKIP
     >>> net = fa.load("net.safetensors")  # doctest: +SKIP
     """
-    from .sequential import Sequential
+    from ..sequential import Sequential
 
     if lr is not None and not callable(lr):
         raise TypeError(f"lr must be a function lr(step) -> float, got {show(lr)}")
@@ -119,7 +119,7 @@ def check_file(path: Path) -> bool:
     ValueError
         It is damaged, cut or no network.
     """
-    from . import _core
+    from .. import _core
 
     name = file_name(path)
     try:
@@ -130,7 +130,7 @@ def check_file(path: Path) -> bool:
 
 def _opened(file: Any) -> tuple[str, Callable[[Rules], Network]]:
     """The name of the file for messages, and the source of its bytes for the engine."""
-    from ._core import Network
+    from .._core import Network
 
     if isinstance(file, (bytearray, memoryview)) or (isinstance(file, bytes) and b"\0" in file):
         data = bytes(file)  # the bytes of every network have zeros, a path has none

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ._checks import quote, show
+from .checks import quote, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,7 +1,7 @@
 """Checks of single arguments, and the printed form of the small objects that describe a network.
 
 Every message names the argument, what was expected and what came: ``TypeError`` for the wrong kind
-of thing, ``ValueError`` for a wrong value. What arrays hold is for `_arrays` and `_data`.
+of thing, ``ValueError`` for a wrong value. What arrays hold is for `arrays` and `validation`.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from .._teaching import Teaching
+from ..._internal.rule_context import Teaching
 from .base import Array, Maybe, Spec
 from .draws import FEEDBACK, Stream, initial_feedback
 from .functions import LOSSES

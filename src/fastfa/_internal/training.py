@@ -12,17 +12,17 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
-from ._holding import Holder
-from ._progress import Progress
-from .callbacks import Callback, History
+from ..callbacks import Callback, History
+from .exclusive import Holder
+from .progress import Progress
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ._core import Network
-    from ._data import Batch, Columns
-    from .sequential import Sequential
+    from .._core import Network
+    from ..sequential import Sequential
+    from .validation import Batch, Columns
 
 # what the engine returns for some steps: sum of loss times rows, sum of hits, rows, steps
 Sums: TypeAlias = tuple[float, float, int, int]

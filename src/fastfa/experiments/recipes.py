@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from .callbacks import Callback
-from .feedback import Feedback
-from .initializers import Init
-from .layers import Dense, Dropout
-from .optimizers import SGD, Adam, RMSprop
-from .rules import DFA, DKP, DRTP, FA, KP, Rule
-from .sequential import Sequential
+from ..callbacks import Callback
+from ..feedback import Feedback
+from ..initializers import Init
+from ..layers import Dense, Dropout
+from ..optimizers import SGD, Adam, RMSprop
+from ..rules import DFA, DKP, DRTP, FA, KP, Rule
+from ..sequential import Sequential
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from .datasets import Split
+    from ..datasets import Split
 
 
 class Log(Protocol):

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any
 
-from ._checks import Described, choice, flag, integer, number
-from ._core import NAMES, default_init
-from ._settings import fix
-from .initializers import Init, as_init, describe_init, init_from, shortest
-from .rules import Rule, as_rule, rule_from
+from .._core import NAMES, default_init
+from .._internal.attributes import fix
+from .._internal.checks import Described, choice, flag, integer, number
+from ..initializers import Init, as_init, describe_init, init_from, shortest
+from ..rules import Rule, as_rule, rule_from
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._checks import choice, integer, kind, number, plain, show
-from .callbacks import Callback
-from .layers import MAX_UNITS, Layer
+from ..callbacks import Callback
+from ..layers import MAX_UNITS, Layer
+from .checks import choice, integer, kind, number, plain, show
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike

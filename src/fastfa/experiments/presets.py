@@ -1,7 +1,7 @@
 """Published experiments as settings: what `python -m fastfa reproduce` runs, in one table.
 
 A preset says how a network is made and trained, and which value a paper or its authors' code gives
-for which rule after how many epochs. To add one, write its network in `_recipes` and a row of
+for which rule after how many epochs. To add one, write its network in `recipes` and a row of
 `PRESETS`; write the bands before the first run.
 """
 
@@ -11,8 +11,8 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from . import _recipes
-from ._recipes import Run, on_mnist
+from . import recipes
+from .recipes import Run, on_mnist
 
 __all__ = ["PRESETS", "Preset", "Row"]
 
@@ -67,7 +67,7 @@ class Preset:
         Rough time on one core, all rules and seeds.
     rows : tuple of Row
     run : callable
-        A recipe, see `_recipes`.
+        A recipe, see `recipes`.
     unit : {"epoch", "sample"}
         What `Row.at` counts.
     every : int
@@ -131,7 +131,7 @@ def _nokland(hidden: tuple[int, ...], name: str, values: tuple[float, float, flo
             Row(rule, epochs, value, 0.0, limit, second_hand=True)
             for rule, value in zip(("backprop", "fa", "dfa"), values, strict=True)
         ),
-        run=on_mnist(_recipes.nokland(*hidden), 64, error=True),
+        run=on_mnist(recipes.nokland(*hidden), 64, error=True),
         note=SHORTER,
     )
 
@@ -200,7 +200,7 @@ PRESETS: dict[str, Preset] = {
             Row("fa", 1000, 30.0, what="angle"),
             Row("fa", 500, 1.0, 0.0, 1.0, what="loss"),
         ),
-        run=_recipes.linear_run,
+        run=recipes.linear_run,
         unit="sample",
         every=100,
         needs_mnist=False,
@@ -231,7 +231,7 @@ PRESETS: dict[str, Preset] = {
             *_akrout_rows("fa", (40.04, 30.50, 29.25, 31.16, 38.25, 41.41), 2.0, "weight angle"),
             *_akrout_rows("kp", (19.75, 13.91, 11.18, 8.70, 6.24, 4.93), 2.0, "weight angle"),
         ),
-        run=on_mnist(_recipes.akrout, 128, each_epoch=_recipes.weight_angle),
+        run=on_mnist(recipes.akrout, 128, each_epoch=recipes.weight_angle),
         note=(
             "The weight angle is that between B and W^T of the output layer, in degrees. Its band "
             "of ±2 is ours, set before the first run."
@@ -253,7 +253,7 @@ PRESETS: dict[str, Preset] = {
             Row("dfa", 20, 3.92, 0.0, 10.0, second_hand=True),
             Row("backprop", 5, 90.0, 80.0, 100.0, second_hand=True),
         ),
-        run=on_mnist(_recipes.nokland(*(240,) * 100), 64, error=True),
+        run=on_mnist(recipes.nokland(*(240,) * 100), 64, error=True),
         note=(
             "A part of the paper's 300 epochs: enough to see which rule learns at all. The bands "
             "are ours, set before the first run."
@@ -281,7 +281,7 @@ PRESETS: dict[str, Preset] = {
             Row("dfa", GEVB_EPOCHS, math.nan, what="epochs"),
             Row("dkp", 40, math.nan),
         ),
-        run=on_mnist(_recipes.gevb, 128, error=True, prepare=_recipes.within_one, learned_every=10),
+        run=on_mnist(recipes.gevb, 128, error=True, prepare=recipes.within_one, learned_every=10),
         note=(
             "As in the source's code, every tenth epoch decides: training ends where no training "
             "image is wrong, at the latest after 190 epochs, and the test error is taken there. "
@@ -312,7 +312,7 @@ PRESETS: dict[str, Preset] = {
             Row("drtp", 100, 95.1, 95.0, 96.0, second_hand=True),
             Row("dfa", 100, 98.0, 97.5, 98.5, second_hand=True),
         ),
-        run=on_mnist(_recipes.drtp, 100),
+        run=on_mnist(recipes.drtp, 100),
         note=(
             "The learning rates are those of scripts that others wrote for the authors' code. "
             "That code sums the hidden deltas over the batch, as here, and averages the output's "
@@ -341,7 +341,7 @@ PRESETS: dict[str, Preset] = {
             Row("pepita", 100, 98.01, 97.71, 98.31, second_hand=True),
             Row("backprop", 100, 98.63, 98.33, 98.93, second_hand=True),
         ),
-        run=on_mnist(_recipes.pepita, 64),
+        run=on_mnist(recipes.pepita, 64),
         note=(
             "The bands of ±0.3 are ours, set before the first run. The authors' code multiplies "
             "PEPITA's hidden delta by the dropout mask once more."
@@ -370,7 +370,7 @@ PRESETS: dict[str, Preset] = {
             Row("dfa, one entry", 300, math.nan),
             Row("dfa, one entry", 300, math.nan, -0.3, 0.3, beside="dfa", second_hand=True),
         ),
-        run=_recipes.best_of_rates,
+        run=recipes.best_of_rates,
         table=("rate 0.1", "rate 0.05", "rate 0.03", "rate 0.01"),
         note=(
             "One entry stays behind ten at each rate. The paper speaks of a small drop; its size "
@@ -401,9 +401,9 @@ PRESETS: dict[str, Preset] = {
         minutes=20,
         rows=_compared_rows(),
         run=on_mnist(
-            _recipes.compared(COMPARED_RATES, COMPARED_EPOCHS),
+            recipes.compared(COMPARED_RATES, COMPARED_EPOCHS),
             128,
-            at_end=_recipes.angles_and_step,
+            at_end=recipes.angles_and_step,
         ),
         table=("angle 1", "angle 2", "ms a step"),
         note=(

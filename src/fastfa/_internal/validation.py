@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from ._arrays import (
+from .arrays import (
     FEATURES,
     LABELS,
     check_names,
@@ -27,7 +27,7 @@ from ._arrays import (
     row_names,
     show_name,
 )
-from ._checks import warn
+from .checks import warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._arrays import quiet
+from .arrays import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from ._core import Network
-    from .sequential import Alignment, Sequential
+    from .._core import Network
+    from ..sequential import Alignment, Sequential
 
 ANTI_ALIGNED = 95.0  # degrees; chance is 90
 EXPLODING = 1000.0  # times the error

@@ -7,8 +7,8 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from . import _core
-from ._checks import integer
+from .. import _core
+from .checks import integer
 
 
 def set_num_threads(n: int) -> None:

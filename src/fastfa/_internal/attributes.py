@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import FrozenInstanceError, fields, is_dataclass
 from typing import Any
 
-from ._checks import nearest, quote
+from .checks import nearest, quote
 
 NEAR = 0.8  # how alike two names are, of which one is a slip
 OTHER_NAMES = {"learning_rate": "lr", "num_threads": "n_threads", "weights": "parameters"}

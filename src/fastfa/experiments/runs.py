@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ._lines import append_lines
+from .._internal.text_files import append_lines
 
 __all__ = ["Curves", "Run", "Store"]
 

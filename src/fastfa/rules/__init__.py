@@ -32,14 +32,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ._checks import Described, choice, flag, integer, kind, number, show
-from ._settings import fix
-from .feedback import Feedback
+from .._internal.attributes import fix
+from .._internal.checks import Described, choice, flag, integer, kind, number, show
+from ..feedback import Feedback
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from ._teaching import Teaching
+    from .._internal.rule_context import Teaching
 
 __all__ = [
     "BRSF", "DFA", "DKP", "DRTP", "FA", "FRSF", "IFA", "KP", "LDFA", "PEPITA", "SDFA", "USF",

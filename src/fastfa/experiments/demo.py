@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import datasets
-from ._progress import Progress
-from .callbacks import Callback
-from .layers import Dense
-from .optimizers import SGD
-from .sequential import Sequential
+from .. import datasets
+from .._internal.progress import Progress
+from ..callbacks import Callback
+from ..layers import Dense
+from ..optimizers import SGD
+from ..sequential import Sequential
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -124,7 +124,7 @@ def report(settings: Settings, *, plot: str | None = None, progress: bool = True
     if plot is None:
         runs = run(settings, progress=progress)
     else:
-        from . import plot as drawing
+        from .. import plot as drawing
 
         drawing.check(plot)  # before minutes of work, not after
         runs = run(settings, by_epoch=True, progress=progress)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ._arrays import numeric
-from ._checks import choice
-from ._data import convert
+from .arrays import numeric
+from .checks import choice
+from .validation import convert
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
