@@ -153,7 +153,7 @@ def test_error_ratio():
 
 
 def test_effective_rank_of_known_matrices():
-    rank = fa._internal.diagnostics.effective_rank
+    rank = fa.alignment.effective_rank
     assert rank(np.eye(7)) == pytest.approx(7)
     assert rank(1e-30 * np.eye(7, 12, dtype=np.float32)) == pytest.approx(7)
     assert rank(np.outer(np.arange(1, 5), np.arange(1, 9))) == pytest.approx(1, abs=1e-5)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from ._core import build_info
 from ._core import version as _version
 from ._internal.embedding import get_include, get_library_dir
-from ._internal.files import check_file, load
+from ._internal.loading import check_file, load
 from ._internal.rule_context import Teaching
 from ._internal.threads import get_num_threads, set_num_threads
+from .alignment import Alignment
 from .callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, History
 from .feedback import Feedback
 from .initializers import Init
@@ -39,7 +40,7 @@ from .rules import (
     Rule,
     Ternary,
 )
-from .sequential import Alignment, Sequential
+from .sequential import Sequential
 
 __version__: str = _version()  # not from build_info(), which opens BLAS
 

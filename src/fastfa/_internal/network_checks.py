@@ -10,7 +10,8 @@ import numpy as np
 
 from ..feedback import Feedback
 from ..layers import Dense, Dropout, Layer
-from ..rules import Frozen, Rule, as_rule, can_inject_before
+from ..rules import Frozen, Rule
+from ..rules.registry import as_rule, can_inject_before
 from .checks import kind, show
 
 ZERO_DERIVATIVE = ("sign", "threshold")

@@ -9,7 +9,7 @@ from ..layers import Dense, Layer
 from ..rules import Rule
 
 if TYPE_CHECKING:
-    from ..sequential import Sequential
+    from .model import Model
 
 HEADER = ("#", "layer", "output", "parameters", "trained", "rule", "feedback")
 
@@ -23,7 +23,7 @@ class Text(str):
         return str(self)
 
 
-def one_line(net: Sequential) -> str:
+def one_line(net: Model) -> str:
     """The network as ``repr`` shows it."""
     hidden = {fact["index"]: fact for fact in _layer_facts(net)[:-1]}
     chain = [str(net._engine.n_in)]
@@ -36,7 +36,7 @@ def one_line(net: Sequential) -> str:
     )
 
 
-def table(net: Sequential) -> Text:
+def table(net: Model) -> Text:
     """The network as ``summary`` shows it: one row a layer, totals, then what holds for all."""
     rows = [HEADER, *_rows(net)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
@@ -59,7 +59,7 @@ def _name(layer: Layer) -> str:
     return repr(layer)
 
 
-def _layer_facts(net: Sequential) -> list[dict[str, Any]]:
+def _layer_facts(net: Model) -> list[dict[str, Any]]:
     """What the engine says of each weighted layer, and the scale of its feedback."""
     facts = []
     for fact, place in zip(net._engine.layers, net._weighted, strict=True):
@@ -92,7 +92,7 @@ def _how(fact: dict[str, Any]) -> str:
     return " ".join(filter(None, (fact["rule"], fact["feedback"]))) + inject
 
 
-def _rows(net: Sequential) -> list[tuple[str, ...]]:
+def _rows(net: Model) -> list[tuple[str, ...]]:
     facts = {fact["index"]: fact for fact in _layer_facts(net)}
     keys = _keys(net)
     rows: list[tuple[str, ...]] = []
@@ -114,7 +114,7 @@ def _rows(net: Sequential) -> list[tuple[str, ...]]:
     return rows
 
 
-def _keys(net: Sequential) -> dict[int, list[str]]:
+def _keys(net: Model) -> dict[int, list[str]]:
     """The keys of parameters by layer."""
     keys: dict[int, list[str]] = {}
     for key in net.parameters:
@@ -122,7 +122,7 @@ def _keys(net: Sequential) -> dict[int, list[str]]:
     return keys
 
 
-def _trained_keys(net: Sequential) -> list[str]:
+def _trained_keys(net: Model) -> list[str]:
     keys, trained = _keys(net), []
     for fact, place in zip(net._engine.layers, net._weighted, strict=True):
         heads = getattr(place.rule, "train_head", True)
@@ -131,7 +131,7 @@ def _trained_keys(net: Sequential) -> list[str]:
     return trained
 
 
-def _facts(net: Sequential) -> list[tuple[str, str]]:
+def _facts(net: Model) -> list[tuple[str, str]]:
     trained = sum(net.parameters[key].size for key in _trained_keys(net))
     total = sum(value.size for value in net.parameters.values())
     feedback = sum(value.size for value in net.feedback.values())
@@ -145,7 +145,7 @@ def _facts(net: Sequential) -> list[tuple[str, str]]:
     ]
 
 
-def _optimizer(net: Sequential) -> str:
+def _optimizer(net: Model) -> str:
     """As given, and the rate in force where it is another."""
     now = "" if net.lr == net.optimizer.lr or callable(net.optimizer.lr) else f", lr now {net.lr:g}"
     return repr(net.optimizer) + now

@@ -10,22 +10,20 @@ import inspect
 import math
 from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple
 
-from ..callbacks import Callback, History
+from ..callbacks import Callback
 from .exclusive import Holder
+from .history import History
 from .progress import Progress
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from .._core import Network
-    from ..sequential import Sequential
+    from ..backends.protocol import Engine, Sums
+    from .model import Model
     from .validation import Batch, Columns
-
-# what the engine returns for some steps: sum of loss times rows, sum of hits, rows, steps
-Sums: TypeAlias = tuple[float, float, int, int]
 
 
 class Task(NamedTuple):
@@ -53,7 +51,7 @@ class Training:
     ----------
     net : Sequential
         Handed to callbacks, and gets the history; otherwise not touched.
-    engine : Network
+    engine : Engine
     task : Task
     callbacks : sequence of Callback
     rates : callable
@@ -64,8 +62,8 @@ class Training:
 
     def __init__(
         self,
-        net: Sequential,
-        engine: Network,
+        net: Model,
+        engine: Engine,
         task: Task,
         callbacks: Sequence[Callback],
         rates: Callable[[int], NDArray[np.float64] | None],

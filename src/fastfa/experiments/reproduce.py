@@ -17,7 +17,8 @@ from pathlib import Path
 from statistics import median
 from time import process_time
 
-from .. import __version__, build_info, datasets
+from .. import datasets
+from .._core import build_info, version
 from .._internal.progress import Progress
 from .presets import PRESETS, Preset, Row
 from .runs import Run, Store
@@ -122,7 +123,7 @@ def _wanted(name: str, preset: Preset, store: Store, part: Part) -> list[tuple[R
             )
     there = {(run.rule, run.seed): run.length for run in store.of(name, preset.version)}
     build = build_info()
-    made_by = f"fastfa {__version__}, {build['isa']}, threads: {build['threads']}"
+    made_by = f"fastfa {version()}, {build['isa']}, threads: {build['threads']}"
     wanted = []
     for seed in range(preset.seeds) if part.seeds is None else part.seeds:
         for rule in part.rules or preset.rules:
