@@ -12,7 +12,7 @@ from ._core import build_info
 from ._core import version as _version
 from ._internal.embedding import get_include, get_library_dir
 from ._internal.loading import check_file, load
-from ._internal.rule_context import Teaching
+from ._internal.rule_context import RuleContext
 from ._internal.threads import get_num_threads, set_num_threads
 from .alignment import Alignment
 from .callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, History
@@ -76,8 +76,8 @@ __all__ = [
     "RMSprop",
     "Replica",
     "Rule",
+    "RuleContext",
     "Sequential",
-    "Teaching",
     "Ternary",
     "build_info",
     "check_file",

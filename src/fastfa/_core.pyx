@@ -151,14 +151,14 @@ cdef class Network:
         from types import MappingProxyType
 
         from ._internal.checks import kind, show
-        from ._internal.rule_context import Teaching
+        from ._internal.rule_context import RuleContext
 
         cdef fa_block_info info = block_info(self.net, t.block)
         cdef _Step step = _Step()
         out = _view(t.signal, self.typenum)
         step.t, step.typenum = t, self.typenum
         try:
-            given = rule.signal(Teaching(
+            given = rule.signal(RuleContext(
                 layer=info.layer, units=info.n_out, step=t.step, parameters=MappingProxyType(self.parameters),
                 feedback=self.feedback.get(f"{info.layer}.feedback"), product=self.product,
                 _read=step.read, _blocks={block_info(self.net, b).layer: b for b in range(fa_net_n_blocks(self.net))},

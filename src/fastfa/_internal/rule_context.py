@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Teaching:
+class RuleContext:
     """One step as the rule of one hidden layer sees it: m samples, read-only arrays.
 
     An array is made when it is first asked for, and is the rule's to keep. What was not asked for

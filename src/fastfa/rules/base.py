@@ -11,7 +11,7 @@ from ..feedback import Feedback
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from .._internal.rule_context import Teaching
+    from .._internal.rule_context import RuleContext
 
 __all__ = ["Rule"]
 
@@ -34,7 +34,7 @@ class Rule(Described):
     name: ClassVar[str] = "custom"
     source: ClassVar[str] = "error"
 
-    def signal(self, ctx: Teaching) -> ArrayLike:
+    def signal(self, ctx: RuleContext) -> ArrayLike:
         """S_l (m, n_l) of one hidden layer, for each sample: what a rule of your own must say.
 
         Derive from `Rule`, implement this, and pass an object of the class as ``rule=``. It is
@@ -45,7 +45,7 @@ class Rule(Described):
 
         Parameters
         ----------
-        ctx : Teaching
+        ctx : RuleContext
             The step, as read-only arrays that you may keep.
         """
         raise NotImplementedError

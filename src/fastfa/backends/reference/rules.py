@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ..._internal.rule_context import Teaching
+from ..._internal.rule_context import RuleContext
 from .base import Array, Maybe, Spec
 from .draws import FEEDBACK, Stream, initial_feedback
 from .functions import LOSSES
@@ -180,7 +180,7 @@ def custom(net: Network, layer: Layer, t: Teacher) -> Array:
         array = outputs[block] if what == "output" else arrays[what]
         return None if array is None else read_only(array)
 
-    ctx = Teaching(
+    ctx = RuleContext(
         layer=layer.index,
         units=layer.n_out,
         step=net.steps,
