@@ -9,7 +9,8 @@ import pytest
 
 import fastfa.optimizers
 import fastfa.rules
-from fastfa import _core, _ref
+from fastfa import _core
+from fastfa.backends import reference as _ref
 
 DTYPES = ("float32", "float64")
 

@@ -3,7 +3,7 @@
 import numpy as np
 from networks import dense, description
 
-from fastfa import _ref
+from fastfa.backends import reference as _ref
 
 
 def network(layers, name="backprop", **changes):

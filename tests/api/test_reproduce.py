@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import fastfa as fa
-from fastfa import _recipes, reproduce
+from fastfa import reproduce
 from fastfa.__main__ import main
-from fastfa._runs import Run, Store
-from fastfa.presets import PRESETS, Preset, Row
+from fastfa.experiments import recipes
+from fastfa.experiments.presets import PRESETS, Preset, Row
+from fastfa.experiments.runs import Run, Store
 from fastfa.rules import RULES
 
 
@@ -173,7 +174,7 @@ def test_the_linear_experiment_is_in_its_bands(tmp_path, capsys):
 
 @pytest.mark.parametrize("name", [name for name, p in PRESETS.items() if p.needs_mnist])
 def test_every_preset_runs(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(_recipes, "BURSTS", 2)
+    monkeypatch.setattr(recipes, "BURSTS", 2)
     file, page = fake_mnist(tmp_path), tmp_path / "page.md"
     arguments = ["--seeds", "1", "--epochs", "1", "--data", str(file), "--page", str(page)]
     rules = PRESETS[name].rules[:4]
@@ -201,7 +202,7 @@ def test_a_run_may_end_where_nothing_is_left_to_learn(lr):
     def log(at, value, what=""):
         curves.setdefault(what, {})[at] = value
 
-    run = _recipes.on_mnist(build, 10, error=True, learned_every=5)
+    run = recipes.on_mnist(build, 10, error=True, learned_every=5)
     run("backprop", 0, 40, (X, y, X_test, y_test), log)
     (net,) = nets
     error = 100 * (1 - net.evaluate(X_test, y_test)["accuracy"])

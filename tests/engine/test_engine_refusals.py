@@ -16,7 +16,8 @@ from networks import (
 )
 
 import fastfa as fa
-from fastfa import _core, _ref
+from fastfa import _core
+from fastfa.backends import reference as _ref
 
 
 def test_the_engine_accepts_what_rules_and_activations_say():

@@ -11,7 +11,7 @@ from processes import run_python
 
 FLAGS = ("-std=c11", "-D_GNU_SOURCE", "-fsyntax-only", *STRICT[:3])
 BUILT_FROM = ("csrc", "src", "setup.py", "pyproject.toml", "README.md", "LICENSE", "NOTICE")
-ORACLE, RULES = "src/fastfa/_ref", "src/fastfa"
+ORACLE, RULES = "src/fastfa/backends/reference", "src/fastfa/rules"
 
 
 def blocks(name, language="c"):

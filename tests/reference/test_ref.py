@@ -9,7 +9,7 @@ from networks import DIFFERENTIABLE, LOSSES, RULES, dense, dropout, rule
 from ref_networks import assert_same, batch, hidden_net, labelled, network
 
 import fastfa as fa
-from fastfa import _ref
+from fastfa.backends import reference as _ref
 
 
 def numerical_gradient(net, key, data, step=1e-5):

@@ -7,7 +7,8 @@ import pytest
 from networks import RULES, dense, dropout, rule
 from ref_networks import assert_same, hidden_net, network
 
-from fastfa import _core, _ref
+from fastfa import _core
+from fastfa.backends import reference as _ref
 
 ONES = 0xFFFFFFFF
 

@@ -7,7 +7,7 @@ import pytest
 from networks import ADAM, LOSSES, SGD, dense, dropout
 from ref_networks import batch, hidden_net, labelled, name_of, network
 
-from fastfa import _ref
+from fastfa.backends import reference as _ref
 
 
 @pytest.mark.parametrize("optimizer", [{**SGD, "momentum": 0.9}, ADAM], ids=name_of)
