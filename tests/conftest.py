@@ -1,5 +1,7 @@
 """Settings and fixtures that every test may use."""
 
+import signal
+
 import numpy as np
 import pytest
 from hypothesis import settings
@@ -12,6 +14,14 @@ settings.load_profile("fastfa")
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture
+def keyboard():
+    """SIGINT as at a terminal; a job in the background starts with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(params=("float32", "float64"))

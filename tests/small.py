@@ -1,6 +1,7 @@
-"""A small problem and a network for it, as users write them: what the tests of the API share."""
+"""A small problem and networks for it, as users write them: what the tests of the API share."""
 
 import numpy as np
+import pytest
 
 import fastfa as fa
 
@@ -25,6 +26,34 @@ def network(**changes):
     return fa.Sequential(**(arguments | changes))
 
 
+def shallow(**changes):
+    """The same with one hidden layer."""
+    layers = [fa.Dense(8, "tanh"), fa.Dropout(0.2), fa.Dense(N_OUT)]
+    return network(**({"layers": layers} | changes))
+
+
+class AtEpoch(fa.Callback):
+    """Calls a function of the network after one epoch."""
+
+    def __init__(self, epoch, act):
+        self.epoch, self.act = epoch, act
+
+    def on_epoch_end(self, net, epoch, logs):
+        if epoch == self.epoch:
+            self.act(net)
+
+
+class AtStep(fa.Callback):
+    """Calls a function of the network after one step."""
+
+    def __init__(self, step, act):
+        self.step, self.act = step, act
+
+    def on_batch_end(self, net, step, logs):
+        if step == self.step:
+            self.act(net)
+
+
 def copies(net):
     return {key: value.copy() for key, value in net.parameters.items()}
 
@@ -33,3 +62,18 @@ def assert_same(first, second):
     assert first.keys() == second.keys()
     for key in first:
         np.testing.assert_array_equal(first[key], second[key], err_msg=key)
+
+
+def same_state(first, second):
+    """Whether two networks would go on with the same bits."""
+    return first._engine.state() == second._engine.state() and first.lr == second.lr
+
+
+def refuses(error, call, *words):
+    """Check that `call` raises `error` with all of `words` in its message, in that order."""
+    with pytest.raises(error) as caught:
+        call()
+    at = 0
+    for word in words:
+        assert word in str(caught.value)[at:], f"{word!r} missing in: {caught.value}"
+        at = str(caught.value).index(word, at) + len(word)

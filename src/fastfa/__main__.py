@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import __version__, build_info
-from ._embedding import cflags, libs
-from .demo import DEFAULT_RULES, Settings, report
+from ._internal.embedding import cflags, libs
+from .experiments.demo import DEFAULT_RULES, Settings, report
 from .rules import RULES
 
 EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
@@ -70,7 +70,7 @@ def _demo(options: argparse.Namespace) -> str:
 
 
 def _reproduce(options: argparse.Namespace) -> str:
-    from .reproduce import Part, main
+    from .experiments.reproduce import Part, main
 
     seeds = options.seed or (range(options.seeds) if options.seeds else None)
     part = Part(options.rule, seeds, options.epochs, options.again)

@@ -92,7 +92,7 @@ cdef object _view(fa_view at, int typenum):
 
 
 cdef class Network:
-    """A network in C behind the backend protocol; see `_ref.Network` for the same in NumPy."""
+    """A network in C behind the backend protocol; see `backends.reference.Network` for the same in NumPy."""
 
     cdef _Handle handle
     cdef list hosts
@@ -150,15 +150,15 @@ cdef class Network:
     cdef int teach(self, rule, const fa_rule_context *t) except -1:
         from types import MappingProxyType
 
-        from ._checks import kind, show
-        from ._teaching import Teaching
+        from ._internal.checks import kind, show
+        from ._internal.rule_context import RuleContext
 
         cdef fa_block_info info = block_info(self.net, t.block)
         cdef _Step step = _Step()
         out = _view(t.signal, self.typenum)
         step.t, step.typenum = t, self.typenum
         try:
-            given = rule.signal(Teaching(
+            given = rule.signal(RuleContext(
                 layer=info.layer, units=info.n_out, step=t.step, parameters=MappingProxyType(self.parameters),
                 feedback=self.feedback.get(f"{info.layer}.feedback"), product=self.product,
                 _read=step.read, _blocks={block_info(self.net, b).layer: b for b in range(fa_net_n_blocks(self.net))},
@@ -739,7 +739,7 @@ def check_file(bytes path):
 
 
 cdef bint _is_plain(x, y) noexcept:
-    """Whether nothing is left to convert: no `Pieces` of `_data`."""
+    """Whether nothing is left to convert: no `Pieces` of `_internal.validation`."""
     return cnp.PyArray_Check(x) and (y is None or cnp.PyArray_Check(y))
 
 

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ._checks import plain, show
+from ._internal.checks import plain, show
 
 __all__ = ["load"]
 

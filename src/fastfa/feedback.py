@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._arrays import constant_array
-from ._checks import Described, choice, flag, integer, number
 from ._core import NAMES
-from ._settings import fix
+from ._internal.arrays import constant_array
+from ._internal.attributes import fix
+from ._internal.checks import Described, choice, flag, integer, number
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

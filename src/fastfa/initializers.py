@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ._arrays import constant_array
-from ._checks import Described, choice, number
 from ._core import NAMES
-from ._settings import fix
+from ._internal.arrays import constant_array
+from ._internal.attributes import fix
+from ._internal.checks import Described, choice, number
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray

@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, TypeAlias
 
-from ._checks import Described, choice, flag, number, show
-from ._settings import fix
+from ._internal.attributes import fix
+from ._internal.checks import Described, choice, flag, number, show
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]
 

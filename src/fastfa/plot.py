@@ -21,16 +21,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import callbacks
-from ._arrays import quiet
-from ._checks import choice, show
-from ._files import check_folder, file_name
+from ._internal.arrays import quiet
+from ._internal.checks import choice, show
+from ._internal.paths import check_folder, file_name
+from .sequential import Sequential
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike, NDArray
-
-    from .sequential import Sequential
 
 __all__ = [
     "alignment",
@@ -194,8 +193,6 @@ def feedback(net: Sequential, *, path: str | os.PathLike[str] | None = None) -> 
     -------
     matplotlib.figure.Figure
     """
-    from .sequential import Sequential
-
     if not isinstance(net, Sequential):
         raise TypeError(f"net must be a Sequential, got {show(net)}")
     pairs = list(_feedback_pairs(net))[:MAX_LAYERS]

@@ -8,11 +8,11 @@ from threading import Lock
 from time import sleep
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from ._arguments import callback_list
-from ._checks import choice, flag, integer, show
-from ._progress import Progress
-from ._threads import get_num_threads
+from ._internal.checks import choice, flag, integer, show
+from ._internal.progress import Progress
+from ._internal.threads import get_num_threads
 from .callbacks import Callback, History
+from .callbacks.hooks import callback_list
 from .sequential import Sequential
 
 if TYPE_CHECKING:

@@ -5,30 +5,40 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _arguments, _diagnostics, _summary
-from ._checks import choice, flag, integer, number, show
 from ._core import NAMES
-from ._data import STEP_NAMES, VALIDATION_NAMES, Batch, Columns, Door
-from ._files import check_folder, custom_rules, file_name, is_path, restore, write, write_note
-from ._holding import Holder
-from ._network import check_network, described, described_rule
-from ._settings import refuse_fixed, refuse_unknown
-from ._tensors import Tensors
-from ._training import Task, Training
-from .callbacks import Callback, History
-from .layers import Layer, layer_from
+from ._internal import arguments
+from ._internal.attributes import refuse_fixed, refuse_unknown
+from ._internal.checks import choice, flag, integer, number, show
+from ._internal.exclusive import Holder
+from ._internal.history import History
+from ._internal.network_checks import check_network, described, described_rule
+from ._internal.notes import custom_rules, write_note
+from ._internal.paths import check_folder, file_name, is_path
+from ._internal.restoring import restore
+from ._internal.streams import write
+from ._internal.summary import Text, one_line, table
+from ._internal.tensors import Tensors
+from ._internal.training import Task, Training
+from ._internal.validation import STEP_NAMES, VALIDATION_NAMES, Batch, Columns, Door
+from .alignment import Alignment, measure
+from .backends import choose
+from .callbacks import Callback
+from .callbacks.hooks import callback_list
+from .layers import Layer
+from .layers.registry import layer_from
 from .optimizers import Optimizer, as_optimizer, optimizer_from, rate_at
-from .rules import Frozen, Rule, as_rule, rule_from
+from .rules import Frozen, Rule
+from .rules.registry import as_rule, rule_from
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-    from ._core import Network
-    from ._files import Writable
+    from ._internal.streams import Writable
+    from .backends import Engine
 
 __all__ = ["Alignment", "Sequential"]
 
@@ -45,9 +55,9 @@ OWN = frozenset(  # attributes; what a subclass or a user adds to them, pickle k
         "_threads",
         "_weighted",
         "_engine",
-        "_direct",
-        "_direct_one",
-        "_predict_one",
+        "_train_batch_direct",
+        "_learn_one_direct",
+        "_predict_one_direct",
         "_schedule",
         "_door",
         "_parameters",
@@ -71,48 +81,6 @@ FIXED = {  # attributes that say how the network was made, or show what it holds
     "epochs": "reset() starts over",
 }
 SETTABLE = ("lr", "n_threads")
-
-
-class Alignment(NamedTuple):
-    """How close a hidden layer's learning signal is to backpropagation's.
-
-    The reference is full backprop of the same network through its exact weights under the same
-    dropout masks. Angles are in degrees between arrays flattened whole, accumulated in double;
-    nan where undefined (a frozen layer, units of zero derivative).
-
-    Attributes
-    ----------
-    layer : int
-        Index in the layer list.
-    delta_angle : float
-        Between the deltas D_l (m, n_l).
-    gradient_angle : float
-        Between the gradients of the weights (n_{l-1}, n_l).
-    weight_angle : float or None
-        Between the feedback and the weights that it stands for: B_l and W_{l+1}^T for FA, B_l and
-        (W_{l+1} ... W_L)^T for DFA and SDFA; None where there is no such matrix.
-    norm_ratio : float
-        Norm of D_l over the norm of backprop's.
-    descent : float or None
-        The descent test e^T W B e > 0, summed over the batch: the cosine, -1..1, between e B_l and
-        e W^T, where W is what B_l stands for (for FA, e is d_{l+1}). Above 0: linear units that
-        follow the feedback lower the loss. None where no feedback carries an error (DRTP, frozen).
-    effective_rank : float
-        exp of the entropy of the singular values of D_l divided by their sum: how many directions
-        the layer is taught in, from 1 to min(m, n_l). nan where there is no D_l or it is zero.
-    error_ratio : float
-        Root mean square of the entries of D_l over that of the error e: far below 1, the signal
-        vanishes on its way down; far above, it explodes. nan where there is no D_l.
-    """
-
-    layer: int
-    delta_angle: float
-    gradient_angle: float
-    weight_angle: float | None
-    norm_ratio: float
-    descent: float | None
-    effective_rank: float
-    error_ratio: float
 
 
 class Sequential:
@@ -197,18 +165,18 @@ class Sequential:
     ) -> None:
         if "_engine" in vars(self):
             raise TypeError("a network is made once: make another, or reset() this one")
-        n_in = _arguments.width(input_shape)
-        self.layers = _arguments.layer_tuple(layers)
+        n_in = arguments.width(input_shape)
+        self.layers = arguments.layer_tuple(layers)
         self.loss = choice("loss", loss, NAMES["loss"])
         self.rule = as_rule("rule", rule)
         self.optimizer = as_optimizer("optimizer", optimizer)
-        self.dtype = _arguments.dtype_name(dtype)
-        self.seed = _arguments.seed(rng)
-        self.input_scale = _arguments.scale(input_scale)
+        self.dtype = arguments.dtype_name(dtype)
+        self.seed = arguments.seed(rng)
+        self.input_scale = arguments.scale(input_scale)
         self._threads = 0 if n_threads is None else integer("n_threads", n_threads, 0, MAX_THREADS)
         self._weighted = check_network(self.layers, n_in, self.loss, self.rule)
         self._take(
-            _engine(
+            choose()(
                 {
                     "n_in": n_in,
                     "dtype": self.dtype,
@@ -243,15 +211,13 @@ class Sequential:
         if type(self) is Sequential and name not in vars(self) and not hasattr(Sequential, name):
             refuse_unknown(self, name, dir(self), "; a class derived from Sequential keeps its own")
 
-    def _take(self, engine: Network) -> None:
+    def _take(self, engine: Engine) -> None:
         """Everything that hangs on the engine; the description is in place."""
         self._engine = engine
-        self._direct: Callable[..., float | None]
-        self._direct = _never  # until `train_batch` has seen that no bytes are to be looked at
-        self._direct_one: Callable[..., float | None]
-        self._direct_one = getattr(engine, "learn_one_direct", _never)
-        self._predict_one: Callable[..., NDArray[Any] | None]
-        self._predict_one = getattr(engine, "predict_one_direct", _never)
+        self._train_batch_direct: Callable[[object, object], float | None] | None
+        self._train_batch_direct = None  # until `train_batch` knows that bytes need no check
+        self._learn_one_direct = engine.learn_one_direct
+        self._predict_one_direct = engine.predict_one_direct
         self._schedule = self.optimizer.schedule
         self._door = Door(engine.n_in, engine.n_out, self.loss, self.dtype, self.input_scale)
         self._parameters = Tensors(engine.parameters, "parameters", engine.write)
@@ -259,7 +225,7 @@ class Sequential:
         self._stopping = False
         self._history: History | None = None
 
-    def _restore(self, engine: Network, schedule: Callable[[int], float] | None) -> None:
+    def _restore(self, engine: Engine, schedule: Callable[[int], float] | None) -> None:
         """Become the network of an engine that came from a file."""
         how = engine.description
         self.layers = tuple(layer_from(each) for each in how["layers"])
@@ -363,7 +329,7 @@ class Sequential:
                 )
             self._stopping = False
             task = self._task(X, y, sample_weight, validation_data, epochs, batch_size, shuffle)
-            checked = _arguments.callback_list(callbacks)
+            checked = callback_list(callbacks)
             show_bar = flag("verbose", verbose)
             training = Training(
                 self, self._engine, task, checked, self._rates, lambda: self._stopping
@@ -403,12 +369,12 @@ class Sequential:
         """
         if self._schedule is not None:
             self._engine.lr = rate_at(self._schedule, self._engine.steps)
-        if sample_weight is None:
-            loss = self._direct(x, y)
+        if sample_weight is None and self._train_batch_direct is not None:
+            loss = self._train_batch_direct(x, y)
             if loss is not None:
                 return loss
         if getattr(x, "dtype", None) != np.uint8 or self._door.pixels:
-            self._direct = getattr(self._engine, "train_batch_direct", _never)
+            self._train_batch_direct = self._engine.train_batch_direct
         loss = self._engine.train_batch(*self._batch(x, y, sample_weight))
         self._door.columns = self._door.columns_with(x, y)
         return loss
@@ -432,7 +398,7 @@ class Sequential:
             As `train_batch`.
         """
         if self._schedule is None:
-            loss = self._direct_one(x, y)
+            loss = self._learn_one_direct(x, y)
             if loss is not None:
                 return loss
         loss = self.train_batch(self._door.sample(x), self._door.target(y))
@@ -588,13 +554,11 @@ class Sequential:
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        from ._core import Network
-
         holder, fresh = Holder(), object.__new__(type(self))
         try:
             if not holder.take(id(self)):
                 raise RuntimeError("fit is running on this network; wait for it or stop() it")
-            restore(fresh, partial(Network.load, state["file"]), state["rules"], state["lr"])
+            restore(fresh, partial(choose().load, state["file"]), state["rules"], state["lr"])
             fresh._door.columns = Columns(*state.get("columns", ()))
             vars(self).clear()  # now that nothing can fail: it may be a network already
             vars(self).update(vars(fresh), **state["more"])
@@ -641,7 +605,7 @@ class Sequential:
         TypeError, ValueError
             As `predict`.
         """
-        out = self._predict_one(x)
+        out = self._predict_one_direct(x)
         if out is None:
             out = self._engine.predict(self._door.inputs(self._door.sample(x), "x"), False)[0]
         return out
@@ -745,12 +709,9 @@ class Sequential:
         list of Alignment
             One for each hidden `Dense`, lowest first.
         """
-        batch = self._batch(x, y, sample_weight)
-        rows = self._engine.alignment(*batch)
-        extras = _diagnostics.extras(self._engine, self._engine.deltas(*batch))
-        return [Alignment(**row, **extra) for row, extra in zip(rows, extras, strict=True)]
+        return measure(self._engine, self._batch(x, y, sample_weight))
 
-    def summary(self) -> _summary.Text:
+    def summary(self) -> Text:
         """The network as a table: for every layer its rule and feedback as they really run.
 
         Returns
@@ -758,10 +719,10 @@ class Sequential:
         str
             Of a kind that a prompt shows with its line breaks.
         """
-        return _summary.table(self)
+        return table(self)
 
     def __repr__(self) -> str:
-        return _summary.one_line(self)
+        return one_line(self)
 
     # ---------------------------------------------------------------------------------- helpers
 
@@ -811,15 +772,3 @@ class Sequential:
             return None
         first = self._engine.steps
         return np.array([rate_at(self._schedule, first + i) for i in range(count)], np.float64)
-
-
-def _engine(description: dict[str, Any]) -> Network:
-    """The backend that runs a description: the one place that chooses it."""
-    from ._core import Network
-
-    return Network(description)
-
-
-def _never(*arrays: object) -> Any:
-    """Stands in where a backend has no direct call."""
-    return None

@@ -1,0 +1,18 @@
+"""What `Sequential.fit` reports: its history, and the hooks that run during training."""
+
+from .._internal.history import History
+from .alignment import Alignment, AlignmentWarning
+from .base import Callback
+from .checkpoint import Checkpoint
+from .csv_logger import CSVLogger
+from .early_stopping import EarlyStopping
+
+__all__ = [
+    "Alignment",
+    "AlignmentWarning",
+    "CSVLogger",
+    "Callback",
+    "Checkpoint",
+    "EarlyStopping",
+    "History",
+]

@@ -1,0 +1,7 @@
+"""Layers: what a network is made of. Objects here describe; the engine holds the numbers."""
+
+from .base import Layer
+from .dense import Dense
+from .dropout import Dropout
+
+__all__ = ["Dense", "Dropout", "Layer"]

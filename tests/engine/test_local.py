@@ -1,0 +1,165 @@
+"""Local losses straight from their equations, written out here, and by PyTorch."""
+
+import numpy as np
+import pytest
+from networks import (
+    ADAM,
+    ENGINES,
+    LOSSES,
+    SGD,
+    assert_close,
+    copies,
+    dense,
+    description,
+    dropout,
+    pair,
+    rule,
+    samples,
+)
+
+import fastfa as fa
+from fastfa import _core
+
+LAYERS = [dense(9, "tanh"), dense(7, "sigmoid"), dense(3)]
+
+
+def head_error(z, Y, loss):
+    if loss == "mse":
+        return z - Y
+    t = np.exp(z - z.max(axis=1, keepdims=True))
+    return (t / t.sum(axis=1, keepdims=True) if loss[1] == "o" else 1 / (1 + np.exp(-z))) - Y
+
+
+@ENGINES
+@pytest.mark.parametrize("loss", LOSSES)
+def test_local_is_its_equation(loss, which):
+    how = rule("local") | {"lr_scale": 0.7}
+    net = pair(description(LAYERS, 6, how, loss=loss))[which]
+    data = samples(net.description, 30, weights=True)
+    x, labels, _, w = data
+    Y, W, r = np.eye(3)[labels], copies(net.parameters), w[:, None] / 30
+    H1 = np.tanh(x @ W["0.weight"] + W["0.bias"])
+    H2 = 1 / (1 + np.exp(-(H1 @ W["1.weight"] + W["1.bias"])))
+    e1 = head_error(H1 @ W["0.head.weight"] + W["0.head.bias"], Y, loss)
+    e2 = head_error(H2 @ W["1.head.weight"] + W["1.head.bias"], Y, loss)
+    d1 = e1 @ W["0.head.weight"].T * (1 - H1**2)
+    d2 = e2 @ W["1.head.weight"].T * H2 * (1 - H2)
+    want = {
+        "0.weight": x.T @ (r * d1), "0.bias": (r * d1).sum(axis=0),
+        "1.weight": H1.T @ (r * d2), "1.bias": (r * d2).sum(axis=0),
+        "0.head.weight": H1.T @ (r * e1), "0.head.bias": (r * e1).sum(axis=0),
+        "1.head.weight": H2.T @ (r * e2), "1.head.bias": (r * e2).sum(axis=0),
+    }  # fmt: skip
+    got = net.gradients(*data)[1]
+    for key, g in want.items():
+        assert_close(got[key], g, "float64", what=key)
+    net.train_batch(*data)
+    for key, g in want.items():
+        lr = 0.07 if "head" in key else 0.1
+        assert_close(net.parameters[key], W[key] - lr * g, "float64", what=key)
+    assert not net.feedback
+    np.testing.assert_array_equal(net.feedback_matrix(1), net.parameters["1.head.weight"].T)
+    assert [row["source"] for row in net.layers] == ["head", "head", "error"]
+
+
+def test_the_gradients_are_those_of_the_heads_losses_by_torch():
+    torch = pytest.importorskip("torch")
+    net = _core.Network(description(LAYERS, 6, "local"))
+    data = samples(net.description, 30)
+    want = {k: torch.tensor(v.copy(), requires_grad=True) for k, v in net.parameters.items()}
+    h, y = torch.tensor(data[0]), torch.tensor(data[1])
+    for layer, f in ((0, torch.tanh), (1, torch.sigmoid)):
+        h = f(h.detach() @ want[f"{layer}.weight"] + want[f"{layer}.bias"])
+        z = h @ want[f"{layer}.head.weight"] + want[f"{layer}.head.bias"]
+        torch.nn.functional.cross_entropy(z, y).backward()
+    for key, g in net.gradients(*data)[1].items():
+        if not key.startswith("2."):
+            assert_close(g, want[key].grad.numpy(), "float64", what=key)
+
+
+def test_a_head_reads_what_the_layer_above_reads():
+    """After the dropouts: the gradient of the head of a dropped unit is zero."""
+    net = _core.Network(description([dense(40, "tanh"), dropout(0.9), dense(3)], 6, "local"))
+    data = samples(net.description, 1)
+    g = net.gradients(*data)[1]
+    dropped = net.deltas(*data)[0][0] == 0
+    assert 20 < dropped.sum() < 40
+    assert (g["0.head.weight"][dropped] == 0).all()
+    assert (g["0.head.weight"][~dropped] != 0).all()
+
+
+@ENGINES
+@pytest.mark.parametrize("optimizer", [SGD, ADAM, SGD | {"momentum": 0.9, "clip_norm": 0.1}])
+def test_fixed_heads_stay(optimizer, which):
+    how = rule("local") | {"train_head": False}
+    net = pair(description(LAYERS, 6, how, optimizer=optimizer))[which]
+    data, before = samples(net.description, 30), copies(net.parameters)
+    assert not [key for key in net.gradients(*data)[1] if "head" in key]
+    assert not [key for key in net.slots if "head" in key]
+    for _ in range(3):
+        net.train_batch(*data)
+    for key, value in before.items():
+        assert np.array_equal(net.parameters[key], value) == ("head" in key), key
+
+
+def test_the_heads_are_drawn_and_given_as_feedback_is():
+    drawn = _core.Network(description(LAYERS, 6, rule("local", distribution="normal", scale=2)))
+    dfa = _core.Network(description(LAYERS, 6, rule("dfa", distribution="normal", scale=2)))
+    for i in (0, 1):
+        np.testing.assert_array_equal(drawn.feedback_matrix(i), dfa.feedback[f"{i}.feedback"])
+        assert (drawn.parameters[f"{i}.head.bias"] == 0).all()
+    layers = [fa.Dense(7, "tanh"), fa.Dense(5, "tanh"), fa.Dense(3)]
+    given = fa.Feedback(lambda n_L, n_l: np.arange(n_L * n_l).reshape(n_L, n_l), scale=0.5)
+    net = fa.Sequential(layers, input_shape=4, rule=fa.Local(given, train_head=False))
+    np.testing.assert_array_equal(
+        net.parameters["0.head.weight"], 0.5 * np.arange(21.0).reshape(3, 7).T
+    )
+    assert "local" in repr(net)
+    assert "head" not in net.feedback
+    with pytest.raises(ValueError, match=r"layer 0.*\(3, 7\).*\(7, 3\)"):
+        fa.Sequential(layers, input_shape=4, rule=fa.Local(fa.Feedback(np.ones((7, 3)))))
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"feedback": {"distribution": "uniform", "scale": 1.0, "sparsity": 0.5}}, "draws its head"),
+    ({"feedback": {"distribution": "orthogonal", "scale": 1.0}}, "draws its head"),
+    ({"feedback": {"distribution": "uniform", "scale": np.inf}}, "scale"),
+    ({"lr_scale": -1.0}, "lr_scale"),
+])  # fmt: skip
+def test_bad_settings_name_the_layer(options, message):
+    layers = [LAYERS[0], LAYERS[1] | {"rule": rule("local") | options}, LAYERS[2]]
+    with pytest.raises(ValueError, match=rf"layer 1: .*{message}"):
+        _core.Network(description(layers, 6, "fa"))
+    with pytest.raises(ValueError, match="lr_scale must be > 0"):
+        fa.Local(lr_scale=0)
+
+
+class Mine(fa.Rule):
+    def signal(self, ctx):
+        return np.zeros((len(ctx.error), ctx.units))
+
+
+@pytest.mark.parametrize("hosted", [False, True])
+def test_a_head_that_overflows_updates_nothing(hosted):
+    """Also beside a rule in Python, whose network learns its losses before it is taught."""
+    layers = [fa.Dense(5, rule="local"), fa.Dense(4, "tanh", rule=Mine() if hosted else "fa")]
+    net = fa.Sequential([*layers, fa.Dense(3)], input_shape=4)
+    net.parameters["0.head.weight"] = np.full((5, 3), 3e38)
+    x, y = 100 * np.ones((8, 4), np.float32), np.zeros(8, int)
+    before = copies(net.parameters)
+    for call in (net.train_batch, net.gradients):
+        with pytest.raises(FloatingPointError, match="not finite"):
+            call(x, y)
+    for key, value in before.items():
+        np.testing.assert_array_equal(net.parameters[key], value)
+
+
+def test_summary_counts_heads_as_trained_where_they_are():
+    layers = [fa.Dense(7, "tanh"), fa.Dense(3)]
+    texts = [
+        str(fa.Sequential(layers, input_shape=4, rule=fa.Local(train_head=train)).summary())
+        for train in (True, False)
+    ]
+    hidden, heads, output = 4 * 7 + 7, 7 * 3 + 3, 7 * 3 + 3
+    assert f"{hidden + heads + output} ({hidden + heads + output} trained)" in texts[0]
+    assert f"{hidden + heads + output} ({hidden + output} trained)" in texts[1]
