@@ -115,6 +115,12 @@ def pair(desc):
     return _core.Network(desc), _ref.Network(desc)
 
 
+def threaded(name="dfa", **changes):
+    """A description with dropout, of several tiles, on two threads."""
+    layers = [dense(64, "tanh"), dropout(0.2), dense(32, "gelu"), dense(5)]
+    return description(layers, 20, name, **{"optimizer": ADAM, "n_threads": 2, **changes})
+
+
 ENGINES = pytest.mark.parametrize("which", [0, 1], ids=("core", "ref"))  # of a pair
 
 
