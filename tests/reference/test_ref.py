@@ -5,8 +5,19 @@ import math
 
 import numpy as np
 import pytest
-from networks import LOSSES, dense, dropout, rule
-from ref_networks import RULES, SMOOTH, assert_same, batch, hidden_net, labelled, network
+from ref_networks import (
+    LOSSES,
+    RULES,
+    SMOOTH,
+    assert_same,
+    batch,
+    dense,
+    dropout,
+    hidden_net,
+    labelled,
+    network,
+    rule,
+)
 
 from fastfa import _ref
 

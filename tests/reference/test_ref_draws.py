@@ -4,8 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from networks import dense, dropout, rule
-from ref_networks import RULES, assert_same, hidden_net, network
+from ref_networks import RULES, assert_same, dense, dropout, hidden_net, network, rule
 
 from fastfa import _ref
 

@@ -5,8 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from networks import SGD, dense
-from ref_networks import ADAM, ADAMW, RMSPROP, assert_same, batch, name_of, network
+from ref_networks import ADAM, ADAMW, RMSPROP, SGD, assert_same, batch, dense, name_of, network
 
 OPTIMIZERS = [
     SGD,

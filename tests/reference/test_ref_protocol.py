@@ -4,8 +4,19 @@ import math
 
 import numpy as np
 import pytest
-from networks import LOSSES, SGD, dense, dropout, rule
-from ref_networks import ADAM, batch, hidden_net, labelled, name_of, network
+from ref_networks import (
+    ADAM,
+    LOSSES,
+    SGD,
+    batch,
+    dense,
+    dropout,
+    hidden_net,
+    labelled,
+    name_of,
+    network,
+    rule,
+)
 
 from fastfa import _ref
 
