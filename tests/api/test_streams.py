@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import termios
+import time
 import warnings
 
 import numpy as np
@@ -398,7 +399,7 @@ net.fit(*samples(60), epochs=epochs - net.epochs, callbacks=callbacks, verbose=F
         with subprocess.Popen(command, env=environment()) as child:
             before = rows_of(log)[-1:] if log.exists() else []
             while child.poll() is None and (rows_of(log)[-1:] if log.exists() else []) == before:
-                pass
+                time.sleep(0.001)  # on few cores a busy loop would take the child's time
             child.kill()
     assert child.returncode == -signal.SIGKILL
     for _ in range(2):  # the second finds a run that is finished
