@@ -11,7 +11,7 @@ import pytest
 
 import fastfa as fa
 from fastfa._internal.arrays import as_array
-from fastfa._internal.validation import Door
+from fastfa._internal.validation import InputValidator
 
 ROWS, N_IN, CLASSES = 6, 4, 3
 
@@ -58,7 +58,7 @@ class Refusing(Dlpack):
 
 @pytest.fixture
 def door():
-    return Door(N_IN, CLASSES, "softmax_cross_entropy", "float32")
+    return InputValidator(N_IN, CLASSES, "softmax_cross_entropy", "float32")
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .history import History
     from .network_checks import Weighted
     from .tensors import Tensors
-    from .validation import Door
+    from .validation import InputValidator
 
 
 class Model(Protocol):
@@ -30,7 +30,7 @@ class Model(Protocol):
 
     _engine: Engine
     _weighted: list[Weighted]
-    _door: Door
+    _validator: InputValidator
     _schedule: Callable[[int], float] | None
     _history: History | None
 
