@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
     from ._internal.streams import Writable
-    from .backends import Engine
+    from .backends.protocol import Engine
 
 __all__ = ["Alignment", "Sequential"]
 

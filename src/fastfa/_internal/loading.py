@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .. import _core
-from ..backends import Engine, choose
-from ..backends.protocol import FindRule
+from ..backends import choose
 from ..rules import Rule
 from ..sequential import Sequential
 from .checks import plain, show
 from .paths import file_name, is_path
 from .restoring import restore
 from .streams import Readable, reader
+
+if TYPE_CHECKING:
+    from ..backends.protocol import Engine, FindRule
 
 __all__ = ["check_file", "load"]
 
