@@ -11,6 +11,8 @@ from typing import Any
 from . import __version__, build_info
 from ._internal.embedding import cflags, libs
 from .experiments.demo import DEFAULT_RULES, Settings, report
+from .experiments.reproduce import Part
+from .experiments.reproduce import main as reproduce
 from .rules import RULES
 
 EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
@@ -70,11 +72,9 @@ def _demo(options: argparse.Namespace) -> str:
 
 
 def _reproduce(options: argparse.Namespace) -> str:
-    from .experiments.reproduce import Part, main
-
     seeds = options.seed or (range(options.seeds) if options.seeds else None)
     part = Part(options.rule, seeds, options.epochs, options.again)
-    return main(options.name, part, data=options.data, page=options.page)
+    return reproduce(options.name, part, data=options.data, page=options.page)
 
 
 def _info(_: argparse.Namespace) -> str:
@@ -161,20 +161,18 @@ def _add_demo(demo: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_reproduce(reproduce: argparse.ArgumentParser) -> None:
-    reproduce.description = (
+def _add_reproduce(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
         "Run published experiments with the settings of their papers, print our values next to "
         "the published ones, and write both into a page. 'list' shows all experiments. Finished "
         "runs are stored next to the page and not repeated; 'page' writes the page from them."
     )
-    reproduce.set_defaults(command=_reproduce)
-    reproduce.add_argument(
-        "name", nargs="+", metavar="NAME", help="experiments, or 'list', or 'page'"
-    )
-    reproduce.add_argument(
+    parser.set_defaults(command=_reproduce)
+    parser.add_argument("name", nargs="+", metavar="NAME", help="experiments, or 'list', or 'page'")
+    parser.add_argument(
         "--rule", action="append", metavar="RULE", help="run this rule; may be repeated"
     )
-    reproduce.add_argument(
+    parser.add_argument(
         "--seed",
         action="append",
         type=_whole,
@@ -182,14 +180,14 @@ def _add_reproduce(reproduce: argparse.ArgumentParser) -> None:
         help="run this seed; repeat it for more",
     )
     for flag in ("--seeds", "--epochs"):
-        reproduce.add_argument(flag, metavar="N", type=_positive, help="default: the experiment's")
-    reproduce.add_argument("--again", action="store_true", help="repeat runs that exist")
-    reproduce.add_argument(
+        parser.add_argument(flag, metavar="N", type=_positive, help="default: the experiment's")
+    parser.add_argument("--again", action="store_true", help="repeat runs that exist")
+    parser.add_argument(
         "--data",
         metavar="PATH",
         help="MNIST as an .npz file or a directory of IDX files (default: FASTFA_MNIST)",
     )
-    reproduce.add_argument(
+    parser.add_argument(
         "--page",
         metavar="FILE",
         default="docs/reproduction.md",

@@ -412,8 +412,8 @@ class Sequential:
     ) -> float:
         """One step on each sample of a stream, in order.
 
-        The bits of calling `learn_one` for each, in less time: under plain SGD the update for one
-        sample and the forward pass of the next share their way over the weights.
+        It has the bits of calling `learn_one` for each, and takes less time: under plain SGD the
+        update for one sample and the forward pass of the next read the weights together.
 
         Parameters
         ----------
@@ -432,7 +432,7 @@ class Sequential:
             Arrays that do not fit; nothing has changed.
         FloatingPointError
             The loss of a sample is not finite; the samples before it have been learnt. Or an
-            update left the range of the dtype, as in `train_batch`.
+            update overflowed, as in `train_batch`.
         """
         batch = self._validator.batch(X, y, sample_weight)
         m = len(batch.x)
@@ -685,6 +685,8 @@ class Sequential:
         self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> dict[str, NDArray[Any]]:
         """The gradients that the next ``train_batch(x, y)`` would give to the optimizer.
+
+        Nothing changes.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""What the helpers of `Sequential` use of it: they name this protocol, since it imports them."""
+"""The part of `Sequential` that its helpers use. It imports them, so they name this protocol."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def get_num_threads() -> int:
     return _core.get_num_threads()
 
 
-_MOST = 64  # FA_MAX_THREADS of csrc/internal.h
+_MOST = 64  # FA_MAX_THREADS in C
 
 # ---- threadpoolctl, if the program imports it: fastfa never does ----
 

@@ -134,7 +134,7 @@ class Training:
         """The logs of one epoch, or None if it was stopped before its end."""
         task, start = self.task, perf_counter()
         self.bar.describe(label)
-        order = self.engine.shuffle(len(task.data.x))  # always: it counts the epochs
+        order = self.engine.shuffle(len(task.data.x))  # also if unused: it counts epochs
         loss_sum, hit_sum, rows, steps = self._steps(order if task.shuffle else None)
         if steps < task.steps:
             return None

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import datasets
+from .. import plot as drawing
 from .._internal.progress import Progress
 from ..callbacks import Callback
 from ..layers import Dense
@@ -124,8 +125,6 @@ def report(settings: Settings, *, plot: str | None = None, progress: bool = True
     if plot is None:
         runs = run(settings, progress=progress)
     else:
-        from .. import plot as drawing
-
         drawing.check(plot)  # before minutes of work
         runs = run(settings, by_epoch=True, progress=progress)
         rules = _by_rule(runs)
