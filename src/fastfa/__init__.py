@@ -1,7 +1,7 @@
 """fastfa: train neural networks by feedback alignment and its relatives, and by backpropagation.
 
-One keyword, ``rule="dfa"``, switches how the error reaches the hidden layers; the engine is a C
-library under this thin API. Importing fastfa imports NumPy only.
+One keyword, ``rule="dfa"``, selects how the error reaches the hidden layers. The engine is a C
+library; this package describes networks to it. Importing fastfa imports NumPy only.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ __all__ = [
     "set_num_threads",
 ]
 
-_LAZY = {  # modules that a training program does not need, by the name that imports them
+_LAZY = {  # modules that are imported when they are first used, by their name here
     "datasets": "datasets",
     "demo": "experiments.demo",
     "plot": "plot",
@@ -104,7 +104,7 @@ if TYPE_CHECKING:
     from .experiments import demo as demo
     from .experiments import presets as presets
     from .experiments import reproduce as reproduce
-else:  # with which type checkers would accept any name
+else:  # or else type checkers would accept any name
 
     def __getattr__(name):
         """Import a module of _LAZY when it is first asked for."""

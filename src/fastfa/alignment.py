@@ -25,7 +25,7 @@ class Alignment(NamedTuple):
 
     The reference is full backprop of the same network through its exact weights under the same
     dropout masks. Angles are in degrees between arrays flattened whole, accumulated in double;
-    nan where undefined (a frozen layer, units of zero derivative).
+    nan if undefined (a frozen layer, units of zero derivative).
 
     Attributes
     ----------
@@ -37,19 +37,20 @@ class Alignment(NamedTuple):
         Between the gradients of the weights (n_{l-1}, n_l).
     weight_angle : float or None
         Between the feedback and the weights that it stands for: B_l and W_{l+1}^T for FA, B_l and
-        (W_{l+1} ... W_L)^T for DFA and SDFA; None where there is no such matrix.
+        (W_{l+1} ... W_L)^T for DFA and SDFA; None if there is no such matrix.
     norm_ratio : float
-        Norm of D_l over the norm of backprop's.
+        Norm of D_l divided by the norm of backprop's.
     descent : float or None
         The descent test e^T W B e > 0, summed over the batch: the cosine, -1..1, between e B_l and
         e W^T, where W is what B_l stands for (for FA, e is d_{l+1}). Above 0: linear units that
-        follow the feedback lower the loss. None where no feedback carries an error (DRTP, frozen).
+        follow the feedback lower the loss. None if no feedback carries an error (DRTP, frozen).
     effective_rank : float
-        exp of the entropy of the singular values of D_l divided by their sum: how many directions
-        the layer is taught in, from 1 to min(m, n_l). nan where there is no D_l or it is zero.
+        exp of the entropy of the singular values of D_l divided by their sum: the number of
+        directions in which the layer learns, from 1 to min(m, n_l). nan if there is no D_l or it is
+        zero.
     error_ratio : float
-        Root mean square of the entries of D_l over that of the error e: far below 1, the signal
-        vanishes on its way down; far above, it explodes. nan where there is no D_l.
+        Root mean square of the entries of D_l divided by that of the error e: far below 1, the
+        signal vanishes on its way down; far above, it explodes. nan if there is no D_l.
     """
 
     layer: int
@@ -77,20 +78,18 @@ def _extras(engine: Engine, deltas: list[NDArray[Any] | None]) -> list[dict[str,
     ----------
     engine : Engine
     deltas : list of ndarray of shape (m, n_l), or None
-        What ``engine.deltas`` returned; None where a layer is not taught. A frozen one that
-        hands the error on has a delta that counts as none.
+        The result of ``engine.deltas``; None for a layer without a signal. The delta of a frozen
+        layer, which passes the error on, does not count.
     """
     error = 0.0 if deltas[-1] is None else _rms(deltas[-1])
-    taught = [
-        d if layer["source"] else None for d, layer in zip(deltas, engine.layers, strict=True)
-    ]
+    own = [d if layer["source"] else None for d, layer in zip(deltas, engine.layers, strict=True)]
     return [
         {
             "descent": descent,
             "effective_rank": math.nan if delta is None else effective_rank(delta),
             "error_ratio": math.nan if delta is None or not error else _rms(delta) / error,
         }
-        for delta, descent in zip(taught, _descents(engine, deltas), strict=False)
+        for delta, descent in zip(own, _descents(engine, deltas), strict=False)
     ]
 
 
@@ -98,8 +97,8 @@ def _extras(engine: Engine, deltas: list[NDArray[Any] | None]) -> list[dict[str,
 def effective_rank(matrix: NDArray[Any]) -> float:
     """exp(entropy of the singular values divided by their sum), from 1 to the rank.
 
-    nan for a matrix of zeros. The singular values are the roots of the eigenvalues of the smaller
-    Gram matrix, formed in double.
+    nan for a matrix of zeros. The singular values are the square roots of the eigenvalues of the
+    smaller Gram matrix, computed in double.
     """
     peak = float(np.abs(matrix).max(initial=0.0))
     if peak == 0 or not math.isfinite(peak):
@@ -119,9 +118,9 @@ def _rms(matrix: NDArray[Any]) -> float:
 
 
 def _descents(engine: Engine, deltas: list[NDArray[Any] | None]) -> list[float | None]:
-    """Cosine of e B and e W^T of each hidden layer, where W leads from it to where e is.
+    """Cosine of e B and e W^T of each hidden layer, where W leads from it to the source of e.
 
-    None where no feedback carries an error: a layer that is not taught, or is taught by targets.
+    None if no feedback carries an error: the layer has no signal, or learns from the targets.
     """
     found: list[float | None] = []
     error = exact = deltas[-1]

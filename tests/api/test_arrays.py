@@ -10,7 +10,7 @@ from processes import run_python
 
 import fastfa as fa
 from fastfa._internal.arrays import as_array
-from fastfa._internal.validation import Door
+from fastfa._internal.validation import InputValidator
 
 ROWS, N_IN, CLASSES = 6, 4, 3
 
@@ -57,7 +57,7 @@ class Refusing(Dlpack):
 
 @pytest.fixture
 def door():
-    return Door(N_IN, CLASSES, "softmax_cross_entropy", "float32")
+    return InputValidator(N_IN, CLASSES, "softmax_cross_entropy", "float32")
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ def test_a_rule_without_a_matrix_has_angles_but_no_descent():
 
 def test_a_silent_rule_without_a_matrix_is_warned_of():
     net = network(Silent(), [fa.Dense(6, "tanh"), fa.Dense(4)])
-    with pytest.warns(fa.callbacks.AlignmentWarning, match="saturated|taught nothing"):
+    with pytest.warns(fa.callbacks.AlignmentWarning, match="saturated|gets no signal"):
         net.fit(*batch(), epochs=5, callbacks=[fa.callbacks.Alignment(batch())], verbose=False)
 
 

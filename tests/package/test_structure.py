@@ -3,6 +3,7 @@
 import ast
 import graphlib
 import re
+import tomllib
 from pathlib import Path
 
 ROOT = next(folder for folder in Path(__file__).parents if (folder / "pyproject.toml").exists())
@@ -122,6 +123,13 @@ def test_imports_go_one_way():
         if level(target) > level(name)
     ]
     assert wrong == []
+
+
+def test_every_package_is_installed():
+    """Packages are listed by hand: one that is missing there is missing in wheels alone."""
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    found = {path.parent.relative_to(PACKAGE.parent) for path in PACKAGE.rglob("*.py")}
+    assert sorted(listed) == sorted(".".join(folder.parts) for folder in found)
 
 
 def test_modules_and_functions_are_short():

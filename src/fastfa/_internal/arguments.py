@@ -1,4 +1,4 @@
-"""What the arguments of `Sequential` mean, checked one by one."""
+"""The arguments of `Sequential`, checked one by one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def width(input_shape: object) -> int:
-    """Number of inputs."""
+    """The number of inputs."""
     if isinstance(input_shape, (tuple, list)):
         if len(input_shape) != 1:
             raise ValueError(
@@ -29,23 +29,23 @@ def width(input_shape: object) -> int:
 
 
 def layer_tuple(layers: object) -> tuple[Layer, ...]:
-    """The layers; what each of them is, `check_network` looks at."""
+    """The layers; `check_network` checks each of them."""
     if not isinstance(layers, Sequence) or isinstance(layers, str):
         raise TypeError(f"layers must be a list of layers, got {show(layers)}")
     return tuple(layers)
 
 
 def dtype_name(dtype: DTypeLike) -> str:
-    """Either "float32" or "float64", from anything NumPy takes for one."""
+    """The name "float32" or "float64" of anything that NumPy takes for one."""
     try:
-        name = "None" if dtype is None else np.dtype(dtype).name  # NumPy takes None for float64
+        name = "None" if dtype is None else np.dtype(dtype).name  # for NumPy None means float64
     except (TypeError, ValueError, RecursionError):
         name = dtype if isinstance(dtype, str) else show(dtype)
     return choice("dtype", name, ("float32", "float64"))
 
 
 def seed(rng: object) -> int:
-    """The seed that an int, a Generator or None stands for."""
+    """The seed that an int, a Generator or None means."""
     if rng is None:
         return int.from_bytes(os.urandom(8), "little")
     if isinstance(rng, (int, np.integer)):
@@ -56,7 +56,7 @@ def seed(rng: object) -> int:
 
 
 def scale(value: str | float) -> str | float:
-    """The word "auto", or a factor on every input."""
+    """The word "auto", or the factor on all inputs."""
     if isinstance(value, str):
         return choice("input_scale", value, ("auto",))
     factor = number("input_scale", value)

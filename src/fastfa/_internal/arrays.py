@@ -1,7 +1,7 @@
-"""Arrays and tables of other libraries as NumPy arrays, or an error that names the entry.
+"""Arrays and tables of other libraries as NumPy arrays, or an error that names the bad entry.
 
-Nothing here imports the library that a value is of: tables of pandas, Polars and PyArrow are known
-by what they can do, and are read column by column.
+Nothing here imports those libraries. Tables of pandas, Polars and PyArrow are recognised by their
+attributes and read column by column.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FEATURES = (
     "turn text and categories into numbers, by pandas.get_dummies or another encoder, and "
     "numbers written as text by float()"
 )
-_HINTS = {  # by kind of dtype, for whatever the array stands for
+_HINTS = {  # by kind of dtype
     "M": "turn dates into numbers, such as days since the first one",
     "m": "turn time spans into numbers, such as seconds",
     "c": "give real and imaginary parts as columns of their own",
@@ -33,13 +33,13 @@ _HINTS = {  # by kind of dtype, for whatever the array stands for
 }
 MAX_NAMES = 12  # of columns in a message
 _NUMBERS = "biuf"  # kinds of dtype
-_MISSING = ("NoneType", "NAType", "NaTType")  # what stands where no value is, by type
-# What DLPack calls memory that the processor reads: plain, and pinned for CUDA or ROCm.
+_MISSING = ("NoneType", "NAType", "NaTType")  # types of missing values
+# Device types of DLPack whose memory the CPU can read: plain, and pinned for CUDA or ROCm.
 _HOST_MEMORY = (1, 3, 11)
 _WAYS = ("__array__", "__array_interface__", "__array_struct__")
 _UNREADABLE = (ArithmeticError, AttributeError, BufferError, LookupError, RuntimeError, TypeError)
 
-quiet = partial(np.errstate, all="ignore")  # the caller's `numpy.seterr` is not for our arithmetic
+quiet = partial(np.errstate, all="ignore")  # the caller's `numpy.seterr` must not apply here
 
 
 class Table(NamedTuple):
@@ -54,10 +54,10 @@ class Table(NamedTuple):
 
 
 def as_array(name: str, value: ArrayLike) -> NDArray[Any]:
-    """`value` as an array of whatever it holds, its own memory wherever it can show it.
+    """`value` as an array, without a copy if possible.
 
-    It may speak DLPack, the buffer protocol, ``__array_interface__`` or ``__array__``, or be a
-    list. What lies on a GPU is refused: a copy from there is for the caller to ask for.
+    It may support DLPack, the buffer protocol, ``__array_interface__`` or ``__array__``, or be a
+    list. An array on a GPU is refused: the caller must ask for the copy.
     """
     if isinstance(value, np.ndarray):
         if type(value) is not np.ndarray and np.any(getattr(value, "mask", False)):
@@ -77,11 +77,11 @@ def as_array(name: str, value: ArrayLike) -> NDArray[Any]:
 
 
 def _device(value: object) -> int:
-    """The device of an array as a number of DLPack; 1 (the CPU) if the array does not say."""
+    """The device type of an array as a number of DLPack; 1 (CPU) if the array does not say."""
     ask = getattr(value, "__dlpack_device__", None)
     try:
         return int(ask()[0]) if ask else _HOST_MEMORY[0]
-    except ValueError as error:  # a place without memory, such as PyTorch's "meta"
+    except ValueError as error:  # a device without memory, such as PyTorch's "meta"
         raise TypeError(error) from error
 
 
@@ -90,14 +90,14 @@ def _host_array(value: Any) -> NDArray[Any]:
         try:
             return np.from_dlpack(value)
         except (BufferError, RuntimeError, TypeError, ValueError, Warning):
-            # a dtype that DLPack cannot say, or a warning where warnings are errors
+            # a dtype that DLPack lacks, or a warning that is turned into an error
             if not hasattr(value, "__array__"):
                 raise
     return np.asarray(_items(value) if _has_only_items(value) else value)
 
 
 def _has_only_items(value: Any) -> bool:
-    """Whether NumPy would read entries one by one until there are no more, perhaps without end."""
+    """Whether NumPy would read entries one by one until an error, possibly forever."""
     kind = type(value)
     if hasattr(kind, "__iter__") or not (hasattr(kind, "__getitem__") and hasattr(kind, "__len__")):
         return False
@@ -109,7 +109,7 @@ def _has_only_items(value: Any) -> bool:
 
 
 def _items(value: Any) -> list[Any]:
-    """The entries of a sequence, no more than its length."""
+    """The entries of a sequence, as many as its length says."""
     items: list[Any] = [None] * len(value)
     for i in range(len(items)):
         items[i] = value[i]
@@ -118,7 +118,7 @@ def _items(value: Any) -> list[Any]:
 
 @quiet()
 def constant_array(name: str, value: ArrayLike, ndim: int) -> NDArray[np.float64]:
-    """A read-only float64 copy of values given for a tensor: finite numbers on `ndim` axes."""
+    """A read-only float64 copy of values for a tensor: finite numbers with `ndim` axes."""
     array = numeric(value, name)
     if array.ndim != ndim:
         raise ValueError(f"{name} must have {ndim} axes, got shape {array.shape}")
@@ -137,8 +137,8 @@ def numeric(
 ) -> NDArray[Any]:
     """`value` as an array of real numbers.
 
-    `hint` is what to do where it is text or categories; with `names` of its entries a vector is
-    one row of a table, and becomes it.
+    `hint` says what to do if it holds text or categories. With `names` of its entries, a vector
+    becomes one row of a table.
     """
     table = as_table(value)
     if table is not None:
@@ -170,14 +170,14 @@ def _numbers(
 
 
 def _in(array: NDArray[Any], names: tuple[str | int, ...] | None) -> str:
-    """The one column that an array is, in words."""
+    """For messages: the column that a vector stands for."""
     return "" if names is None or array.ndim > 1 else f" in column {show_name(names[0])}"
 
 
 def _from_objects(
     array: NDArray[Any], name: str, hint: str, names: tuple[str | int, ...] | None
 ) -> NDArray[Any]:
-    """Objects that are all numbers or booleans, by the simplest dtype that holds them."""
+    """Objects, all numbers or booleans, in the simplest dtype that holds them."""
     kinds = set(map(type, array.flat))
     if not all(map(_is_real, kinds)):
         _refuse_object(array, name, hint, names)
@@ -201,7 +201,7 @@ def _integers(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _is_real(kind: type) -> bool:
-    """Whether objects of a type are real numbers or booleans; `Decimal` is only a `Number`."""
+    """Whether objects of a type are real numbers or booleans; `Decimal` is a `Number` only."""
     if issubclass(kind, (Real, np.bool_)):
         return not issubclass(kind, np.timedelta64)
     return issubclass(kind, Number) and not issubclass(kind, (Complex, np.generic))
@@ -210,7 +210,7 @@ def _is_real(kind: type) -> bool:
 def _refuse_object(
     array: NDArray[Any], name: str, hint: str, names: tuple[str | int, ...] | None
 ) -> None:
-    """Raise for the first entry that is no number."""
+    """Raise an error for the first entry that is not a number."""
     index, entry = next((i, each) for i, each in enumerate(array.flat) if not _is_real(type(each)))
     where = place(tuple(map(int, np.unravel_index(index, array.shape))), names)
     if type(entry).__name__ in _MISSING:
@@ -234,7 +234,7 @@ def as_table(value: Any) -> Table | None:
     """Names and columns of a table of pandas, Polars or PyArrow, or None for anything else."""
     if isinstance(value, (np.ndarray, list, tuple)) or not hasattr(value, "columns"):
         return None
-    if hasattr(value, "iloc"):  # pandas: names may be equal, so columns are taken by number
+    if hasattr(value, "iloc"):  # pandas: names may repeat, so columns are taken by number
         names = getattr(value.columns, "tolist", lambda: None)()
         count = len(names) if isinstance(names, list) else 0
         columns = lambda: [value.iloc[:, i] for i in range(count)]  # noqa: E731
@@ -248,34 +248,34 @@ def as_table(value: Any) -> Table | None:
 
 
 def _plain(name: object) -> str | int:
-    """A column's name as something that compares and that a file can hold."""
+    """A column's name as a value that can be compared and stored in a file."""
     return name if type(name) in (str, int) else show(name)  # type: ignore[return-value]
 
 
 def column_names(value: Any) -> tuple[str | int, ...] | None:
-    """Names of the columns of a table, None for what is none."""
+    """The names of the columns of a table; None if the value is not a table."""
     table = as_table(value)
     return None if table is None else table.names
 
 
 def row_names(value: Any) -> tuple[str | int, ...] | None:
-    """Names of the entries of one sample: of a one-row table, or a row that pandas took from one.
+    """The names of the entries of one sample: a table of one row, or a row of a pandas table.
 
-    None where they have none.
+    None if the entries have no names.
     """
     names = column_names(value)
     if names is not None:
         return names
     labels = getattr(value, "index", None) if hasattr(value, "iloc") else None
     if labels is None or not all(type(label) is str for label in labels):
-        return None  # numbers and dates are those of the rows of a longer series
+        return None  # numbers and dates label the rows of a series, not columns
     return tuple(labels)
 
 
 def _from_table(value: Any, table: Table, name: str, hint: str) -> NDArray[Any]:
     dtypes = set(table.dtypes) if all(isinstance(d, np.dtype) for d in table.dtypes) else ()
     if len(dtypes) == 1 and next(iter(dtypes)).kind in _NUMBERS:
-        return np.asarray(value)  # all in one block, which may need no copy
+        return np.asarray(value)  # one block of memory, perhaps without a copy
     columns = table.columns()
     if not isinstance(columns, Sequence) or len(columns) != len(table.names):
         raise TypeError(f"{name} cannot be read as a table: expected one column for each name")
@@ -284,7 +284,7 @@ def _from_table(value: Any, table: Table, name: str, hint: str) -> NDArray[Any]:
         raise ValueError(f"{name} must have columns of one length")
     kinds = {part.dtype for part in parts}
     common = np.result_type(*kinds) if kinds else np.dtype(np.float64)
-    if common == np.uint8 and len(kinds) > 1:  # not bytes of an image, which are scaled
+    if common == np.uint8 and len(kinds) > 1:  # not the bytes of an image, which would be scaled
         common = np.dtype(np.int16)
     array = np.empty((len(parts[0]) if parts else len(value), len(parts)), common)
     for i, part in enumerate(parts):
@@ -303,9 +303,9 @@ def _column(of: str | int, column: Any, name: str, hint: str) -> NDArray[Any]:
 def check_names(
     given: tuple[str | int, ...] | None, known: tuple[str | int, ...] | None, name: str
 ) -> None:
-    """Refuse a table whose columns are not those of training, in their order.
+    """Refuse a table whose columns differ from those of training, also in order.
 
-    Numbers 0, 1, 2, ... that count the columns are no names: such a table goes by position.
+    Numbers 0, 1, 2, ... do not count as names: the columns of such a table go by position.
     """
     if given is None or known is None or given == known or _counts(given):
         return
@@ -335,18 +335,18 @@ def _counts(names: tuple[str | int, ...]) -> bool:
 
 
 def _listed(names: Sequence[str | int]) -> str:
-    """Names as a list, the first ones of many."""
+    """A list of names for a message, shortened if it is long."""
     more = [f"... ({len(names)} in all)"] if len(names) > MAX_NAMES else []
     return f"[{', '.join([*map(show, names[: MAX_NAMES - len(more)]), *more])}]"
 
 
 def show_name(name: str | int) -> str:
-    """A column in a message."""
+    """The name of a column for a message."""
     return quote(name) if isinstance(name, str) else str(name)
 
 
 def place(at: tuple[int, ...], names: Sequence[str | int] | None = None, start: int = 0) -> str:
-    """Where an entry is, in words; row number `start` is the first of `at`."""
+    """The position of an entry for a message; rows are numbered from `start`."""
     where = [f"row {at[0] + start}"] if at else ["the only entry"]
     if len(at) == 1 and names:
         where.append(f"column {show_name(names[0])}")

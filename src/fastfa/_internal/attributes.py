@@ -1,4 +1,4 @@
-"""What may be assigned to the objects of this package: what would do nothing is refused."""
+"""Which attributes may be assigned; an assignment that would have no effect is refused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from .checks import nearest, quote
 
-NEAR = 0.8  # how alike two names are, of which one is a slip
+NEAR = 0.8  # similarity from which a name counts as a misspelling of another
 OTHER_NAMES = {"learning_rate": "lr", "num_threads": "n_threads", "weights": "parameters"}
 
 
@@ -21,14 +21,14 @@ def refuse_unknown(of: object, name: str, known: Iterable[str], instead: str = "
 
 
 def refuse_fixed(of: object, name: str, hints: Mapping[str, str]) -> None:
-    """Raise for an attribute that is read when the object is made and never again."""
+    """Raise for an attribute that is read only when the object is made."""
     raise AttributeError(f"{type(of).__name__}.{name} is fixed when it is made; {hints[name]}")
 
 
 def fix(*classes: type) -> None:
-    """Let frozen descriptions say what to do instead of assigning to them.
+    """Make assignments to objects of frozen classes raise errors that say what to do instead.
 
-    Subclasses that users write may have attributes of their own.
+    Subclasses that users write may have more attributes.
     """
     for each in classes:
         each.__setattr__ = _set  # type: ignore[method-assign, assignment]
@@ -58,12 +58,12 @@ def _check_described(of: Any, name: str) -> None:
 
 
 def check_callback(of: object, name: str, settings: Sequence[str]) -> None:
-    """Refuse to change a setting of a built-in callback, and a name that is nearly one."""
+    """Refuse to change a setting of a built-in callback, and names that misspell one."""
     if name in settings and name in vars(of):
         raise AttributeError(
             f"{type(of).__name__}.{name} is fixed when it is made; make another {type(of).__name__}"
         )
     known = name in settings or name in vars(of) or hasattr(type(of), name)
-    ours = type(of).__module__.partition(".")[0] == __name__.partition(".")[0]
-    if ours and settings and not known and nearest(name, settings, NEAR):
+    built_in = type(of).__module__.partition(".")[0] == __name__.partition(".")[0]
+    if built_in and settings and not known and nearest(name, settings, NEAR):
         refuse_unknown(of, name, settings)

@@ -1,7 +1,8 @@
 """Checks of single arguments, and the printed form of the small objects that describe a network.
 
-Every message names the argument, what was expected and what came: ``TypeError`` for the wrong kind
-of thing, ``ValueError`` for a wrong value. What arrays hold is for `arrays` and `validation`.
+Every message names the argument, the expected value and the given one. A wrong type is a
+``TypeError``, a wrong value a ``ValueError``. The contents of arrays are checked in `arrays` and
+`validation`.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import numpy as np
 
 INT64_MAX = 2**63 - 1
 _TOO_LARGE = "an int that no float can hold"
-MAX_NAME = 100  # characters of a wrong name that are compared with the right ones
-# What other libraries call things, for hints.
+MAX_NAME = 100  # characters of an unknown name that are compared with the known ones
+# Names of other libraries, for hints.
 _OTHER_NAMES = {
     "xavier": "glorot",
     "kaiming": "he",
@@ -28,7 +29,7 @@ _OTHER_NAMES = {
 
 
 class Described:
-    """Base of the immutable descriptions: prints as the call that makes it, defaults left out."""
+    """Base of the immutable descriptions. The repr is the call that makes it, without defaults."""
 
     def __repr__(self) -> str:
         shown = []
@@ -41,37 +42,37 @@ class Described:
         return f"{kind(self)}({', '.join(shown)})"
 
     def _set(self, **values: object) -> None:
-        """Store checked values: the only place that writes to a frozen object."""
+        """Store checked values; nothing else writes to a frozen object."""
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
 
 def show(value: object) -> str:
-    """Repr of an argument, short enough for one line; an array shows its shape."""
+    """The repr of an argument, short enough for one line; of an array its shape."""
     if isinstance(value, np.ndarray):
         return f"<array {'x'.join(map(str, value.shape))}>"
     try:
         named = callable(value) and hasattr(value, "__name__")
         text = plain(str(value.__name__) if named else repr(value))  # type: ignore[attr-defined]
-    except Exception:  # an error in its repr would hide ours
+    except Exception:  # an error in its repr would hide the error to report
         text = f"<{kind(value)}>"
     return text if len(text) <= 80 else text[:77] + "..."
 
 
 def quote(text: str) -> str:
-    """Text of a caller's in a message, in double quotes."""
+    """Text from the caller for a message, in double quotes."""
     return f'"{show(str.__str__(text))[1:-1]}"'
 
 
 def plain(text: str) -> str:
-    """`text` for a terminal: what that would obey or hide is written as escapes."""
+    """`text` for a terminal: control and invisible characters are written as escapes."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def kind(value: object) -> str:
-    """Name of the class of a value, as `plain`."""
+    """The name of the class of a value, in `plain` text."""
     return plain(type(value).__name__)
 
 
@@ -81,8 +82,8 @@ def integer(name: str, value: object, low: int, high: int | None = None, why: st
     if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
         raise TypeError(f"{name} must be {expected}, got {show(value)}")
     try:
-        result = int.__pos__(operator.index(value))  # what derives from int may compare otherwise
-    except TypeError:  # an array has __index__, but only a 0-d one of integers can use it
+        result = int.__pos__(operator.index(value))  # a subclass of int may compare differently
+    except TypeError:  # arrays have __index__, but it works for 0-d integers only
         raise TypeError(f"{name} must be {expected}, got {show(value)}") from None
     if result < low or result > (INT64_MAX if high is None else high):
         if high is None and result > low:
@@ -107,9 +108,9 @@ def number(
     if is_number:
         try:
             result = float(value)  # type: ignore[arg-type]
-        except OverflowError:  # printing it could fail too
+        except OverflowError:  # its repr could fail too
             result, value = math.inf, None
-        except (TypeError, ValueError):  # of a class that derives from float
+        except (TypeError, ValueError):  # from a subclass of float
             result = math.nan
         if math.isfinite(result) and low <= result and above < result < below:
             return result
@@ -126,17 +127,17 @@ def number(
 
 
 def flag(name: str, value: object) -> bool:
-    """`value` as True or False; nothing else passes."""
+    """`value` as True or False; anything else is an error."""
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be True or False, got {show(value)}")
     return bool(value)
 
 
 def choice(name: str, value: object, valid: Iterable[str]) -> str:
-    """`value` if it is one of `valid`; otherwise an error with the nearest valid name."""
+    """`value` if it is one of `valid`; otherwise an error that suggests the nearest name."""
     names = list(valid)
     if isinstance(value, str) and value in names:
-        return names[names.index(value)]  # a plain str, whatever derives from it came
+        return names[names.index(value)]  # a plain str, even for a subclass
     expected = ", ".join(f'"{each}"' for each in names)
     if not isinstance(value, str):
         raise TypeError(f"{name} must be one of {expected}, got {show(value)}")
@@ -145,8 +146,8 @@ def choice(name: str, value: object, valid: Iterable[str]) -> str:
 
 
 def nearest(value: str, names: Sequence[str], cutoff: float = 0.55) -> str:
-    """The one of `names` that may have been meant, as a question, or nothing."""
-    from difflib import get_close_matches  # only a failing call pays for this import
+    """A question that suggests the name in `names` most like `value`, or ""."""
+    from difflib import get_close_matches  # here, because only failing calls need it
 
     asked = value[:MAX_NAME].lower()
     for elsewhere, here in _OTHER_NAMES.items():
@@ -156,9 +157,9 @@ def nearest(value: str, names: Sequence[str], cutoff: float = 0.55) -> str:
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
-    """Warn, and point to the line that called this package."""
+    """Warn at the line that called this package."""
     frame, level = sys._getframe(1), 2
-    inside = (__name__.partition(".")[0], "numpy")  # which wraps functions under `errstate`
+    inside = (__name__.partition(".")[0], "numpy")  # NumPy wraps functions under `errstate`
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in inside:
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)

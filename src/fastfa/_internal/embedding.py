@@ -1,4 +1,4 @@
-"""Where the C library of this installation lies, and the words that compile and link against it."""
+"""Where the C library of this installation is, and the options that compile and link with it."""
 
 from __future__ import annotations
 
@@ -58,14 +58,14 @@ def libs(static: bool = False) -> str:
 
 
 def _words(*words: str) -> str:
-    """Join words so that a shell takes them apart again, also where it does not look at quotes.
+    """Join words so that a shell splits them again, even where it ignores quotes.
 
-    A shell splits what $(...) gave at white space, whatever is quoted, and then expands patterns:
-    a path with a space is written as the pattern that matches it. That is why each path is a word
-    of its own here, without -I or -L before it.
+    A shell splits the output of $(...) at white space, quoted or not, and then expands patterns. So
+    a path with a space is written as the pattern that matches it, and each path is a separate word
+    here, without -I or -L before it.
     """
     import re
-    import shlex  # here: no program that trains needs them
+    import shlex  # here, because training needs neither
 
     def written(word: str) -> str:
         if not re.search(r"\s", word):

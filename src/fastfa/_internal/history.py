@@ -14,8 +14,8 @@ class History:
     ----------
     history : dict of str to list of float
         One entry for each complete epoch: "loss" (mean over the epoch's batches, before each
-        update), "accuracy" or "binary_accuracy" where there is one, the same after "val_" from the
-        validation data at the end of the epoch, and "time" in seconds.
+        update); "accuracy" or "binary_accuracy" if the task has one; the same names with "val_"
+        for the validation data at the end of the epoch; "time" in seconds.
     epoch : list of int
         Numbers of those epochs, counted over all calls of ``fit`` from 1.
     """
@@ -28,10 +28,10 @@ class History:
         """Record a complete epoch."""
         for key, value in logs.items():
             self.history.setdefault(key, []).append(value)
-        self.epoch.append(epoch)  # last: Ctrl-C may come between any two of these lines
+        self.epoch.append(epoch)  # last: Ctrl-C may interrupt between any two of these lines
 
     def _cut(self) -> None:
-        """Take away what has no number: of an epoch that `add` had not done with."""
+        """Remove the entries of an epoch whose `add` was interrupted."""
         for values in self.history.values():
             del values[len(self.epoch) :]
 

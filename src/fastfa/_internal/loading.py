@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .. import _core
-from ..backends import Engine, choose
-from ..backends.protocol import FindRule
+from ..backends import choose
 from ..rules import Rule
 from ..sequential import Sequential
 from .checks import plain, show
 from .paths import file_name, is_path
 from .restoring import restore
 from .streams import Readable, reader
+
+if TYPE_CHECKING:
+    from ..backends.protocol import Engine, FindRule
 
 __all__ = ["check_file", "load"]
 
@@ -29,19 +31,19 @@ def load(
 ) -> Sequential:
     """A network from a file that ``net.save`` or the C library's ``fa_save`` wrote.
 
-    It goes on bit for bit where the saved one stopped: parameters, feedback, optimizer state,
-    dropout and shuffle alike. ``reset()`` starts it over from its seed, as it would have the other.
+    It continues bit for bit where the saved network stopped: parameters, feedback, optimizer
+    state, dropout and shuffling. ``reset()`` starts it over from its seed.
 
     Parameters
     ----------
     file : path-like, binary file or bytes
-        The path of a plain file, taken as it is ("~" too). Or an object with ``read``, such as
-        ``io.BytesIO``, a gzip file or a pipe opened by the caller: it is asked for the bytes of one
-        network, from where it stands, and not for one more. Or what ``net.to_bytes()`` gave.
+        The path of a plain file, taken literally ("~" too). Or an object with ``read``, such as
+        ``io.BytesIO``, a gzip file or an open pipe: exactly the bytes of one network are read
+        from its current position. Or the result of ``net.to_bytes()``.
     rule : Rule or mapping of str or int to Rule, optional
-        Only for networks with rules written in Python, which a file cannot hold: the object, or
-        where they are several one for each class name. Where one class has several objects, one
-        for each layer's index; -1 is the network's.
+        Only for networks with rules written in Python, which a file cannot hold: the object; with
+        several rules one object for each class name; with several objects of one class one for
+        each layer index, where -1 is the rule of the network.
     lr : callable, optional
         Only for networks whose learning rate is a function of the step: that function.
 
@@ -54,8 +56,8 @@ def load(
     OSError
         The file cannot be read, or its path leads to a device, a pipe or a folder.
     ValueError
-        It is no network, is damaged or comes from a newer version; or what a file cannot hold was
-        not given.
+        The file does not hold a network, is damaged, or comes from a newer version; or an object
+        that a file cannot hold was not given.
 
     Examples
     --------
@@ -85,15 +87,15 @@ def check_file(path: Path) -> bool:
     Returns
     -------
     bool
-        True: every bit is as it was written, which its checksum says. False: it has no checksum,
-        as files of the first versions and of other programs; its parts fit together.
+        True: the checksum says that every bit is as it was written. False: the file has no
+        checksum, like files of the first versions and of other programs; its parts fit together.
 
     Raises
     ------
     OSError
         The file cannot be read.
     ValueError
-        It is damaged, cut or no network.
+        The file is damaged or truncated, or does not hold a network.
     """
     name = file_name(path)
     try:
@@ -103,9 +105,9 @@ def check_file(path: Path) -> bool:
 
 
 def _opened(file: Any) -> tuple[str, Callable[[FindRule], Engine]]:
-    """The name of the file for messages, and the source of its bytes for the engine."""
+    """The name of the file for messages, and a function that makes the engine from it."""
     if isinstance(file, (bytearray, memoryview)) or (isinstance(file, bytes) and b"\0" in file):
-        data = bytes(file)  # the bytes of every network have zeros, a path has none
+        data = bytes(file)  # every network has zero bytes, no path has one
         return "bytes", lambda rules: choose().load(data, rules)
     if not is_path(file) and hasattr(file, "read"):
         return show(file), lambda rules: choose().load_from(reader(file), rules)

@@ -1,4 +1,4 @@
-"""What the helpers of `Sequential` use of it: they name this protocol, since it imports them."""
+"""The part of `Sequential` that its helpers use. It imports them, so they name this protocol."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .history import History
     from .network_checks import Weighted
     from .tensors import Tensors
-    from .validation import Door
+    from .validation import InputValidator
 
 
 class Model(Protocol):
@@ -30,7 +30,7 @@ class Model(Protocol):
 
     _engine: Engine
     _weighted: list[Weighted]
-    _door: Door
+    _validator: InputValidator
     _schedule: Callable[[int], float] | None
     _history: History | None
 

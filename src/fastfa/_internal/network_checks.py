@@ -1,4 +1,4 @@
-"""Checks that need the whole network: the one place where layers meet their neighbours."""
+"""Checks that need the whole network: layers together with their neighbours."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ ZERO_DERIVATIVE = ("sign", "threshold")
 
 @dataclass(frozen=True)
 class Weighted:
-    """A Dense in its place."""
+    """A `Dense` and its position in the network."""
 
     index: int
     layer: Dense
     n_in: int
     rule: Rule | None  # None: the output layer, which gets the exact error
-    called: bool = False  # its feedback came from a function
+    from_function: bool = False  # whether its feedback was given as a function
 
     def __str__(self) -> str:
         return f"layer {self.index}, {self.layer!r}"
@@ -37,14 +37,14 @@ class Weighted:
 
 
 def check_network(layers: Sequence[Layer], n_in: int, loss: str, rule: Rule) -> list[Weighted]:
-    """The weighted layers in their places; ValueError or TypeError for what cannot train."""
+    """The weighted layers of a network; ValueError or TypeError if it cannot be trained."""
     places = _places(layers, n_in, rule)
     _check_output(places[-1], loss)
     for i, place in enumerate(places):
         _check_initial(place)
         if place.rule is not None and not (place.rule.name == "ifa" and i > 0):
             shape = _feedback_shape(places, i, place.rule)
-            places[i] = _called(place, _modulator(places[:i]) or place.rule, shape)
+            places[i] = _with_values(place, _two_pass_rule(places[:i]) or place.rule, shape)
             _check_feedback(places[i], places[i].rule or place.rule, shape)
     _check_derivatives(places)
     return places
@@ -99,25 +99,25 @@ def _check_initial(place: Weighted) -> None:
 
 
 def _feedback_shape(places: Sequence[Weighted], i: int, rule: Rule) -> tuple[int, int]:
-    """(n_source, n_l) of the matrix that feeds place i; (inputs, outputs) of the two-pass one."""
+    """(n_source, n_l) of the feedback of weighted layer i; (n_in, n_out) under a two-pass rule."""
     outputs = places[-1].layer.units
     if rule.source == "input":
         return places[0].n_in, outputs
     return places[i + 1].layer.units if rule.source == "above" else outputs, places[i].layer.units
 
 
-def _modulator(places: Sequence[Weighted]) -> Rule | None:
-    """The rule whose one matrix at the input serves all of its layers, as the first has it."""
+def _two_pass_rule(places: Sequence[Weighted]) -> Rule | None:
+    """The two-pass rule of the first of these layers that has one; its matrix serves them all."""
     return next((x.rule for x in places if x.rule is not None and x.rule.source == "input"), None)
 
 
-def _called(place: Weighted, rule: Rule, shape: tuple[int, int]) -> Weighted:
-    """The place with feedback that was given as a function turned into its values."""
+def _with_values(place: Weighted, rule: Rule, shape: tuple[int, int]) -> Weighted:
+    """The layer with the values of its feedback, if that was given as a function."""
     feedback = getattr(rule, "feedback", None)
     if not isinstance(feedback, Feedback) or not callable(feedback.distribution):
         return replace(place, rule=rule)
     resolved = feedback.resolved(*shape)
-    return replace(place, rule=replace(cast("Any", rule), feedback=resolved), called=True)
+    return replace(place, rule=replace(cast("Any", rule), feedback=resolved), from_function=True)
 
 
 def _check_feedback(place: Weighted, rule: Rule, expected: tuple[int, int]) -> None:
@@ -130,39 +130,39 @@ def _check_feedback(place: Weighted, rule: Rule, expected: tuple[int, int]) -> N
 
 
 def _check_derivatives(places: Sequence[Weighted]) -> None:
-    """Refuse a hidden layer that must pass or use f' where f' is zero everywhere.
+    """Refuse a hidden layer whose delta is needed and multiplied by an f' that is always zero.
 
-    A layer's delta is needed where it learns, and where the layer below needs its own and takes it
-    from above.
+    The delta of a layer is needed if the layer learns, or if the layer below needs its own delta
+    and computes it from this one.
     """
-    below_asks = False
+    needed_below = False
     for place in places[:-1]:
         assert place.rule is not None  # only the output has none
-        needed = place.learns or below_asks
+        needed = place.learns or needed_below
         injects = getattr(place.rule, "inject", "post")
-        derives = injects == "post" and place.rule.source != "input"  # through f'
-        if needed and derives and place.layer.activation in ZERO_DERIVATIVE:
+        multiplied = injects == "post" and place.rule.source != "input"  # by f'
+        if needed and multiplied and place.layer.activation in ZERO_DERIVATIVE:
             other = kind(place.rule) if can_inject_before(place.rule) else "DFA"
             raise ValueError(
                 f'{place}: activation "{place.layer.activation}" has zero derivative and learns '
                 f'nothing under rule "{place.rule.name}" with inject="post", whose signal passes '
                 f'through it; take rule={other}(inject="pre"), or another activation'
             )
-        below_asks = needed and place.rule.source in ("above", "")
+        needed_below = needed and place.rule.source in ("above", "")
 
 
-def described_rule(rule: Rule, places: Sequence[Weighted]) -> dict[str, Any]:
-    """The plain-data form of the network's rule, with the matrix of a two-pass one."""
-    return ((_modulator(places) if rule.source == "input" else None) or rule).describe()
+def describe_rule(rule: Rule, places: Sequence[Weighted]) -> dict[str, Any]:
+    """The description of the network's rule; a two-pass rule with the values of its matrix."""
+    return ((_two_pass_rule(places) if rule.source == "input" else None) or rule).describe()
 
 
-def described(layers: Sequence[Layer], places: Sequence[Weighted]) -> list[dict[str, Any]]:
-    """The plain-data form of the layers; feedback that came from a function goes with its layer."""
+def describe_layers(layers: Sequence[Layer], places: Sequence[Weighted]) -> list[dict[str, Any]]:
+    """The descriptions of the layers; values of feedback from a function are in the layer's."""
     rows = [layer.describe() for layer in layers]
     for place in places[:-1]:
         assert place.rule is not None  # only the output has none
         if place.rule.source == "input":
-            continue  # one matrix for all, see `described_rule`
-        if place.called:
+            continue  # one matrix for all, see `describe_rule`
+        if place.from_function:
             rows[place.index]["rule"] = place.rule.describe()
     return rows

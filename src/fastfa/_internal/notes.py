@@ -24,22 +24,22 @@ MAX_NOTE = 1 << 20  # bytes, FA_MAX_NOTE in C
 
 
 def write_note(net: Model) -> None:
-    """Put into the engine's note what its file cannot say.
+    """Write the note of a network's file.
 
-    A note that another program wrote stays, unless the network could not be loaded without ours.
+    A note of another program stays, unless the network could not be loaded without ours.
     """
     before = net._engine.note
-    mine = _note_of(net)
-    needed = mine.keys() - {"columns"}
+    ours = _note_of(net)
+    needed = ours.keys() - {"columns"}
     if before and not read_note(before):
         if not needed:
             return
-    elif not mine and not before:
+    elif not ours and not before:
         return
-    note = json.dumps({"fastfa": mine})
-    if len(note) > MAX_NOTE:  # of long names of columns
-        note = json.dumps({"fastfa": {key: mine[key] for key in needed}})
-    net._engine.note = note if mine else None
+    note = json.dumps({"fastfa": ours})
+    if len(note) > MAX_NOTE:  # because of long column names
+        note = json.dumps({"fastfa": {key: ours[key] for key in needed}})
+    net._engine.note = note if ours else None
 
 
 def _note_of(net: Model) -> dict[str, Any]:
@@ -47,13 +47,13 @@ def _note_of(net: Model) -> dict[str, Any]:
     python = {
         "rules": {str(layer): type(each).__name__ for layer, each in _places(net)},
         "lr": rates if callable(net.optimizer.lr) else None,
-        "columns": net._door.columns if any(net._door.columns) else None,
+        "columns": net._validator.columns if any(net._validator.columns) else None,
     }
     return {key: value for key, value in python.items() if value}
 
 
 def columns_of(note: Mapping[str, Any]) -> Columns:
-    """Names of columns that a note holds; none where it holds something else."""
+    """The names of columns in a note; none if the note has something else there."""
     columns = note.get("columns")
     if not isinstance(columns, list) or len(columns) != 2:
         return Columns()
@@ -65,7 +65,7 @@ def columns_of(note: Mapping[str, Any]) -> Columns:
 
 
 def custom_rules(net: Model) -> dict[int, Rule]:
-    """The rules of a network that are written in Python, by layer; -1: the network's."""
+    """The rules of a network that are written in Python, by layer; -1 for the network's rule."""
     return dict(_places(net))
 
 
@@ -76,7 +76,7 @@ def _places(net: Model) -> list[tuple[int, Rule]]:
 
 
 def read_note(note: str | None) -> dict[str, Any]:
-    """What `_note_of` wrote, {} for no note or another program's; ValueError for a bad one."""
+    """The content of a note: {} without one of fastfa; ValueError if it is malformed."""
     try:
         python = json.loads(note or "{}")["fastfa"]
     except (ValueError, KeyError, TypeError, RecursionError):

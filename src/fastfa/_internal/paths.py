@@ -26,7 +26,7 @@ def file_name(path: object) -> str | bytes:
 
 
 def check_folder(path: str | bytes | os.PathLike[str]) -> None:
-    """Refuse a file to be written whose folder does not exist."""
+    """Raise if the folder of a file to be written does not exist."""
     folder = os.path.dirname(os.fsdecode(path))
     try:
         os.stat(os.path.join(folder, "."))

@@ -1,4 +1,4 @@
-"""Progress bars and warnings that end no training, wherever stderr goes."""
+"""Progress bars and warnings that never end a training, whatever stderr is."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 __all__ = ["Progress", "warn"]
 
 SECONDS_BETWEEN_LINES = 5.0  # of a bar that goes to a file and not to a terminal
-BESIDE = 76  # columns of a whole bar beside its numbers
+BAR_COLUMNS = 76  # of a complete bar without its numbers
 HOURS = len("  1:00:00")
 
 
 def warn(message: str, kind: type[Warning] = RuntimeWarning, *, raises: bool = False) -> None:
-    """Warn of a failure that does not end training, also if stderr itself is broken.
+    """Warn of a failure that does not end training, even if stderr itself is broken.
 
     Parameters
     ----------
     message : str
     kind : type
     raises : bool
-        Whether a filter may turn it into an exception.
+        Whether a warning filter may turn it into an exception.
     """
     try:
         warnings.warn(message, kind, stacklevel=3)
@@ -38,9 +38,9 @@ def warn(message: str, kind: type[Warning] = RuntimeWarning, *, raises: bool = F
 
 
 class Progress:
-    """A bar on stderr, which `start` draws with what came before it.
+    """A bar on stderr. `start` draws it with the progress that was made before.
 
-    Where stderr is missing there is none; where it cannot be written the bar stops, with a warning.
+    Without a stderr there is no bar; if stderr cannot be written, the bar stops with a warning.
 
     Parameters
     ----------
@@ -68,23 +68,23 @@ class Progress:
                 **self._settings, file=stream, miniters=1, mininterval=interval, dynamic_ncols=True,
                 desc=self._text or None,
             )  # fmt: skip
-        except Exception as error:  # a variable of tqdm's that is wrong, for example
+        except Exception as error:  # for example a wrong environment variable of tqdm
             stream.stop(error)
 
     def describe(self, text: str) -> None:
-        """The text before the bar."""
+        """Set the text before the bar."""
         self._text = text
         if self._bar is not None:
             self._bar.set_description_str(text, refresh=False)
 
     def show(self, numbers: Mapping[str, float]) -> None:
-        """The numbers after the bar, or instead of it on a narrow line."""
+        """Set the numbers after the bar; on a narrow line they replace it."""
         if self._bar is None:
             return
         bar, columns = self._bar, self._bar.format_dict["ncols"]
         text = ", ".join(f"{key}={value:.4f}" for key, value in numbers.items())
         bar.bar_format = None
-        if columns is not None and BESIDE + len(text) > columns:
+        if columns is not None and BAR_COLUMNS + len(text) > columns:
             short = _short(numbers, columns - len(self._text) - HOURS)
             short = short.replace("{", "{{").replace("}", "}}")
             bar.bar_format, text = f"{{desc}} {short} {{remaining}}", ""
@@ -106,20 +106,20 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        with suppress(Exception):  # of tqdm, where another thread opens or closes a bar
+        with suppress(Exception):  # of tqdm, if another thread opens or closes a bar
             if self._bar is not None:
                 self._bar.close()
 
 
-def _short(numbers: Mapping[str, float], room: int) -> str:
-    """The numbers in `room` characters: "loss=0.123 accuracy=0.976 val 0.234 0.955" at worst."""
+def _short(numbers: Mapping[str, float], width: int) -> str:
+    """The numbers in `width` characters: "loss=0.123 accuracy=0.976 val 0.234 0.955" at worst."""
     words = {key: _digits(value) for key, value in numbers.items()}
     text = " ".join(f"{key}={word}" for key, word in words.items())
     own = [key for key in words if not key.startswith("val_")]
-    if len(text) <= room or [f"val_{key}" for key in own] != list(words)[len(own) :]:
-        return text[: max(room, 0)]
+    if len(text) <= width or [f"val_{key}" for key in own] != list(words)[len(own) :]:
+        return text[: max(width, 0)]
     text = " ".join(f"{key}={words[key]}" for key in own)
-    return f"{text} val {' '.join(words[f'val_{key}'] for key in own)}"[: max(room, 0)]
+    return f"{text} val {' '.join(words[f'val_{key}'] for key in own)}"[: max(width, 0)]
 
 
 def _digits(value: float) -> str:
@@ -127,7 +127,7 @@ def _digits(value: float) -> str:
 
 
 class _Stream:
-    """A stream for tqdm whose writes do not fail: after the first that would, it is silent."""
+    """A stream for tqdm whose writes never fail: after the first failure it drops its output."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -137,7 +137,7 @@ class _Stream:
         return getattr(self._stream, name)
 
     def isatty(self) -> bool:
-        with suppress(Exception):  # closed, or an object that has no such method
+        with suppress(Exception):  # closed, or an object without such a method
             return bool(self._stream.isatty())
         return False
 
@@ -166,7 +166,7 @@ def _bar_class() -> type[tqdm[NoReturn]]:
     from tqdm import tqdm  # here, so that importing fastfa imports NumPy only
 
     class Bar(tqdm):  # type: ignore[type-arg]
-        _lock = RLock()  # tqdm's own could be held by another thread when the process forks
-        monitor_interval = 0  # no thread of tqdm's: each update looks at the clock
+        _lock = RLock()  # another thread could hold tqdm's own lock while the process forks
+        monitor_interval = 0  # no monitor thread: each update reads the clock
 
     return Bar

@@ -1,4 +1,4 @@
-"""Making a network of what a file holds, and of the Python objects that it cannot hold."""
+"""Networks from files, with the Python objects that a file cannot hold."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def restore(
     lr: Callable[[int], float] | None,
 ) -> None:
     """Make the empty object `net` the network that a file describes."""
-    rules = _Rules(rule)
+    rules = RuleResolver(rule)
     engine = engine_of(rules)
     if rule and not rules.asked:
         raise ValueError("rule: it has no rule that is written in Python; give none")
@@ -36,20 +36,20 @@ def restore(
         raise ValueError("lr: its learning rate is a number; set net.lr after loading")
     net._restore(engine, lr)
     columns = columns_of(read_note(engine.note))
-    net._door.columns = columns.that_fit(engine.n_in, engine.n_out)
+    net._validator.columns = columns.that_fit(engine.n_in, engine.n_out)
     if rates is not None and not rates["in force"]:
         net._schedule = None
 
 
-class _Rules:
-    """Finds the object for each rule that is written in Python."""
+class RuleResolver:
+    """Finds the object for each rule of a file that is written in Python."""
 
     def __init__(self, given: Rule | Mapping[Any, Rule] | None) -> None:
         self.given = given
         self.asked = False
 
     def __call__(self, layer: int, note: str | None) -> Rule:
-        """Of a layer, or -1: of the network."""
+        """The rule of a layer; layer -1 stands for the rule of the network."""
         self.asked = True
         names = read_note(note).get("rules", {})
         name = names.get(str(layer), names.get("-1", "its class is unknown"))

@@ -1,4 +1,4 @@
-"""What a rule written in Python sees of a step."""
+"""The context in which a rule written in Python runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    # read(what, block): the array of that name, or None where the step has none
+    # read(what, block): the array of that name, or None if the step has none
     Read = Callable[[str, int], NDArray[Any] | None]
 
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 class RuleContext:
     """One step as the rule of one hidden layer sees it: m samples, read-only arrays.
 
-    An array is made when it is first asked for, and is the rule's to keep. What was not asked for
-    before `Rule.signal` returns is gone: then it is a RuntimeError.
+    An array is copied when it is first read, and the rule may keep it. Reading an array for the
+    first time after `Rule.signal` has returned is a RuntimeError.
 
     Attributes
     ----------
     layer : int
-        Index in the layer list of the hidden layer that asks.
+        Index of the hidden layer in the layer list.
     units : int
         Its width n_l; the signal is (m, n_l).
     step : int
@@ -32,19 +32,19 @@ class RuleContext:
     error : ndarray of shape (m, n_L)
         e = dloss_i/dA_L, without 1/m and without sample weights.
     labels : ndarray of shape (m,), or None
-        Class numbers, where the targets were given as such.
+        Class numbers, if the targets were given as such.
     target : ndarray of shape (m, n_L), or None
         The targets otherwise.
     inputs : ndarray of shape (m, n_0)
-        What the first layer saw.
+        The inputs of the first layer.
     activations : mapping of int to ndarray of shape (m, n_l)
         The output of every `Dense` block (after its dropouts), by layer index.
     parameters : mapping of str to ndarray
-        "0.weight", "0.bias", ...: the live values; do not write.
+        "0.weight", "0.bias", ...: the live values; do not write to them.
     feedback : ndarray of shape (n_L, n_l), or None
-        The layer's stored matrix, where the rule has an attribute `feedback`: live too.
+        The layer's stored matrix, live too, if the rule has an attribute `feedback`.
     product : callable
-        ``product(a, b)``: the matrix product as the engine's own rules do it, to the bit.
+        ``product(a, b)``: the matrix product, with the bits of the engine's own rules.
     """
 
     layer: int
@@ -73,7 +73,7 @@ class RuleContext:
 
     @cached_property
     def inputs(self) -> NDArray[Any]:
-        """What the first layer saw, (m, n_0)."""
+        """The inputs of the first layer, (m, n_0)."""
         return _given(self._read("output", -1))
 
     @cached_property

@@ -10,19 +10,19 @@ from .checks import show
 
 
 class Readable(Protocol):
-    """A binary file, or whatever reads like one."""
+    """A binary file, or an object that reads like one."""
 
     def read(self, n: int, /) -> bytes | None: ...
 
 
 class Writable(Protocol):
-    """A binary file, or whatever writes like one."""
+    """A binary file, or an object that writes like one."""
 
     def write(self, data: bytes, /) -> object: ...
 
 
 def reader(file: Any) -> Callable[[int], bytes]:
-    """A function that gives the next 1 to n bytes of a file."""
+    """A function that returns the next 1 to n bytes of a file."""
     taken = 0
 
     def read(n: int) -> bytes:
@@ -43,7 +43,7 @@ def reader(file: Any) -> Callable[[int], bytes]:
 
 
 def write(file: Any, data: bytes) -> None:
-    """All of `data` into a file that may take it in pieces."""
+    """Write all of `data`; the file may take a part of it at a time."""
     if isinstance(file, io.TextIOBase):
         raise TypeError('file must be open in binary mode, "wb", got a text file')
     left: Any = data

@@ -1,4 +1,4 @@
-"""A network in words. The rule and feedback shown are those the engine reports, not those asked."""
+"""A network as text. Rule and feedback are what the engine reports, not what was asked for."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def one_line(net: Model) -> str:
 
 
 def table(net: Model) -> Text:
-    """The network as ``summary`` shows it: one row a layer, totals, then what holds for all."""
+    """The network as ``summary`` shows it: a row for each layer, then totals and settings."""
     rows = [HEADER, *_rows(net)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
     lines = ["  ".join(map(_cell, row, widths, range(len(row)))).rstrip() for row in rows]
@@ -53,14 +53,14 @@ def _cell(text: str, width: int, column: int) -> str:
 
 
 def _name(layer: Layer) -> str:
-    """Repr of a layer without its rule, which is shown as it runs."""
+    """The repr of a layer without its rule, which has a column of its own."""
     if isinstance(layer, Dense) and layer.rule is not None:
         return repr(replace(layer, rule=None))
     return repr(layer)
 
 
 def _layer_facts(net: Model) -> list[dict[str, Any]]:
-    """What the engine says of each weighted layer, and the scale of its feedback."""
+    """What the engine reports of each weighted layer, with the options of its feedback."""
     facts = []
     for fact, place in zip(net._engine.layers, net._weighted, strict=True):
         options = _options(place.rule) if fact["feedback"] else ""
@@ -69,7 +69,7 @@ def _layer_facts(net: Model) -> list[dict[str, Any]]:
 
 
 def _options(rule: Rule | None) -> str:
-    """What was asked of a feedback matrix beyond its distribution."""
+    """The options of a feedback matrix besides its distribution."""
     feedback = getattr(rule, "feedback", None)
     scale = getattr(rule, "scale", getattr(feedback, "scale", 1.0))
     sparsity, rank = getattr(feedback, "sparsity", 0.0), getattr(feedback, "rank", None)
@@ -87,7 +87,7 @@ def _trains(fact: dict[str, Any]) -> bool:
 
 
 def _how(fact: dict[str, Any]) -> str:
-    """Rule and feedback of a layer in a few words."""
+    """The rule and feedback of a layer in a few words."""
     inject = ", inject pre" if fact["inject"] == "pre" else ""
     return " ".join(filter(None, (fact["rule"], fact["feedback"]))) + inject
 
@@ -115,7 +115,7 @@ def _rows(net: Model) -> list[tuple[str, ...]]:
 
 
 def _keys(net: Model) -> dict[int, list[str]]:
-    """The keys of parameters by layer."""
+    """The keys of the parameters of each layer."""
     keys: dict[int, list[str]] = {}
     for key in net.parameters:
         keys.setdefault(int(key.partition(".")[0]), []).append(key)
@@ -126,8 +126,8 @@ def _trained_keys(net: Model) -> list[str]:
     keys, trained = _keys(net), []
     for fact, place in zip(net._engine.layers, net._weighted, strict=True):
         heads = getattr(place.rule, "train_head", True)
-        mine = keys[fact["index"]] if _trains(fact) else []
-        trained += [key for key in mine if heads or ".head." not in key]
+        own = keys[fact["index"]] if _trains(fact) else []
+        trained += [key for key in own if heads or ".head." not in key]
     return trained
 
 
@@ -146,7 +146,7 @@ def _facts(net: Model) -> list[tuple[str, str]]:
 
 
 def _optimizer(net: Model) -> str:
-    """As given, and the rate in force where it is another."""
+    """The optimizer as given, and the current rate if it differs."""
     now = "" if net.lr == net.optimizer.lr or callable(net.optimizer.lr) else f", lr now {net.lr:g}"
     return repr(net.optimizer) + now
 

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class Tensors(Mapping[str, "NDArray[Any]"]):
-    """Live arrays of a network by key, "0.weight"; assignment copies in what fits.
+    """Live arrays of a network by key, "0.weight"; assignment copies values into them.
 
-    An array taken out is a writable view of the network's own memory and stays valid as long as
-    anyone holds it; ``tensors[key] = a`` checks shape and finiteness first and changes nothing if
-    they are wrong. Keys are fixed.
+    An array is a writable view of the network's memory and stays valid as long as it is
+    referenced. ``tensors[key] = a`` first checks shape and finiteness, and changes nothing if they
+    are wrong. The keys are fixed.
     """
 
     __slots__ = ("_arrays", "_kind", "_write")
@@ -31,7 +31,7 @@ class Tensors(Mapping[str, "NDArray[Any]"]):
     ) -> None:
         self._arrays = dict(arrays)
         self._kind = kind
-        self._write = write  # the engine's: it waits for training in another thread
+        self._write = write  # the engine's method: it waits for training in another thread
 
     def __getitem__(self, key: str) -> NDArray[Any]:
         if key in self._arrays or not isinstance(key, str):  # `5 in tensors` is False, no error

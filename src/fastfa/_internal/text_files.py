@@ -1,4 +1,4 @@
-"""Text files that grow by whole lines: logs and results, which a kill or a full disk may tear."""
+"""Logs and results that grow by whole lines; a kill or a full disk may truncate the last line."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ BLOCK = 1 << 16
 def append_lines(
     path: str | os.PathLike[str], text: str, is_whole: Callable[[str], bool] = bool
 ) -> None:
-    """Append lines, all of them or none; several processes may do so.
+    """Append lines, all of them or none; several processes may do so at a time.
 
     Parameters
     ----------
     path : path-like
-        Made where it does not exist.
+        The file is made if it does not exist.
     text : str
         Ends with a line break.
     is_whole : callable
-        Whether a last line without a line break is only that, and gets it; else it was torn, and is
-        taken away.
+        Whether a last line without a line break is complete. A complete line gets its line break,
+        another one is removed.
 
     Raises
     ------
     OSError
-        It cannot be written; the file is as it was.
+        The file cannot be written; it is as it was.
     """
     import fcntl  # here, so that importing fastfa imports NumPy and little else
 
-    with FileIO(path, "a+") as file:  # no buffer, which would be tried again when it closes
+    with FileIO(path, "a+") as file:  # unbuffered: a buffer would be written again on closing
         with suppress(OSError):  # a file system without locks
             fcntl.flock(file, fcntl.LOCK_EX)
         start, last = _last_line(file)
@@ -53,14 +53,14 @@ def append_lines(
 
 
 def first_line(path: str | os.PathLike[str]) -> str:
-    """The first line with its line break, or its first block; "" where there is no file or none."""
+    """The first line with its line break, at most one block of it; "" without file or line."""
     with suppress(FileNotFoundError), open(path, encoding="utf-8", errors="replace") as file:
         return file.readline(BLOCK)
     return ""
 
 
 def _last_line(file: FileIO) -> tuple[int, bytes]:
-    """Where the text behind the last line break begins, and that text."""
+    """Position and text of what follows the last line break."""
     at, text = file.seek(0, os.SEEK_END), b""
     while at and b"\n" not in text:
         size = min(at, BLOCK)

@@ -12,23 +12,23 @@ from .checks import integer
 
 
 def set_num_threads(n: int) -> None:
-    """Set how many threads a network may use that names no number of its own.
+    """Set how many threads a network without a number of its own may use.
 
-    Results are the same bits for any number. `threadpoolctl` sets it too, as that of the
-    ``user_api`` "fastfa".
+    Results are the same bits for any number. `threadpoolctl` can set it too; its ``user_api`` is
+    "fastfa".
 
     Parameters
     ----------
     n : int >= 0
-        0 goes back to the default: the environment variable FASTFA_NUM_THREADS, else
-        OMP_NUM_THREADS, else the processors that this process may run on, or the CPU quota of its
-        control groups where that is less.
+        0 restores the default: the environment variable FASTFA_NUM_THREADS, else OMP_NUM_THREADS,
+        else the smaller of the number of processors that this process may run on and the CPU quota
+        of its control groups.
     """
     _core.set_num_threads(integer("n", n, 0, 2**31 - 1))
 
 
 def get_num_threads() -> int:
-    """How many threads a network may use that names no number of its own.
+    """How many threads a network without a number of its own may use.
 
     Returns
     -------
@@ -38,15 +38,15 @@ def get_num_threads() -> int:
     return _core.get_num_threads()
 
 
-_MOST = 64  # FA_MAX_THREADS of csrc/core/core.h
+_MOST = 64  # FA_MAX_THREADS in C
 
-# ---- threadpoolctl, where somebody uses it: it is never imported from here ----
+# ---- threadpoolctl, if the program imports it: fastfa never does ----
 
 
 def _controller(threadpoolctl: ModuleType) -> type:
-    """The class by which threadpoolctl sees and limits our threads, and those of libfastfa.
+    """The class with which threadpoolctl reads and limits the threads of fastfa and of libfastfa.
 
-    The extension exports no symbols: its functions stand where those of a library are looked for.
+    The extension exports no symbols, so its Python functions take the place of a library's.
     """
     core = os.path.realpath(_core.__file__)
 
@@ -76,7 +76,7 @@ def _register(threadpoolctl: ModuleType) -> None:
 
 
 class _Watcher:
-    """Registers with threadpoolctl when somebody imports it, as the other finders find it."""
+    """Registers with threadpoolctl when it is imported; the other finders find it."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         if name != "threadpoolctl":

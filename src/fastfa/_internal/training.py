@@ -1,7 +1,7 @@
 """One call of ``fit``: epochs, callbacks, validation, history and the progress bar.
 
-The engine runs the steps of an epoch in one call with the GIL released; it comes back here every
-10 ms to move the bar and to see whether somebody called ``net.stop()``.
+The engine runs the steps of an epoch in one call with the GIL released. Every 10 ms it calls back
+to move the bar and to ask whether ``net.stop()`` was called.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Task(NamedTuple):
-    """What to train on, and how."""
+    """The data of a training and its settings."""
 
     data: Batch
     columns: Columns
@@ -40,7 +40,7 @@ class Task(NamedTuple):
 
     @property
     def steps(self) -> int:
-        """Steps of an epoch; the last batch may be short."""
+        """Steps of an epoch; the last batch may be shorter."""
         return math.ceil(len(self.data.x) / self.batch_size)
 
 
@@ -50,14 +50,14 @@ class Training:
     Parameters
     ----------
     net : Sequential
-        Handed to callbacks, and gets the history; otherwise not touched.
+        Passed to the callbacks; gets the history and the columns of the task.
     engine : Engine
     task : Task
     callbacks : sequence of Callback
     rates : callable
-        ``rates(count)``: learning rates (count,) of the next steps, or None for the engine's own.
+        ``rates(count)``: learning rates (count,) of the next steps; None: the engine has one.
     stopped : callable
-        ``stopped()``: whether somebody called ``net.stop()``.
+        ``stopped()``: whether ``net.stop()`` was called.
     """
 
     def __init__(
@@ -77,28 +77,28 @@ class Training:
         self.rates = rates
         self.stopped = stopped
         self.history = History()
-        self.shown = 0  # engine.steps that the bar stands for
+        self.shown = 0  # value of engine.steps that the bar shows
 
     def run(self, holder: Holder, verbose: bool) -> History:
-        """Train until the epochs are done or somebody stops it."""
+        """Train until the epochs are done or it is stopped."""
         for i, callback in enumerate(self.callbacks):
-            callback._expect(self._logs_to_come())
+            callback._check_logs(self._log_names())
             _hold(holder, callback, f"callbacks[{i}]")
         self.net._history = self.history
-        self.net._door.columns = self.task.columns
+        self.net._validator.columns = self.task.columns
         with Progress(self.task.epochs * self.task.steps, "step", verbose) as self.bar:
             try:
                 self._epochs()
             except BaseException:
                 for callback in self.callbacks:
-                    callback._give_up(self.net)
+                    callback._on_exception(self.net)
                 raise
             finally:
                 self.history._cut()
         return self.history
 
     def _epochs(self) -> None:
-        self._tell("on_train_begin")
+        self._call_hooks("on_train_begin")
         self.bar.start()
         for number in range(1, self.task.epochs + 1):
             if self.stopped():
@@ -108,11 +108,11 @@ class Training:
                 break
             self.history.add(self.engine.epochs, logs)
             self.bar.show({key: value for key, value in logs.items() if key != "time"})
-            self._tell("on_epoch_end", self.engine.epochs, logs)
-        self._tell("on_train_end")
+            self._call_hooks("on_epoch_end", self.engine.epochs, logs)
+        self._call_hooks("on_train_end")
 
-    def _tell(self, hook: str, *number_and_logs: object) -> None:
-        """Call a hook of all callbacks; each gets logs of its own."""
+    def _call_hooks(self, hook: str, *number_and_logs: object) -> None:
+        """Call a hook of all callbacks; each gets its own copy of the logs."""
         for callback in self.callbacks if hook != "on_batch_end" else self.each_batch:
             own = (dict(x) if isinstance(x, dict) else x for x in number_and_logs)
             result = getattr(callback, hook)(self.net, *own)
@@ -123,18 +123,18 @@ class Training:
                     f"{result!r}, which nobody runs"
                 )
 
-    def _logs_to_come(self) -> dict[str, float]:
-        """What every epoch's logs will have, without values."""
+    def _log_names(self) -> dict[str, float]:
+        """The names that the logs of every epoch will have; the values are nan."""
         logs = _logs(math.nan, math.nan, self.task.metric)
         if self.task.validation is not None:
             logs |= _logs(math.nan, math.nan, self.task.validation_metric, "val_")
         return {**logs, "time": math.nan}
 
     def _epoch(self, label: str) -> dict[str, float] | None:
-        """One epoch's logs, or None when it was stopped in the middle."""
+        """The logs of one epoch, or None if it was stopped before its end."""
         task, start = self.task, perf_counter()
         self.bar.describe(label)
-        order = self.engine.shuffle(len(task.data.x))  # drawn in any case: it counts the epochs
+        order = self.engine.shuffle(len(task.data.x))  # also if unused: it counts epochs
         loss_sum, hit_sum, rows, steps = self._steps(order if task.shuffle else None)
         if steps < task.steps:
             return None
@@ -146,7 +146,7 @@ class Training:
         return logs
 
     def _steps(self, order: NDArray[np.int64] | None) -> Sums:
-        """All steps of an epoch: in one call, or one by one where a callback wants to see each."""
+        """All steps of an epoch: in one call, or one by one if a callback needs each."""
         if not self.each_batch:
             return self._call(order, 0, self.task.steps)
         loss_sum, hit_sum, rows, steps = 0.0, 0.0, 0, 0
@@ -154,7 +154,7 @@ class Training:
             loss, hits, m, _ = self._call(order, steps, 1)
             loss_sum, hit_sum, rows, steps = loss_sum + loss, hit_sum + hits, rows + m, steps + 1
             logs = _logs(loss / m, hits / m, self.task.metric)
-            self._tell("on_batch_end", self.engine.steps, logs)
+            self._call_hooks("on_batch_end", self.engine.steps, logs)
         return loss_sum, hit_sum, rows, steps
 
     def _call(self, order: NDArray[np.int64] | None, first: int, count: int) -> Sums:
@@ -167,11 +167,11 @@ class Training:
             )
         except FloatingPointError as error:
             batch = first + self.engine.steps - begin + 1
-            if "nothing was updated" not in str(error):  # an update left the range of numbers
+            if "nothing was updated" not in str(error):  # an update overflowed
                 raise FloatingPointError(
                     f"{error} (seen at epoch {self.engine.epochs}, batch {batch})"
                 ) from error
-            # "loss is not finite (nan)", or the gradient norm
+            # the text before it: "loss is not finite (nan)", or the gradient norm
             reason = str(error).partition(";")[0]
             raise FloatingPointError(
                 f"{reason} at epoch {self.engine.epochs}, "
@@ -181,7 +181,7 @@ class Training:
         return result
 
     def _poll(self, _: int) -> bool:
-        """Called by the engine between steps; True asks it to stop."""
+        """Called by the engine between steps; True stops the training."""
         self._move_bar()
         return self.stopped()
 
@@ -192,8 +192,8 @@ class Training:
 
 
 def _hold(holder: Holder, callback: Callback, name: str) -> None:
-    """Refuse a callback, or a file that it writes, which another ``fit`` uses now."""
-    for key, what in callback._holds().items():
+    """Refuse a callback, or a file that it writes, if another ``fit`` is using it."""
+    for key, what in callback._resources().items():
         if holder.take(key):
             continue
         if holder.holds(key):
@@ -211,5 +211,5 @@ def _logs(loss: float, accuracy: float, metric: str | None, prefix: str = "") ->
 
 
 def _overrides_batch_end(callback: Callback) -> bool:
-    method = callback.on_batch_end  # of the object: one may ask for it only when it needs it
+    method = callback.on_batch_end  # of the object: it may define the hook for itself alone
     return getattr(method, "__func__", method) is not Callback.on_batch_end

@@ -1,12 +1,12 @@
-"""The door for arrays: whatever a caller brings becomes what the engine takes, or a clear error.
+"""Validation of samples: conversion of all inputs to the arrays that the engine takes, or an error.
 
-X leaves as (m, n_in) in the network's dtype, or as uint8; y as integer labels (m,) or as rows
-(m, n_out). Which of the two, and which accuracy goes with it, is decided by the loss, the number of
-outputs and the shape and dtype of y, never by its values: the table is in `Sequential.fit`.
-A C-contiguous array of the right dtype is used in place, whoever owns it (PyTorch, JAX, a memmap);
-anything else is copied, and a large one (a memory map) piece by piece where it is used; up to 256
-MiB are copied whole where columns lie together. An array of a GPU is refused. Tables with named
-columns train a network for those names: another order or other names are refused from then on.
+X becomes (m, n_in) in the network's dtype, or uint8; y becomes integer labels (m,) or rows
+(m, n_out). The loss, the number of outputs and the shape and dtype of y decide which of the two,
+and which accuracy is reported; the values never do. The table is in `Sequential.fit`.
+A C-contiguous array of the right dtype is used in place, also if it belongs to PyTorch, JAX or a
+memory map. Other arrays are copied: large ones (a memory map) piece by piece when they are used, up
+to 256 MiB at once if columns are contiguous. Arrays on a GPU are refused. A network that is trained
+on a table with named columns refuses tables with other names or another order from then on.
 """
 
 from __future__ import annotations
@@ -39,22 +39,22 @@ STEP_NAMES = ("x", "y", "sample_weight")
 VALIDATION_NAMES = ("validation_data[0]", "validation_data[1]", "validation_data[2]")
 
 ROW_SUM_TOLERANCE = 1e-3
-SMALL_BYTE = 64  # a quarter of the range: inputs of pixels have greater ones
-LARGE = 1 << 23  # bytes; what is more when converted is not converted whole
-LARGE_BY_COLUMNS = 1 << 28  # the same where rows are scattered, so that to gather them is slow
-ELEMENTS_AT_ONCE = 1 << 20  # the finite check scans in pieces, so that it needs no large temporary
+SMALL_BYTE = 64  # a quarter of the range; images have greater values
+LARGE = 1 << 23  # bytes; arrays that are larger after conversion are converted in pieces
+LARGE_BY_COLUMNS = 1 << 28  # the same if rows are not contiguous: gathering them is slow
+ELEMENTS_AT_ONCE = 1 << 20  # the finite check works in pieces and needs no large temporary
 
 
 class Pieces:
-    """A large array of another dtype or layout, converted piece by piece where it is used.
+    """A large array of another dtype or layout, converted piece by piece when it is used.
 
     Parameters
     ----------
     source : ndarray of shape (m, ...)
-        Of which each row has `width` entries.
     dtype : dtype
-        The network's.
+        The dtype of the network.
     width : int
+        Number of entries in a row of `source`.
     """
 
     __slots__ = ("dtype", "shape", "source")
@@ -72,7 +72,7 @@ class Pieces:
         source = self.source
         if isinstance(rows, slice):
             piece = source[rows]
-        elif source.flags.f_contiguous:  # along columns, which lie together
+        elif source.flags.f_contiguous:  # along columns, which are contiguous
             piece = source.T.take(rows, axis=-1).T
         else:
             piece = source.take(rows, axis=0)
@@ -83,7 +83,7 @@ Samples: TypeAlias = "NDArray[Any] | Pieces"
 
 
 class Batch(NamedTuple):
-    """Checked samples, in the order in which the engine takes them; exactly one of labels and y."""
+    """Checked samples in the engine's order of arguments; exactly one of labels and y is None."""
 
     x: Samples
     labels: NDArray[np.int64] | None
@@ -91,34 +91,34 @@ class Batch(NamedTuple):
     weights: NDArray[np.float64] | None
 
     def whole(self) -> Batch:
-        """The same with everything converted."""
+        """The same batch, completely converted."""
         x = self.x[:] if isinstance(self.x, Pieces) else self.x
         y = self.y[:] if isinstance(self.y, Pieces) else self.y
         return self._replace(x=x, y=y)
 
 
 class Columns(NamedTuple):
-    """Names of the columns of X, and of y where it is a table of rows; None: there are none."""
+    """Names of the columns of X, and of y if it is a table of rows; None without names."""
 
     x: tuple[str | int, ...] | None = None
     y: tuple[str | int, ...] | None = None
 
     def that_fit(self, n_in: int, n_out: int) -> Columns:
-        """Without those that are not one name for each feature, or output."""
+        """The names, without those whose number is not that of the inputs, or outputs."""
         x, y = self.x or (), self.y or ()
         return Columns(x if len(x) == n_in else None, y if len(y) == n_out else None)
 
 
-class Door:
+class InputValidator:
     """Converts and checks arrays for one network.
 
     Attributes
     ----------
     columns : Columns
-        Of the first tables that the network was trained on.
-    pixels : bool
-        Whether bytes need no more looking at: they are not scaled by 1/255, have been seen to be
-        pixels, or have been warned of.
+        Names in the first tables that the network was trained on.
+    bytes_checked : bool
+        Whether bytes need no more checks: they are not scaled by 1/255, were found to be pixels, or
+        a warning was given.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class Door:
         self.loss = loss
         self.dtype = np.dtype(dtype)
         self.columns = Columns()
-        self.pixels = input_scale != "auto"
+        self.bytes_checked = input_scale != "auto"
 
     @quiet()
     def batch(
@@ -140,9 +140,9 @@ class Door:
         names: tuple[str, str, str] = FIT_NAMES,
         columns: Columns | None = None,
     ) -> Batch:
-        """Samples with their targets and weights; `names` are what errors call the three.
+        """Samples with their targets and weights; `names` are the three names in errors.
 
-        Tables must have the `columns`, or those of training.
+        Tables must have the `columns`, by default those of training.
         """
         known = self.columns if columns is None else columns
         inputs = self.inputs(x, names[0], known)
@@ -150,7 +150,7 @@ class Door:
         return Batch(inputs, labels, rows, self._weights(weights, len(inputs), names[2], names[0]))
 
     def columns_with(self, x: ArrayLike, y: ArrayLike, one: bool = False) -> Columns:
-        """The columns of training, or if it had none those of these samples; `one`: of one row."""
+        """The columns of training, or else those of these samples; `one`: of a single row."""
         if type(x) is np.ndarray and type(y) is np.ndarray:
             return self.columns
         names = row_names if one else column_names
@@ -159,7 +159,7 @@ class Door:
         )
 
     def metric(self, batch: Batch) -> str | None:
-        """Name of the accuracy that the table above defines for these targets, or None."""
+        """The name of the accuracy for these targets, by the table in `Sequential.fit`, or None."""
         if self.loss == "softmax_cross_entropy" or batch.labels is not None:
             return "accuracy"
         if self.loss == "sigmoid_cross_entropy":
@@ -181,18 +181,18 @@ class Door:
         if math.prod(array.shape[1:]) != self.n_in:
             raise ValueError(f"{expected}, got shape {array.shape}")
         if array.dtype == np.uint8:
-            self._look_at_bytes(array, name)
+            self._warn_of_small_bytes(array, name)
         return _samples(array, self._dtype_for(array), self.n_in, name, given)
 
-    def _look_at_bytes(self, array: NDArray[np.uint8], name: str) -> None:
-        """Warn, once, of bytes that are no pixels: dividing them by 255 leaves next to nothing."""
-        if self.pixels:
+    def _warn_of_small_bytes(self, array: NDArray[np.uint8], name: str) -> None:
+        """Warn once of bytes that are not pixels: divided by 255 they almost vanish."""
+        if self.bytes_checked:
             return
         greatest, rows = 0, max(1, ELEMENTS_AT_ONCE // self.n_in)
         for start in range(0, len(array), rows):
             greatest = max(greatest, int(array[start : start + rows].max()))
-            if greatest >= SMALL_BYTE:  # in the first piece of every data set of pixels
-                self.pixels = True
+            if greatest >= SMALL_BYTE:  # images have one in the first piece
+                self.bytes_checked = True
                 return
         if greatest > 0:
             warn(
@@ -201,7 +201,7 @@ class Door:
                 f"make the network with input_scale=1.0 or convert them: {name}.astype("
                 f'"{self.dtype}"); if they are pixels, give input_scale=1/255'
             )
-            self.pixels = True
+            self.bytes_checked = True
 
     @quiet()
     def sample(self, x: ArrayLike) -> NDArray[Any]:
@@ -215,7 +215,7 @@ class Door:
         return row if names is None else convert(row, self._dtype_for(row), "x", names)
 
     def _dtype_for(self, array: NDArray[Any]) -> np.dtype[Any]:
-        """What the engine takes: bytes as they are, of anything else the network's dtype."""
+        """The dtype that the engine gets: uint8 for bytes, the network's for all others."""
         return array.dtype if array.dtype == np.uint8 else self.dtype
 
     @quiet()
@@ -248,7 +248,7 @@ class Door:
         return None, rows
 
     def _expected(self) -> str:
-        """What y may be for this loss and number of outputs, in words."""
+        """For messages: what y may be for this loss and number of outputs."""
         rows = f"rows (m, {self.n_out})"
         if self.n_out == 1 and self.loss == "sigmoid_cross_entropy":
             return "0 or 1 as (m,) or (m, 1)"
@@ -257,7 +257,7 @@ class Door:
         return f"integer labels (m,) or {rows}"
 
     def _labels(self, array: NDArray[Any], name: str) -> NDArray[np.int64]:
-        """Class numbers as int64; floats pass when whole, but mse wants an integer dtype."""
+        """Class numbers as int64; whole floats pass, except for mse, which needs integers."""
         expected = f"{name} must hold integer labels from 0 to {self.n_out - 1}"
         if array.dtype.kind == "f":
             if self.loss == "mse":
@@ -298,7 +298,7 @@ def _samples(
     name: str,
     names: tuple[str | int, ...] | None,
 ) -> Samples:
-    """Finite rows of `width` entries, as they are or converted; large ones where they are used."""
+    """Finite rows of `width` entries, converted if necessary; large arrays as `Pieces`."""
     as_is = array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned
     by_columns = array.strides[-1] != array.itemsize
     limit = LARGE_BY_COLUMNS if by_columns else LARGE
@@ -314,7 +314,7 @@ def _samples(
 
 
 def _in_turn(samples: Samples) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Samples with the number of their first row: whole, or piece by piece if that is left."""
+    """Samples with the number of their first row: all at once, or `Pieces` piece by piece."""
     rows = len(samples)
     if isinstance(samples, Pieces):
         rows = max(1, ELEMENTS_AT_ONCE // samples.shape[1])
@@ -322,16 +322,16 @@ def _in_turn(samples: Samples) -> Iterator[tuple[int, NDArray[Any]]]:
         yield start, samples[start : start + rows]
 
 
-@quiet()  # a value too large for float32 turns into inf, refused below
+@quiet()  # a value too large for float32 becomes inf, which is refused below
 def convert(
     array: NDArray[Any],
     dtype: DTypeLike,
     name: str,
     names: tuple[str | int, ...] | None = None,
 ) -> NDArray[Any]:
-    """A finite, C-contiguous array of `dtype`: `array` itself where it is one already.
+    """A finite, C-contiguous array of `dtype`: `array` itself if it is one.
 
-    `names` are those of its columns.
+    `names` are the names of its columns.
     """
     converted = np.require(array, dtype, ("C", "A", "E"))
     if converted.dtype.kind == "f":
@@ -368,7 +368,7 @@ def _refuse(
     start: int = 0,
     names: tuple[str | int, ...] | None = None,
 ) -> None:
-    """Raise for the first wrong entry of `array`, whose first row is number `start`."""
+    """Raise an error for the first wrong entry of `array`; its rows count from `start`."""
     if wrong.any():
         at = tuple(int(i) for i in np.argwhere(wrong)[0])
         missing = names is not None and array[at] != array[at]

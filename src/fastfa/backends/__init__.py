@@ -1,16 +1,19 @@
-"""Engines that run a network: `native`, the one in C, and `reference`, the equations in NumPy.
+"""Engines that run a network: the one in C, and `reference`, the equations in NumPy for the tests.
 
-`choose` is the one place that decides which engine a network gets. The reference serves the tests
-alone.
+`choose` is the one place that decides which engine a network gets.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .._core import Network
 from .._internal.checks import choice
-from .protocol import BaseEngine, Engine
 
-__all__ = ["BaseEngine", "Engine", "choose"]
+if TYPE_CHECKING:
+    from .protocol import Engine
+
+__all__ = ["choose"]
 
 DEVICES: dict[str, type[Engine]] = {"cpu": Network}
 

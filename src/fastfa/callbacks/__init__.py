@@ -1,4 +1,4 @@
-"""What `Sequential.fit` reports: its history, and the hooks that run during training."""
+"""Hooks that `Sequential.fit` calls during training, and the history that it returns."""
 
 from .._internal.history import History
 from .alignment import Alignment, AlignmentWarning

@@ -20,15 +20,16 @@ if TYPE_CHECKING:
 
 
 class AlignmentWarning(UserWarning):
-    """A hidden layer is taught nothing, or the wrong thing; `Alignment` gives it."""
+    """A hidden layer gets no learning signal or a wrong one; the callback `Alignment` warns."""
 
 
 class Alignment(RecordingCallback):
-    """Record how close each hidden layer's signal is to backpropagation's while the net trains.
+    """Record how close each hidden layer's signal is to backpropagation's during training.
 
-    Measures before the first step, then regularly. Warns once, with `AlignmentWarning`, of a
-    layer whose deltas are zero, more than 95 degrees from backprop's, or more than 1000 times the
-    size of the error in three measurements in a row; the one before the first step does not count.
+    It measures before the first step, then regularly. It warns once, with `AlignmentWarning`, of a
+    layer whose deltas are zero, more than 95 degrees from backprop's, or more than 1000 times as
+    large as the error in three consecutive measurements; the one before the first step does not
+    count.
 
     Parameters
     ----------
@@ -36,20 +37,20 @@ class Alignment(RecordingCallback):
         (x, y) or (x, y, sample_weight) to measure on, as for ``net.alignment``. A few hundred
         samples are enough.
     every : int >= 1, default 1
-        Measure after so many epochs, or steps.
+        Number of epochs, or steps, between measurements.
     unit : {"epoch", "step"}, default "epoch"
-        "step" makes ``fit`` return to Python after every step, which costs time.
+        "step" makes ``fit`` return to Python after every step, which takes time.
 
     Attributes
     ----------
     step : list of int
-        Steps the network had taken at each measurement, all calls of ``fit`` together. Another
-        network, or one that was reset, begins new lists, here and below.
+        Steps that the network had taken at each measurement, over all calls of ``fit``. Another
+        network, or one that was reset, starts new lists, here and below.
     epoch : list of int
-        Epochs it had begun.
+        Epochs that it had begun.
     history : dict of int to dict of str to list of float
         By index of the hidden layer, then by field of ``fa.Alignment`` ("delta_angle", ...): one
-        entry for each measurement, nan where there is none.
+        entry for each measurement, nan if it has no value.
 
     Examples
     --------
@@ -71,7 +72,7 @@ class Alignment(RecordingCallback):
         self.every = integer("every", every, 1)
         self.unit = choice("unit", unit, ("epoch", "step"))
         self._begin(None)
-        if unit == "step":  # on the object: a class that has the hook is called after each batch
+        if unit == "step":  # on the object: with the hook in the class, `fit` would always call it
             self.on_batch_end = self._on_batch_end  # type: ignore[method-assign]
 
     def __repr__(self) -> str:
@@ -82,10 +83,10 @@ class Alignment(RecordingCallback):
         self.epoch: list[int] = []
         self.history: dict[int, dict[str, list[float]]] = {}
         self._watch = FaultDetector()
-        self._seed = seed  # of the network that all this is about
+        self._seed = seed  # of the network that was measured
 
     def __copy__(self) -> Alignment:
-        return deepcopy(self, {id(self.batch): self.batch})  # with lists of its own
+        return deepcopy(self, {id(self.batch): self.batch})  # with its own lists
 
     def on_train_begin(self, net: Model) -> None:
         """Measure where the training starts."""

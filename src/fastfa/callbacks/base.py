@@ -10,7 +10,7 @@ from .._internal.attributes import check_callback
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
 
-# A `Sequential`. Its module imports this one, and a callback of yours may say `net: fa.Sequential`.
+# A `Sequential`: its module imports this one. Subclasses may annotate `net: fa.Sequential`.
 Net: TypeAlias = Any
 
 
@@ -18,16 +18,16 @@ class Callback:
     """Base of all callbacks: override the hooks you need.
 
     A hook may predict, evaluate, save, read and write parameters, feedback and ``net.lr``, read
-    ``net.history`` and call ``net.stop()``. What it raises comes out of ``fit``. Overriding
-    `on_batch_end` makes ``fit`` return to Python after every step, which costs time and changes no
-    bit of the result.
+    ``net.history`` and call ``net.stop()``. ``fit`` raises its exceptions. Overriding
+    `on_batch_end` makes ``fit`` return to Python after every step, which takes time but does not
+    change the result.
 
-    fastfa's own callbacks keep what they saw, so one object serves one ``fit`` at a time: two that
-    run at once are refused. One after another they may share it.
+    The callbacks of fastfa keep records, so only one ``fit`` at a time may use such an object; a
+    second one that runs at the same time is refused.
 
     Examples
     --------
-    Feedback that is replaced while the network trains, here by the weights it stands for:
+    Replacing the feedback during training, here by the weights that it stands for:
 
     >>> import fastfa as fa
     >>> class Transport(fa.Callback):
@@ -41,24 +41,24 @@ class Callback:
     0.0
     """
 
-    _SETTINGS: ClassVar[tuple[str, ...]] = ()  # what `__init__` checks and derives others from
+    _SETTINGS: ClassVar[tuple[str, ...]] = ()  # attributes that only `__init__` may set
 
-    if not TYPE_CHECKING:  # which would take it for leave to assign anything
+    if not TYPE_CHECKING:  # or else type checkers would allow any assignment
 
         def __setattr__(self, name: str, value: object) -> None:
-            """Refuse what would be taken and do nothing, or half of what it says."""
+            """Refuse an assignment that would have no effect, or only part of it."""
             check_callback(self, name, self._SETTINGS)
             object.__setattr__(self, name, value)
 
-    def _expect(self, logs: Mapping[str, float]) -> None:
-        """Refuse settings that do not fit the logs which epochs will have; nothing has begun."""
+    def _check_logs(self, logs: Mapping[str, float]) -> None:
+        """Before training: raise an error if the settings do not fit the logs of its epochs."""
 
-    def _holds(self) -> dict[Hashable, str]:
-        """What no other ``fit`` may use while one uses this callback, with words for it."""
+    def _resources(self) -> dict[Hashable, str]:
+        """What no other ``fit`` may use at the same time: keys, and their names in messages."""
         return {}
 
-    def _give_up(self, net: Net) -> None:
-        """Called instead of the hooks that are left when an exception ends the training."""
+    def _on_exception(self, net: Net) -> None:
+        """Called instead of the remaining hooks if an exception ends the training."""
 
     def on_train_begin(self, net: Net) -> None:
         """Called once, before the first step."""
@@ -72,7 +72,7 @@ class Callback:
         step : int
             Steps taken so far by the network, this one included.
         logs : mapping
-            "loss" of the batch before the update, and its accuracy where there is one.
+            "loss" of the batch before the update, and its accuracy if the task has one.
         """
 
     def on_epoch_end(self, net: Net, epoch: int, logs: Mapping[str, float]) -> None:
@@ -84,8 +84,8 @@ class Callback:
         epoch : int
             Number of the epoch, from 1, counted over all calls of ``fit``.
         logs : mapping
-            What the history got for it: "loss", "accuracy", "val_loss", "val_accuracy" where they
-            exist, and "time" in seconds.
+            The epoch's entries in the history: "loss", "accuracy", "val_loss", "val_accuracy" if
+            they exist, and "time" in seconds.
         """
 
     def on_train_end(self, net: Net) -> None:
@@ -93,12 +93,12 @@ class Callback:
 
 
 class RecordingCallback(Callback):
-    """A callback that keeps what it saw of a training."""
+    """Base of the callbacks that keep records of a training."""
 
-    def _holds(self) -> dict[Hashable, str]:
+    def _resources(self) -> dict[Hashable, str]:
         return {id(self): repr(self)}
 
 
 def file_key(path: str) -> dict[Hashable, str]:
-    """What `_holds` says of a file that a callback writes."""
+    """The entry of `_resources` for a file that a callback writes."""
     return {("file", os.path.realpath(path)): f"the file {path!r}"}

@@ -17,40 +17,40 @@ if TYPE_CHECKING:
 
 
 class Checkpoint(RecordingCallback):
-    """Save the network while it trains, so that a run that dies can go on from its last file.
+    """Save the network during training, so that an interrupted run can continue from its file.
 
-    `load` gives a network that trains on to the bits of an uninterrupted run, from the end of the
-    epoch that it was saved after. Put it last among the callbacks: what those after it change is
-    not in the file. Of two that would write one path while both train, the second is refused.
+    `load` makes a network that continues from the end of that epoch, with the bits of an
+    uninterrupted run. Put this callback last: the file does not have what later callbacks change.
+    If two of them would write to one path at the same time, the second is refused.
 
     Parameters
     ----------
     path : path-like
-        May hold the epoch's number and its logs as format fields: "net-{epoch:03d}.safetensors",
-        "{val_loss:.4f}.safetensors". Without a field each file takes the place of the one before,
-        at once: a run that is killed leaves the last one whole.
+        May have the epoch's number and its logs as format fields: "net-{epoch:03d}.safetensors",
+        "{val_loss:.4f}.safetensors". Without a field each file replaces the last one atomically: a
+        run that is killed leaves a complete file.
     every : int >= 1, default 1
-        Look after so many epochs, counted over all calls of ``fit``.
+        Number of epochs between checks, counted over all calls of ``fit``.
     monitor : str, optional
         With save_best_only: which entry of the epoch's logs to watch.
     mode : {"auto", "min", "max"}, default "auto"
         Whether smaller or greater is better; "auto": greater for accuracies, else smaller.
     save_best_only : bool, default False
-        Save only when `monitor` is better than at every save before.
+        Save only if `monitor` is better than at all earlier saves.
 
     Attributes
     ----------
     best : float
-        Best value of this object's life, all calls of ``fit`` together, also of several networks.
-        A new object knows none: set it when going on with the file of another.
+        Best value of all calls of ``fit`` with this object, also for several networks. A new object
+        has none: set it when training continues from a file.
     saved : str or None
-        The file that was written last.
+        The last file that was written.
 
     Raises
     ------
     OSError
-        From ``fit``: the file cannot be written. Nobody should find out after hours that nothing
-        was kept; network, ``net.history`` and the last file are there.
+        From ``fit``: the file cannot be written. The training ends, because hours without a file
+        would be worse; the network, ``net.history`` and the last file are there.
     ValueError
         From ``fit``, before its first step: the logs will have no such entry.
 
@@ -62,7 +62,7 @@ class Checkpoint(RecordingCallback):
     >>> keep = fa.Checkpoint("net.safetensors")
     >>> net.fit(X, y, epochs=10, callbacks=[keep])  # doctest: +SKIP
 
-    After a crash, wherever it came, also while a file was written or after the last epoch:
+    After a crash at any time, also while a file was written or after the last epoch:
 
     >>> net = fa.load("net.safetensors")  # doctest: +SKIP
     >>> net.fit(X, y, epochs=10 - net.epochs, callbacks=[keep])  # doctest: +SKIP
@@ -95,10 +95,10 @@ class Checkpoint(RecordingCallback):
     def __repr__(self) -> str:
         return f"Checkpoint({self.path!r}, every={self.every}, monitor={self.monitor!r})"
 
-    def _holds(self) -> dict[Hashable, str]:
-        return super()._holds() | file_key(self.path)
+    def _resources(self) -> dict[Hashable, str]:
+        return super()._resources() | file_key(self.path)
 
-    def _expect(self, logs: Mapping[str, float]) -> None:
+    def _check_logs(self, logs: Mapping[str, float]) -> None:
         self._name(1, logs)
         if self.monitor is not None:
             entry("monitor", self.monitor, logs)
@@ -116,7 +116,7 @@ class Checkpoint(RecordingCallback):
         return self.path.format(**{f: entry("path: field", f, known) for f in self._fields})
 
     def on_epoch_end(self, net: Model, epoch: int, logs: Mapping[str, float]) -> None:
-        """Save if it is time; find out in any case whether that is possible."""
+        """Save if it is time; in any case raise an error if the path or the monitor is wrong."""
         name = self._name(epoch, logs)
         value = None if self.monitor is None else entry("monitor", self.monitor, logs)
         if epoch % self.every:
@@ -132,14 +132,14 @@ class Checkpoint(RecordingCallback):
 
 
 def _fields(path: str) -> set[str]:
-    """The names in a path's format fields, which must be those of numbers."""
+    """The names in the format fields of a path, which must take numbers."""
     from string import Formatter  # here, so that importing fastfa imports NumPy only
 
     try:
         names = {name for _, name, _, _ in Formatter().parse(path) if name is not None}
         path.format(**{name: 1 if name == "epoch" else 1.0 for name in names})
         odd = sorted(name for name in names if not name.isidentifier())
-        reason = f'"{odd[0]}" is no name' if odd else ""
+        reason = f'"{odd[0]}" is not a name' if odd else ""
     except (ValueError, LookupError, AttributeError) as error:
         reason = str(error)
     if reason:

@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 class CSVLogger(RecordingCallback):
     """Write one line of comma-separated values for each epoch: its number, then its logs.
 
-    The file is complete after every epoch, so that a training that dies leaves what it did. Should
-    it become impossible to write, on a full disk for example, a warning says so, training goes on,
-    and the lines follow as soon as they can.
+    The file is complete after every epoch, so that an interrupted training leaves all its epochs.
+    If the file cannot be written, for example on a full disk, there is a warning, training
+    continues, and the lines are written as soon as that is possible.
 
     Parameters
     ----------
     path : path-like
-        Started anew by the first ``fit`` that this object sees; later ones go on.
+        The first ``fit`` with this object replaces the file; later ones append to it.
     append : bool, default False
-        Go on in a file that is there already. A last line that a killed training left incomplete is
-        taken away.
+        Append to a file that exists. If a killed training left the last line incomplete, that line
+        is removed.
 
     Raises
     ------
@@ -46,27 +46,27 @@ class CSVLogger(RecordingCallback):
         self.path = os.fsdecode(file_name(path))
         self.append = flag("append", append)
         self._columns: list[str] = []
-        self._rows: list[list[float]] = []  # that are not in the file
+        self._rows: list[list[float]] = []  # not in the file yet
         self._warned = False
 
     def __repr__(self) -> str:
         return f"CSVLogger({self.path!r})"
 
-    def _holds(self) -> dict[Hashable, str]:
-        return super()._holds() | file_key(self.path)
+    def _resources(self) -> dict[Hashable, str]:
+        return super()._resources() | file_key(self.path)
 
-    def _expect(self, logs: Mapping[str, float]) -> None:
+    def _check_logs(self, logs: Mapping[str, float]) -> None:
         check_folder(self.path)
         self._columns = ["epoch", *logs]
         found = first_line(self.path) if self.append else ""
-        if not _line(self._columns).startswith(found):  # it may be torn
+        if not _line(self._columns).startswith(found):  # it may be incomplete
             raise ValueError(
                 f"{self.path}: expected the columns {', '.join(self._columns)}, "
                 f"got {show(', '.join(found.rstrip().split(',')))[1:-1]}"
             )
 
     def on_train_begin(self, net: Model) -> None:
-        """Start the file, before hours of work that could not be written."""
+        """Start the file; an error comes now, not after the first epoch."""
         self._warned = False
         if not self.append:
             with open(self.path, "wb"):
@@ -87,7 +87,7 @@ class CSVLogger(RecordingCallback):
                 )
 
     def _write(self) -> None:
-        """All rows that the file does not have yet, or none."""
+        """Write all rows that the file does not have yet, or none."""
         head = "" if first_line(self.path).endswith("\n") else _line(self._columns)
         append_lines(self.path, head + "".join(map(_line, self._rows)), self._is_whole)
         self._rows = []
@@ -97,7 +97,7 @@ class CSVLogger(RecordingCallback):
 
 
 def _line(cells: Sequence[object]) -> str:
-    import csv  # here, so that importing fastfa imports NumPy and little else
+    import csv  # here, so that importing fastfa imports little but NumPy
     from io import StringIO
 
     text = StringIO()

@@ -26,12 +26,12 @@ class EarlyStopping(RecordingCallback):
     patience : int >= 1, default 5
         Epochs without improvement after which training stops.
     min_delta : float >= 0, default 0.0
-        What counts as an improvement must be greater than this.
+        An improvement must be greater than this.
     mode : {"auto", "min", "max"}, default "auto"
         Whether smaller or greater is better; "auto": greater for accuracies, else smaller.
     restore_best : bool, default True
-        At the end, however it comes, also by Ctrl-C or another exception, put back parameters and
-        feedback as they were after the best epoch. Optimizer state and counters stay as they are.
+        At the end of training, also by Ctrl-C or another exception, restore parameters and feedback
+        of the best epoch. Optimizer state and counters do not change.
 
     Attributes
     ----------
@@ -41,14 +41,14 @@ class EarlyStopping(RecordingCallback):
         Number of the best epoch, and of the one after which it stopped; 0: none.
     best_weights, best_feedback : dict of str to ndarray, or None
         Copies of ``net.parameters`` and ``net.feedback`` after the best epoch of the last training,
-        whatever `restore_best` is, so that ``net.parameters[key] = best_weights[key]`` takes them.
-        None: no epoch yet.
+        with any `restore_best`; ``net.parameters[key] = best_weights[key]`` restores them. None
+        before the first epoch.
 
     Raises
     ------
     ValueError
-        From ``fit``, before its first step: the logs will have no such entry (no validation data,
-        for example).
+        From ``fit``, before its first step: the logs will have no such entry, for example without
+        validation data.
     """
 
     _SETTINGS = ("monitor", "patience", "min_delta", "mode", "restore_best")
@@ -73,23 +73,23 @@ class EarlyStopping(RecordingCallback):
         self.best_epoch = self.stopped_epoch = self._waited = 0
         self.best_weights: dict[str, NDArray[Any]] | None = None
         self.best_feedback: dict[str, NDArray[Any]] | None = None
-        self._snapshot: tuple[dict[str, NDArray[Any]], ...] = ()  # what is still to be put back
+        self._snapshot: tuple[dict[str, NDArray[Any]], ...] = ()  # to be restored at the end
 
     def __repr__(self) -> str:
         return f"EarlyStopping(monitor={self.monitor!r}, patience={self.patience})"
 
-    def _expect(self, logs: Mapping[str, float]) -> None:
+    def _check_logs(self, logs: Mapping[str, float]) -> None:
         entry("monitor", self.monitor, logs)
 
     def on_train_begin(self, net: Model) -> None:
-        """Forget the last training."""
+        """Start a new record."""
         self._begin()
 
     def on_epoch_end(self, net: Model, epoch: int, logs: Mapping[str, float]) -> None:
         """Compare with the best epoch; stop when patience runs out."""
         value = entry("monitor", self.monitor, logs)
         if gain(self.mode, value, self.best) > self.min_delta:  # False for nan
-            copies = _copies(net)  # all that takes time comes first: Ctrl-C must find both or none
+            copies = _copies(net)  # first, as it takes time: Ctrl-C must find all of these or none
             self.best, self.best_epoch, self._waited = value, epoch, 0
             self.best_weights, self.best_feedback = copies
             self._snapshot = copies if self.restore_best else ()
@@ -100,10 +100,10 @@ class EarlyStopping(RecordingCallback):
             net.stop()
 
     def on_train_end(self, net: Model) -> None:
-        """Put the best epoch's parameters and feedback back."""
-        self._give_up(net)
+        """Restore parameters and feedback of the best epoch."""
+        self._on_exception(net)
 
-    def _give_up(self, net: Model) -> None:
+    def _on_exception(self, net: Model) -> None:
         for live, copies in zip((net.parameters, net.feedback), self._snapshot, strict=False):
             for key, value in copies.items():
                 live[key] = value
@@ -111,7 +111,7 @@ class EarlyStopping(RecordingCallback):
 
 
 def _copies(net: Model) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
-    """Of the parameters, and of the feedback."""
+    """Copies of the parameters and of the feedback."""
     parameters, feedback = (
         {key: value.copy() for key, value in live.items()}
         for live in (net.parameters, net.feedback)

@@ -19,21 +19,21 @@ PATIENCE = 3  # measurements in a row that must show a fault
 
 
 class FaultDetector:
-    """Finds layers that are taught nothing or the wrong thing, and names each fault once."""
+    """Finds layers with no learning signal or a wrong one, and reports each fault once."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[int, str], int] = {}  # by layer and fault: measurements in a row
 
     def look(self, net: Model, rows: Sequence[Alignment]) -> Iterator[str]:
-        """Messages for the faults that this measurement makes certain, one for each fault."""
+        """Messages for the faults that have lasted long enough with this measurement."""
         if net.steps == 0:
-            return  # before training every angle is by chance
-        taught = {one["index"] for one in net._engine.layers if one["needed"] and one["source"]}
+            return  # before training all angles are random
+        learning = {one["index"] for one in net._engine.layers if one["needed"] and one["source"]}
         for fault, (present, describe) in _FAULTS.items():
             certain = [
                 row
                 for row in rows
-                if row.layer in taught and self._count(row.layer, fault, present(row))
+                if row.layer in learning and self._count(row.layer, fault, present(row))
             ]
             if certain:
                 first, *others = certain
@@ -43,7 +43,7 @@ class FaultDetector:
                 )
 
     def _count(self, layer: int, fault: str, present: bool) -> bool:
-        """Whether a fault has now been there for long enough, for the first time."""
+        """Whether a fault has lasted long enough, for the first time."""
         seen = self._seen.get((layer, fault), 0)
         if seen < PATIENCE:
             self._seen[layer, fault] = seen = seen + 1 if present else 0
@@ -71,11 +71,11 @@ def _why_zero(net: Model, index: int) -> str:
         return f"its {activation} units are dead; use a smaller lr or another start"
     if activation in ("tanh", "sigmoid"):
         return f"its {activation} units are saturated; use a smaller lr or smaller weights"
-    return "the layer above it is taught nothing, or the error vanishes on its way down"
+    return "the layer above it gets no signal, or the error vanishes on its way down"
 
 
 def _carriers(net: Model, index: int) -> list[NDArray[Any]]:
-    """What feeds the error back to a layer: its own matrix, or that of the input."""
+    """The matrices that feed the error back to a layer: its own, or that of the input."""
     modulation = net.feedback.get("input.feedback")
     if modulation is not None:
         return [modulation]

@@ -1,4 +1,4 @@
-"""Checks of the callbacks that `fit` is given, before the first step."""
+"""Checks of the callbacks of `fit`, before the first step."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from .._internal.checks import choice, kind, plain, show
 from .base import Callback
 
-HOOKS = {  # of `Callback`, and what they are called with
+HOOKS = {  # of `Callback`, with their arguments
     "on_train_begin": ("net",),
     "on_batch_end": ("net", "step", "logs"),
     "on_epoch_end": ("net", "epoch", "logs"),
@@ -22,7 +22,7 @@ _NEVER_RUN = {
 
 
 def callback_list(callbacks: object) -> list[Callback]:
-    """The callbacks of one `fit`."""
+    """The callbacks of one `fit`, checked."""
     if not isinstance(callbacks, (tuple, list)):
         raise TypeError(f"callbacks must be a list of Callback objects, got {show(callbacks)}")
     for i, callback in enumerate(callbacks):
@@ -34,7 +34,7 @@ def callback_list(callbacks: object) -> list[Callback]:
 
 
 def _check_hooks(callback: Callback, name: str) -> None:
-    """Refuse now what would never be called, never run, or fail after the first epoch."""
+    """Refuse hooks that would never be called, never run, or fail after the first epoch."""
     for hook in dir(callback):
         method = getattr(callback, hook) if hook.startswith("on_") else None
         if hook not in HOOKS:
@@ -58,5 +58,5 @@ def _check_hook(method: Any, arguments: tuple[str, ...], name: str) -> None:
         raise TypeError(
             f"{name} must take ({', '.join(arguments)}), got {signature(method)}"
         ) from None
-    except ValueError:  # compiled, and does not say what it takes
+    except ValueError:  # compiled code without a signature
         return

@@ -1,4 +1,4 @@
-"""The entry of an epoch's logs that a callback watches, and which values of it are better."""
+"""The entry of the logs that a callback monitors, and which of its values are better."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WORST = {"min": math.inf, "max": -math.inf}
 
 
 def direction(monitor: str, mode: str) -> str:
-    """Which values of `monitor` are better: "min" or "max"."""
+    """Whether small or large values of `monitor` are better: "min" or "max"."""
     if not isinstance(monitor, str):
         raise TypeError(f"monitor must be a str, got {show(monitor)}")
     choice("mode", mode, ("auto", "min", "max"))

@@ -1,7 +1,7 @@
-"""The main job: one network, several learning rules, real digits, one table.
+"""The demo: one network, several learning rules, real digits, one table.
 
-For each seed all rules start from the same first weights and see the same batches, so what differs
-is the rule. Held against "frozen", whose hidden layers do not learn at all.
+For each seed all rules start from the same weights and get the same batches, so they differ in the
+rule alone. The baseline is "frozen", whose hidden layers do not learn.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import datasets
+from .. import plot as drawing
 from .._internal.progress import Progress
 from ..callbacks import Callback
 from ..layers import Dense
@@ -36,7 +37,7 @@ angle: degrees from the true gradient in hidden layer 1, 2, ... after training, 
 
 @dataclass(frozen=True)
 class Settings:
-    """What to run.
+    """The settings of the demo.
 
     Parameters
     ----------
@@ -45,7 +46,7 @@ class Settings:
     data : str
         "digits", or the path of MNIST as `datasets.load` takes it.
     hidden : tuple of int
-        Units of the hidden layers, tanh.
+        Units of the hidden layers, which are tanh.
     seeds : int
         Seeds 0 .. seeds - 1.
     epochs, batch_size : int
@@ -74,14 +75,14 @@ class Run:
     accuracy : float
         On the test set at the end, 0..1.
     seconds : float
-        Spent in training, without measuring.
+        Time of the training, without the measurements.
     samples : int
-        Trained on in that time, counted once an epoch.
+        Number of samples in that time; each counts once an epoch.
     angles : list of float
-        Degrees between the rule's weight gradient and backprop's, one per hidden layer, at the end;
-        nan where the layer does not learn.
+        Degrees between the rule's weight gradient and backprop's at the end, one for each hidden
+        layer; nan if the layer does not learn.
     accuracy_by_epoch, angles_by_epoch : list
-        The same after each epoch, where asked for.
+        The same after each epoch, with `by_epoch`.
     """
 
     rule: str
@@ -120,13 +121,11 @@ def run(settings: Settings, *, by_epoch: bool = False, progress: bool = True) ->
 
 
 def report(settings: Settings, *, plot: str | None = None, progress: bool = True) -> str:
-    """Run, draw the plot if a file is named, and return the table with the verdict below it."""
+    """Run the demo, draw the plot into a file if asked, and return the table and verdict."""
     if plot is None:
         runs = run(settings, progress=progress)
     else:
-        from .. import plot as drawing
-
-        drawing.check(plot)  # before minutes of work, not after
+        drawing.check(plot)  # before minutes of work
         runs = run(settings, by_epoch=True, progress=progress)
         rules = _by_rule(runs)
         drawing.learning(
@@ -138,7 +137,7 @@ def report(settings: Settings, *, plot: str | None = None, progress: bool = True
 
 
 def table(runs: list[Run]) -> str:
-    """One line a rule: test accuracy over seeds, time, speed, angle of each hidden layer."""
+    """One line for each rule: test accuracy, time, speed, angle of each hidden layer."""
     angles = [f"angle {i + 1}" for i in range(len(runs[0].angles))]
     rows = [["rule", "accuracy", "min", "max", "seconds", "samples/s", *angles]]
     rows += [[rule, *_cells(of_rule)] for rule, of_rule in _by_rule(runs).items()]
@@ -156,7 +155,7 @@ def verdict(runs: list[Run]) -> str:
     """Say in one line whether every rule beat the frozen hidden layers from every seed."""
     rules = _by_rule(runs)
     if BASELINE not in rules or len(rules) == 1:
-        return f"Nothing to compare: the baseline is --rule {BASELINE} beside another rule."
+        return f"Nothing to compare: give --rule {BASELINE}, the baseline, and another rule."
     floor = {one.seed: one.accuracy for one in rules.pop(BASELINE)}
     wins = {rule: sum(one.accuracy > floor[one.seed] for one in of) for rule, of in rules.items()}
     n = len(floor)
@@ -203,7 +202,7 @@ def _train(
 
 
 class _EveryEpoch(Callback):
-    """Moves the bar and, if asked, measures. `fit` does not count this as training time."""
+    """Moves the bar and measures, if asked. `fit` does not count this as training time."""
 
     def __init__(self, one: Run, data: datasets.Split, by_epoch: bool, bar: Progress) -> None:
         self.one, self.data, self.by_epoch, self.bar = one, data, by_epoch, bar
@@ -240,7 +239,7 @@ def _by_rule(runs: list[Run]) -> dict[str, list[Run]]:
 
 
 def _cells(of_rule: list[Run]) -> list[str]:
-    """What the table says of one rule."""
+    """The cells of the table for one rule."""
     accuracy = [100 * one.accuracy for one in of_rule]
     seconds = [one.seconds for one in of_rule]
     angles = zip(*(one.angles for one in of_rule), strict=True)

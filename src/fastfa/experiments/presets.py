@@ -1,8 +1,8 @@
-"""Published experiments as settings: what `python -m fastfa reproduce` runs, in one table.
+"""Published experiments as settings for `python -m fastfa reproduce`, in one table.
 
-A preset says how a network is made and trained, and which value a paper or its authors' code gives
-for which rule after how many epochs. To add one, write its network in `recipes` and a row of
-`PRESETS`; write the bands before the first run.
+A preset says how a network is made and trained, and which values a paper or its authors' code gives
+for each rule after how many epochs. To add one, write its network in `recipes` and a row in
+`PRESETS`; set the bands before the first run.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from . import recipes
-from .recipes import Run, on_mnist
+from .recipes import MnistRun, Run
 
 __all__ = ["PRESETS", "Preset", "Row"]
 
@@ -24,17 +24,17 @@ class Row(NamedTuple):
     ----------
     rule : str
     at : int
-        After how many epochs, or samples, it is compared; 0: before training.
+        Number of epochs, or samples, after which it is compared; 0: before training.
     expected : float
         The published value; nan: there is none.
     low, high : float
-        What counts as reproduced; -inf and inf: shown, not judged.
+        The band in which it counts as reproduced; -inf and inf: there is no verdict.
     what : str
-        What is measured; "": the preset's `quantity`.
-    beside : str
-        The value is the difference from this rule's, seed by seed; "": the rule's own value.
+        The measured quantity; "": the preset's `quantity`.
+    relative_to : str
+        The value is the difference from this rule's value, seed by seed; "": the value itself.
     second_hand : bool
-        Known from notes of the paper, not read in it.
+        Known from notes about the paper, not from the paper itself.
     """
 
     rule: str
@@ -43,12 +43,12 @@ class Row(NamedTuple):
     low: float = -math.inf
     high: float = math.inf
     what: str = ""
-    beside: str = ""
+    relative_to: str = ""
     second_hand: bool = False
 
     @property
-    def judged(self) -> bool:
-        """Whether it has a band."""
+    def has_band(self) -> bool:
+        """Whether the row has a band."""
         return self.low > -math.inf or self.high < math.inf
 
 
@@ -59,24 +59,24 @@ class Preset:
     Attributes
     ----------
     title, settings, source, note : str
-        For the page: what it is, how it is made, where the values come from, what differs.
+        For the page: the experiment, how it is made, the origin of the values, the differences.
     quantity : str
-        What the values are, with unit.
+        The quantity of the values, with its unit.
     seeds : int
     minutes : float
-        Rough time on one core, all rules and seeds.
+        Approximate time on one core, for all rules and seeds.
     rows : tuple of Row
     run : callable
         A recipe, see `recipes`.
     unit : {"epoch", "sample"}
-        What `Row.at` counts.
+        The unit of `Row.at`.
     every : int
-        It is measured after so many of them.
+        Number of units between measurements.
     needs_mnist : bool
     table : tuple of str
-        What to show in a table of its own, one row a rule, from the end of the runs.
+        Quantities at the end of the runs for a second table, one row a rule.
     version : int
-        Raised with every change of the settings: runs of another version no longer count.
+        Increased with every change of the settings; runs of other versions do not count.
     """
 
     title: str
@@ -96,11 +96,11 @@ class Preset:
 
     @property
     def rules(self) -> tuple[str, ...]:
-        """The rules that it compares, in the order of the rows."""
+        """The rules of the rows, in their order."""
         return tuple(dict.fromkeys(row.rule for row in self.rows))
 
     def length(self, rule: str) -> int:
-        """Epochs or samples that a rule is run for: up to its last row."""
+        """Number of epochs or samples for a rule: up to its last row."""
         return max(row.at for row in self.rows if row.rule == rule)
 
 
@@ -131,13 +131,13 @@ def _nokland(hidden: tuple[int, ...], name: str, values: tuple[float, float, flo
             Row(rule, epochs, value, 0.0, limit, second_hand=True)
             for rule, value in zip(("backprop", "fa", "dfa"), values, strict=True)
         ),
-        run=on_mnist(recipes.nokland(*hidden), 64, error=True),
+        run=MnistRun(recipes.nokland(*hidden), 64, error=True),
         note=SHORTER,
     )
 
 
 def _akrout_rows(rule: str, values: tuple[float, ...], band: float, what: str = "") -> list[Row]:
-    """Before epoch 10 a single run says little: shown, not judged."""
+    """Rows of a published curve. Before epoch 10 they have no band: a single run says little."""
     rows = []
     for at, value in zip((1, 5, 10, 20, 50, 100), values, strict=True):
         width = band if at >= 10 else math.inf
@@ -172,7 +172,8 @@ NEAR_BACKPROP = ("usf", "kp", "dkp", "dkp, small B")
 def _compared_rows() -> tuple[Row, ...]:
     accuracy = [Row(rule, COMPARED_EPOCHS, math.nan) for rule in COMPARED_RATES]
     near = [
-        Row(rule, COMPARED_EPOCHS, math.nan, low=-0.3, beside="backprop") for rule in NEAR_BACKPROP
+        Row(rule, COMPARED_EPOCHS, math.nan, low=-0.3, relative_to="backprop")
+        for rule in NEAR_BACKPROP
     ]
     return (*accuracy, *near)
 
@@ -231,7 +232,7 @@ PRESETS: dict[str, Preset] = {
             *_akrout_rows("fa", (40.04, 30.50, 29.25, 31.16, 38.25, 41.41), 2.0, "weight angle"),
             *_akrout_rows("kp", (19.75, 13.91, 11.18, 8.70, 6.24, 4.93), 2.0, "weight angle"),
         ),
-        run=on_mnist(recipes.akrout, 128, each_epoch=recipes.weight_angle),
+        run=MnistRun(recipes.akrout, 128, each_epoch=recipes.weight_angle),
         note=(
             "The weight angle is that between B and W^T of the output layer, in degrees. Its band "
             "of ±2 is ours, set before the first run."
@@ -253,7 +254,7 @@ PRESETS: dict[str, Preset] = {
             Row("dfa", 20, 3.92, 0.0, 10.0, second_hand=True),
             Row("backprop", 5, 90.0, 80.0, 100.0, second_hand=True),
         ),
-        run=on_mnist(recipes.nokland(*(240,) * 100), 64, error=True),
+        run=MnistRun(recipes.nokland(*(240,) * 100), 64, error=True),
         note=(
             "A part of the paper's 300 epochs: enough to see which rule learns at all. The bands "
             "are ours, set before the first run."
@@ -281,7 +282,7 @@ PRESETS: dict[str, Preset] = {
             Row("dfa", GEVB_EPOCHS, math.nan, what="epochs"),
             Row("dkp", 40, math.nan),
         ),
-        run=on_mnist(recipes.gevb, 128, error=True, prepare=recipes.within_one, learned_every=10),
+        run=MnistRun(recipes.gevb, 128, error=True, prepare=recipes.within_one, learned_every=10),
         note=(
             "As in the source's code, every tenth epoch decides: training ends where no training "
             "image is wrong, at the latest after 190 epochs, and the test error is taken there. "
@@ -312,7 +313,7 @@ PRESETS: dict[str, Preset] = {
             Row("drtp", 100, 95.1, 95.0, 96.0, second_hand=True),
             Row("dfa", 100, 98.0, 97.5, 98.5, second_hand=True),
         ),
-        run=on_mnist(recipes.drtp, 100),
+        run=MnistRun(recipes.drtp, 100),
         note=(
             "The learning rates are those of scripts that others wrote for the authors' code. "
             "That code sums the hidden deltas over the batch, as here, and averages the output's "
@@ -341,7 +342,7 @@ PRESETS: dict[str, Preset] = {
             Row("pepita", 100, 98.01, 97.71, 98.31, second_hand=True),
             Row("backprop", 100, 98.63, 98.33, 98.93, second_hand=True),
         ),
-        run=on_mnist(recipes.pepita, 64),
+        run=MnistRun(recipes.pepita, 64),
         note=(
             "The bands of ±0.3 are ours, set before the first run. The authors' code multiplies "
             "PEPITA's hidden delta by the dropout mask once more."
@@ -368,7 +369,7 @@ PRESETS: dict[str, Preset] = {
             Row("dfa", 300, math.nan),
             Row("dfa, one entry", 20, math.nan),
             Row("dfa, one entry", 300, math.nan),
-            Row("dfa, one entry", 300, math.nan, -0.3, 0.3, beside="dfa", second_hand=True),
+            Row("dfa, one entry", 300, math.nan, -0.3, 0.3, relative_to="dfa", second_hand=True),
         ),
         run=recipes.best_of_rates,
         table=("rate 0.1", "rate 0.05", "rate 0.03", "rate 0.01"),
@@ -400,7 +401,7 @@ PRESETS: dict[str, Preset] = {
         seeds=3,
         minutes=20,
         rows=_compared_rows(),
-        run=on_mnist(
+        run=MnistRun(
             recipes.compared(COMPARED_RATES, COMPARED_EPOCHS),
             128,
             at_end=recipes.angles_and_step,

@@ -1,14 +1,15 @@
-"""Networks of published experiments and how they are trained: what the rows of `PRESETS` run.
+"""The networks of published experiments and their training, for the rows of `PRESETS`.
 
 A recipe is ``run(rule, seed, epochs, data, log)``. It calls ``log(at, value, what)`` after each
-epoch (or sample), with "" for what the experiment is about; so a run that is stopped keeps what it
-has measured.
+epoch (or sample); `what` is "" for the quantity of the preset. So a run that is stopped keeps its
+measurements.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -29,10 +30,10 @@ if TYPE_CHECKING:
 
 
 class Log(Protocol):
-    """Takes a measured value."""
+    """Records a measured value."""
 
     def __call__(self, at: int, value: float, what: str = "") -> object:
-        """Take `value` of `what`, measured after `at` epochs or samples."""
+        """Record the `value` of `what` after `at` epochs or samples."""
 
 
 Run = Callable[[str, int, int, "Split | None", Log], None]
@@ -46,20 +47,12 @@ BATCHES_OF_64, BATCHES_OF_128 = 938, 469  # steps of an epoch of MNIST
 BURSTS = 40
 
 
-# ---- how curves come about ----
+# ---- runs ----
 
 
-def on_mnist(
-    build: Build,
-    batch_size: int,
-    *,
-    error: bool = False,
-    prepare: Prepare | None = None,
-    each_epoch: Probe | None = None,
-    at_end: Probe | None = None,
-    learned_every: int = 0,
-) -> Run:
-    """A run on MNIST: test accuracy or test error in % after each epoch, and what probes add.
+@dataclass(frozen=True)
+class MnistRun:
+    """A run on MNIST: test accuracy or error in % after each epoch, and the values of probes.
 
     Parameters
     ----------
@@ -69,58 +62,68 @@ def on_mnist(
     error : bool
         Log the error instead of the accuracy.
     prepare : callable, optional
-        What becomes of the pixels, uint8; by default they are divided by 255.
+        Converts the pixels, uint8; by default they are divided by 255.
     each_epoch, at_end : callable, optional
-        ``probe(net, training and test data)``: further values to log, by name.
+        ``probe(net, training and test data)``: more values to log, by name.
     learned_every : int
-        Look at the training error every so many epochs and stop where it is zero: what the network
-        has then is also its value after all `epochs`. When it stopped is logged as "epochs". 0: no.
+        Number of epochs between checks of the training error. Where it is zero, training stops: the
+        value of the network is also that after all epochs, and "epochs" is logged. 0: no checks.
     """
 
-    def run(rule: str, seed: int, epochs: int, data: Split | None, log: Log) -> None:
+    build: Build
+    batch_size: int
+    _: KW_ONLY
+    error: bool = False
+    prepare: Prepare | None = None
+    each_epoch: Probe | None = None
+    at_end: Probe | None = None
+    learned_every: int = 0
+
+    def __call__(self, rule: str, seed: int, epochs: int, data: Split | None, log: Log) -> None:
+        """Train one rule from one seed."""
         assert data is not None
         X, y, X_test, y_test = data
-        if prepare:
-            X, X_test = prepare(X), prepare(X_test)
-        split = X, y, X_test, y_test
-
-        def measure(net: Sequential, epoch: int, accuracy: float) -> None:
-            value = 100 * (1 - accuracy if error else accuracy)
-            log(epoch, value)
-            for probe in (each_epoch, at_end if epoch == epochs else None):
-                for what, found in (probe(net, split) if probe else {}).items():
-                    log(epoch, found, what)
-            if learned_every and epoch % learned_every == 0:
-                learned = net.evaluate(X, y)["accuracy"] == 1.0
-                if learned:
-                    net.stop()
-                    log(epochs, value)
-                if learned or epoch == epochs:
-                    log(epochs, epoch, "epochs")
-
-        build(rule, seed).fit(
+        if self.prepare:
+            X, X_test = self.prepare(X), self.prepare(X_test)
+        self.build(rule, seed).fit(
             X,
             y,
             epochs,
-            batch_size,
+            self.batch_size,
             validation_data=(X_test, y_test),
-            callbacks=[_EachEpoch(measure)],
+            callbacks=[_Measuring(self, (X, y, X_test, y_test), epochs, log)],
             verbose=False,
         )
 
-    return run
 
+class _Measuring(Callback):
+    """Logs the values of a `MnistRun` after each epoch."""
 
-class _EachEpoch(Callback):
-    def __init__(self, measure: Callable[[Sequential, int, float], None]) -> None:
-        self.measure = measure
+    def __init__(self, run: MnistRun, split: Split, epochs: int, log: Log) -> None:
+        self.run, self.split, self.epochs, self.log = run, split, epochs, log
 
     def on_epoch_end(self, net: Sequential, epoch: int, logs: Mapping[str, float]) -> None:
-        self.measure(net, epoch, logs["val_accuracy"])
+        accuracy = logs["val_accuracy"]
+        value = 100 * (1 - accuracy if self.run.error else accuracy)
+        self.log(epoch, value)
+        for probe in (self.run.each_epoch, self.run.at_end if epoch == self.epochs else None):
+            for what, found in (probe(net, self.split) if probe else {}).items():
+                self.log(epoch, found, what)
+        if self.run.learned_every and epoch % self.run.learned_every == 0:
+            self._stop_if_learned(net, epoch, value)
+
+    def _stop_if_learned(self, net: Sequential, epoch: int, value: float) -> None:
+        X, y, _, _ = self.split
+        learned = net.evaluate(X, y)["accuracy"] == 1.0
+        if learned:
+            net.stop()
+            self.log(self.epochs, value)
+        if learned or epoch == self.epochs:
+            self.log(self.epochs, epoch, "epochs")
 
 
 def linear_run(rule: str, seed: int, epochs: int, data: Split | None, log: Log) -> None:
-    """FA learns a linear map online: angle of its delta to backprop's, and loss over backprop's."""
+    """FA learns a linear map online: the angle of its delta and its loss relative to backprop's."""
     rng = np.random.default_rng(seed)
     target = rng.uniform(-1, 1, (30, 10))
     X, probe = rng.standard_normal((epochs, 30)), rng.standard_normal((200, 30))
@@ -136,7 +139,7 @@ def linear_run(rule: str, seed: int, epochs: int, data: Split | None, log: Log) 
 
 
 def best_of_rates(rule: str, seed: int, epochs: int, data: Split | None, log: Log) -> None:
-    """`sparse` at four rates: the best test accuracy of all of them so far, and each one's own."""
+    """`sparse` at four rates: the best test accuracy of all so far, and that of each rate."""
     assert data is not None
     X, y, X_test, y_test = data
     nets = {rate: sparse(rule, seed, rate) for rate in (0.1, 0.05, 0.03, 0.01)}
@@ -163,7 +166,7 @@ def weight_angle(net: Sequential, split: Split) -> dict[str, float]:
 def angles_and_step(net: Sequential, split: Split) -> dict[str, float]:
     """Degrees from the true gradient on 250 training images, and milliseconds of a step of 128.
 
-    The step is the best of `BURSTS` bursts of five. They train, so measure at the end.
+    The time is the best of `BURSTS` bursts of five steps. They train the network, so measure last.
     """
     X, y, _, _ = split
     rows = net.alignment(X[:250], y[:250])
@@ -224,7 +227,7 @@ def akrout(rule: str, seed: int) -> Sequential:
 
 
 def nokland(*hidden: int) -> Build:
-    """Tanh layers, started as the paper's code starts them for each rule."""
+    """Tanh layers with the initial weights of the paper's code for each rule."""
 
     def build(rule: str, seed: int) -> Sequential:
         first, others = {
@@ -264,7 +267,7 @@ def gevb(rule: str, seed: int) -> Sequential:
 
 
 def drtp(rule: str, seed: int) -> Sequential:
-    """784-500-10; what the optimizer gets is summed over batches of 100."""
+    """784-500-10; gradients are summed over batches of 100."""
     feedback = Feedback("uniform", math.sqrt(6))  # kaiming_uniform: within +-sqrt(6 / n)
     return Sequential(
         [
@@ -312,7 +315,7 @@ def pepita(rule: str, seed: int) -> Sequential:
 
 
 def falling(lr: float, steps: int, epochs: Sequence[int]) -> Callable[[int], float]:
-    """A learning rate that falls to a tenth after each of `epochs`, of `steps` steps each."""
+    """A learning rate that falls to a tenth after each of these `epochs` of `steps` steps."""
     return lambda step: lr * 0.1 ** sum(step >= steps * epoch for epoch in epochs)
 
 

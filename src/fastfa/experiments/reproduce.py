@@ -1,7 +1,7 @@
-"""Runs published experiments and writes the page that compares: ``python -m fastfa reproduce``.
+"""Runs published experiments and writes a page of comparisons: ``python -m fastfa reproduce``.
 
-Finished runs are kept beside the page, one line each (`runs.Store`), and the page is made of them:
-a command that was stopped goes on where it was, and parts run apart come together.
+Finished runs are stored in a file next to the page, one line each (`runs.Store`), and the page is
+made from them. So a command that was stopped continues, and separate runs add up.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ __all__ = ["Part", "find", "names", "reproduce", "section", "update_page"]
 PAGE_TITLE = """\
 # Published numbers, reproduced
 
-Written by `python -m fastfa reproduce NAME`, from the runs in the file beside it. The last column
-says what is out of its band, and by how much; a row without a band is shown, not judged. A value
-with a † is second-hand: known from notes of the paper, not read in it.
+Written by `python -m fastfa reproduce NAME` from the runs in the `.jsonl` file next to this page.
+The last column says which values are out of their bands, and by how much; rows without a band have
+no verdict. A value with a † is second-hand: known from notes about the paper, not from the paper.
 """
 SECTION = re.compile(r"<!-- (\S+): (.*?) -->\n(.*?)<!-- end -->\n", re.S)
 
@@ -42,13 +42,13 @@ class Part:
     Parameters
     ----------
     rules : sequence of str, optional
-        Default: all of the preset's.
+        Default: all rules of the preset.
     seeds : sequence of int, optional
-        Default: as many as the preset says, from 0.
+        Default: the preset's number of seeds, from 0.
     epochs : int, optional
-        At most so many, in the preset's unit; later rows of the page stay empty.
+        The most epochs (in the preset's unit); later rows of the page stay empty.
     again : bool
-        Make runs that are there already.
+        Repeat runs that exist.
     """
 
     rules: Sequence[str] | None = None
@@ -82,13 +82,13 @@ def find(name: str) -> Preset:
 def reproduce(
     name: str, store: Store, part: Part, *, data: str | None = None, progress: bool = True
 ) -> None:
-    """Make the runs of a preset that the store does not hold yet.
+    """Make the runs of a preset that the store does not have.
 
     Parameters
     ----------
     name : str
     store : Store
-        Takes each run when it is finished, or what it had measured when it was stopped.
+        Gets each run when it is finished, or its measurements when it is stopped.
     part : Part
         Which runs.
     data : str, optional
@@ -115,7 +115,7 @@ def reproduce(
 
 
 def _wanted(name: str, preset: Preset, store: Store, part: Part) -> list[tuple[Run, int]]:
-    """New runs and their lengths, seed by seed, so that a part of them compares all rules."""
+    """New runs and their lengths, seed by seed, so that the first runs compare all rules."""
     for rule in part.rules or ():
         if rule not in preset.rules:
             raise ValueError(
@@ -134,7 +134,7 @@ def _wanted(name: str, preset: Preset, store: Store, part: Part) -> list[tuple[R
 
 
 class _Log:
-    """Hands measured values to the run and moves the bar."""
+    """Gives measured values to the run and moves the bar."""
 
     def __init__(self, run: Run, bar: Progress) -> None:
         self.run, self.bar = run, bar
@@ -162,12 +162,12 @@ def section(name: str, preset: Preset, runs: Sequence[Run]) -> tuple[str, str]:
         "3 of 4 in band", and the section.
     """
     rows = [(row, _values(row, runs)) for row in preset.rows]
-    judged = [(row, values) for row, values in rows if row.judged]
-    run = [(row, median(values)) for row, values in judged if values]
+    with_band = [(row, values) for row, values in rows if row.has_band]
+    run = [(row, median(values)) for row, values in with_band if values]
     hits = sum(_distance(row, middle) == 0 for row, middle in run)
     verdict = f"{hits} of {len(run)} in band"
-    if len(run) < len(judged):
-        verdict += f", {len(judged) - len(run)} not run"
+    if len(run) < len(with_band):
+        verdict += f", {len(with_band) - len(run)} not run"
     lines = [
         f"## {name}: {preset.title}",
         "",
@@ -190,20 +190,22 @@ def section(name: str, preset: Preset, runs: Sequence[Run]) -> tuple[str, str]:
 
 
 def _values(row: Row, runs: Sequence[Run]) -> list[float]:
-    """What a row compares, one value a seed."""
+    """The values of a row, one for each seed."""
     of = {
         (run.rule, run.seed): run.curves[row.what][row.at]
         for run in runs
         if row.at in run.curves.get(row.what, {})
     }
     own = {seed: value for (rule, seed), value in of.items() if rule == row.rule}
-    if not row.beside:
+    if not row.relative_to:
         return list(own.values())
-    return [v - of[row.beside, seed] for seed, v in own.items() if (row.beside, seed) in of]
+    return [
+        v - of[row.relative_to, seed] for seed, v in own.items() if (row.relative_to, seed) in of
+    ]
 
 
 def _line(row: Row, values: list[float]) -> str:
-    label = f"{row.rule} minus {row.beside}" if row.beside else row.rule
+    label = f"{row.rule} minus {row.relative_to}" if row.relative_to else row.rule
     label += f", {row.what}" if row.what else ""
     expected = "-" if math.isnan(row.expected) else f"{row.expected:g}"
     expected += " †" if row.second_hand else ""
@@ -215,7 +217,7 @@ def _line(row: Row, values: list[float]) -> str:
 
 
 def _band(row: Row) -> str:
-    if not row.judged:
+    if not row.has_band:
         return "-"
     low, high = f"{row.low:.4g}", f"{row.high:.4g}"
     if math.isinf(row.low) or math.isinf(row.high):
@@ -226,19 +228,19 @@ def _band(row: Row) -> str:
 def _said(row: Row, values: list[float]) -> str:
     if not values:
         return "not run"
-    if not row.judged:
+    if not row.has_band:
         return ""
     off = _distance(row, median(values))
     return "in band" if off == 0 else f"**{abs(off):.2f} {'above' if off > 0 else 'below'}**"
 
 
 def _distance(row: Row, value: float) -> float:
-    """How far outside the band: 0 within, negative below."""
+    """Distance from the band: 0 inside, negative below."""
     return min(0.0, value - row.low) + max(0.0, value - row.high)
 
 
 def _table(preset: Preset, runs: Sequence[Run]) -> list[str]:
-    """One row a rule: the quantity and what was measured at the end of the runs."""
+    """The second table, one row a rule: the quantity and other values at the end of the runs."""
     lines = [
         f"| rule | {preset.quantity} | {' | '.join(preset.table)} |",
         f"|---{'|--:' * (1 + len(preset.table))}|",
@@ -250,7 +252,7 @@ def _table(preset: Preset, runs: Sequence[Run]) -> list[str]:
 
 
 def _at_end(preset: Preset, rule: str, what: str, runs: Sequence[Run]) -> str:
-    """The median over seeds of full runs; of times the least of all runs."""
+    """The median over seeds of full runs; for times the minimum of all runs."""
     of = [run for run in runs if run.rule == rule and what in run.curves]
     least = what.startswith("ms ")
     if not least:
@@ -270,7 +272,7 @@ def _builds(runs: Sequence[Run]) -> list[str]:
 
 
 def update_page(page: Path, name: str, verdict: str, text: str) -> None:
-    """Put a section into the page in the presets' order; the others stay as they are."""
+    """Replace a section of the page; sections are in the order of the presets."""
     old = page.read_text(encoding="utf-8") if page.exists() else ""
     sections = {key: (said, body) for key, said, body in SECTION.findall(old)}
     sections[name] = (verdict, text)
@@ -291,18 +293,18 @@ def _minutes(minutes: float) -> str:
 
 
 def main(wanted: Sequence[str], part: Part, *, data: str | None, page: str) -> str:
-    """What the command does; returns what it prints."""
+    """Run the command; return what it prints."""
     if list(wanted) == ["list"]:
         return names()
     only_page = list(wanted) == ["page"]
     chosen = list(PRESETS) if only_page else list(wanted)
     for name in chosen:
-        _check(name, part)  # before the hours of work, not after
+        _check(name, part)  # before hours of work
     to = Path(page)
     if not to.parent.is_dir():
         raise FileNotFoundError(f"no directory {str(to.parent)!r}: say where with --page FILE")
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # keeps what was measured
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that measurements are stored
     store, texts = Store(to.with_suffix(".jsonl")), []
     for name in chosen:
         if not only_page:
@@ -319,7 +321,7 @@ def main(wanted: Sequence[str], part: Part, *, data: str | None, page: str) -> s
 
 
 def _check(name: str, part: Part) -> None:
-    """Refuse what would run and leave nothing."""
+    """Raise an error for a run that would measure nothing."""
     preset = find(name)
     if part.epochs is not None and part.epochs < preset.every:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Finished runs of `python -m fastfa reproduce`: what its page is made of, a line of JSON each."""
+"""Finished runs of `python -m fastfa reproduce`, one line of JSON each."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .._internal.text_files import append_lines
 
 __all__ = ["Curves", "Run", "Store"]
 
-Curves = dict[str, dict[int, float]]  # value by epoch (or sample), by what is measured
+Curves = dict[str, dict[int, float]]  # by quantity, then by epoch (or sample)
 
 
 @dataclass
@@ -23,15 +23,15 @@ class Run:
     preset, rule : str
     seed : int
     version : int
-        Of the preset's settings.
+        Version of the preset's settings.
     length : int
-        Epochs or samples that it ran for.
+        Number of epochs or samples that it ran.
     seconds : float
         Processor time.
     build : str
         Version of fastfa, instruction set and threads.
     curves : dict of str to dict of int to float
-        Value by epoch (or sample), by what is measured.
+        Values by quantity, then by epoch (or sample).
     """
 
     preset: str
@@ -44,7 +44,7 @@ class Run:
     curves: Curves = field(default_factory=dict)
 
     def log(self, at: int, value: float, what: str = "") -> None:
-        """Take a measured value."""
+        """Record a measured value."""
         self.curves.setdefault(what, {})[at] = round(float(value), 4)
         self.length = max(self.length, at)
 
@@ -55,18 +55,18 @@ class Store:
     Parameters
     ----------
     path : Path
-        It need not exist yet.
+        The file; it may not exist yet.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def add(self, run: Run) -> None:
-        """Append a run; what a killed process left of a line is taken away before."""
+        """Append a run; an incomplete line of a killed process is removed first."""
         append_lines(self.path, json.dumps(asdict(run)) + "\n", _is_whole)
 
     def of(self, preset: str, version: int) -> list[Run]:
-        """The longest run, the last of equals, of each rule and seed of a preset, in that order."""
+        """The longest run of each rule and seed of a preset; of equal lengths the last one."""
         best: dict[tuple[str, int], Run] = {}
         for run in self._read():
             if (run.preset, run.version) == (preset, version):
@@ -81,7 +81,7 @@ class Store:
         text = self.path.read_text(encoding="utf-8", errors="replace")
         for number, line in enumerate(text.splitlines(keepends=True), 1):
             if not line.endswith("\n") and not _is_whole(line):
-                return  # torn, or another process is writing it
+                return  # incomplete, or another process is writing it
             try:
                 run = Run(**json.loads(line))
             except (ValueError, TypeError) as error:

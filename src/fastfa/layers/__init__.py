@@ -1,4 +1,4 @@
-"""Layers: what a network is made of. Objects here describe; the engine holds the numbers."""
+"""Layers of a network. These objects describe it; the engine holds the numbers."""
 
 from .base import Layer
 from .dense import Dense

@@ -16,7 +16,7 @@ class Layer(Described):
     """Base of all layers."""
 
     def describe(self) -> dict[str, Any]:
-        """The plain-data form a backend takes."""
+        """The description for a backend."""
         raise NotImplementedError
 
 

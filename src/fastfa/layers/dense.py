@@ -33,27 +33,27 @@ class Dense(Layer):
         Width of the layer, >= 1.
     activation : str, default "linear"
         f: linear, relu, leaky_relu (slope 0.01), tanh, sigmoid, softplus, gelu (erf form), sign,
-        threshold (a > 0). The last two have a zero derivative: such a hidden layer learns only
-        with a broadcast rule and ``inject="pre"``. With a cross-entropy loss the output layer is
-        linear: losses take logits.
+        threshold (a > 0). The last two have a zero derivative: such a hidden layer learns only with
+        a broadcast rule and ``inject="pre"``. With a cross-entropy loss the output layer must be
+        linear, because losses take logits.
     use_bias : bool, default True
     weight_init : str, Init or array_like of shape (n_in, units), optional
-        None: what suits the activation, Glorot uniform for tanh and sigmoid, He uniform for relu.
+        None: by the activation, such as Glorot uniform for tanh and sigmoid, He uniform for relu.
     bias_init : str, Init or array_like of shape (units,), default "zeros"
     rule : str or Rule, optional
-        Overrides the network's rule for this layer. The output layer takes none.
+        Overrides the network's rule for this layer. The output layer must not have one.
     trainable : bool, default True
-        False: no update; the signal still passes to the layers below.
+        False: the layer is not updated; the signal still passes to the layers below.
     lr_scale : float >= 0, default 1.0
         Factor on the learning rate of this layer.
     bias_lr_scale : float >= 0, default 1.0
-        One more factor, on the learning rate of its bias.
+        Another factor, on the learning rate of the bias alone.
 
     Raises
     ------
     TypeError, ValueError
-        An argument of the wrong kind or value; what depends on the neighbours (shapes of given
-        arrays, rule and activation together) is checked by `Sequential`.
+        An argument of the wrong type or value. `Sequential` checks what depends on other layers
+        (shapes of given arrays, rule and activation together).
     """
 
     units: int
@@ -94,7 +94,7 @@ class Dense(Layer):
         return as_init("bias_init", self.bias_init, ndim=1)
 
     def describe(self) -> dict[str, Any]:
-        """The plain-data form a backend takes."""
+        """The description for a backend."""
         return {
             "type": "dense",
             "units": self.units,
@@ -123,6 +123,6 @@ def _activation(name: object) -> str:
 
 
 def _checked_init(name: str, value: str | Init | ArrayLike, ndim: int) -> object:
-    """As `as_init` takes it, in its shortest form (it prints so)."""
+    """The initialiser in its shortest form, which its repr shows."""
     init = as_init(name, value, ndim)
     return shortest(init) if isinstance(init, Init) else init

@@ -16,9 +16,9 @@ __all__ = ["Dropout"]
 class Dropout(Layer):
     """Inverted dropout: in training, zero each value with probability `rate`, scale the others.
 
-    The kept values are multiplied by 1 / (1 - rate); outside training the layer does nothing.
-    Before the first `Dense` it drops inputs. Masks depend on seed, step, layer, row and column
-    alone.
+    The other values are multiplied by 1 / (1 - rate); outside training the layer has no effect.
+    Before the first `Dense` it drops inputs. Masks depend only on seed, step, layer, row and
+    column.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ class Dropout(Layer):
         self._set(rate=number("rate", self.rate, low=0.0, below=1.0))
 
     def describe(self) -> dict[str, Any]:
-        """The plain-data form a backend takes."""
+        """The description for a backend."""
         return {"type": "dropout", "rate": self.rate}
 
 

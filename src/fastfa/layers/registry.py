@@ -1,4 +1,4 @@
-"""The layer that a description means."""
+"""Layers from descriptions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .dropout import Dropout
 
 
 def layer_from(how: Mapping[str, Any]) -> Dense | Dropout:
-    """The layer that a plain-data form describes."""
+    """The layer that a description stands for."""
     if how["type"] == "dropout":
         return Dropout(how["rate"])
     weight = how["weight_init"]

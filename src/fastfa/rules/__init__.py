@@ -1,8 +1,8 @@
 """Learning rules: how the error reaches the hidden layers.
 
-A rule is only a different way to get the teaching signal S_l of a hidden layer; forward pass,
-loss, gradient (H_{l-1}^T D_l) and optimizer are the same for all of them. The output layer always
-gets the exact error e. Shapes: m samples, n_l units of layer l, n_L outputs.
+A rule is a way to compute the teaching signal S_l of a hidden layer. Forward pass, loss, gradient
+(H_{l-1}^T D_l) and optimizer are the same for all rules. The output layer always gets the exact
+error e. Shapes: m samples, n_l units of layer l, n_L outputs.
 
 =============  =======  ===========================  =======================================
 name           family   S_l (m, n_l)                 source
@@ -22,7 +22,7 @@ name           family   S_l (m, n_l)                 source
 ``ldfa``       chain    d_{l+1} P Q, both learn      Hanut and Kadmon (2025)
 ``local``      head     e_l M_l^T, a head per layer  Nokland and Eidnes (2019)
 ``pepita``     input    D_l = H_l - H'_l, two passes  Dellaferrera and Kreiman (2022)
-``frozen``     none     the layer does not learn     the baseline every rule is held against
+``frozen``     none     the layer does not learn     the baseline of all rules
 =============  =======  ===========================  =======================================
 """
 

@@ -27,19 +27,20 @@ class Rule(Described):
     name : str
         The name that `Sequential` and `Dense` accept for this rule with its defaults.
     source : str
-        Where the signal comes from: "above" (the next weighted layer's delta), "error", "target",
-        "head" (one of its own), "input" (a second pass), or "" (no signal of its own).
+        Where the signal comes from: "above" (the delta of the next weighted layer), "error",
+        "target", "head" (a prediction head of the layer), "input" (a second pass), or "" (the layer
+        has no signal of its own).
     """
 
     name: ClassVar[str] = "custom"
     source: ClassVar[str] = "error"
 
     def signal(self, ctx: RuleContext) -> ArrayLike:
-        """S_l (m, n_l) of one hidden layer, for each sample: what a rule of your own must say.
+        """The signal S_l (m, n_l) of one hidden layer, for each sample; for custom rules.
 
-        Derive from `Rule`, implement this, and pass an object of the class as ``rule=``. It is
-        called in each step for every hidden layer under the rule, from the top down, once all rows
-        have gone forward; f', dropout masks, gradients and optimizer are the engine's business. An
+        Derive from `Rule`, implement this method, and pass an object of the class as ``rule=``. In
+        each step it is called for every hidden layer under the rule, from the top down, after the
+        forward pass of all rows; the engine applies f', dropout masks, gradients and optimizer. An
         attribute ``feedback = Feedback(...)`` asks for a stored matrix (n_L, n_l), and ``inject``
         may be "pre" or "post".
 
@@ -51,7 +52,7 @@ class Rule(Described):
         raise NotImplementedError
 
     def describe(self) -> dict[str, Any]:
-        """The plain-data form a backend takes: name, inject, feedback for every rule."""
+        """The description for a backend; all rules have name, inject and feedback."""
         if is_custom(self):
             own = getattr(self, "feedback", None)
             row = {"name": "custom", "inject": getattr(self, "inject", "post"), "host": self}
@@ -78,14 +79,14 @@ def check_lr_scale(value: object, instead: str = "") -> float:
 
 
 def check_feedback(value: object) -> None:
-    """Refuse a feedback that is no `Feedback`."""
+    """Raise an error if a feedback is not a `Feedback`."""
     if not isinstance(value, Feedback):
         hint = "" if value is None else f"; did you mean Feedback({show(value)})?"
         raise TypeError(f"feedback must be a Feedback, got {show(value)}{hint}")
 
 
 def check_chain_inject(rule: str, inject: object) -> None:
-    """Refuse a way of injecting that a chain rule does not have."""
+    """Raise an error if a chain rule does not inject "post"."""
     if choice("inject", inject, ("post", "pre")) == "pre":
         raise ValueError(
             f'inject must be "post" for the chain rule "{rule}", got "pre": '

@@ -14,7 +14,7 @@ __all__ = ["DFA", "DRTP", "SDFA", "Ternary"]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class BroadcastRule(Rule):
-    """Base of the rules that send one signal to all layers, each through a matrix of its own."""
+    """Base of the rules that send one signal to all layers, through one matrix for each."""
 
     feedback: Feedback = DEFAULT_FEEDBACK
     inject: str = "post"
@@ -33,8 +33,8 @@ class DFA(BroadcastRule):
     feedback : Feedback, optional
         How B_l is drawn, or its values.
     inject : {"post", "pre"}
-        "post": the signal lands at the layer's output, f' and dropout apply exactly. "pre": it
-        lands before the activation, without f', under the 0/1 dropout mask alone.
+        "post": the signal arrives at the output of the layer; f' and dropout apply exactly. "pre":
+        it arrives before the activation; only the 0/1 mask of dropout applies, f' does not.
 
     References
     ----------
@@ -49,8 +49,8 @@ class DFA(BroadcastRule):
 class SDFA(BroadcastRule):
     """Direct feedback alignment of the error's sign: S_l = sign(e) B_l, B_l of shape (n_L, n_l).
 
-    The sign of a softmax error never shrinks, so hidden units drift into saturation as training
-    goes on: use it for studies, with a small or falling learning rate.
+    The sign of a softmax error never shrinks, so hidden units drift into saturation during long
+    training: use it for studies, with a small or falling learning rate.
 
     Parameters
     ----------
@@ -95,8 +95,8 @@ class DRTP(BroadcastRule):
 class Ternary(BroadcastRule):
     """Direct feedback of a ternary error: S_l = T(e) B_l, B_l of shape (n_L, n_l).
 
-    T(x) = sign(x) where abs(x) > threshold, else 0: what an optical or digital device can send with
-    three levels. Unlike `SDFA` it falls silent where the outputs are right.
+    T(x) = sign(x) where abs(x) > threshold, else 0: three levels, which optical or digital devices
+    can send. Unlike under `SDFA`, the signal is zero where the outputs are right.
 
     Parameters
     ----------
@@ -105,8 +105,8 @@ class Ternary(BroadcastRule):
     inject : {"post", "pre"}
         As for `DFA`.
     threshold : float >= 0, default 0.25
-        Errors up to this size count as 0. A setting to tune: the signal does not shrink with the
-        error, so with too little of it units saturate as under `SDFA`.
+        Errors up to this size count as 0. Tune it: the signal does not shrink with the error, so if
+        the threshold is too small, units saturate as under `SDFA`.
 
     References
     ----------
@@ -124,5 +124,5 @@ class Ternary(BroadcastRule):
         self._set(threshold=number("threshold", self.threshold, low=0.0))
 
     def describe(self) -> dict[str, Any]:
-        """The plain-data form a backend takes."""
+        """The description for a backend."""
         return super().describe() | {"threshold": self.threshold}

@@ -1,4 +1,4 @@
-"""Rules whose signal comes from the delta of the layer above: backprop, fa and frozen."""
+"""Rules whose signal comes from the delta of the layer above: backprop, fa, and frozen."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["FA", "Backprop", "Frozen"]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ChainRule(Rule):
-    """Base of the rules that send d_{l+1} back through a matrix of their own."""
+    """Base of the rules that multiply d_{l+1} by a matrix that is not the weights."""
 
     source: ClassVar[str] = "above"
 
@@ -32,7 +32,8 @@ class Backprop(Rule):
     Parameters
     ----------
     inject : {"post"}
-        The signal lands at the layer's output and f' applies; a chain rule has no other way.
+        The signal arrives at the output of the layer and is multiplied by f'. Chain rules have no
+        other choice.
     """
 
     name: ClassVar[str] = "backprop"
@@ -68,8 +69,8 @@ class FA(ChainRule):
 class Frozen(Rule):
     """The hidden layers keep their first random weights; the output layer learns on them.
 
-    The baseline for every other rule. Where a layer below has a rule of its own that needs a
-    signal, it passes through as under backpropagation.
+    The baseline for all other rules. If the rule of a layer below needs the signal, it passes
+    through a frozen layer as under backpropagation.
     """
 
     name: ClassVar[str] = "frozen"

@@ -1,4 +1,4 @@
-"""Indirect feedback alignment, whose signal rises from the lowest hidden layer: ifa."""
+"""Indirect feedback alignment, whose signal goes up from the lowest hidden layer: ifa."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ __all__ = ["IFA"]
 class IFA(Rule):
     """Indirect feedback alignment: S_1 = e B_1 at the lowest hidden layer, S_l = d_{l-1} W_l above.
 
-    What teaches a layer rises through the forward weights. On a single layer other than the lowest
-    it reads the delta of the layer below, whose rule must then not read from above.
+    The signal goes up through the forward weights. If a layer other than the lowest has this rule
+    on its own, it uses the delta of the layer below, whose rule must then not use that of the layer
+    above.
 
     Parameters
     ----------

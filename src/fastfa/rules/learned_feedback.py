@@ -17,18 +17,18 @@ __all__ = ["DKP", "KP", "LDFA"]
 class KP(ChainRule):
     """Kolen-Pollack: feedback alignment whose B_l (n_{l+1}, n_l) learns with the weights above.
 
-    Whatever step the optimizer takes on W_{l+1}, B_l takes its transpose; then both lose the share
-    `decay` of what they were, so that W_{l+1} - B_l^T = (1 - decay)^t of its first value, if
-    layer l+1 trains. The optimizer's own weight decay is part of its step and leaves that
-    difference as it is.
+    B_l takes the transpose of each step that the optimizer makes on W_{l+1}; then both are reduced
+    by the share `decay` of their values before the step. So after t steps W_{l+1} - B_l^T is
+    (1 - decay)^t of its first value, if layer l+1 is trained. The weight decay of the optimizer is
+    part of its step and does not change that difference.
 
     Parameters
     ----------
     feedback : Feedback, optional
         How B_l is drawn at first, or its values.
     decay : float in [0, 1), default 0.0
-        Share of W_{l+1} and B_l that is lost in every step. 0, as in the published code, aligns
-        through what W and B have in common, which grows; more makes them equal.
+        Share of W_{l+1} and B_l that is lost in every step. With 0, as in the published code, they
+        align because their common part grows; with more they become equal.
     inject : {"post"}
         As for `Backprop`.
 
@@ -47,7 +47,7 @@ class KP(ChainRule):
         self._set(decay=number("decay", self.decay, low=0.0, below=1.0))
 
     def describe(self) -> dict[str, Any]:
-        """The plain-data form a backend takes."""
+        """The description for a backend."""
         return super().describe() | {"decay": self.decay}
 
 
@@ -55,10 +55,10 @@ class KP(ChainRule):
 class DKP(BroadcastRule):
     """Direct Kolen-Pollack: S_l = e B_l, and B_l (n_L, n_l) learns from (1/m) e^T H_l.
 
-    H_l is the layer's output as the layers above see it. B_l is trained by the network's own
-    optimizer, like a weight: so with one hidden layer and lr_scale 1 every step of B is that of
-    W_L transposed, and the rule is `KP`. `clip_norm` counts it; the optimizer's weight decay does
-    not touch it, `decay` does.
+    H_l is the output of the layer after dropout. The network's optimizer trains B_l like a weight:
+    with one hidden layer and lr_scale 1 every step of B_l is the transposed step of W_L, and the
+    rule is `KP`. `clip_norm` includes its gradient; `decay` applies to it instead of the weight
+    decay of the optimizer.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class DKP(BroadcastRule):
         )
 
     def describe(self) -> dict[str, Any]:
-        """The plain-data form a backend takes."""
+        """The description for a backend."""
         return super().describe() | {"decay": self.decay, "lr_scale": self.lr_scale}
 
 
@@ -98,24 +98,24 @@ class DKP(BroadcastRule):
 class LDFA(ChainRule):
     """Low-dimensional feedback: S_l = d_{l+1} P Q of rank r whose P and Q learn.
 
-    Q is trained like a weight, by the network's optimizer on (1/m) (d_{l+1} P)^T H_l, so that the
-    feedback costs r (n_l + n_{l+1}) products a sample instead of n_l n_{l+1}.
+    The network's optimizer trains Q like a weight, with the gradient (1/m) (d_{l+1} P)^T H_l. The
+    feedback takes r (n_l + n_{l+1}) multiplications a sample instead of n_l n_{l+1}.
 
     Parameters
     ----------
     feedback : Feedback, optional
-        How Q is drawn at first, as a B of r rows; no values. P starts with orthonormal columns:
-        d P P^T is a projection, never larger than d.
+        How Q is drawn at first, as a B of r rows; values are not allowed. P starts with orthonormal
+        columns: d P P^T is a projection, never larger than d.
     rank : int, optional
-        r, at most the width of the layer and of the one above. None: the number of outputs, or
-        what fits.
+        r, at most the width of the layer and of the one above. None: the number of outputs, or that
+        limit if it is smaller.
     decay : float in [0, 1), default 0.0
         Share of Q that is lost in every step.
     lr_scale : float > 0, default 1.0
         Factor on the learning rate of Q.
     oja : float >= 0, default 0.1
-        P learns the r principal directions of the delta above it by Oja's subspace rule, at this
-        factor on the learning rate; 0 keeps P as drawn. Too much diverges: on the demo 1 does.
+        Factor on the learning rate of P, which learns the r principal directions of the delta above
+        by Oja's subspace rule; 0 keeps P as drawn. Large values diverge: on the demo 1 does.
     inject : {"post"}
         As for `Backprop`.
 
@@ -143,6 +143,6 @@ class LDFA(ChainRule):
         )
 
     def describe(self) -> dict[str, Any]:
-        """The plain-data form a backend takes."""
+        """The description for a backend."""
         own = {"rank": self.rank, "decay": self.decay, "lr_scale": self.lr_scale}
         return super().describe() | own | {"oja": self.oja}

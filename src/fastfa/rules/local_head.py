@@ -1,4 +1,4 @@
-"""Rules whose layers learn from a prediction head of their own: local."""
+"""Rules whose layers learn from a prediction head each: local."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["Local"]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Local(BroadcastRule):
-    """A loss of its own for each hidden layer: S_l = e_l M_l^T, with a head M_l (n_l, n_L).
+    """A separate loss for each hidden layer: S_l = e_l M_l^T, with a head M_l (n_l, n_L).
 
-    The head predicts the targets from the layer's output, z_l = H_l M_l + c_l; e_l is the error of
-    the network's loss on z_l, and nothing of it leaves the layer. ``net.parameters`` holds
-    the heads as "l.head.weight" and "l.head.bias"; they learn as the output layer does.
+    The head predicts the targets from the output of the layer, z_l = H_l M_l + c_l; e_l is the
+    error of the network's loss on z_l, and does not reach other layers. ``net.parameters`` has the
+    heads as "l.head.weight" and "l.head.bias"; they learn like the output layer.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class Local(BroadcastRule):
     inject : {"post", "pre"}
         As for `DFA`.
     train_head : bool, default True
-        False keeps the heads as drawn: each layer learns to be read by a fixed random classifier.
+        False keeps the heads as drawn: each layer learns for a fixed random classifier.
     lr_scale : float > 0, default 1.0
         Factor on the learning rate of the heads.
 
@@ -53,5 +53,5 @@ class Local(BroadcastRule):
         )
 
     def describe(self) -> dict[str, Any]:
-        """The plain-data form a backend takes."""
+        """The description for a backend."""
         return super().describe() | {"train_head": self.train_head, "lr_scale": self.lr_scale}

@@ -1,4 +1,4 @@
-"""Rules of two forward passes, the second with the error on the input: pepita."""
+"""Rules of two forward passes, the second with the error added to the input: pepita."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _PEPITA_FEEDBACK = Feedback("he_uniform", scale=0.05)
 
 @dataclass(frozen=True, eq=False, repr=False)
 class PEPITA(Rule):
-    """Two forward passes, the error modulating the input of the second; nothing goes backward.
+    """Two forward passes; the error modulates the input of the second. There is no backward pass.
 
     X' = X + e F^T goes through the network with the same dropout masks and gives H'_l and e'. Each
-    hidden layer learns from D_l = H_l - H'_l and the output layer from e', both with H'_{l-1} as
-    what came in: gW_l = H'_{l-1}^T D_l / m. No f' appears, so units without a derivative train.
-    The whole network follows it: a layer may only say ``rule="frozen"``.
+    hidden layer learns from D_l = H_l - H'_l and the output layer from e', both with the input
+    H'_{l-1}: gW_l = H'_{l-1}^T D_l / m. There is no f', so units without a derivative learn. The
+    rule is that of the whole network; single layers may only have ``rule="frozen"``.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""All rules by name, and what names, objects and descriptions of rules mean."""
+"""All rules by name, and rules from names, objects and descriptions."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ fix(Rule, *_ALL)
 
 
 def can_inject_before(rule: Rule) -> bool:
-    """Whether it may have ``inject="pre"``, as an option."""
+    """Whether the rule has the option ``inject="pre"``."""
     return isinstance(rule, BroadcastRule)
 
 
 def as_rule(name: str, value: object) -> Rule:
-    """What `value`, a rule or its name, means as the argument `name`."""
+    """The rule that `value`, a rule or its name, stands for; `name` is the argument's."""
     if isinstance(value, Rule) and (type(value) in RULES.values() or is_custom(value)):
         return value
     if isinstance(value, str):
@@ -50,7 +50,7 @@ def as_rule(name: str, value: object) -> Rule:
 
 
 def rule_from(how: Mapping[str, Any]) -> Rule:
-    """The rule that a plain-data form describes."""
+    """The rule that a description stands for."""
     if how["name"] == "custom":
         rule: Rule = how["host"]
         return rule
@@ -68,7 +68,7 @@ def rule_from(how: Mapping[str, Any]) -> Rule:
 
 
 def _feedback_from(how: Mapping[str, Any], default: Feedback) -> Feedback:
-    """The default itself where it says the same, so that it prints as nothing."""
+    """The feedback of a description; the default object if equal, so that a repr leaves it out."""
     feedback = Feedback(
         how.get("values", how.get("distribution")),
         scale=how["scale"],

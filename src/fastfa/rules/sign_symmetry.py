@@ -1,4 +1,4 @@
-"""Rules whose feedback has the signs of the weights it stands for: usf, frsf, brsf."""
+"""Rules whose feedback has the signs of the weights: usf, frsf, brsf."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["BRSF", "FRSF", "USF"]
 class USF(Rule):
     """Uniform sign symmetry: S_l = d_{l+1} B_l, B_l = s sign(W_{l+1}^T) of shape (n_{l+1}, n_l).
 
-    B_l is made from the weights before each step; s = scale sqrt(2 / (n_l + n_{l+1})) is the
+    B_l is computed from the weights before each step; s = scale sqrt(2 / (n_l + n_{l+1})) is the
     standard deviation of Glorot's initial weights, and sign(0) = 0.
 
     Parameters
@@ -45,7 +45,7 @@ class USF(Rule):
         check_chain_inject(self.name, self.inject)
 
     def describe(self) -> dict[str, Any]:
-        """The plain-data form a backend takes: the scale travels as that of the feedback."""
+        """The description for a backend, in which the scale is that of the feedback."""
         feedback = Feedback(scale=self.scale).describe()
         return {"name": self.name, "inject": self.inject, "feedback": feedback}
 
@@ -54,8 +54,8 @@ class USF(Rule):
 class FRSF(ChainRule):
     """Sign symmetry with fixed random magnitudes: S_l = d_{l+1} B_l, B_l = |R| sign(W_{l+1}^T).
 
-    R (n_{l+1}, n_l) is drawn once and is what `net.feedback` holds; the signs are those of the
-    weights before each step.
+    R (n_{l+1}, n_l) is drawn once and stored in `net.feedback`; the signs are those of the weights
+    before each step.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class FRSF(ChainRule):
 class BRSF(ChainRule):
     """Sign symmetry with batchwise random magnitudes: B_l = |R_t| sign(W_{l+1}^T).
 
-    R_t (n_{l+1}, n_l) is drawn anew for each step t, from the seed and t alone; nothing is stored.
+    R_t (n_{l+1}, n_l) is drawn in each step t, from the seed and t alone; nothing is stored.
 
     Parameters
     ----------
