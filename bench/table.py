@@ -1,10 +1,11 @@
-"""The README's speed table: measures it, prints it, draws it.
+"""The speed table: measures it, prints it, draws it, writes it into README.md and TABLE.md.
 
     python bench/table.py                            everything, then the table; about 15 minutes
     python bench/table.py --only "784-512-512-10*"   some cases: the others stay as they are
     python bench/table.py --list                     names of the cases, and when they were measured
     python bench/table.py --print                    the table from what was measured before
-    python bench/table.py --markdown                 the same, into README.md and bench/TABLE.md
+    python bench/table.py --markdown                 its six rows of steps into README.md, all of it
+                                                     into bench/TABLE.md
     python bench/table.py --plot speed.png           and as a picture
 
 Each case is a group of contenders that take turns (rounds.py); what they measured is kept in
@@ -21,6 +22,7 @@ import json
 import os
 import re
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +30,21 @@ from statistics import median
 from typing import Any
 
 from contenders import flops
-from goals import DEEP, MEDIUM, NETS, ONLINE, ROWS, SMALL, WIDE, Cell, Figure, Row, load, measured
+from goals import (
+    DEEP,
+    MEDIUM,
+    NETS,
+    ONLINE,
+    ROWS,
+    SMALL,
+    WIDE,
+    Cell,
+    Figure,
+    Row,
+    load,
+    measured,
+    title,
+)
 from rounds import (
     HERE,
     Case,
@@ -229,24 +245,35 @@ def columns(row: Row, cell: Cell, figure: Figure | None) -> list[str]:
     return [number(figure.value, row.unit), spread, *goals, *verdicts]
 
 
-def short(store: dict[str, Any]) -> str:
-    """Machine, day and versions, then the README's rows: bold where the goal is reached."""
+def steps(store: dict[str, Any]) -> str:
+    """The README's table: the median time of a step by backprop, every peer at its best setting."""
     lines = [
-        conditions(store),
+        *textwrap.wrap(conditions(store), 116),
         "",
-        "| case | against | one thread | goal | two threads | goal |",
-        "|---|---|---|---|---|---|",
+        "| network, batch | threads | fastfa | PyTorch | JAX | scikit-learn |",
+        "|---|--:|--:|--:|--:|--:|",
     ]
-    for row in ROWS:
-        cells = []
+    for net in (SMALL, MEDIUM, DEEP):
         for threads in (1, 2):
-            cell = row.cells.get(threads)
-            figure = cell and measured(row, cell, store)
-            value = number(figure.value, row.unit) if figure else ""
-            cells += [f"**{value}**" if figure and figure.reached else value]
-            cells += [goal(row, cell.must) if cell else ""]
-        lines.append(f"| {row.what} | {row.against} | {' | '.join(cells)} |")
+            rounds = store["cases"].get(f"{net} t{threads}", {}).get("rounds", {})
+            best = [best_median(rounds, label) for label in ("own backprop", *PEERS)]
+            cells = [three_digits(value) if value else "-" for value in best]
+            lines.append(f"| {title(net)} | {threads} | {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+PEERS = ("torch", "jax", "sklearn")  # how the labels of their contenders begin
+
+
+def best_median(rounds: dict[str, list[float]], label: str) -> float | None:
+    """The least median of the contenders whose labels begin so; None where none was measured."""
+    found = [median(values) for name, values in rounds.items() if name.startswith(label)]
+    return min(found, default=None)
+
+
+def three_digits(value: float) -> str:
+    """Such as 20.4, 862 or 4,440."""
+    return f"{value:.3g}" if value < 999.5 else f"{float(f'{value:.3g}'):,.0f}"
 
 
 def long(store: dict[str, Any]) -> str:
@@ -255,7 +282,7 @@ def long(store: dict[str, Any]) -> str:
         "# The speed table in full",
         "",
         "Written by `python bench/table.py --markdown` from `bench/table.json`; do not edit.",
-        conditions(store),
+        *textwrap.wrap(conditions(store), 116),
         "",
         "| case | against | threads | median | spread | must | stretch | reached | stretched |",
         "|---|---|---|---|---|---|---|---|---|",
@@ -342,7 +369,7 @@ def main() -> None:
                 }
                 args.json.write_text(json.dumps(store, indent=1) + "\n")
     if args.markdown:
-        insert(HERE.parent / "README.md", short(store))
+        insert(HERE.parent / "README.md", steps(store))
         (HERE / "TABLE.md").write_text(long(store) + "\n")
     elif args.plot:
         from picture import draw
