@@ -7,9 +7,9 @@
  * what repeats. BLAS runs if src/fastfa/_vendor/ is there (built in place) and tests/c/run.sh built
  * this program; it picks its own kernels, whatever the row says. Peak is a loop of independent multiply-adds in registers
  * (v2: multiplies and adds). */
-#include "../csrc/blas.h"
-#include "../csrc/internal.h"
-#include "peak.h"
+#include "blas.h"
+#include "internal.h"
+#include "../peak.h"
 
 #include <stdbool.h>
 #include <stdio.h>

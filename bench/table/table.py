@@ -1,16 +1,15 @@
 """The speed table: measures it, prints it, draws it, writes it into README.md and TABLE.md.
 
-    python bench/table.py                            everything, then the table; about 15 minutes
-    python bench/table.py --only "784-512-512-10*"   some cases: the others stay as they are
-    python bench/table.py --list                     names of the cases, and when they were measured
-    python bench/table.py --print                    the table from what was measured before
-    python bench/table.py --markdown                 its six rows of steps into README.md, all of it
-                                                     into bench/TABLE.md
-    python bench/table.py --plot speed.png           and as a picture
+    python bench/table/table.py                      everything, then the table; about 15 minutes
+    python bench/table/table.py --only "784-512*"    some cases: the others stay as they are
+    python bench/table/table.py --list               names of the cases, when they were measured
+    python bench/table/table.py --print              the table from what was measured before
+    python bench/table/table.py --markdown           into README.md (the steps) and bench/TABLE.md
+    python bench/table/table.py --plot speed.png     and as a picture
 
 Each case is a group of contenders that take turns (rounds.py); what they measured is kept in
-bench/table.json. Every ratio is the median over rounds, taken within a round. "must" and "stretch"
-are the goals the project has set itself. Needs a C compiler and `pip install ".[bench,peers]"`, or
+table.json. Every ratio is the median over rounds, taken within a round. "must" and "stretch" are
+the goals the project has set itself. Needs a C compiler and `pip install ".[bench,peers]"`, or
 leaves out what is missing; FASTFA_MNIST for real digits. Other work on the machine spoils it.
 """
 
@@ -29,8 +28,22 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from contenders import flops
-from goals import (
+from rounds import (
+    HERE,
+    ROOT,
+    Case,
+    Contender,
+    Program,
+    built,
+    floor,
+    installed,
+    interleave,
+    machine,
+    peak,
+    peers,
+    torch,
+)
+from targets import (
     DEEP,
     MEDIUM,
     NETS,
@@ -45,20 +58,7 @@ from goals import (
     measured,
     title,
 )
-from rounds import (
-    HERE,
-    Case,
-    Contender,
-    Program,
-    built,
-    floor,
-    installed,
-    interleave,
-    machine,
-    peak,
-    peers,
-    torch,
-)
+from workloads import flops
 
 STORE = HERE / "table.json"
 Group = list[Contender | Program]
@@ -127,14 +127,14 @@ def replicas() -> Group:
 
 def elementwise() -> Group:
     """Exp, tanh and sigmoid of the AVX-512 and of the AVX2 kernels."""
-    rows = map(str.split, (HERE.parent / "csrc" / "cflags.txt").read_text().splitlines())
+    rows = map(str.split, (ROOT / "csrc" / "cflags.txt").read_text().splitlines())
     flags = {name: rest for name, *rest in rows}
     has = Path("/proc/cpuinfo").read_text().split()
     found: Group = []
     for name, feature in (("v4", "avx512bw"), ("v3", "avx2")):
         if feature in has:
             own = [*flags["common"], *flags[f"isa_{name}"], "-DNDEBUG"]
-            own += [f"-I{HERE.parent / 'csrc' / folder}" for folder in ("", "kernels")]
+            own += [f"-I{ROOT / 'csrc' / folder}" for folder in ("", "kernels")]
             own += [f"-DFA_ISA={name[1]}", f"-DFA_FLAVOUR={name}"]
             labels = [f"{f} {name}" for f in ("exp", "tanh", "sigmoid")]
             cores = sorted(os.sched_getaffinity(0))[:1]
@@ -145,7 +145,7 @@ def elementwise() -> Group:
 def memory(net: str, rule: str, optimizer: str) -> Group:
     """Bytes held while training, and bytes counted."""
     one = case(net, 2, rule, optimizer=optimizer)
-    command = [sys.executable, str(HERE / "contenders.py"), "memory", json.dumps(one)]
+    command = [sys.executable, str(HERE / "workloads.py"), "memory", json.dumps(one)]
     return [Program(["held", "counted"], "bytes", one["cores"], command)]
 
 
@@ -281,7 +281,7 @@ def long(store: dict[str, Any]) -> str:
     lines = [
         "# The speed table in full",
         "",
-        "Written by `python bench/table.py --markdown` from `bench/table.json`; do not edit.",
+        "Written by `python bench/table/table.py --markdown` from `table.json`; do not edit.",
         *textwrap.wrap(conditions(store), 116),
         "",
         "| case | against | threads | median | spread | must | stretch | reached | stretched |",
@@ -331,7 +331,7 @@ def of_peak(name: str, label: str, rounds: dict[str, list[float]]) -> str:
 
 def insert(path: Path, rows: str) -> None:
     """Replace what stands between the markers of a file."""
-    begin, end = "<!-- bench/table.py begin -->", "<!-- bench/table.py end -->"
+    begin, end = "<!-- bench/table/table.py begin -->", "<!-- bench/table/table.py end -->"
     before = path.read_text()
     after = re.sub(f"(?s){begin}.*{end}", lambda _: f"{begin}\n{rows}\n{end}", before)
     if begin not in before:
@@ -369,8 +369,8 @@ def main() -> None:
                 }
                 args.json.write_text(json.dumps(store, indent=1) + "\n")
     if args.markdown:
-        insert(HERE.parent / "README.md", steps(store))
-        (HERE / "TABLE.md").write_text(long(store) + "\n")
+        insert(ROOT / "README.md", steps(store))
+        (ROOT / "bench" / "TABLE.md").write_text(long(store) + "\n")
     elif args.plot:
         from picture import draw
 

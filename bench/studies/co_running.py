@@ -1,6 +1,6 @@
 """A step beside others who want the cores: threads of NumPy, of PyTorch, and too few cores.
 
-    python bench/neighbours.py [--rounds 5] [--seconds 0.4]
+    python bench/studies/co_running.py [--rounds 5] [--seconds 0.4]
 
 Two threads on two cores, alone and beside a thread that multiplies matrices with NumPy or PyTorch
 as fast as it can, each with a pool of its own; then one core. For each: a step's time for the

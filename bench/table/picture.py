@@ -10,8 +10,8 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
-from goals import NETS, ROWS, Figure, Row, measured, title
 from rounds import per_round
+from targets import NETS, ROWS, Figure, Row, measured, title
 
 CONTENDERS = {  # label: of which floor, name, marker, colour
     "own backprop": ("backprop", "fastfa, backprop", "o", "#0072b2"),

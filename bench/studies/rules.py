@@ -1,6 +1,6 @@
 """What a step costs under each rule, as a ratio to the rule that it extends.
 
-    python bench/rules.py [--rounds 25] [--hidden 800,800] [--batch 128] [--optimizer sgd]
+    python bench/studies/rules.py [--rounds 25] [--hidden 800,800] [--batch 128] [--optimizer sgd]
                           [--threads 1] [--rules kp,dkp]
 
 The rules take turns, one short training each, and the median over rounds of the ratio within a

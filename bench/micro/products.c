@@ -5,9 +5,9 @@
  * Of each product the time that a tenth of all turns stay below: on a busy machine the median is the
  * neighbours'. Bias and ReLU are in own times, BLAS has none. BLAS runs if
  * src/fastfa/_vendor/ is there (built in place) and tests/c/run.sh built this program. */
-#include "../csrc/blas.h"
-#include "../csrc/internal.h"
-#include "peak.h"
+#include "blas.h"
+#include "internal.h"
+#include "../peak.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@
  *   instructions          runs all cases, naming each on a line of its own before it
  *
  * measured() is called once a case, after a first step that plans and allocates. */
-#include "../csrc/fastfa.h"
+#include "fastfa.h"
 
 #include <stdbool.h>
 #include <stdio.h>

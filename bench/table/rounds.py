@@ -21,6 +21,7 @@ from statistics import median
 from typing import Any, NamedTuple
 
 HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 MODULES = {"torch": "torch", "jax": "jax", "sklearn": "sklearn", "floor": "scipy_openblas32"}
 PAUSE = 0.12  # seconds after a turn: idle threads stop spinning, those of NumPy's BLAS after 0.08
 PATIENCE = 20  # seconds that a case waits in all for other processes to be done
@@ -37,10 +38,10 @@ def pinned(cores: list[int]) -> list[str]:
 
 
 class Contender:
-    """A process of contenders.py; `source` is the folder of another build of fastfa, if any."""
+    """A process of workloads.py; `source` is the folder of another build of fastfa, if any."""
 
     def __init__(self, label: str, job: str, case: Case, source: str | None = None) -> None:
-        command = [sys.executable, str(HERE / "contenders.py"), job, json.dumps(case)]
+        command = [sys.executable, str(HERE / "workloads.py"), job, json.dumps(case)]
         command = [*pinned(case["cores"]), *command]
         self.labels = [label]
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed with the process
@@ -92,7 +93,7 @@ class Program:
 @functools.cache
 def built(source: str, *flags: str) -> str:
     """Compile a C program of this folder for the rest of this run."""
-    folder = HERE.parent / "build" / "bench" / str(os.getpid())
+    folder = ROOT / "build" / "bench" / str(os.getpid())
     folder.mkdir(parents=True, exist_ok=True)
     program = str(folder / "-".join([Path(source).stem, *(f for f in flags if "FLAVOUR" in f)]))
     compiler = os.environ.get("CC", "cc").split()
@@ -104,12 +105,12 @@ def built(source: str, *flags: str) -> str:
 
 
 def floor(case: Case) -> Program:
-    """floor.c: the products of a backprop and of a DFA step by OpenBLAS, and nothing else."""
+    """gemm_only.c: the products of a backprop and of a DFA step by OpenBLAS, and nothing else."""
     import scipy_openblas32 as openblas
 
     library = openblas.get_lib_dir()
     flags = f"-I{openblas.get_include_dir()} -L{library} -Wl,-rpath,{library} -lscipy_openblas"
-    program = built("floor.c", "-Wno-unused-result", *flags.split())
+    program = built("gemm_only.c", "-Wno-unused-result", *flags.split())
     arguments = [str(case["threads"]), str(case["batch"]), SECONDS, *map(str, case["widths"])]
     labels = ["floor backprop", "floor dfa"]
     return Program(

@@ -1,14 +1,14 @@
 """Time one training step of fastfa and its peers: interleaved rounds, same cores, ratios.
 
-    python bench/step.py                          a small and a medium network, one and two threads
-    python bench/step.py --net 784-256-10 --batch 64 --threads 1 --peers torch,jax,sklearn,floor
-    python bench/step.py --peers "" --against ../before/src,../before/src  before and after
+    python bench/table/step.py            a small and a medium network, one and two threads
+    python bench/table/step.py --net 784-256-10 --batch 64 --threads 1 --peers torch,jax,sklearn
+    python bench/table/step.py --peers "" --against ../before/src,../before/src    before and after
 
 The printed ratio is fastfa's time over the peer's, so 0.5 means twice as fast. PyTorch is timed
 eager and compiled, at 1..n threads; the best of them is "torch*". JAX one step a call and many
 steps a call; the best is "jax*". "floor" is no trainer: it is the step's list of matrix products
-and nothing else, by OpenBLAS (floor.c; needs a C compiler and `pip install scipy-openblas32`). A
-peer that is not installed is left out. `--against` times other builds of fastfa (each built in
+and nothing else, by OpenBLAS (gemm_only.c; needs a C compiler and `pip install scipy-openblas32`).
+A peer that is not installed is left out. `--against` times other builds of fastfa (each built in
 place, named by its folder of packages); one named twice shows the spread that means nothing.
 table.py prints the README's whole table.
 """

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 KERNELS = ROOT / "csrc" / "kernels"
 DTYPES = ("float32", "float64")  # the rows of a table
 PARAMETER = {

@@ -4,8 +4,9 @@ import re
 
 import numpy as np
 import pytest
-from contenders import flops
-from goals import (
+from rounds import ROOT, per_round
+from table import CASES, STORE, best_median, long, steps, three_digits
+from targets import (
     DEEP,
     MEDIUM,
     NETS,
@@ -19,8 +20,7 @@ from goals import (
     over,
     share_of_peak,
 )
-from rounds import HERE, per_round
-from table import CASES, STORE, best_median, long, steps, three_digits
+from workloads import flops
 
 
 @pytest.fixture(autouse=True)
@@ -96,10 +96,10 @@ def test_three_digits(value, text):
 
 
 def test_the_documents_hold_what_was_measured():
-    """Else: python bench/table.py --markdown."""
+    """Else: python bench/table/table.py --markdown."""
     store = load(STORE)
-    assert steps(store) in (HERE.parent / "README.md").read_text()
-    assert long(store) + "\n" == (HERE / "TABLE.md").read_text()
+    assert steps(store) in (ROOT / "README.md").read_text()
+    assert long(store) + "\n" == (ROOT / "bench" / "TABLE.md").read_text()
 
 
 def test_the_first_claim_of_the_readme():
@@ -107,6 +107,6 @@ def test_the_first_claim_of_the_readme():
     cases = load(STORE)["cases"]
     rounds = [cases[f"{net} t1"]["rounds"] for net in (SMALL, MEDIUM, DEEP)]
     ratios = [best_median(one, "torch") / best_median(one, "own backprop") for one in rounds]
-    page = (HERE.parent / "README.md").read_text()
+    page = (ROOT / "README.md").read_text()
     claim = re.search(r"(\S+) to (\S+) times as many training steps a second as PyTorch", page)
     assert claim.groups() == (f"{min(ratios):.1f}", f"{max(ratios):.1f}")

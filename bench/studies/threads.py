@@ -1,6 +1,6 @@
 """What a step costs on one thread, on two and on as many as the engine takes by itself.
 
-    python bench/threads.py [--rounds 9] [--seconds 0.05] [--rules dfa,backprop]
+    python bench/studies/threads.py [--rounds 9] [--seconds 0.05] [--rules dfa,backprop]
 
 Sizes go from one where a second thread can only lose to one where it all but halves the time. The
 three take turns in one process; figures are medians over rounds, ratios are taken within a round.

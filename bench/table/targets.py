@@ -8,8 +8,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from contenders import flops
 from rounds import Rounds, per_round
+from workloads import flops
 
 NETS = {  # widths, batch
     "64-128-128-10": ([64, 128, 128, 10], 32),
