@@ -57,8 +57,8 @@ def test_ratios_are_taken_within_a_round_against_the_best():
 @pytest.mark.parametrize(
     ("at_most", "reached", "stretched"), [(True, True, False), (False, False, False)]
 )
-def test_a_goal_is_a_ceiling_or_a_floor(at_most, reached, stretched):
-    cell = Cell("case", over("a", "b"), must=1.0, stretch=0.5 if at_most else 2.0)
+def test_a_target_is_a_ceiling_or_a_floor(at_most, reached, stretched):
+    cell = Cell("case", over("a", "b"), target=1.0, stretch=0.5 if at_most else 2.0)
     store = {"cases": {"case": {"rounds": {"a": [2.0, 3.0, 4.0], "b": [4.0, 4.0, 4.0]}}}}
     figure = measured(Row("", "", at_most, "", {1: cell}), cell, store)
     assert figure == (0.75, 0.5, 1.0, reached, stretched)
@@ -78,7 +78,7 @@ def test_the_programs_still_measure(case):
     group = CASES[case]()
     assert group
     for one in group:
-        assert min(one.turn(0.01)) > 0
+        assert min(one.sample(0.01)) > 0
 
 
 def test_a_peer_of_the_readme_is_at_its_best_setting():
