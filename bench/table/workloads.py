@@ -68,7 +68,7 @@ def _own_info(case: dict[str, Any]) -> str:
     blas = " ".join(word for word in info["blas"].split() if "_" not in word)
     return (
         f"fastfa {info['version']}, {case['threads']} threads, kernels of {info['isa']}, "
-        f"products: {info['gemm']}, at hand: {blas}"
+        f"products: {info['gemm']}, available: {blas}"
     )
 
 
