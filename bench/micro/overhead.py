@@ -1,6 +1,6 @@
 """What sample-by-sample calls cost from Python: 64-32-10 tanh, float32.
 
-    python bench/micro/overhead.py               best of many turns, ns a call
+    python bench/micro/overhead.py               best of many samples, ns a call
 
 overhead.c measures the same calls in C, and their arithmetic alone: subtract its column "kernels"
 to know what a call costs beyond that.

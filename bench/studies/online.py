@@ -1,4 +1,4 @@
-"""Learning sample by sample: `learn_many` against `learn_one` in a loop, in turns.
+"""Learning sample by sample: `learn_many` against `learn_one` in a loop, in rounds.
 
     python bench/studies/online.py
 
