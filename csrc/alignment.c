@@ -73,7 +73,7 @@ static void weight_angles(fa_angles *angles, const fa_net *net, double *path, do
                 net, rule->feedback->value, rule->feedback->rows, rule->feedback->cols, path);
         } else if (rule->ops == &fa_rule_backprop) {
             angles[b].weight_angle = 0; /* it carries the error through the weights themselves */
-        } else if ((rule->feedback || rule->derived_rows) && rule->sources & FA_FROM_ABOVE) {
+        } else if ((rule->feedback || rule->step_feedback_rows) && rule->sources & FA_FROM_ABOVE) {
             const int64_t n = above->n_in * above->n_out;
             for (int64_t i = 0; i < n; i++) single[i] = element(net, above->weight->value, i);
             if (fa_makes_matrix(rule)) rule->ops->matrix(net, b, single + n);
@@ -128,15 +128,15 @@ static void copy_delta(const fa_net *net, char *out, fa_mat delta)
 fa_status fa_deltas(void *const *deltas, const fa_net *net, const fa_samples *samples)
 {
     FA_FIXED_FP(true);
-    FA_GIVEN(deltas);
+    FA_REQUIRE(deltas);
     fa_samples s;
-    FA_TRY(fa_take_samples(&s, net, samples, true, true));
+    FA_TRY(fa_validate_samples(&s, net, samples, true, true));
     fa_call call = {.n_work = 1};
     FA_TRY(fa_call_begin(&call, net, s.n));
     fa_run run = probe(net, &s, call.work[0]);
     const fa_status status = fa_run_step(&run);
     for (int b = 0; b < net->n_blocks && status == FA_OK; b++)
-        if (deltas[b] && net->blocks[b].needed)
+        if (deltas[b] && net->blocks[b].needs_delta)
             copy_delta(net, deltas[b], run.buf[net->blocks[b].delta]);
     fa_call_end(&call);
     return status;
@@ -151,11 +151,11 @@ static void gradient_sums(fa_angles *angle_of, const fa_run *rule, const fa_run 
     const fa_mat mine = {g, w->cols, w->rows, w->cols};
     const fa_mat true_one = {g + (size_t)(w->rows * w->cols) * net->esize, w->cols, w->rows,
                              w->cols};
-    fa_right right = fa_packing(rule, 0);
-    fa_product_tn(net, mine, rule->buf[w->grad[0].left], rule->buf[block->delta], 1, 0, &right);
-    right = fa_packing(exact, 0);
-    fa_product_tn(net, true_one, exact->buf[block->layer->in], exact->buf[block->delta], 1, 0,
-                  &right);
+    fa_packed_b right = fa_packing_buffer(rule, 0);
+    fa_matmul_tn(net, mine, rule->buf[w->grad[0].left], rule->buf[block->delta], 1, 0, &right);
+    right = fa_packing_buffer(exact, 0);
+    fa_matmul_tn(net, true_one, exact->buf[block->layer->in], exact->buf[block->delta], 1, 0,
+                 &right);
     angle_of->gradient_angle = angle(sums_of(net, mine, true_one));
 }
 
@@ -166,7 +166,7 @@ static void compare(fa_angles *angles, const fa_run *rule, const fa_run *exact, 
         angles[b].layer = net->blocks[b].first;
         angles[b].delta_angle = angles[b].gradient_angle = angles[b].norm_ratio = NAN;
         const fa_block *block = &net->blocks[b];
-        if (!block->needed || block->rule.sources & FA_NO_UPDATE) continue;
+        if (!block->needs_delta || block->rule.sources & FA_NO_UPDATE) continue;
         const fa_sums s = sums_of(net, rule->buf[block->delta], exact->buf[block->delta]);
         angles[b].delta_angle = angle(s);
         if (s.bb > 0) angles[b].norm_ratio = sqrt(s.aa / s.bb);
@@ -189,7 +189,7 @@ static fa_status two_sweeps(fa_angles *angles, const fa_net *net, const fa_sampl
 }
 
 /* Room for two gradients of the largest parameter. */
-static char *gradient_room(const fa_net *net)
+static char *gradient_workspace(const fa_net *net)
 {
     int64_t largest = 1;
     for (int i = 0; i < net->n_params; i++) {
@@ -204,11 +204,11 @@ fa_status fa_alignment(fa_angles *angles, const fa_net *net, const fa_samples *s
 {
     FA_FIXED_FP(true);
     fa_samples s;
-    FA_TRY(fa_take_samples(&s, net, samples, true, true));
-    if (net->n_blocks > 1) FA_GIVEN(angles);
+    FA_TRY(fa_validate_samples(&s, net, samples, true, true));
+    if (net->n_blocks > 1) FA_REQUIRE(angles);
     fa_call call = {.n_work = 2};
     FA_TRY(fa_call_begin(&call, net, s.n));
-    char *g = gradient_room(net);
+    char *g = gradient_workspace(net);
     const fa_status status =
         g ? two_sweeps(angles, net, &s, call.work, g)
           : fa_fail(FA_E_MEMORY, "out of memory for alignment; the network is unchanged");

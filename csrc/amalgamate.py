@@ -196,7 +196,7 @@ def kernels(sources):
     """The kernels once for each instruction set: three on x86-64, plain C elsewhere."""
     parts, options = [], flags()
     for isa in ("v2", "v3", "v4", "c"):
-        sources.again("vec.h")
+        sources.again("simd.h")
         body = sources.text(CSRC / f"kernels/isa_{isa}.c")
         names = sorted(kernel_names(body))
         body = "".join(f"#define {name} {name}_{isa}\n" for name in names) + body + "\n"

@@ -152,8 +152,8 @@ static bool find_library(char path[PATH_MAX])
         return refuse("the shared library with the engine is not where it was loaded from");
     char *end = strrchr(path, '/');
     if (end - path >= INNER && !strncmp(end - INNER, package, sizeof package - 1)) end -= LAST;
-    const int room = PATH_MAX - (int)(end - path);
-    return snprintf(end, (size_t)room, "/%s", LIBRARY) < room ||
+    const int left = PATH_MAX - (int)(end - path);
+    return snprintf(end, (size_t)left, "/%s", LIBRARY) < left ||
            refuse("the path of the shared library with the engine is too long");
 }
 

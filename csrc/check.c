@@ -6,11 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 
-fa_status fa_adopt(void *mine, size_t size, size_t least, const void *theirs, const char *what)
+fa_status fa_copy_struct(void *mine, size_t size, size_t least, const void *from, const char *what)
 {
-    if (!theirs) return fa_fail(FA_E_VALUE, "%s: expected a pointer, got NULL", what);
+    if (!from) return fa_fail(FA_E_VALUE, "%s: expected a pointer, got NULL", what);
     size_t given;
-    memcpy(&given, theirs, sizeof given);
+    memcpy(&given, from, sizeof given);
     if (given > size)
         return fa_fail(FA_E_VALUE,
                        "%s: struct_size: this library (%s) knows %zu bytes, got %zu: compiled "
@@ -21,7 +21,7 @@ fa_status fa_adopt(void *mine, size_t size, size_t least, const void *theirs, co
                        "%s: struct_size: expected its sizeof (an initialiser of fastfa.h sets it), "
                        "got %zu",
                        what, given);
-    memcpy(mine, theirs, given);
+    memcpy(mine, from, given);
     memset((char *)mine + given, 0, size - given);
     return FA_OK;
 }
@@ -157,11 +157,11 @@ static fa_status check_rows(const fa_net *net, const fa_samples *s)
     return FA_OK;
 }
 
-fa_status fa_take_samples(fa_samples *s, const fa_net *net, const fa_samples *theirs, bool targets,
-                          bool values)
+fa_status fa_validate_samples(fa_samples *s, const fa_net *net, const fa_samples *from,
+                              bool targets, bool values)
 {
-    FA_GIVEN(net);
-    FA_TRY(FA_ADOPT(s, theirs, n, "samples"));
+    FA_REQUIRE(net);
+    FA_TRY(FA_COPY_STRUCT(s, from, n, "samples"));
     FA_TRY(check_shapes(net, s, targets));
     if (!values) return FA_OK;
     if (targets && s->labels) FA_TRY(check_labels(net, s));
@@ -174,8 +174,8 @@ fa_status fa_check(const fa_net *net, const fa_samples *samples)
 {
     FA_FIXED_FP(true);
     fa_samples s;
-    FA_TRY(fa_take_samples(&s, net, samples, false, false));
-    return fa_take_samples(&s, net, samples, s.labels || s.y, true);
+    FA_TRY(fa_validate_samples(&s, net, samples, false, false));
+    return fa_validate_samples(&s, net, samples, s.labels || s.y, true);
 }
 
 bool fa_has_accuracy(const fa_net *net, const fa_samples *s)

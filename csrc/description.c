@@ -197,14 +197,14 @@ static fa_status own_text(fa_net *net, const char **text)
 static fa_status own_structs(fa_net *net, const void **structs, int64_t n, const fa_table *t,
                              const char *path)
 {
-    const char *theirs = *structs;
+    const char *from = *structs;
     char *copy = fa_net_alloc(net, n, t->size);
     if (!copy) return fa_fail(FA_E_MEMORY, "out of memory for the description");
     size_t stride, size;
-    memcpy(&stride, theirs, sizeof stride);
+    memcpy(&stride, from, sizeof stride);
     for (int64_t i = 0; i < n; i++) {
         char *mine = copy + (size_t)i * t->size;
-        FA_TRY(fa_adopt(mine, t->size, t->least, theirs + (size_t)i * stride, path));
+        FA_TRY(fa_copy_struct(mine, t->size, t->least, from + (size_t)i * stride, path));
         memcpy(&size, mine, sizeof size);
         if (size != stride)
             return fa_fail(FA_E_VALUE,
@@ -411,7 +411,7 @@ static fa_status read_layers(fa_reading *r, const fa_table *table)
     for (bool more;;) {
         FA_TRY(fa_json_more(&more, &r->json, ']', d->n_layers));
         if (!more) break;
-        if (d->n_layers == d->room) return fa_json_fail(&r->json, "no more layers");
+        if (d->n_layers == d->capacity) return fa_json_fail(&r->json, "no more layers");
         FA_TRY(read_struct(r, table, (char *)&d->layers[d->n_layers++]));
     }
     d->desc.layers = d->layers;
@@ -425,7 +425,7 @@ static fa_status read_option(fa_reading *r, const fa_field *f, void **to)
     if (f->of == &fa_optimizer_fields) {
         *to = &d->optimizer;
     } else {
-        if (d->n_rules == d->room) return fa_json_fail(&r->json, "no more rules");
+        if (d->n_rules == d->capacity) return fa_json_fail(&r->json, "no more rules");
         *to = &d->rules[d->n_rules++];
     }
     return read_struct(r, f->of, *to);
@@ -495,7 +495,7 @@ fa_status fa_read_fields(const fa_table *table, void *base, char *text)
 }
 
 /* Layers, or rules, that a text can hold: the memory follows what is there, not what it says. */
-static int64_t room_for(const char *text)
+static int64_t most_layers(const char *text)
 {
     int64_t most = 1;
     for (; *text && most <= FA_MAX_LAYERS; text++) most += *text == '{';
@@ -504,11 +504,11 @@ static int64_t room_for(const char *text)
 
 fa_status fa_read_description(fa_description *d, char *text)
 {
-    const int64_t room = room_for(text);
-    *d = (fa_description){.room = room};
-    d->layers = fa_alloc((size_t)room * (sizeof *d->layers + sizeof *d->rules));
+    const int64_t most = most_layers(text);
+    *d = (fa_description){.capacity = most};
+    d->layers = fa_alloc((size_t)most * (sizeof *d->layers + sizeof *d->rules));
     if (!d->layers) return fa_fail(FA_E_MEMORY, "out of memory for a description");
-    d->rules = (fa_rule_desc *)(d->layers + room);
+    d->rules = (fa_rule_desc *)(d->layers + most);
     fa_reading r = {{text, text, text + strlen(text), fa_net_fields.name}, d};
     FA_TRY(read_struct(&r, &fa_net_fields, (char *)&d->desc));
     return fa_json_end(&r.json);

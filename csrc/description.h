@@ -68,7 +68,7 @@ typedef struct fa_description {
     fa_optimizer_desc optimizer;
     fa_layer_desc *layers;
     fa_rule_desc *rules; /* in the same block */
-    int64_t n_layers, n_rules, room;
+    int64_t n_layers, n_rules, capacity;
 } fa_description;
 fa_status fa_read_description(fa_description *d, char *text);
 /* Fields of a struct without layers. */

@@ -378,8 +378,8 @@ static fa_status replace(fa_place *p)
 
 fa_status fa_save(const fa_net *net, const char *path)
 {
-    FA_GIVEN(net);
-    FA_GIVEN(path);
+    FA_REQUIRE(net);
+    FA_REQUIRE(path);
     const int cancel = fa_cancel_off(); /* a cancelled thread finishes it */
     fa_place p = {.net = net, .path = path, .folder = -1};
     fa_status status = find_place(&p);
@@ -431,7 +431,7 @@ static fa_status read_file(fa_net **net, int *has_checksum, fa_opened *o, const 
 static fa_status open_and_read(fa_net **net, int *has_checksum, const char *path, fa_custom *custom,
                                void *user)
 {
-    FA_GIVEN(path);
+    FA_REQUIRE(path);
     const int cancel = fa_cancel_off();
     int fd; /* opening a pipe must not wait, opening a terminal must not make it ours */
     FA_AGAIN(fd, open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
@@ -447,7 +447,7 @@ static fa_status open_and_read(fa_net **net, int *has_checksum, const char *path
 
 fa_status fa_load_with(fa_net **net, const char *path, fa_custom *custom, void *user)
 {
-    FA_GIVEN(net);
+    FA_REQUIRE(net);
     return open_and_read(net, NULL, path, custom, user);
 }
 

@@ -115,7 +115,7 @@ typedef struct fa_init {
     int64_t rows, cols;
 } fa_init;
 
-typedef struct fa_teaching fa_teaching; /* section 11 */
+typedef struct fa_rule_context fa_rule_context; /* section 11 */
 
 /* A learning rule: "backprop", "fa", "dfa", "sdfa", "drtp", "frozen", ... The feedback matrix is drawn from
  * `feedback.name` (FA_NAMES_DISTRIBUTION) or given as values (n_source x n_l), times feedback.scale. */
@@ -134,7 +134,7 @@ typedef struct fa_rule_desc {
     /* custom: fills t->signal, on the calling thread, between the forward pass and the teaching of a step;
      * non-zero: stop, FA_E_STATE, nothing is updated. With a feedback name or values "l.feedback" (n_L x n_l)
      * is stored. */
-    int (*signal)(void *user, const fa_teaching *t);
+    int (*signal)(void *user, const fa_rule_context *t);
     void *user;
     int64_t rank;   /* ldfa: width between the factors; 0: that of the output, where it fits */
     int fixed_head; /* local: the heads keep their first values */
@@ -256,7 +256,7 @@ FA_API fa_status fa_net_create(fa_net **net, const fa_net_desc *desc);
 FA_API void fa_net_free(fa_net *net); /* NULL is fine; no call on it may be in flight */
 /* Draws parameters and feedback again from the seed; zeroes optimizer state and counters. */
 FA_API fa_status fa_net_reset(fa_net *net);
-/* Call it after training: gives back workspaces larger than the last fa_train_batch or fa_learn_one needed, and the
+/* Call it after training: gives back workspaces larger than the last fa_train_batch or fa_learn_one needs_delta, and the
  * shuffled order of fa_train_epoch. A later call allocates what it needs again. */
 FA_API fa_status fa_net_trim(fa_net *net);
 
@@ -275,7 +275,7 @@ typedef struct fa_samples {
     ptrdiff_t ldy;
     const double *weights; /* n sample weights, or NULL for ones */
     int64_t n;
-    int adds; /* not 0: adds to the sums in metrics; several calls give the bits of one over all samples */
+    int accumulate; /* not 0: adds to the sums in metrics; several calls give the bits of one over all samples */
 } fa_samples;
 
 static inline fa_samples fa_samples_of(const void *x, ptrdiff_t ldx, fa_dtype x_dtype, int64_t n)
@@ -528,9 +528,9 @@ typedef struct fa_block_info {
     /* "uniform", "normal", "values"; "signs" of the weights; "" without a matrix of its own */
     const char *feedback;
     double feedback_scale;
-    int64_t feedback_rank; /* of a matrix that is held as two factors; else 0 */
-    int64_t feedback_rows; /* n_source of fa_feedback_matrix, 0 where it has no meaning */
-    int trainable, needed; /* needed: a teaching signal is computed for it */
+    int64_t feedback_rank;      /* of a matrix that is held as two factors; else 0 */
+    int64_t feedback_rows;      /* n_source of fa_feedback_matrix, 0 where it has no meaning */
+    int trainable, needs_delta; /* needs_delta: a teaching signal is computed for it */
 } fa_block_info;
 
 FA_API int64_t fa_net_n_blocks(const fa_net *net);
@@ -557,9 +557,9 @@ typedef struct fa_view { /* rows x cols elements of the network's dtype; final *
 
 /* What the signal function of a rule "custom" sees of a step; valid during the call. Everything but `signal` is to
  * be read only. Later versions may add fields at the end. */
-struct fa_teaching {
+struct fa_rule_context {
     const fa_net *net;
-    const struct fa_run *run; /* for fa_teaching_output */
+    const struct fa_run *run; /* for fa_rule_context_output */
     int64_t block, step;      /* the hidden block that asks; steps taken so far */
     fa_view error;            /* dloss_i/dA_L, without 1/m and sample weights */
     const int64_t *labels;    /* or NULL: the targets are rows */
@@ -568,7 +568,7 @@ struct fa_teaching {
 };
 
 /* The output of a block as the next one sees it, or of the input where block is -1. */
-FA_API fa_view fa_teaching_output(const fa_teaching *t, int64_t block);
+FA_API fa_view fa_rule_context_output(const fa_rule_context *t, int64_t block);
 /* C (rows x cols, contiguous) = A B, in the network's dtype and by the products of its own rules. */
 FA_API fa_status fa_multiply(void *c, const fa_net *net, const void *a, ptrdiff_t lda,
                              const void *b, ptrdiff_t ldb, int64_t rows, int64_t k, int64_t cols);

@@ -1,7 +1,7 @@
 /* How feedback matrices are drawn: distributions, low rank, sparsity, sharing. docs/MATH.md "Feedback".
  *
  * Most matrices are drawn element by element, straight into their place. The others are made in double
- * in the network's drawing room, memory set aside when it was created, and rounded at the end.
+ * in the network's drawing workspace, memory set aside when it was created, and rounded at the end.
  *
  * A sparse matrix is stored whole, so that net.feedback shows and takes what every other rule's does. Each
  * step picks its few entries out once, and its rows then read only those. */
@@ -14,7 +14,7 @@
 
 /* ---- distributions by name ---- */
 
-typedef enum fa_kind {
+typedef enum fa_distribution {
     UNIFORM,
     NORMAL,
     SIGN,
@@ -22,11 +22,11 @@ typedef enum fa_kind {
     ORTHOGONAL,
     FORWARD,
     COPY,
-    N_KINDS,
+    N_DISTRIBUTIONS,
     UNKNOWN
-} fa_kind;
-static const char *const kinds[N_KINDS] = {"uniform",    "normal",  "sign", "ternary",
-                                           "orthogonal", "forward", "copy"};
+} fa_distribution;
+static const char *const distributions[N_DISTRIBUTIONS] = {
+    "uniform", "normal", "sign", "ternary", "orthogonal", "forward", "copy"};
 
 enum {
     FIRST_WITH_FANS = 3
@@ -35,21 +35,22 @@ enum {
 const char *fa_distribution_name(int i)
 {
     if (i < 0) return NULL;
-    return i < N_KINDS ? kinds[i] : fa_init_name(i - N_KINDS + FIRST_WITH_FANS);
+    return i < N_DISTRIBUTIONS ? distributions[i]
+                               : fa_init_name(i - N_DISTRIBUTIONS + FIRST_WITH_FANS);
 }
 
 const char *fa_distribution_intern(const char *name)
 {
     for (int i = 0; name && fa_distribution_name(i); i++)
         if (!strcmp(fa_distribution_name(i), name)) return fa_distribution_name(i);
-    return kinds[0];
+    return distributions[0];
 }
 
-static fa_kind kind_of(const char *name)
+static fa_distribution distribution_of(const char *name)
 {
     for (int i = 0; fa_distribution_name(i); i++)
         if (name && !strcmp(fa_distribution_name(i), name))
-            return i < N_KINDS ? (fa_kind)i : FORWARD;
+            return i < N_DISTRIBUTIONS ? (fa_distribution)i : FORWARD;
     return name ? UNKNOWN : UNIFORM;
 }
 
@@ -100,26 +101,28 @@ static fa_status check_name(const fa_net *net, int block)
     const fa_rule *rule = &net->blocks[block].rule;
     const char *name = rule->desc.feedback.name;
     const int i = net->blocks[block].first;
-    const fa_kind kind = kind_of(name);
+    const fa_distribution distribution = distribution_of(name);
     const fa_layer *source = source_layer(net, block);
-    if (kind == UNKNOWN)
+    if (distribution == UNKNOWN)
         return fa_fail(
             FA_E_VALUE,
             "layer %d: feedback: expected the name of a distribution or values, got '%s'", i, name);
-    if (kind == FORWARD && !strcmp(name, "forward") && source->desc.weight_init.values)
+    if (distribution == FORWARD && !strcmp(name, "forward") && source->desc.weight_init.values)
         return fa_fail(
             FA_E_VALUE,
             "layer %d: feedback: 'forward': expected an initialiser on layer %d, got values", i,
             source->index);
-    if (kind == COPY && (source != net->blocks[block + 1].layer || rule->sources & FA_FROM_TARGET))
+    if (distribution == COPY &&
+        (source != net->blocks[block + 1].layer || rule->sources & FA_FROM_TARGET))
         return fa_fail(FA_E_VALUE,
                        "layer %d: feedback: 'copy' is the transposed weights of the layer above: "
                        "rule '%s' has no such matrix here",
                        i, rule->ops->name);
-    if (kind >= ORTHOGONAL && kind != FORWARD && (rule->desc.feedback_rank || rule->desc.shared))
+    if (distribution >= ORTHOGONAL && distribution != FORWARD &&
+        (rule->desc.feedback_rank || rule->desc.shared))
         return fa_fail(FA_E_VALUE, "layer %d: feedback: '%s' takes neither rank nor shared", i,
                        name);
-    if (kind == COPY && rule->desc.sparsity != 0)
+    if (distribution == COPY && rule->desc.sparsity != 0)
         return fa_fail(FA_E_VALUE, "layer %d: feedback: 'copy' takes no sparsity", i);
     return FA_OK;
 }
@@ -152,45 +155,46 @@ fa_status fa_feedback_check(const fa_net *net, int block, int64_t rows, int64_t 
 /* Drawn element by element, so that any rows of it can be drawn on their own. */
 bool fa_feedback_is_plain(const fa_rule *rule)
 {
-    const fa_kind kind = kind_of(rule->desc.feedback.name);
-    return !rule->desc.feedback.values && (kind == UNIFORM || kind == NORMAL || kind == FORWARD) &&
+    const fa_distribution distribution = distribution_of(rule->desc.feedback.name);
+    return !rule->desc.feedback.values &&
+           (distribution == UNIFORM || distribution == NORMAL || distribution == FORWARD) &&
            rule->desc.sparsity == 0 && !rule->desc.feedback_rank && !rule->desc.shared;
 }
 
 /* ---- drawing ---- */
 
-typedef struct fa_how {
+typedef struct fa_draw_spec {
     bool normal;
     double size;
-} fa_how; /* +-size, or standard deviation size */
+} fa_draw_spec; /* +-size, or standard deviation size */
 
 /* The initialisers with fans read B^T as weights from cols units to rows units. */
-static fa_how resolve(const fa_net *net, int block, int64_t rows, int64_t cols)
+static fa_draw_spec draw_spec(const fa_net *net, int block, int64_t rows, int64_t cols)
 {
     const fa_init *init = &net->blocks[block].rule.desc.feedback;
-    const fa_kind kind = kind_of(init->name);
+    const fa_distribution distribution = distribution_of(init->name);
     const double n = (double)cols;
-    if (kind == FORWARD && strcmp(init->name, "forward")) {
-        fa_how how = {0};
-        how.size = fa_init_size(&how.normal, init->name, init->scale, cols, rows);
-        return how;
+    if (distribution == FORWARD && strcmp(init->name, "forward")) {
+        fa_draw_spec spec = {0};
+        spec.size = fa_init_size(&spec.normal, init->name, init->scale, cols, rows);
+        return spec;
     }
-    if (kind == FORWARD) {
+    if (distribution == FORWARD) {
         const fa_layer *source = source_layer(net, block);
         const fa_init *w = &source->desc.weight_init;
-        fa_how how = {0};
-        how.size =
-            init->scale * fa_init_size(&how.normal,
+        fa_draw_spec spec = {0};
+        spec.size =
+            init->scale * fa_init_size(&spec.normal,
                                        w->name ? w->name : fa_default_init(source->desc.activation),
                                        w->name ? w->scale : 1, cols, rows);
-        return how;
+        return spec;
     }
-    switch (kind) {
-    case NORMAL: return (fa_how){true, init->scale / sqrt(3 * n)};
-    case ORTHOGONAL: return (fa_how){true, 1};
-    case SIGN: return (fa_how){false, init->scale / sqrt(3 * n)};
-    case TERNARY: return (fa_how){false, init->scale / sqrt(2 * n)};
-    default: return (fa_how){false, init->scale / sqrt(n)};
+    switch (distribution) {
+    case NORMAL: return (fa_draw_spec){true, init->scale / sqrt(3 * n)};
+    case ORTHOGONAL: return (fa_draw_spec){true, 1};
+    case SIGN: return (fa_draw_spec){false, init->scale / sqrt(3 * n)};
+    case TERNARY: return (fa_draw_spec){false, init->scale / sqrt(2 * n)};
+    default: return (fa_draw_spec){false, init->scale / sqrt(n)};
     }
 }
 
@@ -204,10 +208,10 @@ void fa_draw_modulation(const fa_net *net)
                        init->scale);
         return;
     }
-    const fa_how how = resolve(net, net->modulator, f->cols, f->rows);
-    (how.normal ? fa_rng_normal : fa_rng_uniform)(f->value, net->dtype, 0, f->rows * f->cols,
-                                                  how.size,
-                                                  fa_rng_stream(net->seed, FA_RNG_FEEDBACK, 0, 0));
+    const fa_draw_spec spec = draw_spec(net, net->modulator, f->cols, f->rows);
+    (spec.normal ? fa_rng_normal : fa_rng_uniform)(f->value, net->dtype, 0, f->rows * f->cols,
+                                                   spec.size,
+                                                   fa_rng_stream(net->seed, FA_RNG_FEEDBACK, 0, 0));
 }
 
 static int ordinal_of(const fa_net *net, int block)
@@ -216,12 +220,12 @@ static int ordinal_of(const fa_net *net, int block)
 void fa_draw_feedback_rows(const fa_net *net, int block, uint64_t step, fa_rows rows, fa_mat out)
 {
     const fa_rule *rule = &net->blocks[block].rule;
-    const int64_t sources = rule->derived_rows ? rule->derived_rows
-                            : rule->head       ? rule->head->cols
-                                               : rule->feedback->rows;
-    const fa_how how = resolve(net, block, sources, out.cols);
-    (how.normal ? fa_rng_normal : fa_rng_uniform)(
-        out.p, net->dtype, rows.r0 * out.cols, out.rows * out.cols, how.size,
+    const int64_t sources = rule->step_feedback_rows ? rule->step_feedback_rows
+                            : rule->head             ? rule->head->cols
+                                                     : rule->feedback->rows;
+    const fa_draw_spec spec = draw_spec(net, block, sources, out.cols);
+    (spec.normal ? fa_rng_normal : fa_rng_uniform)(
+        out.p, net->dtype, rows.r0 * out.cols, out.rows * out.cols, spec.size,
         fa_rng_stream(net->seed, FA_RNG_FEEDBACK, net->blocks[block].layer->ordinal, step));
 }
 
@@ -238,19 +242,20 @@ static int64_t drawn_cols(const fa_net *net, int block)
 /* n numbers of the rule's distribution. */
 static void fill(double *out, const fa_net *net, int block, int64_t rows, int64_t cols)
 {
-    const fa_how how = resolve(net, block, rows, cols);
-    const fa_kind kind = kind_of(net->blocks[block].rule.desc.feedback.name);
-    const bool levels = kind == SIGN || kind == TERNARY;
+    const fa_draw_spec spec = draw_spec(net, block, rows, cols);
+    const fa_distribution distribution =
+        distribution_of(net->blocks[block].rule.desc.feedback.name);
+    const bool levels = distribution == SIGN || distribution == TERNARY;
     const int64_t n = rows * cols;
-    (how.normal ? fa_rng_normal : fa_rng_uniform)(
-        out, FA_F64, 0, n, levels ? 1 : how.size,
+    (spec.normal ? fa_rng_normal : fa_rng_uniform)(
+        out, FA_F64, 0, n, levels ? 1 : spec.size,
         fa_rng_stream(net->seed, FA_RNG_FEEDBACK, ordinal_of(net, block), 0));
     for (int64_t i = 0; levels && i < n;
          i++) { /* from -1..1 to two or three levels, equally likely */
-        if (kind == SIGN)
-            out[i] = out[i] >= 0 ? how.size : -how.size;
+        if (distribution == SIGN)
+            out[i] = out[i] >= 0 ? spec.size : -spec.size;
         else
-            out[i] = 3 * out[i] < -1 ? -how.size : 3 * out[i] < 1 ? 0 : how.size;
+            out[i] = 3 * out[i] < -1 ? -spec.size : 3 * out[i] < 1 ? 0 : spec.size;
     }
 }
 
@@ -280,38 +285,38 @@ static void orthogonalise(double *b, int64_t rows, int64_t cols, double scale)
     for (int64_t i = 0; i < rows * cols; i++) b[i] *= factor;
 }
 
-typedef struct fa_ticket {
+typedef struct fa_ranked_row {
     double draw;
     int64_t row;
-} fa_ticket;
+} fa_ranked_row;
 
 static int by_draw(const void *a, const void *b)
 {
-    const fa_ticket *x = a, *y = b;
+    const fa_ranked_row *x = a, *y = b;
     if (x->draw != y->draw) return x->draw < y->draw ? -1 : 1;
     return x->row < y->row ? -1 : 1;
 }
 
 /* Keeps in each column the `kept` entries with the lowest draws. */
 static void sparsify(double *b, const fa_net *net, int block, int64_t rows, int64_t cols,
-                     int64_t kept, double *room)
+                     int64_t kept, double *workspace)
 {
-    fa_ticket *tickets = (fa_ticket *)room;
-    double *draws = room + 2 * rows;
+    fa_ranked_row *ranked = (fa_ranked_row *)workspace;
+    double *draws = workspace + 2 * rows;
     fa_rng_uniform(draws, FA_F64, 0, rows * cols, 1,
                    fa_rng_stream(net->seed, FA_RNG_SPARSITY, ordinal_of(net, block), 0));
     for (int64_t j = 0; j < cols; j++) {
-        for (int64_t i = 0; i < rows; i++) tickets[i] = (fa_ticket){draws[i * cols + j], i};
-        qsort(tickets, (size_t)rows, sizeof *tickets, by_draw);
-        for (int64_t i = kept; i < rows; i++) b[tickets[i].row * cols + j] = 0;
+        for (int64_t i = 0; i < rows; i++) ranked[i] = (fa_ranked_row){draws[i * cols + j], i};
+        qsort(ranked, (size_t)rows, sizeof *ranked, by_draw);
+        for (int64_t i = kept; i < rows; i++) b[ranked[i].row * cols + j] = 0;
     }
 }
 
 /* b = P Q of rank r, Q a draw of r rows, P normal of variance 1/r. */
 static void low_rank(double *b, const fa_net *net, int block, int64_t rows, int64_t cols, int64_t r,
-                     double *room)
+                     double *workspace)
 {
-    double *p = room, *q = room + rows * r;
+    double *p = workspace, *q = workspace + rows * r;
     fill(q, net, block, r, cols);
     fa_rng_normal(p, FA_F64, 0, rows * r, 1 / sqrt((double)r),
                   fa_rng_stream(net->seed, FA_RNG_PROJECTION, ordinal_of(net, block), 0));
@@ -322,13 +327,13 @@ static void low_rank(double *b, const fa_net *net, int block, int64_t rows, int6
 }
 
 /* Doubles that drawing the feedback of a block takes. */
-static size_t room_of(const fa_net *net, int block)
+static size_t workspace_size(const fa_net *net, int block)
 {
     const fa_rule *rule = &net->blocks[block].rule;
     if (rule->head) return (size_t)rule->head->rows * (size_t)rule->head->cols;
     if (rule->project) return (size_t)rule->project->rows * (size_t)rule->project->cols;
     if (!rule->feedback || rule->desc.feedback.values || fa_feedback_is_plain(rule) ||
-        kind_of(rule->desc.feedback.name) == COPY)
+        distribution_of(rule->desc.feedback.name) == COPY)
         return 0;
     const size_t rows = (size_t)rule->feedback->rows, cols = (size_t)drawn_cols(net, block),
                  r = (size_t)rule->desc.feedback_rank;
@@ -338,12 +343,13 @@ static size_t room_of(const fa_net *net, int block)
 
 fa_status fa_plan_drawing(fa_net *net)
 {
-    size_t room = 0;
+    size_t workspace = 0;
     for (int b = 0; b < net->n_blocks - 1; b++)
-        if (room_of(net, b) > room) room = room_of(net, b);
-    if (room == 0) return FA_OK;
-    net->drawing_room = fa_net_alloc(net, (int64_t)room, sizeof(double));
-    return net->drawing_room ? FA_OK : fa_fail(FA_E_MEMORY, "out of memory for drawing feedback");
+        if (workspace_size(net, b) > workspace) workspace = workspace_size(net, b);
+    if (workspace == 0) return FA_OK;
+    net->sampling_workspace = fa_net_alloc(net, (int64_t)workspace, sizeof(double));
+    return net->sampling_workspace ? FA_OK
+                                   : fa_fail(FA_E_MEMORY, "out of memory for drawing feedback");
 }
 
 /* Rounds the first columns of what was drawn in double, `cols` wide, into a parameter. */
@@ -358,16 +364,16 @@ static void round_into(const fa_net *net, const fa_param *p, const double *drawn
         }
 }
 
-static void draw_in_room(const fa_net *net, int block, const fa_param *b)
+static void draw_in_workspace(const fa_net *net, int block, const fa_param *b)
 {
     const fa_rule_desc *d = &net->blocks[block].rule.desc;
     const int64_t rows = b->rows, cols = drawn_cols(net, block);
-    double *drawn = net->drawing_room, *more = drawn + rows * cols;
+    double *drawn = net->sampling_workspace, *more = drawn + rows * cols;
     if (d->feedback_rank)
         low_rank(drawn, net, block, rows, cols, d->feedback_rank, more);
     else
         fill(drawn, net, block, rows, cols);
-    if (kind_of(d->feedback.name) == ORTHOGONAL)
+    if (distribution_of(d->feedback.name) == ORTHOGONAL)
         orthogonalise(drawn, rows, cols, d->feedback.scale);
     if (d->sparsity > 0) sparsify(drawn, net, block, rows, cols, kept_of(d->sparsity, rows), more);
     round_into(net, b, drawn, cols);
@@ -391,10 +397,10 @@ static void copy_weights(const fa_net *net, int block, const fa_param *b, double
 static void draw_projection(const fa_net *net, int block, const fa_param *p)
 {
     fa_rng_normal(
-        net->drawing_room, FA_F64, 0, p->rows * p->cols, 1,
+        net->sampling_workspace, FA_F64, 0, p->rows * p->cols, 1,
         fa_rng_stream(net->seed, FA_RNG_PROJECTION, net->blocks[block].layer->ordinal, 0));
-    orthonormalise(net->drawing_room, p->rows, p->cols);
-    round_into(net, p, net->drawing_room, p->cols);
+    orthonormalise(net->sampling_workspace, p->rows, p->cols);
+    round_into(net, p, net->sampling_workspace, p->cols);
 }
 
 /* A head M (n_l x n_L) is the transpose of a B that would be drawn or given in its place. */
@@ -403,7 +409,7 @@ static void draw_head(const fa_net *net, int block)
     const fa_rule *rule = &net->blocks[block].rule;
     const fa_param *head = rule->head;
     const int64_t rows = head->cols, cols = head->rows;
-    const fa_mat b = {(char *)net->drawing_room, cols, rows, cols};
+    const fa_mat b = {(char *)net->sampling_workspace, cols, rows, cols};
     const fa_init *init = &rule->desc.feedback;
     if (init->values)
         net->k->gather(b.p, b.ld, init->values, cols, NULL, rows, cols, init->scale);
@@ -423,52 +429,54 @@ void fa_draw_feedback(const fa_net *net, int block)
     if (init->values)
         net->k->gather(b->value, b->cols, init->values, b->cols, NULL, b->rows, b->cols,
                        init->scale);
-    else if (kind_of(init->name) == COPY)
+    else if (distribution_of(init->name) == COPY)
         copy_weights(net, block, b, init->scale);
     else if (fa_feedback_is_plain(rule))
         fa_draw_feedback_rows(net, block, 0, (fa_rows){0, b->rows},
                               (fa_mat){b->value, b->cols, b->rows, b->cols});
     else
-        draw_in_room(net, block, b);
+        draw_in_workspace(net, block, b);
 }
 
 /* ---- using ---- */
 
-int64_t fa_feedback_picked(const fa_net *net, int block, int64_t rows)
+int64_t fa_feedback_nnz(const fa_net *net, int block, int64_t rows)
 {
-    enum { WORTH = 48 }; /* sources multiplied in the time of picking one entry, AVX-512 */
+    enum {
+        MIN_WEIGHTS_PER_ROW = 48
+    }; /* sources multiplied in the time of picking one entry, AVX-512 */
     const fa_rule_desc *d = &net->blocks[block].rule.desc;
     if (d->feedback.values || d->sparsity == 0) return 0;
     const int64_t kept = kept_of(d->sparsity, rows);
-    return kept == 1 || kept * WORTH <= rows ? kept : 0;
+    return kept == 1 || kept * MIN_WEIGHTS_PER_ROW <= rows ? kept : 0;
 }
 
-void fa_derive_feedback(const fa_run *run, int block, fa_rows rows)
+void fa_make_step_feedback(const fa_run *run, int block, fa_rows rows)
 {
     const fa_net *net = run->net;
     const fa_rule *rule = &net->blocks[block].rule;
     const fa_param *b = rule->feedback;
-    struct fa_derived *made = &run->work->derived[block];
-    if (rule->picked)
-        made->whole = net->k->pick(made->matrix.p, made->places, b->value, b->cols, b->rows,
-                                   b->cols, rule->picked);
+    struct fa_step_feedback *made = &run->work->step_feedback[block];
+    if (rule->nnz)
+        made->overflow = net->k->gather_sparse(made->matrix.p, made->row_index, b->value, b->cols,
+                                               b->rows, b->cols, rule->nnz);
     else
-        rule->ops->derive(rule, net, block, run->step, rows,
-                          fa_rows_of(made->matrix, rows, net->esize));
+        rule->ops->step_feedback(rule, net, block, run->step, rows,
+                                 fa_rows_of(made->matrix, rows, net->esize));
 }
 
-fa_ending fa_signal_ending(const fa_run *run, int block, fa_part part)
+fa_epilogue fa_signal_epilogue(const fa_run *run, int block, fa_part part)
 {
     const fa_block *b = &run->net->blocks[block];
-    if (!b->rule.at_once) return (fa_ending){0};
-    return (fa_ending){.h = fa_get_part(run, b->layer->out, part).p};
+    if (!b->rule.fuses_relu_backward) return (fa_epilogue){0};
+    return (fa_epilogue){.h = fa_get_part(run, b->layer->out, part).p};
 }
 
 /* Alone, or after the weights above. */
 static bool learns(const fa_net *net, int block)
 {
     const fa_param *b = net->blocks[block].rule.feedback;
-    return b && (b->trainable || net->blocks[block + 1].layer->weight->follower == b);
+    return b && (b->trainable || net->blocks[block + 1].layer->weight->coupled == b);
 }
 
 void fa_feedback_product(const fa_run *run, int block, fa_part part, fa_mat source, fa_mat s,
@@ -477,18 +485,18 @@ void fa_feedback_product(const fa_run *run, int block, fa_part part, fa_mat sour
     const fa_net *net = run->net;
     const fa_rule *rule = &net->blocks[block].rule;
     const fa_param *stored = rule->feedback;
-    if (rule->picked && !run->work->derived[block].whole) {
-        net->k->product_picked(s.p, s.ld, source.p, source.ld, run->work->derived[block].matrix.p,
-                               run->work->derived[block].places, s.rows, s.cols, rule->picked,
-                               stored->rows);
+    if (rule->nnz && !run->work->step_feedback[block].overflow) {
+        net->k->product_sparse(
+            s.p, s.ld, source.p, source.ld, run->work->step_feedback[block].matrix.p,
+            run->work->step_feedback[block].row_index, s.rows, s.cols, rule->nnz, stored->rows);
         return;
     }
-    const fa_mat b = rule->derived_rows
-                         ? run->work->derived[block].matrix
+    const fa_mat b = rule->step_feedback_rows
+                         ? run->work->step_feedback[block].matrix
                          : (fa_mat){stored->value, stored->cols, stored->rows, stored->cols};
-    fa_ending ending = fa_signal_ending(run, block, part);
-    if (learns(net, block)) ending.spoilt = fa_watch(run);
-    fa_right right = fa_packing(run, worker);
-    fa_product(net, s, source, fa_columns_of(b, part.c0, part.c1, net->esize), &ending, &right);
+    fa_epilogue epilogue = fa_signal_epilogue(run, block, part);
+    if (learns(net, block)) epilogue.nonfinite = fa_nonfinite_flag(run);
+    fa_packed_b right = fa_packing_buffer(run, worker);
+    fa_matmul(net, s, source, fa_columns_of(b, part.c0, part.c1, net->esize), &epilogue, &right);
     fa_count(run, &net->count_feedback, fa_is_first(part));
 }

@@ -210,8 +210,8 @@ typedef struct fa_sink {
     const fa_net *net;
     int (*write)(void *user, const void *data, size_t size);
     void *user;
-    char *piece; /* of `room` bytes */
-    size_t room;
+    char *piece; /* of piece_size bytes */
+    size_t piece_size;
     uint32_t tensors; /* the sum of what was written */
 } fa_sink;
 
@@ -232,7 +232,7 @@ static fa_status write_tensor(void *context, const fa_stored *t)
     const size_t size = bytes_of(sink->net, t);
     uint32_t sum = sum_of_stored_head(sink->net, t);
     for (size_t done = 0, n; done < size; done += n) {
-        n = size - done < sink->room ? size - done : sink->room;
+        n = size - done < sink->piece_size ? size - done : sink->piece_size;
         memcpy(sink->piece, (const char *)t->data + done, n);
         sum = fa_crc32c(sum, sink->piece, n);
         FA_TRY(put(sink, sink->piece, n));
@@ -253,8 +253,8 @@ static fa_status write_tensors(fa_sink *sink, uint32_t promised)
 static fa_status write_all(fa_sink *sink)
 {
     enum { PIECE = 256 * 1024 };
-    sink->room = sink->net->state_size < PIECE ? sink->net->state_size : PIECE;
-    sink->piece = fa_alloc(sink->room);
+    sink->piece_size = sink->net->state_size < PIECE ? sink->net->state_size : PIECE;
+    sink->piece = fa_alloc(sink->piece_size);
     if (!sink->piece) return fa_fail(FA_E_MEMORY, "out of memory for writing a network");
     fa_heading h = {.net = sink->net};
     fa_status status = each_stored(sink->net, sum_tensor, &h);
@@ -272,16 +272,16 @@ fa_status fa_save_to(const fa_net *net, int (*write)(void *user, const void *dat
                      void *user)
 {
     FA_FIXED_FP(false);
-    FA_GIVEN(net);
-    FA_GIVEN(write);
+    FA_REQUIRE(net);
+    FA_REQUIRE(write);
     FA_TRY(check_machine());
-    fa_held held;
-    FA_TRY(fa_hold(&held, net, false));
+    fa_call_lock held;
+    FA_TRY(fa_lock_call(&held, net, false));
     fa_sink sink = {.net = net, .write = write, .user = user};
     fa_status status =
         fa_check_tensors(net); /* a network that is not finite must not replace a good file */
     if (status == FA_OK) status = write_all(&sink);
-    fa_let_go(&held);
+    fa_unlock_call(&held);
     return status;
 }
 
@@ -307,7 +307,7 @@ struct fa_file {
     size_t data_size;
     char *header; /* ours, decoded in place */
     fa_entry *entries;
-    int64_t n, room;
+    int64_t n, capacity;
     /* of the metadata; NULL where it does not stand there */
     const char *format, *version, *network, *state, *note, *checksum;
     uint32_t texts; /* the sum of ours */
@@ -444,7 +444,7 @@ static fa_status read_members(fa_file *f, fa_json *j)
             FA_TRY(read_metadata(f, j));
             continue;
         }
-        if (f->n == f->room) return fa_json_fail(j, "no more tensors");
+        if (f->n == f->capacity) return fa_json_fail(j, "no more tensors");
         f->entries[f->n].key = key;
         FA_TRY(read_entry(&f->entries[f->n++], j));
     }
@@ -553,7 +553,7 @@ static fa_status locate_values(void *context, const char *key, fa_init *init)
     return FA_OK;
 }
 
-static fa_status ask(const fa_file *f, fa_rule_desc *rule, int64_t layer)
+static fa_status resolve_custom(const fa_file *f, fa_rule_desc *rule, int64_t layer)
 {
     if (!f->custom || !rule || !rule->name || strcmp(rule->name, "custom")) return FA_OK;
     const unsigned ours = fa_fp_pause();
@@ -564,11 +564,12 @@ static fa_status ask(const fa_file *f, fa_rule_desc *rule, int64_t layer)
                    stopped);
 }
 
-static fa_status ask_for_functions(fa_file *f)
+static fa_status resolve_customs(fa_file *f)
 {
     const fa_description *d = &f->description;
-    FA_TRY(ask(f, (fa_rule_desc *)d->desc.rule, -1));
-    for (int64_t i = 0; i < d->n_layers; i++) FA_TRY(ask(f, (fa_rule_desc *)d->layers[i].rule, i));
+    FA_TRY(resolve_custom(f, (fa_rule_desc *)d->desc.rule, -1));
+    for (int64_t i = 0; i < d->n_layers; i++)
+        FA_TRY(resolve_custom(f, (fa_rule_desc *)d->layers[i].rule, i));
     return FA_OK;
 }
 
@@ -610,9 +611,9 @@ static fa_status read_header(fa_file *f)
     uint64_t n;
     memcpy(&n, first, sizeof n);
     f->data_size = size - 8 - n;
-    f->room = (int64_t)n / SHORTEST_ENTRY + 1;
+    f->capacity = (int64_t)n / SHORTEST_ENTRY + 1;
     f->header = fa_alloc(n + 1);
-    f->entries = fa_alloc((size_t)f->room * sizeof *f->entries);
+    f->entries = fa_alloc((size_t)f->capacity * sizeof *f->entries);
     if (!f->header || !f->entries) return fa_fail(FA_E_MEMORY, "out of memory for a header");
     f->header[0] = (char)first[8];
     FA_TRY(take(f, f->header + 1, n - 1));
@@ -626,17 +627,17 @@ static fa_status read_data(fa_file *f)
 {
     enum { FIRST = 1 << 20 };
     const size_t size = f->data_size;
-    size_t done = 0, room = f->source->size == SIZE_MAX && size > FIRST ? FIRST : size;
+    size_t done = 0, capacity = f->source->size == SIZE_MAX && size > FIRST ? FIRST : size;
     for (;;) {
-        char *more = fa_alloc(room ? room : 1);
-        if (!more) return fa_fail(FA_E_MEMORY, "out of memory for %zu bytes", room);
+        char *more = fa_alloc(capacity ? capacity : 1);
+        if (!more) return fa_fail(FA_E_MEMORY, "out of memory for %zu bytes", capacity);
         if (f->read) memcpy(more, f->read, done);
         fa_free(f->read);
         f->data = f->read = more;
-        FA_TRY(take(f, more + done, room - done));
-        if (room == size) return FA_OK;
-        done = room;
-        room = size - room < room ? size : 2 * room;
+        FA_TRY(take(f, more + done, capacity - done));
+        if (capacity == size) return FA_OK;
+        done = capacity;
+        capacity = size - capacity < capacity ? size : 2 * capacity;
     }
 }
 
@@ -680,7 +681,7 @@ static void close_file(fa_file *f)
 }
 
 /* What the planner refuses in a file is the file's fault; a version other than ours may explain it. */
-static fa_status blame(const fa_file *f, fa_status status)
+static fa_status fail_with_name(const fa_file *f, fa_status status)
 {
     if (status != FA_E_VALUE) return status;
     char where[96] = "description";
@@ -693,9 +694,9 @@ static fa_status blame(const fa_file *f, fa_status status)
 static fa_status build(fa_net **out, fa_file *f)
 {
     fa_net *net = NULL;
-    FA_TRY(ask_for_functions(f));
+    FA_TRY(resolve_customs(f));
     const fa_status planned = fa_net_new(&net, &f->description.desc, f, false);
-    if (planned) return blame(f, planned);
+    if (planned) return fail_with_name(f, planned);
     *(fa_state *)net->state = f->numbers;
     fa_filling c = {f, net};
     fa_status status = each_of_state(net, fill, &c);
@@ -756,8 +757,8 @@ static fa_status read_by_function(void *user, void *data, size_t size)
 
 fa_status fa_load_memory(fa_net **net, const void *data, size_t size, fa_custom *custom, void *user)
 {
-    FA_GIVEN(net);
-    FA_GIVEN(data);
+    FA_REQUIRE(net);
+    FA_REQUIRE(data);
     fa_caller c = {.at = data};
     const fa_source source = {read_memory, &c, size, data};
     return fa_load_source(net, &source, custom, user);
@@ -766,8 +767,8 @@ fa_status fa_load_memory(fa_net **net, const void *data, size_t size, fa_custom 
 fa_status fa_load_from(fa_net **net, int (*read)(void *user, void *data, size_t size),
                        void *read_user, fa_custom *custom, void *user)
 {
-    FA_GIVEN(net);
-    FA_GIVEN(read);
+    FA_REQUIRE(net);
+    FA_REQUIRE(read);
     fa_caller c = {.read = read, .user = read_user};
     const fa_source source = {read_by_function, &c, SIZE_MAX, NULL};
     return fa_load_source(net, &source, custom, user);

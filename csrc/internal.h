@@ -30,11 +30,11 @@ fa_status fa_fail(fa_status status, const char *format, ...) __attribute__((form
 /* Puts "where: " before the message of a failure. */
 fa_status fa_fail_in(fa_status status, const char *where);
 
-/* Tells the caller's log hook, if there is one; on the caller's thread alone. */
+/* Tells the caller's log hook, if there is one; on the caller's thread serial_tiles. */
 void fa_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* Refuses NULL for a pointer that the caller must give, by its name. */
-#define FA_GIVEN(pointer)                                                                          \
+#define FA_REQUIRE(pointer)                                                                        \
     do {                                                                                           \
         if (!(pointer)) return fa_fail(FA_E_VALUE, #pointer ": expected a pointer, got NULL");     \
     } while (0)
@@ -63,8 +63,8 @@ bool fa_privileged(void);
 const char *fa_environment(const char *name);
 
 /* Lets the calling thread run on every processor of the process, also if the thread that made it was bound to one. */
-void fa_take_affinity(void);
-/* The smallest CPU quota in whole processors (quota.c); 0: none. The files are /proc/self/cgroup and below
+void fa_use_process_affinity(void);
+/* The smallest CPU quota in overflow processors (quota.c); 0: none. The files are /proc/self/cgroup and below
  * /sys/fs/cgroup. */
 int fa_quota(const char *groups, const char *mounts);
 
@@ -114,7 +114,7 @@ void fa_fp_resume(unsigned ours);
 typedef void fa_task_fn(void *context, int64_t task, int worker);
 /* Runs tasks 0..n_tasks-1 on up to n_threads threads, the caller's being worker 0; returns when all are
  * done. A busy pool, or a call from inside a worker: the caller runs them all itself. */
-void fa_pool_run(int n_threads, int64_t n_tasks, fa_task_fn *task, void *context);
+void fa_parallel_for(int n_threads, int64_t n_tasks, fa_task_fn *task, void *context);
 unsigned fa_fork_generation(void); /* how many forks lie between this process and the first */
 enum {
     FA_MAX_THREADS = 64,
@@ -146,7 +146,7 @@ void fa_rng_normal(void *out, fa_dtype dtype, int64_t first, int64_t n, double s
                    fa_stream stream);
 void fa_rng_permutation(int64_t *order, int64_t n, fa_stream stream);
 
-/* ---- pieces of a network ---- */
+/* ---- column_items of a network ---- */
 
 typedef struct fa_mat { /* rows x cols elements of the network's dtype */
     char *p;
@@ -178,10 +178,11 @@ typedef struct fa_param { /* weights, biases and feedback, learned or not */
     fa_pair grad[FA_MAX_PAIRS];
     int n_grad;
     double lr_scale;
-    double forget; /* the share of itself lost in a step, apart from the optimizer's decay */
+    double
+        feedback_decay; /* the share of itself lost in a step, apart from the optimizer's decay */
     bool decays, trainable;
-    bool in_place;             /* the product writes the parameter itself */
-    struct fa_param *follower; /* receives every step transposed, and forgets as this one does */
+    bool in_place;            /* the product writes the parameter itself */
+    struct fa_param *coupled; /* receives every step transposed, and forgets as this one does */
 } fa_param;
 
 typedef struct fa_layer {
@@ -200,20 +201,20 @@ typedef struct fa_rule {
     fa_rule_desc desc;
     unsigned sources; /* those of ops, unless plan knows better */
     bool pre;
-    bool at_once;       /* signal gives D_l: its product multiplies by f' too */
-    fa_param *feedback; /* NULL without a stored matrix */
-    fa_param *project;  /* the left factor where feedback is the right one; NULL: it is whole */
+    bool fuses_relu_backward; /* signal gives D_l: its product multiplies by f' too */
+    fa_param *feedback;       /* NULL without a stored matrix */
+    fa_param *project; /* the left factor where feedback is the right one; NULL: it is overflow */
     /* The source times the left factor, or a head's error: weighted like a delta. */
     fa_buf projected;
     /* local: a prediction from the block's output; its error is `projected`. */
     fa_param *head, *head_bias;
-    fa_buf residual; /* ldfa that learns P: d P P^T - d */
-    fa_buf host;     /* where the caller's function leaves S_l */
-    /* Of the n_l columns wide matrix that ops->derive makes each step; 0: none. */
-    int64_t derived_rows;
+    fa_buf residual;      /* ldfa that learns P: d P P^T - d */
+    fa_buf signal_buffer; /* where the caller's function leaves S_l */
+    /* Of the n_l columns wide matrix that ops->step_feedback makes each step; 0: none. */
+    int64_t step_feedback_rows;
     /* Entries of each column of feedback that are not 0, where so few that a step takes them one by one;
      * 0: feedback is multiplied as it is. */
-    int64_t picked;
+    int64_t nnz;
 } fa_rule;
 
 typedef struct fa_block { /* layers[first] is weighted, first + 1 .. last follow it */
@@ -221,7 +222,7 @@ typedef struct fa_block { /* layers[first] is weighted, first + 1 .. last follow
     fa_layer *layer;
     fa_rule rule;
     fa_buf delta;
-    bool needed;
+    bool needs_delta;
 } fa_block;
 
 typedef struct fa_optim {
@@ -235,14 +236,14 @@ typedef struct fa_tile_task {
     fa_tile tile;
 } fa_tile_task;
 /* Of a parameter: some rows, and of a thread's columns, whichever they are, part `part` of `parts`. */
-typedef struct fa_piece {
+typedef struct fa_column_item {
     int32_t param, part, parts;
     fa_rows rows;
-} fa_piece;
-typedef struct fa_derive_task {
+} fa_column_item;
+typedef struct fa_feedback_task {
     int32_t block;
     fa_rows rows;
-} fa_derive_task;
+} fa_feedback_task;
 
 typedef struct fa_state { /* the head of the STATE arena */
     _Atomic uint64_t steps,
@@ -268,12 +269,12 @@ typedef struct fa_lock {
     atomic_bool writing, broken;
 } fa_lock;
 
-enum { FA_TRIAL = 12 /* steps of each of two trials: pace.c */ };
-typedef struct fa_pace {
+enum { FA_TUNER_TRIAL = 12 /* steps of each of two trials: tuner.c */ };
+typedef struct fa_tuner {
     int step;
-    bool shared;                  /* steps are worth more threads than one */
-    double seconds[2 * FA_TRIAL]; /* a row, of the last two trials */
-} fa_pace;
+    bool shared;                        /* steps are worth more threads than one */
+    double seconds[2 * FA_TUNER_TRIAL]; /* a row, of the last two trials */
+} fa_tuner;
 
 enum { FA_MAX_LAYERS = 4096, FA_MAX_NOTE = 1 << 20 };
 enum { FA_MAX_PHASES = 4, FA_SLOTS = 3 /* of idle workspaces: work.c */ };
@@ -314,17 +315,17 @@ struct fa_net {
     fa_buf *second; /* what a buffer is in the second pass; itself where both passes share it */
     fa_tile_task *tiles;
     int64_t n_tiles;
-    fa_tile_task *alone; /* for one thread, which has nobody to share with */
-    int64_t n_alone;
-    fa_piece *pieces; /* for threads that have columns: a tile for each thread */
-    int64_t n_pieces;
+    fa_tile_task *serial_tiles; /* for one thread, which has nobody to share with */
+    int64_t n_serial_tiles;
+    fa_column_item *column_items; /* for threads that have columns: a tile for each thread */
+    int64_t n_column_items;
     /* Rows of matrices that rules make from the weights, before the batch's rows. */
-    fa_derive_task *derives;
-    int64_t n_derives;
+    fa_feedback_task *feedback_tasks;
+    int64_t n_feedback_tasks;
     struct fa_phase {
         fa_task_fn *task;
         bool over_rows;
-        fa_status (*gate)(struct fa_run *);
+        fa_status (*at_barrier)(struct fa_run *);
     } phases[FA_MAX_PHASES];
     int n_phases;
     size_t scratch_size; /* bytes a worker needs */
@@ -336,16 +337,16 @@ struct fa_net {
     int64_t n_shuffled;
     bool defers; /* an update may wait for the next forward: the product writes all that trains */
     bool clips;  /* computed once: steps would take a subnormal clip_norm for 0 */
-    bool headed; /* some rule trains a head */
-    bool hosted; /* some rule is a function of the caller's */
+    bool has_local_head;  /* some rule trains a head */
+    bool has_custom_rule; /* some rule is a function of the caller's */
     atomic_bool
         suspect; /* an optimizer, a file or the caller may have written what is not finite */
-    double *drawing_room; /* for feedback that is not drawn element by element */
+    double *sampling_workspace; /* for feedback that is not drawn element by element */
     char *state;
     size_t state_size;
     fa_lock lock;
-    fa_pace pace;
-    _Atomic(struct fa_work *) spare[FA_SLOTS];
+    fa_tuner tuner;
+    _Atomic(struct fa_work *) idle_work[FA_SLOTS];
     _Atomic size_t batch_bytes; /* of the workspace of the last fa_train_batch */
     atomic_llong count_forward, count_transport, count_feedback, count_outer;
 };
@@ -367,19 +368,20 @@ typedef struct fa_work { /* one block: this head, then what it points to */
     /* copies x rows: checked as they are read, so that nobody can change them after. */
     int64_t *labels;
     atomic_bool bad_label;
-    atomic_bool spoilt; /* a product with weights, biases or learned feedback was not finite */
+    atomic_bool nonfinite; /* a product with weights, biases or learned feedback was not finite */
     double *weights, *row_loss, *row_hit;
     double *second_loss, *second_hit;
-    fa_hyper *hyper;       /* one per parameter */
-    char *scratch, *rooms; /* of each worker; rooms: fa_room, if products pack, or NULL */
-    size_t room_size;      /* of one of them, and what of it is its packing buffer */
-    size_t packing_size;
+    fa_hyper *hyper; /* one per parameter */
+    char *scratch,
+        *pack_caches; /* of each worker; pack_caches: fa_pack_cache, if products pack, or NULL */
+    size_t pack_cache_size; /* of one of them, and what of it is its packing buffer */
+    size_t packing_bytes;
     uint64_t steps; /* so many have begun */
-    struct fa_derived {
-        fa_mat matrix; /* of each block, what its rule made of the weights for this step */
-        void *places;  /* or the picked entries of its feedback: their rows, */
-        bool whole;    /* unless somebody wrote more of them */
-    } *derived;
+    struct fa_step_feedback {
+        fa_mat matrix;   /* of each block, what its rule made of the weights for this step */
+        void *row_index; /* or the nnz entries of its feedback: their rows, */
+        bool overflow;   /* unless somebody wrote more of them */
+    } *step_feedback;
     double *tile_norm; /* clipping: sum of squares of each tile, and the gradients themselves */
     void **grads;
 } fa_work;
@@ -388,9 +390,10 @@ typedef struct fa_run {
     const fa_net *net;
     fa_work *work;
     fa_mode mode;
-    bool exact;     /* teach every hidden block by backprop: the reference of alignment */
-    bool unwatched; /* this run does not check whether weights are finite */
-    bool unchecked; /* nobody has looked at the values of X: the first phase does, chunk by chunk */
+    bool exact;             /* teach every hidden block by backprop: the reference of alignment */
+    bool skip_finite_check; /* this run does not check whether weights are finite */
+    bool
+        x_unchecked; /* nobody has looked at the values of X: the first phase does, chunk by chunk */
     fa_samples data;
     const int64_t *index; /* row r of the batch is sample index[r]; NULL: sample r */
     int64_t m, chunk;
@@ -429,44 +432,46 @@ static inline void *fa_scratch(const fa_run *run, int worker)
 { return run->work->scratch + (size_t)worker * run->net->scratch_size; }
 
 /* Where products with what learns report what is not finite. */
-static inline atomic_bool *fa_watch(const fa_run *run)
-{ return run->unwatched ? NULL : &run->work->spoilt; }
+static inline atomic_bool *fa_nonfinite_flag(const fa_run *run)
+{ return run->skip_finite_check ? NULL : &run->work->nonfinite; }
 
 /* A worker's packing buffer, and what an update has left in it: columns j0 .. j1 of one of the run's buffers */
-typedef struct fa_room {
-    fa_right right;
+typedef struct fa_pack_cache {
+    fa_packed_b right;
     uint64_t run;
     int64_t j0, j1;
     fa_buf buf;
     _Alignas(64) char bytes[];
-} fa_room;
-static inline fa_room *fa_room_of(const fa_run *run, int worker)
+} fa_pack_cache;
+static inline fa_pack_cache *fa_pack_cache_of(const fa_run *run, int worker)
 {
     const fa_work *work = run->work;
-    return work->rooms ? (fa_room *)(work->rooms + (size_t)worker * work->room_size) : NULL;
+    return work->pack_caches
+               ? (fa_pack_cache *)(work->pack_caches + (size_t)worker * work->pack_cache_size)
+               : NULL;
 }
 /* The packing buffer of a worker for one product; its old contents are lost. */
-static inline fa_right fa_packing(const fa_run *run, int worker)
+static inline fa_packed_b fa_packing_buffer(const fa_run *run, int worker)
 {
-    fa_room *room = fa_room_of(run, worker);
-    if (!room) return (fa_right){0};
-    room->buf = FA_NO_BUF;
-    return (fa_right){.room = room->bytes, .bytes = run->work->packing_size};
+    fa_pack_cache *cache = fa_pack_cache_of(run, worker);
+    if (!cache) return (fa_packed_b){0};
+    cache->buf = FA_NO_BUF;
+    return (fa_packed_b){.buffer = cache->bytes, .bytes = run->work->packing_bytes};
 }
 
 /* ---- products (product.c): one door to BLAS and to our own kernels ---- */
 
-/* C = A B, then the ending, if it is not NULL; `right` is that of gemm: fa_packing, or NULL, without speed. */
-void fa_product(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const fa_ending *ending,
-                fa_right *right);
+/* C = A B, then the epilogue, if it is not NULL; `right` is that of gemm: fa_packing_buffer, or NULL, without speed. */
+void fa_matmul(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const fa_epilogue *epilogue,
+               fa_packed_b *right);
 /* C = alpha A^T B + beta C; `right` likewise. */
-void fa_product_tn(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, double alpha, double beta,
-                   fa_right *right);
-/* C = A B^T of a run, through transposed panels of B in the worker's scratch, which fa_product_nt_scratch planned. */
-void fa_product_nt(const fa_run *run, fa_mat c, fa_mat a, fa_mat b, int worker);
-size_t fa_product_nt_scratch(const fa_net *net, int64_t k);
+void fa_matmul_tn(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, double alpha, double beta,
+                  fa_packed_b *right);
+/* C = A B^T of a run, through transposed panels of B in the worker's scratch, which fa_matmul_nt_scratch planned. */
+void fa_matmul_nt(const fa_run *run, fa_mat c, fa_mat a, fa_mat b, int worker);
+size_t fa_matmul_nt_scratch(const fa_net *net, int64_t k);
 /* The size of a worker's packing buffer, for batches of this many rows; 0 where products do not pack. */
-size_t fa_packing_size(const fa_net *net, int64_t rows, bool training);
+size_t fa_packing_bytes(const fa_net *net, int64_t rows, bool training);
 
 /* ---- the four interfaces, each one file and one row in tables.c per thing that implements it ---- */
 
@@ -478,7 +483,7 @@ typedef struct fa_layer_ops {
     fa_status (*plan)(fa_net *net, fa_layer *layer);
     bool columns; /* forward can do with some columns of the output */
     void (*forward)(const fa_layer *layer, const fa_run *run, fa_part part, int worker);
-    /* d: signal at the layer's output -> at its input (follower) or pre-activation (weighted), in place.
+    /* d: signal at the layer's output -> at its input (coupled) or pre-activation (weighted), in place.
      * exact false (inject="pre"): only 0/1 masks apply. */
     void (*backward)(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat d, bool exact);
     /* weighted: out = d W^T, a part of the exact signal below */
@@ -500,7 +505,7 @@ typedef struct fa_rule_ops {
     unsigned sources; /* order the blocks; FA_NO_UPDATE: the layer does not train */
     bool no_pre;      /* refuses inject="pre" although it does not read from above */
     bool columns;     /* signal can do with some columns of the block */
-    /* signal is a product that ends with fa_signal_ending, unless entries are picked. */
+    /* signal is a product that ends with fa_signal_epilogue, unless entries are nnz. */
     bool product;
     /* Declares the feedback of hidden block `block`; NULL where there is none. */
     fa_status (*plan)(fa_net *net, int block);
@@ -512,8 +517,8 @@ typedef struct fa_rule_ops {
     /* out (rows of the source x n_l) = what carries the source to the block; NULL: the stored matrix. */
     void (*matrix)(const fa_net *net, int block, void *out);
     /* Rows of the matrix that a rule makes from the weights before each step; NULL: none. */
-    void (*derive)(const fa_rule *rule, const fa_net *net, int block, uint64_t step, fa_rows rows,
-                   fa_mat out);
+    void (*step_feedback)(const fa_rule *rule, const fa_net *net, int block, uint64_t step,
+                          fa_rows rows, fa_mat out);
 } fa_rule_ops;
 
 typedef struct fa_loss_ops {
@@ -551,7 +556,7 @@ extern const fa_optim_ops *const fa_optim_table[];
 extern const fa_rule_ops
     fa_rule_backprop; /* the reference of alignment, and what passes through frozen */
 
-/* S_l = d_{l+1} B_l with the stored or derived matrix; S_l = e B_l */
+/* S_l = d_{l+1} B_l with the stored or step_feedback matrix; S_l = e B_l */
 void fa_chain_signal(const fa_rule *rule, const fa_run *run, int block, fa_part part, fa_mat s,
                      int worker);
 void fa_broadcast_signal(const fa_rule *rule, const fa_run *run, int block, fa_part part, fa_mat s,
@@ -573,11 +578,11 @@ fa_param *fa_plan_param(fa_net *net, const char *name, int layer, fa_tensor_kind
                         int64_t cols);
 /* Lets a parameter learn, like a weight, from left^T right. */
 void fa_plan_trained(fa_net *net, fa_param *p, fa_buf left, fa_buf right);
-/* The matrix that carries the source is made by ops->matrix, not stored whole. */
+/* The matrix that carries the source is made by ops->matrix, not stored overflow. */
 static inline bool fa_makes_matrix(const fa_rule *rule)
 {
     return rule->ops && rule->ops->matrix &&
-           (!rule->feedback || rule->derived_rows || rule->project);
+           (!rule->feedback || rule->step_feedback_rows || rule->project);
 }
 /* The stored feedback of a hidden block, checked: "l.feedback", source x n_l. */
 fa_status fa_plan_feedback(fa_net *net, int block, int64_t source);
@@ -591,7 +596,7 @@ fa_status fa_plan_network(fa_net *net, const fa_net_desc *theirs, const struct f
 /* A planned network whose state is all zeros. */
 fa_status fa_net_new(fa_net **net, const fa_net_desc *desc, const struct fa_file *file, bool fresh);
 bool fa_net_owns(const fa_net *net, const void *memory); /* an address that fa_net_alloc gave */
-fa_status fa_choose_products(fa_net *net);               /* product.c: FASTFA_GEMM */
+fa_status fa_choose_matmul(fa_net *net);                 /* product.c: FASTFA_GEMM */
 /* Memory that lives as long as the network; NULL when out. */
 void *fa_net_alloc(fa_net *net, int64_t n, size_t size);
 
@@ -612,18 +617,18 @@ fa_status fa_feedback_check(const fa_net *net, int block, int64_t rows, int64_t 
 fa_status fa_plan_drawing(fa_net *net);
 void fa_draw_feedback(const fa_net *net, int block);
 void fa_draw_modulation(const fa_net *net);
-/* Entries of a column that a sparse draw keeps, where they are picked and not multiplied; else 0. */
-int64_t fa_feedback_picked(const fa_net *net, int block, int64_t rows);
+/* Entries of a column that a sparse draw keeps, where they are nnz and not multiplied; else 0. */
+int64_t fa_feedback_nnz(const fa_net *net, int block, int64_t rows);
 bool fa_feedback_is_plain(const fa_rule *rule); /* drawn element by element */
 /* Rows of such a matrix, as drawn at a step. */
 void fa_draw_feedback_rows(const fa_net *net, int block, uint64_t step, fa_rows rows, fa_mat out);
 /* What the last product of a signal ends with: f', where the rule does it at once. */
-fa_ending fa_signal_ending(const fa_run *run, int block, fa_part part);
-/* S = source B with the stored or derived matrix of the block; a sparse one is not multiplied but picked. */
+fa_epilogue fa_signal_epilogue(const fa_run *run, int block, fa_part part);
+/* S = source B with the stored or step_feedback matrix of the block; a sparse one is not multiplied but nnz. */
 void fa_feedback_product(const fa_run *run, int block, fa_part part, fa_mat source, fa_mat s,
                          int worker);
 /* Makes what a step reads of a block's feedback, for rows of it. */
-void fa_derive_feedback(const fa_run *run, int block, fa_rows rows);
+void fa_make_step_feedback(const fa_run *run, int block, fa_rows rows);
 const char *fa_init_intern(const char *name); /* our copy of a checked name */
 const char *fa_distribution_intern(const char *name);
 const char *fa_init_name(int i);
@@ -642,15 +647,15 @@ fa_work *fa_work_create(const fa_net *net, bool training, int64_t rows, int copi
 /* Points the run's buffers at copy `copy` of its workspace, or at the user's arrays where they serve. */
 void fa_run_bind(fa_run *run, int copy);
 /* A bound run that predicts one sample: another sample, another output. */
-void fa_run_point(fa_run *run, const void *x, void *out);
+void fa_run_set_sample(fa_run *run, const void *x, void *out);
 
-/* ---- pace.c ---- */
+/* ---- tuner.c ---- */
 
-double fa_now(void); /* seconds */
+double fa_seconds(void); /* seconds */
 /* Threads that a call on so many rows may use: those that are worth their hand-overs where these are fast. */
 int fa_run_threads(const fa_net *net, int64_t rows);
 /* A training step on one thread or on all of them. */
-fa_status fa_pace_step(fa_run *run, int threads, fa_status (*step)(fa_run *run, int threads));
+fa_status fa_tuner_step(fa_run *run, int threads, fa_status (*step)(fa_run *run, int threads));
 
 /* ---- run.c ---- */
 
@@ -661,36 +666,37 @@ fa_status fa_run_step(fa_run *run);
 fa_status fa_run_deferred(fa_run *run);
 void fa_run_flush(fa_run *run);
 /* How a parameter's gradient enters it in place: value = beta * value + alpha * (sum over pairs). */
-typedef struct fa_blend {
+typedef struct fa_update_scale {
     double alpha, beta;
-} fa_blend;
-fa_blend fa_in_place_blend(const fa_run *run, const fa_param *p);
-void fa_take_batch(const fa_run *run, fa_rows rows);          /* input, targets and labels */
+} fa_update_scale;
+fa_update_scale fa_in_place_scale(const fa_run *run, const fa_param *p);
+void fa_load_batch(const fa_run *run, fa_rows rows);          /* input, targets and labels */
 void fa_forward(const fa_run *run, fa_rows rows, int worker); /* that, and all layers */
 void fa_forward_layers(const fa_run *run, fa_rows rows, int worker);
 /* rule_pepita.c: the same rows once more, the error fed into the input. */
 void fa_second_pass(const fa_run *run, fa_rows rows, int worker);
 void fa_output_error(const fa_run *run, fa_rows rows);
-void fa_judge(const fa_run *run, fa_rows rows); /* the error, and whether the input was finite */
-bool fa_is_taught(const fa_run *run, int b);
-void fa_teach(const fa_run *run, int b, fa_part part, int worker);
+void fa_loss_and_error(const fa_run *run,
+                       fa_rows rows); /* the error, and whether the input was finite */
+bool fa_needs_delta(const fa_run *run, int b);
+void fa_compute_delta(const fa_run *run, int b, fa_part part, int worker);
 /* Sample weights enter here, once for every rule; 1/m is in the factor of the update. */
 void fa_weight_rows(const fa_run *run, fa_rows rows);
 fa_rows fa_chunk_of(const fa_run *run, int64_t task);
 void fa_count(const fa_run *run, const atomic_llong *counter, bool first);
 
 void fa_update(const fa_run *run, int param, fa_tile t, int worker); /* a tile: gradient and step */
-extern fa_task_fn fa_derive_task_run, fa_rows_task, fa_forward_task, fa_teach_task, fa_update_task,
-    fa_norm_task, fa_apply_task;
-fa_status fa_loss_gate(fa_run *run);
-fa_status fa_norm_gate(fa_run *run);
-fa_status fa_host_gate(fa_run *run); /* rule_host.c: loss, then the caller's functions */
+extern fa_task_fn fa_step_feedback_task, fa_rows_task, fa_forward_task, fa_delta_task,
+    fa_update_task, fa_norm_task, fa_apply_task;
+fa_status fa_check_loss(fa_run *run);
+fa_status fa_check_norm(fa_run *run);
+fa_status fa_custom_signals(fa_run *run); /* rule_host.c: loss, then the caller's functions */
 
 /* ---- columns.c ---- */
 
 /* Column i of `parts` of about the same width, i = 0 .. parts, on a line of the cache. */
-int64_t fa_cut(int64_t cols, int64_t i, int64_t parts);
-int64_t fa_cut_width(int64_t cols, int64_t parts); /* at most */
+int64_t fa_partition(int64_t cols, int64_t i, int64_t parts);
+int64_t fa_partition_width(int64_t cols, int64_t parts); /* at most */
 /* Whether threads should have columns of each layer, not rows of the batch; and the rows' phase so. */
 bool fa_by_columns(const fa_run *run, int threads);
 void fa_run_columns(const fa_run *run, int threads);
@@ -711,26 +717,26 @@ void fa_lock_resume(const fa_net *net);
 
 /* The lock of a call that may run callbacks. A callback that uses this network would wait for its own thread; it may
  * fork; and a cancelled thread may not end in it. */
-typedef struct fa_held {
+typedef struct fa_call_lock {
     const fa_net *net;
     bool writes;
-    int cancel;                  /* the thread's state before */
-    const struct fa_held *outer; /* of this thread, on another network */
-} fa_held;
-fa_status fa_hold(fa_held *call, const fa_net *net, bool writes);
-void fa_let_go(const fa_held *call);
-void fa_locks_forked(void); /* in a forked child, by its only thread */
+    int cancel;                       /* the thread's state before */
+    const struct fa_call_lock *outer; /* of this thread, on another network */
+} fa_call_lock;
+fa_status fa_lock_call(fa_call_lock *call, const fa_net *net, bool writes);
+void fa_unlock_call(const fa_call_lock *call);
+void fa_locks_after_fork(void); /* in a forked child, by its only thread */
 
 /* ---- the frame of a call (call.c) ---- */
 
 typedef struct fa_call { /* what the caller sets says what begin takes and end gives back */
-    bool writes;         /* alone with the network; else beside others that do not write */
+    bool writes;         /* serial_tiles with the network; else beside others that do not write */
     bool
         in_chunks; /* row buffers of FA_PREDICT_CHUNK rows for each thread, not of all rows for all */
     int n_work, slot[2]; /* of the workspaces */
     /* set by fa_call_begin */
     const fa_net *net;
-    fa_held held;
+    fa_call_lock held;
     int threads;
     fa_work *work[2];
 } fa_call;
@@ -742,14 +748,15 @@ void fa_call_end(fa_call *call);
 
 /* Copies a struct of the caller's that begins with its size; what an older, smaller one lacks is zero. least: the
  * size below which it makes no sense. */
-fa_status fa_adopt(void *mine, size_t size, size_t least, const void *theirs, const char *what);
-#define FA_ADOPT(mine, theirs, last_required, what)                                                \
-    fa_adopt(mine, sizeof *(mine),                                                                 \
-             (size_t)((char *)(&(mine)->last_required + 1) - (char *)(mine)), theirs, what)
+fa_status fa_copy_struct(void *mine, size_t size, size_t least, const void *theirs,
+                         const char *what);
+#define FA_COPY_STRUCT(mine, theirs, last_required, what)                                          \
+    fa_copy_struct(mine, sizeof *(mine),                                                           \
+                   (size_t)((char *)(&(mine)->last_required + 1) - (char *)(mine)), theirs, what)
 
 /* Adopts samples, and checks sizes, pointers and labels; with values, every number too. */
-fa_status fa_take_samples(fa_samples *mine, const fa_net *net, const fa_samples *theirs,
-                          bool targets, bool values);
+fa_status fa_validate_samples(fa_samples *mine, const fa_net *net, const fa_samples *theirs,
+                              bool targets, bool values);
 /* The label of sample i is one of the network's classes. */
 bool fa_label_fits(const fa_net *net, int64_t label);
 fa_status fa_bad_label(const fa_net *net, const fa_samples *s, int64_t i);

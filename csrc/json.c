@@ -174,19 +174,19 @@ static bool digits(fa_json *j)
 }
 
 /* What the locale writes between units and tenths; JSON always has a point. */
-static const char *decimal_point(char room[16])
+static const char *decimal_point(char buffer[16])
 {
-    const int n = snprintf(room, 16, "%.1f", 0.0); /* 0.0 */
+    const int n = snprintf(buffer, 16, "%.1f", 0.0); /* 0.0 */
     if (n < 3 || n > 15) return ".";
-    room[n - 1] = '\0';
-    return room + 1;
+    buffer[n - 1] = '\0';
+    return buffer + 1;
 }
 
 /* As strtod reads the token in the C locale. */
 static double value_of(const char *token, size_t size)
 {
-    char room[16], copy[96];
-    const char *point = decimal_point(room);
+    char buffer[16], copy[96];
+    const char *point = decimal_point(buffer);
     size_t n = 0;
     for (size_t i = 0; i < size; i++) {
         if (token[i] != '.') {
@@ -264,17 +264,17 @@ static void fail(fa_text *t, fa_status status)
 static bool reserve(fa_text *t, size_t more)
 {
     if (t->status) return false;
-    if (t->size + more < t->room) return true;
-    const size_t room = 2 * (t->size + more) + 256;
-    char *data = fa_alloc(room);
+    if (t->size + more < t->capacity) return true;
+    const size_t buffer = 2 * (t->size + more) + 256;
+    char *data = fa_alloc(buffer);
     if (!data) {
-        fail(t, fa_fail(FA_E_MEMORY, "out of memory for %zu bytes of text", room));
+        fail(t, fa_fail(FA_E_MEMORY, "out of memory for %zu bytes of text", buffer));
         return false;
     }
     if (t->data) memcpy(data, t->data, t->size);
     fa_free(t->data);
     t->data = data;
-    t->room = room;
+    t->capacity = buffer;
     return true;
 }
 
@@ -343,12 +343,12 @@ void fa_text_real(fa_text *t, double value)
         fail(t, fa_fail(FA_E_VALUE, "expected a finite number, got %g", value));
         return;
     }
-    char digits[48], room[16];
+    char digits[48], buffer[16];
     for (int n = 15; n <= 17; n++) {
         snprintf(digits, sizeof digits, "%.*g", n, value);
         if (strtod(digits, NULL) == value) break;
     }
-    const char *point = decimal_point(room);
+    const char *point = decimal_point(buffer);
     char *found = strstr(digits, point);
     if (!found) {
         fa_text_add(t, digits);

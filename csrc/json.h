@@ -32,7 +32,7 @@ fa_status fa_json_fail(const fa_json *j, const char *expected);
 /* Zero to begin with. A failure is remembered, so that only the end need be looked at. */
 typedef struct fa_text {
     char *data; /* ends with a zero that size does not count; fa_free it */
-    size_t size, room;
+    size_t size, capacity;
     fa_status status;
 } fa_text;
 

@@ -31,7 +31,7 @@ static fa_status plan(fa_net *net, fa_layer *layer)
         layer->bias = fa_plan_param(net, "bias", i, FA_BIAS, 1, layer->n_out);
         layer->bias->lr_scale = d->lr_scale * d->bias_lr_scale;
     }
-    fa_plan_scratch(net, fa_product_nt_scratch(net, layer->n_out));
+    fa_plan_scratch(net, fa_matmul_nt_scratch(net, layer->n_out));
     return FA_OK;
 }
 
@@ -44,14 +44,14 @@ static void update_and_multiply(const fa_layer *layer, const fa_run *run, fa_mat
     const fa_run *before = run->pending;
     const fa_param *w = layer->weight, *b = layer->bias;
     const fa_mat h = before->buf[w->grad[0].left], d = before->buf[w->grad[0].right];
-    const fa_blend blend = fa_in_place_blend(before, w);
+    const fa_update_scale blend = fa_in_place_scale(before, w);
     if (b) {
-        const fa_blend bias = fa_in_place_blend(before, b);
+        const fa_update_scale bias = fa_in_place_scale(before, b);
         run->net->k->colsum(b->value, d.p, d.ld, 1, b->cols, bias.alpha, bias.beta);
     }
     if (!run->net->k->update_forward(a.p, w->value, w->cols, x.p, b ? b->value : NULL, h.p, d.p,
                                      w->rows, w->cols, blend.alpha, blend.beta))
-        atomic_store(&run->work->spoilt, true);
+        atomic_store(&run->work->nonfinite, true);
     fa_count(run, &run->net->count_outer, true);
 }
 
@@ -62,19 +62,19 @@ static void forward(const fa_layer *layer, const fa_run *run, fa_part part, int 
     const fa_mat a = layer->preact == FA_NO_BUF ? h : fa_get_part(run, layer->preact, part);
     const fa_mat x = fa_get(run, layer->in, part.rows);
     const fa_mat w = fa_columns_of(weights(layer), part.c0, part.c1, net->esize);
-    const bool at_once = layer->activation == FA_ACT_relu && !run->pending;
-    const fa_ending ending = {
+    const bool fuses_relu_backward = layer->activation == FA_ACT_relu && !run->pending;
+    const fa_epilogue epilogue = {
         .bias = layer->bias ? (char *)layer->bias->value + (size_t)part.c0 * net->esize : NULL,
-        .spoilt = fa_watch(run),
-        .relu = at_once};
-    fa_right right = fa_packing(run, worker);
-    right.foreign = run->shared;
+        .nonfinite = fa_nonfinite_flag(run),
+        .relu = fuses_relu_backward};
+    fa_packed_b right = fa_packing_buffer(run, worker);
+    right.remote = run->shared;
     if (run->pending && layer->weight->trainable)
         update_and_multiply(layer, run, a, x);
     else
-        fa_product(net, a, x, w, &ending, &right);
+        fa_matmul(net, a, x, w, &epilogue, &right);
     fa_count(run, &net->count_forward, fa_is_first(part));
-    if (layer->activation != FA_ACT_linear && !at_once)
+    if (layer->activation != FA_ACT_linear && !fuses_relu_backward)
         net->k->act[layer->activation](h.p, h.ld, a.p, a.ld, h.rows, h.cols);
 }
 
@@ -90,7 +90,7 @@ static void transport(const fa_layer *layer, const fa_run *run, fa_part part, fa
                       int worker)
 {
     const fa_mat w = fa_rows_of(weights(layer), (fa_rows){part.c0, part.c1}, run->net->esize);
-    fa_product_nt(run, out, d, w, worker);
+    fa_matmul_nt(run, out, d, w, worker);
     fa_count(run, &run->net->count_transport, fa_is_first(part));
 }
 

@@ -57,13 +57,13 @@ static bool processors(cpu_set_t *set)
            sched_getaffinity(0, sizeof *set, set) == 0;
 }
 
-void fa_take_affinity(void)
+void fa_use_process_affinity(void)
 {
     cpu_set_t set;
     if (processors(&set)) sched_setaffinity(0, sizeof set, &set);
 }
 #else
-void fa_take_affinity(void) {}
+void fa_use_process_affinity(void) {}
 #endif
 
 static int affinity(void)

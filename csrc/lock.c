@@ -48,11 +48,11 @@ static bool of_this_process(fa_lock *lock)
 static bool written_by_me(fa_lock *lock)
 { return atomic_load(&lock->writing) && pthread_equal(atomic_load(&lock->writer), pthread_self()); }
 
-static _Thread_local const fa_held *innermost; /* of this thread */
+static _Thread_local const fa_call_lock *innermost; /* of this thread */
 
 static bool held_by_me(const fa_net *net)
 {
-    for (const fa_held *call = innermost; call; call = call->outer)
+    for (const fa_call_lock *call = innermost; call; call = call->outer)
         if (call->net == net) return true;
     return false;
 }
@@ -73,10 +73,10 @@ static void renew_on_use(fa_lock *lock)
     pthread_mutex_unlock(&renewing);
 }
 
-void fa_locks_forked(void)
+void fa_locks_after_fork(void)
 {
     pthread_mutex_init(&renewing, NULL); /* another thread of the parent may have held it */
-    for (const fa_held *call = innermost; call; call = call->outer) {
+    for (const fa_call_lock *call = innermost; call; call = call->outer) {
         fa_lock *lock = (fa_lock *)&call->net->lock;
         renew(lock, call->writes);
         if (call->writes)
@@ -104,7 +104,7 @@ static fa_status enter(const fa_net *net)
 
 fa_status fa_lock_read(const fa_net *net)
 {
-    FA_GIVEN(net);
+    FA_REQUIRE(net);
     fa_lock *lock = (fa_lock *)&net->lock;
     FA_TRY(enter(net));
     if (pthread_rwlock_tryrdlock(&lock->rw)) {
@@ -138,7 +138,7 @@ static void give_turn(fa_lock *lock)
 
 fa_status fa_lock_write(const fa_net *net)
 {
-    FA_GIVEN(net);
+    FA_REQUIRE(net);
     fa_lock *lock = (fa_lock *)&net->lock;
     FA_TRY(enter(net));
     take_turn(lock);
@@ -173,7 +173,7 @@ void fa_unlock_write(const fa_net *net)
     give_turn(lock);
 }
 
-fa_status fa_hold(fa_held *call, const fa_net *net, bool writes)
+fa_status fa_lock_call(fa_call_lock *call, const fa_net *net, bool writes)
 {
     const int cancel = fa_cancel_off();
     const fa_status status = writes ? fa_lock_write(net) : fa_lock_read(net);
@@ -181,12 +181,12 @@ fa_status fa_hold(fa_held *call, const fa_net *net, bool writes)
         fa_cancel_back(cancel);
         return status;
     }
-    *call = (fa_held){net, writes, cancel, innermost};
+    *call = (fa_call_lock){net, writes, cancel, innermost};
     innermost = call;
     return FA_OK;
 }
 
-void fa_let_go(const fa_held *call)
+void fa_unlock_call(const fa_call_lock *call)
 {
     innermost = call->outer;
     if (call->writes)

@@ -10,7 +10,7 @@
 
 typedef struct fa_owned { /* 64 bytes before each block that belongs to a network */
     struct fa_owned *next;
-    char room[64 - sizeof(void *)];
+    char padding[64 - sizeof(void *)];
 } fa_owned;
 
 void *fa_net_alloc(fa_net *net, int64_t n, size_t size)
@@ -33,7 +33,7 @@ bool fa_net_owns(const fa_net *net, const void *memory)
 void fa_net_free(fa_net *net)
 {
     if (!net) return;
-    for (int slot = 0; slot < FA_SLOTS; slot++) fa_free(atomic_load(&net->spare[slot]));
+    for (int slot = 0; slot < FA_SLOTS; slot++) fa_free(atomic_load(&net->idle_work[slot]));
     fa_free(net->shuffled);
     while (net->owned) {
         fa_owned *block = net->owned;
@@ -83,8 +83,8 @@ static fa_status check_drawn(const fa_net *net)
 fa_status fa_net_create(fa_net **net, const fa_net_desc *desc)
 {
     FA_FIXED_FP(false);
-    FA_GIVEN(net);
-    FA_GIVEN(desc);
+    FA_REQUIRE(net);
+    FA_REQUIRE(desc);
     fa_net *made = NULL;
     FA_TRY(fa_net_new(&made, desc, NULL, true));
     fa_draw_state(made);
@@ -109,17 +109,17 @@ static fa_status copy_note(char **copy, const char *note)
 fa_status fa_net_clone(fa_net **net, const fa_net *from)
 {
     FA_FIXED_FP(false);
-    FA_GIVEN(net);
-    FA_GIVEN(from);
-    fa_held held; /* planning may log */
-    FA_TRY(fa_hold(&held, from, false));
+    FA_REQUIRE(net);
+    FA_REQUIRE(from);
+    fa_call_lock held; /* planning may log */
+    FA_TRY(fa_lock_call(&held, from, false));
     fa_net_desc desc = from->desc;
     desc.n_threads = from->n_threads;
     fa_net *made = NULL;
     fa_status status = fa_net_new(&made, &desc, NULL, false);
     if (status == FA_OK) status = copy_note(&made->note, from->note);
     if (status == FA_OK) memcpy(made->state, from->state, made->state_size);
-    fa_let_go(&held);
+    fa_unlock_call(&held);
     if (status)
         fa_net_free(made);
     else
@@ -173,7 +173,7 @@ int64_t fa_net_find(const fa_net *net, const char *key)
 
 static fa_status check_tensor(const fa_net *net, int64_t i, const void *values)
 {
-    FA_GIVEN(net);
+    FA_REQUIRE(net);
     if (fa_net_tensor(net, i).data && values) return FA_OK;
     return fa_fail(FA_E_VALUE, "tensor %lld: expected one with data, and values", (long long)i);
 }
@@ -230,7 +230,7 @@ static int64_t feedback_rows(const fa_net *net, int64_t b)
 static const char *feedback_name(const fa_rule *rule)
 {
     if (!rule->feedback && !(rule->sources & (FA_FROM_INPUT | FA_FROM_SELF)))
-        return rule->derived_rows ? "signs" : "";
+        return rule->step_feedback_rows ? "signs" : "";
     return rule->desc.feedback.values ? "values" : rule->desc.feedback.name;
 }
 
@@ -253,15 +253,15 @@ static fa_block_info block_info(const fa_net *net, int64_t b)
         .feedback_rows = feedback_rows(net, b),
         .feedback_rank = rule->project ? rule->project->cols : 0,
         .trainable = layer->weight->trainable,
-        .needed = block->needed,
+        .needs_delta = block->needs_delta,
     };
 }
 
 fa_status fa_net_block(fa_block_info *info, const fa_net *net, int64_t b)
 {
-    FA_GIVEN(net);
+    FA_REQUIRE(net);
     fa_block_info known;
-    FA_TRY(FA_ADOPT(&known, info, layer, "info"));
+    FA_TRY(FA_COPY_STRUCT(&known, info, layer, "info"));
     if (b < 0 || b >= net->n_blocks)
         return fa_fail(FA_E_VALUE, "block: expected 0 to %d, got %lld", net->n_blocks - 1,
                        (long long)b);
@@ -275,8 +275,8 @@ fa_status fa_net_block(fa_block_info *info, const fa_net *net, int64_t b)
 fa_status fa_feedback_matrix(void *out, const fa_net *net, int64_t b)
 {
     FA_FIXED_FP(false);
-    FA_GIVEN(out);
-    FA_GIVEN(net);
+    FA_REQUIRE(out);
+    FA_REQUIRE(net);
     if (b < 0 || b >= net->n_blocks - 1)
         return fa_fail(FA_E_VALUE, "block: expected a hidden one, 0 to %d, got %lld",
                        net->n_blocks - 2, (long long)b);
@@ -301,7 +301,7 @@ const char *fa_net_note(const fa_net *net) { return net ? net->note : NULL; }
 
 fa_status fa_net_copy_note(char *note, size_t *size, const fa_net *net)
 {
-    FA_GIVEN(size);
+    FA_REQUIRE(size);
     FA_TRY(fa_lock_read(net));
     const size_t needed = net->note ? strlen(net->note) + 1 : 0;
     if (needed && note && needed <= *size) memcpy(note, net->note, needed);
@@ -312,7 +312,7 @@ fa_status fa_net_copy_note(char *note, size_t *size, const fa_net *net)
 
 fa_status fa_net_set_note(fa_net *net, const char *note)
 {
-    FA_GIVEN(net);
+    FA_REQUIRE(net);
     if (note && strlen(note) > FA_MAX_NOTE)
         return fa_fail(FA_E_VALUE, "note: expected at most %d bytes, got %zu", FA_MAX_NOTE,
                        strlen(note));
@@ -401,7 +401,7 @@ void fa_next_order(int64_t *order, fa_net *net, int64_t n)
 
 fa_status fa_shuffle(int64_t *order, fa_net *net, int64_t n)
 {
-    FA_GIVEN(order);
+    FA_REQUIRE(order);
     if (n < 1) return fa_fail(FA_E_VALUE, "n: expected at least 1, got %lld", (long long)n);
     FA_TRY(fa_lock_write(net));
     const fa_status status = fa_check_counts(net, 0, 1);
@@ -414,7 +414,7 @@ size_t fa_net_state_size(const fa_net *net) { return net ? net->state_size : 0; 
 
 fa_status fa_net_get_state(void *state, const fa_net *net)
 {
-    FA_GIVEN(state);
+    FA_REQUIRE(state);
     FA_TRY(fa_lock_read(net));
     memcpy(state, net->state, net->state_size);
     fa_unlock_read(net);
@@ -424,8 +424,8 @@ fa_status fa_net_get_state(void *state, const fa_net *net)
 fa_status fa_net_set_state(fa_net *net, const void *state, size_t size)
 {
     FA_FIXED_FP(false);
-    FA_GIVEN(net);
-    FA_GIVEN(state);
+    FA_REQUIRE(net);
+    FA_REQUIRE(state);
     if (size != net->state_size)
         return fa_fail(FA_E_VALUE, "state: expected %zu bytes of the same description, got %zu",
                        net->state_size, size);

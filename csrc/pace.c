@@ -13,7 +13,7 @@ static const double multiply_adds_to_share = 3e5; /* fewer: not worth the fastes
 static const double multiply_adds_to_try = 5e8;   /* more: worth the slowest */
 static const double gain_to_share = 0.95;
 
-double fa_now(void)
+double fa_seconds(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -29,11 +29,11 @@ int fa_run_threads(const fa_net *net, int64_t rows)
 }
 
 /* The median step of a trial; in the first ones threads wake up and weights move to their caches. */
-static double typical(const double *trial)
+static double median(const double *trial)
 {
-    double sorted[FA_TRIAL - WARM_UP];
+    double sorted[FA_TUNER_TRIAL - WARM_UP];
     int n = 0;
-    for (int i = WARM_UP; i < FA_TRIAL; i++) {
+    for (int i = WARM_UP; i < FA_TUNER_TRIAL; i++) {
         int place = n++;
         for (; place > 0 && sorted[place - 1] > trial[i]; place--)
             sorted[place] = sorted[place - 1];
@@ -42,19 +42,20 @@ static double typical(const double *trial)
     return sorted[n / 2];
 }
 
-fa_status fa_pace_step(fa_run *run, int threads, fa_status (*step)(fa_run *run, int threads))
+fa_status fa_tuner_step(fa_run *run, int threads, fa_status (*step)(fa_run *run, int threads))
 {
     fa_net *net = (fa_net *)run->net; /* the caller holds its write lock */
-    fa_pace *pace = &net->pace;
+    fa_tuner *pace = &net->tuner;
     if (net->n_threads || threads < 2 || work_of(net, run->m) > multiply_adds_to_try)
         return step(run, threads);
     const int i = pace->step;
     pace->step = (i + 1) % PERIOD;
-    if (i >= 2 * FA_TRIAL) return step(run, pace->shared ? threads : 1);
-    const double begin = fa_now();
-    const fa_status status = step(run, i < FA_TRIAL ? 1 : threads);
-    pace->seconds[i] = (fa_now() - begin) / (double)run->m;
-    if (i == 2 * FA_TRIAL - 1)
-        pace->shared = typical(pace->seconds + FA_TRIAL) < gain_to_share * typical(pace->seconds);
+    if (i >= 2 * FA_TUNER_TRIAL) return step(run, pace->shared ? threads : 1);
+    const double begin = fa_seconds();
+    const fa_status status = step(run, i < FA_TUNER_TRIAL ? 1 : threads);
+    pace->seconds[i] = (fa_seconds() - begin) / (double)run->m;
+    if (i == 2 * FA_TUNER_TRIAL - 1)
+        pace->shared =
+            median(pace->seconds + FA_TUNER_TRIAL) < gain_to_share * median(pace->seconds);
     return status;
 }

@@ -52,7 +52,7 @@ fa_status fa_plan_feedback(fa_net *net, int block, int64_t source)
 fa_status fa_plan_fixed_feedback(fa_net *net, int block, int64_t source)
 {
     FA_TRY(fa_plan_feedback(net, block, source));
-    net->blocks[block].rule.picked = fa_feedback_picked(net, block, source);
+    net->blocks[block].rule.nnz = fa_feedback_nnz(net, block, source);
     return FA_OK;
 }
 
@@ -175,8 +175,9 @@ static fa_status resolve_rule(fa_net *net, int b, fa_rule_desc *desc)
             i, rule->ops->name);
     rule->desc.inject = rule->pre ? "pre" : "post";
     if (rule->ops->plan) FA_TRY(rule->ops->plan(net, b));
-    rule->at_once = rule->ops->product && !rule->picked && !rule->pre &&
-                    block->first == block->last && block->layer->activation == FA_ACT_relu;
+    rule->fuses_relu_backward = rule->ops->product && !rule->nnz && !rule->pre &&
+                                block->first == block->last &&
+                                block->layer->activation == FA_ACT_relu;
     if (!rule->desc.feedback.values)
         rule->desc.feedback.name = fa_distribution_intern(desc->feedback.name);
     const bool keeps = rule->feedback || rule->head || (net->modulation && net->modulator == b);
@@ -218,10 +219,10 @@ static fa_status check_mixture(const fa_net *net, int b, const fa_rule_desc *own
 static bool trains(const fa_block *block)
 { return block->layer->desc.trainable && !(block->rule.ops && block->rule.sources & FA_NO_UPDATE); }
 
-static fa_status check_teachable(const fa_net *net, const fa_block *block)
+static fa_status check_derivative(const fa_net *net, const fa_block *block)
 {
     (void)net;
-    if (!block->needed || block->rule.pre || block->rule.ops->delta ||
+    if (!block->needs_delta || block->rule.pre || block->rule.ops->delta ||
         !(fa_activation_flags(block->layer->activation) & FA_ZERO_DERIVATIVE))
         return FA_OK;
     return fa_fail(FA_E_VALUE,
@@ -232,19 +233,21 @@ static fa_status check_teachable(const fa_net *net, const fa_block *block)
 }
 
 /* Whether block b is needed and takes its signal from `source`. */
-static bool asks(const fa_net *net, int b, unsigned source)
+static bool reads_delta(const fa_net *net, int b, unsigned source)
 {
-    return b >= 0 && b < net->n_blocks - 1 && net->blocks[b].needed &&
+    return b >= 0 && b < net->n_blocks - 1 && net->blocks[b].needs_delta &&
            net->blocks[b].rule.sources & source;
 }
 
 /* A delta is needed where a layer trains, and where a needed neighbour reads it. */
-static void mark_needed(fa_net *net)
+static void mark_deltas(fa_net *net)
 {
     const int hidden = net->n_blocks - 1;
     for (int b = 0; b < hidden; b++)
-        net->blocks[b].needed = trains(&net->blocks[b]) || asks(net, b - 1, FA_FROM_ABOVE);
-    for (int b = hidden - 1; b >= 0; b--) net->blocks[b].needed |= asks(net, b + 1, FA_FROM_BELOW);
+        net->blocks[b].needs_delta =
+            trains(&net->blocks[b]) || reads_delta(net, b - 1, FA_FROM_ABOVE);
+    for (int b = hidden - 1; b >= 0; b--)
+        net->blocks[b].needs_delta |= reads_delta(net, b + 1, FA_FROM_BELOW);
 }
 
 /* Hidden blocks so that each comes after the delta it reads: runs that read from above go downwards, runs
@@ -253,10 +256,10 @@ static fa_status order_blocks(fa_net *net)
 {
     int n = 0;
     for (int b = net->n_blocks - 2; b >= 0; b--) {
-        if (asks(net, b, FA_FROM_BELOW)) continue;
+        if (reads_delta(net, b, FA_FROM_BELOW)) continue;
         net->order[n++] = b;
-        for (int up = b + 1; asks(net, up, FA_FROM_BELOW); up++) net->order[n++] = up;
-        if (asks(net, b, FA_FROM_ABOVE) && asks(net, b + 1, FA_FROM_BELOW))
+        for (int up = b + 1; reads_delta(net, up, FA_FROM_BELOW); up++) net->order[n++] = up;
+        if (reads_delta(net, b, FA_FROM_ABOVE) && reads_delta(net, b + 1, FA_FROM_BELOW))
             return fa_fail(FA_E_VALUE,
                            "layer %d: rule '%s' reads the delta of layer %d, whose rule '%s' reads "
                            "that of layer %d: a cycle",
@@ -286,9 +289,9 @@ static fa_status plan_rules(fa_net *net)
         FA_TRY(resolve_rule(net, b, own ? own : rule));
     }
     FA_TRY(fa_walk_values(desc, settle_values, net));
-    mark_needed(net);
-    for (int b = 0; b < hidden; b++) FA_TRY(check_teachable(net, &net->blocks[b]));
-    net->blocks[hidden].needed = true;
+    mark_deltas(net);
+    for (int b = 0; b < hidden; b++) FA_TRY(check_derivative(net, &net->blocks[b]));
+    net->blocks[hidden].needs_delta = true;
     return order_blocks(net);
 }
 
@@ -354,19 +357,19 @@ static fa_status plan_state(fa_net *net)
 
 /* How large tiles are to be: columns, and entries where the product writes the parameter itself or where the
  * gradient waits in cache for the optimizer. */
-typedef struct fa_cutting {
+typedef struct fa_tile_size {
     int64_t cols, direct, waiting;
-} fa_cutting;
+} fa_tile_size;
 
 enum { TILE_AREA_MIN = 2048 };
-static const fa_cutting to_share = {256, 32768, FA_TILE_AREA},
-                        for_one = {512, 262144, FA_TILE_AREA};
+static const fa_tile_size shared_size = {256, 32768, FA_TILE_AREA},
+                          serial_size = {512, 262144, FA_TILE_AREA};
 
-static bool is_direct(const fa_param *p) { return p->in_place && !p->follower; }
+static bool is_direct(const fa_param *p) { return p->in_place && !p->coupled; }
 
 /* Cuts a parameter into tiles; with tasks NULL only counts. Nothing here knows the number of threads, so the
  * order of sums (clipping) is the same for any. */
-static int64_t cut_param(const fa_net *net, int param, fa_cutting size, fa_tile_task *tasks)
+static int64_t partition_param(const fa_net *net, int param, fa_tile_size size, fa_tile_task *tasks)
 {
     const fa_param *p = &net->params[param];
     if (!p->trainable) return 0;
@@ -374,26 +377,29 @@ static int64_t cut_param(const fa_net *net, int param, fa_cutting size, fa_tile_
     const int64_t parts = (p->cols + size.cols - 1) / size.cols;
     const int64_t width = (p->cols + parts - 1) / parts;
     /* Rows are columns of what follows: of that, whole lines of the cache. */
-    const int64_t unit = p->follower ? 16 : 8;
+    const int64_t unit = p->coupled ? 16 : 8;
     const int64_t height = round_up(area / width > unit ? area / width : unit, unit);
     int64_t n = 0;
     for (int64_t part = 0; part < parts; part++)
         for (int64_t i = 0; i < p->rows; i += height, n++) {
             if (!tasks) continue;
             const fa_tile t = {i, i + height < p->rows ? i + height : p->rows,
-                               fa_cut(p->cols, part, parts), fa_cut(p->cols, part + 1, parts)};
+                               fa_partition(p->cols, part, parts),
+                               fa_partition(p->cols, part + 1, parts)};
             tasks[n] = (fa_tile_task){param, t};
         }
     return n;
 }
 
-static fa_status cut_tiles(fa_net *net, fa_cutting size, fa_tile_task **tiles, int64_t *n_tiles)
+static fa_status partition_tiles(fa_net *net, fa_tile_size size, fa_tile_task **tiles,
+                                 int64_t *n_tiles)
 {
     int64_t n = 0;
-    for (int i = 0; i < net->n_params; i++) n += cut_param(net, i, size, NULL);
+    for (int i = 0; i < net->n_params; i++) n += partition_param(net, i, size, NULL);
     *tiles = fa_net_alloc(net, n, sizeof **tiles);
     if (!*tiles) return fa_fail(FA_E_MEMORY, "out of memory for the plan");
-    for (int i = 0; i < net->n_params; i++) *n_tiles += cut_param(net, i, size, *tiles + *n_tiles);
+    for (int i = 0; i < net->n_params; i++)
+        *n_tiles += partition_param(net, i, size, *tiles + *n_tiles);
     for (int64_t i = 0; i < n; i++) {
         const fa_tile t = (*tiles)[i].tile;
         if (t.j1 - t.j0 > net->tile_cols) net->tile_cols = t.j1 - t.j0;
@@ -403,36 +409,37 @@ static fa_status cut_tiles(fa_net *net, fa_cutting size, fa_tile_task **tiles, i
     return FA_OK;
 }
 
-/* Cuts a parameter for threads that have columns of it, as if for two: more have narrower columns. With pieces NULL
+/* Cuts a parameter for threads that have columns of it, as if for two: more have narrower columns. With items NULL
  * only counts, and plans the scratch that a tile needs. */
-static int64_t cut_pieces(fa_net *net, int param, fa_piece *pieces)
+static int64_t partition_by_columns(fa_net *net, int param, fa_column_item *items)
 {
     const fa_param *p = &net->params[param];
     if (!p->trainable) return 0;
-    const int32_t parts = (int32_t)((p->cols + 2 * to_share.cols - 1) / (2 * to_share.cols));
-    const int64_t width = fa_cut_width(p->cols, 2 * parts);
-    const int64_t area = is_direct(p) ? to_share.direct : to_share.waiting;
+    const int32_t parts = (int32_t)((p->cols + 2 * shared_size.cols - 1) / (2 * shared_size.cols));
+    const int64_t width = fa_partition_width(p->cols, 2 * parts);
+    const int64_t area = is_direct(p) ? shared_size.direct : shared_size.waiting;
     const int64_t blocks = (p->rows * width + area - 1) / area;
-    const int64_t height = round_up((p->rows + blocks - 1) / blocks, p->follower ? 16 : 8);
-    if (!pieces && !is_direct(p)) fa_plan_scratch(net, (size_t)(height * width) * net->esize);
+    const int64_t height = round_up((p->rows + blocks - 1) / blocks, p->coupled ? 16 : 8);
+    if (!items && !is_direct(p)) fa_plan_scratch(net, (size_t)(height * width) * net->esize);
     int64_t n = 0;
     for (int32_t part = 0; part < parts; part++)
         for (int64_t r = 0; r < p->rows; r += height, n++) {
-            if (!pieces) continue;
+            if (!items) continue;
             const fa_rows rows = {r, r + height < p->rows ? r + height : p->rows};
-            pieces[n] = (fa_piece){param, part, parts, rows};
+            items[n] = (fa_column_item){param, part, parts, rows};
         }
     return n;
 }
 
-static fa_status plan_pieces(fa_net *net)
+static fa_status plan_column_items(fa_net *net)
 {
     int64_t n = 0;
-    for (int i = 0; i < net->n_params; i++) n += cut_pieces(net, i, NULL);
-    net->pieces = fa_net_alloc(net, n, sizeof *net->pieces);
-    if (!net->pieces) return fa_fail(FA_E_MEMORY, "out of memory for the plan");
+    for (int i = 0; i < net->n_params; i++) n += partition_by_columns(net, i, NULL);
+    net->column_items = fa_net_alloc(net, n, sizeof *net->column_items);
+    if (!net->column_items) return fa_fail(FA_E_MEMORY, "out of memory for the plan");
     for (int i = 0; i < net->n_params; i++)
-        net->n_pieces += cut_pieces(net, i, net->pieces + net->n_pieces);
+        net->n_column_items +=
+            partition_by_columns(net, i, net->column_items + net->n_column_items);
     return FA_OK;
 }
 
@@ -442,55 +449,57 @@ static fa_status plan_tiles(fa_net *net)
     for (int i = 0; i < net->n_params; i++)
         entries += (double)net->params[i].rows * (double)net->params[i].cols;
     const double share = fmax(TILE_AREA_MIN, entries / 16);
-    const fa_cutting shared = {to_share.cols, (int64_t)fmin(share, (double)to_share.direct),
-                               (int64_t)fmin(share, (double)to_share.waiting)};
-    FA_TRY(cut_tiles(net, shared, &net->tiles, &net->n_tiles));
+    const fa_tile_size shared = {shared_size.cols, (int64_t)fmin(share, (double)shared_size.direct),
+                                 (int64_t)fmin(share, (double)shared_size.waiting)};
+    FA_TRY(partition_tiles(net, shared, &net->tiles, &net->n_tiles));
     /* BLAS promises the same bits for the same tiles alone. */
-    FA_TRY(cut_tiles(net, net->blas ? shared : for_one, &net->alone, &net->n_alone));
-    return plan_pieces(net);
+    FA_TRY(partition_tiles(net, net->blas ? shared : serial_size, &net->serial_tiles,
+                           &net->n_serial_tiles));
+    return plan_column_items(net);
 }
 
 /* Cuts the matrices that rules make each step into rows of about a tile's size. */
-static fa_status plan_derives(fa_net *net)
+static fa_status plan_feedback_tasks(fa_net *net)
 {
     for (int pass = 0; pass < 2; pass++) {
         int64_t n = 0;
         for (int b = 0; b < net->n_blocks; b++) {
             const fa_rule *rule = &net->blocks[b].rule;
-            const int64_t rows = !net->blocks[b].needed ? 0
-                                 : rule->picked         ? rule->picked
-                                                        : rule->derived_rows;
+            const int64_t rows = !net->blocks[b].needs_delta ? 0
+                                 : rule->nnz                 ? rule->nnz
+                                                             : rule->step_feedback_rows;
             const int64_t height =
-                rule->picked ? rows : round_up(FA_TILE_AREA / net->blocks[b].layer->n_out + 1, 16);
+                rule->nnz ? rows : round_up(FA_TILE_AREA / net->blocks[b].layer->n_out + 1, 16);
             for (int64_t r = 0; r < rows; r += height, n++)
                 if (pass)
-                    net->derives[n] =
-                        (fa_derive_task){b, {r, r + height < rows ? r + height : rows}};
+                    net->feedback_tasks[n] =
+                        (fa_feedback_task){b, {r, r + height < rows ? r + height : rows}};
         }
         if (pass || n == 0) break;
-        net->n_derives = n;
-        net->derives = fa_net_alloc(net, n, sizeof *net->derives);
-        if (!net->derives) return fa_fail(FA_E_MEMORY, "out of memory for the plan");
+        net->n_feedback_tasks = n;
+        net->feedback_tasks = fa_net_alloc(net, n, sizeof *net->feedback_tasks);
+        if (!net->feedback_tasks) return fa_fail(FA_E_MEMORY, "out of memory for the plan");
     }
     return FA_OK;
 }
 
 static void plan_phases(fa_net *net)
 {
-    net->defers = !net->hosted && !net->headed && net->n_derives == 0 && !net->modulation;
+    net->defers = !net->has_custom_rule && !net->has_local_head && net->n_feedback_tasks == 0 &&
+                  !net->modulation;
     for (int i = 0; i < net->n_params; i++)
         if (net->params[i].trainable)
-            net->defers = net->defers && net->params[i].in_place && !net->params[i].follower &&
+            net->defers = net->defers && net->params[i].in_place && !net->params[i].coupled &&
                           net->params[i].kind != FA_FEEDBACK;
-    if (net->hosted) {
-        net->phases[net->n_phases++] = (struct fa_phase){fa_forward_task, true, fa_host_gate};
-        net->phases[net->n_phases++] = (struct fa_phase){fa_teach_task, true, fa_loss_gate};
+    if (net->has_custom_rule) {
+        net->phases[net->n_phases++] = (struct fa_phase){fa_forward_task, true, fa_custom_signals};
+        net->phases[net->n_phases++] = (struct fa_phase){fa_delta_task, true, fa_check_loss};
     } else {
-        net->phases[net->n_phases++] = (struct fa_phase){fa_rows_task, true, fa_loss_gate};
+        net->phases[net->n_phases++] = (struct fa_phase){fa_rows_task, true, fa_check_loss};
     }
     net->clips = net->optim.desc.clip_norm > 0;
     if (net->clips) {
-        net->phases[net->n_phases++] = (struct fa_phase){fa_norm_task, false, fa_norm_gate};
+        net->phases[net->n_phases++] = (struct fa_phase){fa_norm_task, false, fa_check_norm};
         net->phases[net->n_phases++] = (struct fa_phase){fa_apply_task, false, NULL};
     } else {
         net->phases[net->n_phases++] = (struct fa_phase){fa_update_task, false, NULL};
@@ -553,10 +562,10 @@ static fa_status check_head(fa_net *net, const fa_net_desc *d)
     return FA_OK;
 }
 
-fa_status fa_plan_network(fa_net *net, const fa_net_desc *theirs, const fa_file *file, bool fresh)
+fa_status fa_plan_network(fa_net *net, const fa_net_desc *from, const fa_file *file, bool fresh)
 {
     const fa_net_desc *desc = &net->desc;
-    FA_TRY(FA_ADOPT(&net->desc, theirs, loss, "desc"));
+    FA_TRY(FA_COPY_STRUCT(&net->desc, from, loss, "desc"));
     FA_TRY(check_head(net, desc));
     FA_TRY(fa_keep_description(net));
     if (fresh) fa_fill_zeros(&net->desc);
@@ -568,7 +577,7 @@ fa_status fa_plan_network(fa_net *net, const fa_net_desc *theirs, const fa_file 
     net->seed = desc->seed;
     net->n_threads = desc->n_threads;
     net->input_scale = desc->input_scale;
-    FA_TRY(fa_choose_products(net));
+    FA_TRY(fa_choose_matmul(net));
     FA_TRY(check_optimizer(net));
 
     net->layers = fa_net_alloc(net, net->n_layers, sizeof *net->layers);
@@ -596,7 +605,7 @@ fa_status fa_plan_network(fa_net *net, const fa_net_desc *theirs, const fa_file 
     FA_TRY(plan_state(net));
     FA_TRY(fa_plan_drawing(net));
     FA_TRY(plan_tiles(net));
-    FA_TRY(plan_derives(net));
+    FA_TRY(plan_feedback_tasks(net));
     plan_phases(net);
     mark_predicting(net);
     return FA_OK;

@@ -120,7 +120,7 @@ static void wait_for_work(int worker)
 static void *worker_main(void *argument)
 {
     const int worker = (int)(intptr_t)argument;
-    fa_take_affinity();
+    fa_use_process_affinity();
     fa_fp_begin(
         true); /* a new thread inherits the floating-point mode of the thread that made it */
     while (!atomic_load(&pool.quit)) {
@@ -130,17 +130,17 @@ static void *worker_main(void *argument)
     return NULL;
 }
 
-static void forget_threads(void) /* in a forked child: only the forking thread lives on */
+static void drop_threads(void) /* in a forked child: only the forking thread lives on */
 {
     fork_generation++;
     memset(&pool, 0, sizeof pool);
     pthread_mutex_init(&pool.mutex, NULL);
     pthread_cond_init(&pool.wake, NULL);
     pthread_cond_init(&pool.done, NULL);
-    fa_locks_forked();
+    fa_locks_after_fork();
 }
 
-static void install_fork_handler(void) { pthread_atfork(NULL, NULL, forget_threads); }
+static void install_fork_handler(void) { pthread_atfork(NULL, NULL, drop_threads); }
 
 unsigned fa_fork_generation(void)
 {
@@ -210,7 +210,7 @@ static void run_batch(int n_threads, int64_t first, int64_t n, fa_task_fn *task,
     wait_for_others();
 }
 
-void fa_pool_run(int n_threads, int64_t n_tasks, fa_task_fn *task, void *context)
+void fa_parallel_for(int n_threads, int64_t n_tasks, fa_task_fn *task, void *context)
 {
     if (n_threads > FA_MAX_THREADS) n_threads = FA_MAX_THREADS;
     if (n_threads > n_tasks) n_threads = (int)n_tasks;

@@ -55,12 +55,12 @@ static fa_status run_forward(fa_forward_job *job)
     fa_call call = {.in_chunks = true, .n_work = 1, .slot = {1}};
     FA_TRY(fa_call_begin(&call, net, n));
     job->run.work = call.work[0];
-    fa_pool_run(call.threads, (n + FA_PREDICT_CHUNK - 1) / FA_PREDICT_CHUNK, forward_task, job);
+    fa_parallel_for(call.threads, (n + FA_PREDICT_CHUNK - 1) / FA_PREDICT_CHUNK, forward_task, job);
     fa_status status = FA_OK;
     if (atomic_load(&call.work[0]->bad_label))
         status =
             fa_fail(FA_E_VALUE, "y: a label was changed to one out of range while it was in use");
-    else if (atomic_load(&call.work[0]->spoilt))
+    else if (atomic_load(&call.work[0]->nonfinite))
         status = fa_check_tensors(net);
     fa_call_end(&call);
     return status;
@@ -71,8 +71,8 @@ fa_status fa_predict(void *out, ptrdiff_t ldo, const fa_net *net, const fa_sampl
 {
     FA_FIXED_FP(true);
     fa_samples s;
-    FA_TRY(fa_take_samples(&s, net, samples, false, true));
-    FA_GIVEN(out);
+    FA_TRY(fa_validate_samples(&s, net, samples, false, true));
+    FA_REQUIRE(out);
     if (ldo < net->n_out)
         return fa_fail(FA_E_VALUE, "out: expected a row stride of at least %lld, got %lld",
                        (long long)net->n_out, (long long)ldo);
@@ -88,7 +88,7 @@ fa_status fa_predict(void *out, ptrdiff_t ldo, const fa_net *net, const fa_sampl
 /* Weights enter the loss, as in training, not the accuracy. */
 static void sum_rows(fa_metrics *metrics, const fa_samples *s, const fa_forward_job *job)
 {
-    fa_metrics sums = s->adds ? *metrics : (fa_metrics){0};
+    fa_metrics sums = s->accumulate ? *metrics : (fa_metrics){0};
     sums.rows += s->n;
     for (int64_t i = 0; i < s->n; i++) {
         sums.loss += s->weights ? s->weights[i] * job->row_loss[i] : job->row_loss[i];
@@ -100,9 +100,9 @@ static void sum_rows(fa_metrics *metrics, const fa_samples *s, const fa_forward_
 fa_status fa_evaluate(fa_metrics *metrics, const fa_net *net, const fa_samples *samples)
 {
     FA_FIXED_FP(true);
-    FA_GIVEN(metrics);
+    FA_REQUIRE(metrics);
     fa_samples s;
-    FA_TRY(fa_take_samples(&s, net, samples, true, true));
+    FA_TRY(fa_validate_samples(&s, net, samples, true, true));
     fa_forward_job job = {.run = {.net = net, .mode = FA_EVALUATE, .data = s}};
     job.row_loss = fa_alloc((size_t)s.n * 2 * sizeof(double));
     if (!job.row_loss)
@@ -130,8 +130,8 @@ fa_status fa_predictor_create(fa_predictor **predictor, const fa_net *net, fa_dt
                               int logits)
 {
     FA_FIXED_FP(true);
-    FA_GIVEN(predictor);
-    FA_GIVEN(net);
+    FA_REQUIRE(predictor);
+    FA_REQUIRE(net);
     if (x_dtype != net->dtype && x_dtype != FA_U8)
         return fa_fail(FA_E_VALUE, "x_dtype: expected the network's dtype (%s) or bytes, got %d",
                        net->dtype == FA_F64 ? "float64" : "float32", (int)x_dtype);
@@ -143,7 +143,7 @@ fa_status fa_predictor_create(fa_predictor **predictor, const fa_net *net, fa_dt
         return fa_fail(FA_E_MEMORY, "out of memory for a predictor");
     }
     *p = (fa_predictor){
-        .run = {.net = net, .work = work, .mode = FA_PREDICT, .m = 1, .unwatched = true},
+        .run = {.net = net, .work = work, .mode = FA_PREDICT, .m = 1, .skip_finite_check = true},
         .logits = logits};
     p->run.data = fa_samples_of(NULL, net->n_in, x_dtype, 1);
     fa_run_bind(&p->run, 0);
@@ -165,7 +165,7 @@ fa_status fa_predict_one(void *out, fa_predictor *p, const void *x)
     fa_run *run = &p->run;
     const fa_net *net = run->net;
     FA_TRY(fa_lock_read(net));
-    fa_run_point(run, x, out);
+    fa_run_set_sample(run, x, out);
     fa_forward(run, (fa_rows){0, 1}, 0);
     if (!p->logits && net->loss->link)
         net->loss->link(net->k, run->buf[net->layers[net->n_layers - 1].out]);

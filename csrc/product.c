@@ -9,13 +9,13 @@
 
 enum {
     BLAS_MIN_WORK = 32 * 32 * 32,
-    NT_ROWS = FA_COMPACT, /* of A in a panel of D W^T, and */
-    NT_COLS = 64,         /* of C, a block at a time */
+    NT_ROWS = FA_SHORT_STRIDE, /* of A in a panel of D W^T, and */
+    NT_COLS = 64,              /* of C, a block at a time */
     FEW_ROWS = 8,
 };
 
 /* FASTFA_GEMM = auto (default), own, blas. */
-fa_status fa_choose_products(fa_net *net)
+fa_status fa_choose_matmul(fa_net *net)
 {
     const char *wish = fa_environment("FASTFA_GEMM");
     if (!wish || !*wish || !strcmp(wish, "auto")) {
@@ -49,11 +49,11 @@ static bool blas_product(const fa_net *net, bool ta, bool tb, fa_mat c, int64_t 
                             (const double *)b.p, b.ld, beta, (double *)c.p, c.ld);
 }
 
-void fa_product(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const fa_ending *ending,
-                fa_right *right)
+void fa_matmul(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const fa_epilogue *epilogue,
+               fa_packed_b *right)
 {
-    static const fa_ending none = {0};
-    const fa_ending *e = ending ? ending : &none;
+    static const fa_epilogue none = {0};
+    const fa_epilogue *e = epilogue ? epilogue : &none;
     if (e->bias && for_blas(net, c, a.cols)) /* which adds to what is there */
         for (int64_t i = 0; i < c.rows; i++)
             memcpy(c.p + (size_t)(i * c.ld) * net->esize, e->bias, (size_t)c.cols * net->esize);
@@ -61,14 +61,14 @@ void fa_product(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, const fa_ending
         net->k->gemm(c.p, c.ld, a.p, a.ld, 1, b.p, b.ld, c.rows, c.cols, a.cols, 1, 0, e, right);
         return;
     }
-    if (e->spoilt && !net->k->all_finite(c.p, c.ld, c.rows > 0, c.cols))
-        atomic_store(e->spoilt, true);
+    if (e->nonfinite && !net->k->all_finite(c.p, c.ld, c.rows > 0, c.cols))
+        atomic_store(e->nonfinite, true);
     if (e->relu) net->k->act[FA_ACT_relu](c.p, c.ld, c.p, c.ld, c.rows, c.cols);
     if (e->h) net->k->dact[FA_ACT_relu](c.p, c.ld, e->h, c.ld, c.rows, c.cols);
 }
 
-void fa_product_tn(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, double alpha, double beta,
-                   fa_right *right)
+void fa_matmul_tn(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, double alpha, double beta,
+                  fa_packed_b *right)
 {
     if (blas_product(net, true, false, c, a.rows, a, b, alpha, beta)) return;
     /* A column without gaps is a row: C^T = B^T A, in whole vectors. */
@@ -80,7 +80,7 @@ void fa_product_tn(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, double alpha
                      right);
 }
 
-size_t fa_product_nt_scratch(const fa_net *net, int64_t k)
+size_t fa_matmul_nt_scratch(const fa_net *net, int64_t k)
 { return (size_t)(k + NT_COLS) * NT_ROWS * net->esize; }
 
 static fa_mat part(const fa_net *net, fa_mat a, int64_t i0, int64_t rows, int64_t j0, int64_t cols)
@@ -90,43 +90,43 @@ static fa_mat part(const fa_net *net, fa_mat a, int64_t i0, int64_t rows, int64_
                     cols < a.cols - j0 ? cols : a.cols - j0};
 }
 
-/* C = A B^T with few rows: panels of B, turned. */
+/* C = A B^T with few rows: panels of B, transposed. */
 static void turn_right(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, char *scratch,
-                       fa_right *right)
+                       fa_packed_b *right)
 {
     for (int64_t j = 0; j < c.cols; j += NT_ROWS) {
         const fa_mat to = part(net, c, 0, c.rows, j, NT_ROWS),
                      from = part(net, b, j, NT_ROWS, 0, b.cols);
-        const fa_mat turned = {scratch, from.rows, from.cols, from.rows};
-        net->k->transpose(turned.p, turned.ld, from.p, from.ld, from.rows, from.cols);
-        fa_product(net, to, a, turned, NULL, right);
+        const fa_mat transposed = {scratch, from.rows, from.cols, from.rows};
+        net->k->transpose(transposed.p, transposed.ld, from.p, from.ld, from.rows, from.cols);
+        fa_matmul(net, to, a, transposed, NULL, right);
     }
 }
 
 /* C^T = B A^T: turning A and C costs less than turning B, which is a matrix of weights. The factors of
  * each multiply-add change places, which changes no bit. */
 static void turn_left(const fa_net *net, fa_mat c, fa_mat a, fa_mat b, char *scratch,
-                      fa_right *right)
+                      fa_packed_b *right)
 {
     for (int64_t i = 0; i < c.rows; i += NT_ROWS) {
         const fa_mat rows = part(net, a, i, NT_ROWS, 0, a.cols);
-        const fa_mat turned = {scratch, rows.rows, rows.cols, rows.rows};
-        net->k->transpose(turned.p, turned.ld, rows.p, rows.ld, rows.rows, rows.cols);
-        char *const product = scratch + (size_t)(turned.rows * turned.ld) * net->esize;
+        const fa_mat transposed = {scratch, rows.rows, rows.cols, rows.rows};
+        net->k->transpose(transposed.p, transposed.ld, rows.p, rows.ld, rows.rows, rows.cols);
+        char *const product = scratch + (size_t)(transposed.rows * transposed.ld) * net->esize;
         for (int64_t j = 0; j < c.cols; j += NT_COLS) {
             const fa_mat to = part(net, c, i, NT_ROWS, j, NT_COLS);
             const fa_mat ct = {product, to.rows, to.cols, to.rows};
-            fa_product(net, ct, part(net, b, j, NT_COLS, 0, b.cols), turned, NULL, right);
+            fa_matmul(net, ct, part(net, b, j, NT_COLS, 0, b.cols), transposed, NULL, right);
             net->k->transpose(to.p, to.ld, ct.p, ct.ld, ct.rows, ct.cols);
         }
     }
 }
 
-void fa_product_nt(const fa_run *run, fa_mat c, fa_mat a, fa_mat b, int worker)
+void fa_matmul_nt(const fa_run *run, fa_mat c, fa_mat a, fa_mat b, int worker)
 {
     const fa_net *net = run->net;
     if (blas_product(net, false, true, c, a.cols, a, b, 1, 0)) return;
-    fa_right right = fa_packing(run, worker);
+    fa_packed_b right = fa_packing_buffer(run, worker);
     (c.rows < FEW_ROWS ? turn_right : turn_left)(net, c, a, b, fa_scratch(run, worker), &right);
 }
 
@@ -135,8 +135,8 @@ void fa_product_nt(const fa_run *run, fa_mat c, fa_mat a, fa_mat b, int worker)
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* The size for a product with B, for up to m rows of A */
-static size_t packing(const fa_net *net, int64_t m, fa_mat b, bool turned)
-{ return net->k->gemm_room(m, b.cols, b.rows, b.ld, turned); }
+static size_t packing(const fa_net *net, int64_t m, fa_mat b, bool transposed)
+{ return net->k->gemm_packing_bytes(m, b.cols, b.rows, b.ld, transposed); }
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
@@ -164,7 +164,7 @@ static size_t packing_tn(const fa_net *net, const fa_param *p, int64_t rows)
 
 /* The size for each matrix: A B, A B^T and its gradient, as far as the rules need them; alignment needs all of them
  * for weights. */
-size_t fa_packing_size(const fa_net *net, int64_t rows, bool training)
+size_t fa_packing_bytes(const fa_net *net, int64_t rows, bool training)
 {
     const int64_t m = smaller(rows, FA_CHUNK);
     size_t most = 0;
@@ -177,7 +177,7 @@ size_t fa_packing_size(const fa_net *net, int64_t rows, bool training)
     }
     for (int b = 0; b < net->n_blocks && training && !net->blas; b++) {
         const int64_t cols = net->blocks[b].layer->n_out;
-        const fa_mat derived = {NULL, cols, net->blocks[b].rule.derived_rows, cols};
+        const fa_mat derived = {NULL, cols, net->blocks[b].rule.step_feedback_rows, cols};
         most = larger(most, packing(net, m, derived, false));
     }
     return (most + 63) & ~(size_t)63;

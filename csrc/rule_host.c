@@ -8,8 +8,8 @@ static fa_status plan(fa_net *net, int block)
     if (!b->rule.desc.signal)
         return fa_fail(FA_E_VALUE, "layer %d: rule 'custom': signal: expected a function, got NULL",
                        b->first);
-    b->rule.host = fa_plan_buffer(net, b->layer->n_out, net->esize);
-    net->hosted = true;
+    b->rule.signal_buffer = fa_plan_buffer(net, b->layer->n_out, net->esize);
+    net->has_custom_rule = true;
     const fa_init *feedback = &b->rule.desc.feedback;
     return feedback->name || feedback->values ? fa_plan_feedback(net, block, net->n_out) : FA_OK;
 }
@@ -18,14 +18,14 @@ static void signal(const fa_rule *rule, const fa_run *run, int block, fa_part pa
                    int worker)
 {
     (void)block, (void)worker;
-    const fa_mat given = fa_get(run, rule->host, part.rows);
+    const fa_mat given = fa_get(run, rule->signal_buffer, part.rows);
     run->net->k->gather(s.p, s.ld, given.p, given.ld, NULL, s.rows, s.cols, 1);
 }
 
 static fa_view view(const fa_run *run, fa_buf b)
 { return (fa_view){run->buf[b].p, run->buf[b].ld, run->m, run->buf[b].cols}; }
 
-fa_view fa_teaching_output(const fa_teaching *t, int64_t block)
+fa_view fa_rule_context_output(const fa_rule_context *t, int64_t block)
 {
     const fa_run *run = t->run;
     if (block < 0 || block >= run->net->n_blocks) return view(run, FA_INPUT);
@@ -34,35 +34,35 @@ fa_view fa_teaching_output(const fa_teaching *t, int64_t block)
 
 /* While a callback of this thread runs: its network, and the packing buffer of its step. A copy, so
  * that nothing points to the stack of a call that is left by longjmp. */
-static _Thread_local struct asking {
+static _Thread_local struct callback {
     const fa_net *net;
-    fa_right right;
-} asking;
+    fa_packed_b right;
+} callback;
 
 /* Calls the user's function for the signals, from the top layer down. */
-fa_status fa_host_gate(fa_run *run)
+fa_status fa_custom_signals(fa_run *run)
 {
     const fa_net *net = run->net;
-    FA_TRY(fa_loss_gate(run));
+    FA_TRY(fa_check_loss(run));
     for (int b = net->n_blocks - 2; b >= 0; b--) {
         const fa_rule *rule = &net->blocks[b].rule;
-        if (!rule->desc.signal || !net->blocks[b].needed) continue;
-        const fa_teaching t = {
+        if (!rule->desc.signal || !net->blocks[b].needs_delta) continue;
+        const fa_rule_context t = {
             .net = net,
             .run = run,
             .block = b,
             .step = (int64_t)run->step,
             .labels = run->labels,
             .error = view(run, net->blocks[net->n_blocks - 1].delta),
-            .signal = view(run, rule->host),
+            .signal = view(run, rule->signal_buffer),
             .target = run->labels ? (fa_view){0} : view(run, FA_TARGET),
         };
-        const struct asking before = asking;
-        asking = (struct asking){net, fa_packing(run, 0)};
+        const struct callback before = callback;
+        callback = (struct callback){net, fa_packing_buffer(run, 0)};
         const unsigned ours = fa_fp_pause();
         const int failed = rule->desc.signal(rule->desc.user, &t);
         fa_fp_resume(ours);
-        asking = before;
+        callback = before;
         if (failed)
             return fa_fail(FA_E_STATE,
                            "layer %d: rule 'custom': its function failed (%d); nothing was updated",
@@ -74,22 +74,22 @@ fa_status fa_host_gate(fa_run *run)
 fa_status fa_multiply(void *c, const fa_net *net, const void *a, ptrdiff_t lda, const void *b,
                       ptrdiff_t ldb, int64_t rows, int64_t k, int64_t cols)
 {
-    FA_GIVEN(c);
-    FA_GIVEN(net);
-    FA_GIVEN(a);
-    FA_GIVEN(b);
+    FA_REQUIRE(c);
+    FA_REQUIRE(net);
+    FA_REQUIRE(a);
+    FA_REQUIRE(b);
     if (rows < 0 || k < 0 || cols < 0)
         return fa_fail(FA_E_VALUE, "rows, k, cols: expected numbers >= 0, got %lld, %lld, %lld",
                        (long long)rows, (long long)k, (long long)cols);
     FA_FIXED_FP(true);
-    fa_right right = asking.net == net ? asking.right : (fa_right){0};
+    fa_packed_b right = callback.net == net ? callback.right : (fa_packed_b){0};
     const fa_mat all_c = {c, cols, rows, cols}, all_a = {(char *)a, lda, rows, k};
     /* With BLAS the bits of a row depend on its company: the same as in a step. */
     const int64_t chunk = net->blas ? FA_BLAS_CHUNK : rows;
     for (int64_t r = 0; r < rows; r += chunk) {
         const fa_rows part = {r, r + chunk < rows ? r + chunk : rows};
-        fa_product(net, fa_rows_of(all_c, part, net->esize), fa_rows_of(all_a, part, net->esize),
-                   (fa_mat){(char *)b, ldb, k, cols}, NULL, &right);
+        fa_matmul(net, fa_rows_of(all_c, part, net->esize), fa_rows_of(all_a, part, net->esize),
+                  (fa_mat){(char *)b, ldb, k, cols}, NULL, &right);
     }
     return FA_OK;
 }

@@ -21,10 +21,10 @@ static void signal(const fa_rule *rule, const fa_run *run, int block, fa_part pa
     const fa_param *p = run->net->blocks[block].layer->weight;
     const fa_mat w = {p->value, p->cols, p->rows, p->cols};
     const fa_mat below = fa_get(run, run->net->blocks[block - 1].delta, part.rows);
-    const fa_ending ending = fa_signal_ending(run, block, part);
-    fa_right right = fa_packing(run, worker);
-    fa_product(run->net, s, below, fa_columns_of(w, part.c0, part.c1, run->net->esize), &ending,
-               &right);
+    const fa_epilogue epilogue = fa_signal_epilogue(run, block, part);
+    fa_packed_b right = fa_packing_buffer(run, worker);
+    fa_matmul(run->net, s, below, fa_columns_of(w, part.c0, part.c1, run->net->esize), &epilogue,
+              &right);
     fa_count(run, &run->net->count_feedback, fa_is_first(part));
 }
 

@@ -24,7 +24,7 @@ static fa_status check(const fa_block *b)
 static void learn(const fa_block *b, fa_param *p, fa_buf left, fa_buf right)
 {
     p->trainable = b->layer->desc.trainable;
-    p->forget = b->rule.desc.decay;
+    p->feedback_decay = b->rule.desc.decay;
     p->lr_scale = b->rule.desc.lr_scale == 0 ? 1 : b->rule.desc.lr_scale;
     p->grad[p->n_grad++] = (fa_pair){left, right};
 }
@@ -35,8 +35,8 @@ static fa_status plan_kp(fa_net *net, int block)
     fa_layer *above = net->blocks[block + 1].layer;
     FA_TRY(check(b));
     FA_TRY(fa_plan_feedback(net, block, above->n_out));
-    b->rule.feedback->forget = b->rule.desc.decay;
-    above->weight->follower = b->rule.feedback;
+    b->rule.feedback->feedback_decay = b->rule.desc.decay;
+    above->weight->coupled = b->rule.feedback;
     return FA_OK;
 }
 
@@ -82,22 +82,22 @@ static fa_status plan_ldfa(fa_net *net, int block)
     b->rule.residual = FA_NO_BUF;
     if (b->rule.desc.oja == 0) return FA_OK;
     b->rule.residual = fa_plan_buffer(net, above, net->esize);
-    fa_plan_scratch(net, fa_product_nt_scratch(net, rank));
+    fa_plan_scratch(net, fa_matmul_nt_scratch(net, rank));
     learn(b, b->rule.project, b->rule.residual, b->rule.projected);
     b->rule.project->lr_scale = b->rule.desc.oja;
-    b->rule.project->forget = 0;
+    b->rule.project->feedback_decay = 0;
     return FA_OK;
 }
 
 static fa_mat whole(const fa_param *p) { return (fa_mat){p->value, p->cols, p->rows, p->cols}; }
 
 /* What of d_{l+1} its image T P^T = d P P^T misses, negated: P descends on residual^T T. */
-static void miss(const fa_rule *rule, const fa_run *run, fa_rows rows, fa_mat d, fa_mat t,
-                 int worker)
+static void oja_residual(const fa_rule *rule, const fa_run *run, fa_rows rows, fa_mat d, fa_mat t,
+                         int worker)
 {
     const fa_net *net = run->net;
     const fa_mat r = fa_get(run, rule->residual, rows);
-    fa_product_nt(run, r, t, whole(rule->project), worker);
+    fa_matmul_nt(run, r, t, whole(rule->project), worker);
     fa_count(run, &net->count_feedback, rows.r0 == 0);
     net->k->add_scaled(r.p, r.ld, r.p, r.ld, d.p, d.ld, r.rows, r.cols, -1);
 }
@@ -108,14 +108,15 @@ static void ldfa_signal(const fa_rule *rule, const fa_run *run, int block, fa_pa
     const fa_rows rows = part.rows;
     const fa_mat t = fa_get(run, rule->projected, rows);
     const fa_mat d = fa_get(run, run->net->blocks[block + 1].delta, rows);
-    fa_right right = fa_packing(run, worker);
-    fa_product(run->net, t, d, whole(rule->project), &(fa_ending){.spoilt = fa_watch(run)}, &right);
-    if (rule->residual != FA_NO_BUF) miss(rule, run, rows, d, t, worker);
+    fa_packed_b right = fa_packing_buffer(run, worker);
+    fa_matmul(run->net, t, d, whole(rule->project),
+              &(fa_epilogue){.nonfinite = fa_nonfinite_flag(run)}, &right);
+    if (rule->residual != FA_NO_BUF) oja_residual(rule, run, rows, d, t, worker);
     fa_count(run, &run->net->count_feedback, rows.r0 == 0);
-    fa_ending ending = fa_signal_ending(run, block, part);
-    ending.spoilt = fa_watch(run);
-    right = fa_packing(run, worker);
-    fa_product(run->net, s, t, whole(rule->feedback), &ending, &right);
+    fa_epilogue epilogue = fa_signal_epilogue(run, block, part);
+    epilogue.nonfinite = fa_nonfinite_flag(run);
+    right = fa_packing_buffer(run, worker);
+    fa_matmul(run->net, s, t, whole(rule->feedback), &epilogue, &right);
     fa_count(run, &run->net->count_feedback, rows.r0 == 0);
 }
 
@@ -124,8 +125,8 @@ static void ldfa_matrix(const fa_net *net, int block, void *out)
     const fa_rule *rule = &net->blocks[block].rule;
     const int64_t rows = rule->project->rows, cols = rule->feedback->cols;
     /* Outside of a run there is no packing buffer: this product takes longer. */
-    fa_product(net, (fa_mat){out, cols, rows, cols}, whole(rule->project), whole(rule->feedback),
-               NULL, NULL);
+    fa_matmul(net, (fa_mat){out, cols, rows, cols}, whole(rule->project), whole(rule->feedback),
+              NULL, NULL);
 }
 
 const fa_rule_ops fa_rule_kp = {.name = "kp",

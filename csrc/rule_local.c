@@ -7,7 +7,7 @@
 #include <math.h>
 
 static size_t panel_size(const fa_net *net)
-{ return (fa_product_nt_scratch(net, net->n_out) + 63) & ~(size_t)63; }
+{ return (fa_matmul_nt_scratch(net, net->n_out) + 63) & ~(size_t)63; }
 
 static fa_status check(const fa_block *b)
 {
@@ -43,7 +43,7 @@ static fa_status plan(fa_net *net, int block)
     learn(net, b, b->rule.head, net->layers[b->last].out);
     learn(net, b, b->rule.head_bias, FA_ONES);
     fa_plan_scratch(net, panel_size(net) + 2 * FA_CHUNK * sizeof(double));
-    net->headed = true;
+    net->has_local_head = true;
     net->work_per_row += 3 * (double)n * (double)c;
     return FA_OK;
 }
@@ -58,10 +58,11 @@ static fa_mat head_error(const fa_rule *rule, const fa_run *run, int block, fa_r
     const fa_net *net = run->net;
     const fa_mat e = fa_get(run, rule->projected, rows);
     double *loss = (double *)((char *)fa_scratch(run, worker) + panel_size(net));
-    const fa_ending ending = {.bias = rule->head_bias->value, .spoilt = fa_watch(run)};
-    fa_right right = fa_packing(run, worker);
-    fa_product(net, e, fa_get(run, net->layers[net->blocks[block].last].out, rows), head_of(rule),
-               &ending, &right);
+    const fa_epilogue epilogue = {.bias = rule->head_bias->value,
+                                  .nonfinite = fa_nonfinite_flag(run)};
+    fa_packed_b right = fa_packing_buffer(run, worker);
+    fa_matmul(net, e, fa_get(run, net->layers[net->blocks[block].last].out, rows), head_of(rule),
+              &epilogue, &right);
     fa_count(run, &net->count_forward, rows.r0 == 0);
     net->loss->error(net->k, e, loss, loss + FA_CHUNK, e,
                      run->labels ? run->labels + rows.r0 : NULL, fa_get(run, FA_TARGET, rows));
@@ -74,7 +75,7 @@ static void signal(const fa_rule *rule, const fa_run *run, int block, fa_part pa
                    int worker)
 {
     const fa_mat e = head_error(rule, run, block, part.rows, worker);
-    fa_product_nt(run, s, e, head_of(rule), worker);
+    fa_matmul_nt(run, s, e, head_of(rule), worker);
     fa_count(run, &run->net->count_feedback, fa_is_first(part));
 }
 

@@ -39,7 +39,7 @@ static fa_status plan(fa_net *net, int block)
     net->modulator = block;
     net->modulation = fa_plan_param(net, "feedback", b->first, FA_FEEDBACK, net->n_in, net->n_out);
     snprintf(net->modulation->key, sizeof net->modulation->key, "input.feedback");
-    fa_plan_scratch(net, fa_product_nt_scratch(net, net->n_out));
+    fa_plan_scratch(net, fa_matmul_nt_scratch(net, net->n_out));
     plan_second(net);
     return FA_OK;
 }
@@ -50,7 +50,7 @@ static void modulate(const fa_run *run, fa_rows rows, fa_mat x, int worker)
     const fa_param *f = net->modulation;
     const fa_mat first = fa_get(run, FA_INPUT, rows);
     const fa_mat e = fa_get(run, net->blocks[net->n_blocks - 1].delta, rows);
-    fa_product_nt(run, x, e, (fa_mat){f->value, f->cols, f->rows, f->cols}, worker);
+    fa_matmul_nt(run, x, e, (fa_mat){f->value, f->cols, f->rows, f->cols}, worker);
     fa_count(run, &net->count_feedback, rows.r0 == 0);
     net->k->add_scaled(x.p, x.ld, first.p, first.ld, x.p, x.ld, x.rows, x.cols, 1);
 }

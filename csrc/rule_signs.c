@@ -12,7 +12,7 @@ static const fa_layer *above(const fa_net *net, int block) { return net->blocks[
 static fa_status plan_drawn(fa_net *net, int block)
 {
     fa_block *b = &net->blocks[block];
-    b->rule.derived_rows = above(net, block)->n_out;
+    b->rule.step_feedback_rows = above(net, block)->n_out;
     if (b->rule.desc.feedback.values)
         return fa_fail(FA_E_VALUE,
                        "layer %d: feedback: rule '%s' draws its magnitudes itself, got values",
@@ -27,7 +27,7 @@ static fa_status plan_drawn(fa_net *net, int block)
 
 static fa_status plan_stored(fa_net *net, int block)
 {
-    net->blocks[block].rule.derived_rows = above(net, block)->n_out;
+    net->blocks[block].rule.step_feedback_rows = above(net, block)->n_out;
     return fa_plan_feedback(net, block, above(net, block)->n_out);
 }
 
@@ -41,8 +41,8 @@ static void take_signs(const fa_net *net, int block, fa_rows rows, fa_mat out,
         (const char *)w->value + (size_t)rows.r0 * net->esize, w->cols, out.rows, out.cols, s);
 }
 
-static void usf_derive(const fa_rule *rule, const fa_net *net, int block, uint64_t step,
-                       fa_rows rows, fa_mat out)
+static void usf_step_feedback(const fa_rule *rule, const fa_net *net, int block, uint64_t step,
+                              fa_rows rows, fa_mat out)
 {
     (void)step;
     const fa_layer *layer = above(net, block);
@@ -50,8 +50,8 @@ static void usf_derive(const fa_rule *rule, const fa_net *net, int block, uint64
                rule->desc.feedback.scale * sqrt(2.0 / (double)(layer->n_in + layer->n_out)));
 }
 
-static void frsf_derive(const fa_rule *rule, const fa_net *net, int block, uint64_t step,
-                        fa_rows rows, fa_mat out)
+static void frsf_step_feedback(const fa_rule *rule, const fa_net *net, int block, uint64_t step,
+                               fa_rows rows, fa_mat out)
 {
     (void)step;
     const fa_param *b = rule->feedback;
@@ -60,8 +60,8 @@ static void frsf_derive(const fa_rule *rule, const fa_net *net, int block, uint6
     take_signs(net, block, rows, out, &magnitude, 0);
 }
 
-static void brsf_derive(const fa_rule *rule, const fa_net *net, int block, uint64_t step,
-                        fa_rows rows, fa_mat out)
+static void brsf_step_feedback(const fa_rule *rule, const fa_net *net, int block, uint64_t step,
+                               fa_rows rows, fa_mat out)
 {
     (void)rule;
     fa_draw_feedback_rows(net, block, step, rows, out);
@@ -72,9 +72,9 @@ static void brsf_derive(const fa_rule *rule, const fa_net *net, int block, uint6
 static void matrix(const fa_net *net, int block, void *out)
 {
     const fa_rule *rule = &net->blocks[block].rule;
-    const int64_t rows = rule->derived_rows, cols = net->blocks[block].layer->n_out;
-    rule->ops->derive(rule, net, block, ((const fa_state *)net->state)->steps, (fa_rows){0, rows},
-                      (fa_mat){out, cols, rows, cols});
+    const int64_t rows = rule->step_feedback_rows, cols = net->blocks[block].layer->n_out;
+    rule->ops->step_feedback(rule, net, block, ((const fa_state *)net->state)->steps,
+                             (fa_rows){0, rows}, (fa_mat){out, cols, rows, cols});
 }
 
 const fa_rule_ops fa_rule_usf = {.name = "usf",
@@ -84,7 +84,7 @@ const fa_rule_ops fa_rule_usf = {.name = "usf",
                                  .product = true,
                                  .signal = fa_chain_signal,
                                  .matrix = matrix,
-                                 .derive = usf_derive};
+                                 .step_feedback = usf_step_feedback};
 const fa_rule_ops fa_rule_frsf = {.name = "frsf",
                                   .sources = FA_FROM_ABOVE,
                                   .columns = true,
@@ -92,7 +92,7 @@ const fa_rule_ops fa_rule_frsf = {.name = "frsf",
                                   .product = true,
                                   .signal = fa_chain_signal,
                                   .matrix = matrix,
-                                  .derive = frsf_derive};
+                                  .step_feedback = frsf_step_feedback};
 const fa_rule_ops fa_rule_brsf = {.name = "brsf",
                                   .sources = FA_FROM_ABOVE,
                                   .columns = true,
@@ -100,4 +100,4 @@ const fa_rule_ops fa_rule_brsf = {.name = "brsf",
                                   .product = true,
                                   .signal = fa_chain_signal,
                                   .matrix = matrix,
-                                  .derive = brsf_derive};
+                                  .step_feedback = brsf_step_feedback};

@@ -30,7 +30,7 @@ void fa_output_error(const fa_run *run, fa_rows rows)
 }
 
 /* S_l in place of D_l, then D_l through the followers and f', unless it came at once. */
-void fa_teach(const fa_run *run, int b, fa_part part, int worker)
+void fa_compute_delta(const fa_run *run, int b, fa_part part, int worker)
 {
     static const fa_rule exact = {.ops = &fa_rule_backprop};
     const fa_net *net = run->net;
@@ -42,17 +42,18 @@ void fa_teach(const fa_run *run, int b, fa_part part, int worker)
         return;
     }
     rule->ops->signal(rule, run, b, part, d, worker);
-    if (rule->at_once) return;
+    if (rule->fuses_relu_backward) return;
     for (int i = block->last; i >= block->first; i--)
         net->layers[i].ops->backward(&net->layers[i], run, part, d, !rule->pre);
 }
 
-bool fa_is_taught(const fa_run *run, int b) { return run->exact || run->net->blocks[b].needed; }
+bool fa_needs_delta(const fa_run *run, int b)
+{ return run->exact || run->net->blocks[b].needs_delta; }
 
 void fa_weight_rows(const fa_run *run, fa_rows rows)
 {
     for (int b = 0; b < run->net->n_blocks; b++) {
-        if (!fa_is_taught(run, b)) continue;
+        if (!fa_needs_delta(run, b)) continue;
         const fa_mat d = fa_get(run, run->net->blocks[b].delta, rows);
         run->net->k->scale_rows(d.p, d.ld, run->weights + rows.r0, d.rows, d.cols);
         const fa_buf projected = run->net->blocks[b].rule.projected;
@@ -63,12 +64,12 @@ void fa_weight_rows(const fa_run *run, fa_rows rows)
 }
 
 /* What rules make of the weights, once a step: before the rows, whose tasks all read it. */
-void fa_derive_task_run(void *context, int64_t task, int worker)
+void fa_step_feedback_task(void *context, int64_t task, int worker)
 {
     (void)worker;
     const fa_run *run = context;
-    const fa_derive_task *work = &run->net->derives[task];
-    fa_derive_feedback(run, work->block, work->rows);
+    const fa_feedback_task *work = &run->net->feedback_tasks[task];
+    fa_make_step_feedback(run, work->block, work->rows);
 }
 
 fa_rows fa_chunk_of(const fa_run *run, int64_t task)
@@ -84,10 +85,10 @@ static bool finite_input(const fa_run *run, fa_rows rows)
     return run->net->k->all_finite(x.p, x.ld, x.rows, x.cols);
 }
 
-void fa_judge(const fa_run *run, fa_rows rows)
+void fa_loss_and_error(const fa_run *run, fa_rows rows)
 {
     fa_output_error(run, rows);
-    if (run->unchecked && !finite_input(run, rows)) run->row_loss[rows.r0] = NAN;
+    if (run->x_unchecked && !finite_input(run, rows)) run->row_loss[rows.r0] = NAN;
 }
 
 void fa_forward_task(void *context, int64_t task, int worker)
@@ -95,10 +96,10 @@ void fa_forward_task(void *context, int64_t task, int worker)
     const fa_run *run = context;
     const fa_rows rows = fa_chunk_of(run, task);
     fa_forward(run, rows, worker);
-    fa_judge(run, rows);
+    fa_loss_and_error(run, rows);
 }
 
-void fa_teach_task(void *context, int64_t task, int worker)
+void fa_delta_task(void *context, int64_t task, int worker)
 {
     const fa_run *run = context;
     const fa_rows rows = fa_chunk_of(run, task);
@@ -106,8 +107,9 @@ void fa_teach_task(void *context, int64_t task, int worker)
     if (run->net->modulation && !run->exact) fa_second_pass(run, rows, worker);
     for (int i = 0; i < hidden; i++) {
         const int b = run->exact ? hidden - 1 - i : run->net->order[i];
-        if (fa_is_taught(run, b))
-            fa_teach(run, b, fa_all_columns(rows, run->net->blocks[b].layer->n_out), worker);
+        if (fa_needs_delta(run, b))
+            fa_compute_delta(run, b, fa_all_columns(rows, run->net->blocks[b].layer->n_out),
+                             worker);
     }
     if (run->weights) fa_weight_rows(run, rows);
 }
@@ -115,7 +117,7 @@ void fa_teach_task(void *context, int64_t task, int worker)
 void fa_rows_task(void *context, int64_t task, int worker)
 {
     fa_forward_task(context, task, worker);
-    fa_teach_task(context, task, worker);
+    fa_delta_task(context, task, worker);
 }
 
 /* Sample weights that no earlier check has seen: one that the network's dtype cannot hold would become infinite. */
@@ -130,7 +132,7 @@ static fa_status check_weights(const fa_run *run)
     return FA_OK;
 }
 
-fa_status fa_loss_gate(fa_run *run)
+fa_status fa_check_loss(fa_run *run)
 {
     if (atomic_load(&run->work->bad_label))
         return fa_fail(
@@ -145,7 +147,7 @@ fa_status fa_loss_gate(fa_run *run)
     run->loss = loss / (double)run->m;
     run->hits = hits;
     const bool finite = isfinite(run->loss);
-    if (finite && !atomic_load_explicit(&run->work->spoilt, memory_order_relaxed)) return FA_OK;
+    if (finite && !atomic_load_explicit(&run->work->nonfinite, memory_order_relaxed)) return FA_OK;
     FA_TRY(fa_check_tensors(run->net));
     if (finite) return FA_OK; /* all numbers are in range, only their sum is not */
     return fa_fail(FA_E_NONFINITE, "loss is not finite (%s); nothing was updated",
@@ -161,19 +163,19 @@ static fa_mat columns(const fa_run *run, fa_buf b, int64_t j0, int64_t j1)
 }
 
 /* Where the columns of a tile are packed, if they are: a worker's next tile is the one below, as a rule. */
-static fa_right *packed_right(const fa_run *run, fa_buf buf, fa_tile t, int worker)
+static fa_packed_b *packed_columns(const fa_run *run, fa_buf buf, fa_tile t, int worker)
 {
-    fa_room *room = fa_room_of(run, worker);
-    if (!room) return NULL;
-    if (room->run != run->serial || room->buf != buf || room->j0 != t.j0 || room->j1 != t.j1)
-        *room = (fa_room){.right = {.room = room->bytes,
-                                    .bytes = run->work->packing_size,
-                                    .foreign = run->shared},
-                          .run = run->serial,
-                          .j0 = t.j0,
-                          .j1 = t.j1,
-                          .buf = buf};
-    return &room->right;
+    fa_pack_cache *cache = fa_pack_cache_of(run, worker);
+    if (!cache) return NULL;
+    if (cache->run != run->serial || cache->buf != buf || cache->j0 != t.j0 || cache->j1 != t.j1)
+        *cache = (fa_pack_cache){.right = {.buffer = cache->bytes,
+                                           .bytes = run->work->packing_bytes,
+                                           .remote = run->shared},
+                                 .run = run->serial,
+                                 .j0 = t.j0,
+                                 .j1 = t.j1,
+                                 .buf = buf};
+    return &cache->right;
 }
 
 /* g = alpha * sum over pairs of left^T right + beta * g on the tile; g points at the tile's first element. */
@@ -181,16 +183,16 @@ static void tile_product(const fa_run *run, const fa_param *p, fa_tile t, fa_mat
                          double beta, int worker)
 {
     const fa_net *net = run->net;
-    fa_right in_place = {.foreign = run->shared};
+    fa_packed_b in_place = {.remote = run->shared};
     for (int i = 0; i < p->n_grad; i++, beta = 1) {
         const fa_mat right = columns(run, p->grad[i].right, t.j0, t.j1);
         if (p->grad[i].left == FA_ONES) {
             net->k->colsum(g.p, right.p, right.ld, right.rows, right.cols, alpha, beta);
             continue;
         }
-        fa_right *const packed = packed_right(run, p->grad[i].right, t, worker);
-        fa_product_tn(net, g, columns(run, p->grad[i].left, t.i0, t.i1), right, alpha, beta,
-                      packed ? packed : &in_place);
+        fa_packed_b *const packed = packed_columns(run, p->grad[i].right, t, worker);
+        fa_matmul_tn(net, g, columns(run, p->grad[i].left, t.i0, t.i1), right, alpha, beta,
+                     packed ? packed : &in_place);
         fa_count(run, &net->count_outer, t.i0 == 0 && t.j0 == 0);
     }
 }
@@ -206,7 +208,7 @@ static void step(const fa_run *run, const fa_param *p, fa_tile t, fa_mat g, fa_o
                  const fa_hyper *h)
 {
     const fa_net *net = run->net;
-    const fa_param *f = p->follower;
+    const fa_param *f = p->coupled;
     const fa_mat w = tile_of(net, p->value, p, t);
     const fa_mat b = f ? tile_of(net, f->value, f, (fa_tile){t.j0, t.j1, t.i0, t.i1}) : (fa_mat){0};
     void *slot[2];
@@ -222,18 +224,18 @@ static void optimizer_step(const fa_run *run, const fa_param *p, fa_tile t, fa_m
     step(run, p, t, g, run->net->optim.ops->kernel(run->net->k), &h);
 }
 
-fa_blend fa_in_place_blend(const fa_run *run, const fa_param *p)
+fa_update_scale fa_in_place_scale(const fa_run *run, const fa_param *p)
 {
     const fa_hyper *h = &run->work->hyper[p - run->net->params];
-    return (fa_blend){-h->lr / (double)run->m, h->keep - h->lr * h->decay};
+    return (fa_update_scale){-h->lr / (double)run->m, h->keep - h->lr * h->decay};
 }
 
 void fa_update(const fa_run *run, int param, fa_tile t, int worker)
 {
     const fa_net *net = run->net;
     const fa_param *p = &net->params[param];
-    const fa_blend blend = fa_in_place_blend(run, p);
-    if (p->in_place && !p->follower) {
+    const fa_update_scale blend = fa_in_place_scale(run, p);
+    if (p->in_place && !p->coupled) {
         tile_product(run, p, t, tile_of(net, p->value, p, t), blend.alpha, blend.beta, worker);
         return;
     }
@@ -257,11 +259,11 @@ void fa_update_task(void *context, int64_t task, int worker)
 }
 
 /* On one thread: small tasks are for sharing. */
-static void update_alone(const fa_run *run)
+static void update_serial(const fa_run *run)
 {
     const fa_net *net = run->net;
-    for (int64_t i = 0; i < net->n_alone; i++)
-        fa_update(run, net->alone[i].param, net->alone[i].tile, 0);
+    for (int64_t i = 0; i < net->n_serial_tiles; i++)
+        fa_update(run, net->serial_tiles[i].param, net->serial_tiles[i].tile, 0);
 }
 
 /* The tile of the gradient, into the run's gradient buffers. */
@@ -286,7 +288,7 @@ void fa_norm_task(void *context, int64_t task, int worker)
     run->work->tile_norm[task] = run->net->k->dot(g.p, g.ld, g.p, g.ld, g.rows, g.cols);
 }
 
-fa_status fa_norm_gate(fa_run *run)
+fa_status fa_check_norm(fa_run *run)
 {
     double sum = 0;
     for (int64_t i = 0; i < run->net->n_tiles; i++) sum += run->work->tile_norm[i];
@@ -318,8 +320,8 @@ static void begin_update(fa_run *run)
         fa_hyper *h = &run->work->hyper[i];
         *h = base;
         h->lr = run->lr * p->lr_scale;
-        h->keep = 1 - p->forget;
-        h->lambda = p->follower ? p->follower->forget : 0;
+        h->keep = 1 - p->feedback_decay;
+        h->lambda = p->coupled ? p->coupled->feedback_decay : 0;
         if (!p->decays) continue;
         if (optim->ops->decoupled_decay)
             h->keep -= h->lr * optim->desc.weight_decay;
@@ -344,7 +346,7 @@ static void begin(fa_run *run, int64_t chunk, int threads)
     run->chunk = chunk;
     run->shared = threads > 1;
     run->serial = ++run->work->steps;
-    atomic_store_explicit(&run->work->spoilt, false, memory_order_relaxed);
+    atomic_store_explicit(&run->work->nonfinite, false, memory_order_relaxed);
 }
 
 static fa_status step_on(fa_run *run, int threads)
@@ -352,16 +354,16 @@ static fa_status step_on(fa_run *run, int threads)
     const fa_net *net = run->net;
     begin(run, chunk_rows(net, run->m, threads), threads);
     const int64_t chunks = (run->m + run->chunk - 1) / run->chunk;
-    if (!run->exact) fa_pool_run(threads, net->n_derives, fa_derive_task_run, run);
+    if (!run->exact) fa_parallel_for(threads, net->n_feedback_tasks, fa_step_feedback_task, run);
     if (run->mode != FA_TRAIN) {
-        const bool hosted = net->hosted && !run->exact;
-        fa_pool_run(threads, chunks, hosted ? fa_forward_task : fa_rows_task, run);
-        FA_TRY(hosted ? fa_host_gate(run) : fa_loss_gate(run));
-        if (hosted) {
-            fa_pool_run(threads, chunks, fa_teach_task, run);
-            FA_TRY(fa_loss_gate(run)); /* heads may have found what the output did not */
+        const bool has_custom_rule = net->has_custom_rule && !run->exact;
+        fa_parallel_for(threads, chunks, has_custom_rule ? fa_forward_task : fa_rows_task, run);
+        FA_TRY(has_custom_rule ? fa_custom_signals(run) : fa_check_loss(run));
+        if (has_custom_rule) {
+            fa_parallel_for(threads, chunks, fa_delta_task, run);
+            FA_TRY(fa_check_loss(run)); /* heads may have found what the output did not */
         }
-        if (run->mode == FA_GRADIENTS) fa_pool_run(threads, net->n_tiles, gradient_task, run);
+        if (run->mode == FA_GRADIENTS) fa_parallel_for(threads, net->n_tiles, gradient_task, run);
         return FA_OK;
     }
     const bool by_columns = fa_by_columns(run, threads);
@@ -369,14 +371,14 @@ static fa_status step_on(fa_run *run, int threads)
     for (int i = 0; i < net->n_phases; i++) {
         const struct fa_phase *phase = &net->phases[i];
         if (threads == 1 && phase->task == fa_update_task)
-            update_alone(run);
+            update_serial(run);
         else if (phase->task == fa_rows_task && by_columns)
             fa_run_columns(run, threads);
         else if (phase->task == fa_update_task && by_columns)
             fa_update_columns(run, threads);
         else
-            fa_pool_run(threads, phase->over_rows ? chunks : net->n_tiles, phase->task, run);
-        if (phase->gate) FA_TRY(phase->gate(run));
+            fa_parallel_for(threads, phase->over_rows ? chunks : net->n_tiles, phase->task, run);
+        if (phase->at_barrier) FA_TRY(phase->at_barrier(run));
     }
     return FA_OK;
 }
@@ -385,7 +387,7 @@ fa_status fa_run_step(fa_run *run)
 {
     int threads = fa_run_threads(run->net, run->m);
     if (threads > run->work->threads) threads = run->work->threads;
-    return run->mode == FA_TRAIN ? fa_pace_step(run, threads, step_on) : step_on(run, threads);
+    return run->mode == FA_TRAIN ? fa_tuner_step(run, threads, step_on) : step_on(run, threads);
 }
 
 fa_status fa_run_deferred(fa_run *run)
@@ -393,7 +395,7 @@ fa_status fa_run_deferred(fa_run *run)
     begin(run, run->m, 1);
     begin_update(run);
     fa_rows_task(run, 0, 0);
-    return fa_loss_gate(run);
+    return fa_check_loss(run);
 }
 
-void fa_run_flush(fa_run *run) { update_alone(run); }
+void fa_run_flush(fa_run *run) { update_serial(run); }

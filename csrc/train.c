@@ -29,9 +29,9 @@ static fa_status step(fa_net *net, fa_run *run)
 fa_status fa_train_batch(double *loss, fa_net *net, const fa_samples *batch)
 {
     FA_FIXED_FP(true);
-    FA_GIVEN(loss);
+    FA_REQUIRE(loss);
     fa_samples s;
-    FA_TRY(fa_take_samples(&s, net, batch, true, true));
+    FA_TRY(fa_validate_samples(&s, net, batch, true, true));
     fa_call call = {.writes = true, .n_work = 1};
     FA_TRY(fa_call_begin(&call, net, s.n));
     net->batch_bytes = call.work[0]->size;
@@ -51,7 +51,7 @@ fa_status fa_train_batch(double *loss, fa_net *net, const fa_samples *batch)
 
 fa_status fa_learn_one(double *loss, fa_net *net, const void *x, int64_t label, const void *y)
 {
-    FA_GIVEN(net);
+    FA_REQUIRE(net);
     fa_samples one = fa_samples_of(x, net->n_in, net->dtype, 1);
     one.y = y, one.ldy = net->n_out;
     if (!y) one.labels = &label;
@@ -117,7 +117,7 @@ typedef struct fa_progress {
 static fa_run batch_run(fa_net *net, const fa_samples *s, const fa_epoch *e, int64_t i,
                         fa_work *work)
 {
-    fa_run run = {.net = net, .work = work, .mode = FA_TRAIN, .unchecked = s->x_dtype != FA_U8};
+    fa_run run = {.net = net, .work = work, .mode = FA_TRAIN, .x_unchecked = s->x_dtype != FA_U8};
     select_batch(&run, net, s, e, e->first + i);
     run.lr = e->lrs ? e->lrs[i] : ((fa_state *)net->state)->lr;
     return run;
@@ -133,11 +133,14 @@ static void count_step(fa_progress *progress, const fa_run *run)
 }
 
 static bool poll_is_due(const fa_progress *progress)
-{ return progress->epoch->poll && fa_now() - progress->polled >= progress->epoch->poll_seconds; }
+{
+    return progress->epoch->poll &&
+           fa_seconds() - progress->polled >= progress->epoch->poll_seconds;
+}
 
 /* Training takes as long a turn as the readers before it, so that however many come, it has half of the time. */
 static bool readers_turn(const fa_progress *progress, const fa_net *net)
-{ return fa_lock_readers_wait(net) && fa_now() - progress->resumed >= progress->paused; }
+{ return fa_lock_readers_wait(net) && fa_seconds() - progress->resumed >= progress->paused; }
 
 static bool pause_is_due(const fa_progress *progress, const fa_net *net)
 { return poll_is_due(progress) || readers_turn(progress, net); }
@@ -149,16 +152,16 @@ static fa_status poll(fa_progress *progress, int64_t i)
     const unsigned ours = fa_fp_pause();
     const int stop = e->poll(e->user, step);
     fa_fp_resume(ours);
-    progress->polled = fa_now();
+    progress->polled = fa_seconds();
     return stop ? fa_fail(FA_E_STOPPED, "stopped after step %lld", (long long)step) : FA_OK;
 }
 
 static void let_readers_in(fa_progress *progress, const fa_net *net)
 {
-    const double left = fa_now();
+    const double left = fa_seconds();
     fa_lock_pause(net);
     fa_lock_resume(net);
-    progress->resumed = fa_now();
+    progress->resumed = fa_seconds();
     progress->paused = progress->resumed - left;
 }
 
@@ -214,14 +217,14 @@ static fa_status deferred_steps(fa_progress *progress, fa_net *net, const fa_sam
 }
 
 /* Room for the order of n samples, kept for the next epoch. */
-static bool make_room(fa_net *net, int64_t n)
+static bool reserve_order(fa_net *net, int64_t n)
 {
     if (net->n_shuffled >= n) return true;
     size_t size = 0;
-    int64_t *room = fa_add_bytes(&size, n, 1, sizeof *room) ? fa_alloc(size) : NULL;
-    if (!room) return false;
+    int64_t *order = fa_add_bytes(&size, n, 1, sizeof *order) ? fa_alloc(size) : NULL;
+    if (!order) return false;
     fa_free(net->shuffled);
-    net->shuffled = room;
+    net->shuffled = order;
     net->n_shuffled = n;
     return true;
 }
@@ -229,8 +232,10 @@ static bool make_room(fa_net *net, int64_t n)
 /* Values that the last update of a call ruined are noticed by the next call at the latest; after many rows, at once. */
 static fa_status check_update(const fa_net *net, int64_t rows)
 {
-    enum { WORTH = 128 }; /* rows: checking everything takes less than a hundredth of their time */
-    return rows < WORTH ? FA_OK : fa_check_tensors(net);
+    enum {
+        MIN_WEIGHTS_PER_ROW = 128
+    }; /* rows: checking everything takes less than a hundredth of their time */
+    return rows < MIN_WEIGHTS_PER_ROW ? FA_OK : fa_check_tensors(net);
 }
 
 /* Checked samples and steps; shuffle: in the order of the network's next epoch, which begins. */
@@ -244,7 +249,7 @@ static fa_status train(fa_metrics *metrics, fa_net *net, const fa_samples *s, fa
     fa_status status = fa_check_counts(net, e->count, shuffle);
     if (status) {
         /* nothing was done */
-    } else if (shuffle && !make_room(net, s->n)) {
+    } else if (shuffle && !reserve_order(net, s->n)) {
         status = fa_fail(FA_E_MEMORY,
                          "out of memory for the order of %lld samples; the network is "
                          "unchanged",
@@ -252,8 +257,8 @@ static fa_status train(fa_metrics *metrics, fa_net *net, const fa_samples *s, fa
     } else {
         if (shuffle) fa_next_order(net->shuffled, net, s->n);
         if (shuffle) e->order = net->shuffled;
-        if (!s->adds) *metrics = (fa_metrics){0};
-        fa_progress progress = {.metrics = metrics, .epoch = e, .polled = fa_now()};
+        if (!s->accumulate) *metrics = (fa_metrics){0};
+        fa_progress progress = {.metrics = metrics, .epoch = e, .polled = fa_seconds()};
         status = defer ? deferred_steps(&progress, net, s, call.work)
                        : steps(&progress, net, s, call.work[0]);
         if (!fa_has_accuracy(net, s)) metrics->hits = NAN;
@@ -267,11 +272,11 @@ fa_status fa_train_steps(fa_metrics *metrics, fa_net *net, const fa_samples *sam
                          const fa_epoch *epoch)
 {
     FA_FIXED_FP(true);
-    FA_GIVEN(metrics);
+    FA_REQUIRE(metrics);
     fa_samples s;
     fa_epoch e;
-    FA_TRY(fa_take_samples(&s, net, samples, true, false));
-    FA_TRY(FA_ADOPT(&e, epoch, count, "epoch"));
+    FA_TRY(fa_validate_samples(&s, net, samples, true, false));
+    FA_TRY(FA_COPY_STRUCT(&e, epoch, count, "epoch"));
     FA_TRY(check_epoch(net, &s, &e));
     return train(metrics, net, &s, &e, false);
 }
@@ -280,9 +285,9 @@ fa_status fa_train_epoch(fa_metrics *metrics, fa_net *net, const fa_samples *sam
                          int64_t batch_size)
 {
     FA_FIXED_FP(true);
-    FA_GIVEN(metrics);
+    FA_REQUIRE(metrics);
     fa_samples s;
-    FA_TRY(fa_take_samples(&s, net, samples, true, false));
+    FA_TRY(fa_validate_samples(&s, net, samples, true, false));
     fa_epoch e = fa_epoch_of(NULL, batch_size, 0);
     if (batch_size > 0) e.count = (s.n + rows_of(&s, &e) - 1) / rows_of(&s, &e);
     FA_TRY(check_epoch(net, &s, &e));
@@ -292,9 +297,9 @@ fa_status fa_train_epoch(fa_metrics *metrics, fa_net *net, const fa_samples *sam
 fa_status fa_learn_many(fa_metrics *metrics, fa_net *net, const fa_samples *samples)
 {
     FA_FIXED_FP(true);
-    FA_GIVEN(metrics);
+    FA_REQUIRE(metrics);
     fa_samples s;
-    FA_TRY(fa_take_samples(&s, net, samples, true, false));
+    FA_TRY(fa_validate_samples(&s, net, samples, true, false));
     fa_epoch e = fa_epoch_of(NULL, 1, s.n);
     FA_TRY(check_epoch(net, &s, &e));
     return train(metrics, net, &s, &e, false);
@@ -304,10 +309,10 @@ fa_status fa_gradients(double *loss, void *const *grads, const fa_net *net,
                        const fa_samples *samples)
 {
     FA_FIXED_FP(true);
-    FA_GIVEN(loss);
-    FA_GIVEN(grads);
+    FA_REQUIRE(loss);
+    FA_REQUIRE(grads);
     fa_samples s;
-    FA_TRY(fa_take_samples(&s, net, samples, true, true));
+    FA_TRY(fa_validate_samples(&s, net, samples, true, true));
     fa_call call = {.n_work = 1};
     FA_TRY(fa_call_begin(&call, net, s.n));
     fa_run run = {.net = net,

@@ -13,94 +13,95 @@
 #include <string.h>
 
 /* Hands out pieces of a block; with base NULL only adds up. */
-typedef struct fa_carver {
+typedef struct fa_layout {
     char *base;
     size_t used;
     bool fits;
-} fa_carver;
+} fa_layout;
 
-static void *carve(fa_carver *c, int64_t a, int64_t b, size_t size)
+static void *reserve(fa_layout *c, int64_t a, int64_t b, size_t size)
 {
     const size_t at = c->used;
     c->fits = c->fits && fa_add_bytes(&c->used, a, b, size);
     return c->base ? c->base + at : NULL;
 }
 
-static void carve_clipping(const fa_net *net, fa_work *w, fa_carver *c)
+static void reserve_clipping(const fa_net *net, fa_work *w, fa_layout *c)
 {
-    w->tile_norm = carve(c, net->n_tiles, 1, sizeof(double));
-    w->grads = carve(c, net->n_params, 1, sizeof(void *));
+    w->tile_norm = reserve(c, net->n_tiles, 1, sizeof(double));
+    w->grads = reserve(c, net->n_params, 1, sizeof(void *));
     for (int i = 0; i < net->n_params; i++) {
         const fa_param *p = &net->params[i];
-        void *g = p->trainable ? carve(c, p->rows, p->cols, net->esize) : NULL;
+        void *g = p->trainable ? reserve(c, p->rows, p->cols, net->esize) : NULL;
         if (w->grads) w->grads[i] = g;
     }
 }
 
-static void carve_derived(const fa_net *net, fa_work *w, fa_carver *c)
+static void reserve_step_feedback(const fa_net *net, fa_work *w, fa_layout *c)
 {
-    w->derived = carve(c, net->n_blocks, 1, sizeof *w->derived);
+    w->step_feedback = reserve(c, net->n_blocks, 1, sizeof *w->step_feedback);
     for (int b = 0; b < net->n_blocks; b++) {
-        const int64_t picked = net->blocks[b].rule.picked, cols = net->blocks[b].layer->n_out;
-        const int64_t rows = picked ? picked : net->blocks[b].rule.derived_rows;
-        char *p = carve(c, rows, cols, net->esize);
-        void *places = carve(c, picked, cols, net->esize);
-        if (w->derived) w->derived[b] = (struct fa_derived){{p, cols, rows, cols}, places, false};
+        const int64_t picked = net->blocks[b].rule.nnz, cols = net->blocks[b].layer->n_out;
+        const int64_t rows = picked ? picked : net->blocks[b].rule.step_feedback_rows;
+        char *p = reserve(c, rows, cols, net->esize);
+        void *places = reserve(c, picked, cols, net->esize);
+        if (w->step_feedback)
+            w->step_feedback[b] = (struct fa_step_feedback){{p, cols, rows, cols}, places, false};
     }
 }
 
-static void lay_out(const fa_net *net, fa_work *w, fa_carver *c, bool training)
+static void lay_out(const fa_net *net, fa_work *w, fa_layout *c, bool training)
 {
     const bool clipping = training && net->clips;
-    carve(c, 1, 1, sizeof *w);
-    w->offset = carve(c, net->n_buffers, 1, sizeof *w->offset);
-    w->buf = carve(c, w->copies, net->n_buffers, sizeof *w->buf);
+    reserve(c, 1, 1, sizeof *w);
+    w->offset = reserve(c, net->n_buffers, 1, sizeof *w->offset);
+    w->buf = reserve(c, w->copies, net->n_buffers, sizeof *w->buf);
     if (training && net->modulation) {
-        w->second = carve(c, net->n_buffers, 1, sizeof *w->second);
-        w->second_loss = carve(c, w->rows, 1, sizeof *w->second_loss);
-        w->second_hit = carve(c, w->rows, 1, sizeof *w->second_hit);
+        w->second = reserve(c, net->n_buffers, 1, sizeof *w->second);
+        w->second_loss = reserve(c, w->rows, 1, sizeof *w->second_loss);
+        w->second_hit = reserve(c, w->rows, 1, sizeof *w->second_hit);
     }
-    w->labels = carve(c, w->copies, w->rows, sizeof *w->labels);
-    w->weights = carve(c, w->rows, 1, sizeof *w->weights);
-    w->row_loss = carve(c, w->rows, 1, sizeof *w->row_loss);
-    w->row_hit = carve(c, w->rows, 1, sizeof *w->row_hit);
-    w->hyper = carve(c, net->n_params, 1, sizeof *w->hyper);
-    fa_carver copy = {.fits = true};
+    w->labels = reserve(c, w->copies, w->rows, sizeof *w->labels);
+    w->weights = reserve(c, w->rows, 1, sizeof *w->weights);
+    w->row_loss = reserve(c, w->rows, 1, sizeof *w->row_loss);
+    w->row_hit = reserve(c, w->rows, 1, sizeof *w->row_hit);
+    w->hyper = reserve(c, net->n_params, 1, sizeof *w->hyper);
+    fa_layout copy = {.fits = true};
     for (int b = 0; b < net->n_buffers; b++) {
         if (w->offset) w->offset[b] = copy.used;
         if (training || net->buffers[b].predicts)
-            carve(&copy, w->rows, net->buffers[b].ld, net->buffers[b].size);
+            reserve(&copy, w->rows, net->buffers[b].ld, net->buffers[b].size);
     }
     c->fits = c->fits && copy.fits;
     w->copy_size = copy.used;
-    w->buffers = carve(c, w->copies, 1, w->copy_size);
-    if (training) w->scratch = carve(c, w->threads, 1, net->scratch_size); /* deltas, updates */
-    w->packing_size = fa_packing_size(net, w->rows, training);
-    w->room_size = sizeof(fa_room) + w->packing_size;
-    w->rooms = w->packing_size ? carve(c, w->threads, 1, w->room_size) : NULL;
-    if (clipping) carve_clipping(net, w, c);
-    if (training && net->n_derives) carve_derived(net, w, c);
+    w->buffers = reserve(c, w->copies, 1, w->copy_size);
+    if (training) w->scratch = reserve(c, w->threads, 1, net->scratch_size); /* deltas, updates */
+    w->packing_bytes = fa_packing_bytes(net, w->rows, training);
+    w->pack_cache_size = sizeof(fa_pack_cache) + w->packing_bytes;
+    w->pack_caches = w->packing_bytes ? reserve(c, w->threads, 1, w->pack_cache_size) : NULL;
+    if (clipping) reserve_clipping(net, w, c);
+    if (training && net->n_feedback_tasks) reserve_step_feedback(net, w, c);
 }
 
 fa_work *fa_work_create(const fa_net *net, bool training, int64_t rows, int copies, int threads)
 {
     fa_work head = {.rows = rows, .copies = copies, .threads = threads};
-    fa_carver c = {.fits = true};
+    fa_layout c = {.fits = true};
     lay_out(net, &head, &c, training);
     if (!c.fits) return NULL;
     char *base = fa_alloc(c.used);
     if (!base) return NULL;
     head.size = c.used;
-    c = (fa_carver){base, 0, true};
+    c = (fa_layout){base, 0, true};
     lay_out(net, &head, &c, training);
     memcpy(base, &head, sizeof head);
     return (fa_work *)base;
 }
 
 /* The larger of two idle blocks stays. */
-static void keep(const fa_net *net, int slot, fa_work *work)
+static void keep_idle(const fa_net *net, int slot, fa_work *work)
 {
-    _Atomic(fa_work *) *spare = &((fa_net *)net)->spare[slot];
+    _Atomic(fa_work *) *spare = &((fa_net *)net)->idle_work[slot];
     fa_work *other = atomic_exchange(spare, NULL);
     const bool smaller = other && other->size > work->size;
     fa_work *const larger = smaller ? other : work;
@@ -112,10 +113,10 @@ static void keep(const fa_net *net, int slot, fa_work *work)
 fa_work *fa_work_acquire(const fa_net *net, int slot, int64_t rows, int copies, int threads,
                          bool trains)
 {
-    fa_work *w = atomic_exchange(&((fa_net *)net)->spare[slot], NULL);
-    if (w) atomic_store(&w->bad_label, false), atomic_store(&w->spoilt, false);
+    fa_work *w = atomic_exchange(&((fa_net *)net)->idle_work[slot], NULL);
+    if (w) atomic_store(&w->bad_label, false), atomic_store(&w->nonfinite, false);
     if (w && w->rows >= rows && w->copies >= copies && w->threads >= threads) return w;
-    if (w && !trains) keep(net, slot, w);
+    if (w && !trains) keep_idle(net, slot, w);
     if (trains) fa_free(w);
     return fa_work_create(net, slot != 1, rows, copies, threads);
 }
@@ -124,7 +125,7 @@ void fa_work_release(const fa_net *net, int slot, fa_work *work, bool trains)
 {
     const bool small = work->size <= net->state_size || work->size <= net->batch_bytes;
     if (trains || work->idle || small)
-        keep(net, slot, work);
+        keep_idle(net, slot, work);
     else
         fa_free(work);
 }
@@ -134,9 +135,9 @@ fa_status fa_net_trim(fa_net *net)
     FA_TRY(fa_lock_write(net));
     const size_t batch = net->batch_bytes;
     for (int slot = 0; slot < FA_SLOTS; slot++) {
-        fa_work *work = atomic_exchange(&net->spare[slot], NULL);
+        fa_work *work = atomic_exchange(&net->idle_work[slot], NULL);
         if (work && work->size <= batch)
-            keep(net, slot, work);
+            keep_idle(net, slot, work);
         else
             fa_free(work);
     }
@@ -185,7 +186,7 @@ void fa_run_bind(fa_run *run, int copy)
             run->buf[net->layers[i].out] = run->buf[net->layers[i].in];
 }
 
-void fa_run_point(fa_run *run, const void *x, void *out)
+void fa_run_set_sample(fa_run *run, const void *x, void *out)
 {
     const fa_net *net = run->net;
     run->data.x = x;
@@ -244,7 +245,7 @@ static void label_column(const fa_run *run, fa_rows rows)
     }
 }
 
-void fa_take_batch(const fa_run *run, fa_rows rows)
+void fa_load_batch(const fa_run *run, fa_rows rows)
 {
     gather(run, rows);
     if (run->labels) read_labels(run, rows);
@@ -253,7 +254,7 @@ void fa_take_batch(const fa_run *run, fa_rows rows)
 
 void fa_forward(const fa_run *run, fa_rows rows, int worker)
 {
-    fa_take_batch(run, rows);
+    fa_load_batch(run, rows);
     fa_forward_layers(run, rows, worker);
 }
 

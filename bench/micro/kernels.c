@@ -69,7 +69,7 @@ typedef struct {
     char *a, *b, *c, *panel;
 } operands;
 
-static _Alignas(64) char room[FA_ROOM_BYTES];
+static _Alignas(64) char room[FA_PACKED_B_BYTES];
 
 /* Own product, as in the engine on one thread: an update in tiles, the right operand of D W^T by panels. */
 static void own(const fa_kernels *rows, const operands *o)
@@ -78,12 +78,12 @@ static void own(const fa_kernels *rows, const operands *o)
     const fa_kernels *f = &rows[o->type];
     const shape s = o->s;
     const ptrdiff_t size = o->type ? 8 : 4;
-    fa_right once = {.room = room, .bytes = sizeof room};
+    fa_packed_b once = {.buffer = room, .bytes = sizeof room};
     if (s.kind == NN)
         f->gemm(o->c, s.width, o->a, s.k, 1, o->b, s.width, s.m, s.n, s.k, 1, 0, NULL, &once);
     if (s.kind == TN)
         for (int64_t j = 0; j < s.n; j += COLS) {
-            fa_right right = {.room = room, .bytes = sizeof room};
+            fa_packed_b right = {.buffer = room, .bytes = sizeof room};
             for (int64_t i = 0; i < s.m; i += ROWS) {
                 const int64_t m = s.m - i < ROWS ? s.m - i : ROWS,
                               n = s.n - j < COLS ? s.n - j : COLS;

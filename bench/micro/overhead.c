@@ -67,10 +67,10 @@ static void forward(side *s, int i)
 {
     const fa_kernels *k = s->net->k;
     k->gemm(s->h, N_HIDDEN, x[i], N_IN, 1, s->w1, N_HIDDEN, 1, N_HIDDEN, N_IN, 1, 0,
-            &(fa_ending){.bias = s->b1}, NULL);
+            &(fa_epilogue){.bias = s->b1}, NULL);
     k->act[FA_ACT_tanh](s->h, N_HIDDEN, s->h, N_HIDDEN, 1, N_HIDDEN);
     k->gemm(s->z, N_OUT, s->h, N_HIDDEN, 1, s->w2, N_OUT, 1, N_OUT, N_HIDDEN, 1, 0,
-            &(fa_ending){.bias = s->b2}, NULL);
+            &(fa_epilogue){.bias = s->b2}, NULL);
 }
 
 static void predict_kernels(side *s, int i)

@@ -15,13 +15,13 @@
 
 enum { MOST_LAYERS = 8, MOST_PRODUCTS = 3 * MOST_LAYERS, TURNS = 1000, SECONDS = 20 };
 
-static _Alignas(64) char room[FA_ROOM_BYTES];
+static _Alignas(64) char room[FA_PACKED_B_BYTES];
 static float *bias;
 
 /* C = op(A) B + beta C; op turns A for an update, which is added to the weights */
 typedef struct {
     const char *what;
-    bool turned, forward;
+    bool transposed, forward;
     int64_t m, n, k;
     float *c;
     const float *a, *b;
@@ -30,16 +30,17 @@ typedef struct {
 
 static void own(const fa_kernels *f, const product *p)
 {
-    const fa_ending ending = {.bias = bias, .relu = true};
-    fa_right right = {.room = room, .bytes = sizeof room};
-    f->gemm(p->c, p->n, p->a, p->turned ? 1 : p->k, p->turned ? p->m : 1, p->b, p->n, p->m, p->n,
-            p->k, p->turned ? -1e-9 : 1, p->turned, p->forward ? &ending : NULL, &right);
+    const fa_epilogue epilogue = {.bias = bias, .relu = true};
+    fa_packed_b right = {.buffer = room, .bytes = sizeof room};
+    f->gemm(p->c, p->n, p->a, p->transposed ? 1 : p->k, p->transposed ? p->m : 1, p->b, p->n, p->m,
+            p->n, p->k, p->transposed ? -1e-9 : 1, p->transposed, p->forward ? &epilogue : NULL,
+            &right);
 }
 
 static void blas(const product *p)
 {
-    fa_blas_get()->sgemm(p->turned, false, p->m, p->n, p->k, p->turned ? -1e-9f : 1, p->a,
-                         p->turned ? p->m : p->k, p->b, p->n, p->turned, p->c, p->n);
+    fa_blas_get()->sgemm(p->transposed, false, p->m, p->n, p->k, p->transposed ? -1e-9f : 1, p->a,
+                         p->transposed ? p->m : p->k, p->b, p->n, p->transposed, p->c, p->n);
 }
 
 static float *matrix(int64_t rows, int64_t cols)
@@ -78,7 +79,7 @@ static int list(product *all, int64_t batch, int layers, const int64_t *width)
                          .b = matrix(width[layers], width[l])};
     for (int l = 0; l < layers; l++)
         *p++ = (product){.what = "H^T D",
-                         .turned = true,
+                         .transposed = true,
                          .m = width[l],
                          .n = width[l + 1],
                          .k = batch,

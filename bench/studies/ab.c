@@ -48,9 +48,9 @@ static double trip(void)
     for (int i = 1; i <= TRIPS; i++) {
         atomic_store_explicit(&there, i, memory_order_release);
         while (atomic_load_explicit(&back, memory_order_acquire) != i) {}
-        if (i == TRIPS / 2) start = fa_now(); /* both are awake by now */
+        if (i == TRIPS / 2) start = fa_seconds(); /* both are awake by now */
     }
-    const double seconds = fa_now() - start;
+    const double seconds = fa_seconds() - start;
     pthread_join(thread, NULL);
     return 1e9 * seconds / (TRIPS / 2);
 }
@@ -75,9 +75,9 @@ static void show_jobs(void)
         const double before = trip();
         for (int i = 0; i < 2 * TRIPS; i++) {
             const int n = 1 + i / 100 % 2;
-            const double start = fa_now();
-            fa_pool_run(n, n, chain_task, &length);
-            times[n - 1][i / 200 * 100 + i % 100] = 1e9 * (fa_now() - start);
+            const double start = fa_seconds();
+            fa_parallel_for(n, n, chain_task, &length);
+            times[n - 1][i / 200 * 100 + i % 100] = 1e9 * (fa_seconds() - start);
         }
         const double alone = quantile(times[0], TRIPS, 0.5), both = quantile(times[1], TRIPS, 0.5);
         printf("two tasks on two threads take %4.0f ns more than one of them (%4.0f); trips %4.0f "
@@ -122,11 +122,12 @@ static double turn(fa_net *net, const fa_samples *s, double seconds)
 {
     static double steps[MOST_STEPS];
     int n = 0;
-    for (const double end = fa_now() + seconds; n < MOST_STEPS && (n < 3 || fa_now() < end);) {
+    for (const double end = fa_seconds() + seconds;
+         n < MOST_STEPS && (n < 3 || fa_seconds() < end);) {
         double loss;
-        const double start = fa_now();
+        const double start = fa_seconds();
         must(fa_train_batch(&loss, net, s));
-        steps[n++] = 1e6 * (fa_now() - start);
+        steps[n++] = 1e6 * (fa_seconds() - start);
     }
     return quantile(steps, n, 0.5);
 }

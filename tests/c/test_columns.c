@@ -42,10 +42,11 @@ static void test_cuts(void)
     int64_t wrong = 0;
     for (int64_t cols = 0; cols < 3200; cols += cols < 300 ? 1 : 97)
         for (int64_t parts = 1; parts < 140; parts++) {
-            wrong += fa_cut(cols, 0, parts) != 0 || fa_cut(cols, parts, parts) != cols;
+            wrong += fa_partition(cols, 0, parts) != 0 || fa_partition(cols, parts, parts) != cols;
             for (int64_t i = 0; i < parts; i++) {
-                const int64_t from = fa_cut(cols, i, parts), to = fa_cut(cols, i + 1, parts);
-                wrong += from > to || to > cols || to - from > fa_cut_width(cols, parts);
+                const int64_t from = fa_partition(cols, i, parts),
+                              to = fa_partition(cols, i + 1, parts);
+                wrong += from > to || to > cols || to - from > fa_partition_width(cols, parts);
                 wrong += from % 16 != 0 && from != cols;
             }
         }

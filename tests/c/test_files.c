@@ -75,7 +75,7 @@ static bool same_predictions(const fa_net *a, const fa_net *b, const dataset *d)
     return !memcmp(out[0], out[1], ROWS * N_OUT * size_of(d->dtype));
 }
 
-static int half_error(void *user, const fa_teaching *t)
+static int half_error(void *user, const fa_rule_context *t)
 {
     ++*(int *)user;
     for (int64_t i = 0; i < t->signal.rows; i++)

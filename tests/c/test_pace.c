@@ -14,7 +14,8 @@ static fa_status pretend(fa_run *run, int threads)
 {
     (void)run;
     seen[n_seen++] = threads;
-    if (threads == slow && n_seen <= 2 * FA_TRIAL) nanosleep(&(struct timespec){0, 2000000}, NULL);
+    if (threads == slow && n_seen <= 2 * FA_TUNER_TRIAL)
+        nanosleep(&(struct timespec){0, 2000000}, NULL);
     return n_seen % 7 ? FA_OK : FA_E_NONFINITE;
 }
 
@@ -26,7 +27,7 @@ static void make_steps(fa_net *net, int n_threads, int64_t rows)
     for (int i = 0; i < STEPS; i++) {
         fa_run one = run;
         const fa_status expected = (i + 1) % 7 ? FA_OK : FA_E_NONFINITE;
-        wrong += fa_pace_step(&one, n_threads, pretend) != expected;
+        wrong += fa_tuner_step(&one, n_threads, pretend) != expected;
     }
     CHECK(n_seen == STEPS && wrong == 0, "every step is made once, and its status comes back");
 }
@@ -45,13 +46,14 @@ static void test_choice(void)
     r.desc.n_threads = 0;
     for (slow = 1; slow <= 3; slow += 2) {
         fa_net *net = make(&r.desc);
-        const int faster = 4 - slow, trials = 2 * FA_TRIAL, period = 1024;
+        const int faster = 4 - slow, trials = 2 * FA_TUNER_TRIAL, period = 1024;
         make_steps(net, 3, BATCH);
-        CHECK(steps_with(1, 0, FA_TRIAL) == FA_TRIAL, "first on one thread");
-        CHECK(steps_with(3, FA_TRIAL, trials) == FA_TRIAL, "then on all");
+        CHECK(steps_with(1, 0, FA_TUNER_TRIAL) == FA_TUNER_TRIAL, "first on one thread");
+        CHECK(steps_with(3, FA_TUNER_TRIAL, trials) == FA_TUNER_TRIAL, "then on all");
         CHECK(steps_with(faster, trials, period) == period - trials, "then as was faster: %d of %d",
               steps_with(faster, trials, period), period - trials);
-        CHECK(steps_with(1, period, period + FA_TRIAL) == FA_TRIAL, "then it looks again");
+        CHECK(steps_with(1, period, period + FA_TUNER_TRIAL) == FA_TUNER_TRIAL,
+              "then it looks again");
         fa_net_free(net);
     }
 }

@@ -37,7 +37,7 @@ static int64_t run_job(job *j, int n_threads, int64_t n_tasks)
     j->n_threads = n_threads;
     for (int64_t i = 0; i < n_tasks; i++)
         atomic_store_explicit(&j->runs[i], 0, memory_order_relaxed);
-    fa_pool_run(n_threads, n_tasks, count_task, j);
+    fa_parallel_for(n_threads, n_tasks, count_task, j);
     int64_t wrong = 0;
     for (int64_t i = 0; i < n_tasks; i++)
         wrong += atomic_load_explicit(&j->runs[i], memory_order_relaxed) != 1;
@@ -79,7 +79,7 @@ static void test_many(void)
     const int64_t n = (INT64_C(1) << 20) + 1;
     atomic_uchar *runs = calloc((size_t)n, sizeof *runs);
     REQUIRE(runs != NULL, "memory");
-    for (int threads = 2; threads <= 5; threads += 3) fa_pool_run(threads, n, add_task, runs);
+    for (int threads = 2; threads <= 5; threads += 3) fa_parallel_for(threads, n, add_task, runs);
     int64_t wrong = 0;
     for (int64_t i = 0; i < n; i++) wrong += atomic_load(&runs[i]) != 2;
     CHECK(wrong == 0, "%lld of many tasks did not run once each time", (long long)wrong);
@@ -118,7 +118,7 @@ static void test_parallel(void)
     for (int i = 0; i < 3; i++) {
         meeting m = {0};
         sleep_ms(20); /* the workers fall asleep */
-        fa_pool_run(3, 3, meet_task, &m);
+        fa_parallel_for(3, 3, meet_task, &m);
         CHECK(atomic_load(&m.met) == 3, "%d of 3 tasks met", atomic_load(&m.met));
     }
 }
@@ -145,7 +145,7 @@ static void test_late_workers(void)
     for (int i = 0; i < 30; i++) {
         late l = {0};
         const int n = 2 + i % 3;
-        fa_pool_run(n, n, late_task, &l);
+        fa_parallel_for(n, n, late_task, &l);
         unfinished += n - atomic_load(&l.finished);
     }
     CHECK(unfinished == 0, "%lld tasks were not done on return", (long long)unfinished);
@@ -214,7 +214,7 @@ static void listening_task(void *context, int64_t task, int worker)
 static void test_signals(void)
 {
     listening l = {.caller = pthread_self()};
-    for (int i = 0; i < 20; i++) fa_pool_run(4, 8, listening_task, &l);
+    for (int i = 0; i < 20; i++) fa_parallel_for(4, 8, listening_task, &l);
     sigset_t mine;
     pthread_sigmask(SIG_BLOCK, NULL, &mine);
     CHECK(atomic_load(&l.workers) > 0, "no worker had a task");
@@ -227,7 +227,7 @@ static void test_signals(void)
 
 typedef struct {
     atomic_int inner[8];
-    atomic_int foreign; /* inner tasks that left the outer task's thread */
+    atomic_int remote; /* inner tasks that left the outer task's thread */
 } nest;
 
 typedef struct {
@@ -240,23 +240,23 @@ static void inner_task(void *context, int64_t task, int worker)
     inner_call *call = context;
     atomic_fetch_add(&call->counts->inner[task], 1);
     if (worker != 0 || !pthread_equal(call->thread, pthread_self()))
-        atomic_fetch_add(&call->counts->foreign, 1);
+        atomic_fetch_add(&call->counts->remote, 1);
 }
 
 static void outer_task(void *context, int64_t task, int worker)
 {
     (void)task, (void)worker;
-    fa_pool_run(4, 8, inner_task, &(inner_call){context, pthread_self()});
+    fa_parallel_for(4, 8, inner_task, &(inner_call){context, pthread_self()});
 }
 
 static void test_nested(void)
 {
     static nest n;
-    fa_pool_run(3, 100, outer_task, &n);
+    fa_parallel_for(3, 100, outer_task, &n);
     for (int i = 0; i < 8; i++)
         CHECK(atomic_load(&n.inner[i]) == 100, "inner task %d ran %d times", i,
               atomic_load(&n.inner[i]));
-    CHECK(atomic_load(&n.foreign) == 0, "nested calls run inline");
+    CHECK(atomic_load(&n.remote) == 0, "nested calls run inline");
 }
 
 static void *many_jobs(void *wrong)
@@ -307,7 +307,7 @@ static void *start_bound(void *context)
     for (int cpu = 0; cpu < CPU_SETSIZE && CPU_COUNT(&one) == 0; cpu++)
         if (CPU_ISSET(cpu, &set)) CPU_SET(cpu, &one);
     CHECK(sched_setaffinity(0, sizeof one, &one) == 0, "a thread of one processor");
-    fa_pool_run(2, 2, look_around, context);
+    fa_parallel_for(2, 2, look_around, context);
     CHECK(fa_get_num_threads() == CPU_COUNT(&set) || getenv("FASTFA_NUM_THREADS") ||
               getenv("OMP_NUM_THREADS") || fa_quota("/proc/self/cgroup", "/sys/fs/cgroup"),
           "%d threads on %d processors", fa_get_num_threads(), CPU_COUNT(&set));

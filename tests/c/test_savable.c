@@ -23,7 +23,7 @@ static int append(void *user, const void *data, size_t size)
     return 0;
 }
 
-static int silent(void *user, const fa_teaching *t)
+static int silent(void *user, const fa_rule_context *t)
 {
     (void)user;
     for (int64_t i = 0; i < t->signal.rows; i++)

@@ -20,7 +20,7 @@ typedef struct {
     void *kept[4 * MOST_LAYERS + 1]; /* given values */
 } drawn;
 
-static int signal_of(void *user, const fa_teaching *t); /* calls.h */
+static int signal_of(void *user, const fa_rule_context *t); /* calls.h */
 
 /* ---- values ---- */
 

@@ -80,7 +80,7 @@ FA_COMMON_WORDS(double, vf64, vi64, f64)
  *   load_bytes      VL bytes, each widened to an integer lane
  *   mul_lo32        the 64-bit products of the low halves of 64-bit lanes (no f32 or f64 suffix)
  *   swap_pairs      exchanges neighbouring 64-bit lanes
- *   slices          16 bytes from p on, from p + step bytes, ..., as many as a vector holds (no suffix, not SSE) */
+ *   slices          16 bytes from p on, from p + step bytes, ..., as stacked as a vector holds (no suffix, not SSE) */
 #if FA_ISA >= 3
 FA_INLINE __m128 v_slice(const void *p, ptrdiff_t at)
 { return _mm_loadu_ps((const float *)((const char *)p + at)); }
