@@ -9,7 +9,7 @@
 #   tests/c/run.sh --valgrind                   the tests of the library's promises under valgrind, short
 #   tests/c/run.sh --coverage                   how much of csrc (but its kernels) all of them run, by gcov and
 #                                               gcovr; fails below FASTFA_LINES or FASTFA_BRANCHES per cent
-#   tests/c/run.sh --plain bench/kernels.c ...  these programs instead
+#   tests/c/run.sh --plain bench/micro/kernels.c ...  these programs instead
 #   RUNNER=valgrind tests/c/run.sh ...          runs them under another program
 #
 # A program that runs for more than ten minutes (FASTFA_TEST_SECONDS) is aborted, which is a failure.

@@ -413,7 +413,7 @@ PRESETS: dict[str, Preset] = {
             "that training starts from, so angles end larger, and a constant rate adds noise. "
             "Angles are those between the gradients of the hidden weights and the true ones, in "
             "degrees. The time of a step is the least of all runs, on one thread of a busy "
-            "machine: an upper bound. `python bench/rules.py` measures what a rule costs."
+            "machine: an upper bound. `python bench/studies/rules.py` measures what a rule costs."
         ),
         version=2,
     ),

@@ -1,6 +1,6 @@
 """MNIST, 784-500-10, backprop and feedback alignment beside the curves of Akrout et al. 2019.
 
-    python bench/mnist_akrout.py --data mnist.npz
+    python bench/studies/mnist_akrout.py --data mnist.npz
 
 Twenty epochs of three seeds, a few minutes: `python -m fastfa reproduce akrout`, so set.
 """

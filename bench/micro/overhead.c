@@ -6,9 +6,9 @@
  * called one after the other with nothing between. Both take turns of a millisecond on weights of their own, and each
  * reports its best turn. The sums at the end say that they have computed the same: the floor leaves nothing out.
  *
- *   tests/c/run.sh --plain bench/overhead.c */
+ *   tests/c/run.sh --plain bench/micro/overhead.c */
 #include "api/api.h"
-#include "times.h"
+#include "../times.h"
 
 #include <stdio.h>
 #include <stdlib.h>

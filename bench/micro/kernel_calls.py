@@ -1,7 +1,7 @@
 """The kernels of csrc/kernels, one by one: compiled by themselves and opened with ctypes.
 
-The library hides them, as it should. What can be called here is read from kernels.def and
-activations.def, so a kernel with other parameters is an error of ctypes and not a crash.
+The library does not export them. Names and parameters come from kernels.def and activations.def, so
+a wrong call is an error of ctypes and not a crash.
 """
 
 import ctypes
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 KERNELS = ROOT / "csrc" / "kernels"
 DTYPES = ("float32", "float64")  # the rows of a table
 PARAMETER = {

@@ -1,8 +1,8 @@
-"""Contenders in processes of their own, pinned to the same cores, taking turns.
+"""Workloads in processes of their own, pinned to the same cores, in interleaved rounds.
 
-In every round each contender works for a moment while the others sleep. A ratio is taken within a
-round, so what slows the whole machine for a while cancels; the median over rounds counts. A turn
-during which another process wanted a core is repeated.
+In every round each workload runs for a moment while the others sleep. A ratio is taken within a
+round, so what slows the whole machine for a while cancels; the median over rounds counts. A
+sample during which another process wanted a core is repeated.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from statistics import median
 from typing import Any, NamedTuple
 
 HERE = Path(__file__).parent
-MODULES = {"torch": "torch", "jax": "jax", "sklearn": "sklearn", "floor": "scipy_openblas32"}
-PAUSE = 0.12  # seconds after a turn: idle threads stop spinning, those of NumPy's BLAS after 0.08
+ROOT = HERE.parents[1]
+MODULES = {"torch": "torch", "jax": "jax", "sklearn": "sklearn", "gemm-only": "scipy_openblas32"}
+PAUSE = 0.12  # seconds after a sample: idle threads stop spinning, those of NumPy's BLAS after 0.08
 PATIENCE = 20  # seconds that a case waits in all for other processes to be done
 
-SECONDS = "seconds"  # in the command of a Program: how long a turn is
+SECONDS = "seconds"  # in the command of a Program: how long a sample is
 
 Case = dict[str, Any]
 Rounds = dict[str, list[float]]
@@ -36,11 +37,11 @@ def pinned(cores: list[int]) -> list[str]:
     return ["taskset", "-c", ",".join(map(str, cores))]
 
 
-class Contender:
-    """A process of contenders.py; `source` is the folder of another build of fastfa, if any."""
+class Workload:
+    """A process of workloads.py; `source` is the folder of another build of fastfa, if any."""
 
     def __init__(self, label: str, job: str, case: Case, source: str | None = None) -> None:
-        command = [sys.executable, str(HERE / "contenders.py"), job, json.dumps(case)]
+        command = [sys.executable, str(HERE / "workloads.py"), job, json.dumps(case)]
         command = [*pinned(case["cores"]), *command]
         self.labels = [label]
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed with the process
@@ -60,8 +61,8 @@ class Contender:
         """What runs; waits until it is ready."""
         return str(self._answer()["info"])
 
-    def turn(self, seconds: float) -> list[float]:
-        """One turn."""
+    def sample(self, seconds: float) -> list[float]:
+        """One sample."""
         assert self.process.stdin is not None
         print(seconds, file=self.process.stdin, flush=True)
         return [self._answer()["median"]]
@@ -75,13 +76,13 @@ class Contender:
 
 
 class Program:
-    """A C program that prints figures, started anew each turn on the cores of the case."""
+    """A C program that prints figures, started for each sample on the cores of the case."""
 
     def __init__(self, labels: list[str], info: str, cores: list[int], command: list[str]) -> None:
         self.labels, self.info, self.command = labels, info, [*pinned(cores), *command]
 
-    def turn(self, seconds: float) -> list[float]:
-        """One turn."""
+    def sample(self, seconds: float) -> list[float]:
+        """One sample."""
         command = [str(seconds) if part == SECONDS else part for part in self.command]
         return [float(word) for word in subprocess.check_output(command, text=True).split()]
 
@@ -92,7 +93,7 @@ class Program:
 @functools.cache
 def built(source: str, *flags: str) -> str:
     """Compile a C program of this folder for the rest of this run."""
-    folder = HERE.parent / "build" / "bench" / str(os.getpid())
+    folder = ROOT / "build" / "bench" / str(os.getpid())
     folder.mkdir(parents=True, exist_ok=True)
     program = str(folder / "-".join([Path(source).stem, *(f for f in flags if "FLAVOUR" in f)]))
     compiler = os.environ.get("CC", "cc").split()
@@ -103,22 +104,22 @@ def built(source: str, *flags: str) -> str:
     return program
 
 
-def floor(case: Case) -> Program:
-    """floor.c: the products of a backprop and of a DFA step by OpenBLAS, and nothing else."""
+def gemm_only(case: Case) -> Program:
+    """gemm_only.c: the products of a backprop and of a DFA step by OpenBLAS, and nothing else."""
     import scipy_openblas32 as openblas
 
     library = openblas.get_lib_dir()
     flags = f"-I{openblas.get_include_dir()} -L{library} -Wl,-rpath,{library} -lscipy_openblas"
-    program = built("floor.c", "-Wno-unused-result", *flags.split())
+    program = built("gemm_only.c", "-Wno-unused-result", *flags.split())
     arguments = [str(case["threads"]), str(case["batch"]), SECONDS, *map(str, case["widths"])]
-    labels = ["floor backprop", "floor dfa"]
+    labels = ["gemm-only backprop", "gemm-only dfa"]
     return Program(
         labels, f"{openblas_core()}, products only", case["cores"], [program, *arguments]
     )
 
 
 def openblas_core() -> str:
-    """Version and kernels of the OpenBLAS of the floor."""
+    """Version and kernels of the OpenBLAS of the GEMM-only bound."""
     import ctypes
 
     import scipy_openblas32 as openblas
@@ -146,32 +147,32 @@ def installed(peer: str) -> bool:
     return found
 
 
-def peers(case: Case, names: list[str]) -> list[Contender | Program]:
+def peers(case: Case, names: list[str]) -> list[Workload | Program]:
     """Every installed peer at each of its settings."""
-    found: list[Contender | Program] = []
+    found: list[Workload | Program] = []
     for peer in filter(installed, names):
         if peer == "torch":
             found += torch(case, "torch")
-        elif peer == "floor":
-            found.append(floor(case))
+        elif peer == "gemm-only":
+            found.append(gemm_only(case))
         elif peer == "jax":
-            found += [Contender(job, job, case) for job in ("jax-step", "jax-scan")]
+            found += [Workload(job, job, case) for job in ("jax-step", "jax-scan")]
         else:
-            found.append(Contender(peer, peer, case))
+            found.append(Workload(peer, peer, case))
     return found
 
 
-def torch(case: Case, job: str) -> list[Contender | Program]:
+def torch(case: Case, job: str) -> list[Workload | Program]:
     """A job of PyTorch, eager and compiled, at 1..n threads."""
     return [
-        Contender(f"{name.replace('-runs', '')} t{n}", name, {**case, "peer_threads": n})
+        Workload(f"{name.replace('-runs', '')} t{n}", name, {**case, "peer_threads": n})
         for n in range(1, case["threads"] + 1)
         for name in (job, f"{job}-compiled")
     ]
 
 
 def others_run() -> bool:
-    """Whether processes besides this one want a core now, all contenders being asleep."""
+    """Whether processes besides this one want a core now, all workloads being asleep."""
     seen = 0
     for _ in range(4):
         time.sleep(0.007)
@@ -181,7 +182,7 @@ def others_run() -> bool:
 
 
 class Patience:
-    """Repeats a turn that other processes disturbed, while there is time for it."""
+    """Repeats a sample that other processes disturbed, while there is time for it."""
 
     def __init__(self) -> None:
         self.left = float(PATIENCE)
@@ -193,12 +194,12 @@ class Patience:
             time.sleep(0.2)
             self.left -= 0.2
 
-    def turn(self, one: Contender | Program, seconds: float) -> list[float]:
-        """A turn with quiet before and after it, or the last one tried."""
+    def sample(self, one: Workload | Program, seconds: float) -> list[float]:
+        """A sample with quiet before and after it, or the last one tried."""
         while True:
             self.wait()
             start = time.monotonic()
-            figures = one.turn(seconds)
+            figures = one.sample(seconds)
             took = time.monotonic() - start
             time.sleep(PAUSE)
             if not others_run():
@@ -210,26 +211,26 @@ class Patience:
 
 
 class Result(NamedTuple):
-    """What a group did: every turn by label, what each label is, turns that others disturbed."""
+    """What a group did: samples by label, what each label is, how many samples were disturbed."""
 
     rounds: Rounds
     info: dict[str, str]
     disturbed: int
 
 
-def interleave(group: list[Contender | Program], rounds: int, seconds: float) -> Result:
-    """Let a group take turns, and end it."""
+def interleave(group: list[Workload | Program], rounds: int, seconds: float) -> Result:
+    """Let a group run in interleaved rounds, and end it."""
     patience = Patience()
     try:
         info = {label: one.info for one in group for label in one.labels}
         figures: Rounds = {label: [] for label in info}
         for _ in range(rounds):
             for one in group:
-                turn = patience.turn(one, seconds)
-                for label, figure in zip(one.labels, turn, strict=True):
+                found = patience.sample(one, seconds)
+                for label, figure in zip(one.labels, found, strict=True):
                     figures[label].append(figure)
         if patience.disturbed:
-            print(f"  {patience.disturbed} turns were disturbed by others", file=sys.stderr)
+            print(f"  {patience.disturbed} samples were disturbed by others", file=sys.stderr)
         return Result(figures, info, patience.disturbed)
     finally:
         for one in group:

@@ -2,7 +2,7 @@
  *
  * All threads run the loop of peak.h over the same time; the sum of their best rounds is printed. */
 #define _GNU_SOURCE
-#include "peak.h"
+#include "../peak.h"
 
 #include <pthread.h>
 #include <stdio.h>

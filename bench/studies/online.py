@@ -1,6 +1,6 @@
-"""Learning sample by sample: `learn_many` against `learn_one` in a loop, in turns.
+"""Learning sample by sample: `learn_many` against `learn_one` in a loop, in rounds.
 
-    python bench/online.py
+    python bench/studies/online.py
 
 784-256-10, ReLU, plain SGD, float32, one thread. The ratio is taken within a round; medians over
 rounds are printed. Both give the same bits.

@@ -6,7 +6,7 @@
  * neighbours'. Bias and ReLU are in own times, BLAS has none. BLAS runs if
  * src/fastfa/_vendor/ is there (built in place) and tests/c/run.sh built this program. */
 #include "api/api.h"
-#include "peak.h"
+#include "../peak.h"
 
 #include <stdio.h>
 #include <stdlib.h>

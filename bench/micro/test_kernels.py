@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from kernel_door import DTYPES, Hyper, activations, kernel
+from kernel_calls import DTYPES, Hyper, activations, kernel
 
 ROWS, COLS, CLASSES = 128, 512, 10
 

@@ -1,9 +1,10 @@
-"""What a step costs on one thread, on two and on as many as the engine takes by itself.
+"""The time of a step on one thread, on two, and on the number that the autotuner chooses.
 
-    python bench/threads.py [--rounds 9] [--seconds 0.05] [--rules dfa,backprop]
+    python bench/studies/threads.py [--rounds 9] [--seconds 0.05] [--rules dfa,backprop]
 
-Sizes go from one where a second thread can only lose to one where it all but halves the time. The
-three take turns in one process; figures are medians over rounds, ratios are taken within a round.
+The smallest network can only lose by a second thread, the largest takes almost half of the time.
+One process samples the three in interleaved rounds. Figures are medians over rounds, ratios are
+taken within a round.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import numpy as np
 
 import fastfa as fa
 
-STEPS = 64  # samples for so many steps lie in memory
+STEPS = 64  # their samples are in memory
 SIZES = (
     ((16, 16, 4), 8),
     ((16, 16, 4), 32),
@@ -44,7 +45,7 @@ def network(widths, rule, threads):
                          rng=0, n_threads=threads)  # fmt: skip
 
 
-def turn(net, data, batch, seconds):
+def sample(net, data, batch, seconds):
     """Microseconds of a step, over calls of STEPS steps."""
     steps, begin = 0, time.perf_counter()
     while (passed := time.perf_counter() - begin) < seconds:
@@ -69,9 +70,9 @@ def main():
         for rule in options.rules.split(","):
             nets = {name: network(widths, rule, n) for name, n in SETTINGS.items()}
             for net in nets.values():
-                turn(net, (X, y), batch, options.seconds / 2)
+                sample(net, (X, y), batch, options.seconds / 2)
             rounds = [
-                {name: turn(net, (X, y), batch, options.seconds) for name, net in nets.items()}
+                {name: sample(net, (X, y), batch, options.seconds) for name, net in nets.items()}
                 for _ in range(options.rounds)
             ]
             us = {name: statistics.median(one[name] for one in rounds) for name in nets}

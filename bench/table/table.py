@@ -1,16 +1,16 @@
-"""The README's speed table: measures it, prints it, draws it.
+"""The speed table: measures it, prints it, draws it, writes it into README.md and TABLE.md.
 
-    python bench/table.py                            everything, then the table; about 15 minutes
-    python bench/table.py --only "784-512-512-10*"   some cases: the others stay as they are
-    python bench/table.py --list                     names of the cases, and when they were measured
-    python bench/table.py --print                    the table from what was measured before
-    python bench/table.py --markdown                 the same, into README.md and bench/TABLE.md
-    python bench/table.py --plot speed.png           and as a picture
+    python bench/table/table.py                      everything, then the table; about 15 minutes
+    python bench/table/table.py --only "784-512*"    some cases: the others stay as they are
+    python bench/table/table.py --list               names of the cases, when they were measured
+    python bench/table/table.py --print              the table from what was measured before
+    python bench/table/table.py --markdown           into README.md (the steps) and bench/TABLE.md
+    python bench/table/table.py --plot speed.png     and as a picture
 
-Each case is a group of contenders that take turns (rounds.py); what they measured is kept in
-bench/table.json. Every ratio is the median over rounds, taken within a round. "must" and "stretch"
-are the goals the project has set itself. Needs a C compiler and `pip install ".[bench,peers]"`, or
-leaves out what is missing; FASTFA_MNIST for real digits. Other work on the machine spoils it.
+Each case is a group of workloads in interleaved rounds (rounds.py); table.json keeps the times.
+Every ratio is the median over rounds, taken within a round. "target" and "stretch" are the targets
+that the project has set itself. Needs a C compiler and `pip install ".[bench,peers]"`, or leaves
+out what is missing; FASTFA_MNIST for real digits. Other work on the machine spoils it.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ import json
 import os
 import re
 import sys
+import textwrap
 import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from contenders import flops
-from goals import DEEP, MEDIUM, NETS, ONLINE, ROWS, SMALL, WIDE, Cell, Figure, Row, load, measured
 from rounds import (
     HERE,
+    ROOT,
     Case,
-    Contender,
     Program,
+    Workload,
     built,
-    floor,
+    gemm_only,
     installed,
     interleave,
     machine,
@@ -43,9 +43,25 @@ from rounds import (
     peers,
     torch,
 )
+from targets import (
+    DEEP,
+    MEDIUM,
+    NETS,
+    ONLINE,
+    ROWS,
+    SMALL,
+    WIDE,
+    Cell,
+    Figure,
+    Row,
+    load,
+    measured,
+    title,
+)
+from workloads import flops
 
 STORE = HERE / "table.json"
-Group = list[Contender | Program]
+Group = list[Workload | Program]
 
 
 def case(net: str, threads: int, rule: str = "backprop", **more: Any) -> Case:
@@ -60,17 +76,17 @@ def case(net: str, threads: int, rule: str = "backprop", **more: Any) -> Case:
 
 
 def step(net: str, threads: int, names: list[str]) -> Group:
-    """A training step by both rules, the floor, the peak and the peers."""
+    """A training step by both rules, the GEMM-only bound, the peak and the peers."""
     one = case(net, threads)
-    own: Group = [Contender(f"own {r}", "fastfa", {**one, "rule": r}) for r in ("backprop", "dfa")]
-    floors: Group = [floor(one)] if installed("floor") else []
-    return [*own, peak(one), *floors, *peers(one, names)]
+    own: Group = [Workload(f"own {r}", "fastfa", {**one, "rule": r}) for r in ("backprop", "dfa")]
+    bounds: Group = [gemm_only(one)] if installed("gemm-only") else []
+    return [*own, peak(one), *bounds, *peers(one, names)]
 
 
 def product(threads: int) -> Group:
-    """The floor of one layer: two products of 128 x 784 x 512."""
+    """The GEMM-only bound of one layer: two products of 128 x 784 x 512."""
     one = {**case(MEDIUM, threads), "widths": [784, 512]}
-    return [floor(one), peak(one)] if installed("floor") else []
+    return [gemm_only(one), peak(one)] if installed("gemm-only") else []
 
 
 def batch_1() -> Group:
@@ -78,7 +94,7 @@ def batch_1() -> Group:
     rules = {rule: case(ONLINE, 1, rule) for rule in ("backprop", "dfa")}
     jobs = {"fit": "fastfa-fit", "learn_one": "fastfa-learn-one"}
     own: Group = [
-        Contender(f"{label} {rule}", job, one)
+        Workload(f"{label} {rule}", job, one)
         for rule, one in rules.items()
         for label, job in jobs.items()
     ]
@@ -87,38 +103,38 @@ def batch_1() -> Group:
 
 def threads_1_2() -> Group:
     """The same step on one thread and on two."""
-    return [Contender(f"threads {n}", "fastfa", case(MEDIUM, n)) for n in (1, 2)]
+    return [Workload(f"threads {n}", "fastfa", case(MEDIUM, n)) for n in (1, 2)]
 
 
 def optimizers() -> Group:
     """A step of plain SGD and of Adam."""
     one = case(DEEP, 2)
-    return [Contender(name, "fastfa", {**one, "optimizer": name}) for name in ("sgd", "adam")]
+    return [Workload(name, "fastfa", {**one, "optimizer": name}) for name in ("sgd", "adam")]
 
 
 def epoch(threads: int) -> Group:
     """An epoch of MNIST in bytes, and the bare step."""
     one = case(MEDIUM, threads)
-    return [Contender("epoch", "fastfa-epoch", one), Contender("step", "fastfa", one)]
+    return [Workload("epoch", "fastfa-epoch", one), Workload("step", "fastfa", one)]
 
 
 def replicas() -> Group:
     """64 networks over the digits."""
     one = case(SMALL, 2)
-    own: Group = [Contender(name, f"fastfa-{name}", one) for name in ("replicas", "alone")]
+    own: Group = [Workload(name, f"fastfa-{name}", one) for name in ("replicas", "alone")]
     return [*own, *(torch(one, "torch-runs") if installed("torch") else [])]
 
 
 def elementwise() -> Group:
     """Exp, tanh and sigmoid of the AVX-512 and of the AVX2 kernels."""
-    rows = map(str.split, (HERE.parent / "csrc" / "cflags.txt").read_text().splitlines())
+    rows = map(str.split, (ROOT / "csrc" / "cflags.txt").read_text().splitlines())
     flags = {name: rest for name, *rest in rows}
     has = Path("/proc/cpuinfo").read_text().split()
     found: Group = []
     for name, feature in (("v4", "avx512bw"), ("v3", "avx2")):
         if feature in has:
             own = [*flags["common"], *flags[f"isa_{name}"], "-DNDEBUG"]
-            own += [f"-I{HERE.parent / 'csrc' / folder}" for folder in ("", "kernels")]
+            own += [f"-I{ROOT / 'csrc' / folder}" for folder in ("", "kernels")]
             own += [f"-DFA_ISA={name[1]}", f"-DFA_FLAVOUR={name}"]
             labels = [f"{f} {name}" for f in ("exp", "tanh", "sigmoid")]
             cores = sorted(os.sched_getaffinity(0))[:1]
@@ -129,7 +145,7 @@ def elementwise() -> Group:
 def memory(net: str, rule: str, optimizer: str) -> Group:
     """Bytes held while training, and bytes counted."""
     one = case(net, 2, rule, optimizer=optimizer)
-    command = [sys.executable, str(HERE / "contenders.py"), "memory", json.dumps(one)]
+    command = [sys.executable, str(HERE / "workloads.py"), "memory", json.dumps(one)]
     return [Program(["held", "counted"], "bytes", one["cores"], command)]
 
 
@@ -179,8 +195,8 @@ def number(value: float, unit: str) -> str:
     return f"{value:.{digits}f}" + (f" {unit}" if unit in ("%", "ns") else "")
 
 
-def goal(row: Row, value: float | None) -> str:
-    """A goal with its direction."""
+def target_text(row: Row, value: float | None) -> str:
+    """A target with its direction."""
     sign = "<=" if row.at_most else ">="
     return "" if value is None else f"{sign} {value:.3g}"
 
@@ -206,58 +222,69 @@ VERDICTS = {None: "", True: "yes", False: "NO"}
 
 
 def text(store: dict[str, Any]) -> str:
-    """One line a figure, then one line a contender."""
+    """One line a figure, then one line a workload."""
     line = "{:52} {:26} {:>7} {:>8} {:>16}  {:>7} {:>7}  {:7} {:7}"
-    names = ["case", "against", "threads", "median", "spread", "must", "stretch", "reached"]
+    names = ["case", "against", "threads", "median", "spread", "target", "stretch", "reached"]
     lines = [conditions(store), "", line.format(*names, "stretch")]
     for row in ROWS:
         for threads, cell in row.cells.items():
             figure = measured(row, cell, store)
             lines.append(line.format(row.what, row.against, threads, *columns(row, cell, figure)))
     line = "{:20} {:22} {:>11} {:>26} {:>6}  {}  ({})"
-    lines += ["", line.format("case", "contender", "median", "spread", "% peak", "what", "when")]
-    return "\n".join([*lines, *(line.format(*one) for one in contenders(store))])
+    lines += ["", line.format("case", "workload", "median", "spread", "% peak", "what", "when")]
+    return "\n".join([*lines, *(line.format(*one) for one in times_of_all(store))])
 
 
 def columns(row: Row, cell: Cell, figure: Figure | None) -> list[str]:
-    """Median, spread, goals and verdicts."""
-    goals = [goal(row, cell.must), goal(row, cell.stretch)]
+    """Median, spread, targets and verdicts."""
+    targets = [target_text(row, cell.target), target_text(row, cell.stretch)]
     if figure is None:
-        return ["-", "not measured", *goals, "", ""]
+        return ["-", "not measured", *targets, "", ""]
     spread = f"{number(figure.low, row.unit)} to {number(figure.high, row.unit)}"
     verdicts = [VERDICTS[figure.reached], VERDICTS[figure.stretched]]
-    return [number(figure.value, row.unit), spread, *goals, *verdicts]
+    return [number(figure.value, row.unit), spread, *targets, *verdicts]
 
 
-def short(store: dict[str, Any]) -> str:
-    """Machine, day and versions, then the README's rows: bold where the goal is reached."""
+def steps(store: dict[str, Any]) -> str:
+    """The README's table: the median time of a step by backprop, every peer at its best setting."""
     lines = [
-        conditions(store),
+        *textwrap.wrap(conditions(store), 116),
         "",
-        "| case | against | one thread | goal | two threads | goal |",
-        "|---|---|---|---|---|---|",
+        "| network, batch | threads | fastfa | PyTorch | JAX | scikit-learn |",
+        "|---|--:|--:|--:|--:|--:|",
     ]
-    for row in ROWS:
-        cells = []
+    for net in (SMALL, MEDIUM, DEEP):
         for threads in (1, 2):
-            cell = row.cells.get(threads)
-            figure = cell and measured(row, cell, store)
-            value = number(figure.value, row.unit) if figure else ""
-            cells += [f"**{value}**" if figure and figure.reached else value]
-            cells += [goal(row, cell.must) if cell else ""]
-        lines.append(f"| {row.what} | {row.against} | {' | '.join(cells)} |")
+            rounds = store["cases"].get(f"{net} t{threads}", {}).get("rounds", {})
+            best = [best_median(rounds, label) for label in ("own backprop", *PEERS)]
+            cells = [three_digits(value) if value else "-" for value in best]
+            lines.append(f"| {title(net)} | {threads} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
+PEERS = ("torch", "jax", "sklearn")  # how the labels of their workloads begin
+
+
+def best_median(rounds: dict[str, list[float]], label: str) -> float | None:
+    """The least median of the workloads whose labels begin so; None where none was measured."""
+    found = [median(values) for name, values in rounds.items() if name.startswith(label)]
+    return min(found, default=None)
+
+
+def three_digits(value: float) -> str:
+    """Such as 20.4, 862 or 4,440."""
+    return f"{value:.3g}" if value < 999.5 else f"{float(f'{value:.3g}'):,.0f}"
+
+
 def long(store: dict[str, Any]) -> str:
-    """TABLE.md: every figure with its spread, then every contender with its times."""
+    """TABLE.md: every figure with its spread, then every workload with its times."""
     lines = [
         "# The speed table in full",
         "",
-        "Written by `python bench/table.py --markdown` from `bench/table.json`; do not edit.",
-        conditions(store),
+        "Written by `python bench/table/table.py --markdown` from `table.json`; do not edit.",
+        *textwrap.wrap(conditions(store), 116),
         "",
-        "| case | against | threads | median | spread | must | stretch | reached | stretched |",
+        "| case | against | threads | median | spread | target | stretch | reached | stretched |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for row in ROWS:
@@ -266,19 +293,19 @@ def long(store: dict[str, Any]) -> str:
             lines.append(f"| {' | '.join([row.what, row.against, str(threads), *rest])} |")
     lines += [
         "",
-        "## Contenders",
+        "## Times",
         "",
         "Times in microseconds, unless the last column but one says otherwise.",
         "",
     ]
-    lines += ["| case | contender | median | spread | % of peak | what | when |"]
+    lines += ["| case | workload | median | spread | % of peak | what | when |"]
     lines += ["|---|---|---|---|---|---|---|"]
-    lines += [f"| {' | '.join(one)} |" for one in contenders(store)]
+    lines += [f"| {' | '.join(one)} |" for one in times_of_all(store)]
     return "\n".join(lines)
 
 
-def contenders(store: dict[str, Any]) -> list[list[str]]:
-    """Case, contender, median, spread, share of peak, what it is, and when it was measured."""
+def times_of_all(store: dict[str, Any]) -> list[list[str]]:
+    """Case, workload, median, spread, share of peak, what it is, and when it was measured."""
     lines = []
     for name, one in store["cases"].items():
         for label, values in one["rounds"].items():
@@ -294,7 +321,7 @@ def digits(value: float) -> str:
 
 
 def of_peak(name: str, label: str, rounds: dict[str, list[float]]) -> str:
-    """What share of FMA peak a contender of a step reaches."""
+    """What share of FMA peak a workload of a step reaches."""
     net = name.rsplit(" t", 1)[0]
     if net not in NETS or label == "peak":
         return ""
@@ -304,7 +331,7 @@ def of_peak(name: str, label: str, rounds: dict[str, list[float]]) -> str:
 
 def insert(path: Path, rows: str) -> None:
     """Replace what stands between the markers of a file."""
-    begin, end = "<!-- bench/table.py begin -->", "<!-- bench/table.py end -->"
+    begin, end = "<!-- bench/table/table.py begin -->", "<!-- bench/table/table.py end -->"
     before = path.read_text()
     after = re.sub(f"(?s){begin}.*{end}", lambda _: f"{begin}\n{rows}\n{end}", before)
     if begin not in before:
@@ -319,7 +346,7 @@ def main() -> None:
     )
     parser.add_argument("--only", nargs="+", default=["*"], metavar="CASE", help="names, with *")
     parser.add_argument("--rounds", type=int, default=7, help="at least 5")
-    parser.add_argument("--seconds", type=float, default=0.3, help="of a turn")
+    parser.add_argument("--seconds", type=float, default=0.3, help="of a sample")
     parser.add_argument("--json", type=Path, default=STORE, help="what was measured is kept here")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--print", action="store_true", help="measure nothing")
@@ -342,8 +369,8 @@ def main() -> None:
                 }
                 args.json.write_text(json.dumps(store, indent=1) + "\n")
     if args.markdown:
-        insert(HERE.parent / "README.md", short(store))
-        (HERE / "TABLE.md").write_text(long(store) + "\n")
+        insert(ROOT / "README.md", steps(store))
+        (ROOT / "bench" / "TABLE.md").write_text(long(store) + "\n")
     elif args.plot:
         from picture import draw
 

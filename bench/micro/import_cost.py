@@ -1,6 +1,6 @@
 """What `import fastfa` costs over `import numpy`, in milliseconds of processor and wall time.
 
-    python bench/import_cost.py
+    python bench/micro/import_cost.py
 
 Each run is a fresh interpreter that has already imported NumPy; the minimum is what the machine can
 do, the median what it did.

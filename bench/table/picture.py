@@ -1,4 +1,4 @@
-"""The speed table as a picture: step times over the floor, and every figure over its goal."""
+"""The speed table as a picture: steps over the GEMM-only bound, every figure over its target."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import matplotlib as mpl
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
-from goals import NETS, ROWS, Figure, Row, measured, title
 from rounds import per_round
+from targets import NETS, ROWS, Figure, Row, measured, title
 
-CONTENDERS = {  # label: of which floor, name, marker, colour
+MARKS = {  # label: of which bound, name, marker, colour
     "own backprop": ("backprop", "fastfa, backprop", "o", "#0072b2"),
     "own dfa": ("dfa", "fastfa, dfa", "D", "#56b4e9"),
     "jax": ("backprop", "JAX, best", "s", "#009e73"),
     "torch": ("backprop", "PyTorch, best", "^", "#d55e00"),
     "sklearn": ("backprop", "scikit-learn", "v", "#999999"),
 }
-COLOURS = {True: "#0072b2", False: "#d55e00"}  # goal reached or not
+COLOURS = {True: "#0072b2", False: "#d55e00"}  # target reached or not
 
 
 def draw(store: dict[str, Any], path: Path) -> None:
@@ -29,30 +29,30 @@ def draw(store: dict[str, Any], path: Path) -> None:
         (row, threads, figure, cell)
         for row in ROWS
         for threads, cell in row.cells.items()
-        if cell.must is not None and (figure := measured(row, cell, store))
+        if cell.target is not None and (figure := measured(row, cell, store))
     ]
     figure, (above, below) = plt.subplots(
         2, 1, figsize=(10, 4 + 0.2 * len(rows)), height_ratios=[3, 0.2 * len(rows)]
     )
     draw_steps(above, store)
-    draw_goals(below, rows)
+    draw_targets(below, rows)
     figure.tight_layout()
     figure.savefig(path, dpi=110, bbox_inches="tight")
     plt.close(figure)
 
 
 def draw_steps(axes: Any, store: dict[str, Any]) -> None:
-    """Every contender's step time over the floor."""
+    """Every workload's step time over the GEMM-only bound."""
     cases = [name for name in store["cases"] if name.rsplit(" t", 1)[0] in NETS]
-    for label, (rule, name, marker, colour) in CONTENDERS.items():
+    for label, (rule, name, marker, colour) in MARKS.items():
         points = []
         for y, case in enumerate(cases):
             rounds = store["cases"][case]["rounds"]
             found = [one for one in rounds if one.startswith(label)]
-            if found and f"floor {rule}" in rounds:
+            if found and f"gemm-only {rule}" in rounds:
                 best = {"best": list(map(min, zip(*(rounds[one] for one in found), strict=True)))}
-                floor = {"floor": rounds[f"floor {rule}"]}
-                points.append((median(per_round(best | floor, "best", "floor")), y))
+                bound = {"gemm-only": rounds[f"gemm-only {rule}"]}
+                points.append((median(per_round(best | bound, "best", "gemm-only")), y))
         if points:
             axes.scatter(*zip(*points, strict=True), marker=marker, color=colour, label=name, s=40)
     axes.axvline(1, color="black", linewidth=0.8)
@@ -74,12 +74,12 @@ def draw_steps(axes: Any, store: dict[str, Any]) -> None:
         axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1), ncols=5, fontsize="small")
 
 
-def draw_goals(axes: Any, rows: list[tuple[Row, int, Figure, Any]]) -> None:
-    """How far each figure is from its goal."""
+def draw_targets(axes: Any, rows: list[tuple[Row, int, Figure, Any]]) -> None:
+    """How far each figure is from its target."""
     for y, (row, _, figure, cell) in enumerate(rows):
 
-        def better(value: float, row: Row = row, must: float = cell.must) -> float:
-            return must / value if row.at_most else value / must
+        def better(value: float, row: Row = row, target: float = cell.target) -> float:
+            return target / value if row.at_most else value / target
 
         colour = COLOURS[bool(figure.reached)]
         ends = sorted([better(figure.low), better(figure.high)])
@@ -99,6 +99,6 @@ def draw_goals(axes: Any, rows: list[tuple[Row, int, Figure, Any]]) -> None:
     )
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlabel(
-        "figure over its goal (log scale; right of 1: reached). Bar: spread over rounds, |: stretch"
+        "figure over its target (log scale; right of 1: reached). Bar: spread, |: stretch target"
     )
     axes.grid(axis="x", alpha=0.3)

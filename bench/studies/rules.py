@@ -1,12 +1,12 @@
-"""What a step costs under each rule, as a ratio to the rule that it extends.
+"""The time of a step under each rule, as a ratio to the rule that it extends.
 
-    python bench/rules.py [--rounds 25] [--hidden 800,800] [--batch 128] [--optimizer sgd]
+    python bench/studies/rules.py [--rounds 25] [--hidden 800,800] [--batch 128] [--optimizer sgd]
                           [--threads 1] [--rules kp,dkp]
 
-The rules take turns, one short training each, and the median over rounds of the ratio within a
-round is reported: what slows the machine down for a while slows both. Ratios are to dfa for
+In each round every rule trains for a moment. The median over rounds of the ratio within a round is
+printed, because a machine that is slow for a while slows both. Ratios are to dfa for
 rules that need no delta from above, to fa for chain rules. "predicted" is that ratio for the
-multiply-adds of the rules' equations, "over" what the step costs beyond it.
+multiply-adds of the rules' equations, "over" the time of the step beyond it.
 """
 
 import argparse
@@ -18,7 +18,7 @@ import numpy as np
 import fastfa as fa
 
 N_IN, N_OUT = 784, 10
-STEPS = 20  # of one turn
+STEPS = 20  # of one sample
 SPARSE = fa.Feedback(sparsity=1 - 1 / N_OUT)
 RULES = {
     "dfa": (
@@ -32,7 +32,7 @@ RULES = {
 
 
 def multiply_adds(name, widths, batch):
-    """Of one step, weights only; what rules make of the weights each step counts per entry."""
+    """Of one step, weights only. A per-step feedback matrix counts once for each entry."""
     inputs, *hidden = widths
     layers = list(zip([inputs, *hidden], [*hidden, N_OUT], strict=True))
     forward = sum(a * b for a, b in layers)
@@ -52,7 +52,7 @@ def multiply_adds(name, widths, batch):
     return batch * (2 * forward + feedback)
 
 
-def turn(net, X, y, batch):
+def sample(net, X, y, batch):
     """Seconds of a training of STEPS steps."""
     begin = time.perf_counter()
     net._engine.train_steps(X, y, None, None, None, batch, 0, STEPS)
@@ -87,9 +87,9 @@ def main():
         rules = {k: v for k, v in rules.items() if not asked or k in asked or k == base}
         nets = {name: made(rule) for name, rule in rules.items()}
         for net in nets.values():
-            turn(net, X, y, options.batch)
+            sample(net, X, y, options.batch)
         seconds = [
-            {name: turn(net, X, y, options.batch) for name, net in nets.items()}
+            {name: sample(net, X, y, options.batch) for name, net in nets.items()}
             for _ in range(options.rounds)
         ]
         unit = multiply_adds(base, [N_IN, *hidden], options.batch)

@@ -1,10 +1,10 @@
-"""A step beside others who want the cores: threads of NumPy, of PyTorch, and too few cores.
+"""A step while another program wants the cores: threads of NumPy or PyTorch, and too few cores.
 
-    python bench/neighbours.py [--rounds 5] [--seconds 0.4]
+    python bench/studies/co_running.py [--rounds 5] [--seconds 0.4]
 
-Two threads on two cores, alone and beside a thread that multiplies matrices with NumPy or PyTorch
-as fast as it can, each with a pool of its own; then one core. For each: a step's time for the
-threads named, the neighbour's products a second with and without us, all in turns.
+Two threads on two cores, alone and with a co-running thread that multiplies matrices with NumPy or
+PyTorch as fast as it can, each with its own pool; then one core. For each: the time of a step by
+number of threads, and the share of its rate that the co-running load keeps, in interleaved rounds.
 """
 
 import argparse
@@ -25,7 +25,7 @@ SIZE, STEPS = 512, 64
 
 
 def product(kind):
-    """A product of two matrices by the neighbour."""
+    """A product of two matrices by the co-running load."""
     if kind == "torch":
         import torch
 
@@ -35,8 +35,8 @@ def product(kind):
     return lambda: a @ a
 
 
-class Neighbour:
-    """Multiplies matrices in a thread of its own while it is let."""
+class CoRunning:
+    """A thread that multiplies matrices while `during` runs a call."""
 
     def __init__(self, kind):
         self.work, self.count, self.stop = product(kind), 0, False
@@ -51,7 +51,7 @@ class Neighbour:
             self.count += 1
 
     def during(self, call):
-        """What a call returns, and the neighbour's products a second meanwhile."""
+        """What a call returns, and the products a second that the load made meanwhile."""
         self.go.set()
         count, begin = self.count, time.perf_counter()
         result = call()
@@ -67,7 +67,7 @@ def measure(kind, options):
 
     rng, found = np.random.default_rng(0), {}
     fa.set_num_threads(2)
-    neighbour = None if kind == "nobody" else Neighbour(kind)
+    load = None if kind == "nobody" else CoRunning(kind)
     for name, (widths, batch) in NETS.items():
         X = rng.standard_normal((STEPS * batch, widths[0]), np.float32)
         y = rng.integers(0, 10, len(X))
@@ -79,7 +79,7 @@ def measure(kind, options):
             for n in SETTINGS
         }  # fmt: skip
 
-        def turn(net, batch=batch, data=(X, y)):
+        def sample(net, batch=batch, data=(X, y)):
             steps, begin = 0, time.perf_counter()
             while (passed := time.perf_counter() - begin) < options.seconds:
                 net._engine.train_steps(*data, None, None, None, batch, 0, STEPS)
@@ -89,7 +89,7 @@ def measure(kind, options):
         rounds = {n: [] for n in nets}
         for r in range(options.rounds + 1):
             for n, net in nets.items():
-                pair = neighbour.during(lambda net=net: turn(net)) if neighbour else (turn(net), 0)
+                pair = load.during(lambda net=net: sample(net)) if load else (sample(net), 0)
                 if r:  # the first round warms up
                     rounds[n].append(pair)
         found[name] = {
@@ -97,13 +97,13 @@ def measure(kind, options):
             for n, pairs in rounds.items()
         }
     free = 0.0
-    if neighbour:
-        free = neighbour.during(lambda: time.sleep(2 * options.seconds))[1]
+    if load:
+        free = load.during(lambda: time.sleep(2 * options.seconds))[1]
     print(json.dumps([found, free]))
 
 
 def main():
-    """Print a line for each net and neighbour."""
+    """Print a line for each net and co-running load."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=0.2)
@@ -113,9 +113,9 @@ def main():
         measure(options.kind, options)
         return
     kinds = ["nobody", "numpy"] + ["torch"] * (importlib.util.find_spec("torch") is not None)
-    print(f"{'cores':<7}{'beside':<9}{'net':<9}"
+    print(f"{'cores':<7}{'load':<9}{'net':<9}"
           + "".join(f"{f'{n} us':>10}" for n in ("t1", "t2", "t4", "default"))
-          + "   the neighbour's rate with us, of what it has alone")  # fmt: skip
+          + "   rate of the load, of its rate alone")  # fmt: skip
     for cores in ("0,1", "0"):
         for kind in kinds:
             command = ["taskset", "-c", cores, sys.executable, __file__, "--kind", kind]

@@ -1,7 +1,7 @@
 """One job of one library, timed in a process of its own. Run by rounds.py, not by hand.
 
-A contender is told a case, warms up, says that it is ready, and then does its job for as long as it
-is asked, again and again, sleeping in between, so that contenders can take turns on the same cores.
+A workload reads its case, warms up, and says that it is ready. Then it does its job for as long as
+each request says, and sleeps in between, so that workloads can take turns on the same cores.
 All train the same network on the same float32 data with softmax cross-entropy and, unless the case
 says otherwise, plain SGD: forward, loss, gradients and update. Data is in memory, in the library's
 own arrays; what is timed is the call that a user makes. Each library is taken as its own
@@ -68,7 +68,7 @@ def _own_info(case: dict[str, Any]) -> str:
     blas = " ".join(word for word in info["blas"].split() if "_" not in word)
     return (
         f"fastfa {info['version']}, {case['threads']} threads, kernels of {info['isa']}, "
-        f"products: {info['gemm']}, at hand: {blas}"
+        f"products: {info['gemm']}, available: {blas}"
     )
 
 

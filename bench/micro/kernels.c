@@ -8,7 +8,7 @@
  * this program; it picks its own kernels, whatever the row says. Peak is a loop of independent multiply-adds in registers
  * (v2: multiplies and adds). */
 #include "api/api.h"
-#include "peak.h"
+#include "../peak.h"
 
 #include <stdbool.h>
 #include <stdio.h>

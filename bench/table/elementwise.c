@@ -4,7 +4,7 @@
  * functions are those inside the library's activations and losses. */
 
 #include "flavour.h"
-#include "times.h"
+#include "../times.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 """Executed instructions of training steps, counted by callgrind, against the table in the clone.
 
-    python bench/instructions.py               fails where a case costs over 2 % more than the table
-    python bench/instructions.py --update      writes the table, bench/instructions.json, anew
+    python bench/micro/instructions.py             fails where a case costs over 2 % more
+    python bench/micro/instructions.py --update    replaces the table, instructions.json
 
 Unlike times, counts repeat on a busy machine. AVX2 kernels (valgrind may not know AVX-512), one
 thread, own products. Needs a C compiler and valgrind. Counts belong to a compiler: where the table
@@ -20,7 +20,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TABLE = Path(__file__).with_suffix(".json")
 TOLERANCE = 0.02
 CC = os.environ.get("CC", "cc").split()
@@ -48,7 +48,7 @@ def count(folder: Path) -> dict[str, int]:
     runner = "valgrind --tool=callgrind --collect-atstart=no --toggle-collect=measured "
     runner += f"--dump-after=measured --callgrind-out-file={folder}/out"
     environment = {**os.environ, "RUNNER": runner, "FASTFA_CPU": "v3", "FASTFA_GEMM": "own"}
-    command = [ROOT / "tests" / "c" / "run.sh", "--plain", "bench/instructions.c"]
+    command = [ROOT / "tests" / "c" / "run.sh", "--plain", "bench/micro/instructions.c"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"{command[0]} failed:\n{done.stdout}\n{done.stderr}")
@@ -98,7 +98,7 @@ def main() -> None:
     elif worse:
         sys.exit(
             f"{worse} cases differ from {TABLE.name}. If the change is meant, "
-            "python bench/instructions.py --update, and say in the commit what it buys."
+            "python bench/micro/instructions.py --update, and say in the commit what it buys."
         )
 
 

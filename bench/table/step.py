@@ -1,14 +1,14 @@
 """Time one training step of fastfa and its peers: interleaved rounds, same cores, ratios.
 
-    python bench/step.py                          a small and a medium network, one and two threads
-    python bench/step.py --net 784-256-10 --batch 64 --threads 1 --peers torch,jax,sklearn,floor
-    python bench/step.py --peers "" --against ../before/src,../before/src  before and after
+    python bench/table/step.py            a small and a medium network, one and two threads
+    python bench/table/step.py --net 784-256-10 --batch 64 --threads 1 --peers torch,jax,sklearn
+    python bench/table/step.py --peers "" --against ../before/src,../before/src    before and after
 
 The printed ratio is fastfa's time over the peer's, so 0.5 means twice as fast. PyTorch is timed
 eager and compiled, at 1..n threads; the best of them is "torch*". JAX one step a call and many
-steps a call; the best is "jax*". "floor" is no trainer: it is the step's list of matrix products
-and nothing else, by OpenBLAS (floor.c; needs a C compiler and `pip install scipy-openblas32`). A
-peer that is not installed is left out. `--against` times other builds of fastfa (each built in
+steps a call; the best is "jax*". "gemm-only" does not train: it is the matrix products of the step
+and nothing else, by OpenBLAS (gemm_only.c; needs a C compiler and `pip install scipy-openblas32`).
+A peer that is not installed is left out. `--against` times other builds of fastfa (each built in
 place, named by its folder of packages); one named twice shows the spread that means nothing.
 table.py prints the README's whole table.
 """
@@ -19,7 +19,7 @@ import argparse
 import os
 from statistics import median
 
-from rounds import Case, Contender, Rounds, interleave, peers, ratio
+from rounds import Case, Rounds, Workload, interleave, peers, ratio
 
 CASES = [("64-128-128-10", 32), ("784-512-512-10", 128)]
 
@@ -51,10 +51,10 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rule", default="backprop", help="fastfa's rule; peers run backprop")
     parser.add_argument("--threads", default="1,2", help="thread counts, such as 1,2")
-    parser.add_argument("--peers", default="torch", help="of torch, jax, sklearn, floor")
+    parser.add_argument("--peers", default="torch", help="of torch, jax, sklearn, gemm-only")
     parser.add_argument("--against", default="", help="folders of other builds of fastfa")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=0.5, help="of one contender in one round")
+    parser.add_argument("--seconds", type=float, default=0.5, help="of one workload in one round")
     args = parser.parse_args()
     cases = [(args.net, args.batch)] if args.net else CASES
     cores = sorted(os.sched_getaffinity(0))
@@ -67,12 +67,12 @@ def main() -> None:
                 "threads": threads,
                 "cores": cores[:threads],
             }
-            group = [Contender("fastfa", "fastfa", case), *peers(case, words(args.peers))]
+            group = [Workload("fastfa", "fastfa", case), *peers(case, words(args.peers))]
             for n, source in enumerate(words(args.against), 1):
-                group.append(Contender(f"{n}: {source}", "fastfa", case, os.path.abspath(source)))
+                group.append(Workload(f"{n}: {source}", "fastfa", case, os.path.abspath(source)))
             rounds, info, _ = interleave(group, args.rounds, args.seconds)
-            floors = {"floor backprop", "floor dfa"}
-            others = floors - {"floor dfa" if args.rule != "backprop" else "floor backprop"}
+            bounds = {"gemm-only backprop", "gemm-only dfa"}
+            others = bounds - {"gemm-only dfa" if args.rule != "backprop" else "gemm-only backprop"}
             report(case, {k: v for k, v in rounds.items() if k not in others}, info)
 
 

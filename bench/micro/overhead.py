@@ -1,9 +1,9 @@
 """What sample-by-sample calls cost from Python: 64-32-10 tanh, float32.
 
-    python bench/overhead.py               best of many turns, ns a call
+    python bench/micro/overhead.py               best of many samples, ns a call
 
-bench/overhead.c measures the same calls in C, and what their arithmetic alone costs: subtract its
-column "kernels" to know what a call costs beyond that.
+overhead.c measures the same calls in C, and their arithmetic alone: subtract its column "kernels"
+to know what a call costs beyond that.
 """
 
 from __future__ import annotations

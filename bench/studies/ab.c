@@ -1,16 +1,16 @@
 /* What two choices of the engine gain: that threads have columns of large layers (csrc/columns.c) instead of
  * rows of the batch, and that products pack as they do where L2 is slow (fa_l2_is_slow, kernels/gemm.inc).
  *
- *   choices [seconds a turn [turns]]     default 0.05, 9
+^ *   ab [seconds a turn [turns]]     default 0.05, 9
  *
  * Two networks alike take turns, one without and one with. Printed are the medians of their steps, the median
  * over turns of the ratio, and how long a word takes from one core to the other and back, before and after: on
  * virtual machines that changes, and with it what there is to gain. A network that goes by rows either way
  * shows the noise. First comes what the pool takes to share a job and to see its end.
  *
- *   tests/c/run.sh --plain bench/choices.c */
+ *   tests/c/run.sh --plain bench/studies/ab.c */
 #include "api/api.h"
-#include "times.h"
+#include "../times.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-"""The rows of the speed table: what is compared with what, and the goals."""
+"""The rows of the speed table: what is compared with what, and the targets."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-from contenders import flops
 from rounds import Rounds, per_round
+from workloads import flops
 
 NETS = {  # widths, batch
     "64-128-128-10": ([64, 128, 128, 10], 32),
@@ -29,7 +29,7 @@ class Cell(NamedTuple):
 
     case: str
     figures: Figures  # one a round
-    must: float | None = None
+    target: float | None = None
     stretch: float | None = None
 
 
@@ -38,7 +38,7 @@ class Row(NamedTuple):
 
     what: str
     against: str
-    at_most: bool  # the goal is a ceiling
+    at_most: bool  # the target is a ceiling
     unit: str  # "", "x" (times faster), "%", "ns"
     cells: dict[int, Cell]  # by number of threads
 
@@ -49,7 +49,7 @@ class Figure(NamedTuple):
     value: float
     low: float
     high: float
-    reached: bool | None  # the goal that must be; None: there is none
+    reached: bool | None  # None: it has no target
     stretched: bool | None
 
 
@@ -62,10 +62,10 @@ def measured(row: Row, cell: Cell, store: dict[str, Any]) -> Figure | None:
     except (KeyError, ValueError):
         return None
 
-    def passes(goal: float | None) -> bool | None:
-        return None if goal is None else value <= goal if row.at_most else value >= goal
+    def passes(target: float | None) -> bool | None:
+        return None if target is None else value <= target if row.at_most else value >= target
 
-    return Figure(value, min(values), max(values), passes(cell.must), passes(cell.stretch))
+    return Figure(value, min(values), max(values), passes(cell.target), passes(cell.stretch))
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -113,12 +113,12 @@ def title(net: str) -> str:
     return f"{net}, batch {NETS[net][1]}"
 
 
-def on_threads(net: str, figures: Figures, goals: dict[int, tuple[Any, Any]]) -> dict[int, Cell]:
-    return {n: Cell(f"{net} t{n}", figures, *goals.get(n, ())) for n in (1, 2)}
+def on_threads(net: str, figures: Figures, targets: dict[int, tuple[Any, Any]]) -> dict[int, Cell]:
+    return {n: Cell(f"{net} t{n}", figures, *targets.get(n, ())) for n in (1, 2)}
 
 
 def step_rows() -> list[Row]:
-    """A step over its floor, and as a share of peak."""
+    """A step over its GEMM-only bound, and as a share of peak."""
     rows = []
     large = {1: (0.97, 0.93), 2: (0.93, 0.88)}
     small = {
@@ -129,9 +129,9 @@ def step_rows() -> list[Row]:
     for net in (SMALL, MEDIUM, WIDE, DEEP):
         for rule in ("backprop", "dfa"):
             what, ours = f"{title(net)}, {rule}", f"own {rule}"
-            goals = small[rule] if net == SMALL else large
-            cells = on_threads(net, over(ours, f"floor {rule}"), goals)
-            rows.append(Row(what, "floor", True, "", cells))
+            targets = small[rule] if net == SMALL else large
+            cells = on_threads(net, over(ours, f"gemm-only {rule}"), targets)
+            rows.append(Row(what, "GEMM only", True, "", cells))
             work = share_of_peak(ours, flops(*NETS[net], rule))
             cells = on_threads(net, work, {} if net == SMALL else shares)
             rows.append(Row(what, "FMA peak", False, "%", cells))
@@ -151,13 +151,13 @@ def peer_rows() -> list[Row]:
         SMALL: {1: (1.4, 1.6), 2: (2.2, 2.6)},
     }
     rows = []
-    for peer, label, goals in (
+    for peer, label, targets in (
         ("PyTorch", "torch", torch),
         ("JAX", "jax", jax),
         ("scikit-learn", "sklearn", {}),
     ):
         for net in (SMALL, MEDIUM, DEEP):
-            cells = on_threads(net, faster("own backprop", label), goals.get(net, {}))
+            cells = on_threads(net, faster("own backprop", label), targets.get(net, {}))
             rows.append(Row(f"{title(net)}, backprop", peer, False, "x", cells))
     for net in (SMALL, MEDIUM, DEEP):
         ratio = flops(*NETS[net]) / flops(*NETS[net], "dfa")
@@ -171,12 +171,12 @@ def online_rows() -> list[Row]:
     """Batch 1: `fit` of a stream."""
     rows = []
     for rule in ("backprop", "dfa"):
-        for against, label, goals in (
+        for against, label, targets in (
             ("own learn_one", f"learn_one {rule}", (1.2, 1.4)),
             ("JAX, one step", "jax-step", (1.4, 1.8)),
             ("PyTorch", "torch", (10, 15)),
         ):
-            cell = Cell("batch 1", faster(f"fit {rule}", label), *goals)
+            cell = Cell("batch 1", faster(f"fit {rule}", label), *targets)
             rows.append(Row(f"{title(ONLINE)}, fit, {rule}", against, False, "x", {1: cell}))
     return rows
 
@@ -220,9 +220,9 @@ def other_rows() -> list[Row]:
             {2: Cell("replicas", faster("replicas", "alone"), 1.9, 1.97)},
         ),
     ]
-    for isa, goals in (("v4", (0.4, 0.25)), ("v3", (0.8, 0.5))):
+    for isa, targets in (("v4", (0.4, 0.25)), ("v3", (0.8, 0.5))):
         for f in ("exp", "tanh", "sigmoid"):
-            cell = Cell("elementwise", plain(f"{f} {isa}"), *goals)
+            cell = Cell("elementwise", plain(f"{f} {isa}"), *targets)
             rows.append(Row(f"{f} of a float, {isa}", "-", True, "ns", {1: cell}))
     for name, what in (
         ("memory sgd", f"memory, {title(MEDIUM)}, dfa, SGD"),
@@ -231,8 +231,10 @@ def other_rows() -> list[Row]:
         cell = Cell(name, memory_ratio, 1.1)
         rows.append(Row(what, "counted bytes, + 2 MiB", True, "", {2: cell}))
     work = 4.0 * 128 * 784 * 512
-    cells = {n: Cell(f"product t{n}", share_of_peak("floor backprop", work), 80) for n in (1, 2)}
-    rows.append(Row("the floor itself, 128 x 784 x 512", "FMA peak", False, "%", cells))
+    cells = {
+        n: Cell(f"product t{n}", share_of_peak("gemm-only backprop", work), 80) for n in (1, 2)
+    }
+    rows.append(Row("the GEMM-only bound itself, 128 x 784 x 512", "FMA peak", False, "%", cells))
     return rows
 
 
