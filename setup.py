@@ -5,7 +5,7 @@
     src/fastfa/_core.pyx  -> fastfa/_core.*.so  links the static library
     for C programs        -> fastfa/include/    fastfa.h
                              fastfa/lib/        both libraries, pkg-config and CMake files
-    OpenBLAS              -> fastfa/_vendor/    not linked: csrc/blas.c opens it at run time
+    OpenBLAS              -> fastfa/_vendor/    not linked: csrc/linalg/blas.c opens it at run time
 
 From the environment: FASTFA_NO_BLAS=1 leaves OpenBLAS out; FASTFA_DEBUG=1 builds with -O1 -g,
 assertions and Cython's bounds checks; CC, CFLAGS and LDFLAGS as usual (sanitizers go there).

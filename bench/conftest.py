@@ -1,4 +1,4 @@
-"""pytest bench: every case says on what it ran.
+"""pytest bench: every case records the build that it ran on.
 
     pytest bench --benchmark-save=before
     pytest bench --benchmark-compare            the group and name of a case stay the same over time
@@ -14,7 +14,7 @@ import fastfa as fa
 
 @pytest.fixture(autouse=True)
 def conditions(benchmark, request):
-    """Threads, instruction set and BLAS of the case, stored beside its times."""
+    """Threads, instruction set and BLAS of the case, stored with its times."""
     values = request.node.callspec.params if hasattr(request.node, "callspec") else {}
     benchmark.extra_info |= fa.build_info() | {"threads": values.get("threads", 1)}
 

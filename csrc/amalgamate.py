@@ -17,7 +17,6 @@ from collections import Counter
 from pathlib import Path
 
 CSRC = Path(__file__).parent
-FOLDERS = (CSRC, CSRC / "kernels")
 LEFT_OUT = {"exports"}  # functions that fastfa.h has inline, for callers without it
 
 HEAD = """\
@@ -101,10 +100,10 @@ class Sources:
     def line(self, line, depth):
         """One line, or what takes its place; None for nothing."""
         if own := re.match(r'#include "(.*)"', line):
-            name = Path(own[1]).name
-            if name in self.seen:
+            if Path(own[1]).name in self.seen:
                 return None
-            return self.text(next(f / name for f in FOLDERS if (f / name).exists()))
+            path = CSRC / own[1]
+            return self.text(path if path.exists() else CSRC / "kernels" / own[1])
         if system := re.match(r"#include <.*>", line):
             if depth:  # stays where it is, and its functions are not ours to hide
                 shown = (
@@ -196,7 +195,7 @@ def kernels(sources):
     """The kernels once for each instruction set: three on x86-64, plain C elsewhere."""
     parts, options = [], flags()
     for isa in ("v2", "v3", "v4", "c"):
-        sources.again("vec.h")
+        sources.again("simd.h")
         body = sources.text(CSRC / f"kernels/isa_{isa}.c")
         names = sorted(kernel_names(body))
         body = "".join(f"#define {name} {name}_{isa}\n" for name in names) + body + "\n"
@@ -214,9 +213,9 @@ def kernels(sources):
 def amalgamation():
     """The text of fastfa.c."""
     sources = Sources()
-    internal = sources.text(CSRC / "internal.h")
+    internal = "\n".join(map(sources.text, (CSRC / "api/api.h", CSRC / "rules/rules.h")))
     body = kernels(sources)
-    paths = sorted(CSRC.glob("*.c"))
+    paths = sorted(path for path in CSRC.rglob("*.c") if path.parent.name != "kernels")
     files = {path.stem: sources.text(path) for path in paths if path.stem not in LEFT_OUT}
     private = {stem: private_names(text) for stem, text in files.items()}
     count = Counter(name for names in private.values() for name in names)

@@ -10,55 +10,61 @@
  *     fa_net *net;
  *     if (fa_net_create(&net, &desc)) { puts(fa_last_error()); return 1; }
  *
- *     fa_samples data = fa_samples_of(x, 64, FA_F32, n);           // x: n x 64 floats, row after row
- *     data.labels = labels;                                        // n of them, 0 to 9
+ *     fa_samples data = fa_samples_of(x, 64, FA_F32, n);       // x: n x 64 floats, row after row
+ *     data.labels = labels;                                    // n of them, 0 to 9
  *     fa_metrics m;
- *     for (int epoch = 0; epoch < 10; epoch++)                     // shuffled, in batches of 32
+ *     for (int epoch = 0; epoch < 10; epoch++)                 // shuffled, in batches of 32
  *         if (fa_train_epoch(&m, net, &data, 32)) { puts(fa_last_error()); return 1; }
  *
- *     float out[10];                                               // of one sample: probabilities
+ *     float out[10];                                           // of one sample: probabilities
  *     fa_samples one = fa_samples_of(x, 64, FA_F32, 1);
  *     fa_predict(out, 10, net, &one, 0);
  *     fa_net_free(net);
  *
- * The sections go from what every program needs to what few need; stop reading at any of them. A guide with
- * the compile line, and the test behind each promise below: docs/EMBEDDING.md.
+ * The sections go from what every program needs to what few need; stop reading at any of them. A
+ * guide with the compile line, and the test behind each promise below: docs/EMBEDDING.md.
  *
- * Conventions. Outputs come first. Matrices are row-major, one sample a row, each pointer followed by its row
- * stride in elements; shapes are in the comments as rows x columns. What you pass in stays yours and is only
- * read during the call, descriptions and names included; what fa_X_create makes, fa_X_free takes back.
+ * Conventions. Outputs come first. Matrices are row-major, one sample a row, each pointer followed
+ * by its row stride in elements; shapes are in the comments as rows x columns. What you pass in
+ * stays yours and is only read during the call, descriptions and names included; what fa_X_create
+ * makes, fa_X_free takes back.
  *
- * Errors. A function that can fail returns fa_status. On failure it leaves the network and every output as
- * they were, unless its comment says otherwise, and fa_last_error() has a sentence. Nothing prints, exits or aborts.
- * One failure is noticed after it has changed the network: an update that leaves the range of its type
- * (FA_E_NONFINITE).
+ * Errors. A function that can fail returns fa_status. On failure it leaves the network and every
+ * output as they were, unless its comment says otherwise, and fa_last_error() has a sentence.
+ * Nothing prints, exits or aborts. One failure is noticed after it has changed the network: an
+ * update that leaves the range of its type (FA_E_NONFINITE).
  *
- * Sizes. Structs that may grow begin with struct_size, the sizeof at which your program was compiled; the
- * initialisers below set it. A smaller one, of an older header, is accepted and what it lacks counts as zero; a
- * larger one is refused. Before version 1.0 names and layouts may still change between releases: compile
- * against the header of the library that you link, and compare fa_version_number() where that is in doubt.
+ * Sizes. Structs that may grow begin with struct_size, the sizeof at which your program was
+ * compiled; the initialisers below set it. A smaller one, of an older header, is accepted and what
+ * it lacks counts as zero; a larger one is refused. Before version 1.0 names and layouts may still
+ * change between releases: compile against the header of the library that you link, and compare
+ * fa_version_number() where that is in doubt.
  *
- * Threads. (1) Different networks may be used from different threads at the same time. (2) On one network any
- * number of threads may predict, evaluate and take gradients at a time. (3) A step is exclusive: it waits for them and
- * they for it, so nobody sees half a step. A call of many steps lets those who wait read between two of them; however
- * many come, it has half of the time. What changes a network comes call after call, in the order of their coming,
- * never between the steps of one. (4) After fork() the child may use every network, except one that another thread
- * was training at that moment: FA_E_STATE. (5) Callbacks run on the thread that made the call and, except for the
- * allocator, in that thread's floating-point mode. They may use other networks, and get FA_E_STATE from the network
- * whose call runs them. Two threads, each of whose callbacks uses the network that the other trains, wait for each
- * other for ever. (6) The same description, seed and data give the same bits with any number of threads, in whatever
- * rounding mode the pool's threads and the caller are: calls round to nearest, trap nothing, and leave the caller's
- * mode and flags as they were. (7) The pool's threads block the program's signals; only faults of their own reach them.
- * (8) A call needs at most 32 KiB of its thread's stack where fastfa's own products run (measured: 11 KiB for training,
- * 13 KiB at most), and so does a thread of the pool. OpenBLAS, your callbacks and your signal handlers need stack of
- * their own on top. (9) A thread that is cancelled during a call (pthread_cancel, deferred, the default) finishes the
- * call first, callbacks included, and ends when it holds nothing. (10) Callbacks must return: if one leaves by longjmp,
+ * Threads. (1) Different networks may be used from different threads at the same time. (2) On one
+ * network any number of threads may predict, evaluate and take gradients at a time. (3) A step is
+ * exclusive: it waits for them and they for it, so nobody sees half a step. A call of many steps
+ * lets those who wait read between two of them; however many come, it has half of the time. What
+ * changes a network comes call after call, in the order of their coming, never between the steps of
+ * one. (4) After fork() the child may use every network, except one that another thread was
+ * training at that moment: FA_E_STATE. (5) Callbacks run on the thread that made the call and,
+ * except for the allocator, in that thread's floating-point mode. They may use other networks, and
+ * get FA_E_STATE from the network whose call runs them. Two threads, each of whose callbacks uses
+ * the network that the other trains, wait for each other for ever. (6) The same description, seed
+ * and data give the same bits with any number of threads, in whatever rounding mode the pool's
+ * threads and the caller are: calls round to nearest, trap nothing, and leave the caller's mode and
+ * flags as they were. (7) The pool's threads block the program's signals; only faults of their own
+ * reach them. (8) A call needs at most 32 KiB of its thread's stack where fastfa's own products run
+ * (measured: 11 KiB for training, 13 KiB at most), and so does a thread of the pool. OpenBLAS, your
+ * callbacks and your signal handlers need stack of their own on top. (9) A thread that is cancelled
+ * during a call (pthread_cancel, deferred, the default) finishes the call first, callbacks
+ * included, and ends when it holds nothing. (10) Callbacks must return: if one leaves by longjmp,
  * by a C++ exception or by pthread_exit, the network stays locked for ever.
  *
- * Memory. (11) A step allocates nothing once a batch of its size has been seen; a prepared prediction never does.
- * (12) Training keeps its workspace until fa_net_trim. Any other call that allocates a workspace keeps it for the next
- * call if it is no larger than that of the last fa_train_batch or fa_learn_one, or than the network's state; otherwise
- * it gives the workspace back when it ends. (13) The process holds nothing but what section 9 sets, the threads of the
+ * Memory. (11) A step allocates nothing once a batch of its size has been seen; a prepared
+ * prediction never does. (12) Training keeps its workspace until fa_net_trim. Any other call that
+ * allocates a workspace keeps it for the next call if it is no larger than that of the last
+ * fa_train_batch or fa_learn_one, or than the network's state; otherwise it gives the workspace
+ * back when it ends. (13) The process holds nothing but what section 9 sets, the threads of the
  * pool, and the last message of each thread. */
 #ifndef FASTFA_H
 #define FASTFA_H
@@ -80,16 +86,17 @@ extern "C" {
 #define FASTFA_VERSION "0.1.0"
 #define FASTFA_VERSION_NUMBER 100 /* major * 10000 + minor * 100 + patch */
 
-/* ---- 1. status ------------------------------------------------------------------------------------ */
+/* ---- 1. status ------------------------------------------------------------------------------- */
 
 typedef enum fa_status {
     FA_OK = 0,
     FA_E_VALUE = -1,  /* an argument or a description is wrong */
     FA_E_MEMORY = -2, /* out of memory; the network is still usable */
-    /* Either the loss or the gradient norm is not finite: nothing was updated. Or a parameter, a feedback matrix or a
-     * slot is not finite, since an update left the range of its type: the message names it and says how to recover.
-     * The call that made that update returns this, or the next call does; so do all later calls that train, save or
-     * predict with such weights (except fa_predict_one), until you recover. */
+    /* Either the loss or the gradient norm is not finite: nothing was updated. Or a parameter, a
+     * feedback matrix or a slot is not finite, since an update left the range of its type: the
+     * message names it and says how to recover. The call that made that update returns this, or the
+     * next call does; so do all later calls that train, save or predict with such weights (except
+     * fa_predict_one), until you recover. */
     FA_E_NONFINITE = -3,
     FA_E_STOPPED = -4, /* the poll function asked to stop; the last complete step is kept */
     FA_E_STATE = -5,   /* not allowed now: Threads, (4) and (5); or a custom rule failed */
@@ -101,13 +108,14 @@ typedef enum fa_status {
 FA_API const char *fa_last_error(void);
 FA_API const char *fa_status_name(fa_status status);
 
-/* ---- 2. describing a network: plain data ---------------------------------------------------------- */
+/* ---- 2. describing a network: plain data ----------------------------------------------------- */
 
 typedef enum fa_dtype { FA_F32 = 0, FA_F64 = 1, FA_U8 = 2 } fa_dtype;
 
 /* Initial values: drawn by name ("zeros", "normal", "uniform", "glorot_uniform", "glorot_normal",
- * "he_uniform", ...) times scale, or copied from `values` (rows x cols, contiguous, the network's dtype).
- * name NULL and values NULL: the default of the activation (weights), zeros (bias). This struct is final. */
+ * "he_uniform", ...) times scale, or copied from `values` (rows x cols, contiguous, the network's
+ * dtype). name NULL and values NULL: the default of the activation (weights), zeros (bias). This
+ * struct is final. */
 typedef struct fa_init {
     const char *name;
     double scale;
@@ -115,10 +123,11 @@ typedef struct fa_init {
     int64_t rows, cols;
 } fa_init;
 
-typedef struct fa_teaching fa_teaching; /* section 11 */
+typedef struct fa_rule_context fa_rule_context; /* section 11 */
 
-/* A learning rule: "backprop", "fa", "dfa", "sdfa", "drtp", "frozen", ... The feedback matrix is drawn from
- * `feedback.name` (FA_NAMES_DISTRIBUTION) or given as values (n_source x n_l), times feedback.scale. */
+/* A learning rule: "backprop", "fa", "dfa", "sdfa", "drtp", "frozen", ... The feedback matrix is
+ * drawn from `feedback.name` (FA_NAMES_DISTRIBUTION) or given as values (n_source x n_l), times
+ * feedback.scale. */
 typedef struct fa_rule_desc {
     size_t struct_size; /* fa_rule_of sets it */
     const char *name;
@@ -131,10 +140,10 @@ typedef struct fa_rule_desc {
     double decay;
     double lr_scale;  /* dkp, ldfa, local's heads: factor on the learning rate of feedback; 0: 1 */
     double threshold; /* ternary: errors up to this size count as 0 */
-    /* custom: fills t->signal, on the calling thread, between the forward pass and the teaching of a step;
-     * non-zero: stop, FA_E_STATE, nothing is updated. With a feedback name or values "l.feedback" (n_L x n_l)
-     * is stored. */
-    int (*signal)(void *user, const fa_teaching *t);
+    /* custom: fills t->signal, on the calling thread, between the forward pass and the teaching of
+     * a step; non-zero: stop, FA_E_STATE, nothing is updated. With a feedback name or values
+     * "l.feedback" (n_L x n_l) is stored. */
+    int (*signal)(void *user, const fa_rule_context *t);
     void *user;
     int64_t rank;   /* ldfa: width between the factors; 0: that of the output, where it fits */
     int fixed_head; /* local: the heads keep their first values */
@@ -184,11 +193,12 @@ typedef struct fa_net_desc {
     double input_scale; /* every input is multiplied by this; 0: 1 for floats, 1/255 for bytes */
 } fa_net_desc;
 
-/* Initialisers. They are inline, so that they use the structs your program was compiled with. The shared library has
- * them as functions too, with the structs of its own version, for callers that cannot compile this header. Such a
- * caller may also set struct_size and names and leave the rest zero. fa_net_create then uses the initialiser's values
- * for a dense layer whose flags and scales are all zero, for a rule whose scales are all zero, and for an optimizer
- * whose alpha, betas and eps are all zero. */
+/* Initialisers. They are inline, so that they use the structs your program was compiled with. The
+ * shared library has them as functions too, with the structs of its own version, for callers that
+ * cannot compile this header. Such a caller may also set struct_size and names and leave the rest
+ * zero. fa_net_create then uses the initialiser's values for a dense layer whose flags and scales
+ * are all zero, for a rule whose scales are all zero, and for an optimizer whose alpha, betas and
+ * eps are all zero. */
 static inline fa_layer_desc fa_dense(int64_t units, const char *activation)
 {
     fa_layer_desc d;
@@ -233,7 +243,8 @@ static inline fa_net_desc fa_net_defaults(void)
     return d;
 }
 
-/* The names that a field of a description accepts: fa_name(FA_NAMES_RULE, i) for i = 0, 1, ... until NULL. */
+/* The names that a field of a description accepts: fa_name(FA_NAMES_RULE, i) for i = 0, 1, ...
+ * until NULL. */
 typedef enum fa_names {
     FA_NAMES_LAYER,
     FA_NAMES_ACTIVATION,
@@ -244,10 +255,11 @@ typedef enum fa_names {
     FA_NAMES_DISTRIBUTION
 } fa_names;
 FA_API const char *fa_name(fa_names kind, int i);
-/* The initialiser that fits an activation ("he_uniform" for "relu"); NULL if there is no such activation. */
+/* The initialiser that fits an activation ("he_uniform" for "relu"); NULL if there is no such
+ * activation. */
 FA_API const char *fa_default_init(const char *activation);
 
-/* ---- 3. a network's life -------------------------------------------------------------------------- */
+/* ---- 3. a network's life --------------------------------------------------------------------- */
 
 typedef struct fa_net fa_net;
 
@@ -256,15 +268,16 @@ FA_API fa_status fa_net_create(fa_net **net, const fa_net_desc *desc);
 FA_API void fa_net_free(fa_net *net); /* NULL is fine; no call on it may be in flight */
 /* Draws parameters and feedback again from the seed; zeroes optimizer state and counters. */
 FA_API fa_status fa_net_reset(fa_net *net);
-/* Call it after training: gives back workspaces larger than the last fa_train_batch or fa_learn_one needed, and the
- * shuffled order of fa_train_epoch. A later call allocates what it needs again. */
+/* Call it after training: gives back workspaces larger than the last fa_train_batch or fa_learn_one
+ * needed, and the shuffled order of fa_train_epoch. A later call allocates what it needs
+ * again. */
 FA_API fa_status fa_net_trim(fa_net *net);
 
-/* ---- 4. training ---------------------------------------------------------------------------------- */
+/* ---- 4. training ----------------------------------------------------------------------------- */
 
-/* n samples. Exactly one of labels and y is set, except for predicting. Calls that train on many batches
- * (fa_train_epoch, fa_train_steps, fa_learn_many) do not check the values of y; fa_train_batch and fa_check
- * do, and refuse probabilities outside 0..1, for example. */
+/* n samples. Exactly one of labels and y is set, except for predicting. Calls that train on many
+ * batches (fa_train_epoch, fa_train_steps, fa_learn_many) do not check the values of y;
+ * fa_train_batch and fa_check do, and refuse probabilities outside 0..1, for example. */
 typedef struct fa_samples {
     size_t struct_size; /* fa_samples_of sets it */
     const void *x;      /* n x n_in, of x_dtype */
@@ -275,7 +288,8 @@ typedef struct fa_samples {
     ptrdiff_t ldy;
     const double *weights; /* n sample weights, or NULL for ones */
     int64_t n;
-    int adds; /* not 0: adds to the sums in metrics; several calls give the bits of one over all samples */
+    int accumulate; /* not 0: adds to the sums in metrics; several calls give the bits of one over
+                       all samples */
 } fa_samples;
 
 static inline fa_samples fa_samples_of(const void *x, ptrdiff_t ldx, fa_dtype x_dtype, int64_t n)
@@ -296,71 +310,78 @@ typedef struct fa_metrics {
 /* One step on the samples as one batch. *loss is the mean loss before the update. */
 FA_API fa_status fa_train_batch(double *loss, fa_net *net, const fa_samples *batch);
 
-/* One pass over all samples in a new random order, in batches of batch_size; the last may be short. Checks shapes
- * and labels before the first step, and values as it comes to them: a batch with an input that is not finite stops it
- * as a loss does. fa_check, once before training, says which value it is. On FA_E_NONFINITE *metrics counts the steps
- * made before. The first epoch over n samples allocates n numbers for the
- * order, the later ones nothing. */
+/* One pass over all samples in a new random order, in batches of batch_size; the last may be short.
+ * Checks shapes and labels before the first step, and values as it comes to them: a batch with an
+ * input that is not finite stops it as a loss does. fa_check, once before training, says which
+ * value it is. On FA_E_NONFINITE *metrics counts the steps made before. The first epoch over n
+ * samples allocates n numbers for the order, the later ones nothing. */
 FA_API fa_status fa_train_epoch(fa_metrics *metrics, fa_net *net, const fa_samples *samples,
                                 int64_t batch_size);
 
-/* Looks at every value: finite inputs and targets, labels in range, probabilities that are. fa_train_batch,
- * fa_predict, fa_evaluate and section 8 do it by themselves. */
+/* Looks at every value: finite inputs and targets, labels in range, probabilities that are.
+ * fa_train_batch, fa_predict, fa_evaluate and section 8 do it by themselves. */
 FA_API fa_status fa_check(const fa_net *net, const fa_samples *samples);
 
 FA_API double fa_net_lr(const fa_net *net);
 FA_API fa_status fa_net_set_lr(fa_net *net, double lr);
 
-/* ---- 5. using it ---------------------------------------------------------------------------------- */
+/* ---- 5. using it ----------------------------------------------------------------------------- */
 
-/* out (n x n_out): probabilities for the cross-entropies, values for mse; logits != 0: the outputs before softmax or
- * sigmoid. On FA_E_NONFINITE (weights that are not finite) out has been written. */
+/* out (n x n_out): probabilities for the cross-entropies, values for mse; logits != 0: the outputs
+ * before softmax or sigmoid. On FA_E_NONFINITE (weights that are not finite) out has been
+ * written. */
 FA_API fa_status fa_predict(void *out, ptrdiff_t ldo, const fa_net *net, const fa_samples *samples,
                             int logits);
 FA_API fa_status fa_evaluate(fa_metrics *metrics, const fa_net *net, const fa_samples *samples);
 
-/* Parameters, feedback and optimizer slots. data points into the network and stays valid, and at the same
- * place, until fa_net_free; reading it while another thread trains is the reader's race. This struct is final. */
+/* Parameters, feedback and optimizer slots. data points into the network and stays valid, and at
+ * the same place, until fa_net_free; reading it while another thread trains is the reader's race.
+ * This struct is final. */
 typedef enum fa_tensor_kind { FA_WEIGHT, FA_BIAS, FA_FEEDBACK, FA_SLOT } fa_tensor_kind;
 typedef struct fa_tensor {
     const char *key; /* "0.weight", "0.bias", "0.feedback"; slots carry their parameter's key */
     fa_tensor_kind kind;
-    /* rows x cols, contiguous, the network's dtype; a bias is 1 x n; NULL: a slot of what does not train */
+    /* rows x cols, contiguous, the network's dtype; a bias is 1 x n; NULL: a slot of what does not
+     * train */
     void *data;
     int64_t rows, cols;
     int trainable;
 } fa_tensor;
 
 FA_API int64_t fa_net_n_tensors(const fa_net *net);
-/* The number in a key is the layer's place in the list, dropout counted. -1: there is no such parameter or feedback. */
+/* The number in a key is the layer's place in the list, dropout counted. -1: there is no such
+ * parameter or feedback. */
 FA_API int64_t fa_net_find(const fa_net *net, const char *key);
 FA_API fa_tensor fa_net_tensor(const fa_net *net, int64_t i); /* zeros where i is out of range */
 /* Copy tensor i into or from rows x cols contiguous values, between the steps of other threads. */
 FA_API fa_status fa_net_read(void *values, const fa_net *net, int64_t i);
 FA_API fa_status fa_net_write(fa_net *net, int64_t i, const void *values);
 
-/* ---- 6. files ------------------------------------------------------------------------------------- */
+/* ---- 6. files -------------------------------------------------------------------------------- */
 
-/* Everything a network is: description, parameters, feedback, optimizer state, counters, learning rate and
- * note, in the safetensors format (docs/FILES.md). A loaded network goes on bit for bit as the saved one
- * would have; fa_net_reset starts it over from its seed. A file is read by every later version. */
+/* Everything a network is: description, parameters, feedback, optimizer state, counters, learning
+ * rate and note, in the safetensors format (docs/FILES.md). A loaded network goes on bit for bit as
+ * the saved one would have; fa_net_reset starts it over from its seed. A file is read by every
+ * later version. */
 
-/* Replaces the file in one step: whatever happens meanwhile (an error, a full disk, a kill, a loss of power), the path
- * holds the old file or the new one, whole. One exception: where the folder allows no new file and no renaming, the old
- * file is overwritten, without that promise (docs/FILES.md). FA_E_IO on failure; the message says what the path holds
- * now. FA_E_NONFINITE for a network with values that are not finite: nothing is written. */
+/* Replaces the file in one step: whatever happens meanwhile (an error, a full disk, a kill, a loss
+ * of power), the path holds the old file or the new one, whole. One exception: where the folder
+ * allows no new file and no renaming, the old file is overwritten, without that promise
+ * (docs/FILES.md). FA_E_IO on failure; the message says what the path holds now. FA_E_NONFINITE for
+ * a network with values that are not finite: nothing is written. */
 FA_API fa_status fa_save(const fa_net *net, const char *path);
-/* Gives the bytes of fa_save to your function, piece after piece; if it returns non-zero, saving stops: FA_E_IO.
- * Training of this network waits meanwhile. */
+/* Gives the bytes of fa_save to your function, piece after piece; if it returns non-zero, saving
+ * stops: FA_E_IO. Training of this network waits meanwhile. */
 FA_API fa_status fa_save_to(const fa_net *net,
                             int (*write)(void *user, const void *data, size_t size), void *user);
 
-/* FA_E_IO; FA_E_FORMAT for bytes that fa_save did not write, whatever they are. A rule "custom" needs its
- * function: see fa_load_memory. */
+/* FA_E_IO; FA_E_FORMAT for bytes that fa_save did not write, whatever they are. A rule "custom"
+ * needs its function: see fa_load_memory. */
 FA_API fa_status fa_load(fa_net **net, const char *path);
-/* The bytes of a file. What it cannot hold are the functions of custom rules: `custom`, which may be NULL, is called
- * for each of those, of the network (layer -1) and of layers, and sets rule->signal and rule->user; non-zero
- * stops: FA_E_STOPPED. The file's note, or NULL, may say which it is. */
+/* The bytes of a file. What it cannot hold are the functions of custom rules: `custom`, which may
+ * be NULL, is called for each of those, of the network (layer -1) and of layers, and sets
+ * rule->signal and rule->user; non-zero stops: FA_E_STOPPED. The file's note, or NULL, may say
+ * which it is. */
 FA_API fa_status fa_load_memory(fa_net **net, const void *data, size_t size,
                                 int (*custom)(void *user, fa_rule_desc *rule, int64_t layer,
                                               const char *note),
@@ -370,50 +391,53 @@ FA_API fa_status fa_load_with(fa_net **net, const char *path,
                               int (*custom)(void *user, fa_rule_desc *rule, int64_t layer,
                                             const char *note),
                               void *user);
-/* As fa_load_memory, from your function `read`, which fills data with size bytes, piece after piece; if it returns
- * non-zero, loading stops: FA_E_IO. It is asked for the bytes of one network, and for no byte after them. */
+/* As fa_load_memory, from your function `read`, which fills data with size bytes, piece after
+ * piece; if it returns non-zero, loading stops: FA_E_IO. It is asked for the bytes of one network,
+ * and for no byte after them. */
 FA_API fa_status fa_load_from(
     fa_net **net, int (*read)(void *user, void *data, size_t size), void *read_user,
     int (*custom)(void *user, fa_rule_desc *rule, int64_t layer, const char *note), void *user);
-/* Checks a file without loading it: FA_E_FORMAT if it is cut, or damaged in any bit. *has_checksum (which may be NULL)
- * says whether the file has a checksum. Files of the first versions have none: damaged values pass there. */
+/* Checks a file without loading it: FA_E_FORMAT if it is cut, or damaged in any bit. *has_checksum
+ * (which may be NULL) says whether the file has a checksum. Files of the first versions have none:
+ * damaged values pass there. */
 FA_API fa_status fa_check_file(int *has_checksum, const char *path);
 
 /* A second network with the same bits that goes its own way; custom rules keep their function. */
 FA_API fa_status fa_net_clone(fa_net **net, const fa_net *from);
-/* The description as it was given; it and what it points to are the network's, until fa_net_free. Layers lie
- * layers->struct_size bytes apart. */
+/* The description as it was given; it and what it points to are the network's, until fa_net_free.
+ * Layers lie layers->struct_size bytes apart. */
 FA_API const fa_net_desc *fa_net_description(const fa_net *net);
-/* Your own text (UTF-8, up to 1 MiB), which goes with the network into files and clones; NULL: none.
- * The result of fa_net_note is valid until the next fa_net_set_note by any thread; where several threads use the note,
- * take a copy. fa_net_copy_note copies the note with its final zero if *size bytes are enough for it, and sets *size to
- * the bytes that it needs, 0 without a note. */
+/* Your own text (UTF-8, up to 1 MiB), which goes with the network into files and clones; NULL:
+ * none. The result of fa_net_note is valid until the next fa_net_set_note by any thread; where
+ * several threads use the note, take a copy. fa_net_copy_note copies the note with its final zero
+ * if *size bytes are enough for it, and sets *size to the bytes that it needs, 0 without a note. */
 FA_API fa_status fa_net_set_note(fa_net *net, const char *note);
 FA_API const char *fa_net_note(const fa_net *net);
 FA_API fa_status fa_net_copy_note(char *note, size_t *size, const fa_net *net);
 
-/* ---- 7. sample by sample -------------------------------------------------------------------------- */
+/* ---- 7. sample by sample --------------------------------------------------------------------- */
 
-/* One step on one sample, as soon as it comes: fa_train_batch on a batch of one, in less time. x is n_in values of
- * the network's dtype; the target is y, n_out values of it, or where y is NULL the label. */
+/* One step on one sample, as soon as it comes: fa_train_batch on a batch of one, in less time. x is
+ * n_in values of the network's dtype; the target is y, n_out values of it, or where y is NULL the
+ * label. */
 FA_API fa_status fa_learn_one(double *loss, fa_net *net, const void *x, int64_t label,
                               const void *y);
 
-/* One step on each sample of a stream, in order: the bits of fa_learn_one for each, in less time where the optimizer
- * is plain SGD. On FA_E_NONFINITE *metrics counts the samples learnt before. */
+/* One step on each sample of a stream, in order: the bits of fa_learn_one for each, in less time
+ * where the optimizer is plain SGD. On FA_E_NONFINITE *metrics counts the samples learnt before. */
 FA_API fa_status fa_learn_many(fa_metrics *metrics, fa_net *net, const fa_samples *samples);
 
-/* A prepared prediction: everything that fa_predict does for each call, done once. One thread at a time uses a
- * predictor; any number of predictors use a network, which must outlive them. */
+/* A prepared prediction: everything that fa_predict does for each call, done once. One thread at a
+ * time uses a predictor; any number of predictors use a network, which must outlive them. */
 typedef struct fa_predictor fa_predictor;
 FA_API fa_status fa_predictor_create(fa_predictor **predictor, const fa_net *net, fa_dtype x_dtype,
                                      int logits);
 FA_API void fa_predictor_free(fa_predictor *predictor); /* NULL is fine */
-/* out (n_out) of x (n_in), with the bits of fa_predict. Checks neither pointers nor inputs nor weights: NaN in, NaN
- * out. */
+/* out (n_out) of x (n_in), with the bits of fa_predict. Checks neither pointers nor inputs nor
+ * weights: NaN in, NaN out. */
 FA_API fa_status fa_predict_one(void *out, fa_predictor *predictor, const void *x);
 
-/* ---- 8. training under control -------------------------------------------------------------------- */
+/* ---- 8. training under control --------------------------------------------------------------- */
 
 /* Steps first .. first + count - 1 of an epoch over the samples. */
 typedef struct fa_epoch {
@@ -421,7 +445,8 @@ typedef struct fa_epoch {
     const int64_t *order; /* n indices, not changed during the call; or NULL: as they come */
     int64_t batch_size, first, count;
     const double *lrs; /* count learning rates, or NULL: the network's */
-    /* Called on the caller's thread between steps, at most every poll_seconds; non-zero stops. Or NULL. */
+    /* Called on the caller's thread between steps, at most every poll_seconds; non-zero stops. Or
+     * NULL. */
     int (*poll)(void *user, int64_t step);
     void *user;
     double poll_seconds;
@@ -435,11 +460,12 @@ static inline fa_epoch fa_epoch_of(const int64_t *order, int64_t batch_size, int
     return e;
 }
 
-/* fa_train_epoch is fa_shuffle, then fa_train_steps. On FA_E_NONFINITE and FA_E_STOPPED, *metrics counts the steps
- * done before it. */
+/* fa_train_epoch is fa_shuffle, then fa_train_steps. On FA_E_NONFINITE and FA_E_STOPPED, *metrics
+ * counts the steps done before it. */
 FA_API fa_status fa_train_steps(fa_metrics *metrics, fa_net *net, const fa_samples *samples,
                                 const fa_epoch *epoch);
-/* The random order of the network's next epoch: a permutation of 0..n-1. Advances the epoch number. */
+/* The random order of the network's next epoch: a permutation of 0..n-1. Advances the epoch
+ * number. */
 FA_API fa_status fa_shuffle(int64_t *order, fa_net *net, int64_t n);
 
 FA_API int64_t fa_net_steps(const fa_net *net);
@@ -448,61 +474,68 @@ FA_API int64_t fa_net_epochs(const fa_net *net);
 FA_API int fa_net_threads(const fa_net *net);
 FA_API fa_status fa_net_set_threads(fa_net *net, int n);
 
-/* Everything that training changes, as one block of fa_net_state_size() bytes, for networks of the same description.
- * fa_net_set_state checks counters and learning rate as fa_load does and, as fa_load does, takes the values of tensors
- * unchecked. Steps and epochs count to 2^62; a step beyond that is FA_E_STATE. */
+/* Everything that training changes, as one block of fa_net_state_size() bytes, for networks of the
+ * same description. fa_net_set_state checks counters and learning rate as fa_load does and, as
+ * fa_load does, takes the values of tensors unchecked. Steps and epochs count to 2^62; a step
+ * beyond that is FA_E_STATE. */
 FA_API size_t fa_net_state_size(const fa_net *net);
 FA_API fa_status fa_net_get_state(void *state, const fa_net *net);
 FA_API fa_status fa_net_set_state(fa_net *net, const void *state, size_t size);
 
-/* ---- 9. the library: hooks, threads, version ------------------------------------------------------ */
+/* ---- 9. the library: hooks, threads, version ------------------------------------------------- */
 
-/* A program with more rights than the user who started it (set-uid, capabilities) reads no environment variable. The
- * only library that fastfa opens is OpenBLAS, in the folder of the shared object that contains fastfa. */
+/* A program with more rights than the user who started it (set-uid, capabilities) reads no
+ * environment variable. The only library that fastfa opens is OpenBLAS, in the folder of the shared
+ * object that contains fastfa. */
 
-/* Hooks belong to the process: set them before other threads use the library. They must return, as all callbacks
- * must (Threads, (10)): catch exceptions inside. */
+/* Hooks belong to the process: set them before other threads use the library. They must return, as
+ * all callbacks must (Threads, (10)): catch exceptions inside. */
 
-/* Memory comes from here; set it before the first network. NULL: the C library's. alloc returns memory
- * aligned to `align` (a power of two) or NULL; it need not be zeroed. This struct is final. */
+/* Memory comes from here; set it before the first network. NULL: the C library's. alloc returns
+ * memory aligned to `align` (a power of two) or NULL; it need not be zeroed. This struct is
+ * final. */
 typedef struct fa_allocator {
     void *(*alloc)(void *user, size_t size, size_t align);
     void (*release)(void *user, void *memory, size_t size);
     void *user;
 } fa_allocator;
 FA_API fa_status fa_set_allocator(const fa_allocator *allocator);
-/* What the library holds now, and how often it has allocated: a step must leave the second as it is. */
+/* What the library holds now, and how often it has allocated: a step must leave the second as it
+ * is. */
 FA_API void fa_memory(int64_t *live_bytes, int64_t *allocations);
 
-/* Receives what is no failure but worth knowing, one sentence a call: BLAS that would help and is missing, an
- * environment variable that means nothing, a thread that the system refused. NULL (default): nobody hears it. */
+/* Receives what is no failure but worth knowing, one sentence a call: BLAS that would help and is
+ * missing, an environment variable that means nothing, a thread that the system refused. NULL
+ * (default): nobody hears it. */
 FA_API void fa_set_log(void (*log)(void *user, const char *message), void *user);
 
-/* Threads used by networks that name no number: FASTFA_NUM_THREADS, OMP_NUM_THREADS, else the processors
- * that this process (its main thread) may run on, and no more than the CPU quota of its control groups allows. n = 0
- * restores that default. */
+/* Threads used by networks that name no number: FASTFA_NUM_THREADS, OMP_NUM_THREADS, else the
+ * processors that this process (its main thread) may run on, and no more than the CPU quota of its
+ * control groups allows. n = 0 restores that default. */
 FA_API fa_status fa_set_num_threads(int n);
 FA_API int fa_get_num_threads(void);
 
 FA_API const char *fa_version(void);
 FA_API int fa_version_number(void); /* FASTFA_VERSION_NUMBER of the library that runs */
-/* One JSON object: version, isa, blas, gemm, threads, compiler. Valid until the next call on this thread. */
+/* One JSON object: version, isa, blas, gemm, threads, compiler. Valid until the next call on this
+ * thread. */
 FA_API const char *fa_build_info(void);
 
-/* ---- 10. looking inside ---------------------------------------------------------------------------- */
+/* ---- 10. looking inside ---------------------------------------------------------------------- */
 
-/* What the next fa_train_batch on these samples would hand to the optimizer, before clipping and decay.
- * grads[i] receives the gradient of tensor i (contiguous), for all that are no slots; NULL entries are skipped, and
- * what does not train is left as it was. */
+/* What the next fa_train_batch on these samples would hand to the optimizer, before clipping and
+ * decay. grads[i] receives the gradient of tensor i (contiguous), for all that are no slots; NULL
+ * entries are skipped, and what does not train is left as it was. */
 FA_API fa_status fa_gradients(double *loss, void *const *grads, const fa_net *net,
                               const fa_samples *samples);
 
-/* The deltas D_l of the same step, sample weights included, 1 / n not: deltas[b] receives those of dense layer
- * b (n x units, contiguous). NULL entries are skipped; a layer that is not taught leaves its own as it was. */
+/* The deltas D_l of the same step, sample weights included, 1 / n not: deltas[b] receives those of
+ * dense layer b (n x units, contiguous). NULL entries are skipped; a layer that is not taught
+ * leaves its own as it was. */
 FA_API fa_status fa_deltas(void *const *deltas, const fa_net *net, const fa_samples *samples);
 
-/* How close a hidden layer's teaching comes to full backprop through the exact weights (same masks).
- * Angles in degrees over all entries; NaN where undefined. This struct is final. */
+/* How close a hidden layer's teaching comes to full backprop through the exact weights (same
+ * masks). Angles in degrees over all entries; NaN where undefined. This struct is final. */
 typedef struct fa_angles {
     int64_t layer; /* index in the layer list */
     double delta_angle, gradient_angle;
@@ -528,9 +561,9 @@ typedef struct fa_block_info {
     /* "uniform", "normal", "values"; "signs" of the weights; "" without a matrix of its own */
     const char *feedback;
     double feedback_scale;
-    int64_t feedback_rank; /* of a matrix that is held as two factors; else 0 */
-    int64_t feedback_rows; /* n_source of fa_feedback_matrix, 0 where it has no meaning */
-    int trainable, needed; /* needed: a teaching signal is computed for it */
+    int64_t feedback_rank;      /* of a matrix that is held as two factors; else 0 */
+    int64_t feedback_rows;      /* n_source of fa_feedback_matrix, 0 where it has no meaning */
+    int trainable, needs_delta; /* needs_delta: a teaching signal is computed for it */
 } fa_block_info;
 
 FA_API int64_t fa_net_n_blocks(const fa_net *net);
@@ -538,7 +571,8 @@ FA_API fa_status fa_net_block(fa_block_info *info, const fa_net *net, int64_t bl
 /* A dense copy (n_source x n_l, contiguous) of what carries the source to hidden block `block`. */
 FA_API fa_status fa_feedback_matrix(void *out, const fa_net *net, int64_t block);
 
-/* Matrix products done by training since creation: the proof of what a rule computes. This struct is final. */
+/* Matrix products done by training since creation: the proof of what a rule computes. This struct
+ * is final. */
 typedef struct fa_counts {
     int64_t forward;   /* H W */
     int64_t transport; /* d W^T */
@@ -547,7 +581,7 @@ typedef struct fa_counts {
 } fa_counts;
 FA_API fa_counts fa_net_counts(const fa_net *net);
 
-/* ---- 11. rules of your own ------------------------------------------------------------------------ */
+/* ---- 11. rules of your own ------------------------------------------------------------------- */
 
 typedef struct fa_view { /* rows x cols elements of the network's dtype; final */
     void *data;
@@ -555,11 +589,11 @@ typedef struct fa_view { /* rows x cols elements of the network's dtype; final *
     int64_t rows, cols;
 } fa_view;
 
-/* What the signal function of a rule "custom" sees of a step; valid during the call. Everything but `signal` is to
- * be read only. Later versions may add fields at the end. */
-struct fa_teaching {
+/* What the signal function of a rule "custom" sees of a step; valid during the call. Everything but
+ * `signal` is to be read only. Later versions may add fields at the end. */
+struct fa_rule_context {
     const fa_net *net;
-    const struct fa_run *run; /* for fa_teaching_output */
+    const struct fa_run *run; /* for fa_rule_context_output */
     int64_t block, step;      /* the hidden block that asks; steps taken so far */
     fa_view error;            /* dloss_i/dA_L, without 1/m and sample weights */
     const int64_t *labels;    /* or NULL: the targets are rows */
@@ -568,8 +602,9 @@ struct fa_teaching {
 };
 
 /* The output of a block as the next one sees it, or of the input where block is -1. */
-FA_API fa_view fa_teaching_output(const fa_teaching *t, int64_t block);
-/* C (rows x cols, contiguous) = A B, in the network's dtype and by the products of its own rules. */
+FA_API fa_view fa_rule_context_output(const fa_rule_context *t, int64_t block);
+/* C (rows x cols, contiguous) = A B, in the network's dtype and by the products of its own
+ * rules. */
 FA_API fa_status fa_multiply(void *c, const fa_net *net, const void *a, ptrdiff_t lda,
                              const void *b, ptrdiff_t ldb, int64_t rows, int64_t k, int64_t cols);
 

@@ -2,38 +2,17 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import fields
 
 import numpy as np
 import pytest
 
-from fastfa import _core, _ref
+import fastfa.optimizers
+import fastfa.rules
+from fastfa import _core
+from fastfa.backends import reference as _ref
 
-SIGNS = ("usf", "frsf", "brsf")  # rules whose matrix has the signs of the weights
-RULES = ("backprop", "fa", "dfa", "sdfa", "drtp", "frozen", *SIGNS, "kp", "dkp", "ternary",
-         "ifa", "ldfa", "local", "pepita")  # fmt: skip
-PER_LAYER = tuple(name for name in RULES if name != "pepita")  # may be one layer's alone
-STORED = tuple(name for name in RULES if name not in ("backprop", "frozen"))  # take a Feedback
-BROADCAST = (
-    "dfa",
-    "sdfa",
-    "drtp",
-    "dkp",
-    "ternary",
-    "local",
-)  # rules that can inject before the activation
-LOSSES = ("softmax_cross_entropy", "sigmoid_cross_entropy", "mse")
-SMOOTH = ("linear", "tanh", "sigmoid", "softplus", "gelu")
-DIFFERENTIABLE = (*SMOOTH, "relu", "leaky_relu")
-ACTIVATIONS = (*DIFFERENTIABLE, "sign", "threshold")
 DTYPES = ("float32", "float64")
-TAUGHT = tuple((name, "post") for name in RULES) + tuple((name, "pre") for name in BROADCAST)
-
-COMMON = {"lr": 0.1, "weight_decay": 0.0, "clip_norm": 0.0, "decay_bias": True}
-SGD = {**COMMON, "name": "sgd", "momentum": 0.0, "nesterov": False}
-RMSPROP = {**COMMON, "name": "rmsprop", "lr": 0.01, "alpha": 0.99, "eps": 1e-8, "momentum": 0.0}
-ADAM = {**COMMON, "name": "adam", "lr": 0.01, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
-ADAMW = {**ADAM, "name": "adamw", "weight_decay": 0.01}
-
 
 # ---------------------------------------------------------------------------------- descriptions
 
@@ -58,23 +37,30 @@ def dropout(rate):
     return {"type": "dropout", "rate": rate}
 
 
+# Settings of a rule that its defaults would hide. A rule gets those that its class has.
+OPTIONS = {"decay": 0.01, "lr_scale": 0.7, "oja": 0.3, "threshold": 0.05}
+
+
 def rule(name, inject="post", distribution="uniform", scale=1.0, values=None):
-    how = {"name": name, "inject": inject}
-    if name in STORED:
+    options = [field.name for field in fields(fastfa.rules.RULES[name])]
+    spec = {"name": name, "inject": inject}
+    if "feedback" in options or "scale" in options:
         drawn = {"distribution": distribution} if values is None else {"values": values}
-        how["feedback"] = {**drawn, "scale": scale}
-    if name == "pepita":  # as published but larger: what it adds must be seen
-        how["feedback"] |= {"distribution": "he_uniform"} if values is None else {}
-        how["feedback"]["scale"] = 0.3 * scale
-    if name in ("kp", "dkp", "ldfa"):
-        how["decay"] = 0.01
-    if name in ("dkp", "ldfa", "local"):
-        how["lr_scale"] = 0.7
-    if name == "ldfa":
-        how["oja"] = 0.3
-    if name == "ternary":
-        how["threshold"] = 0.05
-    return how
+        spec["feedback"] = {**drawn, "scale": scale}
+    if name == "pepita":  # as published but larger: the effect of the second pass must be seen
+        spec["feedback"] |= {"distribution": "he_uniform"} if values is None else {}
+        spec["feedback"]["scale"] = 0.3 * scale
+    return spec | {option: OPTIONS[option] for option in OPTIONS if option in options}
+
+
+def optimizer(name, **changes):
+    return fastfa.optimizers.OPTIMIZERS[name]().describe() | changes
+
+
+SGD = optimizer("sgd", lr=0.1)
+RMSPROP = optimizer("rmsprop", lr=0.01)
+ADAM = optimizer("adam", lr=0.01)
+ADAMW = optimizer("adamw", lr=0.01)
 
 
 def description(layers, n_in, teaching="backprop", **changes):
@@ -90,6 +76,36 @@ def description(layers, n_in, teaching="backprop", **changes):
         "layers": layers,
         **changes,
     }
+
+
+# --------------------------------------------------------------------------- asked of the library
+
+
+def accepts(layers, teaching="backprop", **changes):
+    """Whether the engine builds such a network."""
+    try:
+        _core.Network(description(layers, 3, teaching, **changes))
+    except ValueError:
+        return False
+    return True
+
+
+def is_smooth(activation):
+    """Whether the derivative has no jump."""
+    f, derivative = _ref.ACTIVATIONS[activation]
+    a = np.linspace(-5, 5, 2001)
+    slopes = derivative(a, f(a)) * 1.0
+    return np.abs(np.diff(slopes)).max() < 0.1
+
+
+RULES = tuple(name for name in _core.NAMES["rule"] if name != "custom")  # custom: a user's class
+PER_LAYER = tuple(n for n in RULES if accepts([dense(2, "tanh", rule=rule(n)), dense(2)], "fa"))
+BROADCAST = tuple(n for n in RULES if accepts([dense(2, "tanh"), dense(2)], rule(n, "pre")))
+TAUGHT = tuple((name, "post") for name in RULES) + tuple((name, "pre") for name in BROADCAST)
+LOSSES = tuple(_core.NAMES["loss"])
+ACTIVATIONS = tuple(_core.NAMES["activation"])
+DIFFERENTIABLE = tuple(n for n in ACTIVATIONS if accepts([dense(2, n), dense(2)]))
+SMOOTH = tuple(filter(is_smooth, DIFFERENTIABLE))
 
 
 # ------------------------------------------------------------------------------------------ data

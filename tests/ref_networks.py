@@ -1,45 +1,13 @@
-"""Networks, data and comparisons that the tests of the oracle share."""
+"""Networks and data that the tests of the oracle share, over those of `networks`."""
 
 import numpy as np
+from networks import dense, description
 
-from fastfa import _ref
-
-SMOOTH = ("linear", "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "gelu")
-LOSSES = ("softmax_cross_entropy", "sigmoid_cross_entropy", "mse")
-RULES = ("backprop", "fa", "dfa", "sdfa", "drtp", "frozen")
-COMMON = {"weight_decay": 0.0, "clip_norm": 0.0, "decay_bias": True}
-SGD = {"name": "sgd", "lr": 0.1, "momentum": 0.0, "nesterov": False, **COMMON}
-RMSPROP = {"name": "rmsprop", "lr": 0.02, "alpha": 0.9, "eps": 1e-8, "momentum": 0.0, **COMMON}
-ADAM = {"name": "adam", "lr": 0.05, "beta1": 0.9, "beta2": 0.99, "eps": 1e-8, **COMMON}
-ADAMW = {**ADAM, "name": "adamw"}
-
-
-def dense(units, activation="linear", **changes):
-    layer = {
-        "type": "dense", "units": units, "activation": activation, "use_bias": True,
-        "trainable": True, "lr_scale": 1.0, "bias_lr_scale": 1.0, "rule": None,
-        "weight_init": {"name": "glorot_normal", "scale": 1.0},
-        "bias_init": {"name": "normal", "scale": 0.3},
-    }  # fmt: skip
-    return {**layer, **changes}
-
-
-def dropout(rate):
-    return {"type": "dropout", "rate": rate}
-
-
-def rule(name, inject="post", distribution="uniform", scale=1.0, values=None):
-    feedback = {"distribution": distribution} if values is None else {"values": values}
-    return {"name": name, "inject": inject, "feedback": {**feedback, "scale": scale}}
+from fastfa.backends import reference as _ref
 
 
 def network(layers, name="backprop", **changes):
-    description = {
-        "n_in": 5, "dtype": "float64", "seed": 2**40 + 7, "loss": "softmax_cross_entropy",
-        "input_scale": "auto", "n_threads": 0, "optimizer": SGD,
-        "rule": rule(name) if isinstance(name, str) else name, "layers": layers,
-    }  # fmt: skip
-    return _ref.Network({**description, **changes})
+    return _ref.Network(description(layers, 5, name) | changes)
 
 
 def hidden_net(name="backprop", activation="tanh", **changes):

@@ -1,7 +1,7 @@
-/* Compiles every kernel file for float, then for double, and fills this object's two rows of the table.
- * Included once by each isa_*.c stub, which sets FA_ISA and FA_FLAVOUR (v4, v3, v2, c). */
+/* Compiles every kernel file for float, then for double, and fills this object's two rows of the
+ * table. Included once by each isa_*.c stub, which sets FA_ISA and FA_FLAVOUR (v4, v3, v2, c). */
 #include "kernels.h"
-#include "vec.h"
+#include "simd.h"
 
 #define FA_PASTE3_(a, b, c) a##b##c
 #define FA_PASTE3(a, b, c) FA_PASTE3_(a, b, c)

@@ -1,9 +1,11 @@
-/* The kernel files, in the order they use each other. No include guard: flavour.h includes this per type. */
+/* The kernel files, in the order they use each other. No include guard: flavour.h includes this per
+ * type. */
 #include "math.inc"
 #include "activation.inc"
 #include "transpose.inc"
-#include "tile.inc"
-#include "narrow.inc"
+#include "microkernel.inc"
+#include "gemm_narrow.inc"
+#include "gemm_packed.inc"
 #include "gemm.inc"
 #include "online.inc"
 #include "rows.inc"

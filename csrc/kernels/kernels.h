@@ -1,6 +1,6 @@
-/* The kernel table: one row per instruction set and element type. The contract of each kernel is its
- * line in kernels.def; activations are listed in activations.def. Only cpu.c, product.c, rng.c, the kernel
- * files, the C tests and benchmarks see more of it than the pointers in a network. */
+/* The kernel table: one row per instruction set and element type. The contract of each kernel is
+ * its line in kernels.def; activations are listed in activations.def. Only cpu.c, product.c, rng.c,
+ * the kernel files, the C tests and benchmarks see more of it than the pointers in a network. */
 #ifndef FA_KERNELS_H
 #define FA_KERNELS_H
 
@@ -25,8 +25,9 @@ enum {
     FA_N_ACTIVATIONS
 };
 
-/* What an optimizer's tile kernel needs, computed once a step in double. `decay` is weight_decay where it
- * applies to this parameter, else 0; decoupled decay (AdamW) arrives folded into `keep` instead. */
+/* What an optimizer's tile kernel needs, computed once a step in double. `decay` is weight_decay
+ * where it applies to this parameter, else 0; decoupled decay (AdamW) arrives folded into `keep`
+ * instead. */
 typedef struct fa_hyper {
     double lr;       /* of this parameter: lr * lr_scale */
     double momentum; /* sgd, rmsprop */
@@ -37,27 +38,29 @@ typedef struct fa_hyper {
     double decay;        /* g += decay * w */
     double keep;         /* w *= keep before the step (AdamW: 1 - lr * weight_decay), else 1 */
     double g_scale;      /* g is multiplied by this first: 1, or the clip factor */
-    double lambda;       /* with a follower: the share that both lose beside the step */
+    double lambda;       /* with coupled feedback: both are multiplied by 1 - lambda */
 } fa_hyper;
 
-/* What is done to a product on its tile, in this order; all zero: nothing. h is as large as C, with its stride. */
-typedef struct fa_ending {
+/* What a product does to C before it writes it, in this order; all zero: nothing. h has the shape
+ * and stride of C. */
+typedef struct fa_epilogue {
     const void *bias; /* a row that is added, or NULL */
-    /* Set where the first row of C is not finite, which tells of all B and of the bias: 0 times what is not finite is
-     * NaN, so one such entry spoils its column of every row. Or NULL. */
-    atomic_bool *spoilt;
+    /* Set to true if the first row of C is not finite, or NULL. One row tells for all of B and the
+     * bias: 0 times a number that is not finite is NaN, so such an entry shows in its column of
+     * every row. */
+    atomic_bool *nonfinite;
     bool relu;     /* max(0, .) */
-    const void *h; /* 0 where this is not above 0, ReLU's f'; or NULL */
-} fa_ending;
+    const void *h; /* C becomes 0 where h <= 0 (ReLU's derivative); or NULL */
+} fa_epilogue;
 
-/* What a product knows about its right operand, and the buffer that it packs the operand in */
-typedef struct fa_right {
-    void *
-        room; /* the packing buffer, aligned to 64, or NULL; products are slow without gemm_room bytes */
-    size_t bytes; /* of it */
-    bool packed;  /* all of it is there: left so by the last product, if B, k and n are the same */
-    bool foreign; /* other cores have written much of it since this one read it */
-} fa_right;
+/* The packed-B cache: the buffer in which a product packs its right operand, and what the buffer
+ * holds */
+typedef struct fa_packed_b {
+    void *buffer; /* aligned to 64, or NULL; products of less than gemm_packing_bytes are slow */
+    size_t bytes;
+    bool packed; /* the last product left all of B in the buffer, and B, k and n are the same now */
+    bool remote; /* other cores have written much of B since this core read it */
+} fa_packed_b;
 
 /* h = f(a), may work in place */
 typedef void fa_act_fn(void *h, ptrdiff_t ldh, const void *a, ptrdiff_t lda, int64_t rows,
@@ -66,13 +69,13 @@ typedef void fa_act_fn(void *h, ptrdiff_t ldh, const void *a, ptrdiff_t lda, int
 typedef void fa_dact_fn(void *d, ptrdiff_t ldd, const void *x, ptrdiff_t ldx, int64_t rows,
                         int64_t cols);
 
-/* Whether products pack their right operands and call for lines in advance: worth it where what L1 misses is
- * slow to come. Set once, when the kernels are chosen (cpu.c); no result depends on it. */
+/* Whether products pack their right operands and prefetch: worth it where the latency of L2 is
+ * high. Set once, when the kernels are chosen (cpu.c); no result depends on it. */
 extern bool fa_l2_is_slow;
 enum {
-    FA_ROOM_BYTES = 512 << 10, /* for a whole operand that is packed */
-    FA_PANEL_BYTES = 192,      /* of a row of a panel that is packed there */
-    FA_COMPACT = 96, /* rows of a right operand no longer than that lie close enough as they are */
+    FA_PACKED_B_BYTES = 512 << 10, /* limit of a packing buffer for all of B */
+    FA_PANEL_ROW_BYTES = 192,      /* one row of a packed panel */
+    FA_SHORT_STRIDE = 96, /* up to this stride rows of B are close enough without packing */
 };
 
 typedef struct fa_kernels {

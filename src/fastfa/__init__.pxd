@@ -30,7 +30,7 @@ cdef extern from "fastfa.h" nogil:
         int64_t rows
         int64_t cols
 
-    ctypedef struct fa_teaching  # section 10
+    ctypedef struct fa_rule_context  # section 10
 
     ctypedef struct fa_rule_desc:
         size_t struct_size
@@ -43,7 +43,7 @@ cdef extern from "fastfa.h" nogil:
         double decay
         double lr_scale
         double threshold
-        int (*signal)(void *user, const fa_teaching *t) noexcept
+        int (*signal)(void *user, const fa_rule_context *t) noexcept
         void *user
         int64_t rank
         int fixed_head
@@ -126,7 +126,7 @@ cdef extern from "fastfa.h" nogil:
         ptrdiff_t ldy
         const double *weights
         int64_t n
-        int adds
+        int accumulate
 
     fa_samples fa_samples_of(const void *x, ptrdiff_t ldx, fa_dtype x_dtype, int64_t n)
 
@@ -235,7 +235,7 @@ cdef extern from "fastfa.h" nogil:
         int64_t feedback_rank
         int64_t feedback_rows
         int trainable
-        int needed
+        int needs_delta
 
     int64_t fa_net_n_blocks(const fa_net *net)
     fa_status fa_net_block(fa_block_info *info, const fa_net *net, int64_t block)
@@ -258,7 +258,7 @@ cdef extern from "fastfa.h" nogil:
     struct fa_run:
         pass
 
-    ctypedef struct fa_teaching:
+    ctypedef struct fa_rule_context:
         const fa_net *net
         const fa_run *run
         int64_t block
@@ -268,7 +268,7 @@ cdef extern from "fastfa.h" nogil:
         fa_view target
         fa_view signal
 
-    fa_view fa_teaching_output(const fa_teaching *t, int64_t block)
+    fa_view fa_rule_context_output(const fa_rule_context *t, int64_t block)
     fa_status fa_multiply(void *c, const fa_net *net, const void *a, ptrdiff_t lda, const void *b, ptrdiff_t ldb,
                           int64_t rows, int64_t k, int64_t cols)
 

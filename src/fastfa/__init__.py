@@ -1,7 +1,7 @@
 """fastfa: train neural networks by feedback alignment and its relatives, and by backpropagation.
 
-One keyword, ``rule="dfa"``, switches how the error reaches the hidden layers; the engine is a C
-library under this thin API. Importing fastfa imports NumPy only.
+One keyword, ``rule="dfa"``, selects how the error reaches the hidden layers. The engine is a C
+library; this package describes networks to it. Importing fastfa imports NumPy only.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from ._core import build_info
 from ._core import version as _version
-from ._embedding import get_include, get_library_dir
-from ._files import check_file, load
-from ._teaching import Teaching
-from ._threads import get_num_threads, set_num_threads
+from ._internal.embedding import get_include, get_library_dir
+from ._internal.loading import check_file, load
+from ._internal.rule_context import RuleContext
+from ._internal.threads import get_num_threads, set_num_threads
+from .alignment import Alignment
 from .callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, History
 from .feedback import Feedback
 from .initializers import Init
@@ -39,7 +40,7 @@ from .rules import (
     Rule,
     Ternary,
 )
-from .sequential import Alignment, Sequential
+from .sequential import Sequential
 
 __version__: str = _version()  # not from build_info(), which opens BLAS
 
@@ -75,8 +76,8 @@ __all__ = [
     "RMSprop",
     "Replica",
     "Rule",
+    "RuleContext",
     "Sequential",
-    "Teaching",
     "Ternary",
     "build_info",
     "check_file",
@@ -88,21 +89,30 @@ __all__ = [
     "set_num_threads",
 ]
 
-_LAZY = ("datasets", "plot")
+_LAZY = {  # modules that are imported when they are first used, by their name here
+    "datasets": "datasets",
+    "demo": "experiments.demo",
+    "plot": "plot",
+    "presets": "experiments.presets",
+    "reproduce": "experiments.reproduce",
+}
 
 if TYPE_CHECKING:
     from . import callbacks as callbacks
     from . import datasets as datasets
     from . import plot as plot
-else:  # with which type checkers would accept any name
+    from .experiments import demo as demo
+    from .experiments import presets as presets
+    from .experiments import reproduce as reproduce
+else:  # or else type checkers would accept any name
 
     def __getattr__(name):
-        """Import the modules that a training program does not need when first asked for."""
+        """Import a module of _LAZY when it is first asked for."""
         if name in _LAZY:
             from importlib import import_module
 
-            return import_module(f"{__name__}.{name}")
-        from ._checks import nearest, show
+            return import_module(f"{__name__}.{_LAZY[name]}")
+        from ._internal.checks import nearest, show
 
         names = [*globals()["__all__"], *_LAZY, "callbacks"]
         raise AttributeError(

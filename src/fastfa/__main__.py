@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import __version__, build_info
-from ._embedding import cflags, libs
-from .demo import DEFAULT_RULES, Settings, report
+from ._internal.embedding import cflags, libs
+from .experiments.demo import DEFAULT_RULES, Settings, report
+from .experiments.reproduce import Part
+from .experiments.reproduce import main as reproduce
 from .rules import RULES
 
 EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
@@ -38,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _show(options.command(options))
     except BrokenPipeError:  # the reader has closed the pipe
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at the end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
         return EXIT_ERROR
     except (ValueError, TypeError, OSError, ImportError, ArithmeticError, MemoryError) as error:
         print(f"fastfa: error: {error}", file=sys.stderr)
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _show(text: str) -> None:
-    """Print, also where the terminal has no such characters; a stream that fails says so now."""
+    """Print; replace characters that the terminal lacks, and raise errors of the stream now."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     print(text.encode(encoding, "replace").decode(encoding), flush=True)
 
@@ -70,11 +72,9 @@ def _demo(options: argparse.Namespace) -> str:
 
 
 def _reproduce(options: argparse.Namespace) -> str:
-    from .reproduce import Part, main
-
     seeds = options.seed or (range(options.seeds) if options.seeds else None)
     part = Part(options.rule, seeds, options.epochs, options.again)
-    return main(options.name, part, data=options.data, page=options.page)
+    return reproduce(options.name, part, data=options.data, page=options.page)
 
 
 def _info(_: argparse.Namespace) -> str:
@@ -84,7 +84,7 @@ def _info(_: argparse.Namespace) -> str:
 
 
 def _words(options: argparse.Namespace) -> str:
-    """What a C compiler needs to be told: see fastfa.pc."""
+    """The options for a C compiler, as in fastfa.pc."""
     asked = [cflags()] * options.cflags + [libs(options.static)] * options.libs
     return " ".join(asked)
 
@@ -99,8 +99,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"fastfa {__version__}")
     for flag, meaning in (
-        ("--cflags", "print what tells a C compiler where fastfa.h is"),
-        ("--libs", "print what links a C program with libfastfa"),
+        ("--cflags", "print the options of a C compiler that find fastfa.h"),
+        ("--libs", "print the options that link a C program with libfastfa"),
         ("--static", "with --libs: with libfastfa.a, which becomes part of the program"),
     ):
         parser.add_argument(flag, action="store_true", help=meaning)
@@ -161,31 +161,33 @@ def _add_demo(demo: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_reproduce(reproduce: argparse.ArgumentParser) -> None:
-    reproduce.description = (
-        "Run published experiments with the settings of their papers, print ours beside the "
-        "published values, and write both into a page. 'list' shows what there is. Finished runs "
-        "are kept beside the page and not made twice; 'page' writes it anew from them."
+def _add_reproduce(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Run published experiments with the settings of their papers, print our values next to "
+        "the published ones, and write both into a page. 'list' shows all experiments. Finished "
+        "runs are stored next to the page and not repeated; 'page' writes the page from them."
     )
-    reproduce.set_defaults(command=_reproduce)
-    reproduce.add_argument(
-        "name", nargs="+", metavar="NAME", help="experiments, or 'list', or 'page'"
+    parser.set_defaults(command=_reproduce)
+    parser.add_argument("name", nargs="+", metavar="NAME", help="experiments, or 'list', or 'page'")
+    parser.add_argument(
+        "--rule", action="append", metavar="RULE", help="run this rule; may be repeated"
     )
-    reproduce.add_argument(
-        "--rule", action="append", metavar="RULE", help="run this one; repeat it for more"
-    )
-    reproduce.add_argument(
-        "--seed", action="append", type=_whole, metavar="N", help="run this one; repeat it for more"
+    parser.add_argument(
+        "--seed",
+        action="append",
+        type=_whole,
+        metavar="N",
+        help="run this seed; repeat it for more",
     )
     for flag in ("--seeds", "--epochs"):
-        reproduce.add_argument(flag, metavar="N", type=_positive, help="default: the experiment's")
-    reproduce.add_argument("--again", action="store_true", help="make runs that are there already")
-    reproduce.add_argument(
+        parser.add_argument(flag, metavar="N", type=_positive, help="default: the experiment's")
+    parser.add_argument("--again", action="store_true", help="repeat runs that exist")
+    parser.add_argument(
         "--data",
         metavar="PATH",
         help="MNIST as an .npz file or a directory of IDX files (default: FASTFA_MNIST)",
     )
-    reproduce.add_argument(
+    parser.add_argument(
         "--page",
         metavar="FILE",
         default="docs/reproduction.md",

@@ -1,4 +1,4 @@
-"""Types of the C engine; `_ref.Network` has the same protocol."""
+"""Types of the C engine; `backends.reference.Network` has the same protocol."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Buffer, disjoint_base
 
-from ._data import Samples
+from ._internal.validation import Samples
 
 NAMES: Final[dict[str, list[str]]]
 POLL_SECONDS: Final[float]

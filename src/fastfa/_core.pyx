@@ -24,7 +24,7 @@ cnp.import_array()
 
 POLL_SECONDS = 0.01  # between looks at signals and at net.stop() while C trains
 PART_BYTES = 1 << 19  # of samples that are converted at once
-SLICE_WORK = 1 << 31  # multiply-adds of predict and evaluate between looks at signals
+SLICE_WORK = 1 << 31  # multiply-accumulate of predict and evaluate between looks at signals
 
 cdef int check(fa_status status) except -1:
     """The one place where a status becomes an exception."""
@@ -92,7 +92,7 @@ cdef object _view(fa_view at, int typenum):
 
 
 cdef class Network:
-    """A network in C behind the backend protocol; see `_ref.Network` for the same in NumPy."""
+    """A network in C behind the backend protocol; see `backends.reference.Network` for the same in NumPy."""
 
     cdef _Handle handle
     cdef list hosts
@@ -147,18 +147,18 @@ cdef class Network:
                 raise error
         return check(status)
 
-    cdef int teach(self, rule, const fa_teaching *t) except -1:
+    cdef int teach(self, rule, const fa_rule_context *t) except -1:
         from types import MappingProxyType
 
-        from ._checks import kind, show
-        from ._teaching import Teaching
+        from ._internal.checks import kind, show
+        from ._internal.rule_context import RuleContext
 
         cdef fa_block_info info = block_info(self.net, t.block)
         cdef _Step step = _Step()
         out = _view(t.signal, self.typenum)
         step.t, step.typenum = t, self.typenum
         try:
-            given = rule.signal(Teaching(
+            given = rule.signal(RuleContext(
                 layer=info.layer, units=info.n_out, step=t.step, parameters=MappingProxyType(self.parameters),
                 feedback=self.feedback.get(f"{info.layer}.feedback"), product=self.product,
                 _read=step.read, _blocks={block_info(self.net, b).layer: b for b in range(fa_net_n_blocks(self.net))},
@@ -202,7 +202,7 @@ cdef class Network:
 
         None too where C refuses the values, so that there is one wording for what is wrong.
         """
-        if not (cnp.PyArray_CheckExact(x) and cnp.PyArray_CheckExact(y)):  # what derives may hide values
+        if not (cnp.PyArray_CheckExact(x) and cnp.PyArray_CheckExact(y)):  # what feedback_tasks may hide values
             return None
         cdef int type_x = cnp.PyArray_TYPE(x)
         if not (
@@ -293,7 +293,7 @@ cdef class Network:
         cdef const int64_t *indices = <const int64_t *>_vector(order, s.n, cnp.NPY_INT64, "order")
         cdef fa_epoch epoch = fa_epoch_of(indices, batch_size, count)
         cdef fa_status status
-        s.adds = True
+        s.accumulate = True
         epoch.first = first
         epoch.lrs = <const double *>_vector(lrs, count, cnp.NPY_FLOAT64, "lrs")
         epoch.poll, epoch.user, epoch.poll_seconds = _poll, <void *>context, poll_seconds
@@ -379,7 +379,7 @@ cdef class Network:
         x, labels, y, weights = data
         cdef fa_samples s = self._samples(x, labels, y, weights)
         cdef fa_status status
-        s.adds = True
+        s.accumulate = True
         with nogil:
             status = fa_evaluate(metrics, self.net, &s)
         check(status)
@@ -439,8 +439,8 @@ cdef class Network:
             deltas = []
             for b in range(n):
                 info = block_info(self.net, b)
-                deltas.append(np.empty((s.n, info.n_out), self.dtype) if info.needed else None)
-                if info.needed:
+                deltas.append(np.empty((s.n, info.n_out), self.dtype) if info.needs_delta else None)
+                if info.needs_delta:
                     pointers[b] = cnp.PyArray_DATA(deltas[b])
             with nogil:
                 status = fa_deltas(pointers, self.net, &s)
@@ -490,7 +490,7 @@ cdef class Network:
                 "source": info.source.decode(),
                 "feedback": f"{info.feedback.decode()} {shape}{rank}" if stored else "",
                 "trainable": bool(info.trainable),
-                "needed": bool(info.needed),
+                "needed": bool(info.needs_delta),
             })
         return rows
 
@@ -646,7 +646,7 @@ cdef class Network:
         """The bytes that save writes."""
         cdef _Bytes bytes
         cdef fa_status status
-        bytes.data, bytes.size, bytes.room = NULL, 0, 0
+        bytes.data, bytes.size, bytes.capacity = NULL, 0, 0
         try:
             with nogil:
                 status = fa_save_to(self.net, _append, &bytes)
@@ -661,18 +661,18 @@ cdef class Network:
     def note(self):
         """Text that goes with the network into files, or None: a copy, since other threads may set it."""
         cdef fa_status status
-        cdef size_t size = 0, room
+        cdef size_t size = 0, capacity
         cdef char *data
         while True:
-            room = size
-            text = PyBytes_FromStringAndSize(NULL, room)
+            capacity = size
+            text = PyBytes_FromStringAndSize(NULL, capacity)
             data = PyBytes_AS_STRING(text)
             with nogil:
                 status = fa_net_copy_note(data, &size, self.net)
             check(status)
             if size == 0:
                 return None
-            if size <= room:
+            if size <= capacity:
                 return text[:size - 1].decode()
 
     @note.setter
@@ -739,7 +739,7 @@ def check_file(bytes path):
 
 
 cdef bint _is_plain(x, y) noexcept:
-    """Whether nothing is left to convert: no `Pieces` of `_data`."""
+    """Whether nothing is left to convert: no `Pieces` of `_internal.validation`."""
     return cnp.PyArray_Check(x) and (y is None or cnp.PyArray_Check(y))
 
 

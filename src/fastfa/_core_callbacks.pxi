@@ -46,7 +46,7 @@ cdef class _Host:
         self.rule, self.errors = rule, {}
 
 
-cdef int _signal(void *user, const fa_teaching *t) noexcept with gil:
+cdef int _signal(void *user, const fa_rule_context *t) noexcept with gil:
     cdef _Host host = <_Host>user
     try:
         host.net.teach(host.rule, t)
@@ -63,7 +63,7 @@ cdef class _Step:
     it, and Python cannot be kept from holding what it was shown.
     """
 
-    cdef const fa_teaching *t  # NULL: the step is over
+    cdef const fa_rule_context *t  # NULL: the step is over
     cdef int typenum
 
     def read(self, str what, int64_t block):
@@ -94,7 +94,7 @@ cdef class _Step:
         if what == "target":
             return self.t.target
         if what == "output":
-            return fa_teaching_output(self.t, block)
+            return fa_rule_context_output(self.t, block)
         labels.data, labels.ld, labels.rows, labels.cols = <void *>self.t.labels, 1, self.t.error.rows, 1
         return labels
 
@@ -151,18 +151,18 @@ cdef int _read(void *user, void *data, size_t size) noexcept with gil:
 cdef struct _Bytes:
     char *data
     size_t size
-    size_t room
+    size_t capacity
 
 
 cdef int _append(void *user, const void *data, size_t size) noexcept nogil:
     cdef _Bytes *to = <_Bytes *>user
-    cdef size_t room = 2 * (to.size + size)
+    cdef size_t capacity = 2 * (to.size + size)
     cdef char *more
-    if to.size + size > to.room:
-        more = <char *>realloc(to.data, room)
+    if to.size + size > to.capacity:
+        more = <char *>realloc(to.data, capacity)
         if more == NULL:
             return 1
-        to.data, to.room = more, room
+        to.data, to.capacity = more, capacity
     memcpy(to.data + to.size, data, size)
     to.size += size
     return 0

@@ -1,7 +1,7 @@
-"""Handwritten digits to train on: a set shipped with the package, and MNIST from the user's files.
+"""Handwritten digits: a data set in the package, and MNIST from files of the user.
 
-Nothing here downloads anything, and nothing here unpickles anything. Files are not trusted: what a
-header promises is compared with what the file holds before an array of that size is made.
+Nothing is downloaded and nothing is unpickled. Files are not trusted: the header is compared with
+the content of the file before an array of that size is made.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ._checks import plain, show
+from ._internal.checks import plain, show
 
 __all__ = ["load"]
 
@@ -30,14 +30,14 @@ Split = tuple[NDArray[Any], NDArray[np.int64], NDArray[Any], NDArray[np.int64]]
 
 
 class _Readable(Protocol):
-    """What is asked of an open file, whatever it is compressed with."""
+    """An open file, compressed or not."""
 
     def read(self, n: int = ..., /) -> bytes: ...
 
 
 _KEYS = ("x_train", "y_train", "x_test", "y_test")
 _IDX_STEMS = ("train-images", "train-labels", "t10k-images", "t10k-labels")
-# What the standard library and NumPy raise for bytes that are not what they should be.
+# Exceptions of the standard library and NumPy for malformed files.
 _UNREADABLE = (
     ValueError,
     EOFError,
@@ -54,8 +54,8 @@ def load(name: str, path: str | os.PathLike[str] | None = None) -> Split:
     Parameters
     ----------
     name : {"digits", "mnist"}
-        "digits": 1,797 images of 8 x 8 pixels, shipped inside the package, always split the same
-        way (1,437 / 360). "mnist": read from `path`; any set in the same files will do
+        "digits": 1,797 images of 8 x 8 pixels from the package, always with the same split
+        (1,437 / 360). "mnist": read from `path`; any data set in the same format works
         (Fashion-MNIST, KMNIST).
     path : path-like, optional
         For "mnist" only: an ``.npz`` file with the arrays x_train, y_train, x_test, y_test, or a
@@ -65,17 +65,17 @@ def load(name: str, path: str | os.PathLike[str] | None = None) -> Split:
     Returns
     -------
     X_train, X_test : ndarray, (n, n_in)
-        One image a row. "digits": float32 in 0..1, n_in = 64. "mnist": uint8 as stored, n_in = 784;
-        a network with ``input_scale="auto"`` divides it by 255.
+        One image a row. "digits": float32 in 0..1, n_in = 64. "mnist": uint8 as stored,
+        n_in = 784; a network with ``input_scale="auto"`` divides it by 255.
     y_train, y_test : ndarray of int64, (n,)
         Class labels from 0.
 
     Raises
     ------
     ValueError
-        Unknown name, or a file that is corrupt, truncated or not what its header says.
+        Unknown name, or a file that is corrupt or truncated or contradicts its header.
     FileNotFoundError
-        No MNIST files there; the message says where to put them.
+        There are no MNIST files; the message says where to put them.
 
     Notes
     -----
@@ -127,17 +127,18 @@ def _mnist(path: str | os.PathLike[str] | None) -> Split:
 
 
 class _Array:
-    """An array in a file, of which only the header was read.
+    """An array in a file; at first only its header is read.
 
     Parameters
     ----------
     name : str
-        For messages, as `source` and what that is meant to be.
+        For messages, like the next two.
     source, what : str
+        The path, and the format that it should have.
     open_file : callable
-        Gives the file, to be read from its beginning.
+        Opens the file at its beginning.
     read_header : callable
-        Reads from it what comes before the numbers: shape, dtype, and whether columns come first.
+        Reads the part before the numbers: shape, dtype, and whether the order is Fortran's.
     """
 
     def __init__(
@@ -165,7 +166,7 @@ class _Array:
             raise _unreadable(error, self._source, self._what) from error
 
     def measure(self) -> None:
-        """Refuse a file that is not as long as its header says, keeping nothing of it."""
+        """Raise an error if the file is not as long as its header says; nothing is kept."""
         with self._opened() as file:
             self._read_header(file)
             for _ in _pieces(file, self.n_bytes, f"{self.name}: an array of shape {self.shape}"):
@@ -187,7 +188,7 @@ def _unreadable(error: Exception, source: str, what: str) -> ValueError:
 
 
 def _read_all(images: list[_Array], labels: list[_Array], source: str) -> Split:
-    """The four arrays; memory for them once everything but the numbers is known to be right."""
+    """The four arrays; they get memory only after headers and lengths are checked."""
     _check_headers(images, labels, source)
     for array in (*images, *labels):
         array.measure()
@@ -218,7 +219,7 @@ def _bad_labels(part: str, n: int, y: _Array | NDArray[Any], source: str) -> Val
 
 
 def _checked(images: list[NDArray[Any]], labels: list[NDArray[Any]], source: str) -> Split:
-    """Images become rows, labels int64 from 0."""
+    """Images as rows, labels as int64 from 0."""
     for part, y in zip(("train", "test"), labels, strict=True):
         if y.astype(np.int64).min() < 0:
             raise _bad_labels(part, len(y), y, source)
@@ -243,7 +244,7 @@ def _read_npz(path: Path) -> Split:
 
 
 def _npy(archive: zipfile.ZipFile, key: str, source: str) -> _Array:
-    """One array. np.load would make it before it looks at how much is there."""
+    """One array. np.load would allocate it before it checks how many bytes there are."""
     try:
         info = archive.getinfo(f"{key}.npy")
     except KeyError as error:
@@ -280,7 +281,7 @@ def _read_idx_directory(directory: Path) -> Split:
 
 def _find_idx(directory: Path, stem: str) -> Path:
     name = _idx_name(stem)
-    for spelling in (name, name.replace("-idx", ".idx")):  # both are in circulation
+    for spelling in (name, name.replace("-idx", ".idx")):  # both are in use
         for file in (directory / spelling, directory / f"{spelling}.gz"):
             if file.is_file():
                 return file
@@ -311,7 +312,7 @@ def _exactly(file: _Readable, n_bytes: int, what: str) -> bytes:
 
 
 def _pieces(file: _Readable, n_bytes: int, what: str) -> Iterator[bytes]:
-    """The rest of a file, which must be `n_bytes` long, piece after piece."""
+    """The rest of a file in pieces; it must be `n_bytes` long."""
     left = n_bytes
     while left and (piece := file.read(min(left, 1 << 20))):
         left -= len(piece)

@@ -1,4 +1,4 @@
-"""Feedback matrices: how the fixed random B of a rule is drawn, or its values."""
+"""Feedback matrices: how B of a rule is drawn, or its values."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ._arrays import constant_array
-from ._checks import Described, choice, flag, integer, number
 from ._core import NAMES
-from ._settings import fix
+from ._internal.arrays import constant_array
+from ._internal.attributes import fix
+from ._internal.checks import Described, choice, flag, integer, number
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -23,14 +23,14 @@ __all__ = ["Feedback"]
 class Feedback(Described):
     """The feedback matrix B of a rule, n_source x n_l.
 
-    n_source is the width of what is fed back: the outputs, or for chain rules such as `FA` the
-    layer above; n_l that of the layer it reaches.
+    n_source is the width of the source: the outputs, or for chain rules such as `FA` the layer
+    above. n_l is the width of the layer that gets the signal.
 
     Parameters
     ----------
     distribution : str, array_like of shape (n_source, n_l) or callable, default "uniform"
-        How B is drawn, the values themselves, or a function ``f(n_source, n_l)`` that returns
-        them, called once for each layer when the network is made.
+        How B is drawn, its values, or a function ``f(n_source, n_l)`` that returns them and is
+        called once for each layer when the network is made.
 
         ==============  ===========================================================================
         name            entries, at scale 1
@@ -40,8 +40,8 @@ class Feedback(Described):
         "sign"          +-1 / sqrt(3 n_l), equally likely
         "ternary"       0 and +-1 / sqrt(2 n_l), equally likely
         "orthogonal"    orthogonal rows (columns where they are fewer), spread as "uniform"
-        "forward"       the initialiser of the weights it stands beside, for B^T as such weights
-        "copy"          the first W_{l+1}^T itself, whole: neither sparsity, rank nor shared
+        "forward"       the initialiser of the weights that B replaces, for B^T as such weights
+        "copy"          the initial W_{l+1}^T itself, without sparsity, rank or shared
         "he_uniform"    and all initialisers with fans (see `Init`), for B^T as weights with n_l
                         inputs and n_source outputs
         ==============  ===========================================================================
@@ -54,22 +54,22 @@ class Feedback(Described):
         Factor on the draw or on the given values; finite.
     sparsity : float in [0, 1), default 0.0
         Share of zeros in each column: every unit keeps round((1 - sparsity) n_source) entries of
-        the draw, unscaled, in places of its own. Less than one is an error. With one entry a unit
-        (of ten outputs: 0.9), as in sparse DFA (Crafton et al. 2019), a fixed matrix costs a
+        the draw, unscaled, at random positions. Less than one entry is an error. With one entry a
+        unit (0.9 for ten outputs), as in sparse DFA (Crafton et al. 2019), a fixed matrix takes a
         look-up instead of a product.
     rank : int, optional
-        Draw B = P Q, P of n_source x rank and normal with variance 1 / rank, Q of rank x n_l by the
-        distribution. The spread is that of a full draw, but for initialisers whose fans count both
-        sides (Glorot's): Q has rank rows instead of n_source, so it is wider.
+        Draw B = P Q: P (n_source, rank) normal with variance 1 / rank, Q (rank, n_l) by the
+        distribution. The standard deviation is that of a full draw, except for initialisers that
+        use both fans (Glorot's): Q has rank rows instead of n_source, so it is larger.
     shared : bool, default False
-        All layers that say so take the first n_l columns of one matrix, as wide (and scaled) as
-        the widest of them needs. For rules that broadcast.
+        All layers with this option use the first n_l columns of one matrix, whose width and scale
+        are those for the widest of them. For rules that broadcast.
 
     Raises
     ------
     TypeError, ValueError
-        Unknown distribution; values that are not finite numbers with two axes. What depends on
-        widths is checked by `Sequential`, which names the layer.
+        Unknown distribution, or values that are not finite numbers with two axes. `Sequential`
+        checks what depends on widths, and names the layer.
     """
 
     distribution: str | ArrayLike | Callable[[int, int], ArrayLike] = "uniform"
@@ -94,8 +94,8 @@ class Feedback(Described):
             raise ValueError("sparsity, rank and shared need a distribution by name, got values")
 
     def describe(self) -> dict[str, Any]:
-        """The plain-data form a backend takes."""
-        if callable(self.distribution):  # its values go with each layer, see `resolved`
+        """The description for a backend."""
+        if callable(self.distribution):  # each layer has its own values, see `resolved`
             return {"distribution": "uniform", "scale": self.scale}
         kind = "distribution" if isinstance(self.distribution, str) else "values"
         options = {"sparsity": self.sparsity, "rank": self.rank, "shared": self.shared}
@@ -103,7 +103,7 @@ class Feedback(Described):
         return {kind: self.distribution, "scale": self.scale, **drawn}
 
     def resolved(self, n_source: int, n_l: int) -> Feedback:
-        """The same with a callable replaced by what it returns for these widths."""
+        """The same feedback, with the values that a callable returns for these widths."""
         if not callable(self.distribution):
             return self
         return replace(self, distribution=np.asarray(self.distribution(n_source, n_l)))

@@ -1,4 +1,4 @@
-"""How weights and biases are drawn at the start: names with a scale, or given values."""
+"""Initial weights and biases: distributions with a scale, or given values."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ._arrays import constant_array
-from ._checks import Described, choice, number
 from ._core import NAMES
-from ._settings import fix
+from ._internal.arrays import constant_array
+from ._internal.attributes import fix
+from ._internal.checks import Described, choice, number
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -43,7 +43,7 @@ class Init(Described):
     name : str
         One of the names above.
     scale : float, optional
-        Factor >= 0; None takes the default of the table.
+        Factor >= 0; None: the default in the table.
 
     Raises
     ------
@@ -64,7 +64,7 @@ class Init(Described):
             self._set(scale=number("scale", self.scale, low=0.0))
 
     def describe(self) -> dict[str, Any]:
-        """The plain-data form a backend takes."""
+        """The description for a backend."""
         default = 0.05 if self.name in ("uniform", "normal") else 1.0
         return {"name": self.name, "scale": default if self.scale is None else self.scale}
 
@@ -73,7 +73,7 @@ fix(Init)
 
 
 def as_init(name: str, value: str | Init | ArrayLike, ndim: int) -> Init | NDArray[Any]:
-    """What `value` means as the argument `name`: an `Init`, or a read-only array of `ndim` axes."""
+    """The `Init`, or a read-only array with `ndim` axes, for the value of the argument `name`."""
     if isinstance(value, Init):
         return value
     if isinstance(value, str):
@@ -82,7 +82,7 @@ def as_init(name: str, value: str | Init | ArrayLike, ndim: int) -> Init | NDArr
 
 
 def init_from(how: Mapping[str, Any]) -> Init | str | NDArray[Any]:
-    """What a plain-data form describes, at its shortest."""
+    """The shortest form of the initialiser that a description stands for."""
     if "values" in how:
         values: NDArray[Any] = how["values"]
         return values
@@ -90,11 +90,11 @@ def init_from(how: Mapping[str, Any]) -> Init | str | NDArray[Any]:
 
 
 def shortest(init: Init) -> Init | str:
-    """The name alone where the scale is the name's own."""
+    """The name alone if the scale is its default."""
     default = Init(init.name).describe()
     return init.name if init.describe() == default else init
 
 
 def describe_init(value: Init | NDArray[Any]) -> dict[str, Any]:
-    """The plain-data form of what `as_init` returned."""
+    """The description of the result of `as_init`."""
     return value.describe() if isinstance(value, Init) else {"values": value}

@@ -1,13 +1,13 @@
-"""Optimizers: PyTorch's formulas and defaults to the letter.
+"""Optimizers with exactly the formulas and defaults of PyTorch.
 
-Every optimizer takes, beside its own arguments:
+All optimizers take these arguments besides their own:
 
 - ``lr``: a finite number >= 0, or a function ``lr(step) -> float`` of the steps taken so far
-  (0 for the first one). It is asked ahead for all the steps of a call, so it must depend on
-  nothing but the step.
+  (0 for the first one). It is called in advance for all steps of a call, so it must depend on
+  the step alone.
 - ``weight_decay``: factor >= 0 on the parameters, biases too unless ``decay_bias=False``.
-- ``clip_norm``: None, or the greatest global norm of the gradients of all trainable parameters;
-  larger ones are scaled by clip_norm / (norm + 1e-6), before weight decay.
+- ``clip_norm``: None, or the largest global norm of the gradients of all trained parameters;
+  larger gradients are scaled by clip_norm / (norm + 1e-6), before weight decay.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, TypeAlias
 
-from ._checks import Described, choice, flag, number, show
-from ._settings import fix
+from ._internal.attributes import fix
+from ._internal.checks import Described, choice, flag, number, show
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]
 
@@ -43,7 +43,7 @@ class Optimizer(Described):
         return self.lr if callable(self.lr) else None
 
     def describe(self) -> dict[str, Any]:
-        """The plain-data form a backend takes; a schedule is described by its first value."""
+        """The description for a backend; of a schedule it has the first value."""
         result = {"name": self.name} | {
             each.name: getattr(self, each.name) for each in fields(self)
         }
@@ -65,8 +65,8 @@ class Optimizer(Described):
 class SGD(Optimizer):
     """Stochastic gradient descent: w -= lr g, with g += weight_decay w before it.
 
-    With momentum mu a slot v = mu v + g (v = g at the first step) takes the place of g, or with
-    Nesterov's form g + mu v.
+    With momentum mu a slot v = mu v + g (v = g at the first step) replaces g; in Nesterov's form
+    g + mu v does.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class RMSprop(Optimizer):
         Decay of the mean square.
     eps : float > 0, default 1e-8
     momentum : float in [0, 1), default 0.0
-        With it, a slot b = momentum b + g / (sqrt(v) + eps) is what lr multiplies.
+        With momentum, lr multiplies a slot b = momentum b + g / (sqrt(v) + eps).
     weight_decay, clip_norm, decay_bias
         See the module.
     """
@@ -135,9 +135,9 @@ class RMSprop(Optimizer):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Adam(Optimizer):
-    """Adam: w -= lr mhat / (sqrt(vhat) + eps), both moments corrected for their start at zero.
+    """Adam: w -= lr mhat / (sqrt(vhat) + eps), with both moments corrected for bias.
 
-    Weight decay is added to the gradient; `AdamW` keeps it apart.
+    Weight decay is added to the gradient; `AdamW` decouples it.
 
     Parameters
     ----------
@@ -197,7 +197,7 @@ fix(Optimizer, *OPTIMIZERS.values())
 
 
 def optimizer_from(how: Mapping[str, Any], schedule: Rate | None) -> Optimizer:
-    """The optimizer that a plain-data form describes; a schedule takes the place of its rate."""
+    """The optimizer that a description stands for; a schedule replaces its rate."""
     kind = OPTIMIZERS[how["name"]]
     values = {each.name: how[each.name] for each in fields(kind)}
     values["clip_norm"] = values["clip_norm"] or None
@@ -205,7 +205,7 @@ def optimizer_from(how: Mapping[str, Any], schedule: Rate | None) -> Optimizer:
 
 
 def as_optimizer(name: str, value: object) -> Optimizer:
-    """What `value`, an optimizer or its name, means as the argument `name`."""
+    """The optimizer for `value`, an optimizer or its name; `name` is the argument's."""
     if isinstance(value, Optimizer) and type(value) in OPTIMIZERS.values():
         return value
     if isinstance(value, str):

@@ -1,11 +1,11 @@
-"""Plots: learning curves, how a layer's teaching aligns, and what feeds the error back.
+"""Plots: learning curves, alignment of the learning signals, and feedback matrices.
 
-Needs matplotlib, which fastfa does not install by itself: ``pip install matplotlib``. Figures
-are made without pyplot, so nothing here touches the caller's figures, backend or windows: a
-notebook shows the figure that a function returns, ``figure.savefig("curves.pdf")`` writes it.
+Plots need matplotlib, which fastfa does not install: ``pip install matplotlib``. Figures are made
+without pyplot, so they do not change the caller's figures, backend or windows. A notebook shows the
+figure that a function returns; ``figure.savefig("curves.pdf")`` writes it.
 
-Colours are those of Okabe and Ito, which colour-blind readers can tell apart; every line has its
-own dashes too, for print.
+The colours are those of Okabe and Ito, which colour-blind readers can tell apart; for print, every
+line also has its own dashes.
 """
 
 from __future__ import annotations
@@ -21,16 +21,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import callbacks
-from ._arrays import quiet
-from ._checks import choice, show
-from ._files import check_folder, file_name
+from ._internal.arrays import quiet
+from ._internal.checks import choice, show
+from ._internal.paths import check_folder, file_name
+from .sequential import Sequential
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from numpy.typing import ArrayLike, NDArray
-
-    from .sequential import Sequential
 
 __all__ = [
     "alignment",
@@ -56,7 +55,7 @@ STYLES = (
     ("#e69f00", (0, (5, 1.5))),
     ("#56b4e9", (0, (3, 1, 1, 1))),
 )
-FIELDS = {  # what `alignment` can draw: label, and the line that means "no better than chance"
+FIELDS = {  # that `alignment` can draw: the label, and the value that chance has
     "delta_angle": ("delta: angle to backprop (°)", 90.0),
     "gradient_angle": ("angle to the gradient (°)", 90.0),
     "weight_angle": ("angle of B to weights (°)", 90.0),
@@ -80,16 +79,16 @@ METRICS = {
 def curves(
     histories: callbacks.History | Mapping[str, Any], *, path: str | os.PathLike[str] | None = None
 ) -> Figure:
-    """Learning curves: loss, and accuracy where there is one, over the epochs.
+    """Learning curves: loss, and accuracy if there is one, over the epochs.
 
     Parameters
     ----------
     histories : History, or mapping of str to History or sequence of History
-        What ``fit`` returned; or several by name. A sequence is one setting from several seeds:
-        drawn as their median, and their range as a band, over 1, 2, ... Where there is validation
-        data it is what is drawn; of a single History both are, over the network's epochs.
+        The result of ``fit``, or several by name. A sequence is one setting with several seeds: its
+        median is a line and its range a band, over 1, 2, ... If there is validation data, only its
+        curves are drawn; of a single History both are, over the network's epochs.
     path : path-like, optional
-        A file to write too; its suffix (.png, .svg, .pdf, ...) says what.
+        A file to write as well; its suffix (.png, .svg, .pdf, ...) gives the format.
 
     Returns
     -------
@@ -109,16 +108,9 @@ def curves(
     metrics = [name for name in METRICS if all(name in log for log in logs)]
     figure, panels = row_of_panels(len(metrics))
     for axes, metric in zip(panels, metrics, strict=True):
-        label, factor = METRICS[metric]
-        lines = {}
-        for name, of in named.items():
-            for part in parts:
-                key = _key(of[0].history, metric, part)
-                if key is not None:
-                    lines[name or part] = _stack([factor * np.array(h.history[key]) for h in of])
-        bands(axes, lines, x=epochs)
+        bands(axes, _metric_lines(named, metric, parts), x=epochs)
         held_out = parts == ("best",) and "val_" + metric in logs[0]
-        axes.set(xlabel="epoch", ylabel=("validation " if held_out else "") + label)
+        axes.set(xlabel="epoch", ylabel=("validation " if held_out else "") + METRICS[metric][0])
         axes.locator_params(axis="x", integer=True)
     return finish(figure, path)
 
@@ -130,13 +122,13 @@ def alignment(
     *,
     path: str | os.PathLike[str] | None = None,
 ) -> Figure:
-    """How a field of ``net.alignment`` develops in each hidden layer while the network trains.
+    """A field of ``net.alignment`` in each hidden layer during training.
 
     Parameters
     ----------
     recorded : callbacks.Alignment, or mapping of str to callbacks.Alignment or sequence of them
-        What was recorded: one network in one panel with a line for each layer; or several by
-        name, one panel a layer. A sequence is drawn as its median and range.
+        The records: of one network, in one panel with a line for each layer; or of several by
+        name, one panel for each layer. A sequence is drawn as its median and range.
     field : str, default "delta_angle"
         A field of `fastfa.Alignment`.
     path : path-like, optional
@@ -165,9 +157,7 @@ def alignment(
     figure, panels = row_of_panels(len(layers))
     for i, (axes, layer) in enumerate(zip(panels, layers, strict=True)):
         lines = {
-            name: _stack(
-                [np.array(one.history[layer][field]) for one in of if layer in one.history]
-            )
+            name: _stack([np.array(one.history[layer][field]) for one in of])
             for name, of in named.items()
         }
         _field_panel(axes, field, every[0], lines)
@@ -178,10 +168,10 @@ def alignment(
 
 @quiet()
 def feedback(net: Sequential, *, path: str | os.PathLike[str] | None = None) -> Figure:
-    """What feeds the error back to each hidden layer, above the weights that it stands for.
+    """The feedback matrix of each hidden layer, above the weights that it stands for.
 
-    Units are sorted by the source that their feedback is strongest for, so that feedback shows as
-    a staircase: where the weights below it show the same staircase, they have aligned.
+    Units are sorted by the source with their strongest feedback, so that the feedback looks like a
+    staircase. If the weights below it have the same staircase, they have aligned.
 
     Parameters
     ----------
@@ -194,8 +184,6 @@ def feedback(net: Sequential, *, path: str | os.PathLike[str] | None = None) -> 
     -------
     matplotlib.figure.Figure
     """
-    from .sequential import Sequential
-
     if not isinstance(net, Sequential):
         raise TypeError(f"net must be a Sequential, got {show(net)}")
     pairs = list(_feedback_pairs(net))[:MAX_LAYERS]
@@ -259,7 +247,7 @@ def learning(
 
 
 def check(path: str | os.PathLike[str]) -> None:
-    """Raise now what writing a plot would raise at the end.
+    """Raise the errors that writing a plot would raise later.
 
     Raises
     ------
@@ -330,8 +318,22 @@ def _named(argument: str, value: object, kind: type) -> dict[str, list[Any]]:
     return named
 
 
+def _metric_lines(
+    named: Mapping[str, Sequence[callbacks.History]], metric: str, parts: Sequence[str]
+) -> dict[str, NDArray[Any]]:
+    """The curves of a metric by label; each has a row for each seed."""
+    factor, lines = METRICS[metric][1], {}
+    for name, histories in named.items():
+        for part in parts:
+            key = _key(histories[0].history, metric, part)
+            if key is not None:
+                rows = [factor * np.array(one.history[key]) for one in histories]
+                lines[name or part] = _stack(rows)
+    return lines
+
+
 def _key(log: Mapping[str, Any], metric: str, part: str) -> str | None:
-    """Which entry of a history is that part of the metric: "best" prefers validation."""
+    """The entry of a history for a part of the metric; "best" prefers validation."""
     held_out = "val_" + metric
     if part == "training" or (part == "best" and held_out not in log):
         return metric
@@ -339,7 +341,7 @@ def _key(log: Mapping[str, Any], metric: str, part: str) -> str | None:
 
 
 def _stack(rows: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
-    """Rows of unequal length (early stopping) as one array: short ones end in nan."""
+    """Rows of different lengths (early stopping) as one array; short ones end in nan."""
     array = np.full((len(rows), max(map(len, rows))), math.nan)
     for i, row in enumerate(rows):
         array[i, : len(row)] = row
@@ -367,7 +369,7 @@ def _field_panel(
 
 
 def chance(axes: Axes, value: float) -> None:
-    """Draw the line that a signal without information is on.
+    """Draw the line of a signal without information.
 
     Parameters
     ----------
@@ -382,7 +384,7 @@ def chance(axes: Axes, value: float) -> None:
 
 
 def _feedback_pairs(net: Sequential) -> Iterator[Any]:
-    """(name of the source, B, the weights it stands for or None) of each hidden layer."""
+    """Of each hidden layer the name of the source, B, and the weights that B stands for or None."""
     layers = net._engine.layers
     weights = [net.parameters[f"{layer['index']}.weight"] for layer in layers]
     for i, layer in enumerate(layers[:-1]):
@@ -410,7 +412,7 @@ def _weights_title(b: NDArray[Any], w: NDArray[Any]) -> str:
 
 
 def _matrix(axes: Axes, matrix: NDArray[Any]) -> Any:
-    """A picture of a matrix: white at zero, saturated where the largest 1 % are."""
+    """A picture of a matrix: white at zero, saturated for the largest 1 %."""
     limit = float(np.quantile(np.abs(matrix), 0.99)) or 1.0
     axes.set(xticks=[], yticks=range(len(matrix)) if len(matrix) <= 10 else [])
     for spine in axes.spines.values():
@@ -445,12 +447,12 @@ def row_of_panels(n: int) -> tuple[Figure, list[Axes]]:
 
 
 def share_y(panels: Sequence[Axes]) -> None:
-    """Give panels of one quantity one scale, named at the first of them only.
+    """Give panels of one quantity the same scale, with labels at the first panel only.
 
     Parameters
     ----------
     panels : sequence of matplotlib.axes.Axes
-        As drawn: the scale holds what each of them shows.
+        Already drawn: the scale covers the limits of all of them.
     """
     limits = [limit for axes in panels for limit in axes.get_ylim()]
     for axes in panels[1:]:
@@ -463,7 +465,7 @@ def share_y(panels: Sequence[Axes]) -> None:
 
 @quiet()
 def finish(figure: Figure, path: str | os.PathLike[str] | None = None) -> Figure:
-    """Add the first panel's legend beside the panels, where it hides nothing; write the file.
+    """Add the legend of the first panel next to the panels; write the file.
 
     Parameters
     ----------
@@ -480,7 +482,7 @@ def finish(figure: Figure, path: str | os.PathLike[str] | None = None) -> Figure
         figure.legend(handles, labels, frameon=False, loc="outside right center")
     if path is not None:
         check(path)
-        drawn = io.BytesIO()  # first: what cannot be drawn takes no old figure with it
+        drawn = io.BytesIO()  # first: an error in drawing must not damage an old file
         figure.savefig(drawn, dpi=200, format=_kind(path))
         Path(os.fsdecode(path)).write_bytes(drawn.getvalue())
     return figure

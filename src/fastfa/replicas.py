@@ -1,4 +1,4 @@
-"""Many networks over one data set: seeds, learning rates, feedback scales, one network a core."""
+"""Many networks on one data set: seeds, learning rates, feedback scales; one network a core."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from threading import Lock
 from time import sleep
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from ._arguments import callback_list
-from ._checks import choice, flag, integer, show
-from ._progress import Progress
-from ._threads import get_num_threads
+from ._internal.checks import choice, flag, integer, show
+from ._internal.progress import Progress
+from ._internal.threads import get_num_threads
 from .callbacks import Callback, History
+from .callbacks.hooks import callback_list
 from .sequential import Sequential
 
 if TYPE_CHECKING:
@@ -35,13 +35,13 @@ class Replica(_Fields):
     Attributes
     ----------
     setting : mapping
-        What its network was built from.
+        The arguments of `build`.
     net : Sequential
-        None where it could not be built.
+        None if it could not be built.
     history : History
         The complete epochs.
     error : BaseException or None
-        What ended its training before the end; None: it finished.
+        The exception that ended its training early; None: it finished.
     """
 
     error: BaseException | None = None
@@ -65,31 +65,31 @@ def fit_replicas(
 ) -> list[Replica]:
     """Train one network a setting over the same data, several at a time.
 
-    Each network trains on one thread, in a thread of its own: they share the data in memory, and
-    each gives bit for bit what it gives when trained alone. Small networks gain more from this
-    than from several threads each.
+    Each network trains in its own thread, on that thread alone. They share the data in memory, and
+    each has the bits of a training alone. Small networks gain more from this than from several
+    threads each.
 
     Parameters
     ----------
     build : callable
-        ``build(**setting)`` returns a new `Sequential`; called in the order of the settings, here,
-        while the first networks train already.
+        ``build(**setting)`` returns a new `Sequential`. It is called in the calling thread in the
+        order of the settings, while the first networks train already.
     settings : sequence of mappings
         Arguments of `build`, such as ``[{"rng": seed, "lr": 0.1} for seed in range(64)]``.
     X, y : array_like
         As for `Sequential.fit`. Pass arrays of the networks' dtype, contiguous, to share them.
     callbacks : callable, optional
-        Makes the callbacks of one network, ``lambda: [EarlyStopping()]``; called once for each, in
-        the order of the settings, because a callback keeps what it saw. They run in the network's
-        thread. A `Checkpoint` or `CSVLogger` needs a path of its own for each network:
+        Makes the callbacks of one network, ``lambda: [EarlyStopping()]``. It is called once for
+        each network, in the order of the settings, because callbacks keep records. They run in the
+        network's thread. Each network needs its own path for a `Checkpoint` or `CSVLogger`:
         ``names = iter(...)``, ``lambda: [Checkpoint(next(names))]``.
     n_workers : int, optional
         Networks at a time; by default `get_num_threads()`.
     verbose : bool, default True
         Show one progress bar over all networks on stderr.
     on_error : {"raise", "record"}, default "raise"
-        What to do when a network cannot be built, diverges, or fails otherwise. "raise": stop the
-        others after their current step and raise. "record": go on; the exception is the
+        What to do if a network cannot be built, diverges, or fails otherwise. "raise": stop the
+        others after their current step and raise. "record": continue; the exception is the
         ``error`` of its `Replica`.
     **fit
         Passed on to `Sequential.fit`: epochs, batch_size, validation_data, sample_weight, shuffle.
@@ -102,15 +102,15 @@ def fit_replicas(
     Raises
     ------
     TypeError, ValueError, FloatingPointError
-        What building or training a network raises; the message or a note names the setting.
+        Building or training a network failed; the message or a note names the setting.
     KeyboardInterrupt
         Ctrl-C: every network stops after its current step.
 
     Notes
     -----
-    What it raises once networks train has an attribute ``replicas``: the list that would have been
-    returned. In those that did not finish, ``error`` is what ended the sweep, and ``net`` and
-    ``history`` are as far as they came.
+    An exception that is raised while networks train has an attribute ``replicas``: the list that
+    would have been returned. Of networks that did not finish, ``error`` is the exception that ended
+    the sweep, and ``net`` and ``history`` are in their last state.
 
     Examples
     --------
@@ -149,7 +149,7 @@ _FIT = ("epochs", "batch_size", "validation_data", "sample_weight", "shuffle")
 
 
 def _check(build: object, settings: object, callbacks: object, fit: Mapping[str, Any]) -> None:
-    """What is not of one setting."""
+    """Check the arguments that do not belong to one setting."""
     if not callable(callbacks):
         raise TypeError(
             "callbacks must be a function that makes the callbacks of one network, such as "
@@ -170,7 +170,7 @@ def _check(build: object, settings: object, callbacks: object, fit: Mapping[str,
 
 
 class _Job:
-    """One setting, and what became of it."""
+    """One setting and its training."""
 
     def __init__(self, i: int, setting: Mapping[str, Any]) -> None:
         self.name = f"settings[{i}]"
@@ -183,27 +183,27 @@ class _Job:
         self.future: Future[None] | None = None
 
     def replica(self, otherwise: BaseException | None = None) -> Replica:
-        """The result; `otherwise` is the error of one that did not finish and has none."""
+        """The result; `otherwise` is its error if it did not finish and has none."""
         replica = Replica(self.setting, cast("Sequential", self.net), self.history)
         if not self.finished:
             replica.error = self.error or otherwise
         return replica
 
     def fail(self, error: BaseException) -> None:
-        """Keep an error, whose message or note then names the setting."""
+        """Keep an error, and name the setting in its message or in a note."""
         self.error = error
         where = f"{self.name}, {show(self.setting)}"
         if len(error.args) == 1 and isinstance(error.args[0], str):
             if not error.args[0].startswith("settings["):
                 error.args = (f"{where}: {error.args[0]}",)
-            elif not error.args[0].startswith(self.name):  # one object, raised for several
+            elif not error.args[0].startswith(self.name):  # one error of several
                 error.add_note(where)
         else:
             error.add_note(where)
 
 
 class _Sweep:
-    """What all networks of one call share."""
+    """The state that all networks of one call share."""
 
     def __init__(
         self,
@@ -216,12 +216,12 @@ class _Sweep:
     ) -> None:
         self.build, self.callbacks = build, callbacks
         self.data, self.fit, self.record, self.bar = data, fit, record, bar
-        self.held: dict[Hashable, _Job] = {}  # by what its callbacks hold
+        self.held: dict[Hashable, _Job] = {}  # by the resources of their callbacks
         self.over = False
-        self.lock = Lock()  # of this call, so that no forked child meets it
+        self.lock = Lock()  # one for each call, so that no forked child inherits it locked
 
     def run(self, pool: Executor, jobs: Sequence[_Job]) -> None:
-        """Build all, train all; the first ones train while others are built."""
+        """Build and train all; the first ones train while others are built."""
         from concurrent.futures import as_completed
 
         for job in jobs:
@@ -247,7 +247,7 @@ class _Sweep:
             self.bar.update()
 
     def _goes_on(self, error: BaseException) -> bool:
-        """Whether the others do."""
+        """Whether the other networks continue."""
         return self.record and isinstance(error, Exception)
 
     def _prepare(self, job: _Job) -> None:
@@ -263,7 +263,7 @@ class _Sweep:
         job.net = net
         job.callbacks = callback_list(self.callbacks())
         for callback in job.callbacks:
-            for key, what in callback._holds().items():
+            for key, what in callback._resources().items():
                 if self.held.setdefault(key, job) is not job:
                     raise ValueError(
                         f"callbacks: {what} serves {self.held[key].name} already; make one for "
@@ -271,10 +271,10 @@ class _Sweep:
                     )
 
     def _train(self, job: _Job) -> None:
-        """Train on one thread; the network's own number is in force again afterwards."""
+        """Train on one thread; afterwards the network has its own number of threads again."""
         net = cast("Sequential", job.net)
         before, threads = net.history, net._threads
-        job.running = True  # first, so that `stop` waits for it or it sees that all is over
+        job.running = True  # first: either `stop` waits for it, or it sees that all is over
         try:
             if self.over:
                 return
@@ -293,17 +293,17 @@ class _Sweep:
             job.running = False
 
     def stop(self, jobs: Sequence[_Job]) -> None:
-        """Let waiting networks not begin and running ones end after their current step."""
+        """Keep waiting networks from starting, and stop running ones after their current step."""
         self.over = True
         while running := [job for job in jobs if job.running]:
             for job in running:
                 if job.net is not None:
-                    job.net.stop()  # again and again: one that is just beginning clears the first
+                    job.net.stop()  # repeatedly: a `fit` that is just starting clears the first one
             sleep(0.01)
 
 
 class _Begin(Callback):
-    """Draws the bar when the arguments of the first network have been checked."""
+    """Draws the bar once the arguments of the first network are checked."""
 
     def __init__(self, bar: Progress, lock: Lock) -> None:
         self.bar, self.lock = bar, lock

@@ -5,35 +5,45 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _arguments, _diagnostics, _summary
-from ._checks import choice, flag, integer, number, show
 from ._core import NAMES
-from ._data import STEP_NAMES, VALIDATION_NAMES, Batch, Columns, Door
-from ._files import check_folder, custom_rules, file_name, is_path, restore, write, write_note
-from ._holding import Holder
-from ._network import check_network, described, described_rule
-from ._settings import refuse_fixed, refuse_unknown
-from ._tensors import Tensors
-from ._training import Task, Training
-from .callbacks import Callback, History
-from .layers import Layer, layer_from
+from ._internal import arguments
+from ._internal.attributes import refuse_fixed, refuse_unknown
+from ._internal.checks import choice, flag, integer, number, show
+from ._internal.exclusive import Holder
+from ._internal.history import History
+from ._internal.network_checks import check_network, describe_layers, describe_rule
+from ._internal.notes import custom_rules, write_note
+from ._internal.paths import check_folder, file_name, is_path
+from ._internal.restoring import restore
+from ._internal.streams import write
+from ._internal.summary import Text, one_line, table
+from ._internal.tensors import Tensors
+from ._internal.training import Task, Training
+from ._internal.validation import STEP_NAMES, VALIDATION_NAMES, Batch, Columns, InputValidator
+from .alignment import Alignment, measure
+from .backends import choose
+from .callbacks import Callback
+from .callbacks.hooks import callback_list
+from .layers import Layer
+from .layers.registry import layer_from
 from .optimizers import Optimizer, as_optimizer, optimizer_from, rate_at
-from .rules import Frozen, Rule, as_rule, rule_from
+from .rules import Frozen, Rule
+from .rules.registry import as_rule, rule_from
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-    from ._core import Network
-    from ._files import Writable
+    from ._internal.streams import Writable
+    from .backends.protocol import Engine
 
 __all__ = ["Alignment", "Sequential"]
 
 MAX_THREADS = 64
-OWN = frozenset(  # attributes; what a subclass or a user adds to them, pickle keeps
+OWN = frozenset(  # attributes of this class; pickle also keeps those that others add
     [
         "layers",
         "loss",
@@ -45,11 +55,11 @@ OWN = frozenset(  # attributes; what a subclass or a user adds to them, pickle k
         "_threads",
         "_weighted",
         "_engine",
-        "_direct",
-        "_direct_one",
-        "_predict_one",
+        "_train_batch_direct",
+        "_learn_one_direct",
+        "_predict_one_direct",
         "_schedule",
-        "_door",
+        "_validator",
         "_parameters",
         "_feedback",
         "_stopping",
@@ -58,7 +68,7 @@ OWN = frozenset(  # attributes; what a subclass or a user adds to them, pickle k
 )
 
 _ANOTHER = "make another network, fa.Sequential(..., {}=...)"
-FIXED = {  # attributes that say how the network was made, or show what it holds
+FIXED = {  # attributes that cannot be set, and what to do instead
     "layers": "make another network, fa.Sequential([...], ...)",
     **{name: _ANOTHER.format(name) for name in ("loss", "dtype", "input_scale")},
     "rule": _ANOTHER.format("rule") + "; a rule of its own for a layer is Dense(..., rule=...)",
@@ -73,53 +83,11 @@ FIXED = {  # attributes that say how the network was made, or show what it holds
 SETTABLE = ("lr", "n_threads")
 
 
-class Alignment(NamedTuple):
-    """How close a hidden layer's learning signal is to backpropagation's.
-
-    The reference is full backprop of the same network through its exact weights under the same
-    dropout masks. Angles are in degrees between arrays flattened whole, accumulated in double;
-    nan where undefined (a frozen layer, units of zero derivative).
-
-    Attributes
-    ----------
-    layer : int
-        Index in the layer list.
-    delta_angle : float
-        Between the deltas D_l (m, n_l).
-    gradient_angle : float
-        Between the gradients of the weights (n_{l-1}, n_l).
-    weight_angle : float or None
-        Between the feedback and the weights that it stands for: B_l and W_{l+1}^T for FA, B_l and
-        (W_{l+1} ... W_L)^T for DFA and SDFA; None where there is no such matrix.
-    norm_ratio : float
-        Norm of D_l over the norm of backprop's.
-    descent : float or None
-        The descent test e^T W B e > 0, summed over the batch: the cosine, -1..1, between e B_l and
-        e W^T, where W is what B_l stands for (for FA, e is d_{l+1}). Above 0: linear units that
-        follow the feedback lower the loss. None where no feedback carries an error (DRTP, frozen).
-    effective_rank : float
-        exp of the entropy of the singular values of D_l divided by their sum: how many directions
-        the layer is taught in, from 1 to min(m, n_l). nan where there is no D_l or it is zero.
-    error_ratio : float
-        Root mean square of the entries of D_l over that of the error e: far below 1, the signal
-        vanishes on its way down; far above, it explodes. nan where there is no D_l.
-    """
-
-    layer: int
-    delta_angle: float
-    gradient_angle: float
-    weight_angle: float | None
-    norm_ratio: float
-    descent: float | None
-    effective_rank: float
-    error_ratio: float
-
-
 class Sequential:
     """A network that is a stack of layers, trained by the rule of your choice.
 
-    Of its attributes ``lr`` and ``n_threads`` may be set. To assign to another, or to a name that
-    nothing reads, is an error that says what to do; a class of your own may have more.
+    The attributes ``lr`` and ``n_threads`` may be set. Assigning to another one, or to an unknown
+    name, is an error that says what to do instead; subclasses may have more attributes.
 
     Parameters
     ----------
@@ -128,29 +96,29 @@ class Sequential:
     input_shape : int or tuple of one int
         Number of inputs n_in.
     loss : {"softmax_cross_entropy", "sigmoid_cross_entropy", "mse"}
-        Losses take logits, sum over the outputs and average over the samples; mse carries a factor
-        1/2. So the error of a sample is Yhat - Y in all three. PyTorch's mean reduction averages
-        mse and binary cross-entropy over all entries instead: with n_out outputs, a learning rate
-        for mse there is worth n_out / 2 times that here, one for binary cross-entropy n_out times.
+        Losses take logits, sum over the outputs and average over the samples; mse has a factor 1/2.
+        So the error of a sample is Yhat - Y for all three. PyTorch's mean reduction averages mse
+        and binary cross-entropy over all entries instead: with n_out outputs, a learning rate of
+        PyTorch corresponds here to 2 / n_out of it for mse, and to 1 / n_out of it for binary
+        cross-entropy.
     rule : str or Rule, default "backprop"
         How the error reaches the hidden layers: "backprop", "fa", "dfa", "sdfa", "drtp", "frozen",
         or an object such as ``DFA(feedback=Feedback("normal"), inject="pre")``. A layer's own rule
-        goes before it.
+        takes precedence.
     optimizer : str or Optimizer, default "adam"
         "sgd", "rmsprop", "adam", "adamw" with PyTorch's defaults, or an object such as
         ``SGD(0.1, momentum=0.9)``.
     dtype : {"float32", "float64"}
     rng : int, numpy.random.Generator or None
-        Seed in 0..2**64-1 of every draw; a Generator gives one draw that becomes the seed; None
-        takes a random seed. ``net.seed`` holds it. The same seed gives the same bits, for any
-        number of threads.
+        Seed in 0..2**64-1 of all random draws; a Generator draws the seed; None takes a random
+        seed. ``net.seed`` has it. The same seed gives the same bits for any number of threads.
     n_threads : int, optional
-        Threads to use; None or 0: as many as ``get_num_threads()`` says, or one where that is no
-        slower, which training finds out as it goes. No result depends on it.
+        Number of threads; None or 0: ``get_num_threads()`` of them, or one if that is as fast,
+        which is measured during training. No result depends on it.
     input_scale : "auto" or float
-        "auto" divides uint8 inputs by 255 and leaves other dtypes alone; a number multiplies every
-        input. Training and prediction use it alike. Bytes that are no pixels, none of them above
-        63, are warned of once.
+        "auto" divides uint8 inputs by 255 and does not change other dtypes; a number multiplies all
+        inputs. It holds for training and prediction. A warning is given once for bytes that seem
+        not to be pixels, because none of them is above 63.
 
     Attributes
     ----------
@@ -158,19 +126,19 @@ class Sequential:
     loss, dtype : str
     rule : Rule
     optimizer : Optimizer
-        As given; the rate in force is ``lr``.
+        As given; the current learning rate is ``lr``.
     seed : int
     input_scale : "auto" or float
     parameters, feedback : mapping of str to ndarray
         Live writable views by key: "0.weight" (n_in, units), "0.bias" (units,), "0.feedback"
         (n_source, units), where 0 is the index in the layer list. ``net.parameters[key] = a``
-        checks and copies in.
+        checks the values and copies them.
 
     Raises
     ------
     TypeError, ValueError
-        An argument of the wrong kind or value; the message names argument or layer, what was
-        expected and what came.
+        An argument of the wrong type or value; the message names the argument or layer, the
+        expected value and the given one.
     MemoryError
         The network does not fit into memory.
 
@@ -197,18 +165,18 @@ class Sequential:
     ) -> None:
         if "_engine" in vars(self):
             raise TypeError("a network is made once: make another, or reset() this one")
-        n_in = _arguments.width(input_shape)
-        self.layers = _arguments.layer_tuple(layers)
+        n_in = arguments.width(input_shape)
+        self.layers = arguments.layer_tuple(layers)
         self.loss = choice("loss", loss, NAMES["loss"])
         self.rule = as_rule("rule", rule)
         self.optimizer = as_optimizer("optimizer", optimizer)
-        self.dtype = _arguments.dtype_name(dtype)
-        self.seed = _arguments.seed(rng)
-        self.input_scale = _arguments.scale(input_scale)
+        self.dtype = arguments.dtype_name(dtype)
+        self.seed = arguments.seed(rng)
+        self.input_scale = arguments.scale(input_scale)
         self._threads = 0 if n_threads is None else integer("n_threads", n_threads, 0, MAX_THREADS)
         self._weighted = check_network(self.layers, n_in, self.loss, self.rule)
-        self._take(
-            _engine(
+        self._attach(
+            choose()(
                 {
                     "n_in": n_in,
                     "dtype": self.dtype,
@@ -217,16 +185,16 @@ class Sequential:
                     "input_scale": self.input_scale,
                     "n_threads": self._threads,
                     "optimizer": self.optimizer.describe(),
-                    "rule": described_rule(self.rule, self._weighted),
-                    "layers": described(self.layers, self._weighted),
+                    "rule": describe_rule(self.rule, self._weighted),
+                    "layers": describe_layers(self.layers, self._weighted),
                 }
             )
         )
 
-    if not TYPE_CHECKING:  # which would take them for leave to assign anything
+    if not TYPE_CHECKING:  # or else type checkers would allow any assignment
 
         def __setattr__(self, name: str, value: object) -> None:
-            """Refuse what would be taken and do nothing; a subclass keeps what it likes."""
+            """Refuse an assignment that would have no effect; subclasses may add attributes."""
             self._check_attribute(name)
             object.__setattr__(self, name, value)
 
@@ -243,24 +211,24 @@ class Sequential:
         if type(self) is Sequential and name not in vars(self) and not hasattr(Sequential, name):
             refuse_unknown(self, name, dir(self), "; a class derived from Sequential keeps its own")
 
-    def _take(self, engine: Network) -> None:
-        """Everything that hangs on the engine; the description is in place."""
+    def _attach(self, engine: Engine) -> None:
+        """Set the attributes that depend on the engine; those of the description are set."""
         self._engine = engine
-        self._direct: Callable[..., float | None]
-        self._direct = _never  # until `train_batch` has seen that no bytes are to be looked at
-        self._direct_one: Callable[..., float | None]
-        self._direct_one = getattr(engine, "learn_one_direct", _never)
-        self._predict_one: Callable[..., NDArray[Any] | None]
-        self._predict_one = getattr(engine, "predict_one_direct", _never)
+        self._train_batch_direct: Callable[[object, object], float | None] | None
+        self._train_batch_direct = None  # until `train_batch` knows that bytes need no check
+        self._learn_one_direct = engine.learn_one_direct
+        self._predict_one_direct = engine.predict_one_direct
         self._schedule = self.optimizer.schedule
-        self._door = Door(engine.n_in, engine.n_out, self.loss, self.dtype, self.input_scale)
+        self._validator = InputValidator(
+            engine.n_in, engine.n_out, self.loss, self.dtype, self.input_scale
+        )
         self._parameters = Tensors(engine.parameters, "parameters", engine.write)
         self._feedback = Tensors(engine.feedback, "feedback", engine.write)
         self._stopping = False
         self._history: History | None = None
 
-    def _restore(self, engine: Network, schedule: Callable[[int], float] | None) -> None:
-        """Become the network of an engine that came from a file."""
+    def _restore(self, engine: Engine, schedule: Callable[[int], float] | None) -> None:
+        """Become the network of an engine that was made from a file."""
         how = engine.description
         self.layers = tuple(layer_from(each) for each in how["layers"])
         self.loss, self.dtype, self.seed = how["loss"], how["dtype"], how["seed"]
@@ -268,7 +236,7 @@ class Sequential:
         self.optimizer = optimizer_from(how["optimizer"], schedule)
         self.input_scale, self._threads = how["input_scale"], how["n_threads"]
         self._weighted = check_network(self.layers, engine.n_in, self.loss, self.rule)
-        self._take(engine)
+        self._attach(engine)
 
     # ------------------------------------------------------------------------------- training
 
@@ -285,38 +253,38 @@ class Sequential:
         callbacks: Sequence[Callback] = (),
         verbose: bool = True,
     ) -> History:
-        """Train for some epochs; called again, it goes on where it stopped.
+        """Train for some epochs; called again, it continues where it stopped.
 
-        Ctrl-C raises KeyboardInterrupt and leaves the network as the last complete step made it;
-        ``net.history`` has the epochs before it, as after any other end.
-        Other threads may predict, evaluate and save meanwhile; they wait for a step, not for an
-        epoch, and never see half of one.
-        The memory that it needed beyond a batch of `train_batch` is given back at the end.
+        Ctrl-C raises KeyboardInterrupt and leaves the network in the state after the last complete
+        step; ``net.history`` has the complete epochs, as after any other end.
+        Other threads may predict, evaluate and save at the same time: they wait for a step, not for
+        an epoch, and never see half a step.
+        Memory beyond what `train_batch` needs for a batch is freed at the end.
 
         Parameters
         ----------
         X : array_like of shape (m, n_in)
-            (m, h, w) is taken when h w = n_in. Other dtypes and layouts are converted, large arrays
-            piece by piece in each epoch (above 8 MiB; above 256 MiB where columns lie together), so
-            that a memory map is not copied whole; uint8 is scaled by ``input_scale``. A
-            C-contiguous array of the network's dtype is used in place, also one of PyTorch, JAX or
-            whatever else speaks DLPack, the buffer protocol or ``__array_interface__``. One on a
-            GPU is refused. Of tables (pandas, Polars, PyArrow) the columns of numbers and booleans
-            are taken, without missing values; all later tables must have columns of the same names
-            in the same order, while arrays go by position.
+            (m, h, w) is accepted if h w = n_in. Other dtypes and layouts are converted, large
+            arrays (above 8 MiB; above 256 MiB if columns are contiguous) piece by piece in each
+            epoch, so that a memory map is not copied as a whole. uint8 is scaled by
+            ``input_scale``. A C-contiguous array of the network's dtype is used in place, also one
+            of PyTorch, JAX or another library that supports DLPack, the buffer protocol or
+            ``__array_interface__``. Arrays on a GPU are refused. Tables (pandas, Polars, PyArrow)
+            must have columns of numbers or booleans without missing values; all later tables must
+            have the same names of columns in the same order. Arrays go by position.
         y : array_like of shape (m,) or (m, n_out)
             Integer labels or rows, see Notes.
         epochs : int >= 0
-            0 trains nothing: ``10 - net.epochs`` goes on to the tenth epoch, wherever it was.
+            0 trains nothing: ``10 - net.epochs`` continues to the tenth epoch.
         batch_size : int >= 1, default 32
-            The last batch may be short; a batch larger than X is one short batch.
+            The last batch may be smaller, and so is a batch larger than X.
         validation_data : tuple, optional
             (X, y) or (X, y, sample_weight), evaluated after each epoch.
         sample_weight : array_like of shape (m,), optional
-            Factor >= 0 on each sample's loss and gradient; the mean still divides by the number of
-            samples.
+            Factor >= 0 on the loss and gradient of each sample; the mean still divides by the
+            number of samples.
         shuffle : bool, default True
-            A new order each epoch, drawn from the network's seed.
+            A new order in each epoch, drawn from the network's seed.
         callbacks : sequence of Callback
         verbose : bool, default True
             Show one progress bar over all steps on stderr.
@@ -324,7 +292,7 @@ class Sequential:
         Returns
         -------
         History
-            Of this call.
+            The history of this call.
 
         Raises
         ------
@@ -332,8 +300,8 @@ class Sequential:
             Arrays or settings that do not fit; nothing has changed.
         FloatingPointError
             The loss of a batch is not finite; the network is as it was before that batch, or has
-            the best weights of an `EarlyStopping`. Or an update left the range of the dtype: the
-            message names the parameter and what mends it.
+            the best weights of an `EarlyStopping`. Or an update overflowed: the message names the
+            parameter and a remedy.
         RuntimeError
             Another ``fit`` of this network is running, or one with the same `EarlyStopping`,
             `Checkpoint` or the like.
@@ -363,7 +331,7 @@ class Sequential:
                 )
             self._stopping = False
             task = self._task(X, y, sample_weight, validation_data, epochs, batch_size, shuffle)
-            checked = _arguments.callback_list(callbacks)
+            checked = callback_list(callbacks)
             show_bar = flag("verbose", verbose)
             training = Training(
                 self, self._engine, task, checked, self._rates, lambda: self._stopping
@@ -398,19 +366,19 @@ class Sequential:
         TypeError, ValueError
             Arrays that do not fit; nothing has changed.
         FloatingPointError
-            The loss is not finite; nothing has changed. Or the update before, or this one, left
-            the range of the dtype: the message names the parameter and what mends it.
+            The loss is not finite; nothing has changed. Or this update or the one before
+            overflowed: the message names the parameter and a remedy.
         """
         if self._schedule is not None:
             self._engine.lr = rate_at(self._schedule, self._engine.steps)
-        if sample_weight is None:
-            loss = self._direct(x, y)
+        if sample_weight is None and self._train_batch_direct is not None:
+            loss = self._train_batch_direct(x, y)
             if loss is not None:
                 return loss
-        if getattr(x, "dtype", None) != np.uint8 or self._door.pixels:
-            self._direct = getattr(self._engine, "train_batch_direct", _never)
+        if getattr(x, "dtype", None) != np.uint8 or self._validator.bytes_checked:
+            self._train_batch_direct = self._engine.train_batch_direct
         loss = self._engine.train_batch(*self._batch(x, y, sample_weight))
-        self._door.columns = self._door.columns_with(x, y)
+        self._validator.columns = self._validator.columns_with(x, y)
         return loss
 
     def learn_one(self, x: ArrayLike, y: ArrayLike) -> float:
@@ -432,11 +400,11 @@ class Sequential:
             As `train_batch`.
         """
         if self._schedule is None:
-            loss = self._direct_one(x, y)
+            loss = self._learn_one_direct(x, y)
             if loss is not None:
                 return loss
-        loss = self.train_batch(self._door.sample(x), self._door.target(y))
-        self._door.columns = self._door.columns_with(x, y, one=True)
+        loss = self.train_batch(self._validator.sample(x), self._validator.target(y))
+        self._validator.columns = self._validator.columns_with(x, y, one=True)
         return loss
 
     def learn_many(
@@ -444,8 +412,8 @@ class Sequential:
     ) -> float:
         """One step on each sample of a stream, in order.
 
-        The bits of calling `learn_one` for each, in less time: under plain SGD the update for one
-        sample and the forward pass of the next share their way over the weights.
+        It has the bits of calling `learn_one` for each, and takes less time: under plain SGD the
+        update for one sample and the forward pass of the next read the weights together.
 
         Parameters
         ----------
@@ -464,17 +432,17 @@ class Sequential:
             Arrays that do not fit; nothing has changed.
         FloatingPointError
             The loss of a sample is not finite; the samples before it have been learnt. Or an
-            update left the range of the dtype, as in `train_batch`.
+            update overflowed, as in `train_batch`.
         """
-        batch = self._door.batch(X, y, sample_weight)
+        batch = self._validator.batch(X, y, sample_weight)
         m = len(batch.x)
         loss, *_ = self._engine.train_steps(*batch, None, 1, 0, m, self._rates(m))
-        self._door.columns = self._door.columns_with(X, y)
+        self._validator.columns = self._validator.columns_with(X, y)
         return loss / m
 
     @property
     def n_threads(self) -> int:
-        """Threads that this network uses at most; setting it changes no result, 0: the default."""
+        """The most threads that this network uses; 0 sets the default. No result depends on it."""
         return self._engine.n_threads
 
     @n_threads.setter
@@ -485,25 +453,25 @@ class Sequential:
     def stop(self) -> None:
         """End a running ``fit`` after the current step.
 
-        May be called from a callback, another thread or a signal handler. An epoch cut short does
-        not enter the history. Without a running ``fit`` it does nothing.
+        May be called from a callback, another thread or a signal handler. An incomplete epoch does
+        not enter the history. Without a running ``fit`` it has no effect.
         """
-        self._stopping = True  # no lock: a signal handler may come while `fit` writes it
+        self._stopping = True  # no lock: a signal handler may run while `fit` writes it
 
     def reset(self) -> None:
         """Start over: parameters and feedback of the seed, empty optimizer state, step 0.
 
-        The names of the columns that it was trained on are forgotten too.
+        The names of the columns of training are removed too.
         """
         self._engine.reset()
-        self._door.columns = Columns()
+        self._validator.columns = Columns()
         self._schedule = self.optimizer.schedule
         if self._schedule is None:
             self._engine.lr = number("lr", self.optimizer.lr)
 
     @property
     def lr(self) -> float:
-        """Learning rate of the next step; writing it replaces a schedule from here on."""
+        """Learning rate of the next step; setting it replaces a schedule from now on."""
         if self._schedule is not None:
             return rate_at(self._schedule, self._engine.steps)
         return self._engine.lr
@@ -515,10 +483,10 @@ class Sequential:
 
     @property
     def history(self) -> History | None:
-        """What the last ``fit`` recorded, also one that an exception or Ctrl-C ended; None: none.
+        """What the last ``fit`` recorded, also if an exception or Ctrl-C ended it; None before.
 
-        It has the complete epochs, in callbacks those up to now. It is of this object alone: files,
-        pickles and copies of the network have none. A ``fit`` that was refused leaves the last one.
+        It has the complete epochs; in callbacks those up to now. It belongs to this object: files,
+        pickles and copies of the network have none. A ``fit`` that was refused does not change it.
         """
         return self._history
 
@@ -535,22 +503,22 @@ class Sequential:
     # ---------------------------------------------------------------------------------- keeping
 
     def save(self, file: str | bytes | os.PathLike[str] | os.PathLike[bytes] | Writable) -> None:
-        """Write the network to a file, from which `load` gives one that goes on bit for bit.
+        """Write the network to a file, from which `load` makes one that continues bit for bit.
 
-        The file is in the safetensors format and holds parameters, feedback, optimizer state,
-        counters and the whole description (docs/FILES.md). It takes the place of an old one at
-        once: should writing fail, or the process be killed, the old one is still there, whole.
-        Only where nothing can be renamed (a folder without write permission, a single file
-        mounted into a container) the old one is overwritten, and lost if that is cut short.
-        Callbacks may save, and other threads; a signal handler that comes in the middle of ``fit``
-        better calls `stop`, and what follows ``fit`` saves.
+        The file is in the safetensors format and has parameters, feedback, optimizer state,
+        counters and the complete description (docs/FILES.md). It replaces an old file atomically:
+        if writing fails or the process is killed, the old file is still there and complete.
+        Only if files cannot be renamed (a folder without write permission, a single file mounted
+        into a container), the old file is overwritten, and lost if that is interrupted.
+        Callbacks and other threads may save. A signal handler that runs during ``fit`` should call
+        `stop` instead, and the code after ``fit`` save.
 
         Parameters
         ----------
         file : path-like or binary file
-            A path, taken as it is ("~" too). Or an object with ``write``, such as ``io.BytesIO``, a
-            gzip file or a pipe: it gets the same bytes where it stands, and is neither flushed nor
-            closed. What it raises comes out; what it took before that is no network.
+            A path, taken literally ("~" too). Or an object with ``write``, such as ``io.BytesIO``,
+            a gzip file or a pipe: the same bytes are written at its current position, and it is
+            neither flushed nor closed. Its exceptions are raised; then its content is incomplete.
 
         Raises
         ------
@@ -568,7 +536,7 @@ class Sequential:
         return None
 
     def to_bytes(self) -> bytes:
-        """The bytes that `save` writes, which `load` takes.
+        """The bytes that `save` writes and `load` reads.
 
         Returns
         -------
@@ -578,25 +546,23 @@ class Sequential:
         return self._engine.dumps()
 
     def __getstate__(self) -> dict[str, Any]:
-        """For pickle and copy: the bytes of a file, and what a file cannot hold."""
+        """For pickle and copy: the bytes of a file, and the objects that a file cannot hold."""
         return {
             "file": self.to_bytes(),
             "rules": custom_rules(self),
             "lr": self.optimizer.lr if callable(self.optimizer.lr) else None,
-            "columns": tuple(self._door.columns),
+            "columns": tuple(self._validator.columns),
             "more": {key: value for key, value in vars(self).items() if key not in OWN},
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        from ._core import Network
-
         holder, fresh = Holder(), object.__new__(type(self))
         try:
             if not holder.take(id(self)):
                 raise RuntimeError("fit is running on this network; wait for it or stop() it")
-            restore(fresh, partial(Network.load, state["file"]), state["rules"], state["lr"])
-            fresh._door.columns = Columns(*state.get("columns", ()))
-            vars(self).clear()  # now that nothing can fail: it may be a network already
+            restore(fresh, partial(choose().load, state["file"]), state["rules"], state["lr"])
+            fresh._validator.columns = Columns(*state.get("columns", ()))
+            vars(self).clear()  # last, when nothing can fail: it may be a network already
             vars(self).update(vars(fresh), **state["more"])
         finally:
             holder.release()
@@ -606,15 +572,15 @@ class Sequential:
     def predict(self, X: ArrayLike, output: str = "probabilities") -> NDArray[Any]:
         """Outputs for any number of samples, without dropout.
 
-        Memory is kept for the next call only where it is no more than a training batch took, or
-        the network itself takes. `predict_one` keeps its own.
+        Memory is kept for the next call only if it is no more than a training batch needed, or the
+        network itself needs. `predict_one` keeps its own.
 
         Parameters
         ----------
         X : array_like of shape (m, n_in)
         output : {"probabilities", "logits"}
-            "probabilities": Yhat, the softmax or sigmoid of the logits; "logits": what they are
-            made of. For mse both are the values of the output layer.
+            "probabilities": Yhat, the softmax or sigmoid of the logits; "logits": the logits. For
+            mse both are the values of the output layer.
 
         Returns
         -------
@@ -622,7 +588,7 @@ class Sequential:
             In the network's dtype.
         """
         logits = choice("output", output, ("probabilities", "logits")) == "logits"
-        return self._engine.predict(self._door.inputs(X), logits)
+        return self._engine.predict(self._validator.inputs(X), logits)
 
     def predict_one(self, x: ArrayLike) -> NDArray[Any]:
         """Outputs for one sample, in a fraction of the time of `predict`.
@@ -641,9 +607,11 @@ class Sequential:
         TypeError, ValueError
             As `predict`.
         """
-        out = self._predict_one(x)
+        out = self._predict_one_direct(x)
         if out is None:
-            out = self._engine.predict(self._door.inputs(self._door.sample(x), "x"), False)[0]
+            out = self._engine.predict(
+                self._validator.inputs(self._validator.sample(x), "x"), False
+            )[0]
         return out
 
     def evaluate(
@@ -662,21 +630,21 @@ class Sequential:
             "loss", and "accuracy" or (several independent 0/1 outputs) "binary_accuracy" where
             loss and targets define one.
         """
-        batch = self._door.batch(X, y, sample_weight)
+        batch = self._validator.batch(X, y, sample_weight)
         loss, accuracy = self._engine.evaluate(*batch)
-        metric = self._door.metric(batch)
+        metric = self._validator.metric(batch)
         return {"loss": loss} if metric is None else {"loss": loss, metric: accuracy}
 
     # -------------------------------------------------------------------------- looking inside
 
     @property
     def parameters(self) -> Tensors:
-        """Weights and biases by key: live writable views; assignment checks and copies in."""
+        """Weights and biases by key: live writable views; assignment checks and copies values."""
         return self._parameters
 
     @property
     def feedback(self) -> Tensors:
-        """Stored feedback tensors by key, as `parameters`; rules that store none have no entry."""
+        """Stored feedback tensors by key, like `parameters`; rules without any have no entry."""
         return self._feedback
 
     def feedback_matrix(self, index: int) -> NDArray[Any]:
@@ -690,15 +658,15 @@ class Sequential:
         Returns
         -------
         ndarray of shape (n_source, n_l)
-            W_{l+1}^T under backprop (n_source = n_{l+1}); W_l itself under ifa, but in the first
-            layer that is taught; the signs of the sign rules, the product P Q of ldfa, the head
-            of local; else the stored B.
+            W_{l+1}^T under backprop (n_source = n_{l+1}); under ifa W_l itself, except in the
+            lowest layer that gets a signal; the signs of the sign rules; the product P Q of ldfa;
+            the head of local; otherwise the stored B.
 
         Raises
         ------
         ValueError
-            No such matrix: the layer is frozen or the output, its rule is pepita, or one of your
-            own that stores none.
+            There is no such matrix: the layer is frozen or the output, or its rule is pepita or a
+            custom rule that stores none.
         """
         carried = [
             place.index
@@ -716,7 +684,9 @@ class Sequential:
     def gradients(
         self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> dict[str, NDArray[Any]]:
-        """What the next ``train_batch(x, y)`` would hand to the optimizer; nothing changes.
+        """The gradients that the next ``train_batch(x, y)`` would give to the optimizer.
+
+        Nothing changes.
 
         Parameters
         ----------
@@ -726,7 +696,7 @@ class Sequential:
         Returns
         -------
         dict of str to ndarray
-            By parameter key, for every parameter that trains; before clipping and weight decay.
+            By parameter key, for every parameter that is trained, before clipping and weight decay.
         """
         return self._engine.gradients(*self._batch(x, y, sample_weight))[1]
 
@@ -745,28 +715,25 @@ class Sequential:
         list of Alignment
             One for each hidden `Dense`, lowest first.
         """
-        batch = self._batch(x, y, sample_weight)
-        rows = self._engine.alignment(*batch)
-        extras = _diagnostics.extras(self._engine, self._engine.deltas(*batch))
-        return [Alignment(**row, **extra) for row, extra in zip(rows, extras, strict=True)]
+        return measure(self._engine, self._batch(x, y, sample_weight))
 
-    def summary(self) -> _summary.Text:
-        """The network as a table: for every layer its rule and feedback as they really run.
+    def summary(self) -> Text:
+        """The network as a table, with the rule and feedback of each layer as the engine runs them.
 
         Returns
         -------
         str
-            Of a kind that a prompt shows with its line breaks.
+            A prompt shows it with its line breaks.
         """
-        return _summary.table(self)
+        return table(self)
 
     def __repr__(self) -> str:
-        return _summary.one_line(self)
+        return one_line(self)
 
     # ---------------------------------------------------------------------------------- helpers
 
     def _batch(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None) -> Batch:
-        return self._door.batch(x, y, sample_weight, STEP_NAMES).whole()
+        return self._validator.batch(x, y, sample_weight, STEP_NAMES).whole()
 
     def _task(
         self,
@@ -778,18 +745,18 @@ class Sequential:
         batch_size: int,
         shuffle: bool,
     ) -> Task:
-        """Everything that ``fit`` was given, checked."""
-        data = self._door.batch(X, y, sample_weight)
+        """The arguments of ``fit``, checked."""
+        data = self._validator.batch(X, y, sample_weight)
         if data.weights is not None and not data.weights.any():
             raise ValueError("sample_weight must have a weight above 0, got only zeros")
-        columns = self._door.columns_with(X, y)
+        columns = self._validator.columns_with(X, y)
         validation = self._validation(validation_data, columns)
         return Task(
             data=data,
             columns=columns,
-            metric=self._door.metric(data),
+            metric=self._validator.metric(data),
             validation=validation,
-            validation_metric=None if validation is None else self._door.metric(validation),
+            validation_metric=None if validation is None else self._validator.metric(validation),
             epochs=integer("epochs", epochs, 0),
             batch_size=min(integer("batch_size", batch_size, 1), len(data.x)),
             shuffle=flag("shuffle", shuffle),
@@ -803,23 +770,11 @@ class Sequential:
                 f"validation_data must be (X, y) or (X, y, sample_weight), got {show(data)}"
             )
         weights = data[2] if len(data) == 3 else None
-        return self._door.batch(data[0], data[1], weights, VALIDATION_NAMES, columns)
+        return self._validator.batch(data[0], data[1], weights, VALIDATION_NAMES, columns)
 
     def _rates(self, count: int) -> NDArray[np.float64] | None:
-        """Learning rates of the next `count` steps, or None where it is a number."""
+        """Learning rates of the next `count` steps, or None if the rate is a number."""
         if self._schedule is None:
             return None
         first = self._engine.steps
         return np.array([rate_at(self._schedule, first + i) for i in range(count)], np.float64)
-
-
-def _engine(description: dict[str, Any]) -> Network:
-    """The backend that runs a description: the one place that chooses it."""
-    from ._core import Network
-
-    return Network(description)
-
-
-def _never(*arrays: object) -> Any:
-    """Stands in where a backend has no direct call."""
-    return None

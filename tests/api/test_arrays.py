@@ -9,8 +9,8 @@ import pytest
 from processes import run_python
 
 import fastfa as fa
-from fastfa._arrays import as_array
-from fastfa._data import Door
+from fastfa._internal.arrays import as_array
+from fastfa._internal.validation import InputValidator
 
 ROWS, N_IN, CLASSES = 6, 4, 3
 
@@ -57,7 +57,7 @@ class Refusing(Dlpack):
 
 @pytest.fixture
 def door():
-    return Door(N_IN, CLASSES, "softmax_cross_entropy", "float32")
+    return InputValidator(N_IN, CLASSES, "softmax_cross_entropy", "float32")
 
 
 @pytest.fixture
@@ -166,7 +166,7 @@ def test_views_are_handed_on_by_dlpack(net, x):
 
 def test_no_other_library_is_imported():
     code = (
-        "import sys, fastfa; from fastfa._arrays import as_array; as_array('X', [[1.0]]);"
+        "import sys, fastfa; from fastfa._internal.arrays import as_array; as_array('X', [[1.0]]);"
         "print([m for m in ('torch', 'jax', 'cupy', 'pandas') if m in sys.modules])"
     )
     assert run_python(code) == "[]"

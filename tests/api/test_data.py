@@ -44,13 +44,13 @@ def test_integers_and_booleans_become_floats(dtype):
 
 def test_an_array_of_the_right_kind_is_used_in_place():
     X, y = samples()
-    batch = network()._door.batch(X, y, np.ones(len(X)))
+    batch = network()._validator.batch(X, y, np.ones(len(X)))
     assert batch.x is X
     assert batch.labels is y
     rows = np.eye(N_OUT, dtype=np.float32)[y]
-    assert network()._door.batch(X, rows, None).y is rows
+    assert network()._validator.batch(X, rows, None).y is rows
     pixels = np.zeros((4, N_IN), np.uint8)
-    assert network()._door.inputs(pixels) is pixels
+    assert network()._validator.inputs(pixels) is pixels
 
 
 def test_uint8_is_divided_by_255():

@@ -85,8 +85,8 @@ def test_table_counts_over_seeds():
             runs_of(fa=[0.9, 0.8], dfa=[0.6, 0.9], frozen=[0.6, 0.7]),  # as good is not better
             r"Not every rule beat frozen on every seed: dfa on 1 of 2\.",
         ),
-        (runs_of(dfa=[0.9]), r"Nothing to compare: .*--rule frozen beside.*"),
-        (runs_of(frozen=[0.9]), r"Nothing to compare: .*--rule frozen beside.*"),
+        (runs_of(dfa=[0.9]), r"Nothing to compare: .*--rule frozen, the baseline.*"),
+        (runs_of(frozen=[0.9]), r"Nothing to compare: .*--rule frozen, the baseline.*"),
     ],
 )
 def test_verdict(runs, expected):

@@ -65,7 +65,7 @@ def test_a_rule_without_a_matrix_has_angles_but_no_descent():
 
 def test_a_silent_rule_without_a_matrix_is_warned_of():
     net = network(Silent(), [fa.Dense(6, "tanh"), fa.Dense(4)])
-    with pytest.warns(fa.callbacks.AlignmentWarning, match="saturated|taught nothing"):
+    with pytest.warns(fa.callbacks.AlignmentWarning, match="saturated|gets no signal"):
         net.fit(*batch(), epochs=5, callbacks=[fa.callbacks.Alignment(batch())], verbose=False)
 
 
@@ -155,7 +155,7 @@ def test_error_ratio():
 
 
 def test_effective_rank_of_known_matrices():
-    rank = fa._diagnostics.effective_rank
+    rank = fa.alignment.effective_rank
     assert rank(np.eye(7)) == pytest.approx(7)
     assert rank(1e-30 * np.eye(7, 12, dtype=np.float32)) == pytest.approx(7)
     assert rank(np.outer(np.arange(1, 5), np.arange(1, 9))) == pytest.approx(1, abs=1e-5)
@@ -203,7 +203,9 @@ def test_alignment_callback_changes_no_bit_and_counts_steps():
 def test_alignment_callback_by_epoch_leaves_the_steps_in_the_engine(monkeypatch):
     x, y = batch()
     net, calls = network("dfa"), []
-    monkeypatch.setattr(fa._training.Training, "_call", lambda *a: calls.append(a) or (1, 1, 1, 3))
+    monkeypatch.setattr(
+        fa._internal.training.Training, "_call", lambda *a: calls.append(a) or (1, 1, 1, 3)
+    )
     net.fit(x, y, batch_size=16, callbacks=[fa.callbacks.Alignment((x, y))], verbose=False)
     assert len(calls) == 1
 

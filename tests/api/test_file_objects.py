@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import fastfa as fa
-from fastfa._checks import plain, show
+from fastfa._internal.checks import plain, show
 
 ESCAPES = "\x1b[31mred\x1b]0;title\x07\x9b\u202e"
 

@@ -9,27 +9,28 @@ import pytest
 from small import assert_same, copies
 
 import fastfa as fa
-from fastfa import _data
+from fastfa import _core
+from fastfa._internal import validation
 
 M, N_IN, N_OUT = 700, 6, 3
 RNG = np.random.default_rng(0)
 X = RNG.integers(-100, 100, (M, N_IN)).astype(np.float64)
 Y = RNG.integers(0, N_OUT, M)
 WEIGHTS = RNG.random(M)
-WHOLE = _data.LARGE
+WHOLE = validation.LARGE
 
 
 def set_limit(monkeypatch, size):
     """Arrays of more bytes than this are converted in pieces."""
-    monkeypatch.setattr(_data, "LARGE", size)
-    monkeypatch.setattr(_data, "LARGE_BY_COLUMNS", size)
+    monkeypatch.setattr(validation, "LARGE", size)
+    monkeypatch.setattr(validation, "LARGE_BY_COLUMNS", size)
 
 
 @pytest.fixture
 def pieces(monkeypatch):
     """Every array counts as large, and pieces are small."""
     set_limit(monkeypatch, 0)
-    monkeypatch.setattr(_data, "ELEMENTS_AT_ONCE", 50 * N_IN)
+    monkeypatch.setattr(validation, "ELEMENTS_AT_ONCE", 50 * N_IN)
     monkeypatch.setattr(fa._core, "PART_BYTES", 100 * N_IN * 4)
 
 
@@ -90,7 +91,7 @@ def test_bytes_of_any_layout(pieces, monkeypatch):
     np.testing.assert_equal(seen, everything(pixels, Y))
 
 
-@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "sigmoid_cross_entropy", "mse"])
+@pytest.mark.parametrize("loss", _core.NAMES["loss"])
 def test_rows_of_targets_come_in_pieces_too(loss, pieces, monkeypatch):
     rows = np.eye(N_OUT)[Y]
     seen = everything(X.astype(np.float32), rows, loss=loss, optimizer="sgd")

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 import fastfa as fa
-from fastfa import _recipes, reproduce
+from fastfa import reproduce
 from fastfa.__main__ import main
-from fastfa._runs import Run, Store
-from fastfa.presets import PRESETS, Preset, Row
+from fastfa.experiments import recipes
+from fastfa.experiments.presets import PRESETS, Preset, Row
+from fastfa.experiments.runs import Run, Store
 from fastfa.rules import RULES
 
 
@@ -62,7 +63,7 @@ def test_a_section_says_what_is_in_band_and_by_how_much_not():
 
 
 def test_a_row_may_compare_two_rules_seed_by_seed():
-    row = Row("kp", 5, math.nan, low=-0.3, beside="backprop")
+    row = Row("kp", 5, math.nan, low=-0.3, relative_to="backprop")
     runs = [run_of("kp", seed, {5: value}) for seed, value in enumerate((97.0, 98.0, 99.0))]
     runs += [run_of("backprop", seed, {5: value}) for seed, value in ((1, 98.5), (2, 99.1))]
     verdict, text = reproduce.section("toy", preset_of(row), runs)
@@ -173,7 +174,7 @@ def test_the_linear_experiment_is_in_its_bands(tmp_path, capsys):
 
 @pytest.mark.parametrize("name", [name for name, p in PRESETS.items() if p.needs_mnist])
 def test_every_preset_runs(name, tmp_path, monkeypatch):
-    monkeypatch.setattr(_recipes, "BURSTS", 2)
+    monkeypatch.setattr(recipes, "BURSTS", 2)
     file, page = fake_mnist(tmp_path), tmp_path / "page.md"
     arguments = ["--seeds", "1", "--epochs", "1", "--data", str(file), "--page", str(page)]
     rules = PRESETS[name].rules[:4]
@@ -201,7 +202,7 @@ def test_a_run_may_end_where_nothing_is_left_to_learn(lr):
     def log(at, value, what=""):
         curves.setdefault(what, {})[at] = value
 
-    run = _recipes.on_mnist(build, 10, error=True, learned_every=5)
+    run = recipes.MnistRun(build, 10, error=True, learned_every=5)
     run("backprop", 0, 40, (X, y, X_test, y_test), log)
     (net,) = nets
     error = 100 * (1 - net.evaluate(X_test, y_test)["accuracy"])
@@ -220,8 +221,8 @@ def test_the_table_is_sound():
         assert preset.settings
         for row in preset.rows:
             assert row.low < row.high
-            assert not row.beside or row.beside in preset.rules
-        assert any(math.isfinite(row.expected) or row.judged for row in preset.rows)
+            assert not row.relative_to or row.relative_to in preset.rules
+        assert any(math.isfinite(row.expected) or row.has_band for row in preset.rows)
 
 
 def test_every_rule_is_compared():

@@ -21,9 +21,9 @@ from processes import environment, run_python
 from small import assert_same, copies, network, samples
 
 import fastfa as fa
-from fastfa import _lines, _progress
 from fastfa.__main__ import main
-from fastfa._runs import Run, Store
+from fastfa._internal import progress, text_files
+from fastfa.experiments.runs import Run, Store
 
 X, Y = samples(60)
 
@@ -171,7 +171,7 @@ def test_the_numbers_fit_into_the_line(monkeypatch, columns):
 
 
 def test_numbers_with_braces_are_shown_as_they_are():
-    assert "{x}" in _progress._short({"loss": 0.1, "{x}": 1e-9}, 40)
+    assert "{x}" in progress._short({"loss": 0.1, "{x}": 1e-9}, 40)
 
 
 # ---- logs
@@ -228,7 +228,7 @@ def test_a_line_is_written_whole_or_not_at_all(tmp_path):
     """A process that may not write beyond 100 bytes of a file."""
     script = """
 import resource, signal, sys
-from fastfa._lines import append_lines
+from fastfa._internal.text_files import append_lines
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 append_lines(sys.argv[1], "a" * 80 + "\\n")
@@ -271,10 +271,10 @@ def test_a_log_goes_on_only_under_its_own_columns(tmp_path, there):
 def test_long_lines_are_found(tmp_path):
     path = tmp_path / "lines"
     path.write_text("x" * 200_000 + "\n" + "y" * 150_000)
-    _lines.append_lines(path, "z\n", lambda line: False)
+    text_files.append_lines(path, "z\n", lambda line: False)
     assert path.read_text() == "x" * 200_000 + "\nz\n"
     path.write_text("x" * 200_000)
-    _lines.append_lines(path, "z\n")
+    text_files.append_lines(path, "z\n")
     assert path.read_text() == "x" * 200_000 + "\nz\n"
 
 

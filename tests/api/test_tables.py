@@ -388,7 +388,7 @@ def test_the_note_of_somebody_else_stays(net, tmp_path):
 def test_a_note_with_odd_names_is_read_without_them(net, note, tmp_path):
     net._engine.note = f'{{"fastfa": {{"columns": {note}}}}}'
     (tmp_path / "net").write_bytes(net._engine.dumps())
-    assert fa.load(tmp_path / "net")._door.columns.y is None
+    assert fa.load(tmp_path / "net")._validator.columns.y is None
 
 
 def test_replicas_know_the_names():

@@ -9,7 +9,7 @@
 #   tests/c/run.sh --valgrind                   the tests of the library's promises under valgrind, short
 #   tests/c/run.sh --coverage                   how much of csrc (but its kernels) all of them run, by gcov and
 #                                               gcovr; fails below FASTFA_LINES or FASTFA_BRANCHES per cent
-#   tests/c/run.sh --plain bench/kernels.c ...  these programs instead
+#   tests/c/run.sh --plain bench/micro/kernels.c ...  these programs instead
 #   RUNNER=valgrind tests/c/run.sh ...          runs them under another program
 #
 # A program that runs for more than ten minutes (FASTFA_TEST_SECONDS) is aborted, which is a failure.
@@ -90,7 +90,7 @@ run_all() {
 # counts while threads run has counted the way into a function but not yet the way out, and gcov, which subtracts the one
 # from the other, may show -1: a warning, no error.
 report_coverage() {
-    gcovr --root . --object-directory "$out" --filter csrc/ --exclude csrc/blas.c --exclude csrc/exports.c \
+    gcovr --root . --object-directory "$out" --filter csrc/ --exclude csrc/linalg/blas.c --exclude csrc/api/exports.c \
         --exclude csrc/fastfa.h --gcov-ignore-parse-errors negative_hits.warn_once_per_file --txt \
         --txt-metric line --txt-metric branch --print-summary --fail-under-line "${FASTFA_LINES:-98}" \
         --fail-under-branch "${FASTFA_BRANCHES:-92}" "$out"
@@ -119,11 +119,11 @@ case ${1-} in
         export RUNNER="valgrind --quiet --fair-sched=yes --error-exitcode=9 --leak-check=full"
         export FASTFA_TEST_QUICK=10
         shift
-        (( $# )) || set -- tests/c/test_{library,pool,engine_threads,engine_memory}.c ;;
+        (( $# )) || set -- tests/c/test_{library,thread_pool,engine_threads,engine_memory}.c ;;
     -*) sed -n '2,16s/^# \{0,1\}//p' "$0" >&2; exit 2 ;;
 esac
 if (( ! $# )) && [[ $kinds == tsan ]]; then
-    set -- tests/c/test_{pool,engine_threads,engine_bits,columns,cancelled}.c
+    set -- tests/c/test_{thread_pool,engine_threads,engine_bits,step_by_columns,cancelled}.c
 fi
 if (( ! $# )) && [[ $kinds == coverage ]]; then
     export FASTFA_FUZZ_SECONDS=0 # kept inputs only: the same figures each time

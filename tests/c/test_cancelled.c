@@ -40,7 +40,7 @@ static int cancellable_poll(void *user, int64_t step)
     return 0;
 }
 
-static int cancellable_signal(void *user, const fa_teaching *t)
+static int cancellable_signal(void *user, const fa_rule_context *t)
 {
     (void)user;
     for (int64_t i = 0; i < t->signal.rows; i++)

@@ -3,8 +3,7 @@
  * count, are written down, and fail when they should. */
 #include "check.h"
 
-#include "../../csrc/file.h"
-#include "../../csrc/internal.h"
+#include "api/api.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -200,12 +199,17 @@ static pid_t sys_getpid(void) { return 1; } /* as the first process of a contain
 #define fa_temporary_link tested_temporary_link
 #define fa_temporary_rename tested_temporary_rename
 #define fa_temporary_close tested_temporary_close
+void tested_temporary_close(fa_temporary *t);
+bool tested_temporary_open(fa_temporary *t, int folder, mode_t mode, bool named);
+bool tested_temporary_link(fa_temporary *t);
+bool tested_temporary_rename(fa_temporary *t, const char *name);
 #define fa_save tested_save
 #define fa_load tested_load
 #define fa_load_with tested_load_with
 #define fa_check_file tested_check_file
-#include "../../csrc/temporary.c"
-#include "../../csrc/disk.c"
+#include "../../csrc/io/temporary.c"
+#include "../../csrc/io/save.c"
+#include "../../csrc/io/load.c"
 #undef fa_save
 #undef fa_load
 #undef stat

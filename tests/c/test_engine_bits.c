@@ -2,7 +2,7 @@
  * predicted together or alone; for every rule, optimizer and element type. FASTFA_TEST_QUICK: fewer
  * of them. */
 #include "check.h"
-#include "internal.h"
+#include "api/api.h"
 
 enum { ROWS = 203, BATCH = 64, N_OPTIMIZERS = 6 };
 
@@ -169,8 +169,9 @@ static void test_derivative_at_once(void)
                 nets[after] = make(&r.desc);
                 for (int b = 0; b < nets[after]->n_blocks - 1; b++) {
                     fa_rule *taught = &nets[after]->blocks[b].rule;
-                    CHECK(taught->at_once == taught->ops->product, "%s: layer %d", rule, b);
-                    if (after) taught->at_once = false;
+                    CHECK(taught->fuses_relu_backward == taught->ops->product, "%s: layer %d", rule,
+                          b);
+                    if (after) taught->fuses_relu_backward = false;
                 }
                 train_a_while(nets[after], &data[dtypes[type]]);
                 const fa_samples s = labelled(&data[dtypes[type]], 0, 37);
@@ -449,7 +450,7 @@ static void test_sums_go_on(void)
     rest.n = ROWS - PART;
     rest.x = (const float *)all.x + PART * all.ldx;
     rest.labels += PART, rest.weights += PART;
-    rest.adds = 1;
+    rest.accumulate = 1;
     fa_metrics one, two = {.loss = 1e9, .rows = 7};
     const fa_epoch steps = EPOCH(.batch_size = BATCH, .count = 4),
                    three = EPOCH(.batch_size = BATCH, .count = 3),

@@ -412,7 +412,7 @@ static int share_in_poll(void *user, int64_t step)
     return 0;
 }
 
-static int share_in_signal(void *user, const fa_teaching *t)
+static int share_in_signal(void *user, const fa_rule_context *t)
 {
     for (int64_t i = 0; i < t->signal.rows; i++)
         memset((float *)t->signal.data + i * t->signal.ld, 0,

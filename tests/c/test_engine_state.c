@@ -195,7 +195,7 @@ static void test_blocks(void)
     CHECK(b[0].feedback_rows == N_HIDDEN_2 && !strcmp(b[2].rule, "output") &&
               b[2].feedback_rows == 0,
           "rows");
-    CHECK(b[0].trainable && b[0].needed && b[1].needed && b[2].needed, "needed");
+    CHECK(b[0].trainable && b[0].needs_delta && b[1].needs_delta && b[2].needs_delta, "needed");
     fa_net_free(net);
 }
 

@@ -1,10 +1,7 @@
 /* Networks as bytes: the same bits go on after loading, whatever is wrong is an error, nothing is lost. */
 #include "check.h"
 
-#include "checksum.h"
-#include "description.h"
-#include "json.h"
-#include "internal.h"
+#include "api/api.h"
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -75,7 +72,7 @@ static bool same_predictions(const fa_net *a, const fa_net *b, const dataset *d)
     return !memcmp(out[0], out[1], ROWS * N_OUT * size_of(d->dtype));
 }
 
-static int half_error(void *user, const fa_teaching *t)
+static int half_error(void *user, const fa_rule_context *t)
 {
     ++*(int *)user;
     for (int64_t i = 0; i < t->signal.rows; i++)

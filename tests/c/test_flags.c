@@ -2,7 +2,7 @@
  * zero, an invalid operation or an overflow in lanes of a vector that are thrown away. By instruction set, plain C
  * among them: whole trainings (kernels are swapped in the network), and kernels at edge sizes and extreme values. */
 #include "check.h"
-#include "internal.h"
+#include "api/api.h"
 
 #include <fenv.h>
 
@@ -259,7 +259,7 @@ static void test_losses(void)
         for (int i = 0; usable(isa) && i < 2 * 3 * 2; i++) {
             const fa_dtype dtype = dtypes[i % 2];
             const fa_kernels *k = &isas[isa].rows[dtype];
-            const fa_loss_ops *loss = fa_loss_table[i / 2 % 3];
+            const fa_loss_ops *loss = fa_find_loss(fa_name(FA_NAMES_LOSS, i / 2 % 3));
             static double z[20 * MOST], y[20 * MOST];
             double row_loss[20], hit[20];
             int64_t labels[20] = {0};

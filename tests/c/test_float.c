@@ -2,7 +2,7 @@
  * traps, with denormals flushed or not, on any number of threads, whoever started them; and the caller's mode, traps
  * and flags are back after every call and in every callback. By instruction set. */
 #include "check.h"
-#include "internal.h"
+#include "api/api.h"
 
 #include <fenv.h>
 #include <sys/mman.h>
@@ -116,11 +116,11 @@ static void log_to_nobody(void *user, const char *message)
 }
 
 /* S_l = the output of the block: no arithmetic */
-static int signal_of(void *user, const fa_teaching *t)
+static int signal_of(void *user, const fa_rule_context *t)
 {
     (void)user;
     look();
-    const fa_view out = fa_teaching_output(t, t->block);
+    const fa_view out = fa_rule_context_output(t, t->block);
     const size_t size = t->net->dtype == FA_F64 ? 8 : 4;
     for (int64_t i = 0; i < out.rows; i++)
         memcpy((char *)t->signal.data + (size_t)(i * t->signal.ld) * size,

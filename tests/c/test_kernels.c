@@ -22,8 +22,8 @@ static void test_update_forward(void)
                   kernels->update_forward(a.p, w.p, w.ld, x.p, add, h.p, d.p, m, n, alpha, beta),
                   1);
             kernels->gemm(w2.p, w2.ld, h.p, 1, m, d.p, n, m, n, 1, alpha, beta, NULL, NULL);
-            kernels->gemm(a2.p, n, x.p, m, 1, w2.p, w2.ld, 1, n, m, 1, 0, &(fa_ending){.bias = add},
-                          NULL);
+            kernels->gemm(a2.p, n, x.p, m, 1, w2.p, w2.ld, 1, n, m, 1, 0,
+                          &(fa_epilogue){.bias = add}, NULL);
             if (!same(&w, &w2)) problem("update_forward: w", m, n, 0, 1);
             if (!same(&a, &a2)) problem("update_forward: a", m, n, 0, 1);
             if (m > 0) {
@@ -41,31 +41,32 @@ static void test_update_forward(void)
 }
 
 /* A product of m x k and k x n with one entry of B or of the bias that is not finite: the first row shows it, even if
- * ReLU and its derivative hide the value. `turned`: A is stored by columns. */
-static void check_watch(int64_t m, int64_t n, int64_t k, bool turned)
+ * ReLU and its derivative hide the value. `transposed`: A is stored by columns. */
+static void check_watch(int64_t m, int64_t n, int64_t k, bool transposed)
 {
-    matrix a = drawn(turned ? k : m, turned ? m : k, 1), b = drawn(k, n, 2), bias = drawn(1, n, 0);
+    matrix a = drawn(transposed ? k : m, transposed ? m : k, 1), b = drawn(k, n, 2),
+           bias = drawn(1, n, 0);
     matrix c = empty(m, n, 0), c2 = copy(&c), h = drawn(m, n, 0);
-    const ptrdiff_t rsa = turned ? 1 : a.ld, csa = turned ? a.ld : 1;
-    for (int64_t p = 0; p < k; p += 2) put(&a, turned ? p : 0, turned ? 0 : p, 0);
+    const ptrdiff_t rsa = transposed ? 1 : a.ld, csa = transposed ? a.ld : 1;
+    for (int64_t p = 0; p < k; p += 2) put(&a, transposed ? p : 0, transposed ? 0 : p, 0);
     for (int kind = 0; kind < 8; kind++) {
-        atomic_bool spoilt = false;
-        fa_ending e = {
+        atomic_bool nonfinite = false;
+        fa_epilogue e = {
             .bias = kind & 1 ? bias.p : NULL, .relu = kind & 2, .h = kind & 4 ? h.p : NULL};
         kernels->gemm(c.p, c.ld, a.p, rsa, csa, b.p, b.ld, m, n, k, 1, 0, &e, NULL);
-        e.spoilt = &spoilt;
+        e.nonfinite = &nonfinite;
         kernels->gemm(c2.p, c2.ld, a.p, rsa, csa, b.p, b.ld, m, n, k, 1, 0, &e, NULL);
         if (!same(&c, &c2)) problem("watch: other bits", m, n, 0, 1);
-        equal("watch: finite", m, n, spoilt, 0);
+        equal("watch: finite", m, n, nonfinite, 0);
         for (int64_t i = 0; i < 4; i++) {
             const int64_t p = i % 2 ? k - 1 : 0, j = i / 2 ? n - 1 : n / 2;
             matrix *const bad = kind & 1 && i == 3 ? &bias : &b;
             const int64_t row = bad == &bias ? 0 : p;
             const double before = at(bad, row, j);
             put(bad, row, j, i == 2 ? NAN : -INFINITY);
-            spoilt = false;
+            nonfinite = false;
             kernels->gemm(c2.p, c2.ld, a.p, rsa, csa, b.p, b.ld, m, n, k, 1, 0, &e, NULL);
-            equal("watch: not finite", i, kind, spoilt, 1);
+            equal("watch: not finite", i, kind, nonfinite, 1);
             put(bad, row, j, before);
         }
     }
@@ -204,19 +205,19 @@ static void compare_picked(const matrix *e, const matrix *b, int64_t k)
     matrix s = empty(e->rows, b->cols, 2), values = empty(k, b->cols, 0);
     void *places = calloc((size_t)(k * b->cols), size());
     if (!places) abort();
-    const int more = kernels->pick(values.p, places, b->p, b->ld, b->rows, b->cols, k);
+    const int more = kernels->gather_sparse(values.p, places, b->p, b->ld, b->rows, b->cols, k);
     equal("pick: more than k", k, b->cols, more, 0);
-    kernels->product_picked(s.p, s.ld, e->p, e->ld, values.p, places, s.rows, s.cols, k, b->rows);
+    kernels->product_sparse(s.p, s.ld, e->p, e->ld, values.p, places, s.rows, s.cols, k, b->rows);
     for (int64_t i = 0; i < s.rows; i++)
         for (int64_t j = 0; j < s.cols; j++) {
             double chain = 0;
             for (int64_t p = 0; p < b->rows; p++)
                 if (at(b, p, j) != 0) chain = multiply_add(at(e, i, p), at(b, p, j), chain);
-            equal("product_picked", i, j, at(&s, i, j), chain);
+            equal("product_sparse", i, j, at(&s, i, j), chain);
         }
     if (k > 1 && b->rows >= k) /* one entry fewer does not hold them */
         equal("pick: more than k", k, b->cols,
-              kernels->pick(values.p, places, b->p, b->ld, b->rows, b->cols, k - 1), 1);
+              kernels->gather_sparse(values.p, places, b->p, b->ld, b->rows, b->cols, k - 1), 1);
     finish_output(&s);
     free(values.memory), free(places);
 }
@@ -233,7 +234,7 @@ static void test_picked(void)
                 compare_picked(&e, &b, k);
                 free(e.memory), free(b.memory);
             }
-    verdict("pick, product_picked: the chain of the product without its zeros");
+    verdict("pick, product_sparse: the chain of the product without its zeros");
 }
 
 static void test_scale_rows(void)
@@ -386,9 +387,9 @@ static void check_step(step_fn *step, reference_fn *reference, const fa_hyper *h
         const double before = at(each[i], rows - 1, cols - 1);
         put(each[i], rows - 1, cols - 1, INFINITY);
         matrix w2 = copy(&w1), s02 = copy(&s01), s12 = copy(&s11);
-        const int spoilt = step(w2.p, w2.ld, slots > 0 ? s02.p : NULL, slots > 1 ? s12.p : NULL,
-                                leads ? b1.p : NULL, b1.ld, g.p, g.ld, rows, cols, h);
-        equal("not finite", i, 0, spoilt, 0);
+        const int nonfinite = step(w2.p, w2.ld, slots > 0 ? s02.p : NULL, slots > 1 ? s12.p : NULL,
+                                   leads ? b1.p : NULL, b1.ld, g.p, g.ld, rows, cols, h);
+        equal("not finite", i, 0, nonfinite, 0);
         put(each[i], rows - 1, cols - 1, before);
         free(w2.memory), free(s02.memory), free(s12.memory);
     }

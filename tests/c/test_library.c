@@ -114,7 +114,7 @@ static void test_sizes_of_calls(void)
     CHECK(fa_net_block(&info, net, 1) == FA_OK && info.layer == SECOND &&
               info.n_out == N_HIDDEN_2 && info.struct_size == offsetof(fa_block_info, activation),
           "an older block info");
-    CHECK(info.needed == 0x5a5a5a5a, "nothing beyond it is written");
+    CHECK(info.needs_delta == 0x5a5a5a5a, "nothing beyond it is written");
     fa_net_free(net);
     fa_net_free(twin);
 }
@@ -380,7 +380,7 @@ static void ask(insider *in)
     alarm(0);
 }
 
-static int teach_and_ask(void *user, const fa_teaching *t)
+static int teach_and_ask(void *user, const fa_rule_context *t)
 {
     ask(user);
     for (int64_t i = 0; i < t->signal.rows; i++)

@@ -44,14 +44,14 @@ static bool guard_stands(const unsigned char *memory, size_t bytes)
 }
 
 /* The product again, with what it packed instead of B. */
-static void check_packed(product s, fa_right *right, const matrix *a, const fa_ending *ending,
-                         const matrix *before, const matrix *expected)
+static void check_packed(product s, fa_packed_b *right, const matrix *a,
+                         const fa_epilogue *epilogue, const matrix *before, const matrix *expected)
 {
     if (!right->packed) return;
     matrix nothing = empty(s.k, s.n, s.gap), c = copy(before);
     fill(&nothing, NAN);
     kernels->gemm(c.p, c.ld, a->p, 1, a->ld, nothing.p, nothing.ld, s.m, s.n, s.k, s.alpha, s.beta,
-                  ending, right);
+                  epilogue, right);
     if (!right->packed || !same(&c, expected))
         problem("gemm, packed before", 0, 0, at(&c, 0, 0), at(expected, 0, 0));
     found_packed++;
@@ -98,18 +98,19 @@ static void check_product(product s)
                  b = bare(drawn(s.k, s.n, s.gap)), bias = bare(drawn(1, s.n, 0));
     matrix c = drawn(s.m, s.n, s.gap), h = bare(drawn(s.m, s.n, s.gap));
     for (int64_t i = 0; i < s.m && s.n; i++) put(&h, i, i % s.n, 0);
-    const fa_ending ending = {
+    const fa_epilogue epilogue = {
         .bias = s.bias ? bias.p : NULL, .relu = s.relu, .h = s.masked ? h.p : NULL};
     const ptrdiff_t rsa = s.transposed ? step : a.ld, csa = s.transposed ? a.ld : step;
     if (s.beta == 0) fill(&c, NAN);
     matrix before = copy(&c);
-    fa_right of_b = {.foreign = (s.m + s.n) % 2};
-    of_b.bytes = kernels->gemm_room(s.m, s.n, s.k, b.ld, s.transposed) * (size_t)room_share / 100;
+    fa_packed_b of_b = {.remote = (s.m + s.n) % 2};
+    of_b.bytes =
+        kernels->gemm_packing_bytes(s.m, s.n, s.k, b.ld, s.transposed) * (size_t)room_share / 100;
     unsigned char *const room = with_guard(of_b.bytes);
-    of_b.room = of_b.bytes ? room : NULL;
+    of_b.buffer = of_b.bytes ? room : NULL;
     kernels->gemm(c.p, c.ld, a.p, rsa, csa, b.p, b.ld, s.m, s.n, s.k, s.alpha, s.beta,
-                  s.bias || s.relu || s.masked ? &ending : NULL, &of_b);
-    check_packed(s, &of_b, &a, &ending, &before, &c);
+                  s.bias || s.relu || s.masked ? &epilogue : NULL, &of_b);
+    check_packed(s, &of_b, &a, &epilogue, &before, &c);
     if (!guard_stands(room, of_b.bytes)) problem("gemm, beyond its room", s.m, s.n, (double)s.k, 0);
     if (!bits_only) check_chains(s, &a, &b, &bias, &before, &c, &h);
     finish_output(&c);
@@ -151,7 +152,7 @@ static void test_small_products(void)
     verdict("gemm, small sizes: one chain, strides, guards, NaN in C");
 }
 
-/* Few columns, of which some make lanes of rows: rests of rows, every one of columns and depth, turned and not */
+/* Few columns, of which some make lanes of rows: rests of rows, every one of columns and depth, transposed and not */
 static void test_narrow_products(void)
 {
     static const int64_t ms[] = {8, 15, 16, 35, 48}, ks[] = {7, 8, 13, 16, 24, 35, 50, 97, 195};
@@ -160,10 +161,10 @@ static void test_narrow_products(void)
     for (size_t i = 0; i < sizeof ms / sizeof *ms; i++)
         for (int64_t n = 1; n <= 18; n++)
             for (size_t p = 0; p < sizeof ks / sizeof *ks; p++)
-                for (int turned = 0; turned < 2; turned++, turn++)
-                    check_product((product){ms[i], n, ks[p], turn % 7, turned, turn / 2 % 3 == 1,
-                                            turn % 5 == 1, alphas[turn % 3], betas[turn / 2 % 4],
-                                            turn % 11 % 2, turn % 13 == 5});
+                for (int transposed = 0; transposed < 2; transposed++, turn++)
+                    check_product((product){ms[i], n, ks[p], turn % 7, transposed,
+                                            turn / 2 % 3 == 1, turn % 5 == 1, alphas[turn % 3],
+                                            betas[turn / 2 % 4], turn % 11 % 2, turn % 13 == 5});
     verdict("gemm, few columns: one chain, strides, guards, NaN in C");
 }
 
@@ -240,19 +241,21 @@ static void test_room(void)
             for (int j = 0; j < NS; j++)
                 for (int p = 0; p < KS; p++) {
                     fa_l2_is_slow = way & 1;
-                    const size_t bytes = kernels->gemm_room(ms[i], ns[j], ks[p], ns[j], way & 2);
-                    if (bytes > FA_ROOM_BYTES) problem("gemm_room, much", i, j, (double)bytes, 0);
+                    const size_t bytes =
+                        kernels->gemm_packing_bytes(ms[i], ns[j], ks[p], ns[j], way & 2);
+                    if (bytes > FA_PACKED_B_BYTES)
+                        problem("gemm_packing_bytes, much", i, j, (double)bytes, 0);
                     if (bytes && ns[j] * ks[p] * (int64_t)size() <= 65536)
-                        problem("gemm_room, in cache", i, j, (double)bytes, 0);
+                        problem("gemm_packing_bytes, in cache", i, j, (double)bytes, 0);
                     for (int d = 1; d < 8; d++) {
                         const int64_t m = ms[i - (i && d & 1)], n = ns[j - (j && d & 2)],
                                       k = ks[p - (p && d & 4)];
-                        if (kernels->gemm_room(m, n, k, ns[j], way & 2) > bytes)
-                            problem("gemm_room, smaller", i, j, (double)d, (double)bytes);
+                        if (kernels->gemm_packing_bytes(m, n, k, ns[j], way & 2) > bytes)
+                            problem("gemm_packing_bytes, smaller", i, j, (double)d, (double)bytes);
                     }
                 }
     fa_l2_is_slow = here;
-    verdict("gemm_room: enough for smaller products, 0 in cache");
+    verdict("gemm_packing_bytes: enough for smaller products, 0 in cache");
 }
 
 static void test_all(void)

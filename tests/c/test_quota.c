@@ -1,6 +1,6 @@
 /* The processors that control groups allow, in folders that look like /proc/self/cgroup and /sys/fs/cgroup. */
 #include "check.h"
-#include "internal.h"
+#include "api/api.h"
 
 #include <ftw.h>
 #include <sys/stat.h>

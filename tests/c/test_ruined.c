@@ -1,7 +1,7 @@
 /* A network whose numbers left the range of their type says so: at the call that ruined it, or at the next, whichever
  * that is, with words that name the tensor; and it trains again once it was mended. FASTFA_TEST_QUICK: fewer. */
 #include "check.h"
-#include "internal.h"
+#include "api/api.h"
 
 enum { ROWS = 41, N_NEXT = 7 };
 

@@ -2,9 +2,7 @@
  * that is out of the ordinary; states; notes; the largest headers. */
 #include "check.h"
 
-#include "description.h"
-#include "file.h"
-#include "internal.h"
+#include "api/api.h"
 
 #include <float.h>
 #include <limits.h>
@@ -23,7 +21,7 @@ static int append(void *user, const void *data, size_t size)
     return 0;
 }
 
-static int silent(void *user, const fa_teaching *t)
+static int silent(void *user, const fa_rule_context *t)
 {
     (void)user;
     for (int64_t i = 0; i < t->signal.rows; i++)

@@ -4,7 +4,7 @@
  *
  * Sanitizers and compilers that do not optimise make frames larger: there the calls only have to work. */
 #include "check.h"
-#include "internal.h"
+#include "api/api.h"
 
 #include <pthread.h>
 #include <sys/mman.h>
@@ -89,7 +89,7 @@ static uint8_t bytes_of[MOST_ROWS * WIDEST];
 static int64_t labels_of[MOST_ROWS], order_of[MOST_ROWS];
 static double weights_of[MOST_ROWS], outputs[MOST_ROWS * MOST_OUT], many[2 * WIDEST * WIDEST];
 
-static int own_signal(void *user, const fa_teaching *t)
+static int own_signal(void *user, const fa_rule_context *t)
 {
     (void)user;
     const int64_t cols = t->signal.cols;
@@ -494,12 +494,13 @@ static int64_t wanted, missed;
 
 static void counting_gemm(void *c, ptrdiff_t ldc, const void *a, ptrdiff_t rsa, ptrdiff_t csa,
                           const void *b, ptrdiff_t ldb, int64_t m, int64_t n, int64_t k,
-                          double alpha, double beta, const fa_ending *ending, fa_right *right)
+                          double alpha, double beta, const fa_epilogue *epilogue,
+                          fa_packed_b *right)
 {
-    const size_t bytes = real->gemm_room(m, n, k, ldb, rsa == 1 && csa != 1);
+    const size_t bytes = real->gemm_packing_bytes(m, n, k, ldb, rsa == 1 && csa != 1);
     wanted += bytes > 0;
     missed += bytes > (right ? right->bytes : 0);
-    real->gemm(c, ldc, a, rsa, csa, b, ldb, m, n, k, alpha, beta, ending, right);
+    real->gemm(c, ldc, a, rsa, csa, b, ldb, m, n, k, alpha, beta, epilogue, right);
 }
 
 static void count_products(void)
@@ -533,8 +534,12 @@ static void test_none_where_none_packs(void)
 {
     describe(&shapes[N_SHAPES - 1], FA_F64, "ldfa");
     call_create();
-    CHECK(fa_packing_size(now.net, 32, true) == 0, "nothing is packed");
-    CHECK(fa_packing_size(now.net, 1, false) == 0, "of a row");
+    for (int training = 0; training < 2; training++) {
+        fa_work *work = fa_work_create(now.net, training, training ? 32 : 1, 1, 1);
+        REQUIRE(work, "memory");
+        CHECK(work->packing_bytes == 0 && !work->pack_caches, "nothing is packed");
+        fa_free(work);
+    }
     call_free();
 }
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from networks import dense, description, dropout
 
-from fastfa import _core, _ref
+from fastfa import _core
+from fastfa.backends import reference as _ref
 
 ROWS, COLS = 200, 301
 

@@ -9,7 +9,7 @@ from networks import (
     ADAM,
     ADAMW,
     BROADCAST,
-    COMMON,
+    DIFFERENTIABLE,
     DTYPES,
     LOSSES,
     PER_LAYER,
@@ -24,15 +24,18 @@ from networks import (
     description,
     digest,
     dropout,
+    optimizer,
     pair,
     rule,
     samples,
 )
 
-from fastfa import _core, _ref
+from fastfa import _core
 
 # Around the kernels' tiles: 8 rows, 48 columns, vectors of 4, 8 and 16
 EDGES = (1, 2, 7, 8, 9, 15, 16, 17, 47, 48, 49, 97)
+# Losses that take any target in one column; a softmax over one output is always 1
+ONE_COLUMN = [loss for loss in LOSSES if loss != "softmax_cross_entropy"]
 
 
 def assert_agrees(desc, data, steps=3, loose=1.0):
@@ -67,11 +70,13 @@ def test_edge_sizes(name, inject, width, dtype):
 
     The sign of an error next to zero is a matter of rounding, so sdfa gets labels and no mse here.
     """
-    losses = LOSSES[:2] if name == "sdfa" else LOSSES
+    losses = ONE_COLUMN if width == 1 else LOSSES
+    losses = [loss for loss in losses if name != "sdfa" or loss != "mse"]
     for i, m in enumerate(EDGES):
         other = EDGES[(i * 5 + width) % len(EDGES)]
-        layers = [dense(width, SMOOTH[i % 5]), dense(other, SMOOTH[(i + 2) % 5]), dense(width)]
-        loss = losses[i % len(losses)] if width > 1 else losses[-1]
+        lower, upper = (SMOOTH[(i + shift) % len(SMOOTH)] for shift in (0, 2))
+        layers = [dense(width, lower), dense(other, upper), dense(width)]
+        loss = losses[i % len(losses)]
         desc = description(layers, other, rule(name, inject), dtype=dtype, loss=loss)
         data = samples(desc, m, rows=name != "sdfa" and i % 2 == 1, weights=i % 4 > 1)
         assert_agrees(desc, data, steps=2)
@@ -95,7 +100,7 @@ def test_wide_layers_of_several_tiles(n_in, units, dtype):
 
 
 def test_no_hidden_layer_and_a_single_unit_everywhere(dtype):
-    for loss, rows in itertools.product(LOSSES[1:], (False, True)):
+    for loss, rows in itertools.product(ONE_COLUMN, (False, True)):
         alone = description([dense(1)], 1, loss=loss, dtype=dtype)
         assert_agrees(alone, samples(alone, 5, rows=rows))
         for name in RULES:
@@ -104,22 +109,10 @@ def test_no_hidden_layer_and_a_single_unit_everywhere(dtype):
 
 
 def test_deep_network(dtype):
-    layers = [dense(9 + i % 3, SMOOTH[i % 5]) for i in range(20)]
+    layers = [dense(9 + i % 3, SMOOTH[i % len(SMOOTH)]) for i in range(20)]
     for name in RULES:
         desc = description([*layers, dense(4)], 6, name, dtype=dtype)
         assert_agrees(desc, samples(desc, 12), loose=5.0)
-
-
-def test_empty_batches_are_refused_by_both():
-    desc = description([dense(3, "tanh"), dense(2)], 4)
-    for net, method in itertools.product(pair(desc), ("train_batch", "evaluate", "gradients")):
-        if isinstance(net, _core.Network):
-            with pytest.raises(ValueError, match=r"X.*at least one sample"):
-                getattr(net, method)(np.empty((0, 4)), np.empty(0, np.int64), None, None)
-            with pytest.raises(ValueError, match="at least one sample"):
-                net.predict(np.empty((0, 4)))
-        with pytest.raises(ValueError, match=r"^[xX]: "):
-            net.check(np.empty((0, 4)), np.empty(0, np.int64), None, None)
 
 
 # ------------------------------------------------------------------- losses, activations, targets
@@ -129,14 +122,14 @@ def test_empty_batches_are_refused_by_both():
 @pytest.mark.parametrize("loss", LOSSES)
 def test_hidden_activations(activation, loss, dtype):
     for name, inject in TAUGHT:
-        if activation in ("sign", "threshold") and (inject == "post" and name != "frozen"):
+        if activation not in DIFFERENTIABLE and (inject == "post" and name != "frozen"):
             continue
         layers = [dense(17, activation), dense(9, "tanh", rule=rule("frozen")), dense(4)]
         desc = description(layers, 6, rule(name, inject), loss=loss, dtype=dtype)
         assert_agrees(desc, samples(desc, 19), steps=1)
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS[:-2])
+@pytest.mark.parametrize("activation", DIFFERENTIABLE)
 @pytest.mark.parametrize(("name", "inject"), TAUGHT)
 def test_output_activations_of_mse(name, inject, activation):
     """The error is dloss/dA at the output, whatever stands there."""
@@ -145,17 +138,8 @@ def test_output_activations_of_mse(name, inject, activation):
     assert_agrees(desc, samples(desc, 11, rows=True))
 
 
-@pytest.mark.parametrize("name", ["sign", "threshold"])
-def test_a_zero_derivative_is_refused_by_both(name):
-    for layers in ([dense(4, name), dense(2)], [dense(4), dense(2, name)]):
-        desc = description(layers, 3, "dfa", loss="mse")
-        for engine in (_core, _ref):
-            with pytest.raises(ValueError, match=name):
-                engine.Network(desc)
-
-
 @pytest.mark.parametrize(
-    ("loss", "n_out"), [*itertools.product(LOSSES, (2, 10)), *((x, 1) for x in LOSSES[1:])]
+    ("loss", "n_out"), [*itertools.product(LOSSES, (2, 10)), *((loss, 1) for loss in ONE_COLUMN)]
 )
 @pytest.mark.parametrize("rows", [False, True], ids=("labels", "rows"))
 def test_metrics(loss, n_out, rows, dtype):
@@ -217,8 +201,8 @@ def test_layer_options(name, inject, option, dtype):
         dense(7, "sigmoid", **changes(1)),
         dense(4, **changes(2)),
     ]
-    for optimizer in (SGD, ADAM | {"eps": 1e-3}):
-        desc = description(layers, 6, rule(name, inject), dtype=dtype, optimizer=optimizer)
+    for chosen in (SGD, ADAM | {"eps": 1e-3}):
+        desc = description(layers, 6, rule(name, inject), dtype=dtype, optimizer=chosen)
         mine, _ = assert_agrees(desc, samples(desc, 10))
         first = _core.Network(desc)
         trained = first.gradients(*samples(desc, 10))[1].keys()
@@ -249,9 +233,8 @@ def test_a_rule_per_layer(names):
     ]
     desc = description(layers, 5, "fa")
     if names[1] == "ifa" and names[0] not in (*BROADCAST, "ifa"):  # each would read the other
-        for engine in (_core, _ref):
-            with pytest.raises(ValueError, match=r"layer.*1.*cycle"):
-                engine.Network(desc)
+        with pytest.raises(ValueError, match=r"layer.*1.*cycle"):
+            _core.Network(desc)
         return
     assert_agrees(desc, samples(desc, 12, weights=True))
 
@@ -286,7 +269,7 @@ def test_products_that_a_rule_does(name):
 # --------------------------------------------------------------------------------------- optimizers
 
 
-OPTIMIZERS = {
+OPTIMIZERS = {name: optimizer(name) for name in _core.NAMES["optimizer"]} | {
     "sgd": SGD,
     "sgd decay": SGD | {"weight_decay": 0.1},
     "sgd momentum": SGD | {"momentum": 0.9, "weight_decay": 0.1, "decay_bias": False},
@@ -406,7 +389,7 @@ def test_a_rate_written_in_between(dtype):
 
 
 @pytest.mark.parametrize(
-    "optimizer", [SGD, ADAM, COMMON | RMSPROP | {"momentum": 0.5}], ids=("sgd", "adam", "rmsprop")
+    "optimizer", [SGD, ADAM, RMSPROP | {"momentum": 0.5}], ids=("sgd", "adam", "rmsprop")
 )
 def test_state_goes_back_and_reset_starts_over(optimizer, dtype):
     desc = description([dense(9, "tanh"), dropout(0.3), dense(3)], 4, "fa", dtype=dtype,
@@ -454,10 +437,10 @@ def test_feedback_matrix(name, dtype):
     desc = description([dense(6, "tanh"), dense(5, "tanh"), dense(3)], 4, name, dtype=dtype)
     mine, ref = pair(desc)
     for index in (0, 1, 2, 3, -1):
+        assert mine.has_feedback_matrix(index) == ref.has_feedback_matrix(index)
         if name in ("frozen", "pepita") or index not in (0, 1):
-            for net in (mine, ref):
-                with pytest.raises(ValueError, match=r"index|rule"):
-                    net.feedback_matrix(index)
+            with pytest.raises(ValueError, match=r"index|rule"):
+                mine.feedback_matrix(index)
         else:
             matrix = mine.feedback_matrix(index)
             assert_close(matrix, ref.feedback_matrix(index), dtype)

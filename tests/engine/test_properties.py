@@ -6,7 +6,19 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from networks import ADAM, RULES, SMOOTH, dense, description, digest, dropout, pair, rule, samples
+from networks import (
+    ADAM,
+    LOSSES,
+    RULES,
+    SMOOTH,
+    dense,
+    description,
+    digest,
+    dropout,
+    pair,
+    rule,
+    samples,
+)
 
 import fastfa as fa
 from fastfa import _core
@@ -236,7 +248,7 @@ def descriptions(draw):
         if draw(st.booleans()):
             layers.append(dropout(draw(st.sampled_from((0.1, 0.5)))))
     name = draw(st.sampled_from(RULES))
-    loss = draw(st.sampled_from(("softmax_cross_entropy", "sigmoid_cross_entropy", "mse")))
+    loss = draw(st.sampled_from(LOSSES))
     layers.append(dense(draw(st.integers(2, 12))))
     return description(
         layers,

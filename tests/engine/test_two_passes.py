@@ -16,7 +16,7 @@ from networks import (
 )
 
 import fastfa as fa
-from fastfa import _core, _ref
+from fastfa import _core
 
 LAYERS = [dense(9, "tanh"), dense(7, "sigmoid"), dense(3)]
 
@@ -117,14 +117,17 @@ def test_units_without_a_derivative_learn(activation, which):
     assert (net.parameters["0.weight"] != before).any()
 
 
-@pytest.mark.parametrize("engine", [_core, _ref], ids=("core", "ref"))
-def test_what_cannot_stand_beside_it_is_refused_by_layer(engine):
+def test_mixtures_are_refused_by_layer():
     for own, common in (("pepita", "fa"), ("pepita", "pepita"), ("dfa", "pepita")):
         layers = [LAYERS[0], LAYERS[1] | {"rule": rule(own)}, LAYERS[2]]
         with pytest.raises(ValueError, match=r"layer 1.*pepita"):
-            engine.Network(description(layers, 6, common))
+            _core.Network(description(layers, 6, common))
+
+
+@ENGINES
+def test_a_layer_may_be_frozen(which):
     frozen = [LAYERS[0], LAYERS[1] | {"rule": rule("frozen")}, LAYERS[2]]
-    net = engine.Network(description(frozen, 6, "pepita"))
+    net = pair(description(frozen, 6, "pepita"))[which]
     data, before = samples(net.description, 20), copies(net.parameters)
     net.train_batch(*data)
     np.testing.assert_array_equal(net.parameters["1.weight"], before["1.weight"])

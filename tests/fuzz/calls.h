@@ -83,12 +83,12 @@ static void calls_back(fa_net *net)
     MUST(fa_net_reset(net) == FA_E_STATE);
 }
 
-static int signal_of(void *user, const fa_teaching *t)
+static int signal_of(void *user, const fa_rule_context *t)
 {
     (void)user;
     MUST(t->signal.rows == t->error.rows);
     for (int64_t b = -1; b < fa_net_n_blocks(t->net); b++)
-        MUST(fa_teaching_output(t, b).rows == t->error.rows);
+        MUST(fa_rule_context_output(t, b).rows == t->error.rows);
     if (own_rule == CALLS_BACK) calls_back((fa_net *)t->net);
     for (int64_t i = 0; i < t->signal.rows; i++)
         for (int64_t j = 0; j < t->signal.cols; j++) {

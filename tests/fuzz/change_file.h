@@ -3,7 +3,7 @@
 #ifndef CHANGE_FILE_H
 #define CHANGE_FILE_H
 
-#include "description.h"
+#include "api/api.h"
 #include "fuzz.h"
 
 #ifdef FUZZING

@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-#include "description.h"
+#include "api/api.h"
 #include "fuzz.h"
 
 enum { MOST_LAYERS = 6 };
@@ -20,7 +20,7 @@ typedef struct {
     void *kept[4 * MOST_LAYERS + 1]; /* given values */
 } drawn;
 
-static int signal_of(void *user, const fa_teaching *t); /* calls.h */
+static int signal_of(void *user, const fa_rule_context *t); /* calls.h */
 
 /* ---- values ---- */
 

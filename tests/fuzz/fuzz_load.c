@@ -23,7 +23,7 @@ static struct {
 /* ---- loading ---- */
 
 /* A custom rule that teaches nothing. */
-static int silent(void *user, const fa_teaching *t)
+static int silent(void *user, const fa_rule_context *t)
 {
     (void)user;
     const size_t size = fa_net_description(t->net)->dtype == FA_F64 ? 8 : 4;

@@ -11,7 +11,7 @@ from processes import run_python
 
 FLAGS = ("-std=c11", "-D_GNU_SOURCE", "-fsyntax-only", *STRICT[:3])
 BUILT_FROM = ("csrc", "src", "setup.py", "pyproject.toml", "README.md", "LICENSE", "NOTICE")
-ORACLE, RULES = "src/fastfa/_ref", "src/fastfa"
+ORACLE, RULES = "src/fastfa/backends/reference", "src/fastfa/rules"
 
 
 def blocks(name, language="c"):
@@ -85,9 +85,8 @@ def add_rule(root):
     insert(file, start, "extern const fa_rule_ops fa_rule_deadzone;")
 
     function, row, rule = blocks("eadzone", "python")
-    define(root, ORACLE, "S_l = sign(e) B_l", "deadzone", function, "RULES")
+    define(root, ORACLE, "S_l = sign(e) B_l", "Deadzone", function, "RULES")
     add_row(root / ORACLE, "RULES", row)
-    add_row(root / ORACLE, "STORED_FEEDBACK", '"deadzone",')
     define(root, RULES, 'name: ClassVar[str] = "sdfa"', "Deadzone", rule, "_ALL")
     add_row(root / RULES, "_ALL", "Deadzone,")
 

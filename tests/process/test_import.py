@@ -95,7 +95,9 @@ def test_import_loads_numpy_and_little_else():
     allowed = {"__future__", "copy", "dataclasses", "json", "threading"}
     assert {name.split(".")[0].lstrip("_") for name in outside} <= {a.lstrip("_") for a in allowed}
     mine = {name for name in added if name.startswith("fastfa")}
-    assert mine.isdisjoint({"fastfa._ref", "fastfa.datasets", "fastfa.demo", "fastfa.plot"})
+    assert mine.isdisjoint(
+        {"fastfa.backends.reference", "fastfa.datasets", "fastfa.experiments", "fastfa.plot"}
+    )
 
 
 def test_neither_import_nor_training_loads_what_is_optional():

@@ -1,0 +1,220 @@
+/* A rule's deltas, and how close its teaching comes to full backprop: two sweeps over the same
+ * batch with the same masks, one by the rule and one through the exact weights. Changes nothing. */
+#include "api/api.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct fa_sums {
+    double ab, aa, bb;
+} fa_sums;
+
+static fa_sums sums_of(const fa_net *net, fa_mat a, fa_mat b)
+{
+    return (fa_sums){net->k->dot(a.p, a.ld, b.p, b.ld, a.rows, a.cols),
+                     net->k->dot(a.p, a.ld, a.p, a.ld, a.rows, a.cols),
+                     net->k->dot(b.p, b.ld, b.p, b.ld, b.rows, b.cols)};
+}
+
+/* Degrees; NaN where one of the two is zero. */
+static double angle(fa_sums s)
+{
+    if (!(s.aa > 0) || !(s.bb > 0)) return NAN;
+    const double cosine = s.ab / (sqrt(s.aa) * sqrt(s.bb));
+    return acos(fmax(-1, fmin(1, cosine))) * (180 / 3.141592653589793);
+}
+
+/* ---- the weights that a feedback matrix stands for ---- */
+
+static double element(const fa_net *net, const void *p, int64_t i)
+{ return net->dtype == FA_F64 ? ((const double *)p)[i] : (double)((const float *)p)[i]; }
+
+/* below (n_in x c) = W (n_in x n_out) above (n_out x c), in double */
+static void multiply_up(const fa_net *net, double *below, const fa_layer *layer,
+                        const double *above, int64_t c)
+{
+    memset(below, 0, (size_t)(layer->n_in * c) * sizeof *below);
+    for (int64_t i = 0; i < layer->n_in; i++)
+        for (int64_t p = 0; p < layer->n_out; p++) {
+            const double w = element(net, layer->weight->value, i * layer->n_out + p);
+            for (int64_t j = 0; j < c; j++) below[i * c + j] += w * above[p * c + j];
+        }
+}
+
+/* The angle between B_l (rows x n_l) and the transpose of path (n_l x rows). */
+static double feedback_angle(const fa_net *net, const void *b, int64_t rows, int64_t cols,
+                             const double *path)
+{
+    fa_sums s = {0};
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t j = 0; j < cols; j++) {
+            const double x = element(net, b, i * cols + j), y = path[j * rows + i];
+            s.ab += x * y, s.aa += x * x, s.bb += y * y;
+        }
+    return angle(s);
+}
+
+/* Chain rules: W_{l+1}; error rules: W_{l+1} ... W_L. Rules without such a meaning have no weight
+ * angle. */
+static void weight_angles(fa_angles *angles, const fa_net *net, double *path, double *next,
+                          double *single)
+{
+    const int top = net->n_blocks - 1;
+    const int64_t c = net->n_out;
+    for (int64_t i = 0; i < c; i++) path[i * c + i] = 1;
+    for (int b = top - 1; b >= 0; b--) {
+        const fa_layer *above = net->blocks[b + 1].layer;
+        multiply_up(net, next, above, path, c);
+        memcpy(path, next, (size_t)(above->n_in * c) * sizeof *path);
+        const fa_rule *rule = &net->blocks[b].rule;
+        angles[b].weight_angle = NAN;
+        angles[b].has_weight_angle = 1;
+        if (rule->feedback && rule->sources & FA_FROM_ERROR) {
+            angles[b].weight_angle = feedback_angle(
+                net, rule->feedback->value, rule->feedback->rows, rule->feedback->cols, path);
+        } else if (rule->ops == &fa_rule_backprop) {
+            angles[b].weight_angle = 0; /* it carries the error through the weights themselves */
+        } else if ((rule->feedback || rule->step_rows) && rule->sources & FA_FROM_ABOVE) {
+            const int64_t n = above->n_in * above->n_out;
+            for (int64_t i = 0; i < n; i++) single[i] = element(net, above->weight->value, i);
+            if (fa_makes_matrix(net, b)) rule->ops->matrix(net, b, single + n);
+            angles[b].weight_angle = feedback_angle(
+                net, fa_makes_matrix(net, b) ? (void *)(single + n) : rule->feedback->value,
+                above->n_out, above->n_in, single);
+        } else {
+            angles[b].has_weight_angle = 0;
+        }
+    }
+}
+
+static fa_status measure_weights(fa_angles *angles, const fa_net *net)
+{
+    int64_t widest = net->n_out, largest = 0;
+    for (int b = 1; b < net->n_blocks; b++) {
+        const fa_layer *layer = net->blocks[b].layer;
+        if (layer->n_in > widest) widest = layer->n_in;
+        if (layer->n_in * layer->n_out > largest) largest = layer->n_in * layer->n_out;
+    }
+    size_t size = 0;
+    if (!fa_add_bytes(&size, widest, 2 * net->n_out, sizeof(double)) ||
+        !fa_add_bytes(&size, largest, 2, sizeof(double)))
+        return fa_fail(FA_E_MEMORY, "out of memory for alignment");
+    double *path = fa_alloc(size);
+    if (!path) return fa_fail(FA_E_MEMORY, "out of memory for alignment");
+    weight_angles(angles, net, path, path + widest * net->n_out, path + 2 * widest * net->n_out);
+    fa_free(path);
+    return FA_OK;
+}
+
+/* ---- deltas and gradients ---- */
+
+static fa_run probe(const fa_net *net, const fa_samples *samples, fa_work *work)
+{
+    return (fa_run){.net = net,
+                    .work = work,
+                    .mode = FA_PROBE,
+                    .data = *samples,
+                    .m = samples->n,
+                    .step = fa_state_of(net)->steps};
+}
+
+static void copy_delta(const fa_net *net, char *out, fa_mat delta)
+{
+    const size_t row = (size_t)delta.cols * net->esize;
+    for (int64_t i = 0; i < delta.rows; i++)
+        memcpy(out + (size_t)i * row, (const char *)delta.p + (size_t)(i * delta.ld) * net->esize,
+               row);
+}
+
+fa_status fa_deltas(void *const *deltas, const fa_net *net, const fa_samples *samples)
+{
+    FA_FIXED_FP(true);
+    FA_REQUIRE(deltas);
+    fa_samples s;
+    FA_TRY(fa_validate_samples(&s, net, samples, true, true));
+    fa_call call = {.n_work = 1};
+    FA_TRY(fa_call_begin(&call, net, s.n));
+    fa_run run = probe(net, &s, call.work[0]);
+    const fa_status status = fa_run_step(&run);
+    for (int b = 0; b < net->n_blocks && status == FA_OK; b++)
+        if (deltas[b] && net->blocks[b].needs_delta)
+            copy_delta(net, deltas[b], run.buf[net->blocks[b].delta]);
+    fa_call_end(&call);
+    return status;
+}
+
+static void gradient_sums(fa_angles *angle_of, const fa_run *rule, const fa_run *exact, int b,
+                          char *g)
+{
+    const fa_net *net = rule->net;
+    const fa_block *block = &net->blocks[b];
+    const fa_param *w = block->layer->weight;
+    const fa_mat mine = {g, w->cols, w->rows, w->cols};
+    const fa_mat true_one = {g + (size_t)(w->rows * w->cols) * net->esize, w->cols, w->rows,
+                             w->cols};
+    fa_packed_b right = fa_packing_buffer(rule, 0);
+    fa_matmul_tn(&net->linalg, mine, rule->buf[w->grad[0].left], rule->buf[block->delta], 1, 0,
+                 &right);
+    right = fa_packing_buffer(exact, 0);
+    fa_matmul_tn(&net->linalg, true_one, exact->buf[block->layer->in], exact->buf[block->delta], 1,
+                 0, &right);
+    angle_of->gradient_angle = angle(sums_of(net, mine, true_one));
+}
+
+static void compare(fa_angles *angles, const fa_run *rule, const fa_run *exact, char *g)
+{
+    const fa_net *net = rule->net;
+    for (int b = 0; b < net->n_blocks - 1; b++) {
+        angles[b].layer = net->blocks[b].first;
+        angles[b].delta_angle = angles[b].gradient_angle = angles[b].norm_ratio = NAN;
+        const fa_block *block = &net->blocks[b];
+        if (!block->needs_delta || block->rule.sources & FA_NO_UPDATE) continue;
+        const fa_sums s = sums_of(net, rule->buf[block->delta], exact->buf[block->delta]);
+        angles[b].delta_angle = angle(s);
+        if (s.bb > 0) angles[b].norm_ratio = sqrt(s.aa / s.bb);
+        gradient_sums(&angles[b], rule, exact, b, g);
+    }
+}
+
+static fa_status two_sweeps(fa_angles *angles, const fa_net *net, const fa_samples *samples,
+                            fa_work *work[2], char *g)
+{
+    fa_run run[2];
+    for (int i = 0; i < 2; i++) {
+        run[i] = probe(net, samples, work[i]);
+        run[i].exact = i == 1;
+        FA_TRY(fa_run_step(&run[i]));
+    }
+    FA_TRY(measure_weights(angles, net)); /* first: what can fail leaves the angles as they were */
+    compare(angles, &run[0], &run[1], g);
+    return FA_OK;
+}
+
+/* Room for two gradients of the largest parameter. */
+static char *gradient_workspace(const fa_net *net)
+{
+    int64_t largest = 1;
+    for (int i = 0; i < net->n_params; i++) {
+        const int64_t n = net->params[i].rows * net->params[i].cols;
+        if (n > largest) largest = n;
+    }
+    size_t size = 0;
+    return fa_add_bytes(&size, largest, 2, net->esize) ? fa_alloc(size) : NULL;
+}
+
+fa_status fa_alignment(fa_angles *angles, const fa_net *net, const fa_samples *samples)
+{
+    FA_FIXED_FP(true);
+    fa_samples s;
+    FA_TRY(fa_validate_samples(&s, net, samples, true, true));
+    if (net->n_blocks > 1) FA_REQUIRE(angles);
+    fa_call call = {.n_work = 2};
+    FA_TRY(fa_call_begin(&call, net, s.n));
+    char *g = gradient_workspace(net);
+    const fa_status status =
+        g ? two_sweeps(angles, net, &s, call.work, g)
+          : fa_fail(FA_E_MEMORY, "out of memory for alignment; the network is unchanged");
+    fa_free(g);
+    fa_call_end(&call);
+    return status;
+}

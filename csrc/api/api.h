@@ -1,0 +1,23 @@
+/* api: the functions of fastfa.h, and their checks of samples. */
+#ifndef FA_API_H
+#define FA_API_H
+
+#include "engine/step.h"
+#include "io/io.h"
+
+/* ---- validate.c ---- */
+
+/* Copies samples, and checks sizes, pointers and labels; with values, every number too. */
+fa_status fa_validate_samples(fa_samples *to, const fa_net *net, const fa_samples *from,
+                              bool targets, bool values);
+fa_status fa_bad_label(const fa_net *net, const fa_samples *s, int64_t i);
+bool fa_has_accuracy(const fa_net *net, const fa_samples *s);
+
+/* ---- inspect.c ---- */
+
+/* FA_E_STATE if this many more steps or epochs would pass FA_MAX_COUNT; call it under the lock. */
+fa_status fa_check_counts(const fa_net *net, int64_t steps, int64_t epochs);
+/* The order of the next epoch, which begins. The caller holds the write lock. */
+void fa_next_order(int64_t *order, fa_net *net, int64_t n);
+
+#endif

@@ -1,0 +1,174 @@
+/* Forward only: predict and evaluate, any number of rows, in chunks that fit the cache. */
+#include "api/api.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+typedef struct fa_forward_job {
+    fa_run run;
+    void *out; /* predict: n x n_out */
+    ptrdiff_t ldo;
+    bool logits;
+    double *row_loss, *row_hit; /* evaluate: n each */
+} fa_forward_job;
+
+/* Rows r of the samples, as a batch of its own. */
+static fa_samples window(const fa_net *net, const fa_samples *s, fa_rows r)
+{
+    fa_samples part = *s;
+    part.n = r.r1 - r.r0;
+    part.x = (const char *)s->x + (size_t)(r.r0 * s->ldx) * (s->x_dtype == FA_U8 ? 1 : net->esize);
+    if (s->labels) part.labels = s->labels + r.r0;
+    if (s->y) part.y = (const char *)s->y + (size_t)(r.r0 * s->ldy) * net->esize;
+    part.weights = NULL;
+    return part;
+}
+
+static void forward_task(void *context, int64_t task, int worker)
+{
+    const fa_forward_job *job = context;
+    const fa_net *net = job->run.net;
+    const int64_t n = job->run.data.n, r0 = task * FA_PREDICT_CHUNK;
+    const fa_rows rows = {r0, r0 + FA_PREDICT_CHUNK < n ? r0 + FA_PREDICT_CHUNK : n};
+    fa_run part = job->run;
+    part.data = window(net, &job->run.data, rows);
+    part.m = part.data.n;
+    fa_run_bind(&part, worker);
+    const fa_buf last = net->layers[net->n_layers - 1].out;
+    if (job->out)
+        part.buf[last] = (fa_mat){(char *)job->out + (size_t)(r0 * job->ldo) * net->esize, job->ldo,
+                                  part.m, net->n_out};
+    fa_forward(&part, (fa_rows){0, part.m}, worker);
+    if (job->out) {
+        if (!job->logits && net->loss->link) net->loss->link(net->k, part.buf[last]);
+        return;
+    }
+    part.row_loss = job->row_loss + r0;
+    part.row_hit = job->row_hit + r0;
+    fa_output_error(&part, (fa_rows){0, part.m});
+}
+
+static fa_status run_forward(fa_forward_job *job)
+{
+    const fa_net *net = job->run.net;
+    const int64_t n = job->run.data.n;
+    fa_call call = {.in_chunks = true, .n_work = 1, .slot = {1}};
+    FA_TRY(fa_call_begin(&call, net, n));
+    job->run.work = call.work[0];
+    fa_parallel_for(call.threads, (n + FA_PREDICT_CHUNK - 1) / FA_PREDICT_CHUNK, forward_task, job);
+    fa_status status = FA_OK;
+    if (atomic_load(&call.work[0]->bad_label))
+        status =
+            fa_fail(FA_E_VALUE, "y: a label was changed to one out of range while it was in use");
+    else if (atomic_load(&call.work[0]->nonfinite))
+        status = fa_check_tensors(net);
+    fa_call_end(&call);
+    return status;
+}
+
+fa_status fa_predict(void *out, ptrdiff_t ldo, const fa_net *net, const fa_samples *samples,
+                     int logits)
+{
+    FA_FIXED_FP(true);
+    fa_samples s;
+    FA_TRY(fa_validate_samples(&s, net, samples, false, true));
+    FA_REQUIRE(out);
+    if (ldo < net->n_out)
+        return fa_fail(FA_E_VALUE, "out: expected a row stride of at least %lld, got %lld",
+                       (long long)net->n_out, (long long)ldo);
+    s.labels = NULL;
+    s.y = NULL;
+    fa_forward_job job = {.run = {.net = net, .mode = FA_PREDICT, .data = s},
+                          .out = out,
+                          .ldo = ldo,
+                          .logits = logits};
+    return run_forward(&job);
+}
+
+/* Weights enter the loss, as in training, not the accuracy. */
+static void sum_rows(fa_metrics *metrics, const fa_samples *s, const fa_forward_job *job)
+{
+    fa_metrics sums = s->accumulate ? *metrics : (fa_metrics){0};
+    sums.rows += s->n;
+    for (int64_t i = 0; i < s->n; i++) {
+        sums.loss += s->weights ? s->weights[i] * job->row_loss[i] : job->row_loss[i];
+        sums.hits += job->row_hit[i];
+    }
+    *metrics = sums;
+}
+
+fa_status fa_evaluate(fa_metrics *metrics, const fa_net *net, const fa_samples *samples)
+{
+    FA_FIXED_FP(true);
+    FA_REQUIRE(metrics);
+    fa_samples s;
+    FA_TRY(fa_validate_samples(&s, net, samples, true, true));
+    fa_forward_job job = {.run = {.net = net, .mode = FA_EVALUATE, .data = s}};
+    job.row_loss = fa_alloc((size_t)s.n * 2 * sizeof(double));
+    if (!job.row_loss)
+        return fa_fail(FA_E_MEMORY, "out of memory for evaluating %lld rows", (long long)s.n);
+    job.row_hit = job.row_loss + s.n;
+    const int cancel = fa_cancel_off(); /* a thread that ended here would not free the sums */
+    const fa_status status = run_forward(&job);
+    if (status == FA_OK) {
+        sum_rows(metrics, &s, &job);
+        if (!fa_has_accuracy(net, &s)) metrics->hits = NAN;
+    }
+    fa_free(job.row_loss);
+    fa_cancel_back(cancel);
+    return status;
+}
+
+/* ---- one sample, prepared ---- */
+
+struct fa_predictor {
+    fa_run run;
+    bool logits;
+};
+
+fa_status fa_predictor_create(fa_predictor **predictor, const fa_net *net, fa_dtype x_dtype,
+                              int logits)
+{
+    FA_FIXED_FP(true);
+    FA_REQUIRE(predictor);
+    FA_REQUIRE(net);
+    if (x_dtype != net->dtype && x_dtype != FA_U8)
+        return fa_fail(FA_E_VALUE, "x_dtype: expected the network's dtype (%s) or bytes, got %d",
+                       net->dtype == FA_F64 ? "float64" : "float32", (int)x_dtype);
+    fa_predictor *p = fa_alloc(sizeof *p);
+    fa_work *work = fa_work_create(net, false, 1, 1, 1);
+    if (!p || !work) {
+        fa_free(p);
+        fa_free(work);
+        return fa_fail(FA_E_MEMORY, "out of memory for a predictor");
+    }
+    *p = (fa_predictor){
+        .run = {.net = net, .work = work, .mode = FA_PREDICT, .m = 1, .skip_finite_check = true},
+        .logits = logits};
+    p->run.data = fa_samples_of(NULL, net->n_in, x_dtype, 1);
+    fa_run_bind(&p->run, 0);
+    *predictor = p;
+    return FA_OK;
+}
+
+void fa_predictor_free(fa_predictor *p)
+{
+    if (!p) return;
+    fa_free(p->run.work);
+    fa_free(p);
+}
+
+fa_status fa_predict_one(void *out, fa_predictor *p, const void *x)
+{
+    FA_FIXED_FP(true);
+    if (!p) return fa_fail(FA_E_VALUE, "predictor: expected a pointer, got NULL");
+    fa_run *run = &p->run;
+    const fa_net *net = run->net;
+    FA_TRY(fa_lock_read(fa_lock_of(net)));
+    fa_run_set_sample(run, x, out);
+    fa_forward(run, (fa_rows){0, 1}, 0);
+    if (!p->logits && net->loss->link)
+        net->loss->link(net->k, run->buf[net->layers[net->n_layers - 1].out]);
+    fa_unlock_read(fa_lock_of(net));
+    return FA_OK;
+}

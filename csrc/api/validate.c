@@ -1,0 +1,100 @@
+/* The door: what every call that takes samples checks before anything is touched. */
+#include "api/api.h"
+
+#include <math.h>
+
+static fa_status check_shapes(const fa_net *net, const fa_samples *s, bool targets)
+{
+    if (s->n < 1)
+        return fa_fail(FA_E_VALUE, "X: expected at least one sample, got %lld", (long long)s->n);
+    if (!s->x) return fa_fail(FA_E_VALUE, "X: expected a pointer, got NULL");
+    if (s->x_dtype != net->dtype && s->x_dtype != FA_U8)
+        return fa_fail(FA_E_VALUE, "X: expected the network's dtype (%s) or bytes",
+                       net->dtype == FA_F64 ? "float64" : "float32");
+    if (s->ldx < net->n_in)
+        return fa_fail(FA_E_VALUE, "X: expected a row stride of at least %lld, got %lld",
+                       (long long)net->n_in, (long long)s->ldx);
+    if (!targets) return FA_OK;
+    if (!s->labels == !s->y)
+        return fa_fail(FA_E_VALUE, "y: expected either labels or rows, got %s",
+                       s->y ? "both" : "neither");
+    if (s->y && s->ldy < net->n_out)
+        return fa_fail(FA_E_VALUE, "y: expected a row stride of at least %lld, got %lld",
+                       (long long)net->n_out, (long long)s->ldy);
+    return FA_OK;
+}
+
+fa_status fa_bad_label(const fa_net *net, const fa_samples *s, int64_t i)
+{
+    return fa_fail(FA_E_VALUE, "y: expected labels in 0..%lld, got %lld at index %lld",
+                   (long long)fa_n_classes(net) - 1, (long long)s->labels[i], (long long)i);
+}
+
+static fa_status check_labels(const fa_net *net, const fa_samples *s)
+{
+    for (int64_t i = 0; i < s->n; i++)
+        if (!fa_label_fits(net, s->labels[i])) return fa_bad_label(net, s, i);
+    return FA_OK;
+}
+
+static fa_status check_weights(const fa_net *net, const fa_samples *s)
+{
+    const double most = fa_largest(net);
+    for (int64_t i = 0; i < s->n; i++)
+        if (!(s->weights[i] >= 0 && s->weights[i] <= most))
+            return fa_fail(
+                FA_E_VALUE, "sample_weight: expected finite numbers >= 0%s, got %g at index %lld",
+                isfinite(s->weights[i]) && s->weights[i] > 0 ? " that float32 holds" : "",
+                s->weights[i], (long long)i);
+    return FA_OK;
+}
+
+static fa_status check_finite(const fa_net *net, const char *name, const void *p, ptrdiff_t ld,
+                              int64_t rows, int64_t cols)
+{
+    int64_t i, j;
+    if (!fa_find_nonfinite(net, p, ld, rows, cols, &i, &j)) return FA_OK;
+    return fa_fail(FA_E_VALUE, "%s: expected finite numbers, got %g at row %lld, column %lld", name,
+                   fa_value_shown(fa_value_at(net, p, i * ld + j)), (long long)i, (long long)j);
+}
+
+static fa_status check_rows(const fa_net *net, const fa_samples *s)
+{
+    FA_TRY(check_finite(net, "y", s->y, s->ldy, s->n, net->n_out));
+    for (int64_t i = 0; i < s->n; i++) {
+        double low = INFINITY, high = -INFINITY, sum = 0;
+        for (int64_t j = 0; j < net->n_out; j++) {
+            const double y = fa_value_at(net, s->y, i * s->ldy + j);
+            low = fmin(low, y), high = fmax(high, y), sum += y;
+        }
+        const char *expected = net->loss->check_row(low, high, sum);
+        if (expected)
+            return fa_fail(FA_E_VALUE, "y: %s expected %s, got others in row %lld", net->loss->name,
+                           expected, (long long)i);
+    }
+    return FA_OK;
+}
+
+fa_status fa_validate_samples(fa_samples *s, const fa_net *net, const fa_samples *from,
+                              bool targets, bool values)
+{
+    FA_REQUIRE(net);
+    FA_TRY(FA_COPY_STRUCT(s, from, n, "samples"));
+    FA_TRY(check_shapes(net, s, targets));
+    if (!values) return FA_OK;
+    if (targets && s->labels) FA_TRY(check_labels(net, s));
+    if (s->x_dtype != FA_U8) FA_TRY(check_finite(net, "X", s->x, s->ldx, s->n, net->n_in));
+    if (targets && s->y) FA_TRY(check_rows(net, s));
+    return s->weights ? check_weights(net, s) : FA_OK;
+}
+
+fa_status fa_check(const fa_net *net, const fa_samples *samples)
+{
+    FA_FIXED_FP(true);
+    fa_samples s;
+    FA_TRY(fa_validate_samples(&s, net, samples, false, false));
+    return fa_validate_samples(&s, net, samples, s.labels || s.y, true);
+}
+
+bool fa_has_accuracy(const fa_net *net, const fa_samples *s)
+{ return (s->labels && net->n_out > 1) || net->loss->accuracy_rows; }

@@ -1,0 +1,236 @@
+/* The thread pool: one a process, started on first use, at home in C code that forks.
+ *
+ * Every thread has a range of a job's tasks, published as one word, its ticket: threads wanted |
+ * next task | end. It takes its own from the front, then those of others from the back, each by
+ * compare-and-swap, so a task is taken once. The job's other fields are read after a task was
+ * taken, and stay as they are until all who took one have counted what they did; so it does not
+ * matter how old a ticket is that still fits.
+ *
+ * Ranges are the same in every step: a core meets the weights that are still in its cache, and its
+ * own ticket, which nobody else touches while there is enough to do. Whoever waits spins shortly,
+ * then marks the word that it waits for and sleeps, so that it takes no core from others: who
+ * changes the word sees the mark. The caller never waits for a worker that has not taken a task. */
+#include "core/core.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What a worker waits for, what it counts down and what the caller writes lie on cache lines of
+ * their own (pairs of them are fetched together): on shared ones a hand-over takes ten times as
+ * long. What a worker needs to begin comes with its ticket, as one line. */
+#define FA_OWN_LINE _Alignas(128)
+
+typedef struct range {
+    FA_OWN_LINE _Atomic uint64_t ticket; /* ASLEEP | 8 bits threads | 20 next task | 20 end */
+    fa_task_fn *task;
+    void *context;
+    int64_t first; /* task of the published batch */
+} range;
+
+static struct {
+    range ranges[FA_MAX_THREADS + 1];
+    FA_OWN_LINE _Atomic uint64_t pending; /* tasks not yet finished | ASLEEP, the caller */
+    FA_OWN_LINE atomic_bool busy;
+    int n_workers, refused; /* the thread that the log was last told of */
+    pthread_t workers[FA_MAX_THREADS + 1];
+    FA_OWN_LINE atomic_bool quit;
+    pthread_mutex_t mutex;
+    pthread_cond_t wake, done;
+} pool = {.mutex = PTHREAD_MUTEX_INITIALIZER,
+          .wake = PTHREAD_COND_INITIALIZER,
+          .done = PTHREAD_COND_INITIALIZER};
+
+static _Thread_local bool inside; /* this thread is running a task */
+static unsigned fork_generation;
+
+enum { SPINS = 100, YIELDS = 100, SPINS_OF_CALLER = 3000 };
+enum { FIELD = 20, MAX_BATCH = (1 << FIELD) - 1 };
+static const uint64_t ASLEEP = UINT64_C(1) << 63;
+
+static void pause_cpu(void)
+{
+#ifdef __x86_64__
+    __builtin_ia32_pause();
+#endif
+}
+
+static int64_t end_of(uint64_t ticket) { return (int64_t)(ticket & MAX_BATCH); }
+static int64_t next_of(uint64_t ticket) { return (int64_t)(ticket >> FIELD & MAX_BATCH); }
+static int threads_of(uint64_t ticket) { return (int)(ticket >> 2 * FIELD & 0xff); }
+
+static void wake(pthread_cond_t *sleepers)
+{
+    pthread_mutex_lock(&pool.mutex);
+    pthread_cond_broadcast(sleepers);
+    pthread_mutex_unlock(&pool.mutex);
+}
+
+/* Takes tasks of one thread's range until none is left, and counts them. */
+static void work_on(int owner, int worker)
+{
+    range *const r = &pool.ranges[owner];
+    const bool own = owner == worker;
+    uint64_t done = 0, ticket = atomic_load_explicit(&r->ticket, memory_order_acquire);
+    while (next_of(ticket) < end_of(ticket) && worker < threads_of(ticket)) {
+        const uint64_t taken = own ? ticket + (UINT64_C(1) << FIELD) : ticket - 1;
+        if (!atomic_compare_exchange_weak_explicit(&r->ticket, &ticket, taken, memory_order_acq_rel,
+                                                   memory_order_acquire))
+            continue;
+        r->task(r->context, r->first + (own ? next_of(ticket) : end_of(taken)), worker);
+        done++;
+        ticket = atomic_load_explicit(&r->ticket, memory_order_acquire);
+    }
+    if (done > 0 && atomic_fetch_sub(&pool.pending, done) == (done | ASLEEP)) wake(&pool.done);
+}
+
+/* Takes tasks of the current job until none is left: its own, then those of the threads after
+ * it. */
+static void work(int worker)
+{
+    inside = true;
+    const int threads =
+        threads_of(atomic_load_explicit(&pool.ranges[worker].ticket, memory_order_relaxed));
+    for (int i = 0; i < threads; i++) work_on((worker + i) % threads, worker);
+    inside = false;
+}
+
+static bool has_work(int worker)
+{
+    const uint64_t ticket = atomic_load_explicit(&pool.ranges[worker].ticket, memory_order_acquire);
+    return next_of(ticket) < end_of(ticket) || atomic_load(&pool.quit);
+}
+
+static void wait_for_work(int worker)
+{
+    _Atomic uint64_t *const ticket = &pool.ranges[worker].ticket;
+    for (int i = 0; i < SPINS + YIELDS; i++) {
+        if (has_work(worker)) return;
+        pause_cpu();
+        if (i >= SPINS) sched_yield(); /* the caller may be waiting for this very core */
+    }
+    pthread_mutex_lock(&pool.mutex);
+    uint64_t seen = atomic_load(ticket);
+    if (next_of(seen) == end_of(seen) &&
+        atomic_compare_exchange_strong(ticket, &seen, seen | ASLEEP))
+        while (atomic_load(ticket) & ASLEEP && !atomic_load(&pool.quit))
+            pthread_cond_wait(&pool.wake, &pool.mutex);
+    pthread_mutex_unlock(&pool.mutex);
+}
+
+static void *worker_main(void *argument)
+{
+    const int worker = (int)(intptr_t)argument;
+    fa_use_process_affinity();
+    fa_fp_begin(
+        true); /* a new thread inherits the floating-point mode of the thread that made it */
+    while (!atomic_load(&pool.quit)) {
+        wait_for_work(worker);
+        work(worker);
+    }
+    return NULL;
+}
+
+static void drop_threads(void) /* in a forked child: only the forking thread lives on */
+{
+    fork_generation++;
+    memset(&pool, 0, sizeof pool);
+    pthread_mutex_init(&pool.mutex, NULL);
+    pthread_cond_init(&pool.wake, NULL);
+    pthread_cond_init(&pool.done, NULL);
+    fa_locks_after_fork();
+}
+
+static void install_fork_handler(void) { pthread_atfork(NULL, NULL, drop_threads); }
+
+unsigned fa_fork_generation(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, install_fork_handler);
+    return fork_generation;
+}
+
+/* Without the program's signals: a new thread inherits what its maker blocks. What a fault raises
+ * stays. */
+static int start_worker(int worker)
+{
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+    sigset_t blocked, before;
+    sigfillset(&blocked);
+    for (size_t i = 0; i < sizeof faults / sizeof *faults; i++) sigdelset(&blocked, faults[i]);
+    pthread_sigmask(SIG_BLOCK, &blocked, &before);
+    const int failed =
+        pthread_create(&pool.workers[worker], NULL, worker_main, (void *)(intptr_t)worker);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return failed;
+}
+
+/* Workers 1 .. n-1; false when the system refuses one of them, which only costs speed. */
+static bool start_workers(int n)
+{
+    for (; pool.n_workers < n - 1; pool.n_workers++)
+        if (start_worker(pool.n_workers + 1)) return false;
+    return true;
+}
+
+__attribute__((destructor)) static void stop_workers(void)
+{
+    if (atomic_exchange(&pool.busy, true)) return; /* somebody still trains at exit: leave them */
+    atomic_store(&pool.quit, true);
+    wake(&pool.wake);
+    for (int i = 1; i <= pool.n_workers; i++) pthread_join(pool.workers[i], NULL);
+}
+
+/* A worker that has begun a task may have lost its core to somebody: asleep, the caller leaves it
+ * this one. */
+static void wait_for_others(void)
+{
+    for (int i = 0; i < SPINS_OF_CALLER; i++) {
+        if (atomic_load_explicit(&pool.pending, memory_order_acquire) == 0) return;
+        pause_cpu();
+    }
+    pthread_mutex_lock(&pool.mutex);
+    atomic_fetch_or(&pool.pending, ASLEEP);
+    while (atomic_load(&pool.pending) != ASLEEP) pthread_cond_wait(&pool.done, &pool.mutex);
+    pthread_mutex_unlock(&pool.mutex);
+}
+
+/* The threads' tickets, the caller's last: the others have more of a way to go. */
+static void run_batch(int n_threads, int64_t first, int64_t n, fa_task_fn *task, void *context)
+{
+    bool asleep = false;
+    atomic_store_explicit(&pool.pending, (uint64_t)n, memory_order_relaxed);
+    for (int t = n_threads - 1; t >= 0; t--) {
+        const uint64_t next = (uint64_t)(n * t / n_threads),
+                       end = (uint64_t)(n * (t + 1) / n_threads);
+        range *const r = &pool.ranges[t];
+        r->task = task, r->context = context, r->first = first;
+        const uint64_t ticket = (uint64_t)n_threads << 2 * FIELD | next << FIELD | end;
+        asleep |= (atomic_exchange(&r->ticket, ticket) & ASLEEP) != 0;
+    }
+    if (asleep) wake(&pool.wake);
+    work(0);
+    wait_for_others();
+}
+
+void fa_parallel_for(int n_threads, int64_t n_tasks, fa_task_fn *task, void *context)
+{
+    if (n_threads > FA_MAX_THREADS) n_threads = FA_MAX_THREADS;
+    if (n_threads > n_tasks) n_threads = (int)n_tasks;
+    if (n_threads < 2 || inside || atomic_exchange(&pool.busy, true)) {
+        for (int64_t i = 0; i < n_tasks; i++) task(context, i, 0);
+        return;
+    }
+    fa_fork_generation();
+    const int refused = start_workers(n_threads) ? 0 : pool.n_workers + 2;
+    const bool is_news = refused && refused != pool.refused;
+    pool.refused = refused;
+    for (int64_t first = 0, n; first < n_tasks; first += n) {
+        n = n_tasks - first < MAX_BATCH ? n_tasks - first : MAX_BATCH;
+        run_batch(n_threads, first, n, task, context);
+    }
+    atomic_store(&pool.busy, false);
+    if (is_news) /* now that its hook may fork or use the pool */
+        fa_log("the system refused thread %d of %d; going on with fewer", refused, n_threads);
+}

@@ -1,0 +1,37 @@
+/* The frame of a call: what is taken before the work and given back after it, whatever happened
+ * between. */
+#include "engine/step.h"
+
+void fa_call_end(fa_call *call)
+{
+    for (int i = call->n_work - 1; i >= 0; i--) /* the first is the one that was kept, the larger */
+        if (call->work[i]) fa_work_release(call->net, call->slot[i], call->work[i], call->writes);
+    fa_unlock_call(&call->lock);
+}
+
+fa_status fa_call_begin(fa_call *call, const fa_net *net, int64_t rows)
+{
+    FA_TRY(fa_lock_call(&call->lock, fa_lock_of(net), call->writes));
+    call->net = net;
+    call->threads = fa_run_threads(net, rows);
+    int copies = 1;
+    int64_t capacity = rows;
+    if (call->in_chunks) {
+        const int64_t chunks = (rows + FA_PREDICT_CHUNK - 1) / FA_PREDICT_CHUNK;
+        if (call->threads > chunks) call->threads = (int)chunks;
+        copies = call->threads;
+        if (capacity > FA_PREDICT_CHUNK) capacity = FA_PREDICT_CHUNK;
+    }
+    bool complete = true;
+    for (int i = 0; i < call->n_work; i++) {
+        call->work[i] =
+            fa_work_acquire(net, call->slot[i], capacity, copies, call->threads, call->writes);
+        complete = complete && call->work[i];
+    }
+    if (!complete) {
+        fa_call_end(call);
+        return fa_fail(FA_E_MEMORY, "out of memory for %lld rows; the network is unchanged",
+                       (long long)rows);
+    }
+    return FA_OK;
+}

@@ -1,0 +1,63 @@
+/* The deltas of rows: the error of the output, then each hidden block by its rule. */
+#include "engine/step.h"
+
+#include <math.h>
+
+void fa_output_error(const fa_run *run, fa_rows rows)
+{
+    const fa_net *net = run->net;
+    const fa_block *top = &net->blocks[net->n_blocks - 1];
+    const fa_mat e = fa_get(run, top->delta, rows);
+    net->loss->error(net->k, e, run->row_loss + rows.r0, run->row_hit + rows.r0,
+                     fa_get(run, top->layer->out, rows), run->labels ? run->labels + rows.r0 : NULL,
+                     fa_get(run, FA_TARGET, rows));
+    if (run->mode < FA_PREDICT && top->layer->activation != FA_ACT_linear)
+        top->layer->ops->backward(top->layer, run, fa_all_columns(rows, net->n_out), e, true);
+}
+
+/* S_l in place of D_l, then D_l through the followers and f', unless it came at once. */
+void fa_compute_delta(const fa_run *run, int b, fa_part part, int worker)
+{
+    static const fa_rule exact = {.ops = &fa_rule_backprop};
+    const fa_net *net = run->net;
+    const fa_block *block = &net->blocks[b];
+    const fa_rule *rule = run->exact ? &exact : &block->rule;
+    const fa_mat d = fa_get_part(run, block->delta, part);
+    if (rule->ops->delta) {
+        rule->ops->delta(run, b, part.rows, d);
+        return;
+    }
+    rule->ops->signal(rule, run, b, part, d, worker);
+    if (rule->fuses_relu_backward) return;
+    for (int i = block->last; i >= block->first; i--)
+        net->layers[i].ops->backward(&net->layers[i], run, part, d, !rule->pre);
+}
+
+bool fa_needs_delta(const fa_run *run, int b)
+{ return run->exact || run->net->blocks[b].needs_delta; }
+
+void fa_weight_rows(const fa_run *run, fa_rows rows)
+{
+    for (int b = 0; b < run->net->n_blocks; b++) {
+        if (!fa_needs_delta(run, b)) continue;
+        const fa_mat d = fa_get(run, run->net->blocks[b].delta, rows);
+        run->net->k->scale_rows(d.p, d.ld, run->weights + rows.r0, d.rows, d.cols);
+        const fa_buf weighted = run->net->blocks[b].rule.weighted;
+        if (weighted == FA_NO_BUF || run->exact) continue;
+        const fa_mat t = fa_get(run, weighted, rows);
+        run->net->k->scale_rows(t.p, t.ld, run->weights + rows.r0, t.rows, t.cols);
+    }
+}
+
+/* A unit that saturates hides an infinite input from the loss, but not from the gradient. */
+static bool finite_input(const fa_run *run, fa_rows rows)
+{
+    const fa_mat x = fa_get(run, FA_INPUT, rows);
+    return run->net->k->all_finite(x.p, x.ld, x.rows, x.cols);
+}
+
+void fa_loss_and_error(const fa_run *run, fa_rows rows)
+{
+    fa_output_error(run, rows);
+    if (run->x_unchecked && !finite_input(run, rows)) run->row_loss[rows.r0] = NAN;
+}

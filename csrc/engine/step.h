@@ -1,0 +1,79 @@
+/* The step and the calls that make one: for engine and api. */
+#ifndef FA_STEP_H
+#define FA_STEP_H
+
+#include "engine/engine.h"
+
+/* ---- step.c ---- */
+
+/* One step through the phases that the run's mode asks for. The run's net, work, mode, data, index,
+ * m, step, lr and grads are set. */
+fa_status fa_run_step(fa_run *run);
+/* One sample up to its deltas, on this thread; its update is left to the next one's forward, or to
+ * flush. */
+fa_status fa_run_deferred(fa_run *run);
+void fa_run_flush(fa_run *run);
+fa_rows fa_chunk_of(const fa_run *run, int64_t task);
+
+/* ---- forward.c ---- */
+
+void fa_load_batch(const fa_run *run, fa_rows rows);          /* input, targets and labels */
+void fa_forward(const fa_run *run, fa_rows rows, int worker); /* that, and all layers */
+bool fa_gathers_input(const fa_run *run); /* X is copied into a row buffer, not used in place */
+
+/* ---- delta.c ---- */
+
+void fa_loss_and_error(const fa_run *run, fa_rows rows); /* and whether the input was finite */
+bool fa_needs_delta(const fa_run *run, int b);
+void fa_compute_delta(const fa_run *run, int b, fa_part part, int worker);
+/* Sample weights enter here, once for every rule; 1/m is in the factor of the update. */
+void fa_weight_rows(const fa_run *run, fa_rows rows);
+
+/* ---- update.c ---- */
+
+void fa_begin_update(fa_run *run);
+void fa_update(const fa_run *run, int param, fa_tile t, int worker); /* a tile: gradient and step */
+void fa_update_serial(const fa_run *run);
+extern fa_task_fn fa_update_task, fa_gradient_task, fa_norm_task, fa_apply_task;
+fa_status fa_check_norm(fa_run *run);
+
+/* ---- feedback_product.c ---- */
+
+extern fa_task_fn fa_step_feedback_task;
+
+/* ---- step_by_columns.c ---- */
+
+/* Whether threads should have columns of each layer, not rows of the batch; and the rows' phase and
+ * update so. */
+bool fa_by_columns(const fa_run *run, int threads);
+void fa_run_columns(const fa_run *run, int threads);
+void fa_update_columns(const fa_run *run, int threads);
+
+/* ---- thread_tuner.c: how many threads a step runs on ---- */
+
+/* Threads that a call on this many rows may use: those whose work pays for the fastest
+ * synchronisation. */
+int fa_run_threads(const fa_net *net, int64_t rows);
+/* The threads of the next training step, at most `threads`. *measure: the tuner wants to know how
+ * long it takes. */
+int fa_tuner_threads(bool *measure, fa_net *net, int64_t rows, int threads);
+void fa_tuner_record(fa_net *net, int64_t rows, double seconds);
+
+/* ---- call.c: what a call takes before its work and gives back after it ---- */
+
+typedef struct fa_call { /* the caller sets: */
+    bool writes;         /* alone with the network; else alongside others that do not write */
+    bool in_chunks; /* row buffers of FA_PREDICT_CHUNK rows for each thread, not of all rows for
+                        all */
+    int n_work, slot[2]; /* of the workspaces */
+    /* fa_call_begin sets: */
+    const fa_net *net;
+    fa_call_lock lock;
+    int threads;
+    fa_work *work[2];
+} fa_call;
+/* Lock and workspaces for `rows` rows. On failure nothing is held. */
+fa_status fa_call_begin(fa_call *call, const fa_net *net, int64_t rows);
+void fa_call_end(fa_call *call);
+
+#endif

@@ -1,0 +1,168 @@
+/* The rows' phase cut the other way: a thread has the same columns of every large layer in every
+ * step.
+ *
+ * Threads that for_all_parts the rows of a batch each read all weights, and most of these the
+ * others have just written. Here a weight stays with its owner, but for a chain rule's transport
+ * and for what idle threads take; what changes hands are activations, which are fewer, with a
+ * hand-over after each layer. The update's tiles are those columns. A layer too narrow to
+ * for_all_parts, and a rule that needs all columns at once, are given rows. Each output is the same
+ * chain of multiply-adds either way: the bits cannot tell. */
+#include "engine/step.h"
+
+enum {
+    SLICES_PER_THREAD = 2,      /* of each thread */
+    MIN_WIDTH = 32,             /* units of a thread; fewer: by rows */
+    BLOCK = 128,                /* rows at a time, which stay in L2 while columns go by */
+    MIN_WEIGHTS_PER_ROW = 2400, /* weights of a layer for each row of the batch */
+    MIN_WORK = 500000, /* multiply-adds of a thread; fewer: hand-overs cost more than they save */
+};
+_Static_assert((int)BLOCK <= (int)FA_CHUNK, "scratch of rules is for so many rows");
+
+typedef void part_fn(const fa_run *run, int index, fa_part part, int worker);
+typedef struct part_job {
+    const fa_run *run;
+    part_fn *work;
+    int index; /* of the layer or block */
+    int64_t cols, slices;
+} part_job;
+
+static void chunk_task(void *context, int64_t task, int worker)
+{
+    const part_job *job = context;
+    job->work(job->run, job->index, fa_all_columns(fa_chunk_of(job->run, task), job->cols), worker);
+}
+
+static void slice_task(void *context, int64_t task, int worker)
+{
+    const part_job *job = context;
+    const int64_t m = job->run->m;
+    fa_part part = {.c0 = fa_partition(job->cols, task, job->slices),
+                    .c1 = fa_partition(job->cols, task + 1, job->slices)};
+    for (int64_t r = 0; r < m; r += BLOCK) {
+        part.rows = (fa_rows){r, r + BLOCK < m ? r + BLOCK : m};
+        job->work(job->run, job->index, part, worker);
+    }
+}
+
+/* Strips of so many columns, or all columns of some rows; one thing after the other, each
+ * shared. */
+static void for_all_parts(const fa_run *run, int threads, part_fn *work, int index, int64_t cols,
+                          bool slices)
+{
+    part_job job = {run, work, index, cols, (int64_t)SLICES_PER_THREAD * threads};
+    if (slices)
+        fa_parallel_for(threads, job.slices, slice_task, &job);
+    else
+        fa_parallel_for(threads, (run->m + run->chunk - 1) / run->chunk, chunk_task, &job);
+}
+
+static bool is_wide(int64_t cols, int threads) { return cols >= MIN_WIDTH * (int64_t)threads; }
+
+static bool by_slices(const fa_layer *layer, bool able, int threads)
+{ return able && is_wide(layer->n_out, threads); }
+
+static void take_batch(const fa_run *run, int index, fa_part part, int worker)
+{
+    (void)index, (void)worker;
+    fa_load_batch(run, part.rows);
+}
+
+static void forward(const fa_run *run, int index, fa_part part, int worker)
+{
+    const fa_layer *layer = &run->net->layers[index];
+    layer->ops->forward(layer, run, part, worker);
+}
+
+static void loss_and_error(const fa_run *run, int index, fa_part part, int worker)
+{
+    (void)index, (void)worker;
+    fa_loss_and_error(run, part.rows);
+}
+
+static void forward_and_loss(const fa_run *run, int index, fa_part part, int worker)
+{
+    forward(run, index, part, worker);
+    loss_and_error(run, index, part, worker);
+}
+
+static void weight_rows(const fa_run *run, int index, fa_part part, int worker)
+{
+    (void)index, (void)worker;
+    fa_weight_rows(run, part.rows);
+}
+
+bool fa_by_columns(const fa_run *run, int threads)
+{
+    const fa_net *net = run->net;
+    if (threads < 2 || net->n_blocks < 2) return false;
+    if (run->exact || net->blas || net->barrier_rule || net->chunk_rule) return false;
+    const double m = (double)run->m, hidden = net->n_blocks - 1;
+    return net->n_weights >= MIN_WEIGHTS_PER_ROW * m * hidden &&
+           net->work_per_row * m >= MIN_WORK * threads;
+}
+
+void fa_run_columns(const fa_run *run, int threads)
+{
+    const fa_net *net = run->net;
+    const int top = net->n_layers - 1, hidden = net->n_blocks - 1;
+    for_all_parts(run, threads, take_batch, 0, 0, false);
+    for (int i = 0; i <= top; i++) {
+        const fa_layer *layer = &net->layers[i];
+        const bool slices = by_slices(layer, layer->ops->columns, threads);
+        part_fn *const work = i == top && !slices ? forward_and_loss : forward;
+        for_all_parts(run, threads, work, i, layer->n_out, slices);
+        if (i == top && slices) for_all_parts(run, threads, loss_and_error, 0, 0, false);
+    }
+    for (int i = 0; i < hidden; i++) {
+        const int b = net->order[i];
+        const fa_rule *rule = &net->blocks[b].rule;
+        const fa_layer *layer = net->blocks[b].layer;
+        const bool able = rule->ops->columns && !rule->nnz;
+        if (fa_needs_delta(run, b))
+            for_all_parts(run, threads, fa_compute_delta, b, layer->n_out,
+                          by_slices(layer, able, threads));
+    }
+    if (run->weights) for_all_parts(run, threads, weight_rows, 0, 0, false);
+}
+
+/* ---- the update ---- */
+
+typedef struct update_job {
+    const fa_run *run;
+    int threads;
+} update_job;
+
+/* Strip i of n of a item's columns, in some of its rows */
+static void update(const fa_run *run, const fa_column_item *item, fa_rows rows, int64_t i,
+                   int64_t n, int worker)
+{
+    const int64_t cols = run->net->params[item->param].cols;
+    const fa_tile t = {rows.r0, rows.r1, fa_partition(cols, i, n), fa_partition(cols, i + 1, n)};
+    if (t.i0 < t.i1 && t.j0 < t.j1) fa_update(run, item->param, t, worker);
+}
+
+/* A thread's columns of a item; or of one too narrow some of the rows, in two halves as scratch is
+ * for no more. */
+static void column_item_task(void *context, int64_t task, int worker)
+{
+    const update_job *job = context;
+    const fa_net *net = job->run->net;
+    const fa_column_item *item = &net->column_items[task % net->n_column_items];
+    const int64_t thread = task / net->n_column_items, threads = job->threads;
+    if (is_wide(net->params[item->param].cols, job->threads)) {
+        update(job->run, item, item->rows, thread * item->parts + item->part, threads * item->parts,
+               worker);
+        return;
+    }
+    const int64_t n = item->rows.r1 - item->rows.r0;
+    const fa_rows rows = {item->rows.r0 + fa_partition(n, thread, threads),
+                          item->rows.r0 + fa_partition(n, thread + 1, threads)};
+    for (int half = 0; half < 2; half++)
+        update(job->run, item, rows, 2 * item->part + half, 2 * item->parts, worker);
+}
+
+void fa_update_columns(const fa_run *run, int threads)
+{
+    update_job job = {run, threads};
+    fa_parallel_for(threads, run->net->n_column_items * threads, column_item_task, &job);
+}

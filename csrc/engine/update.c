@@ -1,0 +1,180 @@
+/* The update of a tile: its gradient left^T right, and the optimizer step while the tile is in
+ * cache. */
+#include "engine/step.h"
+
+#include <math.h>
+
+static fa_mat columns(const fa_run *run, fa_buf b, int64_t j0, int64_t j1)
+{
+    const fa_mat a = run->buf[b];
+    return (fa_mat){a.p + (size_t)j0 * run->net->esize, a.ld, run->m, j1 - j0};
+}
+
+/* Where the columns of a tile are packed, if they are: a worker's next tile is the one below, as a
+ * rule. */
+static fa_packed_b *packed_columns(const fa_run *run, fa_buf buf, fa_tile t, int worker)
+{
+    fa_pack_cache *cache = fa_pack_cache_of(run, worker);
+    if (!cache) return NULL;
+    if (cache->run != run->serial || cache->buf != buf || cache->j0 != t.j0 || cache->j1 != t.j1)
+        *cache = (fa_pack_cache){
+            .b = {.buffer = cache->bytes, .bytes = run->work->packing_bytes, .remote = run->shared},
+            .run = run->serial,
+            .j0 = t.j0,
+            .j1 = t.j1,
+            .buf = buf};
+    return &cache->b;
+}
+
+/* g = alpha * sum over pairs of left^T right + beta * g on the tile; g points at the tile's first
+ * element. */
+static void tile_product(const fa_run *run, const fa_param *p, fa_tile t, fa_mat g, double alpha,
+                         double beta, int worker)
+{
+    const fa_net *net = run->net;
+    fa_packed_b in_place = {.remote = run->shared};
+    for (int i = 0; i < p->n_grad; i++, beta = 1) {
+        const fa_mat right = columns(run, p->grad[i].right, t.j0, t.j1);
+        if (p->grad[i].left == FA_ONES) {
+            net->k->colsum(g.p, right.p, right.ld, right.rows, right.cols, alpha, beta);
+            continue;
+        }
+        fa_packed_b *const packed = packed_columns(run, p->grad[i].right, t, worker);
+        fa_matmul_tn(&net->linalg, g, columns(run, p->grad[i].left, t.i0, t.i1), right, alpha, beta,
+                     packed ? packed : &in_place);
+        fa_count(run, &net->count_outer, t.i0 == 0 && t.j0 == 0);
+    }
+}
+
+static fa_mat tile_of(const fa_net *net, void *matrix, const fa_param *p, fa_tile t)
+{
+    return (fa_mat){(char *)matrix + (size_t)(t.i0 * p->cols + t.j0) * net->esize, p->cols,
+                    t.i1 - t.i0, t.j1 - t.j0};
+}
+
+/* One step on a tile, and of the tile across the diagonal of the parameter that follows. */
+static void step(const fa_run *run, const fa_param *p, fa_tile t, fa_mat g, fa_optim_kernel *kernel,
+                 const fa_hyper *h)
+{
+    const fa_net *net = run->net;
+    const fa_param *f = p->coupled;
+    const fa_mat w = tile_of(net, p->value, p, t);
+    const fa_mat b = f ? tile_of(net, f->value, f, (fa_tile){t.j0, t.j1, t.i0, t.i1}) : (fa_mat){0};
+    void *slot[2];
+    for (int s = 0; s < 2; s++) slot[s] = p->slot[s] ? tile_of(net, p->slot[s], p, t).p : NULL;
+    if (!kernel(w.p, w.ld, slot[0], slot[1], b.p, b.ld, g.p, g.ld, w.rows, w.cols, h))
+        atomic_store(&((fa_net *)net)->suspect, true);
+}
+
+static void optimizer_step(const fa_run *run, const fa_param *p, fa_tile t, fa_mat g)
+{
+    fa_hyper h = run->work->hyper[p - run->net->params];
+    h.g_scale = run->clip_scale;
+    step(run, p, t, g, run->net->optim.ops->kernel(run->net->k), &h);
+}
+
+fa_update_scale fa_in_place_scale(const fa_run *run, const fa_param *p)
+{
+    const fa_hyper *h = &run->work->hyper[p - run->net->params];
+    return (fa_update_scale){-h->lr / (double)run->m, h->keep - h->lr * h->decay};
+}
+
+void fa_update(const fa_run *run, int param, fa_tile t, int worker)
+{
+    const fa_net *net = run->net;
+    const fa_param *p = &net->params[param];
+    const fa_update_scale blend = fa_in_place_scale(run, p);
+    if (p->in_place && !p->coupled) {
+        tile_product(run, p, t, tile_of(net, p->value, p, t), blend.alpha, blend.beta, worker);
+        return;
+    }
+    const fa_mat g = {fa_scratch(run, worker), t.j1 - t.j0, t.i1 - t.i0, t.j1 - t.j0};
+    tile_product(run, p, t, g, p->in_place ? blend.alpha : 1 / (double)run->m, 0, worker);
+    if (!p->in_place) {
+        optimizer_step(run, p, t, g);
+        return;
+    }
+    fa_hyper h = run->work->hyper[param];
+    h.keep = blend.beta;
+    step(run, p, t, g, net->k->plain, &h);
+}
+
+void fa_update_task(void *context, int64_t task, int worker)
+{
+    const fa_run *run = context;
+    const fa_net *net = run->net;
+    const fa_tile_task *work = &net->tiles[task];
+    fa_update(run, work->param, work->tile, worker);
+}
+
+/* On one thread: small tasks are for sharing. */
+void fa_update_serial(const fa_run *run)
+{
+    const fa_net *net = run->net;
+    for (int64_t i = 0; i < net->n_serial_tiles; i++)
+        fa_update(run, net->serial_tiles[i].param, net->serial_tiles[i].tile, 0);
+}
+
+/* The tile of the gradient, into the run's gradient buffers. */
+static fa_mat gradient_tile(const fa_run *run, const fa_tile_task *work, int worker)
+{
+    const fa_param *p = &run->net->params[work->param];
+    const fa_mat g = tile_of(run->net, run->grads[work->param], p, work->tile);
+    tile_product(run, p, work->tile, g, 1 / (double)run->m, 0, worker);
+    return g;
+}
+
+void fa_gradient_task(void *context, int64_t task, int worker)
+{
+    const fa_run *run = context;
+    if (run->grads[run->net->tiles[task].param]) gradient_tile(run, &run->net->tiles[task], worker);
+}
+
+void fa_norm_task(void *context, int64_t task, int worker)
+{
+    const fa_run *run = context;
+    const fa_mat g = gradient_tile(run, &run->net->tiles[task], worker);
+    run->work->tile_norm[task] = run->net->k->dot(g.p, g.ld, g.p, g.ld, g.rows, g.cols);
+}
+
+fa_status fa_check_norm(fa_run *run)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < run->net->n_tiles; i++) sum += run->work->tile_norm[i];
+    const double norm = sqrt(sum), scale = run->net->optim.desc.clip_norm / (norm + 1e-6);
+    run->clip_scale = scale < 1 ? scale : 1;
+    if (isfinite(norm)) return FA_OK;
+    return fa_fail(FA_E_NONFINITE, "gradient norm is not finite (%s); nothing was updated",
+                   isnan(norm) ? "nan" : "inf");
+}
+
+void fa_apply_task(void *context, int64_t task, int worker)
+{
+    (void)worker;
+    const fa_run *run = context;
+    const fa_tile_task *work = &run->net->tiles[task];
+    const fa_param *p = &run->net->params[work->param];
+    optimizer_step(run, p, work->tile, tile_of(run->net, run->grads[work->param], p, work->tile));
+}
+
+void fa_begin_update(fa_run *run)
+{
+    const fa_optim *optim = &run->net->optim;
+    fa_hyper base = {.keep = 1, .g_scale = 1};
+    optim->ops->begin(&optim->desc, run->step + 1, &base);
+    for (int i = 0; i < run->net->n_params; i++) {
+        const fa_param *p = &run->net->params[i];
+        fa_hyper *h = &run->work->hyper[i];
+        *h = base;
+        h->lr = run->lr * p->lr_scale;
+        h->keep = 1 - p->feedback_decay;
+        h->lambda = p->coupled ? p->coupled->feedback_decay : 0;
+        if (!p->decays) continue;
+        if (optim->ops->decoupled_decay)
+            h->keep -= h->lr * optim->desc.weight_decay;
+        else
+            h->decay = optim->desc.weight_decay;
+    }
+    if (run->work->grads) run->grads = run->work->grads;
+    run->clip_scale = 1;
+}

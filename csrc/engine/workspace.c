@@ -1,0 +1,251 @@
+/* The workspace of a call in flight. One block:
+ *
+ *   fa_work | offsets | mats | memory of a rule | labels weights row_loss row_hit | hyper
+ *           | row buffers (copies x rows) | scratch, packing buffers (threads)
+ *           | tile norms and gradients (clipping only) | per-step feedback
+ *
+ * A network keeps one idle block per slot, so a step allocates nothing once a batch of its size has
+ * been seen, and two calls at a time each have their own. What is large and was made for a call
+ * that does not train goes back when the call ends; fa_net_trim gives the rest back. */
+#include "engine/step.h"
+
+#include <string.h>
+
+/* Hands out pieces of a block; with base NULL only adds up. */
+typedef struct fa_layout {
+    char *base;
+    size_t used;
+    bool fits;
+} fa_layout;
+
+static void *reserve(fa_layout *c, int64_t a, int64_t b, size_t size)
+{
+    const size_t at = c->used;
+    c->fits = c->fits && fa_add_bytes(&c->used, a, b, size);
+    return c->base ? c->base + at : NULL;
+}
+
+/* ---- packing ---- */
+
+static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+
+/* The size for the gradients of a parameter, in batches of up to `rows` rows */
+static size_t packing_tn(const fa_net *net, const fa_param *p, int64_t rows)
+{
+    size_t most = 0;
+    for (int i = 0; i < p->n_grad; i++) {
+        const fa_mat right = {NULL, net->buffers[p->grad[i].right].ld, rows,
+                              smaller(p->cols, net->tile_cols)};
+        if (p->grad[i].left != FA_ONES)
+            most = larger(most, fa_matmul_packing(&net->linalg, p->rows, right, true));
+    }
+    return most;
+}
+
+/* The size for each matrix: A B, A B^T and its gradient, as far as the rules need them; alignment
+ * needs all of them for weights. */
+static size_t packing_bytes(const fa_net *net, int64_t rows, bool training)
+{
+    const int64_t m = smaller(rows, FA_CHUNK);
+    size_t most = 0;
+    for (int i = 0; i < net->n_params && !net->blas; i++) {
+        const fa_param *p = &net->params[i];
+        const fa_mat b = {NULL, p->cols, p->rows, p->cols};
+        if (p->kind == FA_BIAS || (!training && p->kind == FA_FEEDBACK)) continue;
+        most = larger(most, fa_matmul_packing(&net->linalg, m, b, false));
+        if (training)
+            most = larger(
+                most, larger(fa_matmul_nt_packing(&net->linalg, m, b), packing_tn(net, p, rows)));
+    }
+    for (int b = 0; b < net->n_blocks && training && !net->blas; b++) {
+        const int64_t cols = net->blocks[b].layer->n_out;
+        const fa_mat made = {NULL, cols, net->blocks[b].rule.step_rows, cols};
+        most = larger(most, fa_matmul_packing(&net->linalg, m, made, false));
+    }
+    return (most + 63) & ~(size_t)63;
+}
+
+/* ---- layout ---- */
+
+static void reserve_clipping(const fa_net *net, fa_work *w, fa_layout *c)
+{
+    w->tile_norm = reserve(c, net->n_tiles, 1, sizeof(double));
+    w->grads = reserve(c, net->n_params, 1, sizeof(void *));
+    for (int i = 0; i < net->n_params; i++) {
+        const fa_param *p = &net->params[i];
+        void *g = p->trainable ? reserve(c, p->rows, p->cols, net->esize) : NULL;
+        if (w->grads) w->grads[i] = g;
+    }
+}
+
+static void reserve_step_feedback(const fa_net *net, fa_work *w, fa_layout *c)
+{
+    w->step_feedback = reserve(c, net->n_blocks, 1, sizeof *w->step_feedback);
+    for (int b = 0; b < net->n_blocks; b++) {
+        const int64_t picked = net->blocks[b].rule.nnz, cols = net->blocks[b].layer->n_out;
+        const int64_t rows = picked ? picked : net->blocks[b].rule.step_rows;
+        char *p = reserve(c, rows, cols, net->esize);
+        void *places = reserve(c, picked, cols, net->esize);
+        if (w->step_feedback)
+            w->step_feedback[b] = (struct fa_step_feedback){{p, cols, rows, cols}, places, false};
+    }
+}
+
+static void lay_out(const fa_net *net, fa_work *w, fa_layout *c, bool training)
+{
+    const bool clipping = training && net->clips;
+    reserve(c, 1, 1, sizeof *w);
+    w->offset = reserve(c, net->n_buffers, 1, sizeof *w->offset);
+    w->buf = reserve(c, w->copies, net->n_buffers, sizeof *w->buf);
+    if (training && net->chunk_rule)
+        w->rule = reserve(c, 1, 1, net->chunk_rule->workspace(net, w->rows));
+    w->labels = reserve(c, w->copies, w->rows, sizeof *w->labels);
+    w->weights = reserve(c, w->rows, 1, sizeof *w->weights);
+    w->row_loss = reserve(c, w->rows, 1, sizeof *w->row_loss);
+    w->row_hit = reserve(c, w->rows, 1, sizeof *w->row_hit);
+    w->hyper = reserve(c, net->n_params, 1, sizeof *w->hyper);
+    fa_layout copy = {.fits = true};
+    for (int b = 0; b < net->n_buffers; b++) {
+        if (w->offset) w->offset[b] = copy.used;
+        if (training || net->buffers[b].predicts)
+            reserve(&copy, w->rows, net->buffers[b].ld, net->buffers[b].size);
+    }
+    c->fits = c->fits && copy.fits;
+    w->copy_size = copy.used;
+    w->buffers = reserve(c, w->copies, 1, w->copy_size);
+    if (training) w->scratch = reserve(c, w->threads, 1, net->scratch_size); /* deltas, updates */
+    w->packing_bytes = packing_bytes(net, w->rows, training);
+    w->pack_cache_size = sizeof(fa_pack_cache) + w->packing_bytes;
+    w->pack_caches = w->packing_bytes ? reserve(c, w->threads, 1, w->pack_cache_size) : NULL;
+    if (clipping) reserve_clipping(net, w, c);
+    if (training && net->n_feedback_tasks) reserve_step_feedback(net, w, c);
+}
+
+fa_work *fa_work_create(const fa_net *net, bool training, int64_t rows, int copies, int threads)
+{
+    fa_work head = {.rows = rows, .copies = copies, .threads = threads};
+    fa_layout c = {.fits = true};
+    lay_out(net, &head, &c, training);
+    if (!c.fits) return NULL;
+    char *base = fa_alloc(c.used);
+    if (!base) return NULL;
+    head.size = c.used;
+    c = (fa_layout){base, 0, true};
+    lay_out(net, &head, &c, training);
+    memcpy(base, &head, sizeof head);
+    return (fa_work *)base;
+}
+
+/* The larger of two idle blocks stays. */
+static void keep_idle(const fa_net *net, int slot, fa_work *work)
+{
+    _Atomic(fa_work *) *spare = &((fa_net *)net)->idle_work[slot];
+    fa_work *other = atomic_exchange(spare, NULL);
+    const bool smaller = other && other->size > work->size;
+    fa_work *const larger = smaller ? other : work;
+    fa_free(smaller ? work : other);
+    larger->idle = true;
+    fa_free(atomic_exchange(spare, larger));
+}
+
+fa_work *fa_work_acquire(const fa_net *net, int slot, int64_t rows, int copies, int threads,
+                         bool trains)
+{
+    fa_work *w = atomic_exchange(&((fa_net *)net)->idle_work[slot], NULL);
+    if (w) atomic_store(&w->bad_label, false), atomic_store(&w->nonfinite, false);
+    if (w && w->rows >= rows && w->copies >= copies && w->threads >= threads) return w;
+    if (w && !trains) keep_idle(net, slot, w);
+    if (trains) fa_free(w);
+    return fa_work_create(net, slot != 1, rows, copies, threads);
+}
+
+void fa_work_release(const fa_net *net, int slot, fa_work *work, bool trains)
+{
+    const bool small = work->size <= net->state_size || work->size <= net->batch_bytes;
+    if (trains || work->idle || small)
+        keep_idle(net, slot, work);
+    else
+        fa_free(work);
+}
+
+fa_status fa_net_trim(fa_net *net)
+{
+    FA_TRY(fa_lock_write(fa_lock_of(net)));
+    const size_t batch = net->batch_bytes;
+    for (int slot = 0; slot < FA_SLOTS; slot++) {
+        fa_work *work = atomic_exchange(&net->idle_work[slot], NULL);
+        if (work && work->size <= batch)
+            keep_idle(net, slot, work);
+        else
+            fa_free(work);
+    }
+    fa_free(net->shuffled);
+    net->shuffled = NULL;
+    net->n_shuffled = 0;
+    fa_unlock_write(fa_lock_of(net));
+    return FA_OK;
+}
+
+/* ---- binding ---- */
+
+static fa_mat user_rows(const void *p, ptrdiff_t ld, int64_t rows, int64_t cols)
+{ return (fa_mat){(char *)p, ld, rows, cols}; }
+
+void fa_run_bind(fa_run *run, int copy)
+{
+    const fa_net *net = run->net;
+    fa_work *w = run->work;
+    char *base = w->buffers + (size_t)copy * w->copy_size;
+    run->buf = w->buf + (int64_t)copy * net->n_buffers;
+    for (int b = 0; b < net->n_buffers; b++)
+        run->buf[b] =
+            (fa_mat){base + w->offset[b], net->buffers[b].ld, run->m, net->buffers[b].cols};
+
+    const fa_samples *d = &run->data;
+    if (!fa_gathers_input(run)) run->buf[FA_INPUT] = user_rows(d->x, d->ldx, run->m, net->n_in);
+    if (d->y && !run->index) run->buf[FA_TARGET] = user_rows(d->y, d->ldy, run->m, net->n_out);
+    run->labels = d->labels ? w->labels + copy * w->rows : NULL;
+    run->weights = d->weights && run->index ? w->weights : d->weights;
+    run->row_loss = w->row_loss;
+    run->row_hit = w->row_hit;
+    if (w->rule) net->chunk_rule->bind(run);
+    if (run->mode < FA_PREDICT) return;
+    for (int i = 0; i < net->n_layers; i++) /* what only trains is the identity now */
+        if (net->layers[i].ops->flags & FA_TRAIN_ONLY)
+            run->buf[net->layers[i].out] = run->buf[net->layers[i].in];
+}
+
+void fa_run_set_sample(fa_run *run, const void *x, void *out)
+{
+    const fa_net *net = run->net;
+    run->data.x = x;
+    run->buf[net->layers[net->n_layers - 1].out].p = out;
+    if (fa_gathers_input(run)) return;
+    run->buf[FA_INPUT].p = (char *)x;
+    for (int i = 0; net->layers[i].ops->flags & FA_TRAIN_ONLY; i++) /* they pass it on */
+        run->buf[net->layers[i].out].p = (char *)x;
+}
+
+/* ---- the use of packing buffers ---- */
+
+fa_pack_cache *fa_pack_cache_of(const fa_run *run, int worker)
+{
+    const fa_work *work = run->work;
+    if (!work->pack_caches) return NULL;
+    return (fa_pack_cache *)(work->pack_caches + (size_t)worker * work->pack_cache_size);
+}
+
+fa_packed_b fa_packing_buffer(const fa_run *run, int worker)
+{
+    fa_pack_cache *cache = fa_pack_cache_of(run, worker);
+    if (!cache) return (fa_packed_b){0};
+    cache->buf = FA_NO_BUF;
+    return (fa_packed_b){.buffer = cache->bytes, .bytes = run->work->packing_bytes};
+}
+
+void fa_run_matmul_nt(const fa_run *run, fa_mat c, fa_mat a, fa_mat b, int worker)
+{
+    fa_packed_b cache = fa_packing_buffer(run, worker);
+    fa_matmul_nt(&run->net->linalg, c, a, b, fa_scratch(run, worker), &cache);
+}

@@ -1,0 +1,103 @@
+/* Dense: A = H W + b, H = f(A). */
+#include "layers/layers.h"
+
+#include <math.h>
+
+enum { MAX_UNITS = INT32_MAX };
+
+static fa_status plan(fa_net *net, fa_layer *layer)
+{
+    const fa_layer_desc *d = &layer->desc;
+    const int i = layer->index;
+    if (d->units < 1 || d->units > MAX_UNITS)
+        return fa_fail(FA_E_VALUE, "layer %d: units: expected 1 to %d, got %lld", i, MAX_UNITS,
+                       (long long)d->units);
+    if (!(d->lr_scale >= 0 && d->bias_lr_scale >= 0) || !isfinite(d->lr_scale) ||
+        !isfinite(d->bias_lr_scale))
+        return fa_fail(
+            FA_E_VALUE,
+            "layer %d: lr_scale, bias_lr_scale: expected finite numbers >= 0, got %g, %g", i,
+            d->lr_scale, d->bias_lr_scale);
+    layer->n_out = d->units;
+    FA_TRY(fa_init_check(&d->weight_init, "weight_init", i, layer->n_in, layer->n_out));
+    FA_TRY(fa_init_check(&d->bias_init, "bias_init", i, 1, layer->n_out));
+
+    layer->out = fa_plan_buffer(net, layer->n_out, net->esize);
+    if (fa_activation_flags(layer->activation) & FA_NEEDS_PREACT)
+        layer->preact = fa_plan_buffer(net, layer->n_out, net->esize);
+    layer->weight = fa_plan_param(net, "weight", i, FA_WEIGHT, layer->n_in, layer->n_out);
+    layer->weight->lr_scale = d->lr_scale;
+    if (d->use_bias) {
+        layer->bias = fa_plan_param(net, "bias", i, FA_BIAS, 1, layer->n_out);
+        layer->bias->lr_scale = d->lr_scale * d->bias_lr_scale;
+    }
+    fa_plan_scratch(net, fa_matmul_nt_scratch(&net->linalg, layer->n_out));
+    return FA_OK;
+}
+
+static fa_mat weights(const fa_layer *layer)
+{ return (fa_mat){layer->weight->value, layer->n_out, layer->n_in, layer->n_out}; }
+
+/* The update that the sample before left to do, and A of this one, in one pass over W. */
+static void update_and_multiply(const fa_layer *layer, const fa_run *run, fa_mat a, fa_mat x)
+{
+    const fa_run *before = run->pending;
+    const fa_param *w = layer->weight, *b = layer->bias;
+    const fa_mat h = before->buf[w->grad[0].left], d = before->buf[w->grad[0].right];
+    const fa_update_scale blend = fa_in_place_scale(before, w);
+    if (b) {
+        const fa_update_scale bias = fa_in_place_scale(before, b);
+        run->net->k->colsum(b->value, d.p, d.ld, 1, b->cols, bias.alpha, bias.beta);
+    }
+    if (!run->net->k->update_forward(a.p, w->value, w->cols, x.p, b ? b->value : NULL, h.p, d.p,
+                                     w->rows, w->cols, blend.alpha, blend.beta))
+        atomic_store(&run->work->nonfinite, true);
+    fa_count(run, &run->net->count_outer, true);
+}
+
+static void forward(const fa_layer *layer, const fa_run *run, fa_part part, int worker)
+{
+    const fa_net *net = run->net;
+    const fa_mat h = fa_get_part(run, layer->out, part);
+    const fa_mat a = layer->preact == FA_NO_BUF ? h : fa_get_part(run, layer->preact, part);
+    const fa_mat x = fa_get(run, layer->in, part.rows);
+    const fa_mat w = fa_columns_of(weights(layer), part.c0, part.c1, net->esize);
+    const bool fuses_relu_backward = layer->activation == FA_ACT_relu && !run->pending;
+    const fa_epilogue epilogue = {
+        .bias = layer->bias ? (char *)layer->bias->value + (size_t)part.c0 * net->esize : NULL,
+        .nonfinite = fa_nonfinite_flag(run),
+        .relu = fuses_relu_backward};
+    fa_packed_b right = fa_packing_buffer(run, worker);
+    right.remote = run->shared;
+    if (run->pending && layer->weight->trainable)
+        update_and_multiply(layer, run, a, x);
+    else
+        fa_matmul(&net->linalg, a, x, w, &epilogue, &right);
+    fa_count(run, &net->count_forward, fa_is_first(part));
+    if (layer->activation != FA_ACT_linear && !fuses_relu_backward)
+        net->k->act[layer->activation](h.p, h.ld, a.p, a.ld, h.rows, h.cols);
+}
+
+static void backward(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat d, bool exact)
+{
+    if (!exact) return;
+    const fa_mat x =
+        fa_get_part(run, layer->preact == FA_NO_BUF ? layer->out : layer->preact, part);
+    run->net->k->dact[layer->activation](d.p, d.ld, x.p, x.ld, d.rows, d.cols);
+}
+
+static void transport(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat d, fa_mat out,
+                      int worker)
+{
+    const fa_mat w = fa_rows_of(weights(layer), (fa_rows){part.c0, part.c1}, run->net->esize);
+    fa_run_matmul_nt(run, out, d, w, worker);
+    fa_count(run, &run->net->count_transport, fa_is_first(part));
+}
+
+const fa_layer_ops fa_layer_dense = {.name = "dense",
+                                     .flags = FA_WEIGHTED,
+                                     .plan = plan,
+                                     .columns = true,
+                                     .forward = forward,
+                                     .backward = backward,
+                                     .transport = transport};

@@ -1,0 +1,49 @@
+/* Dropout (Srivastava et al. 2014), inverted: kept values are divided by 1 - rate while training.
+ * The mask is a function of (seed, step, layer, row, column) alone, so chunks and threads cannot
+ * matter. */
+#include "layers/layers.h"
+
+typedef struct state {
+    fa_buf mask; /* bytes: 1 where a value is kept */
+} state;
+
+static fa_status plan(fa_net *net, fa_layer *layer)
+{
+    const double rate = layer->desc.rate;
+    if (!(rate >= 0 && rate < 1))
+        return fa_fail(FA_E_VALUE, "layer %d: rate: expected 0 <= rate < 1, got %g", layer->index,
+                       rate);
+    layer->n_out = layer->n_in;
+    layer->out = fa_plan_buffer(net, layer->n_out, net->esize);
+    FA_TRY(fa_plan_private(net, &layer->state, sizeof(state)));
+    ((state *)layer->state)->mask = fa_plan_buffer(net, layer->n_out, 1);
+    return FA_OK;
+}
+
+static fa_buf mask_of(const fa_layer *layer) { return ((const state *)layer->state)->mask; }
+
+static void forward(const fa_layer *layer, const fa_run *run, fa_part part, int worker)
+{
+    (void)worker;
+    const fa_kernels *k = run->net->k;
+    const fa_rows rows = part.rows;
+    const fa_mat x = fa_get(run, layer->in, rows), y = fa_get(run, layer->out, rows);
+    const fa_mat mask = fa_get(run, mask_of(layer), rows);
+    const fa_stream s = fa_rng_stream(run->net->seed, FA_RNG_DROPOUT, layer->index, run->step);
+    k->dropout(y.p, y.ld, (uint8_t *)mask.p, mask.ld, x.p, x.ld, y.rows, y.cols,
+               (uint32_t)(layer->desc.rate * 4294967296.0), 1 / (1 - layer->desc.rate), rows.r0,
+               s.key[0], s.key[1], s.c2, s.c3);
+}
+
+static void backward(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat d, bool exact)
+{
+    const fa_mat mask = fa_get_part(run, mask_of(layer), part);
+    run->net->k->ddropout(d.p, d.ld, (const uint8_t *)mask.p, mask.ld, d.rows, d.cols,
+                          exact ? 1 / (1 - layer->desc.rate) : 1);
+}
+
+const fa_layer_ops fa_layer_dropout = {.name = "dropout",
+                                       .flags = FA_TRAIN_ONLY,
+                                       .plan = plan,
+                                       .forward = forward,
+                                       .backward = backward};

@@ -1,0 +1,75 @@
+/* linalg: matrices and their products, by our own kernels or by BLAS. */
+#ifndef FA_LINALG_H
+#define FA_LINALG_H
+
+#include "core/core.h"
+
+/* ---- blas.c: the single-threaded OpenBLAS that the wheel carries, opened when first asked for
+ * ---- */
+
+/* C (m x n) = alpha * op(A) op(B) + beta * C, row-major, op(X) = X^T where trans_x is set. False,
+ * with nothing done, where a size or a stride does not fit into BLAS's int. */
+typedef struct fa_blas {
+    bool (*sgemm)(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alpha,
+                  const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb, float beta,
+                  float *c, ptrdiff_t ldc);
+    bool (*dgemm)(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, double alpha,
+                  const double *a, ptrdiff_t lda, const double *b, ptrdiff_t ldb, double beta,
+                  double *c, ptrdiff_t ldc);
+    const char *config;   /* "OpenBLAS 0.3.34 DYNAMIC_ARCH ..." */
+    const char *corename; /* "SkylakeX": whose kernels it runs */
+    bool loaded;
+} fa_blas;
+
+/* The table, or NULL where there is no BLAS; the first call opens the library. Any thread. */
+const fa_blas *fa_blas_get(void);
+/* Why fa_blas_get() returns NULL; "" where it does not. */
+const char *fa_blas_reason(void);
+
+/* ---- matrices ---- */
+
+typedef struct fa_mat { /* rows x cols elements of a network's dtype */
+    char *p;
+    ptrdiff_t ld;
+    int64_t rows, cols;
+} fa_mat;
+typedef struct fa_rows {
+    int64_t r0, r1;
+} fa_rows; /* half-open */
+
+static inline fa_mat fa_rows_of(fa_mat a, fa_rows r, size_t esize)
+{ return (fa_mat){a.p + (size_t)(r.r0 * a.ld) * esize, a.ld, r.r1 - r.r0, a.cols}; }
+static inline fa_mat fa_columns_of(fa_mat a, int64_t c0, int64_t c1, size_t esize)
+{ return (fa_mat){a.p + (size_t)c0 * esize, a.ld, a.rows, c1 - c0}; }
+
+/* ---- matmul.c ---- */
+
+/* Which products a network runs. The members are those of fa_net, which holds this struct. */
+typedef struct fa_linalg {
+    const fa_kernels *k;
+    const fa_blas *blas; /* NULL: own products only */
+    size_t esize;        /* bytes of an element */
+    fa_dtype dtype;
+} fa_linalg;
+/* By FASTFA_GEMM: auto (default), own, blas. */
+fa_status fa_linalg_init(fa_linalg *la, fa_dtype dtype);
+
+/* C = A B, then the epilogue, if it is not NULL. `cache` is that of the gemm kernel; NULL: nothing
+ * is packed. */
+void fa_matmul(const fa_linalg *la, fa_mat c, fa_mat a, fa_mat b, const fa_epilogue *epilogue,
+               fa_packed_b *cache);
+/* C = alpha A^T B + beta C */
+void fa_matmul_tn(const fa_linalg *la, fa_mat c, fa_mat a, fa_mat b, double alpha, double beta,
+                  fa_packed_b *cache);
+/* C = A B^T, through transposed panels in scratch, of fa_matmul_nt_scratch bytes for a B of k
+ * columns */
+void fa_matmul_nt(const fa_linalg *la, fa_mat c, fa_mat a, fa_mat b, char *scratch,
+                  fa_packed_b *cache);
+size_t fa_matmul_nt_scratch(const fa_linalg *la, int64_t k);
+
+/* The bytes of the packing buffer for A B (transposed: A^T B) and for A B^T, with up to m rows of
+ * A; 0 where the products do not pack. */
+size_t fa_matmul_packing(const fa_linalg *la, int64_t m, fa_mat b, bool transposed);
+size_t fa_matmul_nt_packing(const fa_linalg *la, int64_t m, fa_mat b);
+
+#endif

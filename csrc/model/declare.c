@@ -1,0 +1,74 @@
+/* Declarations that layers and rules make while a network is planned. */
+#include "model/ops.h"
+
+#include <stdio.h>
+
+static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+/* Rows begin on a cache line where that costs little, but not a multiple of 1 KiB apart: they would
+ * share few cache sets when a tile walks down a column. */
+static ptrdiff_t padded(int64_t cols, size_t size)
+{
+    const int64_t line = 64 / (int64_t)size;
+    if (cols < 16 * line) return cols;
+    const int64_t lines = round_up(cols, line) / line;
+    return (lines + (lines % 16 == 0)) * line;
+}
+
+fa_buf fa_plan_buffer(fa_net *net, int64_t cols, size_t size)
+{
+    net->buffers[net->n_buffers].size = size;
+    fa_plan_buffer_width(net, net->n_buffers, cols);
+    return net->n_buffers++;
+}
+
+void fa_plan_buffer_width(fa_net *net, fa_buf b, int64_t cols)
+{
+    net->buffers[b].cols = cols;
+    net->buffers[b].ld = padded(cols, net->buffers[b].size);
+}
+
+fa_param *fa_plan_param(fa_net *net, const char *name, int layer, fa_tensor_kind kind, int64_t rows,
+                        int64_t cols)
+{
+    fa_param *p = &net->params[net->n_params++];
+    *p = (fa_param){.kind = kind, .rows = rows, .cols = cols};
+    snprintf(p->key, sizeof p->key, "%d.%s", layer, name);
+    return p;
+}
+
+fa_status fa_plan_feedback(fa_net *net, int block, int64_t source)
+{
+    fa_block *b = &net->blocks[block];
+    FA_TRY(fa_feedback_check(net, block, source, b->layer->n_out));
+    b->rule.feedback =
+        fa_plan_param(net, "feedback", b->layer->index, FA_FEEDBACK, source, b->layer->n_out);
+    return FA_OK;
+}
+
+fa_status fa_plan_fixed_feedback(fa_net *net, int block, int64_t source)
+{
+    FA_TRY(fa_plan_feedback(net, block, source));
+    net->blocks[block].rule.nnz = fa_feedback_nnz(net, block, source);
+    return FA_OK;
+}
+
+void fa_plan_scratch(fa_net *net, size_t bytes)
+{
+    if (bytes > net->scratch_size) net->scratch_size = (bytes + 63) & ~(size_t)63;
+}
+
+void fa_plan_trained(fa_net *net, fa_param *p, fa_buf left, fa_buf right)
+{
+    const fa_optimizer_desc *d = &net->optim.desc;
+    p->trainable = true;
+    p->decays = d->weight_decay != 0 && (p->kind != FA_BIAS || d->decay_bias);
+    p->in_place = net->optim.ops->in_place && net->optim.n_slots == 0 && d->clip_norm == 0;
+    p->grad[p->n_grad++] = (fa_pair){left, right};
+}
+
+fa_status fa_plan_private(fa_net *net, void **state, size_t size)
+{
+    *state = fa_net_alloc(net, 1, size);
+    return *state ? FA_OK : fa_fail(FA_E_MEMORY, "out of memory for the plan");
+}

@@ -1,0 +1,280 @@
+/* What a network is described by, field by field. To add a field: write its row here, nothing
+ * else. */
+#include "model/description.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- the rows ---- */
+
+#define ROW(type, field, kind, table)                                                              \
+    {#field, FA_FIELD_##kind, offsetof(type, field), sizeof((type *)0)->field, table}
+#define UP_TO(type, field) (offsetof(type, field) + sizeof((type *)0)->field)
+#define END {NULL, FA_FIELD_UNSAVED, 0, 0, NULL}
+
+static const fa_field init_rows[] = {
+    ROW(fa_init, name, TEXT, NULL),     ROW(fa_init, scale, REAL, NULL),
+    ROW(fa_init, values, VALUES, NULL), ROW(fa_init, rows, UNSAVED, NULL), /* with values */
+    ROW(fa_init, cols, UNSAVED, NULL),  END};
+const fa_table fa_init_fields = {"init", sizeof(fa_init), UP_TO(fa_init, cols), init_rows};
+
+static const fa_field rule_rows[] = {
+    ROW(fa_rule_desc, struct_size, SIZE, NULL),
+    ROW(fa_rule_desc, name, TEXT, NULL),
+    ROW(fa_rule_desc, inject, TEXT, NULL),
+    ROW(fa_rule_desc, feedback, PART, &fa_init_fields),
+    ROW(fa_rule_desc, sparsity, REAL, NULL),
+    ROW(fa_rule_desc, feedback_rank, I64, NULL),
+    ROW(fa_rule_desc, shared, FLAG, NULL),
+    ROW(fa_rule_desc, decay, REAL, NULL),
+    ROW(fa_rule_desc, lr_scale, REAL, NULL),
+    ROW(fa_rule_desc, threshold, REAL, NULL),
+    ROW(fa_rule_desc, signal, UNSAVED, NULL), /* a function: fa_load_memory asks for it */
+    ROW(fa_rule_desc, user, UNSAVED, NULL),
+    ROW(fa_rule_desc, rank, I64, NULL),
+    ROW(fa_rule_desc, fixed_head, FLAG, NULL),
+    ROW(fa_rule_desc, oja, REAL, NULL),
+    END};
+const fa_table fa_rule_fields = {"rule", sizeof(fa_rule_desc), UP_TO(fa_rule_desc, feedback),
+                                 rule_rows};
+
+static const fa_field layer_rows[] = {ROW(fa_layer_desc, struct_size, SIZE, NULL),
+                                      ROW(fa_layer_desc, type, TEXT, NULL),
+                                      ROW(fa_layer_desc, units, I64, NULL),
+                                      ROW(fa_layer_desc, activation, TEXT, NULL),
+                                      ROW(fa_layer_desc, use_bias, FLAG, NULL),
+                                      ROW(fa_layer_desc, trainable, FLAG, NULL),
+                                      ROW(fa_layer_desc, lr_scale, REAL, NULL),
+                                      ROW(fa_layer_desc, bias_lr_scale, REAL, NULL),
+                                      ROW(fa_layer_desc, weight_init, PART, &fa_init_fields),
+                                      ROW(fa_layer_desc, bias_init, PART, &fa_init_fields),
+                                      ROW(fa_layer_desc, rule, OPTION, &fa_rule_fields),
+                                      ROW(fa_layer_desc, rate, REAL, NULL),
+                                      END};
+const fa_table fa_layer_fields = {"layer", sizeof(fa_layer_desc), UP_TO(fa_layer_desc, bias_init),
+                                  layer_rows};
+
+static const fa_field optimizer_rows[] = {ROW(fa_optimizer_desc, struct_size, SIZE, NULL),
+                                          ROW(fa_optimizer_desc, name, TEXT, NULL),
+                                          ROW(fa_optimizer_desc, lr, REAL, NULL),
+                                          ROW(fa_optimizer_desc, momentum, REAL, NULL),
+                                          ROW(fa_optimizer_desc, nesterov, FLAG, NULL),
+                                          ROW(fa_optimizer_desc, alpha, REAL, NULL),
+                                          ROW(fa_optimizer_desc, beta1, REAL, NULL),
+                                          ROW(fa_optimizer_desc, beta2, REAL, NULL),
+                                          ROW(fa_optimizer_desc, eps, REAL, NULL),
+                                          ROW(fa_optimizer_desc, weight_decay, REAL, NULL),
+                                          ROW(fa_optimizer_desc, decay_bias, FLAG, NULL),
+                                          ROW(fa_optimizer_desc, clip_norm, REAL, NULL),
+                                          END};
+const fa_table fa_optimizer_fields = {"optimizer", sizeof(fa_optimizer_desc),
+                                      UP_TO(fa_optimizer_desc, lr), optimizer_rows};
+
+static const fa_field net_rows[] = {ROW(fa_net_desc, struct_size, SIZE, NULL),
+                                    ROW(fa_net_desc, dtype, DTYPE, NULL),
+                                    ROW(fa_net_desc, n_in, I64, NULL),
+                                    ROW(fa_net_desc, layers, LIST, &fa_layer_fields),
+                                    ROW(fa_net_desc, n_layers, UNSAVED, NULL), /* with layers */
+                                    ROW(fa_net_desc, loss, TEXT, NULL),
+                                    ROW(fa_net_desc, rule, OPTION, &fa_rule_fields),
+                                    ROW(fa_net_desc, optimizer, OPTION, &fa_optimizer_fields),
+                                    ROW(fa_net_desc, seed, U64, NULL),
+                                    ROW(fa_net_desc, n_threads, INT, NULL),
+                                    ROW(fa_net_desc, input_scale, REAL, NULL),
+                                    END};
+const fa_table fa_net_fields = {"network", sizeof(fa_net_desc), UP_TO(fa_net_desc, loss), net_rows};
+
+static const fa_field state_rows[] = {ROW(fa_state, steps, U64, NULL),
+                                      ROW(fa_state, epochs, U64, NULL),
+                                      ROW(fa_state, lr, REAL, NULL), END};
+const fa_table fa_state_fields = {"state", sizeof(fa_state), UP_TO(fa_state, lr), state_rows};
+
+#undef UP_TO
+#undef ROW
+#undef END
+
+/* ---- walking ---- */
+
+enum { LONGEST_PATH = 128 };
+
+static fa_status walk(const fa_table *table, void *base, fa_visit *visit, void *context, char *path,
+                      size_t used);
+
+static fa_status walk_list(const fa_field *f, fa_net_desc *desc, fa_visit *visit, void *context,
+                           char *path, size_t used)
+{
+    for (int64_t i = 0; i < desc->n_layers; i++) {
+        const int n = snprintf(path + used, LONGEST_PATH - used, ".%lld", (long long)i);
+        FA_TRY(walk(f->of, (void *)&desc->layers[i], visit, context, path, used + (size_t)n));
+    }
+    return FA_OK;
+}
+
+static fa_status walk(const fa_table *table, void *base, fa_visit *visit, void *context, char *path,
+                      size_t used)
+{
+    for (const fa_field *f = table->fields; f->name; f++) {
+        void *at = (char *)base + f->offset;
+        const int n = snprintf(path + used, LONGEST_PATH - used, "%s%s", used ? "." : "", f->name);
+        const size_t end = used + (size_t)n;
+        FA_TRY(visit(context, f, at, path));
+        if (f->kind == FA_FIELD_PART) FA_TRY(walk(f->of, at, visit, context, path, end));
+        if (f->kind == FA_FIELD_OPTION && *(void **)at)
+            FA_TRY(walk(f->of, *(void **)at, visit, context, path, end));
+        if (f->kind == FA_FIELD_LIST) FA_TRY(walk_list(f, base, visit, context, path, end));
+    }
+    return FA_OK;
+}
+
+fa_status fa_walk(const fa_table *table, void *base, fa_visit *visit, void *context)
+{
+    char path[LONGEST_PATH] = "";
+    return walk(table, base, visit, context, path, 0);
+}
+
+typedef struct fa_values_visit {
+    fa_each_init *each;
+    void *context;
+} fa_values_visit;
+
+static fa_status visit_values(void *context, const fa_field *f, void *at, const char *path)
+{
+    const fa_values_visit *v = context;
+    fa_init *init = (fa_init *)((char *)at - f->offset);
+    if (f->kind != FA_FIELD_VALUES || !init->values) return FA_OK;
+    char key[LONGEST_PATH];
+    const int n = (int)strlen(path) - (int)strlen(f->name) - 1; /* without ".values" */
+    snprintf(key, sizeof key, "%.*s", n, path);
+    return v->each(v->context, key, init);
+}
+
+fa_status fa_walk_values(fa_net_desc *desc, fa_each_init *each, void *context)
+{
+    fa_values_visit v = {each, context};
+    return fa_walk(&fa_net_fields, desc, visit_values, &v);
+}
+
+/* ---- values that no file could hold ---- */
+
+static fa_status check_text(const char *text, const char *path)
+{
+    if (!text) return FA_OK;
+    FA_TRY(fa_check_utf8(text, path));
+    if (strlen(text) <= FA_MAX_NAME) return FA_OK;
+    return fa_fail(FA_E_VALUE, "%s: expected a name of at most %d bytes, got %zu", path,
+                   FA_MAX_NAME, strlen(text));
+}
+
+static fa_status check_field(void *context, const fa_field *f, void *at, const char *path)
+{
+    (void)context;
+    if (f->kind == FA_FIELD_TEXT) return check_text(*(const char **)at, path);
+    if (f->kind == FA_FIELD_I64 && *(int64_t *)at < 0)
+        return fa_fail(FA_E_VALUE, "%s: expected a number >= 0, got %lld", path,
+                       (long long)*(int64_t *)at);
+    if (f->kind == FA_FIELD_REAL && !isfinite(*(double *)at))
+        return fa_fail(FA_E_VALUE, "%s: expected a finite number, got %g", path, *(double *)at);
+    return FA_OK;
+}
+
+fa_status fa_check_fields(const fa_table *table, void *base)
+{ return fa_walk(table, base, check_field, NULL); }
+
+/* ---- a copy of one's own ---- */
+
+static fa_status own_text(fa_net *net, const char **text)
+{
+    if (!*text) return FA_OK;
+    const size_t size = strlen(*text) + 1;
+    char *copy = fa_net_alloc(net, 1, size);
+    if (!copy) return fa_fail(FA_E_MEMORY, "out of memory for the description");
+    *text = memcpy(copy, *text, size);
+    return FA_OK;
+}
+
+/* n structs that lie as far apart as the first one is large, which an older header may have made
+ * smaller. */
+static fa_status own_structs(fa_net *net, const void **structs, int64_t n, const fa_table *t,
+                             const char *path)
+{
+    const char *from = *structs;
+    char *copy = fa_net_alloc(net, n, t->size);
+    if (!copy) return fa_fail(FA_E_MEMORY, "out of memory for the description");
+    size_t stride, size;
+    memcpy(&stride, from, sizeof stride);
+    for (int64_t i = 0; i < n; i++) {
+        char *mine = copy + (size_t)i * t->size;
+        FA_TRY(fa_copy_struct(mine, t->size, t->least, from + (size_t)i * stride, path));
+        memcpy(&size, mine, sizeof size);
+        if (size != stride)
+            return fa_fail(FA_E_VALUE,
+                           "layer %lld: struct_size: expected %zu as in layer 0, got %zu",
+                           (long long)i, stride, size);
+        memcpy(mine, &t->size, sizeof t->size);
+    }
+    *structs = copy;
+    return FA_OK;
+}
+
+static fa_status own_field(void *context, const fa_field *f, void *at, const char *path)
+{
+    fa_net *net = context;
+    switch (f->kind) {
+    case FA_FIELD_TEXT: return own_text(net, at);
+    case FA_FIELD_LIST: return own_structs(net, at, net->desc.n_layers, f->of, path);
+    case FA_FIELD_OPTION: return *(void **)at ? own_structs(net, at, 1, f->of, path) : FA_OK;
+    default: return FA_OK;
+    }
+}
+
+/* ---- structs of zeros ---- */
+
+/* A caller that cannot use the initialisers sets names, sizes and rates, and leaves the rest
+ * zero. */
+static void fill_layer(fa_layer_desc *d)
+{
+    const fa_layer_desc usual = fa_dense(d->units, d->activation);
+    if (!d->type || strcmp(d->type, "dense") || d->use_bias || d->trainable || d->lr_scale != 0 ||
+        d->bias_lr_scale != 0 || d->weight_init.scale != 0 || d->bias_init.scale != 0)
+        return;
+    d->use_bias = usual.use_bias, d->trainable = usual.trainable;
+    d->lr_scale = usual.lr_scale, d->bias_lr_scale = usual.bias_lr_scale;
+    d->weight_init.scale = usual.weight_init.scale, d->bias_init.scale = usual.bias_init.scale;
+}
+
+static void fill_rule(fa_rule_desc *d)
+{
+    const fa_rule_desc usual = fa_rule_of(d->name);
+    if (d->feedback.scale != 0 || d->lr_scale != 0) return;
+    d->feedback.scale = usual.feedback.scale, d->lr_scale = usual.lr_scale;
+}
+
+static void fill_optimizer(fa_optimizer_desc *d)
+{
+    const fa_optimizer_desc usual = fa_optimizer_of(d->name, d->lr);
+    if (d->alpha != 0 || d->beta1 != 0 || d->beta2 != 0 || d->eps != 0) return;
+    d->alpha = usual.alpha, d->beta1 = usual.beta1, d->beta2 = usual.beta2, d->eps = usual.eps;
+}
+
+void fa_fill_zeros(fa_net_desc *desc)
+{
+    fill_rule((fa_rule_desc *)desc->rule);
+    fill_optimizer((fa_optimizer_desc *)desc->optimizer);
+    for (int64_t i = 0; i < desc->n_layers; i++) {
+        fa_layer_desc *layer = (fa_layer_desc *)&desc->layers[i];
+        fill_layer(layer);
+        if (layer->rule) fill_rule((fa_rule_desc *)layer->rule);
+    }
+}
+
+fa_status fa_keep_description(fa_net *net)
+{
+    const fa_rule_desc rule = fa_rule_of("backprop");
+    const fa_optimizer_desc optimizer = fa_optimizer_of("sgd", 0.1);
+    fa_net_desc *desc = &net->desc;
+    desc->struct_size = sizeof *desc;
+    if (!desc->rule) desc->rule = &rule;
+    if (!desc->optimizer) desc->optimizer = &optimizer;
+    return fa_walk(&fa_net_fields, desc, own_field, net);
+}

@@ -1,0 +1,106 @@
+/* Initial values of parameters: the table of initialisers, checks, and drawing. */
+#include "model/ops.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+/* Uniform in +-size or normal with standard deviation size, where
+ * size = scale * sqrt(gain / (in * fan_in + out * fan_out)), or scale alone without fans. */
+typedef struct fa_initialiser {
+    const char *name;
+    bool normal;
+    double gain, in, out;
+    double scale; /* when the description leaves it 0 */
+} fa_initialiser;
+
+static const fa_initialiser initialisers[] = {
+    {"zeros", false, 0, 1, 0, 1},
+    {"normal", true, 0, 0, 0, 0.05},
+    {"uniform", false, 0, 0, 0, 0.05},
+    {"glorot_uniform", false, 6, 1, 1, 1}, /* Glorot and Bengio 2010 */
+    {"glorot_normal", true, 2, 1, 1, 1},
+    {"he_uniform", false, 6, 1, 0, 1}, /* He et al. 2015 */
+    {"he_normal", true, 2, 1, 0, 1},
+    {"lecun_uniform", false, 3, 1, 0, 1}, /* LeCun et al. 1998 */
+    {"lecun_normal", true, 1, 1, 0, 1},
+};
+enum { N_INITIALISERS = sizeof initialisers / sizeof *initialisers };
+
+const char *fa_init_name(int i)
+{ return i >= 0 && i < N_INITIALISERS ? initialisers[i].name : NULL; }
+
+static const fa_initialiser *find(const char *name)
+{
+    for (int i = 0; i < N_INITIALISERS; i++)
+        if (!strcmp(initialisers[i].name, name)) return &initialisers[i];
+    return NULL;
+}
+
+const char *fa_init_intern(const char *name) { return name ? find(name)->name : NULL; }
+static fa_status check_values(const fa_init *init, const char *what, int layer, int64_t rows,
+                              int64_t cols)
+{
+    if (init->rows != rows || init->cols != cols)
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: %s: expected values of shape (%lld, %lld), got (%lld, %lld)",
+                       layer, what, (long long)rows, (long long)cols, (long long)init->rows,
+                       (long long)init->cols);
+    return FA_OK;
+}
+
+fa_status fa_init_check(const fa_init *init, const char *what, int layer, int64_t rows,
+                        int64_t cols)
+{
+    if (init->values) return check_values(init, what, layer, rows, cols);
+    if (init->name && !find(init->name))
+        return fa_fail(FA_E_VALUE, "layer %d: %s: expected the name of an initialiser, got '%s'",
+                       layer, what, init->name);
+    if (!(init->scale >= 0 && init->scale <= FLT_MAX))
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: %s: expected a scale >= 0 that a float can hold, got %g", layer,
+                       what, init->scale);
+    return FA_OK;
+}
+
+double fa_init_size(bool *normal, const char *name, double scale, int64_t n_in, int64_t n_out)
+{
+    const fa_initialiser *how = find(name);
+    const double fans = how->in * (double)n_in + how->out * (double)n_out;
+    *normal = how->normal;
+    return fans > 0 ? scale * sqrt(how->gain / fans) : scale;
+}
+
+static void draw(const fa_net *net, fa_param *p, const fa_init *init, const char *fallback,
+                 const fa_layer *layer)
+{
+    const int64_t n = p->rows * p->cols;
+    if (init->values) {
+        memcpy(p->value, init->values, (size_t)n * net->esize);
+        return;
+    }
+    const char *name = init->name ? init->name : fallback;
+    bool normal;
+    const double size = fa_init_size(&normal, name, init->name ? init->scale : find(name)->scale,
+                                     layer->n_in, layer->n_out);
+    if (size == 0) return; /* the arena holds zeros; a draw times 0 would be -0 as often */
+    const int purpose = p->kind == FA_WEIGHT ? FA_RNG_WEIGHT : FA_RNG_BIAS;
+    (normal ? fa_rng_normal : fa_rng_uniform)(p->value, net->dtype, 0, n, size,
+                                              fa_rng_stream(net->seed, purpose, layer->ordinal, 0));
+}
+
+void fa_draw_state(fa_net *net)
+{
+    fa_state *state = fa_state_of(net); /* read without the lock: each number is stored whole */
+    state->steps = state->epochs = 0;
+    state->lr = net->optim.desc.lr;
+    memset(net->state + sizeof *state, 0, net->state_size - sizeof *state);
+    for (int b = 0; b < net->n_blocks; b++) {
+        const fa_layer *layer = net->blocks[b].layer;
+        draw(net, layer->weight, &layer->desc.weight_init, fa_default_init(layer->desc.activation),
+             layer);
+        if (layer->bias) draw(net, layer->bias, &layer->desc.bias_init, "zeros", layer);
+    }
+    for (int b = 0; b < net->n_blocks - 1; b++)
+        fa_draw_feedback(net, b); /* after all weights: it may be a copy */
+}

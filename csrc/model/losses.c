@@ -1,0 +1,42 @@
+/* Losses: sums over outputs, averages over samples. Equations: docs/MATH.md "Losses". */
+#include "model/ops.h"
+
+#include <math.h>
+
+static void softmax_ce_error(const fa_kernels *k, fa_mat e, double *row_loss, double *hit, fa_mat z,
+                             const int64_t *labels, fa_mat y)
+{ k->softmax_ce(e.p, e.ld, row_loss, hit, z.p, z.ld, labels, y.p, y.ld, z.rows, z.cols); }
+
+static void sigmoid_ce_error(const fa_kernels *k, fa_mat e, double *row_loss, double *hit, fa_mat z,
+                             const int64_t *labels, fa_mat y)
+{ k->sigmoid_ce(e.p, e.ld, row_loss, hit, z.p, z.ld, labels, y.p, y.ld, z.rows, z.cols); }
+
+static void mse_error(const fa_kernels *k, fa_mat e, double *row_loss, double *hit, fa_mat z,
+                      const int64_t *labels, fa_mat y)
+{ k->mse(e.p, e.ld, row_loss, hit, z.p, z.ld, labels, y.p, y.ld, z.rows, z.cols); }
+
+static void softmax_link(const fa_kernels *k, fa_mat z)
+{ k->softmax(z.p, z.ld, z.p, z.ld, z.rows, z.cols); }
+static void sigmoid_link(const fa_kernels *k, fa_mat z)
+{ k->act[FA_ACT_sigmoid](z.p, z.ld, z.p, z.ld, z.rows, z.cols); }
+
+static const char *check_unit_interval(double low, double high, double sum)
+{
+    (void)sum;
+    return low >= 0 && high <= 1 ? NULL : "values in 0..1";
+}
+
+static const char *check_probabilities(double low, double high, double sum)
+{ return low >= 0 && high <= 1 && fabs(sum - 1) <= 1e-3 ? NULL : "probabilities that sum to 1"; }
+
+static const char *check_nothing(double low, double high, double sum)
+{
+    (void)low, (void)high, (void)sum;
+    return NULL;
+}
+
+const fa_loss_ops fa_loss_softmax_ce = {
+    "softmax_cross_entropy", 2, true, true, softmax_ce_error, softmax_link, check_probabilities};
+const fa_loss_ops fa_loss_sigmoid_ce = {
+    "sigmoid_cross_entropy", 1, true, true, sigmoid_ce_error, sigmoid_link, check_unit_interval};
+const fa_loss_ops fa_loss_mse = {"mse", 1, false, false, mse_error, NULL, check_nothing};

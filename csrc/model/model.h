@@ -1,0 +1,131 @@
+/* model: a network as data. It is described, checked, planned and initialised here; nothing runs.
+ *
+ *   fa_net ─┬─ layers[]   Dense, Dropout, ... in order, each behind fa_layer_ops
+ *           ├─ blocks[]   a weighted layer and those up to the next; hidden: with a fa_rule
+ *           ├─ params[]   everything learnable and all feedback, with optimizer slots
+ *           ├─ loss       fa_loss_ops
+ *           ├─ optim      fa_optim_ops
+ *           ├─ tiles[]    the work items of an update
+ *           └─ phases[]   the phases of a step, with a barrier after each
+ *
+ *   state       one block that never moves: header | parameters and feedback | slots
+ *   workspace   one block per call in flight: engine/workspace.c
+ *
+ * ops.h has the interfaces of layers, rules, losses and optimizers, found by name in registry.c. */
+#ifndef FA_MODEL_H
+#define FA_MODEL_H
+
+#include "linalg/linalg.h"
+
+enum {
+    FA_CHUNK = 256,        /* rows of the batch that a layer or rule gets at a time, at most */
+    FA_BLAS_CHUNK = 32,    /* fixed chunk size when BLAS is used */
+    FA_TILE_AREA = 16384,  /* entries of a gradient that waits for the optimizer in cache */
+    FA_PREDICT_CHUNK = 64, /* rows of a task that only predicts */
+    FA_MAX_LAYERS = 4096,
+    FA_MAX_NOTE = 1 << 20,
+    FA_MAX_NAME = 63,
+    FA_MAX_PHASES = 4,
+    FA_SLOTS = 3, /* of idle workspaces: engine/workspace.c */
+};
+enum { /* purposes of random streams */
+       FA_RNG_WEIGHT = 1,
+       FA_RNG_BIAS,
+       FA_RNG_FEEDBACK,
+       FA_RNG_DROPOUT,
+       FA_RNG_SHUFFLE,
+       FA_RNG_PROJECTION,
+       FA_RNG_SPARSITY
+};
+
+typedef struct fa_part {
+    fa_rows rows;
+    int64_t c0, c1;
+} fa_part; /* rows of the batch, columns of a layer's output */
+typedef struct fa_tile {
+    int64_t i0, i1, j0, j1;
+} fa_tile;              /* of a parameter, half-open */
+typedef int32_t fa_buf; /* a row buffer declared while planning; a plan holds ids, never pointers */
+enum { FA_NO_BUF = -2, FA_ONES = -1, FA_INPUT = 0, FA_TARGET = 1, FA_MAX_PAIRS = 2 };
+typedef struct fa_pair {
+    fa_buf left, right;
+} fa_pair; /* adds left^T right to a gradient */
+
+typedef struct fa_param { /* weights, biases and feedback, learned or not */
+    char key[32];
+    fa_tensor_kind kind;
+    int64_t rows, cols;
+    void *value, *slot[2]; /* in the state */
+    fa_pair grad[FA_MAX_PAIRS];
+    int n_grad;
+    double lr_scale;
+    double
+        feedback_decay; /* the share of itself lost in a step, apart from the optimizer's decay */
+    bool decays, trainable;
+    bool in_place;            /* the product writes the parameter itself */
+    struct fa_param *coupled; /* feedback that receives every step transposed (Kolen-Pollack) */
+} fa_param;
+static inline fa_mat fa_param_matrix(const fa_param *p)
+{ return (fa_mat){(char *)p->value, p->cols, p->rows, p->cols}; }
+
+typedef struct fa_layer {
+    const struct fa_layer_ops *ops;
+    fa_layer_desc desc;
+    int index, ordinal; /* in the layer list; among the weighted layers */
+    int64_t n_in, n_out;
+    int activation;
+    fa_param *weight, *bias; /* NULL where it has none */
+    fa_buf in, out, preact;
+    fa_buf gradient_in; /* the left factor of the weight's gradient; `in` unless a rule sets it */
+    void *state;        /* the layer's own, allocated while it is planned */
+} fa_layer;
+
+typedef struct fa_rule {
+    const struct fa_rule_ops *ops;
+    fa_rule_desc desc;
+    unsigned sources;         /* those of ops, unless its plan sets them */
+    bool pre;                 /* inject="pre" */
+    bool fuses_relu_backward; /* signal makes D_l: its product multiplies by f' too */
+    fa_param *feedback;       /* NULL without a stored matrix */
+    int64_t step_rows; /* rows of the n_l columns wide matrix that ops->step_feedback makes; or 0 */
+    int64_t nnz; /* non-zero entries of each feedback column, where few enough to gather; or 0 */
+    fa_buf weighted; /* a row buffer that sample weights multiply, as they do the delta; or none */
+    void *state;     /* the rule's own, allocated while it is planned */
+} fa_rule;
+
+typedef struct fa_block { /* layers[first] is weighted, first + 1 .. last come after it */
+    int first, last;
+    fa_layer *layer;
+    fa_rule rule;
+    fa_buf delta;
+    bool needs_delta;
+} fa_block;
+
+typedef struct fa_optim {
+    const struct fa_optim_ops *ops;
+    fa_optimizer_desc desc;
+    int n_slots; /* computed once: steps would take a subnormal momentum for 0 */
+} fa_optim;
+
+/* ---- work items of a step ---- */
+
+typedef struct fa_tile_task {
+    int32_t param;
+    fa_tile tile;
+} fa_tile_task;
+typedef struct fa_column_item { /* rows of a parameter; of a thread's columns part `part` of
+                                    `parts` */
+    int32_t param, part, parts;
+    fa_rows rows;
+} fa_column_item;
+typedef struct fa_feedback_task {
+    int32_t block;
+    fa_rows rows;
+} fa_feedback_task;
+
+typedef struct fa_state {           /* the header of the state */
+    _Atomic uint64_t steps, epochs; /* written under the lock, read without */
+    _Atomic double lr;
+} fa_state;
+
+#endif

@@ -1,0 +1,284 @@
+/* Planning: from a description to layers, blocks, parameters, buffers, tiles and phases. Everything
+ * here happens once, while a network is created; nothing depends on the batch size. */
+#include "model/description.h"
+#include "model/ops.h"
+
+#include <float.h>
+#include <math.h>
+#include <string.h>
+
+/* ---- layers and blocks ---- */
+
+/* Of a description that is the network's: `init` points to the copy from then on. */
+fa_status fa_own_values(fa_net *net, fa_init *init)
+{
+    if (!init->values || fa_net_owns(net, init->values)) return FA_OK;
+    void *copy = fa_net_alloc(net, init->rows * init->cols, net->esize);
+    if (!copy)
+        return fa_fail(FA_E_MEMORY, "out of memory for given values of %lld x %lld",
+                       (long long)init->rows, (long long)init->cols);
+    memcpy(copy, init->values, (size_t)(init->rows * init->cols) * net->esize);
+    init->values = copy;
+    return FA_OK;
+}
+
+static fa_status own_initial_values(fa_net *net, fa_layer *layer, fa_layer_desc *desc)
+{
+    FA_TRY(fa_own_values(net, &desc->weight_init));
+    FA_TRY(fa_own_values(net, &desc->bias_init));
+    layer->desc.weight_init = desc->weight_init;
+    layer->desc.bias_init = desc->bias_init;
+    if (!desc->weight_init.values)
+        layer->desc.weight_init.name = fa_init_intern(desc->weight_init.name);
+    if (!desc->bias_init.values) layer->desc.bias_init.name = fa_init_intern(desc->bias_init.name);
+    return FA_OK;
+}
+
+static fa_status plan_layer(fa_net *net, fa_layer_desc *desc, int i)
+{
+    fa_layer *layer = &net->layers[i];
+    *layer = (fa_layer){.desc = *desc, .index = i, .preact = FA_NO_BUF};
+    layer->ops = fa_find_layer(desc->type);
+    if (!layer->ops)
+        return fa_fail(FA_E_VALUE, "layer %d: type: expected 'dense' or 'dropout', got '%s'", i,
+                       desc->type ? desc->type : "(null)");
+    layer->desc.type = layer->ops->name;
+    const bool weighted = layer->ops->flags & FA_WEIGHTED;
+    if (weighted) {
+        layer->activation = fa_find_activation(desc->activation);
+        if (layer->activation < 0)
+            return fa_fail(FA_E_VALUE, "layer %d: activation: unknown name '%s'", i,
+                           desc->activation ? desc->activation : "(null)");
+        layer->desc.activation = fa_activation_name(layer->activation);
+        layer->ordinal = net->n_blocks;
+    }
+    layer->n_in = i ? net->layers[i - 1].n_out : net->n_in;
+    layer->in = layer->gradient_in = i ? net->layers[i - 1].out : FA_INPUT;
+    FA_TRY(layer->ops->plan(net, layer));
+    if (!weighted) {
+        if (net->n_blocks) net->blocks[net->n_blocks - 1].last = i;
+        return FA_OK;
+    }
+    FA_TRY(own_initial_values(net, layer, desc));
+    net->blocks[net->n_blocks++] =
+        (fa_block){.first = i,
+                   .last = i,
+                   .layer = layer,
+                   .rule.weighted = FA_NO_BUF,
+                   .delta = fa_plan_buffer(net, layer->n_out, net->esize)};
+    return FA_OK;
+}
+
+static fa_status plan_layers(fa_net *net)
+{
+    fa_layer_desc *layers = (fa_layer_desc *)net->desc.layers; /* the network's own */
+    for (int i = 0; i < net->n_layers; i++) FA_TRY(plan_layer(net, &layers[i], i));
+    const fa_layer *last = &net->layers[net->n_layers - 1];
+    if (!(last->ops->flags & FA_WEIGHTED))
+        return fa_fail(FA_E_VALUE, "layer %d: the last layer: expected dense, got %s", last->index,
+                       last->ops->name);
+    if (net->loss->logits && last->activation != FA_ACT_linear)
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: activation: %s takes logits, so expected 'linear' on the last "
+                       "layer, got '%s'",
+                       last->index, net->loss->name, last->desc.activation);
+    if (last->n_out < net->loss->min_outputs)
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: units: %s of one output is always 1; expected at least 2, or "
+                       "sigmoid_cross_entropy",
+                       last->index, net->loss->name);
+    if (fa_activation_flags(last->activation) & FA_ZERO_DERIVATIVE)
+        return fa_fail(
+            FA_E_VALUE,
+            "layer %d: activation: '%s' has zero derivative and cannot be taught on the last layer",
+            last->index, last->desc.activation);
+    net->n_out = last->n_out;
+    return FA_OK;
+}
+
+/* ---- parameters: gradients, slots, state ---- */
+
+static void plan_gradients(fa_net *net)
+{
+    for (int b = 0; b < net->n_blocks; b++) {
+        const fa_block *block = &net->blocks[b];
+        const fa_layer *layer = block->layer;
+        for (int i = 0; i < 2; i++) {
+            fa_param *p = i ? layer->bias : layer->weight;
+            if (!p) continue;
+            fa_plan_trained(net, p, p->kind == FA_BIAS ? FA_ONES : layer->gradient_in,
+                            block->delta);
+            p->trainable = fa_trains(block);
+        }
+        if (b || net->chunk_rule) /* an upper bound: transport, or a second pass */
+            net->work_per_row += (double)layer->n_in * (double)layer->n_out;
+        net->work_per_row += 2 * (double)layer->n_in * (double)layer->n_out;
+        net->n_weights += (double)layer->n_in * (double)layer->n_out;
+    }
+}
+
+static fa_status plan_state(fa_net *net)
+{
+    const int slots = net->optim.n_slots;
+    size_t size = 0;
+    bool fits = fa_add_bytes(&size, 1, 1, sizeof(fa_state));
+    for (int i = 0; i < net->n_params; i++)
+        for (int s = 0; s <= (net->params[i].trainable ? slots : 0); s++)
+            fits =
+                fits && fa_add_bytes(&size, net->params[i].rows, net->params[i].cols, net->esize);
+    net->state = fits ? fa_net_alloc(net, 1, size) : NULL;
+    if (!net->state)
+        return fa_fail(FA_E_MEMORY, "out of memory for parameters, optimizer state and feedback%s",
+                       fits ? "" : ": too many units");
+    net->state_size = size;
+
+    size = 0;
+    fa_add_bytes(&size, 1, 1, sizeof(fa_state));
+    for (int s = -1; s < slots; s++) {
+        for (int i = 0; i < net->n_params; i++) {
+            fa_param *p = &net->params[i];
+            if (s >= 0 && !p->trainable) continue;
+            *(s < 0 ? &p->value : &p->slot[s]) = net->state + size;
+            fa_add_bytes(&size, p->rows, p->cols, net->esize);
+        }
+    }
+    return FA_OK;
+}
+
+static bool belongs_to_layer(const fa_net *net, const fa_param *p)
+{
+    for (int i = 0; i < net->n_layers; i++)
+        if (p == net->layers[i].weight || p == net->layers[i].bias) return true;
+    return false;
+}
+
+/* Whether the update of one sample may wait for the forward pass of the next, which makes it. */
+static bool can_defer(const fa_net *net)
+{
+    if (net->chunk_rule || net->barrier_rule || net->n_feedback_tasks) return false;
+    for (int i = 0; i < net->n_params; i++) {
+        const fa_param *p = &net->params[i];
+        if (p->trainable && (!p->in_place || p->coupled || !belongs_to_layer(net, p))) return false;
+    }
+    return true;
+}
+
+static void plan_phases(fa_net *net)
+{
+    int n = 0;
+    net->defers = can_defer(net);
+    net->clips = net->optim.desc.clip_norm > 0;
+    if (net->barrier_rule) {
+        net->phases[n++] = FA_PHASE_FORWARD;
+        net->phases[n++] = FA_PHASE_DELTAS;
+    } else {
+        net->phases[n++] = FA_PHASE_ROWS;
+    }
+    if (net->clips) {
+        net->phases[n++] = FA_PHASE_NORM;
+        net->phases[n++] = FA_PHASE_APPLY;
+    } else {
+        net->phases[n++] = FA_PHASE_UPDATE;
+    }
+    net->n_phases = n;
+}
+
+/* Buffers without which nobody predicts, and evaluate's errors */
+static void mark_predicting(fa_net *net)
+{
+    net->buffers[FA_INPUT].predicts = net->buffers[FA_TARGET].predicts = true;
+    net->buffers[net->blocks[net->n_blocks - 1].delta].predicts = true;
+    for (int i = 0; i < net->n_layers; i++) {
+        net->buffers[net->layers[i].out].predicts = true;
+        if (net->layers[i].preact != FA_NO_BUF) net->buffers[net->layers[i].preact].predicts = true;
+    }
+}
+
+/* ---- the whole ---- */
+
+static fa_status check_optimizer(fa_net *net)
+{
+    fa_optimizer_desc *d = &net->optim.desc;
+    *d = *net->desc.optimizer;
+    net->optim.ops = fa_find_optim(d->name);
+    if (!net->optim.ops)
+        return fa_fail(FA_E_VALUE, "optimizer: unknown name '%s'", d->name ? d->name : "(null)");
+    d->name = net->optim.ops->name;
+    if (!(d->lr >= 0) || !isfinite(d->lr))
+        return fa_fail(FA_E_VALUE, "optimizer: lr: expected a number >= 0, got %g", d->lr);
+    if (!(d->weight_decay >= 0) || !isfinite(d->weight_decay))
+        return fa_fail(FA_E_VALUE, "optimizer: weight_decay: expected a number >= 0, got %g",
+                       d->weight_decay);
+    if (!(d->clip_norm >= 0) || !isfinite(d->clip_norm))
+        return fa_fail(FA_E_VALUE, "optimizer: clip_norm: expected a number >= 0 (0: off), got %g",
+                       d->clip_norm);
+    FA_TRY(net->optim.ops->check(d));
+    net->optim.n_slots = net->optim.ops->slots(d);
+    return FA_OK;
+}
+
+static fa_status check_head(fa_net *net, const fa_net_desc *d)
+{
+    if (d->dtype != FA_F32 && d->dtype != FA_F64)
+        return fa_fail(FA_E_VALUE, "dtype: expected FA_F32 or FA_F64, got %d", (int)d->dtype);
+    if (d->n_in < 1 || d->n_in > INT32_MAX)
+        return fa_fail(FA_E_VALUE, "n_in: expected 1 to %d, got %lld", INT32_MAX,
+                       (long long)d->n_in);
+    if (!d->layers || d->n_layers < 1 || d->n_layers > FA_MAX_LAYERS)
+        return fa_fail(FA_E_VALUE, "layers: expected 1 to %d layers, got %lld", FA_MAX_LAYERS,
+                       (long long)d->n_layers);
+    if (d->n_threads < 0 || d->n_threads > FA_MAX_THREADS)
+        return fa_fail(FA_E_VALUE, "n_threads: expected 0 (default) to %d, got %d", FA_MAX_THREADS,
+                       d->n_threads);
+    if (!(fabs(d->input_scale) <= FLT_MAX))
+        return fa_fail(FA_E_VALUE, "input_scale: expected a number that a float can hold, got %g",
+                       d->input_scale);
+    net->loss = fa_find_loss(d->loss);
+    if (!net->loss)
+        return fa_fail(FA_E_VALUE, "loss: unknown name '%s'", d->loss ? d->loss : "(null)");
+    return FA_OK;
+}
+
+fa_status fa_plan_network(fa_net *net, const fa_net_desc *from, fa_fits *fits, const void *context,
+                          bool fresh)
+{
+    const fa_net_desc *desc = &net->desc;
+    FA_TRY(FA_COPY_STRUCT(&net->desc, from, loss, "desc"));
+    FA_TRY(check_head(net, desc));
+    FA_TRY(fa_keep_description(net));
+    if (fresh) fa_fill_zeros(&net->desc);
+    net->n_in = desc->n_in;
+    net->n_layers = (int)desc->n_layers;
+    net->seed = desc->seed;
+    net->n_threads = desc->n_threads;
+    net->input_scale = desc->input_scale;
+    FA_TRY(fa_linalg_init(&net->linalg, desc->dtype));
+    FA_TRY(check_optimizer(net));
+
+    net->layers = fa_net_alloc(net, net->n_layers, sizeof *net->layers);
+    net->blocks = fa_net_alloc(net, net->n_layers, sizeof *net->blocks);
+    net->order = fa_net_alloc(net, net->n_layers, sizeof *net->order);
+    net->params = fa_net_alloc(net, 4 * net->n_layers,
+                               sizeof *net->params);     /* W, b and at most two of feedback */
+    const int64_t most = 3 + 7 * (int64_t)net->n_layers; /* row buffers, of two passes */
+    net->buffers = fa_net_alloc(net, most, sizeof *net->buffers);
+    if (!net->layers || !net->blocks || !net->order || !net->params || !net->buffers)
+        return fa_fail(FA_E_MEMORY, "out of memory for the plan");
+
+    fa_plan_buffer(net, net->n_in, net->esize); /* FA_INPUT */
+    fa_plan_buffer(net, 1, net->esize);         /* FA_TARGET: its width is known below */
+    FA_TRY(plan_layers(net));
+    fa_plan_buffer_width(net, FA_TARGET, net->n_out);
+    FA_TRY(fa_plan_rules(net));
+    /* The layers and rules have checked the fields that they use; the other fields are saved
+     * too. */
+    FA_TRY(fa_check_fields(&fa_net_fields, &net->desc));
+    plan_gradients(net);
+    if (fits) FA_TRY(fits(context, net));
+    FA_TRY(plan_state(net));
+    FA_TRY(fa_plan_sampling(net));
+    FA_TRY(fa_plan_tiles(net));
+    plan_phases(net);
+    mark_predicting(net);
+    return FA_OK;
+}

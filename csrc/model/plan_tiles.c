@@ -1,0 +1,135 @@
+/* Partition of the update: tiles of parameters, columns of threads, rows of per-step feedback. */
+#include "model/ops.h"
+
+#include <math.h>
+
+static int64_t round_up(int64_t n, int64_t to) { return fa_ceil_div(n, to) * to; }
+
+/* How large tiles are to be: columns, and entries where the product writes the parameter itself or
+ * where the gradient waits in cache for the optimizer. */
+typedef struct fa_tile_size {
+    int64_t cols, direct, waiting;
+} fa_tile_size;
+
+enum { TILE_AREA_MIN = 2048 };
+static const fa_tile_size shared_size = {256, 32768, FA_TILE_AREA},
+                          serial_size = {512, 262144, FA_TILE_AREA};
+
+static bool is_direct(const fa_param *p) { return p->in_place && !p->coupled; }
+
+/* Cuts a parameter into tiles; with tasks NULL only counts. Nothing here knows the number of
+ * threads, so the order of sums (clipping) is the same for any. */
+static int64_t partition_param(const fa_net *net, int param, fa_tile_size size, fa_tile_task *tasks)
+{
+    const fa_param *p = &net->params[param];
+    if (!p->trainable) return 0;
+    const int64_t area = is_direct(p) ? size.direct : size.waiting;
+    const int64_t parts = (p->cols + size.cols - 1) / size.cols;
+    const int64_t width = (p->cols + parts - 1) / parts;
+    /* Rows are columns of what follows: of that, whole lines of the cache. */
+    const int64_t unit = p->coupled ? 16 : 8;
+    const int64_t height = round_up(area / width > unit ? area / width : unit, unit);
+    int64_t n = 0;
+    for (int64_t part = 0; part < parts; part++)
+        for (int64_t i = 0; i < p->rows; i += height, n++) {
+            if (!tasks) continue;
+            const fa_tile t = {i, i + height < p->rows ? i + height : p->rows,
+                               fa_partition(p->cols, part, parts),
+                               fa_partition(p->cols, part + 1, parts)};
+            tasks[n] = (fa_tile_task){param, t};
+        }
+    return n;
+}
+
+static fa_status partition_tiles(fa_net *net, fa_tile_size size, fa_tile_task **tiles,
+                                 int64_t *n_tiles)
+{
+    int64_t n = 0;
+    for (int i = 0; i < net->n_params; i++) n += partition_param(net, i, size, NULL);
+    *tiles = fa_net_alloc(net, n, sizeof **tiles);
+    if (!*tiles) return fa_fail(FA_E_MEMORY, "out of memory for the plan");
+    for (int i = 0; i < net->n_params; i++)
+        *n_tiles += partition_param(net, i, size, *tiles + *n_tiles);
+    for (int64_t i = 0; i < n; i++) {
+        const fa_tile t = (*tiles)[i].tile;
+        if (t.j1 - t.j0 > net->tile_cols) net->tile_cols = t.j1 - t.j0;
+        if (!is_direct(&net->params[(*tiles)[i].param])) /* its gradient */
+            fa_plan_scratch(net, (size_t)((t.i1 - t.i0) * (t.j1 - t.j0)) * net->esize);
+    }
+    return FA_OK;
+}
+
+/* Cuts a parameter for threads that have columns of it, as if for two: more have narrower columns.
+ * With items NULL only counts, and plans the scratch that a tile needs. */
+static int64_t partition_by_columns(fa_net *net, int param, fa_column_item *items)
+{
+    const fa_param *p = &net->params[param];
+    if (!p->trainable) return 0;
+    const int32_t parts = (int32_t)((p->cols + 2 * shared_size.cols - 1) / (2 * shared_size.cols));
+    const int64_t width = fa_partition_width(p->cols, 2 * parts);
+    const int64_t area = is_direct(p) ? shared_size.direct : shared_size.waiting;
+    const int64_t blocks = (p->rows * width + area - 1) / area;
+    const int64_t height = round_up((p->rows + blocks - 1) / blocks, p->coupled ? 16 : 8);
+    if (!items && !is_direct(p)) fa_plan_scratch(net, (size_t)(height * width) * net->esize);
+    int64_t n = 0;
+    for (int32_t part = 0; part < parts; part++)
+        for (int64_t r = 0; r < p->rows; r += height, n++) {
+            if (!items) continue;
+            const fa_rows rows = {r, r + height < p->rows ? r + height : p->rows};
+            items[n] = (fa_column_item){param, part, parts, rows};
+        }
+    return n;
+}
+
+static fa_status plan_column_items(fa_net *net)
+{
+    int64_t n = 0;
+    for (int i = 0; i < net->n_params; i++) n += partition_by_columns(net, i, NULL);
+    net->column_items = fa_net_alloc(net, n, sizeof *net->column_items);
+    if (!net->column_items) return fa_fail(FA_E_MEMORY, "out of memory for the plan");
+    for (int i = 0; i < net->n_params; i++)
+        net->n_column_items +=
+            partition_by_columns(net, i, net->column_items + net->n_column_items);
+    return FA_OK;
+}
+
+/* Cuts the matrices that rules make each step into rows of about a tile's size. */
+static fa_status plan_feedback_tasks(fa_net *net)
+{
+    for (int pass = 0; pass < 2; pass++) {
+        int64_t n = 0;
+        for (int b = 0; b < net->n_blocks; b++) {
+            const fa_rule *rule = &net->blocks[b].rule;
+            const int64_t rows = !net->blocks[b].needs_delta ? 0
+                                 : rule->nnz                 ? rule->nnz
+                                                             : rule->step_rows;
+            const int64_t height =
+                rule->nnz ? rows : round_up(FA_TILE_AREA / net->blocks[b].layer->n_out + 1, 16);
+            for (int64_t r = 0; r < rows; r += height, n++)
+                if (pass)
+                    net->feedback_tasks[n] =
+                        (fa_feedback_task){b, {r, r + height < rows ? r + height : rows}};
+        }
+        if (pass || n == 0) break;
+        net->n_feedback_tasks = n;
+        net->feedback_tasks = fa_net_alloc(net, n, sizeof *net->feedback_tasks);
+        if (!net->feedback_tasks) return fa_fail(FA_E_MEMORY, "out of memory for the plan");
+    }
+    return FA_OK;
+}
+
+fa_status fa_plan_tiles(fa_net *net)
+{
+    double entries = 0;
+    for (int i = 0; i < net->n_params; i++)
+        entries += (double)net->params[i].rows * (double)net->params[i].cols;
+    const double share = fmax(TILE_AREA_MIN, entries / 16);
+    const fa_tile_size shared = {shared_size.cols, (int64_t)fmin(share, (double)shared_size.direct),
+                                 (int64_t)fmin(share, (double)shared_size.waiting)};
+    FA_TRY(partition_tiles(net, shared, &net->tiles, &net->n_tiles));
+    /* BLAS promises the same bits for the same tiles alone. */
+    FA_TRY(partition_tiles(net, net->blas ? shared : serial_size, &net->serial_tiles,
+                           &net->n_serial_tiles));
+    FA_TRY(plan_column_items(net));
+    return plan_feedback_tasks(net);
+}

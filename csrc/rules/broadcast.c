@@ -1,0 +1,94 @@
+/* Broadcast and target rules: every hidden layer is taught straight from the output, B_l is n_L x
+ * n_l. dfa    S_l = e B_l              (Nokland 2016) sdfa   S_l = sign(e) B_l        (the error
+ * sign variant in Frenkel et al. 2021) ternary  S_l = T(e) B_l, T(x) = sign(x) where |x| >
+ * threshold, else 0 drtp   S_l = Y B_l              (Frenkel et al. 2021): with int targets a
+ * gather of rows of B_l No product with a transposed W is ever computed for them. */
+#include "rules/rules.h"
+
+#include <math.h>
+
+static fa_status plan(fa_net *net, int block)
+{ return fa_plan_fixed_feedback(net, block, net->n_out); }
+
+static fa_status plan_target(fa_net *net, int block)
+{ return fa_plan_feedback(net, block, net->n_out); }
+
+static fa_status plan_sign(fa_net *net, int block)
+{
+    fa_plan_scratch(net, (size_t)FA_CHUNK * (size_t)net->n_out * net->esize);
+    return plan(net, block);
+}
+
+static fa_mat error(const fa_run *run, fa_rows rows)
+{ return fa_get(run, run->net->blocks[run->net->n_blocks - 1].delta, rows); }
+
+void fa_broadcast_signal(const fa_rule *rule, const fa_run *run, int block, fa_part part, fa_mat s,
+                         int worker)
+{
+    (void)rule;
+    fa_feedback_product(run, block, part, error(run, part.rows), s, worker);
+}
+
+static void sdfa_signal(const fa_rule *rule, const fa_run *run, int block, fa_part part, fa_mat s,
+                        int worker)
+{
+    (void)rule;
+    const fa_mat e = error(run, part.rows);
+    const fa_mat sign = {fa_scratch(run, worker), e.cols, e.rows, e.cols};
+    run->net->k->act[FA_ACT_sign](sign.p, sign.ld, e.p, e.ld, e.rows, e.cols);
+    fa_feedback_product(run, block, part, sign, s, worker);
+}
+
+static fa_status plan_ternary(fa_net *net, int block)
+{
+    const fa_block *b = &net->blocks[block];
+    if (!(b->rule.desc.threshold >= 0) || !isfinite(b->rule.desc.threshold))
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: rule 'ternary': threshold: expected a number >= 0, got %g",
+                       b->first, b->rule.desc.threshold);
+    return plan_sign(net, block);
+}
+
+static void ternary_signal(const fa_rule *rule, const fa_run *run, int block, fa_part part,
+                           fa_mat s, int worker)
+{
+    const fa_mat e = error(run, part.rows);
+    const fa_mat t = {fa_scratch(run, worker), e.cols, e.rows, e.cols};
+    run->net->k->ternary(t.p, t.ld, e.p, e.ld, e.rows, e.cols, rule->desc.threshold);
+    fa_feedback_product(run, block, part, t, s, worker);
+}
+
+static void drtp_signal(const fa_rule *rule, const fa_run *run, int block, fa_part part, fa_mat s,
+                        int worker)
+{
+    const fa_param *b = rule->feedback;
+    if (run->labels && b->rows > 1)
+        run->net->k->gather(s.p, s.ld, (char *)b->value + (size_t)part.c0 * run->net->esize,
+                            b->cols, run->labels + part.rows.r0, s.rows, s.cols, 1);
+    else
+        fa_feedback_product(run, block, part, fa_get(run, FA_TARGET, part.rows), s, worker);
+}
+
+const fa_rule_ops fa_rule_dfa = {.name = "dfa",
+                                 .sources = FA_FROM_ERROR,
+                                 .columns = true,
+                                 .plan = plan,
+                                 .product = true,
+                                 .signal = fa_broadcast_signal};
+const fa_rule_ops fa_rule_sdfa = {.name = "sdfa",
+                                  .sources = FA_FROM_ERROR,
+                                  .columns = true,
+                                  .plan = plan_sign,
+                                  .product = true,
+                                  .signal = sdfa_signal};
+const fa_rule_ops fa_rule_drtp = {.name = "drtp",
+                                  .sources = FA_FROM_TARGET,
+                                  .columns = true,
+                                  .plan = plan_target,
+                                  .signal = drtp_signal};
+const fa_rule_ops fa_rule_ternary = {.name = "ternary",
+                                     .sources = FA_FROM_ERROR,
+                                     .columns = true,
+                                     .plan = plan_ternary,
+                                     .product = true,
+                                     .signal = ternary_signal};

@@ -1,0 +1,171 @@
+/* Rules whose feedback learns beside the weights.
+ *   kp    fa, B_l receives each step of W_{l+1} transposed, both forget   (Kolen and Pollack 1994;
+ * Akrout et al. 2019) dkp   dfa, B_l learns from its own outer product e^T H_l (Webster, Choi and
+ * Ahn 2021) ldfa  S_l = d_{l+1} P Q of low rank, Q learns from (d_{l+1} P)^T H_l  (Hanut and Kadmon
+ * 2025); P is fixed, or learns the principal directions of d_{l+1} by Oja's subspace rule */
+#include "rules/rules.h"
+
+#include <math.h>
+
+typedef struct state { /* of ldfa */
+    fa_param *p;       /* P; Q is rule->feedback, T = d P is rule->weighted */
+    fa_buf residual;   /* where P learns: d P P^T - d; or none */
+} state;
+static const state *state_of(const fa_rule *rule) { return rule->state; }
+
+/* decay: the share that feedback (and with kp the weights it follows) loses in a step */
+static fa_status check(const fa_block *b)
+{
+    const fa_rule_desc *d = &b->rule.desc;
+    if (!(d->decay >= 0 && d->decay < 1))
+        return fa_fail(FA_E_VALUE, "layer %d: rule '%s': decay: expected 0 <= decay < 1, got %g",
+                       b->first, b->rule.ops->name, d->decay);
+    FA_TRY(fa_check_lr_scale(b));
+    return FA_OK;
+}
+
+/* Feedback that is trained by the network's optimizer on left^T right. */
+static void learn(const fa_block *b, fa_param *p, fa_buf left, fa_buf right)
+{
+    p->trainable = b->layer->desc.trainable;
+    p->feedback_decay = b->rule.desc.decay;
+    p->lr_scale = fa_lr_scale_of(&b->rule);
+    p->grad[p->n_grad++] = (fa_pair){left, right};
+}
+
+static fa_status plan_kp(fa_net *net, int block)
+{
+    fa_block *b = &net->blocks[block];
+    fa_layer *above = net->blocks[block + 1].layer;
+    FA_TRY(check(b));
+    FA_TRY(fa_plan_feedback(net, block, above->n_out));
+    b->rule.feedback->feedback_decay = b->rule.desc.decay;
+    above->weight->coupled = b->rule.feedback;
+    return FA_OK;
+}
+
+/* Left: the error of each sample, weighted like every delta by the time tiles are formed. Right:
+ * what the layers above see of this block. With one hidden layer this is the transposed gradient of
+ * W_L. */
+static fa_status plan_dkp(fa_net *net, int block)
+{
+    fa_block *b = &net->blocks[block];
+    FA_TRY(check(b));
+    FA_TRY(fa_plan_feedback(net, block, net->n_out));
+    learn(b, b->rule.feedback, net->blocks[net->n_blocks - 1].delta, net->layers[b->last].out);
+    return FA_OK;
+}
+
+static int64_t smallest(int64_t a, int64_t b) { return a < b ? a : b; }
+
+static fa_status plan_ldfa(fa_net *net, int block)
+{
+    fa_block *b = &net->blocks[block];
+    const int64_t above = net->blocks[block + 1].layer->n_out, below = b->layer->n_out,
+                  most = smallest(above, below);
+    const int64_t rank = b->rule.desc.rank == 0 ? smallest(net->n_out, most) : b->rule.desc.rank;
+    FA_TRY(check(b));
+    if (!(b->rule.desc.oja >= 0) || !isfinite(b->rule.desc.oja))
+        return fa_fail(FA_E_VALUE, "layer %d: rule 'ldfa': oja: expected a number >= 0, got %g",
+                       b->first, b->rule.desc.oja);
+    if (rank < 1 || rank > most)
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: rule 'ldfa': rank: expected 1 to %lld, the narrower of layers %d "
+                       "and %d, got %lld",
+                       b->first, (long long)most, b->first, net->blocks[block + 1].first,
+                       (long long)rank);
+    if (!fa_feedback_is_plain(&b->rule))
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: feedback: rule 'ldfa' draws its factors: expected uniform, "
+                       "normal or an initialiser, whole",
+                       b->first);
+    FA_TRY(fa_feedback_check(net, block, rank, below));
+    FA_TRY(fa_plan_private(net, &b->rule.state, sizeof(state)));
+    state *own = b->rule.state;
+    own->p = fa_plan_param(net, "feedback.P", b->first, FA_FEEDBACK, above, rank);
+    b->rule.feedback = fa_plan_param(net, "feedback.Q", b->first, FA_FEEDBACK, rank, below);
+    b->rule.weighted = fa_plan_buffer(net, rank, net->esize);
+    learn(b, b->rule.feedback, b->rule.weighted, net->layers[b->last].out);
+    own->residual = FA_NO_BUF;
+    if (b->rule.desc.oja == 0) return FA_OK;
+    own->residual = fa_plan_buffer(net, above, net->esize);
+    fa_plan_scratch(net, fa_matmul_nt_scratch(&net->linalg, rank));
+    learn(b, own->p, own->residual, b->rule.weighted);
+    own->p->lr_scale = b->rule.desc.oja;
+    own->p->feedback_decay = 0;
+    return FA_OK;
+}
+
+static size_t ldfa_sampling(const fa_rule *rule)
+{ return (size_t)state_of(rule)->p->rows * (size_t)state_of(rule)->p->cols; }
+
+/* Orthonormal columns: d P P^T is a projection and never larger than d. */
+static void ldfa_draw(const fa_net *net, int block)
+{
+    const int ordinal = net->blocks[block].layer->ordinal;
+    fa_draw_orthonormal(net, state_of(&net->blocks[block].rule)->p,
+                        fa_rng_stream(net->seed, FA_RNG_PROJECTION, ordinal, 0));
+}
+
+static int64_t ldfa_rows(const fa_net *net, int block)
+{ return state_of(&net->blocks[block].rule)->p->rows; }
+
+/* Oja residual r = d P P^T - d, with T = d P; the gradient of P is r^T T. */
+static void oja_residual(const fa_rule *rule, const fa_run *run, fa_rows rows, fa_mat d, fa_mat t,
+                         int worker)
+{
+    const fa_net *net = run->net;
+    const fa_mat r = fa_get(run, state_of(rule)->residual, rows);
+    fa_run_matmul_nt(run, r, t, fa_param_matrix(state_of(rule)->p), worker);
+    fa_count(run, &net->count_feedback, rows.r0 == 0);
+    net->k->add_scaled(r.p, r.ld, r.p, r.ld, d.p, d.ld, r.rows, r.cols, -1);
+}
+
+static void ldfa_signal(const fa_rule *rule, const fa_run *run, int block, fa_part part, fa_mat s,
+                        int worker)
+{
+    const fa_rows rows = part.rows;
+    const fa_mat t = fa_get(run, rule->weighted, rows);
+    const fa_mat d = fa_get(run, run->net->blocks[block + 1].delta, rows);
+    fa_packed_b right = fa_packing_buffer(run, worker);
+    fa_matmul(&run->net->linalg, t, d, fa_param_matrix(state_of(rule)->p),
+              &(fa_epilogue){.nonfinite = fa_nonfinite_flag(run)}, &right);
+    if (state_of(rule)->residual != FA_NO_BUF) oja_residual(rule, run, rows, d, t, worker);
+    fa_count(run, &run->net->count_feedback, rows.r0 == 0);
+    fa_epilogue epilogue = fa_signal_epilogue(run, block, part);
+    epilogue.nonfinite = fa_nonfinite_flag(run);
+    right = fa_packing_buffer(run, worker);
+    fa_matmul(&run->net->linalg, s, t, fa_param_matrix(rule->feedback), &epilogue, &right);
+    fa_count(run, &run->net->count_feedback, rows.r0 == 0);
+}
+
+static void ldfa_matrix(const fa_net *net, int block, void *out)
+{
+    const fa_rule *rule = &net->blocks[block].rule;
+    const int64_t rows = state_of(rule)->p->rows, cols = rule->feedback->cols;
+    /* Outside of a run there is no packing buffer: this product takes longer. */
+    fa_matmul(&net->linalg, (fa_mat){out, cols, rows, cols}, fa_param_matrix(state_of(rule)->p),
+              fa_param_matrix(rule->feedback), NULL, NULL);
+}
+
+const fa_rule_ops fa_rule_kp = {.name = "kp",
+                                .sources = FA_FROM_ABOVE,
+                                .columns = true,
+                                .plan = plan_kp,
+                                .product = true,
+                                .signal = fa_chain_signal};
+const fa_rule_ops fa_rule_dkp = {.name = "dkp",
+                                 .sources = FA_FROM_ERROR,
+                                 .columns = true,
+                                 .plan = plan_dkp,
+                                 .product = true,
+                                 .signal = fa_broadcast_signal};
+const fa_rule_ops fa_rule_ldfa = {.name = "ldfa",
+                                  .sources = FA_FROM_ABOVE,
+                                  .plan = plan_ldfa,
+                                  .product = true,
+                                  .signal = ldfa_signal,
+                                  .draw = ldfa_draw,
+                                  .sampling = ldfa_sampling,
+                                  .rows = ldfa_rows,
+                                  .matrix = ldfa_matrix};

@@ -1,0 +1,121 @@
+/* Local losses: each hidden layer has a prediction head of its own and learns from that head's loss
+ * alone
+ * ("pred" of Nokland and Eidnes 2019; with a fixed head, learning by a fixed random classifier).
+ *   z_l = H_l M_l + c_l,  e_l = dloss_i/dz_l,  S_l = e_l M_l^T        M_l n_l x n_L, H_l the
+ * block's output The loss is the network's, on z itself. The head learns like an output layer, from
+ * H_l^T e_l. */
+#include "rules/rules.h"
+
+#include <math.h>
+
+typedef struct state {
+    fa_param *weight, *bias; /* of the head: M_l, c_l */
+} state;
+static const state *state_of(const fa_rule *rule) { return rule->state; }
+
+static size_t panel_size(const fa_net *net)
+{ return (fa_matmul_nt_scratch(&net->linalg, net->n_out) + 63) & ~(size_t)63; }
+
+static fa_status check(const fa_block *b)
+{
+    const fa_rule_desc *d = &b->rule.desc;
+    FA_TRY(fa_check_lr_scale(b));
+    if (!d->feedback.values && !fa_feedback_is_plain(&b->rule))
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: feedback: rule 'local' draws its head whole: expected uniform, "
+                       "normal, an initialiser or values",
+                       b->first);
+    return FA_OK;
+}
+
+static void learn(fa_net *net, const fa_block *b, fa_param *p, fa_buf left)
+{
+    p->lr_scale = fa_lr_scale_of(&b->rule);
+    if (b->layer->desc.trainable && !b->rule.desc.fixed_head)
+        fa_plan_trained(net, p, left, b->rule.weighted);
+}
+
+static fa_status plan(fa_net *net, int block)
+{
+    fa_block *b = &net->blocks[block];
+    const int64_t n = b->layer->n_out, c = net->n_out;
+    FA_TRY(check(b));
+    FA_TRY(fa_feedback_check(net, block, c, n));
+    b->rule.weighted = fa_plan_buffer(net, c, net->esize);
+    FA_TRY(fa_plan_private(net, &b->rule.state, sizeof(state)));
+    state *head = b->rule.state;
+    head->weight = fa_plan_param(net, "head.weight", b->first, FA_WEIGHT, n, c);
+    head->bias = fa_plan_param(net, "head.bias", b->first, FA_BIAS, 1, c);
+    learn(net, b, head->weight, net->layers[b->last].out);
+    learn(net, b, head->bias, FA_ONES);
+    fa_plan_scratch(net, panel_size(net) + 2 * FA_CHUNK * sizeof(double));
+    net->work_per_row += 3 * (double)n * (double)c;
+    return FA_OK;
+}
+
+static fa_mat head_of(const fa_rule *rule) { return fa_param_matrix(state_of(rule)->weight); }
+
+static size_t sampling(const fa_rule *rule)
+{ return (size_t)head_of(rule).rows * (size_t)head_of(rule).cols; }
+
+/* M is drawn, or given, as the transpose of a feedback matrix. */
+static void draw(const fa_net *net, int block)
+{
+    const fa_rule *rule = &net->blocks[block].rule;
+    const fa_init *init = &rule->desc.feedback;
+    const fa_mat m = head_of(rule);
+    const fa_mat b = {(char *)net->sampling_workspace, m.rows, m.cols, m.rows};
+    if (init->values)
+        net->k->gather(b.p, b.ld, init->values, b.cols, NULL, b.rows, b.cols, init->scale);
+    else
+        fa_draw_feedback_rows(net, block, 0, b.rows, (fa_rows){0, b.rows}, b);
+    net->k->transpose(m.p, m.ld, b.p, b.ld, b.rows, b.cols);
+}
+
+static int64_t matrix_rows(const fa_net *net, int block)
+{ return head_of(&net->blocks[block].rule).cols; }
+
+/* e_l of the head, in the buffer that holds it until the update. */
+static fa_mat head_error(const fa_rule *rule, const fa_run *run, int block, fa_rows rows,
+                         int worker)
+{
+    const fa_net *net = run->net;
+    const fa_mat e = fa_get(run, rule->weighted, rows);
+    double *loss = (double *)((char *)fa_scratch(run, worker) + panel_size(net));
+    const fa_epilogue epilogue = {.bias = state_of(rule)->bias->value,
+                                  .nonfinite = fa_nonfinite_flag(run)};
+    fa_packed_b right = fa_packing_buffer(run, worker);
+    fa_matmul(&net->linalg, e, fa_get(run, net->layers[net->blocks[block].last].out, rows),
+              head_of(rule), &epilogue, &right);
+    fa_count(run, &net->count_forward, rows.r0 == 0);
+    net->loss->error(net->k, e, loss, loss + FA_CHUNK, e,
+                     run->labels ? run->labels + rows.r0 : NULL, fa_get(run, FA_TARGET, rows));
+    for (int64_t r = rows.r0; r < rows.r1; r++) /* a head that overflows stops the step */
+        if (!isfinite(loss[r - rows.r0])) run->row_loss[r] = loss[r - rows.r0];
+    return e;
+}
+
+static void signal(const fa_rule *rule, const fa_run *run, int block, fa_part part, fa_mat s,
+                   int worker)
+{
+    const fa_mat e = head_error(rule, run, block, part.rows, worker);
+    fa_run_matmul_nt(run, s, e, head_of(rule), worker);
+    fa_count(run, &run->net->count_feedback, fa_is_first(part));
+}
+
+static void matrix(const fa_net *net, int block, void *out)
+{
+    const fa_mat m = head_of(&net->blocks[block].rule);
+    net->k->transpose(out, m.rows, m.p, m.ld, m.rows, m.cols);
+}
+
+const fa_rule_ops fa_rule_local = {
+    .name = "local",
+    .sources = FA_FROM_SELF,
+    .plan = plan,
+    .draw = draw,
+    .sampling = sampling,
+    .signal = signal,
+    .rows = matrix_rows,
+    .matrix = matrix,
+};

@@ -1,0 +1,65 @@
+"""The arguments of `Sequential`, checked one by one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..layers import Layer
+from ..layers.dense import MAX_UNITS
+from .checks import choice, integer, number, show
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+
+def width(input_shape: object) -> int:
+    """The number of inputs."""
+    if isinstance(input_shape, (tuple, list)):
+        if len(input_shape) != 1:
+            raise ValueError(
+                f"input_shape must be an int or a tuple of one, got {show(input_shape)}; "
+                "for images give the number of pixels, X of shape (m, h, w) is flattened"
+            )
+        input_shape = input_shape[0]
+    return integer("input_shape", input_shape, 1, MAX_UNITS)
+
+
+def layer_tuple(layers: object) -> tuple[Layer, ...]:
+    """The layers; `check_network` checks each of them."""
+    if not isinstance(layers, Sequence) or isinstance(layers, str):
+        raise TypeError(f"layers must be a list of layers, got {show(layers)}")
+    return tuple(layers)
+
+
+def dtype_name(dtype: DTypeLike) -> str:
+    """The name "float32" or "float64" of anything that NumPy takes for one."""
+    try:
+        name = "None" if dtype is None else np.dtype(dtype).name  # for NumPy None means float64
+    except (TypeError, ValueError, RecursionError):
+        name = dtype if isinstance(dtype, str) else show(dtype)
+    return choice("dtype", name, ("float32", "float64"))
+
+
+def seed(rng: object) -> int:
+    """The seed that an int, a Generator or None means."""
+    if rng is None:
+        return int.from_bytes(os.urandom(8), "little")
+    if isinstance(rng, (int, np.integer)):
+        return integer("rng", rng, 0, 2**64 - 1)
+    if isinstance(rng, np.random.Generator):
+        return int(rng.integers(2**64, dtype=np.uint64))
+    raise TypeError(f"rng must be an int seed, a numpy Generator or None, got {show(rng)}")
+
+
+def scale(value: str | float) -> str | float:
+    """The word "auto", or the factor on all inputs."""
+    if isinstance(value, str):
+        return choice("input_scale", value, ("auto",))
+    factor = number("input_scale", value)
+    if factor == 0.0:
+        raise ValueError('input_scale must be "auto" or a number other than 0, got 0')
+    return factor

@@ -1,0 +1,165 @@
+"""Checks of single arguments, and the printed form of the small objects that describe a network.
+
+Every message names the argument, the expected value and the given one. A wrong type is a
+``TypeError``, a wrong value a ``ValueError``. The contents of arrays are checked in `arrays` and
+`validation`.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import sys
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import MISSING, fields
+
+import numpy as np
+
+INT64_MAX = 2**63 - 1
+_TOO_LARGE = "an int that no float can hold"
+MAX_NAME = 100  # characters of an unknown name that are compared with the known ones
+# Names of other libraries, for hints.
+_OTHER_NAMES = {
+    "xavier": "glorot",
+    "kaiming": "he",
+    "gaussian": "normal",
+    "bce": "sigmoid_cross_entropy",
+}
+
+
+class Described:
+    """Base of the immutable descriptions. The repr is the call that makes it, without defaults."""
+
+    def __repr__(self) -> str:
+        shown = []
+        for field in fields(self):  # type: ignore[arg-type]  # every subclass is a dataclass
+            value = getattr(self, field.name)
+            if field.default is MISSING:
+                shown.append(show(value))
+            elif isinstance(value, np.ndarray) or value != field.default:
+                shown.append(f"{field.name}={show(value)}")
+        return f"{kind(self)}({', '.join(shown)})"
+
+    def _set(self, **values: object) -> None:
+        """Store checked values; nothing else writes to a frozen object."""
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+
+def show(value: object) -> str:
+    """The repr of an argument, short enough for one line; of an array its shape."""
+    if isinstance(value, np.ndarray):
+        return f"<array {'x'.join(map(str, value.shape))}>"
+    try:
+        named = callable(value) and hasattr(value, "__name__")
+        text = plain(str(value.__name__) if named else repr(value))  # type: ignore[attr-defined]
+    except Exception:  # an error in its repr would hide the error to report
+        text = f"<{kind(value)}>"
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def quote(text: str) -> str:
+    """Text from the caller for a message, in double quotes."""
+    return f'"{show(str.__str__(text))[1:-1]}"'
+
+
+def plain(text: str) -> str:
+    """`text` for a terminal: control and invisible characters are written as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def kind(value: object) -> str:
+    """The name of the class of a value, in `plain` text."""
+    return plain(type(value).__name__)
+
+
+def integer(name: str, value: object, low: int, high: int | None = None, why: str = "") -> int:
+    """`value` as an int in low..high (both included)."""
+    expected = f"an integer >= {low}" if high is None else f"an integer from {low} to {high}"
+    if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be {expected}, got {show(value)}")
+    try:
+        result = int.__pos__(operator.index(value))  # a subclass of int may compare differently
+    except TypeError:  # arrays have __index__, but it works for 0-d integers only
+        raise TypeError(f"{name} must be {expected}, got {show(value)}") from None
+    if result < low or result > (INT64_MAX if high is None else high):
+        if high is None and result > low:
+            expected = f"an integer from {low} to {INT64_MAX}"
+        got = result if abs(result) < 10**30 else "an int of more than 30 digits"
+        raise ValueError(f"{name} must be {expected}, got {got}{why}")
+    return result
+
+
+def number(
+    name: str,
+    value: object,
+    *,
+    low: float = -math.inf,
+    above: float = -math.inf,
+    below: float = math.inf,
+) -> float:
+    """`value` as a finite float with value >= low, value > above and value < below."""
+    is_number = not isinstance(value, bool) and isinstance(
+        value, (int, float, np.integer, np.floating)
+    )
+    if is_number:
+        try:
+            result = float(value)  # type: ignore[arg-type]
+        except OverflowError:  # its repr could fail too
+            result, value = math.inf, None
+        except (TypeError, ValueError):  # from a subclass of float
+            result = math.nan
+        if math.isfinite(result) and low <= result and above < result < below:
+            return result
+    bounds = [
+        f"{sign} {bound:g}"
+        for sign, bound in ((">=", low), (">", above), ("<", below))
+        if math.isfinite(bound)
+    ]
+    expected = " ".join(["a finite number", " and ".join(bounds)]).strip()
+    if not is_number:
+        raise TypeError(f"{name} must be {expected}, got {show(value)}")
+    got = show(value) if isinstance(value, int) else result if value is not None else _TOO_LARGE
+    raise ValueError(f"{name} must be {expected}, got {got}")
+
+
+def flag(name: str, value: object) -> bool:
+    """`value` as True or False; anything else is an error."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {show(value)}")
+    return bool(value)
+
+
+def choice(name: str, value: object, valid: Iterable[str]) -> str:
+    """`value` if it is one of `valid`; otherwise an error that suggests the nearest name."""
+    names = list(valid)
+    if isinstance(value, str) and value in names:
+        return names[names.index(value)]  # a plain str, even for a subclass
+    expected = ", ".join(f'"{each}"' for each in names)
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be one of {expected}, got {show(value)}")
+    close = nearest(value, names)
+    raise ValueError(f"unknown {name} {quote(value)}{close}; expected one of {expected}")
+
+
+def nearest(value: str, names: Sequence[str], cutoff: float = 0.55) -> str:
+    """A question that suggests the name in `names` most like `value`, or ""."""
+    from difflib import get_close_matches  # here, because only failing calls need it
+
+    asked = value[:MAX_NAME].lower()
+    for elsewhere, here in _OTHER_NAMES.items():
+        asked = asked.replace(elsewhere, here)
+    close = get_close_matches(asked, names, n=1, cutoff=cutoff)
+    return f' (did you mean "{close[0]}"?)' if close else ""
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line that called this package."""
+    frame, level = sys._getframe(1), 2
+    inside = (__name__.partition(".")[0], "numpy")  # NumPy wraps functions under `errstate`
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in inside:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)

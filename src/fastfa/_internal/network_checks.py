@@ -1,0 +1,168 @@
+"""Checks that need the whole network: layers together with their neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+
+from ..feedback import Feedback
+from ..layers import Dense, Dropout, Layer
+from ..rules import Frozen, Rule
+from ..rules.registry import as_rule, can_inject_before
+from .checks import kind, show
+
+ZERO_DERIVATIVE = ("sign", "threshold")
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """A `Dense` and its position in the network."""
+
+    index: int
+    layer: Dense
+    n_in: int
+    rule: Rule | None  # None: the output layer, which gets the exact error
+    from_function: bool = False  # whether its feedback was given as a function
+
+    def __str__(self) -> str:
+        return f"layer {self.index}, {self.layer!r}"
+
+    @property
+    def learns(self) -> bool:
+        """Whether a step updates this layer."""
+        return self.layer.trainable and not isinstance(self.rule, Frozen)
+
+
+def check_network(layers: Sequence[Layer], n_in: int, loss: str, rule: Rule) -> list[Weighted]:
+    """The weighted layers of a network; ValueError or TypeError if it cannot be trained."""
+    places = _places(layers, n_in, rule)
+    _check_output(places[-1], loss)
+    for i, place in enumerate(places):
+        _check_initial(place)
+        if place.rule is not None and not (place.rule.name == "ifa" and i > 0):
+            shape = _feedback_shape(places, i, place.rule)
+            places[i] = _with_values(place, _two_pass_rule(places[:i]) or place.rule, shape)
+            _check_feedback(places[i], places[i].rule or place.rule, shape)
+    _check_derivatives(places)
+    return places
+
+
+def _places(layers: Sequence[Layer], n_in: int, rule: Rule) -> list[Weighted]:
+    places: list[Weighted] = []
+    for index, layer in enumerate(layers):
+        if not isinstance(layer, (Dense, Dropout)):
+            raise TypeError(f"layers[{index}] must be a Dense or a Dropout, got {show(layer)}")
+        if isinstance(layer, Dense):
+            own = rule if layer.rule is None else as_rule("rule", layer.rule)
+            places.append(Weighted(index, layer, n_in, own))
+            n_in = layer.units
+    if not layers or not isinstance(layers[-1], Dense):
+        got = repr(layers[-1]) if layers else "no layers"
+        raise ValueError(f"layers must end with a Dense, the output, got {got}")
+    return [*places[:-1], replace(places[-1], rule=None)]
+
+
+def _check_output(output: Weighted, loss: str) -> None:
+    activation = output.layer.activation
+    if output.layer.rule is not None:
+        raise ValueError(
+            f"{output}: the output layer takes no rule, it always gets the exact error; "
+            f"got rule={show(output.layer.rule)}"
+        )
+    if loss != "mse" and activation != "linear":
+        raise ValueError(
+            f'{output}: losses take logits, so with loss="{loss}" the output layer\'s activation '
+            f'must be "linear", got "{activation}"; predict returns probabilities'
+        )
+    if loss == "softmax_cross_entropy" and output.layer.units == 1:
+        raise ValueError(
+            f"{output}: softmax of one output is always 1, so it needs at least 2 units; "
+            'for yes or no use loss="sigmoid_cross_entropy"'
+        )
+    if activation in ZERO_DERIVATIVE:
+        raise ValueError(
+            f'{output}: activation "{activation}" has zero derivative, so the output layer '
+            "cannot learn; use another one"
+        )
+
+
+def _check_initial(place: Weighted) -> None:
+    weight, bias = place.layer.initial_weight, place.layer.initial_bias
+    shape = (place.n_in, place.layer.units)
+    if isinstance(weight, np.ndarray) and weight.shape != shape:
+        raise ValueError(f"{place}: weight_init must have shape {shape}, got {weight.shape}")
+    if isinstance(bias, np.ndarray) and bias.shape != shape[1:]:
+        raise ValueError(f"{place}: bias_init must have shape {shape[1:]}, got {bias.shape}")
+
+
+def _feedback_shape(places: Sequence[Weighted], i: int, rule: Rule) -> tuple[int, int]:
+    """(n_source, n_l) of the feedback of weighted layer i; (n_in, n_out) under a two-pass rule."""
+    outputs = places[-1].layer.units
+    if rule.source == "input":
+        return places[0].n_in, outputs
+    return places[i + 1].layer.units if rule.source == "above" else outputs, places[i].layer.units
+
+
+def _two_pass_rule(places: Sequence[Weighted]) -> Rule | None:
+    """The two-pass rule of the first of these layers that has one; its matrix serves them all."""
+    return next((x.rule for x in places if x.rule is not None and x.rule.source == "input"), None)
+
+
+def _with_values(place: Weighted, rule: Rule, shape: tuple[int, int]) -> Weighted:
+    """The layer with the values of its feedback, if that was given as a function."""
+    feedback = getattr(rule, "feedback", None)
+    if not isinstance(feedback, Feedback) or not callable(feedback.distribution):
+        return replace(place, rule=rule)
+    resolved = feedback.resolved(*shape)
+    return replace(place, rule=replace(cast("Any", rule), feedback=resolved), from_function=True)
+
+
+def _check_feedback(place: Weighted, rule: Rule, expected: tuple[int, int]) -> None:
+    feedback = getattr(rule, "feedback", None)
+    if not isinstance(feedback, Feedback) or not isinstance(feedback.distribution, np.ndarray):
+        return
+    got = feedback.distribution.shape
+    if got != expected:
+        raise ValueError(f"{place}: feedback of {rule.name} must have shape {expected}, got {got}")
+
+
+def _check_derivatives(places: Sequence[Weighted]) -> None:
+    """Refuse a hidden layer whose delta is needed and multiplied by an f' that is always zero.
+
+    The delta of a layer is needed if the layer learns, or if the layer below needs its own delta
+    and computes it from this one.
+    """
+    needed_below = False
+    for place in places[:-1]:
+        assert place.rule is not None  # only the output has none
+        needed = place.learns or needed_below
+        injects = getattr(place.rule, "inject", "post")
+        multiplied = injects == "post" and place.rule.source != "input"  # by f'
+        if needed and multiplied and place.layer.activation in ZERO_DERIVATIVE:
+            other = kind(place.rule) if can_inject_before(place.rule) else "DFA"
+            raise ValueError(
+                f'{place}: activation "{place.layer.activation}" has zero derivative and learns '
+                f'nothing under rule "{place.rule.name}" with inject="post", whose signal passes '
+                f'through it; take rule={other}(inject="pre"), or another activation'
+            )
+        needed_below = needed and place.rule.source in ("above", "")
+
+
+def describe_rule(rule: Rule, places: Sequence[Weighted]) -> dict[str, Any]:
+    """The description of the network's rule; a two-pass rule with the values of its matrix."""
+    return ((_two_pass_rule(places) if rule.source == "input" else None) or rule).describe()
+
+
+def describe_layers(layers: Sequence[Layer], places: Sequence[Weighted]) -> list[dict[str, Any]]:
+    """The descriptions of the layers; values of feedback from a function are in the layer's."""
+    rows = [layer.describe() for layer in layers]
+    for place in places[:-1]:
+        assert place.rule is not None  # only the output has none
+        if place.rule.source == "input":
+            continue  # one matrix for all, see `describe_rule`
+        if place.from_function:
+            rows[place.index]["rule"] = place.rule.describe()
+    return rows

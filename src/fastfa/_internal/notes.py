@@ -1,0 +1,99 @@
+"""What the file of a network says beyond the engine's data, in its note.
+
+The engine's file has everything but Python objects. The note says which rules are written in
+Python, whether the learning rate is a function, and the names of the columns of the tables that
+the network was trained on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..layers import Dense
+from ..rules import Rule
+from ..rules.base import is_custom
+from .checks import show
+from .validation import Columns
+
+if TYPE_CHECKING:
+    from .model import Model
+
+MAX_NOTE = 1 << 20  # bytes, FA_MAX_NOTE in C
+
+
+def write_note(net: Model) -> None:
+    """Write the note of a network's file.
+
+    A note of another program stays, unless the network could not be loaded without ours.
+    """
+    before = net._engine.note
+    ours = _note_of(net)
+    needed = ours.keys() - {"columns"}
+    if before and not read_note(before):
+        if not needed:
+            return
+    elif not ours and not before:
+        return
+    note = json.dumps({"fastfa": ours})
+    if len(note) > MAX_NOTE:  # because of long column names
+        note = json.dumps({"fastfa": {key: ours[key] for key in needed}})
+    net._engine.note = note if ours else None
+
+
+def _note_of(net: Model) -> dict[str, Any]:
+    rates = {"function": show(net.optimizer.lr), "in force": net._schedule is not None}
+    python = {
+        "rules": {str(layer): type(each).__name__ for layer, each in _places(net)},
+        "lr": rates if callable(net.optimizer.lr) else None,
+        "columns": net._validator.columns if any(net._validator.columns) else None,
+    }
+    return {key: value for key, value in python.items() if value}
+
+
+def columns_of(note: Mapping[str, Any]) -> Columns:
+    """The names of columns in a note; none if the note has something else there."""
+    columns = note.get("columns")
+    if not isinstance(columns, list) or len(columns) != 2:
+        return Columns()
+    x, y = (
+        tuple(each) if isinstance(each, list) and set(map(type, each)) <= {str, int} else None
+        for each in columns
+    )
+    return Columns(x, y)
+
+
+def custom_rules(net: Model) -> dict[int, Rule]:
+    """The rules of a network that are written in Python, by layer; -1 for the network's rule."""
+    return dict(_places(net))
+
+
+def _places(net: Model) -> list[tuple[int, Rule]]:
+    rules = [(i, layer.rule) for i, layer in enumerate(net.layers) if isinstance(layer, Dense)]
+    return [(i, each) for i, each in [(-1, net.rule), *rules]
+            if isinstance(each, Rule) and is_custom(each)]  # fmt: skip
+
+
+def read_note(note: str | None) -> dict[str, Any]:
+    """The content of a note: {} without one of fastfa; ValueError if it is malformed."""
+    try:
+        python = json.loads(note or "{}")["fastfa"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return {}
+    names, rates = _part(python, "rules") or {}, _part(python, "lr")
+    if not all(isinstance(name, str) for name in names.values()):
+        raise ValueError("note: expected the names of classes at 'rules', got something else")
+    if rates is not None:
+        how = rates.get("function"), rates.get("in force")
+        if not isinstance(how[0], str) or not isinstance(how[1], bool):
+            raise ValueError(f"note: expected a name and a flag at 'lr', got {show(rates)}")
+    columns = python.get("columns") if isinstance(python, dict) else None
+    return {"rules": names, "lr": rates, "columns": columns}
+
+
+def _part(python: object, key: str) -> dict[str, Any] | None:
+    part = python.get(key) if isinstance(python, dict) else python
+    if part is not None and not isinstance(part, dict):
+        raise ValueError(f"note: expected an object at 'fastfa', {key!r}, got {show(part)}")
+    return part

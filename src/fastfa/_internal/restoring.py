@@ -1,0 +1,71 @@
+"""Networks from files, with the Python objects that a file cannot hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..rules import Rule
+from ..rules.base import is_custom
+from .checks import plain, show
+from .notes import columns_of, read_note
+
+if TYPE_CHECKING:
+    from ..backends.protocol import Engine, FindRule
+    from .model import Model
+
+
+def restore(
+    net: Model,
+    engine_of: Callable[[FindRule], Engine],
+    rule: Rule | Mapping[Any, Rule] | None,
+    lr: Callable[[int], float] | None,
+) -> None:
+    """Make the empty object `net` the network that a file describes."""
+    rules = RuleResolver(rule)
+    engine = engine_of(rules)
+    if rule and not rules.asked:
+        raise ValueError("rule: it has no rule that is written in Python; give none")
+    rates = read_note(engine.note).get("lr")
+    if rates is not None and lr is None:
+        raise ValueError(
+            f"lr: its learning rate is a function of the step, {plain(rates['function'])}, which a "
+            "file cannot hold; give the function: load(path, lr=...)"
+        )
+    if rates is None and lr is not None:
+        raise ValueError("lr: its learning rate is a number; set net.lr after loading")
+    net._restore(engine, lr)
+    columns = columns_of(read_note(engine.note))
+    net._validator.columns = columns.that_fit(engine.n_in, engine.n_out)
+    if rates is not None and not rates["in force"]:
+        net._schedule = None
+
+
+class RuleResolver:
+    """Finds the object for each rule of a file that is written in Python."""
+
+    def __init__(self, given: Rule | Mapping[Any, Rule] | None) -> None:
+        self.given = given
+        self.asked = False
+
+    def __call__(self, layer: int, note: str | None) -> Rule:
+        """The rule of a layer; layer -1 stands for the rule of the network."""
+        self.asked = True
+        names = read_note(note).get("rules", {})
+        name = names.get(str(layer), names.get("-1", "its class is unknown"))
+        shown = plain(name)
+        given = self.given
+        if isinstance(given, Mapping):
+            rule = given.get(layer if str(layer) in names else -1, given.get(name))
+        else:
+            rule = given
+        if rule is None:
+            raise ValueError(
+                f"rule: one of its rules is written in Python ({shown}), which a file cannot hold; "
+                "give the object: load(path, rule=...), or one for each class name"
+            )
+        if not isinstance(rule, Rule) or not is_custom(rule):
+            raise TypeError(f"rule must be an object of the class {shown}, got {show(rule)}")
+        if rule is given and names and type(rule).__name__ != name:
+            raise ValueError(f"rule must be an object of the class {shown}, got {show(rule)}")
+        return rule

@@ -1,0 +1,157 @@
+"""A network as text. Rule and feedback are what the engine reports, not what was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ..layers import Dense, Layer
+from ..rules import Rule
+
+if TYPE_CHECKING:
+    from .model import Model
+
+HEADER = ("#", "layer", "output", "parameters", "trained", "rule", "feedback")
+
+
+class Text(str):
+    """A string that a prompt shows with its line breaks."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def one_line(net: Model) -> str:
+    """The network as ``repr`` shows it."""
+    hidden = {fact["index"]: fact for fact in _layer_facts(net)[:-1]}
+    chain = [str(net._engine.n_in)]
+    for index, layer in enumerate(net.layers):
+        how = f" [{_how(hidden[index])}]" if index in hidden else ""
+        chain.append(_name(layer) + how)
+    return (
+        f"Sequential({' -> '.join(chain)}; {net.loss}, {net.optimizer!r}, "
+        f"{net.dtype}, seed={net.seed})"
+    )
+
+
+def table(net: Model) -> Text:
+    """The network as ``summary`` shows it: a row for each layer, then totals and settings."""
+    rows = [HEADER, *_rows(net)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(HEADER))]
+    lines = ["  ".join(map(_cell, row, widths, range(len(row)))).rstrip() for row in rows]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    facts = _facts(net)
+    width = max(len(name) for name, _ in facts)
+    lines += ["", *(f"{name:<{width}}  {value}" for name, value in facts)]
+    return Text("\n".join(lines))
+
+
+def _cell(text: str, width: int, column: int) -> str:
+    return text.rjust(width) if column in (0, 2, 3) else text.ljust(width)
+
+
+def _name(layer: Layer) -> str:
+    """The repr of a layer without its rule, which has a column of its own."""
+    if isinstance(layer, Dense) and layer.rule is not None:
+        return repr(replace(layer, rule=None))
+    return repr(layer)
+
+
+def _layer_facts(net: Model) -> list[dict[str, Any]]:
+    """What the engine reports of each weighted layer, with the options of its feedback."""
+    facts = []
+    for fact, place in zip(net._engine.layers, net._weighted, strict=True):
+        options = _options(place.rule) if fact["feedback"] else ""
+        facts.append(fact | {"feedback": fact["feedback"] + options})
+    return facts
+
+
+def _options(rule: Rule | None) -> str:
+    """The options of a feedback matrix besides its distribution."""
+    feedback = getattr(rule, "feedback", None)
+    scale = getattr(rule, "scale", getattr(feedback, "scale", 1.0))
+    sparsity, rank = getattr(feedback, "sparsity", 0.0), getattr(feedback, "rank", None)
+    words = [
+        f"scale {scale:g}" if scale != 1.0 else "",
+        f"sparsity {sparsity:g}" if sparsity else "",
+        f"rank {rank}" if rank else "",
+        "shared" if getattr(feedback, "shared", False) else "",
+    ]
+    return "".join(f", {word}" for word in words if word)
+
+
+def _trains(fact: dict[str, Any]) -> bool:
+    return bool(fact["trainable"]) and fact["rule"] != "frozen"
+
+
+def _how(fact: dict[str, Any]) -> str:
+    """The rule and feedback of a layer in a few words."""
+    inject = ", inject pre" if fact["inject"] == "pre" else ""
+    return " ".join(filter(None, (fact["rule"], fact["feedback"]))) + inject
+
+
+def _rows(net: Model) -> list[tuple[str, ...]]:
+    facts = {fact["index"]: fact for fact in _layer_facts(net)}
+    keys = _keys(net)
+    rows: list[tuple[str, ...]] = []
+    width = net._engine.n_in
+    for index, layer in enumerate(net.layers):
+        name = _name(layer)
+        if not isinstance(layer, Dense):
+            rows.append((str(index), name, str(width), "0", "", "", ""))
+            continue
+        width, fact = layer.units, facts[index]
+        size = sum(net.parameters[key].size for key in keys[index])
+        trained = "yes" if _trains(fact) else "no"
+        if index + 1 == len(net.layers):
+            rule, feedback = "exact error", ""
+        else:
+            rule = fact["rule"] + (", inject pre" if fact["inject"] == "pre" else "")
+            feedback = fact["feedback"] or "-"
+        rows.append((str(index), name, str(width), f"{size:,}", trained, rule, feedback))
+    return rows
+
+
+def _keys(net: Model) -> dict[int, list[str]]:
+    """The keys of the parameters of each layer."""
+    keys: dict[int, list[str]] = {}
+    for key in net.parameters:
+        keys.setdefault(int(key.partition(".")[0]), []).append(key)
+    return keys
+
+
+def _trained_keys(net: Model) -> list[str]:
+    keys, trained = _keys(net), []
+    for fact, place in zip(net._engine.layers, net._weighted, strict=True):
+        heads = getattr(place.rule, "train_head", True)
+        own = keys[fact["index"]] if _trains(fact) else []
+        trained += [key for key in own if heads or ".head." not in key]
+    return trained
+
+
+def _facts(net: Model) -> list[tuple[str, str]]:
+    trained = sum(net.parameters[key].size for key in _trained_keys(net))
+    total = sum(value.size for value in net.parameters.values())
+    feedback = sum(value.size for value in net.feedback.values())
+    return [
+        ("parameters", f"{total:,} ({trained:,} trained), feedback {feedback:,}"),
+        ("input", f"{net._engine.n_in} values, {_scale(net.input_scale)}"),
+        ("loss", net.loss),
+        ("optimizer", _optimizer(net)),
+        ("dtype, seed", f"{net.dtype}, {net.seed}"),
+        ("threads", str(net._engine.n_threads)),
+    ]
+
+
+def _optimizer(net: Model) -> str:
+    """The optimizer as given, and the current rate if it differs."""
+    now = "" if net.lr == net.optimizer.lr or callable(net.optimizer.lr) else f", lr now {net.lr:g}"
+    return repr(net.optimizer) + now
+
+
+def _scale(input_scale: str | float) -> str:
+    if input_scale == "auto":
+        return 'input_scale="auto": uint8 divided by 255, other dtypes as they are'
+    return f"input_scale={input_scale:g}: multiplied by {input_scale:g}"

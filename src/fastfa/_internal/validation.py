@@ -1,0 +1,376 @@
+"""Validation of samples: conversion of all inputs to the arrays that the engine takes, or an error.
+
+X becomes (m, n_in) in the network's dtype, or uint8; y becomes integer labels (m,) or rows
+(m, n_out). The loss, the number of outputs and the shape and dtype of y decide which of the two,
+and which accuracy is reported; the values never do. The table is in `Sequential.fit`.
+A C-contiguous array of the right dtype is used in place, also if it belongs to PyTorch, JAX or a
+memory map. Other arrays are copied: large ones (a memory map) piece by piece when they are used, up
+to 256 MiB at once if columns are contiguous. Arrays on a GPU are refused. A network that is trained
+on a table with named columns refuses tables with other names or another order from then on.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from .arrays import (
+    FEATURES,
+    LABELS,
+    check_names,
+    column_names,
+    numeric,
+    place,
+    quiet,
+    row_names,
+    show_name,
+)
+from .checks import warn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+FIT_NAMES = ("X", "y", "sample_weight")
+STEP_NAMES = ("x", "y", "sample_weight")
+VALIDATION_NAMES = ("validation_data[0]", "validation_data[1]", "validation_data[2]")
+
+ROW_SUM_TOLERANCE = 1e-3
+SMALL_BYTE = 64  # a quarter of the range; images have greater values
+LARGE = 1 << 23  # bytes; arrays that are larger after conversion are converted in pieces
+LARGE_BY_COLUMNS = 1 << 28  # the same if rows are not contiguous: gathering them is slow
+ELEMENTS_AT_ONCE = 1 << 20  # the finite check works in pieces and needs no large temporary
+
+
+class Pieces:
+    """A large array of another dtype or layout, converted piece by piece when it is used.
+
+    Parameters
+    ----------
+    source : ndarray of shape (m, ...)
+    dtype : dtype
+        The dtype of the network.
+    width : int
+        Number of entries in a row of `source`.
+    """
+
+    __slots__ = ("dtype", "shape", "source")
+
+    def __init__(self, source: NDArray[Any], dtype: DTypeLike, width: int) -> None:
+        self.source = source
+        self.dtype = np.dtype(dtype)
+        self.shape = (len(source), width)
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @quiet()
+    def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[Any]:
+        source = self.source
+        if isinstance(rows, slice):
+            piece = source[rows]
+        elif source.flags.f_contiguous:  # along columns, which are contiguous
+            piece = source.T.take(rows, axis=-1).T
+        else:
+            piece = source.take(rows, axis=0)
+        return np.require(piece.reshape(len(piece), self.shape[1]), self.dtype, ("C", "A", "E"))
+
+
+Samples: TypeAlias = "NDArray[Any] | Pieces"
+
+
+class Batch(NamedTuple):
+    """Checked samples in the engine's order of arguments; exactly one of labels and y is None."""
+
+    x: Samples
+    labels: NDArray[np.int64] | None
+    y: Samples | None
+    weights: NDArray[np.float64] | None
+
+    def whole(self) -> Batch:
+        """The same batch, completely converted."""
+        x = self.x[:] if isinstance(self.x, Pieces) else self.x
+        y = self.y[:] if isinstance(self.y, Pieces) else self.y
+        return self._replace(x=x, y=y)
+
+
+class Columns(NamedTuple):
+    """Names of the columns of X, and of y if it is a table of rows; None without names."""
+
+    x: tuple[str | int, ...] | None = None
+    y: tuple[str | int, ...] | None = None
+
+    def that_fit(self, n_in: int, n_out: int) -> Columns:
+        """The names, without those whose number is not that of the inputs, or outputs."""
+        x, y = self.x or (), self.y or ()
+        return Columns(x if len(x) == n_in else None, y if len(y) == n_out else None)
+
+
+class InputValidator:
+    """Converts and checks arrays for one network.
+
+    Attributes
+    ----------
+    columns : Columns
+        Names in the first tables that the network was trained on.
+    bytes_checked : bool
+        Whether bytes need no more checks: they are not scaled by 1/255, were found to be pixels, or
+        a warning was given.
+    """
+
+    def __init__(
+        self, n_in: int, n_out: int, loss: str, dtype: DTypeLike, input_scale: str | float = "auto"
+    ) -> None:
+        self.n_in = n_in
+        self.n_out = n_out
+        self.loss = loss
+        self.dtype = np.dtype(dtype)
+        self.columns = Columns()
+        self.bytes_checked = input_scale != "auto"
+
+    @quiet()
+    def batch(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        weights: ArrayLike | None,
+        names: tuple[str, str, str] = FIT_NAMES,
+        columns: Columns | None = None,
+    ) -> Batch:
+        """Samples with their targets and weights; `names` are the three names in errors.
+
+        Tables must have the `columns`, by default those of training.
+        """
+        known = self.columns if columns is None else columns
+        inputs = self.inputs(x, names[0], known)
+        labels, rows = self._targets(y, len(inputs), names[1], names[0], known)
+        return Batch(inputs, labels, rows, self._weights(weights, len(inputs), names[2], names[0]))
+
+    def columns_with(self, x: ArrayLike, y: ArrayLike, one: bool = False) -> Columns:
+        """The columns of training, or else those of these samples; `one`: of a single row."""
+        if type(x) is np.ndarray and type(y) is np.ndarray:
+            return self.columns
+        names = row_names if one else column_names
+        return Columns(self.columns.x or names(x), self.columns.y or names(y)).that_fit(
+            self.n_in, self.n_out
+        )
+
+    def metric(self, batch: Batch) -> str | None:
+        """The name of the accuracy for these targets, by the table in `Sequential.fit`, or None."""
+        if self.loss == "softmax_cross_entropy" or batch.labels is not None:
+            return "accuracy"
+        if self.loss == "sigmoid_cross_entropy":
+            return "accuracy" if self.n_out == 1 else "binary_accuracy"
+        return None
+
+    @quiet()
+    def inputs(self, x: ArrayLike, name: str = "X", columns: Columns | None = None) -> Samples:
+        """X as (m, n_in); (m, ...) is flattened when its product fits."""
+        given = column_names(x)
+        check_names(given, (self.columns if columns is None else columns).x, name)
+        array = numeric(x, name, FEATURES)
+        expected = f"{name} must have shape (m, {self.n_in})"
+        if array.ndim < 2:
+            hint = "; one sample is X[None, :]" if array.shape == (self.n_in,) else ""
+            raise ValueError(f"{expected}, got shape {array.shape}{hint}")
+        if len(array) == 0:
+            raise ValueError(f"{expected} with m >= 1, got no rows: shape {array.shape}")
+        if math.prod(array.shape[1:]) != self.n_in:
+            raise ValueError(f"{expected}, got shape {array.shape}")
+        if array.dtype == np.uint8:
+            self._warn_of_small_bytes(array, name)
+        return _samples(array, self._dtype_for(array), self.n_in, name, given)
+
+    def _warn_of_small_bytes(self, array: NDArray[np.uint8], name: str) -> None:
+        """Warn once of bytes that are not pixels: divided by 255 they almost vanish."""
+        if self.bytes_checked:
+            return
+        greatest, rows = 0, max(1, ELEMENTS_AT_ONCE // self.n_in)
+        for start in range(0, len(array), rows):
+            greatest = max(greatest, int(array[start : start + rows].max()))
+            if greatest >= SMALL_BYTE:  # images have one in the first piece
+                self.bytes_checked = True
+                return
+        if greatest > 0:
+            warn(
+                f'{name} is of dtype uint8 with no value above {greatest}, and input_scale="auto" '
+                "divides bytes by 255 as pixels; if they are not (counts, categories, one-hot), "
+                f"make the network with input_scale=1.0 or convert them: {name}.astype("
+                f'"{self.dtype}"); if they are pixels, give input_scale=1/255'
+            )
+            self.bytes_checked = True
+
+    @quiet()
+    def sample(self, x: ArrayLike) -> NDArray[Any]:
+        """One x as a batch of one; (h, w) is flattened when h w = n_in."""
+        names = row_names(x)
+        check_names(names, self.columns.x, "x")
+        array = numeric(x, "x", FEATURES, names)
+        if array.ndim == 0 or array.size != self.n_in:
+            raise ValueError(f"x must have shape ({self.n_in},), got shape {array.shape}")
+        row = array.reshape(1, -1)
+        return row if names is None else convert(row, self._dtype_for(row), "x", names)
+
+    def _dtype_for(self, array: NDArray[Any]) -> np.dtype[Any]:
+        """The dtype that the engine gets: uint8 for bytes, the network's for all others."""
+        return array.dtype if array.dtype == np.uint8 else self.dtype
+
+    @quiet()
+    def target(self, y: ArrayLike) -> NDArray[Any]:
+        """One y as a batch of one."""
+        check_names(row_names(y), self.columns.y, "y")
+        array = numeric(y, "y", LABELS)
+        if array.shape not in ((), (self.n_out,)):
+            expected = f"one number, or have shape ({self.n_out},)"
+            raise ValueError(f"y must be {expected}, got shape {array.shape}")
+        return array[None]
+
+    def _targets(
+        self, y: ArrayLike, m: int, name: str, of: str, columns: Columns
+    ) -> tuple[NDArray[np.int64] | None, Samples | None]:
+        given = column_names(y)
+        check_names(given, columns.y, name)
+        array = numeric(y, name, LABELS)
+        if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] != self.n_out):
+            column = f"{name}.ravel()" if given is None else f"{name}[{show_name(given[0])}]"
+            hint = f"; use {column}" if array.shape == (m, 1) else ""
+            raise ValueError(f"{name} must be {self._expected()}, got shape {array.shape}{hint}")
+        _check_length(array, m, name, of)
+        one_column = self.n_out == 1
+        if array.ndim == 1 and not one_column:
+            return self._labels(array, name), None
+        rows = _samples(array, self.dtype, self.n_out, name, given)
+        for start, piece in _in_turn(rows):
+            self._check_rows(piece, name, start)
+        return None, rows
+
+    def _expected(self) -> str:
+        """For messages: what y may be for this loss and number of outputs."""
+        rows = f"rows (m, {self.n_out})"
+        if self.n_out == 1 and self.loss == "sigmoid_cross_entropy":
+            return "0 or 1 as (m,) or (m, 1)"
+        if self.n_out == 1 and self.loss == "mse":
+            return "values as (m,) or (m, 1)"
+        return f"integer labels (m,) or {rows}"
+
+    def _labels(self, array: NDArray[Any], name: str) -> NDArray[np.int64]:
+        """Class numbers as int64; whole floats pass, except for mse, which needs integers."""
+        expected = f"{name} must hold integer labels from 0 to {self.n_out - 1}"
+        if array.dtype.kind == "f":
+            if self.loss == "mse":
+                raise ValueError(f"{name} must be {self._expected()}, got {array.dtype} (m,)")
+            _refuse(array != np.rint(array), array, expected)
+        _refuse((array < 0) | (array >= self.n_out), array, expected)
+        return np.require(array, np.int64, ("C", "A", "E"))
+
+    def _check_rows(self, rows: NDArray[Any], name: str, start: int) -> None:
+        if self.loss == "sigmoid_cross_entropy" and self.n_out == 1:
+            _refuse((rows != 0) & (rows != 1), rows, f"{name} must be 0 or 1", start)
+        elif self.loss == "sigmoid_cross_entropy":
+            _refuse((rows < 0) | (rows > 1), rows, f"{name} must be within 0..1", start)
+        elif self.loss == "softmax_cross_entropy":
+            _refuse(rows < 0, rows, f"{name} must hold probabilities >= 0", start)
+            sums = rows.sum(axis=1, dtype=np.float64)
+            wrong = np.abs(sums - 1) > ROW_SUM_TOLERANCE
+            _refuse(wrong, sums, f"each row of {name} must sum to 1", start)
+
+    def _weights(
+        self, weights: ArrayLike | None, m: int, name: str, of: str
+    ) -> NDArray[np.float64] | None:
+        if weights is None:
+            return None
+        array = numeric(weights, name)
+        if array.ndim != 1:
+            raise ValueError(f"{name} must have shape ({m},), got shape {array.shape}")
+        _check_length(array, m, name, of)
+        converted = convert(array, np.float64, name)
+        _refuse(converted < 0, converted, f"{name} must be >= 0")
+        return converted
+
+
+def _samples(
+    array: NDArray[Any],
+    dtype: np.dtype[Any],
+    width: int,
+    name: str,
+    names: tuple[str | int, ...] | None,
+) -> Samples:
+    """Finite rows of `width` entries, converted if necessary; large arrays as `Pieces`."""
+    as_is = array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned
+    by_columns = array.strides[-1] != array.itemsize
+    limit = LARGE_BY_COLUMNS if by_columns else LARGE
+    if as_is or len(array) * width * dtype.itemsize <= limit:
+        flat = array if array.ndim == 2 else array.reshape(len(array), width)
+        return convert(flat, dtype, name, names)
+    pieces = Pieces(array, dtype, width)
+    if array.dtype.kind == "f":
+        for start, piece in _in_turn(pieces):
+            given = array[start : start + len(piece)].reshape(piece.shape)
+            _check_finite(piece, given, name, names, start)
+    return pieces
+
+
+def _in_turn(samples: Samples) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Samples with the number of their first row: all at once, or `Pieces` piece by piece."""
+    rows = len(samples)
+    if isinstance(samples, Pieces):
+        rows = max(1, ELEMENTS_AT_ONCE // samples.shape[1])
+    for start in range(0, len(samples), rows):
+        yield start, samples[start : start + rows]
+
+
+@quiet()  # a value too large for float32 becomes inf, which is refused below
+def convert(
+    array: NDArray[Any],
+    dtype: DTypeLike,
+    name: str,
+    names: tuple[str | int, ...] | None = None,
+) -> NDArray[Any]:
+    """A finite, C-contiguous array of `dtype`: `array` itself if it is one.
+
+    `names` are the names of its columns.
+    """
+    converted = np.require(array, dtype, ("C", "A", "E"))
+    if converted.dtype.kind == "f":
+        _check_finite(converted, array, name, names)
+    return converted
+
+
+def _check_finite(
+    converted: NDArray[Any],
+    array: NDArray[Any],
+    name: str,
+    names: tuple[str | int, ...] | None,
+    first: int = 0,
+) -> None:
+    width = max(1, converted.size // len(converted))
+    rows = max(1, ELEMENTS_AT_ONCE // width)
+    for start in range(0, len(converted), rows):
+        finite = np.isfinite(converted[start : start + rows])
+        if not finite.all():
+            expected = f"{name} must be finite in {converted.dtype}"
+            _refuse(~finite, array[start : start + rows], expected, first + start, names)
+
+
+def _check_length(array: NDArray[Any], m: int, name: str, of: str) -> None:
+    if len(array) != m:
+        expected = f"one entry for each of the {m} rows of {of}"
+        raise ValueError(f"{name} must have {expected}, got {len(array)}")
+
+
+def _refuse(
+    wrong: NDArray[np.bool_],
+    array: NDArray[Any],
+    expected: str,
+    start: int = 0,
+    names: tuple[str | int, ...] | None = None,
+) -> None:
+    """Raise an error for the first wrong entry of `array`; its rows count from `start`."""
+    if wrong.any():
+        at = tuple(int(i) for i in np.argwhere(wrong)[0])
+        missing = names is not None and array[at] != array[at]
+        hint = "; fill in missing values or leave those rows out" if missing else ""
+        raise ValueError(f"{expected}, got {array[at]} at {place(at, names, start)}{hint}")

@@ -1,0 +1,162 @@
+"""The contract between `Sequential` and the engines that run a network.
+
+An engine is made from a plain description (dictionaries, strings, numbers, arrays) and holds one
+network. Its caller has checked all arguments. Samples are four of them: x (m, n_in) in the
+network's dtype or uint8; either labels (m,) or rows y (m, n_out), the other None; weights (m,) or
+None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
+
+import numpy as np
+
+from .._internal.validation import Samples
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["BaseEngine", "Engine"]
+
+Array: TypeAlias = "NDArray[Any]"
+Labels: TypeAlias = "NDArray[np.int64] | None"
+Weights: TypeAlias = "NDArray[np.float64] | None"
+# Of some steps: the sum of loss times rows, the sum of correct rows, the rows, the steps.
+Sums: TypeAlias = tuple[float, float, int, int]
+# find(layer, note): the object of a rule that is written in Python; layer -1 is the network's.
+FindRule: TypeAlias = Callable[[int, str | None], object]
+X = TypeVar("X", contravariant=True)  # the kinds of arrays that an engine takes as samples
+
+
+class BaseEngine(Protocol[X]):
+    """What every backend does, the NumPy reference too."""
+
+    lr: float
+    n_threads: int
+
+    def __init__(self, description: dict[str, Any]) -> None: ...
+    @property
+    def description(self) -> dict[str, Any]:
+        """The plain data that the network was made from."""
+
+    @property
+    def n_in(self) -> int:
+        """Number of inputs."""
+
+    @property
+    def n_out(self) -> int:
+        """Number of outputs."""
+
+    @property
+    def parameters(self) -> dict[str, Array]:
+        """Live writable weights and biases by key, "0.weight"."""
+
+    @property
+    def feedback(self) -> dict[str, Array]:
+        """Live writable feedback tensors by key, "0.feedback"."""
+
+    @property
+    def layers(self) -> list[dict[str, Any]]:
+        """How each `Dense` learns: index, rule, inject, source, feedback, trainable, needed."""
+
+    @property
+    def steps(self) -> int:
+        """Steps taken so far."""
+
+    @property
+    def epochs(self) -> int:
+        """Epochs begun so far."""
+
+    def train_batch(self, x: X, labels: Labels, y: X | None, weights: Weights) -> float:
+        """One step at the rate `lr`; the mean loss before the update."""
+
+    def train_steps(
+        self,
+        x: X,
+        labels: Labels,
+        y: X | None,
+        weights: Weights,
+        order: NDArray[np.int64] | None,
+        batch_size: int,
+        first: int,
+        count: int,
+        lrs: NDArray[np.float64] | None = None,
+        poll: Callable[[int], object] | None = None,
+    ) -> Sums:
+        """Batches first..first+count-1 of an epoch in `order`; a true `poll(step)` ends it."""
+
+    def shuffle(self, n: int) -> NDArray[np.int64]:
+        """The order (n,) of the next epoch; counts the epochs."""
+
+    def trim(self) -> None:
+        """Give back the memory that training keeps beyond a batch of `train_batch`."""
+
+    def predict(self, x: X, logits: bool = False) -> Array:
+        """Outputs (m, n_out), or the logits that they are made of."""
+
+    def evaluate(self, x: X, labels: Labels, y: X | None, weights: Weights) -> tuple[float, float]:
+        """Mean loss, and the accuracy or nan."""
+
+    def gradients(
+        self, x: X, labels: Labels, y: X | None, weights: Weights
+    ) -> tuple[float, dict[str, Array]]:
+        """Mean loss, and what the next step would hand to the optimizer, by parameter key."""
+
+    def deltas(self, x: X, labels: Labels, y: X | None, weights: Weights) -> list[Array | None]:
+        """D_l (m, n_l) of each `Dense` in the next step; None where none is computed."""
+
+    def alignment(
+        self, x: X, labels: Labels, y: X | None, weights: Weights
+    ) -> list[dict[str, Any]]:
+        """The angles of `Alignment` for each hidden `Dense`."""
+
+    def feedback_matrix(self, index: int) -> Array:
+        """A copy of the matrix (n_source, n_l) that carries the source to hidden layer `index`."""
+
+    def write(self, key: str, values: Array) -> None:
+        """Copy values into a parameter or a feedback tensor."""
+
+    def reset(self) -> None:
+        """Start over from the seed."""
+
+
+class Engine(BaseEngine[Samples], Protocol):
+    """What `Sequential` needs beyond that: files, data in pieces, and calls without conversion.
+
+    The direct calls take plain arrays as they come. They return None, and change nothing, where
+    arguments need conversion or have wrong values: then the caller validates them.
+    """
+
+    note: str | None  # text that goes into the file
+
+    def has_feedback_matrix(self, index: int) -> bool:
+        """Whether `feedback_matrix` has one for this layer."""
+
+    def train_batch_direct(self, x: object, y: object) -> float | None:
+        """`train_batch` without validation, or None."""
+
+    def learn_one_direct(self, x: object, y: object) -> float | None:
+        """One step on one sample without validation, or None."""
+
+    def predict_one_direct(self, x: object) -> Array | None:
+        """The outputs of one sample without validation, or None."""
+
+    def save(self, path: bytes) -> None:
+        """Write the network to a file."""
+
+    def dumps(self) -> bytes:
+        """The bytes of that file."""
+
+    @staticmethod
+    def load(data: bytes, rules: FindRule) -> Engine:
+        """The network in the bytes of a file."""
+
+    @staticmethod
+    def load_path(path: bytes, rules: FindRule) -> Engine:
+        """The network in a file."""
+
+    @staticmethod
+    def load_from(read: Callable[[int], bytes], rules: FindRule) -> Engine:
+        """The network in a stream; `read(n)` returns its next 1 to n bytes."""

@@ -1,0 +1,175 @@
+"""Activations, losses, accuracy, optimizers, angles."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from .base import Array, Doubles, Maybe, Spec
+
+# ------------------------------------------------------------------------------------- activations
+
+
+def sigmoid(a: Array) -> Array:
+    """1 / (1 + exp(-a)) without overflow."""
+    t = np.exp(-np.abs(a))
+    return np.asarray(np.where(a >= 0, 1 / (1 + t), t / (1 + t)))
+
+
+def normal_cdf(a: Array) -> Array:
+    """Phi(a), the standard normal's distribution function, in double."""
+    erf = np.vectorize(math.erf, otypes=[np.float64])
+    return np.asarray(0.5 * (1.0 + erf(a / math.sqrt(2.0))))
+
+
+def gelu_derivative(a: Array) -> Array:
+    """Phi(a) + a phi(a) (Hendrycks & Gimpel 2016), in double."""
+    x = a.astype(np.float64)
+    density = np.exp(-0.5 * x * x) / math.sqrt(2.0 * math.pi)
+    return np.asarray(normal_cdf(x) + x * density)
+
+
+# name -> (f(A), f' from A and H)
+ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array, Array], Array]]] = {
+    "linear": (lambda a: a, lambda a, h: np.ones_like(a)),
+    "relu": (lambda a: np.maximum(a, 0), lambda a, h: h > 0),
+    "leaky_relu": (
+        lambda a: np.where(a > 0, a, 0.01 * a),
+        lambda a, h: np.where(h > 0, 1.0, 0.01),
+    ),
+    "tanh": (np.tanh, lambda a, h: 1 - h * h),
+    "sigmoid": (sigmoid, lambda a, h: h * (1 - h)),
+    "softplus": (lambda a: np.logaddexp(a, 0), lambda a, h: sigmoid(a)),
+    "gelu": (lambda a: a * normal_cdf(a.astype(np.float64)), lambda a, h: gelu_derivative(a)),
+    "sign": (np.sign, lambda a, h: np.zeros_like(a)),
+    "threshold": (lambda a: a > 0, lambda a, h: np.zeros_like(a)),
+}
+
+# ------------------------------------------------------------------------------------------ losses
+# Each takes z (m, n_L) and dense targets y (m, n_L) in double and gives the loss of each sample,
+# (m,), summed over outputs, and dloss_i/dz (m, n_L).
+
+
+def softmax(z: Doubles) -> Doubles:
+    """Rows of probabilities."""
+    t = np.exp(z - z.max(axis=1, keepdims=True))
+    return np.asarray(t / t.sum(axis=1, keepdims=True), np.float64)
+
+
+def softmax_cross_entropy(z: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
+    """Log sum exp z - sum y z; z are logits, rows of y sum to 1."""
+    top = z.max(axis=1)
+    log_sum = top + np.log(np.exp(z - top[:, None]).sum(axis=1))
+    return log_sum - (y * z).sum(axis=1), softmax(z) - y
+
+
+def sigmoid_cross_entropy(z: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
+    """Sum log(1 + exp z) - y z; z are logits."""
+    return (np.logaddexp(z, 0.0) - y * z).sum(axis=1), sigmoid(z) - y
+
+
+def mse(z: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
+    """Sum (z - y)^2 / 2; z is the network's output H_L."""
+    return 0.5 * ((z - y) ** 2).sum(axis=1), z - y
+
+
+LOSSES = {
+    "softmax_cross_entropy": softmax_cross_entropy,
+    "sigmoid_cross_entropy": sigmoid_cross_entropy,
+    "mse": mse,
+}
+LINKS: dict[str, Callable[[Doubles], Array]] = {  # from z to the predictions
+    "softmax_cross_entropy": softmax,
+    "sigmoid_cross_entropy": sigmoid,
+    "mse": lambda z: z,
+}
+
+
+def dense_targets(labels: Maybe, y: Maybe, n_out: int) -> Doubles:
+    """Y (m, n_L) in double: rows as they are; labels one-hot, or 0/1 where there is one output."""
+    if labels is None:
+        return np.asarray(y, np.float64)
+    if n_out == 1:
+        return labels.astype(np.float64)[:, None]
+    return np.eye(n_out)[labels]
+
+
+def correct(loss: str, z: Array, y: Doubles, from_labels: bool) -> Doubles:
+    """How right each row is, 0..1; nan where the loss and targets define no accuracy."""
+    if loss == "mse" and not (from_labels and z.shape[1] > 1):
+        return np.full(len(z), np.nan)
+    if loss == "sigmoid_cross_entropy" and (z.shape[1] == 1 or not from_labels):
+        return np.asarray(((z > 0) == (y > 0.5)).mean(axis=1))
+    return np.asarray(z.argmax(axis=1) == y.argmax(axis=1), np.float64)
+
+
+# --------------------------------------------------------------------------------------- optimizers
+# One step of parameter w in place, by PyTorch's formulas (docs/MATH.md, "Optimizers"). `o` is the
+# description's optimizer, lr the rate of this parameter, decay 0 or the weight decay, t counts the
+# steps from 1.
+
+Slots = list[Array]
+
+
+def sgd(w: Array, g: Array, slots: Slots, o: Spec, lr: float, decay: float, t: int) -> None:
+    """Do v = momentum v + g; w -= lr v, or lr (g + momentum v) with Nesterov (Sutskever 2013)."""
+    g = g + decay * w
+    if o["momentum"]:
+        slots[0][...] = o["momentum"] * slots[0] + g
+        g = g + o["momentum"] * slots[0] if o["nesterov"] else slots[0]
+    w -= lr * g
+
+
+def rmsprop(w: Array, g: Array, slots: Slots, o: Spec, lr: float, decay: float, t: int) -> None:
+    """Do s = alpha s + (1 - alpha) g^2; w -= lr g / (sqrt(s) + eps) (Tieleman & Hinton 2012)."""
+    g = g + decay * w
+    slots[0][...] = o["alpha"] * slots[0] + (1 - o["alpha"]) * g * g
+    g = g / (np.sqrt(slots[0]) + o["eps"])
+    if o["momentum"]:
+        slots[1][...] = o["momentum"] * slots[1] + g
+        g = slots[1]
+    w -= lr * g
+
+
+def adam(w: Array, g: Array, slots: Slots, o: Spec, lr: float, decay: float, t: int) -> None:
+    """Do w -= lr m / (sqrt(v) + eps), m and v unbiased means of g and g^2 (Kingma & Ba 2015)."""
+    g = g + decay * w
+    mean, square = slots
+    mean[...] = o["beta1"] * mean + (1 - o["beta1"]) * g
+    square[...] = o["beta2"] * square + (1 - o["beta2"]) * g * g
+    root = np.sqrt(square) / math.sqrt(1 - o["beta2"] ** t) + o["eps"]
+    w -= lr / (1 - o["beta1"] ** t) * mean / root
+
+
+def adamw(w: Array, g: Array, slots: Slots, o: Spec, lr: float, decay: float, t: int) -> None:
+    """Adam with the decay taken from w itself (Loshchilov & Hutter 2019, algorithm 2)."""
+    w *= 1 - lr * decay
+    adam(w, g, slots, o, lr, 0.0, t)
+
+
+OPTIMIZERS = {"sgd": sgd, "rmsprop": rmsprop, "adam": adam, "adamw": adamw}
+
+
+def slot_count(o: Spec) -> int:
+    """How many arrays of state an optimizer keeps for a parameter."""
+    momentum = 1 if o.get("momentum") else 0
+    return {"sgd": momentum, "rmsprop": 1 + momentum, "adam": 2, "adamw": 2}[o["name"]]
+
+
+# ---------------------------------------------------------------------------------------- alignment
+
+
+def norm(a: Array) -> float:
+    """Euclidean norm over all entries, in double."""
+    return float(np.linalg.norm(a.astype(np.float64).ravel()))
+
+
+def angle(a: Array, b: Array) -> float:
+    """Angle in degrees between two arrays taken as vectors; nan where one is zero."""
+    scale = norm(a) * norm(b)
+    if scale == 0:
+        return math.nan
+    cosine = np.vdot(a.astype(np.float64), b.astype(np.float64)) / scale
+    return math.degrees(math.acos(min(1.0, max(-1.0, cosine))))

@@ -1,0 +1,401 @@
+"""A network over its description: one step in order, and everything that can be asked of it."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .base import Array, Doubles, Maybe, Spec, rows_of
+from .draws import DROPOUT, SHUFFLE, Stream, keep_mask, permutation
+from .functions import (
+    ACTIVATIONS,
+    LINKS,
+    LOSSES,
+    OPTIMIZERS,
+    angle,
+    correct,
+    dense_targets,
+    norm,
+    slot_count,
+)  # fmt: skip
+from .layers import Layer, delta_order, read_layers
+from .rules_chain import Backprop
+from .step import Step, Trace
+
+
+class Network:
+    """A network over its plain-data description, the backend protocol in NumPy.
+
+    Descriptions and data are trusted: the library has checked them. Arguments of all calls on data:
+    x (m, n_in), network dtype or uint8; one of labels (m,) int64 and y (m, n_L), the other None;
+    weights (m,) float64 or None.
+    """
+
+    def __init__(self, description: dict[str, Any]) -> None:
+        self.description = description
+        self.dtype = np.dtype(description["dtype"])
+        self.n_in = int(description["n_in"])
+        self.n_threads = int(description["n_threads"]) or 1  # accepted, not used
+        self.dense = read_layers(description)
+        self.hidden = self.dense[:-1]
+        self.n_out = self.dense[-1].n_out
+        self.lr = float(description["optimizer"]["lr"])
+        self.steps = self.epochs = 0
+        self._training = False  # inside a training step, whose products are counted
+        self.counts = {"forward": 0, "transport": 0, "feedback": 0, "outer": 0}
+        self.parameters = {k: a.astype(self.dtype) for k, a in self._first_parameters().items()}
+        self.feedback = {k: a.astype(self.dtype) for k, a in self._first_feedback().items()}
+        slots = range(slot_count(description["optimizer"]))
+        self.slots = {
+            key: [np.zeros_like(self._value(key)) for _ in slots]
+            for key in self._trained()
+            if slots
+        }
+
+    def _first_parameters(self) -> dict[str, Array]:
+        first: dict[str, Array] = {}
+        for layer in self.dense:
+            first |= layer.first_parameters(self.description["seed"])
+        for layer in self.hidden:
+            first |= layer.rule.first_parameters(self, layer)
+        return first
+
+    def _first_feedback(self) -> dict[str, Array]:
+        first: dict[str, Array] = {}
+        for layer in self.hidden:
+            first |= layer.rule.first_feedback(self, layer)
+        return first
+
+    def _trained(self) -> list[str]:
+        """Keys of all that learns: of the layers, then of the rules, feedback first."""
+        own = [key for layer in self.dense if layer.trains for key in layer.keys]
+        rules = [key for x in self.hidden if x.trains for key in x.rule.trained(x)]
+        return own + sorted(rules, key=lambda key: key in self.parameters)
+
+    def _value(self, key: str) -> Array:
+        """The live array of a key."""
+        return self.parameters[key] if key in self.parameters else self.feedback[key]
+
+    # --------------------------------------------------------------------------------- forward
+
+    def product(self, purpose: str, a: Array, b: Array) -> Array:
+        """A B, counted under its purpose while training."""
+        self.counts[purpose] += self._training
+        return np.asarray(a @ b)
+
+    def scaled(self, x: Array) -> Array:
+        """H_0: the inputs in the network's type, after input scaling."""
+        scale = self.description["input_scale"]
+        if scale == "auto":
+            return x.astype(self.dtype) / 255 if x.dtype == np.uint8 else x
+        return np.asarray(x.astype(self.dtype) * scale)
+
+    def forward(self, h: Array, training: bool) -> Trace:
+        """A_l = H_{l-1} W_l + b_l, H_l = f(A_l), with this step's dropout masks if training."""
+        trace = Trace()
+        for layer in self.dense:
+            h, keep, gain = self._dropout(layer.dropouts if training else (), h)
+            a = self.product("forward", h, self.parameters[layer.key("weight")])
+            if layer.spec["use_bias"]:
+                a = a + self.parameters[layer.key("bias")]
+            trace.inputs.append(h)
+            trace.keep.append(keep)
+            trace.gain.append(gain)
+            trace.a.append(a)
+            h = ACTIVATIONS[layer.spec["activation"]][0](a).astype(self.dtype)
+            trace.h.append(h)
+        return trace
+
+    def _dropout(
+        self, dropouts: tuple[tuple[int, float], ...], h: Array
+    ) -> tuple[Array, Array, float]:
+        """Inverted dropout (Srivastava et al. 2014): dropped, else divided by 1 - rate."""
+        mask, gain = np.ones(h.shape, bool), 1.0
+        for index, rate in dropouts:
+            stream = Stream(self.description["seed"], DROPOUT, index, self.steps)
+            keep = keep_mask(stream, len(h), h.shape[1], rate)
+            h = np.where(keep, h * (1 / (1 - rate)), 0)
+            mask, gain = mask & keep, gain / (1 - rate)
+        return h, mask, gain
+
+    def loss_of(self, trace: Trace, target: Doubles) -> tuple[Doubles, Array]:
+        """The loss of each sample (m,) and the error e = dloss_i/dA_L (m, n_L)."""
+        row_loss, error = LOSSES[self.description["loss"]](trace.h[-1].astype(np.float64), target)
+        return row_loss, (error * self._slope(self.dense[-1], trace)).astype(self.dtype)
+
+    def _slope(self, layer: Layer, trace: Trace) -> Array:
+        """f'(A_l)."""
+        derivative = ACTIVATIONS[layer.spec["activation"]][1]
+        return derivative(trace.a[layer.ordinal], trace.h[layer.ordinal])
+
+    # --------------------------------------------------------------------------- one step, in order
+
+    def _begin_step(self, x: Array, labels: Maybe, y: Maybe, weights: Maybe) -> Step:
+        """Forward, loss and error."""
+        w = np.ones(len(x)) if weights is None else weights
+        target = dense_targets(labels, y, self.n_out)
+        trace = self.forward(self.scaled(x), training=True)
+        row_loss, error = self.loss_of(trace, target)
+        loss = float((w * row_loss).sum() / len(x))
+        if not math.isfinite(loss):
+            raise FloatingPointError(f"loss is not finite ({loss}); nothing was updated")
+        right = correct(self.description["loss"], trace.h[-1], target, labels is not None)
+        target = target.astype(self.dtype)
+        return Step(trace, error, target, labels, w, loss, float(right.sum()))
+
+    def _compute_step(self, x: Array, labels: Maybe, y: Maybe, weights: Maybe) -> Step:
+        """Forward, loss, error, and the deltas of each layer by its own rule."""
+        step = self._begin_step(x, labels, y, weights)
+        two_passes = [layer.rule for layer in self.hidden if layer.rule.two_passes]
+        last = two_passes[0].second_pass(self, x, step) if two_passes else step.error
+        self._form_deltas(step, self.dense, last)
+        return step
+
+    def _form_deltas(self, step: Step, layers: list[Layer], last: Array) -> None:
+        """d_l from the output's down, then D_l = w * d_l; None where not needed."""
+        step.deltas = [None] * len(layers)
+        step.deltas[-1] = last
+        for layer in delta_order(layers):
+            if layer.needs_delta:
+                step.deltas[layer.ordinal] = layer.rule.delta(self, layer, step)
+        w = step.weights[:, None]
+        step.weighted = [None if d is None else (d * w).astype(self.dtype) for d in step.deltas]
+
+    def local_vjp(self, layer: Layer, trace: Trace, s: Array) -> Array:
+        """d_l from S_l: back through the block's dropouts and f, or only the 0/1 mask if "pre"."""
+        s = np.where(trace.keep[layer.ordinal + 1], s, 0)
+        if layer.inject == "pre":
+            return s
+        return (s * trace.gain[layer.ordinal + 1] * self._slope(layer, trace)).astype(self.dtype)
+
+    def _gradient(self, layer: Layer, trace: Trace, delta: Array) -> dict[str, Array]:
+        """gW_l = H_{l-1}^T D_l / m and gb_l = sum over rows of D_l / m."""
+        g_weight = self.product("outer", trace.inputs[layer.ordinal].T, delta) / len(delta)
+        g_bias = delta.sum(axis=0) / len(delta)
+        return dict(zip(layer.keys, (g_weight, g_bias), strict=False))
+
+    def _gradients(self, step: Step) -> dict[str, Array]:
+        """The gradients of all that learns, by key, in the order of `_trained`."""
+        grads: dict[str, Array] = {}
+        for layer, delta in zip(self.dense, step.weighted, strict=True):
+            if layer.trains and delta is not None:
+                grads |= self._gradient(layer, step.last, delta)
+        for layer in self.hidden:
+            if layer.trains:
+                grads |= layer.rule.gradients(self, layer, step)
+        return {key: grads[key] for key in self._trained()}
+
+    def _clip_factor(self, grads: dict[str, Array]) -> float:
+        """Factor that brings the norm of all gradients together down to `clip_norm`, at most 1."""
+        total = math.sqrt(sum(norm(g) ** 2 for g in grads.values()))
+        if not math.isfinite(total):
+            raise FloatingPointError(f"gradient norm is not finite ({total}); nothing was updated")
+        return min(1.0, float(self.description["optimizer"]["clip_norm"]) / (total + 1e-6))
+
+    def _update(self, grads: dict[str, Array], lr: float) -> None:
+        """Clip by the global norm, then one optimizer step on all that learns."""
+        clip = self._clip_factor(grads) if self.description["optimizer"]["clip_norm"] else 1.0
+        grads = {key: g * clip for key, g in grads.items()}
+        self.steps += 1
+        for layer in self.dense:
+            if layer.trains:
+                self._update_layer(layer, grads, lr * layer.spec["lr_scale"])
+        for layer in self.hidden:
+            if layer.trains:
+                layer.rule.update(self, layer, grads, lr)
+
+    def _update_layer(self, layer: Layer, grads: dict[str, Array], lr: float) -> None:
+        """W_l, with the feedback that is coupled to it, and b_l."""
+        weight, bias = layer.key("weight"), layer.key("bias")
+        before = self.parameters[weight].copy()
+        self.optimize(weight, grads[weight], lr, self.weight_decay())
+        if layer.ordinal > 0:
+            below = self.dense[layer.ordinal - 1]
+            below.rule.couple(self, below, self.parameters[weight], before)
+        if bias in grads:
+            rate = lr * layer.spec["bias_lr_scale"]
+            self.optimize(bias, grads[bias], rate, self.weight_decay(is_bias=True))
+
+    def weight_decay(self, is_bias: bool = False) -> float:
+        """The optimizer's weight decay for a weight or a bias."""
+        o = self.description["optimizer"]
+        return 0.0 if is_bias and not o["decay_bias"] else float(o["weight_decay"])
+
+    def optimize(self, key: str, gradient: Array, lr: float, decay: float = 0.0) -> None:
+        """One optimizer step on the array of a key, in place."""
+        o, slots = self.description["optimizer"], self.slots.get(key, [])
+        OPTIMIZERS[o["name"]](self._value(key), gradient, slots, o, lr, decay, self.steps)
+
+    @np.errstate(all="ignore")
+    def _train_step(self, x: Array, labels: Maybe, y: Maybe, weights: Maybe, lr: float) -> Step:
+        """One step. Nothing changes if it raises."""
+        self._training = True
+        try:
+            step = self._compute_step(x, labels, y, weights)
+            self._update(self._gradients(step), lr)
+        finally:
+            self._training = False
+        return step
+
+    # --------------------------------------------------------------------------------- the protocol
+
+    def train_batch(self, x: Array, labels: Maybe, y: Maybe, weights: Maybe) -> float:
+        """One step; the mean loss before the update. FloatingPointError where it is not finite."""
+        return self._train_step(x, labels, y, weights, self.lr).loss
+
+    def train_steps(
+        self,
+        x: Array,
+        labels: Maybe,
+        y: Maybe,
+        weights: Maybe,
+        order: Maybe,
+        batch_size: int,
+        first: int,
+        count: int,
+        lrs: Maybe = None,
+        poll: Callable[[int], Any] | None = None,
+    ) -> tuple[float, float, int, int]:
+        """Batches first..first+count-1 of an epoch: (sum of loss * m, correct, rows, steps)."""
+        order = np.arange(len(x)) if order is None else order
+        loss_sum, n_correct, rows, steps = 0.0, 0.0, 0, 0
+        for b in range(first, first + count):
+            batch = order[b * batch_size : (b + 1) * batch_size]
+            lr = self.lr if lrs is None else float(lrs[steps])
+            labels_b, y_b, weights_b = (rows_of(a, batch) for a in (labels, y, weights))
+            step = self._train_step(x[batch], labels_b, y_b, weights_b, lr)
+            loss_sum, n_correct = loss_sum + step.loss * len(batch), n_correct + step.correct
+            rows, steps = rows + len(batch), steps + 1
+            if poll is not None and poll(b + 1):
+                break
+        return loss_sum, n_correct, rows, steps
+
+    def shuffle(self, n: int) -> npt.NDArray[np.int64]:
+        """The order (n,) of the next epoch; advances `epochs`."""
+        self.epochs += 1
+        return permutation(Stream(self.description["seed"], SHUFFLE, 0, self.epochs - 1), n)
+
+    def trim(self) -> None:
+        """Give back memory that training has kept: none here."""
+
+    @np.errstate(all="ignore")
+    def predict(self, x: Array, logits: bool = False) -> Array:
+        """Yhat (m, n_L): probabilities, or the logits behind them; values for mse."""
+        z = self.forward(self.scaled(x), training=False).h[-1]
+        if logits:
+            return z
+        return LINKS[self.description["loss"]](z.astype(np.float64)).astype(self.dtype)
+
+    @np.errstate(all="ignore")
+    def evaluate(self, x: Array, labels: Maybe, y: Maybe, weights: Maybe) -> tuple[float, float]:
+        """Without dropout: (1/m) sum w_i loss_i, and the plain accuracy or nan where undefined."""
+        w = np.ones(len(x)) if weights is None else weights
+        trace = self.forward(self.scaled(x), training=False)
+        target = dense_targets(labels, y, self.n_out)
+        row_loss, _ = self.loss_of(trace, target)
+        right = correct(self.description["loss"], trace.h[-1], target, labels is not None)
+        return float((w * row_loss).mean()), float(right.mean())
+
+    @np.errstate(all="ignore")
+    def gradients(
+        self, x: Array, labels: Maybe, y: Maybe, weights: Maybe
+    ) -> tuple[float, dict[str, Array]]:
+        """Mean loss, and the gradients of the parameters before clipping."""
+        step = self._compute_step(x, labels, y, weights)
+        grads = self._gradients(step)
+        return step.loss, {key: g for key, g in grads.items() if key in self.parameters}
+
+    @np.errstate(all="ignore")
+    def deltas(self, x: Array, labels: Maybe, y: Maybe, weights: Maybe) -> list[Maybe]:
+        """D_l (m, n_l) of every Dense in the next step, None where not needed."""
+        return self._compute_step(x, labels, y, weights).weighted
+
+    @np.errstate(all="ignore")
+    def alignment(self, x: Array, labels: Maybe, y: Maybe, weights: Maybe) -> list[dict[str, Any]]:
+        """Each hidden layer's D_l and gW_l against those of backprop with the same masks.
+
+        docs/MATH.md, "Alignment".
+        """
+        backprop = Backprop({"name": "backprop"})
+        exact = [replace(layer, rule=backprop, needs_delta=True) for layer in self.dense]
+        step = self._compute_step(x, labels, y, weights)
+        true = replace(step, second=None)
+        self._form_deltas(true, exact, step.error)
+        return [self._alignment(layer, step, true) for layer in self.hidden]
+
+    def _alignment(self, layer: Layer, step: Step, true: Step) -> Spec:
+        """Angles in degrees; nan where the rule forms no D_l (frozen) or backprop's is zero."""
+        row: Spec = dict.fromkeys(("delta_angle", "gradient_angle", "norm_ratio"), math.nan)
+        d_rule, d_true = step.weighted[layer.ordinal], true.weighted[layer.ordinal]
+        if layer.rule.learns and d_rule is not None and d_true is not None:
+            key = layer.key("weight")
+            g_rule = self._gradient(layer, step.last, d_rule)[key]
+            g_true = self._gradient(layer, true.last, d_true)[key]
+            row["delta_angle"], row["gradient_angle"] = angle(d_rule, d_true), angle(g_rule, g_true)
+            row["norm_ratio"] = norm(d_rule) / norm(d_true) if norm(d_true) else math.nan
+        weight_angle = layer.rule.weight_angle(self, layer)
+        return {"layer": layer.index, "weight_angle": weight_angle, **row}
+
+    def has_feedback_matrix(self, index: int) -> bool:
+        """Whether a matrix carries the source to layer `index`."""
+        hidden = {x.index: x for x in self.hidden}
+        return index in hidden and hidden[index].rule.matrix(self, hidden[index]) is not None
+
+    def feedback_matrix(self, index: int) -> Array:
+        """A copy of the matrix (n_source, n_l) that carries the source to hidden layer `index`."""
+        layer = next(x for x in self.hidden if x.index == index)
+        return np.array(layer.rule.matrix(self, layer), order="C")
+
+    @property
+    def layers(self) -> list[dict[str, Any]]:
+        """The rule of each Dense; the output layer, which follows no rule, is called "output"."""
+        rows = [
+            {
+                "index": layer.index,
+                "rule": layer.rule.name,
+                "inject": layer.inject,
+                "source": layer.rule.source,
+                "feedback": layer.rule.feedback_text(self, layer),
+                "trainable": layer.trains,
+                "needed": layer.needs_delta,
+            }
+            for layer in self.dense
+        ]
+        rows[-1] |= {"rule": "output", "source": "error"}
+        return rows
+
+    def write(self, key: str, values: Array) -> None:
+        """Copy values into a parameter or feedback tensor."""
+        np.copyto(self._value(key), values)
+
+    def reset(self) -> None:
+        """Start over: draw from the seed again, zero optimizer slots and counters, first lr."""
+        for key, value in (self._first_parameters() | self._first_feedback()).items():
+            self._value(key)[...] = value
+        for slot in (s for slots in self.slots.values() for s in slots):
+            slot[...] = 0
+        self.steps = self.epochs = 0
+        self.lr = float(self.description["optimizer"]["lr"])
+
+    def _arrays(self) -> list[Array]:
+        slots = [s for slots in self.slots.values() for s in slots]
+        return [*self.parameters.values(), *self.feedback.values(), *slots]
+
+    def state(self) -> bytes:
+        """A copy of what changes: counters, lr, parameters, feedback, optimizer slots."""
+        head = struct.pack("=qqd", self.steps, self.epochs, self.lr)
+        return head + b"".join(a.tobytes() for a in self._arrays())
+
+    def restore(self, state: bytes) -> None:
+        """Copy the bytes of `state` back; the live arrays stay the same objects."""
+        self.steps, self.epochs, self.lr = struct.unpack_from("=qqd", state)
+        start = struct.calcsize("=qqd")
+        for a in self._arrays():
+            a[...] = np.frombuffer(state, a.dtype, a.size, start).reshape(a.shape)
+            start += a.nbytes

@@ -1,0 +1,117 @@
+"""Rules whose feedback learns.
+
+docs/MATH.md, "Feedback that learns"; lambda is the rule's `decay`, the share lost in a step.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .base import Array, Maybe
+from .draws import FEEDBACK, PROJECTION, DrawSpec, Stream, draw, initial_feedback, orthogonal
+from .rule import Rule, matrix_text
+from .rules_broadcast import DFA
+from .rules_chain import FA, delta_above
+
+if TYPE_CHECKING:
+    from .layers import Layer
+    from .network import Network
+    from .step import Step
+
+
+class KP(FA):
+    """FA whose B_l takes the steps of W_{l+1} (Kolen & Pollack 1994; Akrout et al. 2019)."""
+
+    def couple(self, net: Network, layer: Layer, weight: Array, before: Array) -> None:
+        """W_{l+1} <- (1 - lambda) W_{l+1} + u, B_l <- (1 - lambda) B_l + u^T, u the step taken."""
+        keep, taken = 1 - self.option("decay", 0.0), weight - before
+        matrix = net.feedback[layer.key("feedback")]
+        matrix[...] = keep * matrix + taken.T
+        if keep != 1:
+            weight[...] = keep * before + taken
+
+
+class DKP(DFA):
+    """DFA whose B_l learns (Webster, Choi & Ahn 2021): gB_l = (1/m) (w * e)^T H_l."""
+
+    def trained(self, layer: Layer) -> list[str]:
+        """B_l."""
+        return [layer.key("feedback")]
+
+    def gradients(self, net: Network, layer: Layer, step: Step) -> dict[str, Array]:
+        """gB_l."""
+        error, h = step.weighted[-1], step.trace.inputs[layer.ordinal + 1]
+        assert error is not None
+        return {layer.key("feedback"): net.product("outer", error.T, h) / len(h)}
+
+    def update(self, net: Network, layer: Layer, grads: dict[str, Array], lr: float) -> None:
+        """B_l loses the share lambda, then takes the optimizer's step at lr * lr_scale."""
+        key = layer.key("feedback")
+        net.feedback[key] *= 1 - self.option("decay", 0.0)
+        net.optimize(key, grads[key], lr * self.option("lr_scale", 1.0))
+
+
+class LDFA(Rule):
+    """S_l = d_{l+1} P Q; Q (r, n_l) learns, P (n_{l+1}, r) if asked (Hanut & Kadmon 2025).
+
+    With T = d_{l+1} P: gQ_l = (1/m) (w * T)^T H_l and, by Oja's subspace rule,
+    gP_l = (1/m) (T P^T - d_{l+1})^T (w * T).
+    """
+
+    source = "above"
+    is_chain = True
+
+    def first_feedback(self, net: Network, layer: Layer) -> dict[str, Array]:
+        """P with orthonormal columns, and Q as a stored matrix of r rows would be drawn."""
+        above, seed = net.dense[layer.ordinal + 1], net.description["seed"]
+        rank = self.spec.get("rank") or min(net.n_out, above.n_out, layer.n_out)
+        stream = Stream(seed, PROJECTION, layer.ordinal)
+        p = orthogonal(draw(DrawSpec("normal", 1.0), stream, (above.n_out, rank)))
+        stream, shape = Stream(seed, FEEDBACK, layer.ordinal), (rank, layer.n_out)
+        q = initial_feedback(self.feedback, stream, shape, above.spec["weight_init"])
+        return {layer.key("feedback.P"): p, layer.key("feedback.Q"): q}
+
+    def factors(self, net: Network, layer: Layer) -> tuple[Array, Array]:
+        """P and Q."""
+        return net.feedback[layer.key("feedback.P")], net.feedback[layer.key("feedback.Q")]
+
+    def matrix(self, net: Network, layer: Layer) -> Maybe:
+        """P Q."""
+        p, q = self.factors(net, layer)
+        product: Array = p @ q
+        return product
+
+    def feedback_text(self, net: Network, layer: Layer) -> str:
+        """Distribution of Q, shape and rank."""
+        n_above, rank = self.factors(net, layer)[0].shape
+        return f"{matrix_text(self.feedback, n_above, layer.n_out)} rank {rank}"
+
+    def signal(self, net: Network, layer: Layer, step: Step) -> Array:
+        """T Q; keeps T, and Oja's residual T P^T - d_{l+1} where P learns."""
+        above, (p, q) = delta_above(layer, step), self.factors(net, layer)
+        t = step.kept[layer.key("T")] = net.product("feedback", above, p)
+        if self.spec.get("oja"):
+            step.kept[layer.key("residual")] = net.product("feedback", t, p.T) - above
+        return net.product("feedback", t, q)
+
+    def trained(self, layer: Layer) -> list[str]:
+        """Q, and P where `oja` is not zero."""
+        parts = ("feedback.Q", "feedback.P") if self.spec.get("oja") else ("feedback.Q",)
+        return [layer.key(part) for part in parts]
+
+    def gradients(self, net: Network, layer: Layer, step: Step) -> dict[str, Array]:
+        """gQ_l and gP_l."""
+        h, t = step.trace.inputs[layer.ordinal + 1], step.weigh(step.kept[layer.key("T")])
+        grads = {layer.key("feedback.Q"): net.product("outer", t.T, h) / len(h)}
+        if self.spec.get("oja"):
+            residual = step.kept[layer.key("residual")]
+            grads[layer.key("feedback.P")] = net.product("outer", residual.T, t) / len(h)
+        return grads
+
+    def update(self, net: Network, layer: Layer, grads: dict[str, Array], lr: float) -> None:
+        """Q as DKP's B_l; P at lr * oja."""
+        p, q = layer.key("feedback.P"), layer.key("feedback.Q")
+        net.feedback[q] *= 1 - self.option("decay", 0.0)
+        net.optimize(q, grads[q], lr * self.option("lr_scale", 1.0))
+        if p in grads:
+            net.optimize(p, grads[p], lr * self.spec["oja"])

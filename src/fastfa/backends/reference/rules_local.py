@@ -1,0 +1,76 @@
+"""Local losses: each hidden layer learns from a prediction head of its own.
+
+docs/MATH.md, "Feedback that learns", *local*.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .base import Array, Maybe
+from .functions import LOSSES
+from .rule import Rule, first_matrix, matrix_text
+
+if TYPE_CHECKING:
+    from .layers import Layer
+    from .network import Network
+    from .step import Step
+
+
+class Local(Rule):
+    """S_l = e_l M_l^T, e_l = dloss_i/dz_l of a head z_l = H_l M_l + c_l.
+
+    Nokland & Eidnes 2019 ("pred"); with heads that do not learn, Mostafa et al. 2018.
+    gM_l = (1/m) H_l^T (w * e_l), gc_l = (1/m) sum over rows of w * e_l.
+    """
+
+    source = "head"
+
+    def keys(self, layer: Layer) -> tuple[str, str]:
+        """Names of M_l (n_l, n_L) and c_l (n_L)."""
+        return layer.key("head.weight"), layer.key("head.bias")
+
+    def first_parameters(self, net: Network, layer: Layer) -> dict[str, Array]:
+        """M_l^T as the B_l of DFA would be drawn; c_l = 0."""
+        weight, bias = self.keys(layer)
+        return {weight: first_matrix(net, layer).T.copy(), bias: np.zeros(net.n_out)}
+
+    def matrix(self, net: Network, layer: Layer) -> Maybe:
+        """M_l^T."""
+        return net.parameters[self.keys(layer)[0]].T
+
+    def feedback_text(self, net: Network, layer: Layer) -> str:
+        """Distribution and shape of M_l^T."""
+        return matrix_text(self.feedback, net.n_out, layer.n_out)
+
+    def signal(self, net: Network, layer: Layer, step: Step) -> Array:
+        """e_l M_l^T; keeps e_l."""
+        weight, bias = (net.parameters[key] for key in self.keys(layer))
+        z = net.product("forward", step.trace.inputs[layer.ordinal + 1], weight) + bias
+        row_loss, error = LOSSES[net.description["loss"]](
+            z.astype(np.float64), step.target.astype(np.float64)
+        )
+        if not np.isfinite(row_loss).all():
+            raise FloatingPointError("loss of a head is not finite; nothing was updated")
+        step.kept[layer.key("e")] = error.astype(net.dtype)
+        return net.product("feedback", error.astype(net.dtype), weight.T)
+
+    def trained(self, layer: Layer) -> list[str]:
+        """M_l and c_l, unless the heads are fixed."""
+        return list(self.keys(layer)) if self.spec.get("train_head", True) else []
+
+    def gradients(self, net: Network, layer: Layer, step: Step) -> dict[str, Array]:
+        """gM_l and gc_l."""
+        if not self.trained(layer):
+            return {}
+        h, error = step.trace.inputs[layer.ordinal + 1], step.weigh(step.kept[layer.key("e")])
+        g_weight = net.product("outer", h.T, error) / len(h)
+        return dict(zip(self.keys(layer), (g_weight, error.sum(axis=0) / len(h)), strict=True))
+
+    def update(self, net: Network, layer: Layer, grads: dict[str, Array], lr: float) -> None:
+        """M_l and c_l as every weight and bias, at lr * lr_scale."""
+        for key in self.trained(layer):
+            decay = net.weight_decay(is_bias=key.endswith("bias"))
+            net.optimize(key, grads[key], lr * self.option("lr_scale", 1.0), decay)

@@ -1,0 +1,34 @@
+"""The entry of the logs that a callback monitors, and which of its values are better."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from .._internal.checks import choice, plain, quote, show
+
+WORST = {"min": math.inf, "max": -math.inf}
+
+
+def direction(monitor: str, mode: str) -> str:
+    """Whether small or large values of `monitor` are better: "min" or "max"."""
+    if not isinstance(monitor, str):
+        raise TypeError(f"monitor must be a str, got {show(monitor)}")
+    choice("mode", mode, ("auto", "min", "max"))
+    return ("max" if "accuracy" in monitor else "min") if mode == "auto" else mode
+
+
+def gain(mode: str, value: float, best: float) -> float:
+    """By how much `value` is better than `best`."""
+    return best - value if mode == "min" else value - best
+
+
+def entry(what: str, key: str, logs: Mapping[str, float]) -> float:
+    """The entry `key` of the logs, or a ValueError that begins with `what`."""
+    if key not in logs:
+        unseen = key.startswith("val_") and "val_loss" not in logs
+        raise ValueError(
+            f"{what} {quote(key)} is not in the logs, which have {plain(', '.join(logs))}"
+            + ("; fit was given no validation_data" if unseen else "")
+        )
+    return logs[key]

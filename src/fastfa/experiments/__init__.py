@@ -1,0 +1,1 @@
+"""The demo and the published experiments that `python -m fastfa` runs; the library needs none."""

@@ -1,0 +1,7 @@
+"""Layers of a network. These objects describe it; the engine holds the numbers."""
+
+from .base import Layer
+from .dense import Dense
+from .dropout import Dropout
+
+__all__ = ["Dense", "Dropout", "Layer"]

@@ -1,0 +1,94 @@
+"""The base of all rules, and the checks that several rules share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from .._internal.checks import Described, choice, number, show
+from ..feedback import Feedback
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from .._internal.rule_context import RuleContext
+
+__all__ = ["Rule"]
+
+DEFAULT_FEEDBACK = Feedback()
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Rule(Described):
+    """Base of all rules; use one of its subclasses, or a name.
+
+    Attributes
+    ----------
+    name : str
+        The name that `Sequential` and `Dense` accept for this rule with its defaults.
+    source : str
+        Where the signal comes from: "above" (the delta of the next weighted layer), "error",
+        "target", "head" (a prediction head of the layer), "input" (a second pass), or "" (the layer
+        has no signal of its own).
+    """
+
+    name: ClassVar[str] = "custom"
+    source: ClassVar[str] = "error"
+
+    def signal(self, ctx: RuleContext) -> ArrayLike:
+        """The signal S_l (m, n_l) of one hidden layer, for each sample; for custom rules.
+
+        Derive from `Rule`, implement this method, and pass an object of the class as ``rule=``. In
+        each step it is called for every hidden layer under the rule, from the top down, after the
+        forward pass of all rows; the engine applies f', dropout masks, gradients and optimizer. An
+        attribute ``feedback = Feedback(...)`` asks for a stored matrix (n_L, n_l), and ``inject``
+        may be "pre" or "post".
+
+        Parameters
+        ----------
+        ctx : RuleContext
+            The step, as read-only arrays that you may keep.
+        """
+        raise NotImplementedError
+
+    def describe(self) -> dict[str, Any]:
+        """The description for a backend; all rules have name, inject and feedback."""
+        if is_custom(self):
+            own = getattr(self, "feedback", None)
+            row = {"name": "custom", "inject": getattr(self, "inject", "post"), "host": self}
+            return row if own is None else row | {"feedback": own.describe()}
+        feedback: Feedback = getattr(self, "feedback", DEFAULT_FEEDBACK)
+        return {
+            "name": self.name,
+            "inject": getattr(self, "inject", "post"),
+            "feedback": feedback.describe(),
+        }
+
+
+def is_custom(rule: Rule) -> bool:
+    """Whether a rule's signal is written in Python."""
+    return type(rule).signal is not Rule.signal
+
+
+def check_lr_scale(value: object, instead: str = "") -> float:
+    """The factor on the learning rate of what a rule learns; `instead` says how to learn none."""
+    scale = number("lr_scale", value, low=0.0)
+    if scale == 0:
+        raise ValueError(f"lr_scale must be > 0, got 0{instead}")
+    return scale
+
+
+def check_feedback(value: object) -> None:
+    """Raise an error if a feedback is not a `Feedback`."""
+    if not isinstance(value, Feedback):
+        hint = "" if value is None else f"; did you mean Feedback({show(value)})?"
+        raise TypeError(f"feedback must be a Feedback, got {show(value)}{hint}")
+
+
+def check_chain_inject(rule: str, inject: object) -> None:
+    """Raise an error if a chain rule does not inject "post"."""
+    if choice("inject", inject, ("post", "pre")) == "pre":
+        raise ValueError(
+            f'inject must be "post" for the chain rule "{rule}", got "pre": '
+            "only rules that broadcast (such as dfa, drtp) can inject before the activation"
+        )
