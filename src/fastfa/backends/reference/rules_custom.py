@@ -45,7 +45,7 @@ class Custom(StoredFeedback):
             _read=read,
             _blocks={x.index: x.ordinal for x in net.dense},
         )
-        return np.asarray(self.spec["host"].signal(ctx), net.dtype)
+        return np.asarray(self.spec["custom"].signal(ctx), net.dtype)
 
 
 def read_only(a: Array) -> Array:
