@@ -115,8 +115,9 @@ else:  # or else type checkers would accept any name
         from ._internal.checks import nearest, show
 
         names = [*globals()["__all__"], *_LAZY, "callbacks"]
+        close = nearest(name, names, 0.75)
         raise AttributeError(
-            f"module {__name__!r} has no attribute {show(name)}{nearest(name, names, 0.75)}"
+            f"module {__name__!r} has no attribute {show(name)}" + (f" ({close})" if close else "")
         )
 
 

@@ -168,7 +168,7 @@ cdef class Network:
             step.t = NULL
         if signal.shape != out.shape or signal.dtype.kind not in "biuf":
             got = signal.shape if signal.ndim else show(given)
-            raise ValueError(f"{name} must have shape {out.shape} and hold real numbers, got {got}")
+            raise ValueError(f"{name}: expected shape {out.shape} of real numbers, got {got}")
         with np.errstate(all="ignore"):
             out[...] = signal
         if not np.isfinite(out).all():
@@ -499,7 +499,7 @@ cdef class Network:
         for b in range(fa_net_n_blocks(self.net) - 1):
             if block_info(self.net, b).layer == index:
                 return self._feedback_matrix(b)
-        raise ValueError(f"index must be that of a hidden dense layer, got {index}")
+        raise ValueError(f"index: expected that of a hidden dense layer, got {index}")
 
     def has_feedback_matrix(self, index):
         return any(block_info(self.net, b).feedback_rows > 0

@@ -139,7 +139,7 @@ cdef int _read(void *user, void *data, size_t size) noexcept with gil:
             PyErr_CheckSignals()
             piece = reader.read(min(wanted - done, 1 << 20))
             if not 0 < len(piece) <= wanted - done:
-                raise ValueError("expected 1 to n bytes")
+                raise ValueError(f"read: expected 1 to {wanted - done} bytes, got {len(piece)}")
             memcpy(<char *>data + done, PyBytes_AS_STRING(piece), len(piece))
             done += len(piece)
         return 0

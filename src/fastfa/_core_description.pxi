@@ -58,7 +58,7 @@ cdef class _Description:
         with np.errstate(all="ignore"):  # not by the caller's `numpy.seterr`
             values = np.ascontiguousarray(how["values"], self.dtype)
         if not np.isfinite(values).all():
-            raise ValueError(f"{name_field} values must be finite in {self.dtype}, got inf or nan")
+            raise ValueError(f"{name_field}: expected finite values in {self.dtype}, got inf or nan")
         self.kept.append(values)
         init.values = cnp.PyArray_DATA(values)
         init.rows, init.cols = (1, len(values)) if values.ndim == 1 else values.shape

@@ -25,7 +25,7 @@ def default_init(activation):
     cdef bytes name = activation.encode()
     cdef const char *init = fa_default_init(name)
     if init == NULL:
-        raise ValueError(f"activation must be one of {NAMES['activation']}, got {activation!r}")
+        raise ValueError(f"activation: expected one of {NAMES['activation']}, got {activation!r}")
     return init.decode()
 
 

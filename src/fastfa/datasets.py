@@ -89,7 +89,7 @@ def load(name: str, path: str | os.PathLike[str] | None = None) -> Split:
     if not isinstance(name, str) or name not in loaders:
         near = difflib.get_close_matches(show(name), loaders, n=1, cutoff=0.0)
         raise ValueError(
-            f"name: expected one of {', '.join(loaders)}, got {show(name)} (nearest: {near[0]!r})"
+            f"name: expected one of {', '.join(loaders)}, got {show(name)}; nearest: {near[0]!r}"
         )
     return loaders[name](path)
 
@@ -97,7 +97,7 @@ def load(name: str, path: str | os.PathLike[str] | None = None) -> Split:
 def _digits(path: str | os.PathLike[str] | None) -> Split:
     if path is not None:
         raise ValueError(
-            f'path: "digits" is shipped with the package and takes none, got {show(path)}'
+            f'path: expected none, got {show(path)}; "digits" is shipped with the package'
         )
     with resources.as_file(resources.files("fastfa") / "data" / "digits.npz") as file:
         x_train, y_train, x_test, y_test = _read_npz(Path(file))
@@ -207,7 +207,8 @@ def _check_headers(images: list[_Array], labels: list[_Array], source: str) -> N
             raise _bad_labels(part, x.shape[0], y, source)
     if images[0].shape[1:] != images[1].shape[1:]:
         raise ValueError(
-            f"{source}: train images are {images[0].shape[1:]}, test images {images[1].shape[1:]}"
+            f"{source}: test images: expected shape {images[0].shape[1:]} as in training, "
+            f"got {images[1].shape[1:]}"
         )
 
 
@@ -248,8 +249,9 @@ def _npy(archive: zipfile.ZipFile, key: str, source: str) -> _Array:
     try:
         info = archive.getinfo(f"{key}.npy")
     except KeyError as error:
-        expected = f"expected the arrays {', '.join(_KEYS)}"
-        raise ValueError(f"{source}: {expected}; {error.args[0]}") from None
+        raise ValueError(
+            f"{source}: expected the arrays {', '.join(_KEYS)}, got no {key}; {error.args[0]}"
+        ) from None
 
     def read_header(file: _Readable) -> tuple[tuple[int, ...], np.dtype[Any], bool]:
         version = np.lib.format.read_magic(file)
@@ -258,10 +260,10 @@ def _npy(archive: zipfile.ZipFile, key: str, source: str) -> _Array:
             (2, 0): np.lib.format.read_array_header_2_0,
         }.get(version)
         if read is None:
-            raise ValueError(f"{key} has .npy version {version}, expected (1, 0) or (2, 0)")
+            raise ValueError(f"{key}: expected .npy version (1, 0) or (2, 0), got {version}")
         shape, fortran_order, dtype = read(file)
         if dtype.kind not in "iu":
-            raise ValueError(f"{key} holds {dtype}, expected integers")
+            raise ValueError(f"{key}: expected integers, got {dtype}")
         return shape, dtype, fortran_order
 
     return _Array(key, source, ".npz file", lambda: archive.open(info), read_header)
@@ -307,7 +309,7 @@ def _idx(path: Path) -> _Array:
 def _exactly(file: _Readable, n_bytes: int, what: str) -> bytes:
     data = file.read(n_bytes)
     if len(data) < n_bytes:
-        raise ValueError(f"{what}: expected {n_bytes} bytes, the file ends after {len(data)}")
+        raise ValueError(f"{what}: expected {n_bytes} bytes, got {len(data)}")
     return data
 
 
@@ -318,6 +320,6 @@ def _pieces(file: _Readable, n_bytes: int, what: str) -> Iterator[bytes]:
         left -= len(piece)
         yield piece
     if left:
-        raise ValueError(f"{what}: expected {n_bytes} bytes, the file ends after {n_bytes - left}")
+        raise ValueError(f"{what}: expected {n_bytes} bytes, got {n_bytes - left}")
     if file.read(1):
-        raise ValueError(f"{what}: expected {n_bytes} bytes, the file goes on")
+        raise ValueError(f"{what}: expected {n_bytes} bytes, got more")

@@ -91,7 +91,9 @@ class Feedback(Described):
         if self.rank is not None:
             self._set(rank=integer("rank", self.rank, 1))
         if not isinstance(self.distribution, str) and (self.sparsity or self.rank or self.shared):
-            raise ValueError("sparsity, rank and shared need a distribution by name, got values")
+            raise ValueError(
+                "distribution: expected a name for sparsity, rank or shared, got values"
+            )
 
     def describe(self) -> dict[str, Any]:
         """The description for a backend."""

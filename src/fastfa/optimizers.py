@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, TypeAlias
 
 from ._internal.attributes import fix
-from ._internal.checks import Described, choice, flag, number, show
+from ._internal.checks import Described, choice, flag, mismatch, number, show
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]
 
@@ -94,7 +94,7 @@ class SGD(Optimizer):
             nesterov=flag("nesterov", self.nesterov),
         )
         if self.nesterov and self.momentum == 0.0:
-            raise ValueError("nesterov=True needs momentum > 0, got momentum=0.0")
+            raise ValueError("momentum: expected a number > 0 with nesterov=True, got 0.0")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -210,7 +210,7 @@ def as_optimizer(name: str, value: object) -> Optimizer:
         return value
     if isinstance(value, str):
         return OPTIMIZERS[choice(name, value, OPTIMIZERS)]()
-    hint = f"; did you mean {show(value)}()?" if value in OPTIMIZERS.values() else ""
+    hint = f"did you mean {show(value)}()?" if value in OPTIMIZERS.values() else ""
     raise TypeError(
-        f'{name} must be a name or an optimizer such as "adam" or SGD(0.1), got {show(value)}{hint}'
+        mismatch(name, 'a name or an optimizer such as "adam" or SGD(0.1)', show(value), hint)
     )

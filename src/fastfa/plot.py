@@ -104,7 +104,7 @@ def curves(
         parts = ("best",)
     logs = [one.history for of in named.values() for one in of]
     if not all(log and all(log.values()) for log in logs) or not logs:
-        raise ValueError("histories must each have at least one complete epoch")
+        raise ValueError("histories: expected at least one complete epoch in each, got none")
     metrics = [name for name in METRICS if all(name in log for log in logs)]
     figure, panels = row_of_panels(len(metrics))
     for axes, metric in zip(panels, metrics, strict=True):
@@ -153,7 +153,7 @@ def alignment(
     _check_recorded(every)
     layers = list(every[0].history)
     if any(list(one.history) != layers for one in every):
-        raise ValueError("recorded must be of networks with the same hidden layers")
+        raise ValueError("recorded: expected networks with the same hidden layers, got others")
     figure, panels = row_of_panels(len(layers))
     for i, (axes, layer) in enumerate(zip(panels, layers, strict=True)):
         lines = {
@@ -185,11 +185,11 @@ def feedback(net: Sequential, *, path: str | os.PathLike[str] | None = None) -> 
     matplotlib.figure.Figure
     """
     if not isinstance(net, Sequential):
-        raise TypeError(f"net must be a Sequential, got {show(net)}")
+        raise TypeError(f"net: expected a Sequential, got {show(net)}")
     pairs = list(_feedback_pairs(net))[:MAX_LAYERS]
     if not pairs:
         raise ValueError(
-            "net must have a hidden layer with feedback; frozen and pepita ones have none"
+            "net: expected a hidden layer with feedback, got none; frozen and pepita ones have none"
         )
     figure = _figure(PANEL[0] * len(pairs), 1.9 * PANEL[1])
     grid = figure.subplots(2, len(pairs), squeeze=False)
@@ -304,7 +304,7 @@ def _named(argument: str, value: object, kind: type) -> dict[str, list[Any]]:
     if not isinstance(value, Mapping):
         hint = '; name them: {"a name": [...]}' if isinstance(value, Sequence) else ""
         raise TypeError(
-            f"{argument} must be one {kind.__name__} or a mapping of names to them, "
+            f"{argument}: expected one {kind.__name__} or a mapping of names to them, "
             f"got {show(value)}{hint}"
         )
     named = {}
@@ -312,7 +312,7 @@ def _named(argument: str, value: object, kind: type) -> dict[str, list[Any]]:
         named[name] = list(of) if isinstance(of, Sequence) else [of]
         if not named[name] or not all(isinstance(one, kind) for one in named[name]):
             raise TypeError(
-                f"{argument}[{show(name)}] must be one {kind.__name__} or a list of them, "
+                f"{argument}[{show(name)}]: expected one {kind.__name__} or a list of them, "
                 f"got {show(of)}"
             )
     return named
@@ -350,7 +350,7 @@ def _stack(rows: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
 
 def _check_recorded(recorded: Sequence[callbacks.Alignment]) -> None:
     if not recorded or not all(one.history for one in recorded):
-        raise ValueError("recorded must hold a measurement: train with the callback first")
+        raise ValueError("recorded: expected a measurement, got none; train with it first")
 
 
 def _field_panel(

@@ -152,18 +152,18 @@ def _check(build: object, settings: object, callbacks: object, fit: Mapping[str,
     """Check the arguments that do not belong to one setting."""
     if not callable(callbacks):
         raise TypeError(
-            "callbacks must be a function that makes the callbacks of one network, such as "
+            "callbacks: expected a function that makes the callbacks of one network, such as "
             f"lambda: [EarlyStopping()], got {show(callbacks)}"
         )
     if not callable(build):
-        raise TypeError(f"build must be a function that makes a Sequential, got {show(build)}")
+        raise TypeError(f"build: expected a function that makes a Sequential, got {show(build)}")
     if not isinstance(settings, Iterable) or isinstance(settings, (str, Mapping)):
         raise TypeError(
-            f"settings must be a list of mappings of build's arguments, got {show(settings)}"
+            f"settings: expected a list of mappings of build's arguments, got {show(settings)}"
         )
     for name in fit:
         if name not in _FIT:
-            raise TypeError(f'unknown argument "{name}"; fit takes {", ".join(_FIT)} here')
+            raise TypeError(f'fit: expected one of {", ".join(_FIT)}, got "{name}"')
     integer("epochs", fit.get("epochs", 1), 0)
     integer("batch_size", fit.get("batch_size", 1), 1)
     flag("shuffle", fit.get("shuffle", True))
@@ -253,21 +253,21 @@ class _Sweep:
     def _prepare(self, job: _Job) -> None:
         if not isinstance(job.setting, Mapping):
             raise TypeError(
-                f"{job.name} must be a mapping of build's arguments, got {show(job.setting)}"
+                f"{job.name}: expected a mapping of build's arguments, got {show(job.setting)}"
             )
         net = self.build(**job.setting)
         if not isinstance(net, Sequential):
-            raise TypeError(f"build must return a Sequential, got {show(net)}")
+            raise TypeError(f"build(): expected a Sequential, got {show(net)}")
         if (other := self.held.setdefault(("network", id(net)), job)) is not job:
-            raise ValueError(f"build must return a network of its own, got that of {other.name}")
+            raise ValueError(f"build(): expected a new network each time, got that of {other.name}")
         job.net = net
         job.callbacks = callback_list(self.callbacks())
         for callback in job.callbacks:
             for key, what in callback._resources().items():
                 if self.held.setdefault(key, job) is not job:
                     raise ValueError(
-                        f"callbacks: {what} serves {self.held[key].name} already; make one for "
-                        "each network"
+                        f"callbacks: expected a new {what}, got that of {self.held[key].name}; "
+                        "make one for each network"
                     )
 
     def _train(self, job: _Job) -> None:

@@ -676,7 +676,7 @@ class Sequential:
         checked = integer("index", index, 0)
         if checked not in carried:
             raise ValueError(
-                f"index must be that of a hidden Dense with a signal, one of {carried}, "
+                f"index: expected that of a hidden Dense with a signal, one of {carried}, "
                 f"got {checked}"
             )
         return self._engine.feedback_matrix(checked)
@@ -748,7 +748,7 @@ class Sequential:
         """The arguments of ``fit``, checked."""
         data = self._validator.batch(X, y, sample_weight)
         if data.weights is not None and not data.weights.any():
-            raise ValueError("sample_weight must have a weight above 0, got only zeros")
+            raise ValueError("sample_weight: expected a weight above 0, got only zeros")
         columns = self._validator.columns_with(X, y)
         validation = self._validation(validation_data, columns)
         return Task(
@@ -767,7 +767,7 @@ class Sequential:
             return None
         if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
             raise ValueError(
-                f"validation_data must be (X, y) or (X, y, sample_weight), got {show(data)}"
+                f"validation_data: expected (X, y) or (X, y, sample_weight), got {show(data)}"
             )
         weights = data[2] if len(data) == 3 else None
         return self._validator.batch(data[0], data[1], weights, VALIDATION_NAMES, columns)

@@ -108,16 +108,18 @@ def test_other_layouts_are_copied(x, door):
 @pytest.mark.parametrize("device", [2, 8, 10, 13, 14])
 def test_other_devices_are_refused(device, x, net):
     there = Dlpack(x, device)
-    with pytest.raises(TypeError, match=r"X must be in the memory of the CPU.*\.cpu\(\)"):
+    with pytest.raises(
+        TypeError, match=r"X: expected an array in the memory of the CPU.*\.cpu\(\)"
+    ):
         net.predict(there)
-    with pytest.raises(TypeError, match="y must be in the memory of the CPU"):
+    with pytest.raises(TypeError, match="y: expected an array in the memory of the CPU"):
         net.fit(x, Dlpack(np.zeros(ROWS, np.int64), device), epochs=1, verbose=False)
     with pytest.raises(TypeError, match="memory of the CPU"):
         net.parameters["0.weight"] = there
 
 
 def test_cuda_array_interface_is_refused(net):
-    with pytest.raises(TypeError, match=r"X must be in the memory of the CPU"):
+    with pytest.raises(TypeError, match=r"X: expected an array in the memory of the CPU"):
         net.predict(OnCuda())
     with pytest.raises(TypeError, match=r"memory of the CPU"):
         fa.Feedback(OnCuda())
@@ -132,7 +134,9 @@ def test_pinned_memory_is_of_the_cpu(x):
 
 
 def test_refusal_of_the_owner_is_passed_on(x, net):
-    with pytest.raises(TypeError, match=r"X cannot be read as an array: call \.detach\(\) first"):
+    with pytest.raises(
+        TypeError, match=r"X: expected an array, got Refusing; call \.detach\(\) first"
+    ):
         net.predict(Refusing(x))
 
 
@@ -141,7 +145,7 @@ def test_place_without_memory_is_refused(net):
         def __dlpack_device__(self):
             raise ValueError("no memory here")
 
-    with pytest.raises(TypeError, match="X cannot be read as an array: no memory here"):
+    with pytest.raises(TypeError, match="X: expected an array, got Nowhere; no memory here"):
         net.predict(Nowhere())
 
 
@@ -211,5 +215,5 @@ def test_pandas(x, net, door):
     column = pandas.Series(np.arange(ROWS) % CLASSES)
     assert np.shares_memory(as_array("y", column), column.to_numpy())
     net.fit(frame, column, epochs=1, verbose=False)
-    with pytest.raises(TypeError, match="y must hold real numbers, got '0' at row 0: number"):
+    with pytest.raises(TypeError, match="y: expected real numbers, got '0' at row 0; number"):
         net.fit(frame, column.astype("string"), epochs=1, verbose=False)

@@ -15,9 +15,7 @@ def test_the_cpu_has_the_engine_in_c():
 
 @pytest.mark.parametrize("device", ["cuda", "CPU", None])
 def test_other_devices_are_refused(device):
-    with pytest.raises(
-        (TypeError, ValueError), match=r'device.*expected one of|must be one of "cpu"'
-    ):
+    with pytest.raises((TypeError, ValueError), match='device: expected one of "cpu"'):
         backends.choose(device)
 
 

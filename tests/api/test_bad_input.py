@@ -25,16 +25,16 @@ X, Y = samples(20)
 
 # (what is wrong, X, y, error, words of the message); one row, every method that takes X and y
 BAD_DATA = {
-    "X rank 1": (X[0], Y, ValueError, ["must have shape (m, 6)", "(6,)", "X[None, :]"]),
-    "X scalar": (1.0, Y, ValueError, ["must have shape (m, 6)", "()"]),
-    "X width": (X[:, :5], Y, ValueError, ["must have shape (m, 6)", "(20, 5)"]),
-    "X rank 3": (np.zeros((20, 2, 2)), Y, ValueError, ["must have shape (m, 6)", "(20, 2, 2)"]),
-    "X empty": (X[:0], Y[:0], ValueError, ["m >= 1", "no rows", "(0, 6)"]),
+    "X rank 1": (X[0], Y, ValueError, ["expected shape (m, 6)", "(6,)", "X[None, :]"]),
+    "X scalar": (1.0, Y, ValueError, ["expected shape (m, 6)", "()"]),
+    "X width": (X[:, :5], Y, ValueError, ["expected shape (m, 6)", "(20, 5)"]),
+    "X rank 3": (np.zeros((20, 2, 2)), Y, ValueError, ["expected shape (m, 6)", "(20, 2, 2)"]),
+    "X empty": (X[:0], Y[:0], ValueError, ["m >= 1", "got shape (0, 6)"]),
     "X nan": (with_(X, (3, 5), NAN), Y, ValueError, ["finite", "nan", "row 3, column 5"]),
     "X inf": (with_(X, (19, 0), -INF), Y, ValueError, ["finite", "-inf", "row 19, column 0"]),
     "X overflow": (
         with_(X.astype(np.float64), (2, 1), 1e300), Y,
-        ValueError, ["finite in float32", "1e+300", "row 2, column 1"],
+        ValueError, ["finite values in float32", "1e+300", "row 2, column 1"],
     ),
     "X object": (np.full(X.shape, object()), Y, TypeError, ["real numbers", "row 0, column 0"]),
     "X string": (X.astype(str), Y, TypeError, ["real numbers", "dtype <U"]),
@@ -59,7 +59,7 @@ BAD_DATA = {
     "y None": (X, None, TypeError, ["real numbers", "None"]),
     "rows sum": (
         X, with_(np.eye(3)[Y], (5, 0), 0.75),
-        ValueError, ["each row of", "must sum to 1", "at row 5"],
+        ValueError, ["rows that sum to 1", "at row 5"],
     ),
     "rows negative": (
         X, with_(np.eye(3)[Y], 5, [1.5, -0.5, 0]),
@@ -98,8 +98,7 @@ def test_bad_data(trained, case, method):
     x_name, y_name, call = METHODS[method]
     before = state(trained)
     name = x_name if case.startswith("X") else y_name
-    start = [] if words[0].startswith("each row of") else [name]
-    refuses(error, lambda: call(trained, x, y), *start, *words)
+    refuses(error, lambda: call(trained, x, y), name, *words)
     assert state(trained) == before
 
 
@@ -112,15 +111,20 @@ def test_predict_refuses_bad_inputs(trained, case):
 @pytest.mark.parametrize(
     ("loss", "n_out", "y", "words"),
     [
-        ("sigmoid_cross_entropy", 1, Y, ["y must be 0 or 1", "got 2"]),
-        ("sigmoid_cross_entropy", 1, np.full(20, 0.5), ["y must be 0 or 1", "got 0.5"]),
-        ("sigmoid_cross_entropy", 1, np.zeros((20, 2)), ["y must be 0 or 1 as (m,)", "(20, 2)"]),
-        ("sigmoid_cross_entropy", 3, np.full((20, 3), 1.5), ["y must be within 0..1", "got 1.5"]),
-        ("sigmoid_cross_entropy", 3, Y * 0 + 0.25, ["y must hold integer labels", "got 0.25"]),
-        ("mse", 1, with_(Y * 1.0, 3, NAN), ["y must be finite", "got nan at row 3"]),
-        ("mse", 1, np.zeros((20, 2)), ["y must be values as (m,) or (m, 1)", "(20, 2)"]),
-        ("mse", 3, Y * 1.0, ["y must be integer labels (m,) or rows (m, 3)", "float64"]),
-        ("mse", 3, with_(np.zeros((20, 3)), (3, 1), INF), ["y must be finite", "got inf"]),
+        ("sigmoid_cross_entropy", 1, Y, ["y: expected 0 or 1", "got 2"]),
+        ("sigmoid_cross_entropy", 1, np.full(20, 0.5), ["y: expected 0 or 1", "got 0.5"]),
+        ("sigmoid_cross_entropy", 1, np.zeros((20, 2)), ["y: expected 0 or 1 as (m,)", "(20, 2)"]),
+        (
+            "sigmoid_cross_entropy",
+            3,
+            np.full((20, 3), 1.5),
+            ["y: expected values within 0..1", "got 1.5"],
+        ),
+        ("sigmoid_cross_entropy", 3, Y * 0 + 0.25, ["y: expected integer labels", "got 0.25"]),
+        ("mse", 1, with_(Y * 1.0, 3, NAN), ["y: expected finite values", "got nan at row 3"]),
+        ("mse", 1, np.zeros((20, 2)), ["y: expected values as (m,) or (m, 1)", "(20, 2)"]),
+        ("mse", 3, Y * 1.0, ["y: expected integer labels (m,) or rows (m, 3)", "float64"]),
+        ("mse", 3, with_(np.zeros((20, 3)), (3, 1), INF), ["y: expected finite values", "got inf"]),
     ],
 )
 def test_targets_of_each_loss(loss, n_out, y, words):
@@ -198,7 +202,7 @@ def test_settings_of_fit(trained, settings, error, words):
         (lambda: fa.Dense(2.0), TypeError, ["units", "an integer", "got 2.0"]),
         (lambda: fa.Dense("10"), TypeError, ["units", "an integer", "got '10'"]),
         (lambda: fa.Dense(True), TypeError, ["units", "an integer", "got True"]),
-        (lambda: fa.Dense(2, "tahn"), ValueError, ["activation", '"tahn"', 'mean "tanh"', "relu"]),
+        (lambda: fa.Dense(2, "tahn"), ValueError, ["activation", "relu", '"tahn"', 'mean "tanh"']),
         (lambda: fa.Dense(2, "ReLU"), ValueError, ["activation", '"ReLU"', 'mean "relu"']),
         (lambda: fa.Dense(2, "softmax"), ValueError, ["activation", "softmax", "take logits"]),
         (lambda: fa.Dense(2, np.tanh), TypeError, ["activation", '"tanh"', "got tanh"]),
@@ -218,11 +222,11 @@ def test_settings_of_fit(trained, settings, error, words):
         (lambda: fa.Dropout("0.1"), TypeError, ["rate", "got '0.1'"]),
         (lambda: fa.Init("zero"), ValueError, ["initializer", '"zero"', 'mean "zeros"']),
         (lambda: fa.Init("normal", -1), ValueError, ["scale", ">= 0", "got -1"]),
-        (lambda: fa.Feedback("gauss"), ValueError, ["distribution", '"gauss"', '"normal"']),
+        (lambda: fa.Feedback("gauss"), ValueError, ["distribution", '"normal"', '"gauss"']),
         (lambda: fa.Feedback([1.0]), ValueError, ["distribution", "2 axes", "(1,)"]),
         (lambda: fa.Feedback(scale=INF), ValueError, ["scale", "finite", "got inf"]),
         (lambda: fa.DFA("normal"), TypeError, ["feedback", "a Feedback", "got 'normal'"]),
-        (lambda: fa.DFA(inject="before"), ValueError, ["inject", '"before"', '"post", "pre"']),
+        (lambda: fa.DFA(inject="before"), ValueError, ["inject", '"post", "pre"', '"before"']),
         (lambda: fa.FA(inject="pre"), ValueError, ["inject", '"post"', '"fa"', 'got "pre"']),
         (lambda: fa.Backprop(inject="pre"), ValueError, ["inject", '"post"', '"backprop"']),
         (lambda: fa.SGD(-0.1), ValueError, ["lr", ">= 0", "got -0.1"]),
@@ -230,7 +234,11 @@ def test_settings_of_fit(trained, settings, error, words):
         (lambda: fa.SGD(10**5000), ValueError, ["lr", "finite", "an int that no float can hold"]),
         (lambda: fa.SGD("0.1"), TypeError, ["lr", "got '0.1'"]),
         (lambda: fa.SGD(0.1, momentum=1.0), ValueError, ["momentum", "< 1", "got 1.0"]),
-        (lambda: fa.SGD(0.1, nesterov=True), ValueError, ["nesterov", "momentum > 0", "0.0"]),
+        (
+            lambda: fa.SGD(0.1, nesterov=True),
+            ValueError,
+            ["momentum", "> 0", "nesterov=True", "got 0.0"],
+        ),
         (lambda: fa.SGD(0.1, weight_decay=-1), ValueError, ["weight_decay", ">= 0", "got -1"]),
         (lambda: fa.SGD(0.1, clip_norm=0), ValueError, ["clip_norm", "> 0", "got 0"]),
         (lambda: fa.SGD(0.1, decay_bias=0), TypeError, ["decay_bias", "True or False", "got 0"]),
@@ -238,7 +246,7 @@ def test_settings_of_fit(trained, settings, error, words):
         (lambda: fa.AdamW(eps=0), ValueError, ["eps", "> 0", "got 0"]),
         (lambda: fa.RMSprop(alpha=-0.5), ValueError, ["alpha", ">= 0", "got -0.5"]),
         (lambda: fa.EarlyStopping(patience=0), ValueError, ["patience", ">= 1", "got 0"]),
-        (lambda: fa.EarlyStopping(mode="least"), ValueError, ["mode", '"least"', '"min"']),
+        (lambda: fa.EarlyStopping(mode="least"), ValueError, ["mode", '"min"', '"least"']),
         (lambda: fa.EarlyStopping(min_delta=-1), ValueError, ["min_delta", ">= 0", "got -1"]),
         (lambda: fa.EarlyStopping(monitor=3), TypeError, ["monitor", "a str", "got 3"]),
         (lambda: fa.Checkpoint(3), TypeError, ["path", "a str", "got 3"]),
@@ -247,7 +255,7 @@ def test_settings_of_fit(trained, settings, error, words):
         (lambda: fa.Checkpoint("{loss.real}"), ValueError, ["path", "got '{loss.real}'"]),
         (lambda: fa.Checkpoint("{loss:03d}"), ValueError, ["path", "got '{loss:03d}'", "float"]),
         (lambda: fa.Checkpoint("n", every=0), ValueError, ["every", ">= 1", "got 0"]),
-        (lambda: fa.Checkpoint("n", mode="least"), ValueError, ["mode", '"least"', '"min"']),
+        (lambda: fa.Checkpoint("n", mode="least"), ValueError, ["mode", '"min"', '"least"']),
         (lambda: fa.Checkpoint("n", monitor=3), TypeError, ["monitor", "a str", "got 3"]),
         (lambda: fa.Checkpoint("n", save_best_only=1), TypeError, ["save_best_only", "got 1"]),
         (lambda: fa.Checkpoint("n", save_best_only=True), ValueError, ["monitor=None"]),
@@ -261,7 +269,7 @@ def test_arguments_of_descriptions(make, error, words):
 @pytest.mark.parametrize(
     ("changes", "error", "words"),
     [
-        ({"layers": []}, ValueError, ["layers", "end with a Dense", "no layers"]),
+        ({"layers": []}, ValueError, ["layers", "a Dense at the end", "no layers"]),
         ({"layers": fa.Dense(3)}, TypeError, ["layers", "a list of layers", "Dense(3)"]),
         (
             {"layers": [fa.Dense(3), "relu"]},
@@ -271,7 +279,7 @@ def test_arguments_of_descriptions(make, error, words):
         (
             {"layers": [fa.Dense(3), fa.Dropout(0.5)]},
             ValueError,
-            ["layers", "end with a Dense", "Dropout(0.5)"],
+            ["layers", "a Dense at the end", "Dropout(0.5)"],
         ),
         ({"input_shape": 0}, ValueError, ["input_shape", "an integer from 1", "got 0"]),
         ({"input_shape": (28, 28)}, ValueError, ["input_shape", "a tuple of one", "(28, 28)"]),
@@ -282,16 +290,16 @@ def test_arguments_of_descriptions(make, error, words):
         ({"rule": None}, TypeError, ["rule", "a name or a rule", "got None"]),
         ({"optimizer": "adm"}, ValueError, ["optimizer", '"adm"', 'did you mean "adam"?']),
         ({"optimizer": fa.SGD}, TypeError, ["optimizer", "SGD(0.1)", "got SGD"]),
-        ({"dtype": "float16"}, ValueError, ["dtype", '"float16"', "float32", "float64"]),
+        ({"dtype": "float16"}, ValueError, ["dtype", "float32", "float64", '"float16"']),
         ({"dtype": "flaot64"}, ValueError, ["dtype", '"flaot64"', 'did you mean "float64"?']),
-        ({"dtype": None}, ValueError, ["dtype", '"None"', "float32"]),
+        ({"dtype": None}, ValueError, ["dtype", "float32", '"None"']),
         ({"rng": -1}, ValueError, ["rng", "from 0 to", "got -1"]),
         ({"rng": 2**64}, ValueError, ["rng", "from 0 to", "got 18446744073709551616"]),
         ({"rng": "seed"}, TypeError, ["rng", "an int seed", "got 'seed'"]),
         ({"n_threads": -1}, ValueError, ["n_threads", "from 0 to 64", "got -1"]),
         ({"n_threads": 10**12}, ValueError, ["n_threads", "from 0 to 64"]),
         ({"n_threads": 1.0}, TypeError, ["n_threads", "an integer", "got 1.0"]),
-        ({"input_scale": "byte"}, ValueError, ["input_scale", '"byte"', '"auto"']),
+        ({"input_scale": "byte"}, ValueError, ["input_scale", '"auto"', '"byte"']),
         ({"input_scale": 0}, ValueError, ["input_scale", "other than 0", "got 0"]),
         ({"input_scale": NAN}, ValueError, ["input_scale", "finite", "got nan"]),
     ],
@@ -309,14 +317,18 @@ WIDE = fa.Feedback(np.ones((N_OUT, 9)))
         (
             [fa.Dense(4, "relu"), fa.Dense(3, "sigmoid")],
             {"loss": "sigmoid_cross_entropy"},
-            ["layer 1", "losses take logits", '"linear"', 'got "sigmoid"'],
+            ["layer 1", '"linear"', 'got "sigmoid"', "losses take logits"],
         ),
-        ([fa.Dense(3, "relu")], {}, ["layer 0", "losses take logits", '"linear"', '"relu"']),
-        ([fa.Dense(3, "sign")], {"loss": "mse"}, ["layer 0", '"sign"', "zero derivative"]),
+        ([fa.Dense(3, "relu")], {}, ["layer 0", '"linear"', 'got "relu"', "losses take logits"]),
+        (
+            [fa.Dense(3, "sign")],
+            {"loss": "mse"},
+            ["layer 0", "can learn", 'got "sign"', "zero derivative"],
+        ),
         (
             [fa.Dense(4), fa.Dense(3, rule="fa")],
             {},
-            ["layer 1", "output layer takes no rule", "rule='fa'"],
+            ["layer 1", "no rule in the output layer", "got 'fa'"],
         ),
         (
             [fa.Dense(4, weight_init=np.ones((4, 6))), fa.Dense(3)],
@@ -341,17 +353,17 @@ WIDE = fa.Feedback(np.ones((N_OUT, 9)))
         (
             [fa.Dense(4, "threshold"), fa.Dense(3)],
             {"rule": "drtp"},
-            ["layer 0", '"threshold"', "zero derivative", '"drtp"', 'inject="pre"'],
+            ["layer 0", "zero derivative", 'got "threshold"', '"drtp"', 'inject="pre"'],
         ),
         (
             [fa.Dense(4, "sign"), fa.Dense(3)],
             {"rule": "backprop"},
-            ["layer 0", '"sign"', "zero derivative", '"backprop"', 'inject="pre"'],
+            ["layer 0", "zero derivative", 'got "sign"', '"backprop"', 'inject="pre"'],
         ),
         (  # the layer does not learn, but the one below needs its delta
             [fa.Dense(4, "tanh"), fa.Dense(4, "sign", rule="frozen"), fa.Dense(3)],
             {"rule": "fa"},
-            ["layer 1", '"sign"', "zero derivative", '"frozen"'],
+            ["layer 1", "zero derivative", 'got "sign"', '"frozen"'],
         ),
     ],
 )
@@ -405,7 +417,7 @@ def test_parameters_cannot_be_replaced_or_deleted(trained):
         trained.parameters = {}
     with pytest.raises((TypeError, AttributeError)):
         del trained.parameters["0.weight"]
-    with pytest.raises(KeyError, match="unknown parameters key"):
+    with pytest.raises(KeyError, match="parameters key: expected one of"):
         trained.parameters["1.weight"]
     assert "1.weight" not in trained.parameters
     assert 1 not in trained.parameters
@@ -467,7 +479,7 @@ def test_a_batch_with_a_loss_that_is_not_finite_changes_nothing():
 )
 def test_thread_counts(n, error):
     before = fa.get_num_threads()
-    refuses(error, lambda: fa.set_num_threads(n), "n must be an integer from 0", "got")
+    refuses(error, lambda: fa.set_num_threads(n), "n: expected an integer from 0", "got")
     assert fa.get_num_threads() == before
 
 

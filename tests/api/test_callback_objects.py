@@ -101,7 +101,7 @@ def test_what_comes_twice_in_a_list_is_refused(tmp_path):
     twice = [stopping, stopping], [fa.Checkpoint(tmp_path / "a"), fa.CSVLogger(tmp_path / "a")]
     net = network()
     for callbacks in twice:
-        with pytest.raises(ValueError, match=r"callbacks\[1\]: .* is in the list twice"):
+        with pytest.raises(ValueError, match=r"callbacks\[1\]: expected .* once, got it twice"):
             net.fit(X, Y, callbacks=callbacks, verbose=False)
     assert net.steps == 0
 
@@ -211,13 +211,19 @@ class Waits(fa.Callback):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (Waits, r"callbacks\[0\]: Waits.on_epoch_end must be a plain function, got a coroutine"),
+        (Waits, r"callbacks\[0\]: Waits.on_epoch_end: expected a plain function, got a coroutine"),
         (lambda: type("C", (fa.Callback,), {"on_epoch_end": generator})(), "a generator function"),
-        (lambda: with_hook("on_train_end", None), "on_train_end must be a function, got None"),
+        (lambda: with_hook("on_train_end", None), "on_train_end: expected a function, got None"),
         (lambda: with_hook("on_epoch_end", nothing), "got a coroutine function"),
         (lambda: with_hook("on_epoch_end", functools.partial(nothing)), "got a coroutine function"),
-        (lambda: with_hook("on_epoch_begin", print), "unknown hook .*on_epoch_begin"),
-        (lambda: with_hook("on_epoch_end", lambda: 0), r"must take \(net, epoch, logs\)"),
+        (
+            lambda: with_hook("on_epoch_begin", print),
+            'hook of callbacks.*: expected one of .*, got "on_epoch_begin"',
+        ),
+        (
+            lambda: with_hook("on_epoch_end", lambda: 0),
+            r"on_epoch_end: expected arguments \(net, epoch, logs\)",
+        ),
     ],
 )
 def test_hooks_that_would_never_run_are_refused(make, words):
@@ -240,7 +246,7 @@ def test_what_a_hook_leaves_to_be_run_is_refused(hook):
 
     net = network()
     callback = type("C", (fa.Callback,), {hook: waits})()
-    with pytest.raises(TypeError, match=rf"C.{hook} must do its work when it is called"):
+    with pytest.raises(TypeError, match=rf"C.{hook}: expected work when it is called"):
         net.fit(X, Y, callbacks=[callback], verbose=False)
 
 

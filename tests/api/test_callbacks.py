@@ -408,7 +408,7 @@ def test_early_stopping_on_real_training():
 def test_early_stopping_needs_its_value():
     X, y = samples()
     net = network()
-    message = r'monitor "val_loss" is not in the logs.*loss, accuracy.*no validation_data'
+    message = r'one of the logs, loss, accuracy.*, got "val_loss"; .*no validation_data'
     with pytest.raises(ValueError, match=message):
         net.fit(X, y, 3, callbacks=[fa.EarlyStopping()], verbose=False)
     misspelt = fa.EarlyStopping("val_acc")
@@ -478,8 +478,16 @@ def test_a_later_fit_does_not_replace_a_better_checkpoint(tmp_path):
 @pytest.mark.parametrize(
     ("path", "options", "message"),
     [
-        ("{val_loss}", {}, 'field "val_loss" is not in the logs, which have epoch, loss, accuracy'),
-        ("net", {"monitor": "los", "save_best_only": True}, 'monitor "los" is not in the logs'),
+        (
+            "{val_loss}",
+            {},
+            'field: expected one of the logs, epoch, loss, accuracy, time, got "val_loss"',
+        ),
+        (
+            "net",
+            {"monitor": "los", "save_best_only": True},
+            'monitor: expected one of the logs, .*got "los"',
+        ),
     ],
 )
 def test_checkpoint_needs_its_values_even_before_it_saves(tmp_path, path, options, message):

@@ -228,8 +228,8 @@ def test_plot_without_matplotlib_says_what_to_install(error_of, monkeypatch):
         (("demo", "--epochs", "2.5"), "--epochs: expected a whole number >= 1, got '2.5'"),
         (("demo", "--hidden", "32,,16"), "--hidden: expected a whole number >= 1, got ''"),
         (("demo", "--lr", "fast"), "--lr: invalid float value: 'fast'"),
-        (("demo", "--lr", "-1"), "lr must be"),
-        (("demo", "--momentum", "1.5"), "momentum must be"),
+        (("demo", "--lr", "-1"), "lr: expected"),
+        (("demo", "--momentum", "1.5"), "momentum: expected"),
         (("demo", "--data", "/nowhere/mnist.npz"), "no MNIST at '/nowhere/mnist.npz'"),
     ],
 )

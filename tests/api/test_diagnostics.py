@@ -213,9 +213,9 @@ def test_alignment_callback_by_epoch_leaves_the_steps_in_the_engine(monkeypatch)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"batch": 3}, "batch must be"),
-        ({"batch": (1,)}, "batch must be"),
-        ({"batch": (1, 2), "every": 0}, "every must be"),
+        ({"batch": 3}, "batch: expected"),
+        ({"batch": (1,)}, "batch: expected"),
+        ({"batch": (1, 2), "every": 0}, "every: expected"),
         ({"batch": (1, 2), "unit": "hour"}, "unit"),
     ],
 )

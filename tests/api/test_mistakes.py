@@ -30,7 +30,7 @@ def network(rule="dfa", activation="tanh", **options):
     ],
 )
 def test_units_without_derivative_name_a_rule_that_works(rule, instead):
-    refuses(ValueError, lambda: network(rule, "sign"), "layer 0", 'activation "sign"', instead)
+    refuses(ValueError, lambda: network(rule, "sign"), "layer 0", 'got "sign"', instead)
     name, _ = instead.removeprefix("rule=").split("(")
     network(getattr(fa, name)(inject="pre"), "sign").train_batch(X, Y)
 
@@ -102,7 +102,7 @@ class Returns(fa.Rule):
 @pytest.mark.parametrize(
     ("signal", "error", "words"),
     [
-        (None, ValueError, ["layer 0: signal of Returns must have shape (20, 8)", "got None"]),
+        (None, ValueError, ["layer 0: signal of Returns: expected shape (20, 8)", "got None"]),
         ("abc", ValueError, ["(20, 8) and hold real numbers, got 'abc'"]),
         (np.ones(3), ValueError, ["(20, 8)", "got (3,)"]),
         (np.full((20, 8), "a"), ValueError, ["real numbers"]),
@@ -137,10 +137,10 @@ def test_what_a_rule_of_ones_own_returns(signal, error, words):
         (lambda: network().feedback["1.feedback"], KeyError, ['did you mean "0.feedback"?']),
         (lambda: network("backprop").feedback["0.feedback"], KeyError, ["stores none"]),
         (lambda: network().fit(np.ma.masked_greater(X, 0), Y), TypeError, ["X", "X.filled(0.0)"]),
-        (lambda: fa.fit_replicas(network(), [{}], X, Y), TypeError, ["build must be a function"]),
-        (lambda: fa.fit_replicas(network, 3, X, Y), TypeError, ["settings must be a list", "3"]),
-        (lambda: fa.fit_replicas(network, {}, X, Y), TypeError, ["settings must be a list", "{}"]),
-        (lambda: network().save(""), ValueError, ["path must not be empty"]),
+        (lambda: fa.fit_replicas(network(), [{}], X, Y), TypeError, ["build: expected a function"]),
+        (lambda: fa.fit_replicas(network, 3, X, Y), TypeError, ["settings: expected a list", "3"]),
+        (lambda: fa.fit_replicas(network, {}, X, Y), TypeError, ["settings: expected", "got {}"]),
+        (lambda: network().save(""), ValueError, ["path: expected a name"]),
         (lambda: network().save("/none/n.net"), OSError, ["no directory '/none', make it first"]),
         (
             lambda: network().fit(X, Y, callbacks=[fa.Checkpoint("/none/{epoch}")], verbose=False),
@@ -152,7 +152,7 @@ def test_what_a_rule_of_ones_own_returns(signal, error, words):
             ),
             OSError, ["no directory '/none', make it first"],
         ),
-        (lambda: fa.callbacks.CSVLogger(3), TypeError, ["path must be a str or a path, got 3"]),
+        (lambda: fa.callbacks.CSVLogger(3), TypeError, ["path: expected a str or a path, got 3"]),
     ],
 )  # fmt: skip
 def test_messages_say_what_to_do(make, error, words):

@@ -177,5 +177,5 @@ def test_what_derives_from_a_plain_type_counts_as_one():
     text = answers(str, ("tanh",), encode=lambda *_: b"a\0b")
     assert type(fa.Dense(2, text).activation) is str
     assert fa.Dense(answers(int, (3,), __lt__=boom, __gt__=boom)).units == 3
-    with pytest.raises((TypeError, ValueError), match=r"^lr must be a finite number"):
+    with pytest.raises((TypeError, ValueError), match=r"^lr: expected a finite number"):
         fa.SGD(answers(float, (0.5,), __float__=lambda _: "x"))

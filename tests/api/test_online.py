@@ -118,9 +118,9 @@ def test_a_poll_sees_finished_steps_and_can_stop():
 @pytest.mark.parametrize(
     ("x", "y", "words"),
     [
-        (np.zeros(12, np.float32), 0, r"x must have shape \(13,\), got shape \(12,\)"),
-        (np.zeros((2, 13), np.float32), 0, r"x must have shape \(13,\), got shape \(2, 13\)"),
-        (np.zeros(13, np.float32), [0, 1], r"y must be one number.* \(4,\), got shape \(2,\)"),
+        (np.zeros(12, np.float32), 0, r"x: expected shape \(13,\), got shape \(12,\)"),
+        (np.zeros((2, 13), np.float32), 0, r"x: expected shape \(13,\), got shape \(2, 13\)"),
+        (np.zeros(13, np.float32), [0, 1], r"y: expected one number.* \(4,\), got shape \(2,\)"),
         (np.zeros(13, np.float32), 4, "0 to 3"),
         (np.full(13, np.nan, np.float32), 0, "finite"),
     ],
@@ -178,8 +178,8 @@ def test_predict_one_takes_what_predict_takes():
 @pytest.mark.parametrize(
     ("x", "words"),
     [
-        (np.zeros(12, np.float32), r"x must have shape \(13,\), got shape \(12,\)"),
-        (np.zeros((2, 13), np.float32), r"x must have shape \(13,\), got shape \(2, 13\)"),
+        (np.zeros(12, np.float32), r"x: expected shape \(13,\), got shape \(12,\)"),
+        (np.zeros((2, 13), np.float32), r"x: expected shape \(13,\), got shape \(2, 13\)"),
         (np.full(13, np.nan, np.float32), "finite"),
         ("abc", "x must"),
     ],

@@ -109,18 +109,18 @@ def test_what_cannot_be_drawn_is_refused():
     with pytest.raises(ValueError, match="at least one complete epoch"):
         fa.plot.curves(fa.History())
     with pytest.raises(
-        TypeError, match=r"histories\['dfa'\] must be one History or a list of them"
+        TypeError, match=r"histories\['dfa'\]: expected one History or a list of them"
     ):
         fa.plot.curves({"dfa": 3})
     for wrong in (None, 3, [fa.History()], fa.callbacks.Alignment((x, [0, 1, 2]))):
-        with pytest.raises(TypeError, match="histories must be one History or a mapping"):
+        with pytest.raises(TypeError, match="histories: expected one History or a mapping"):
             fa.plot.curves(wrong)
     for wrong in (None, trained()[0].alignment(x, [0, 1, 2]), fa.History()):
-        with pytest.raises(TypeError, match="recorded must be one Alignment or a mapping"):
+        with pytest.raises(TypeError, match="recorded: expected one Alignment or a mapping"):
             fa.plot.alignment(wrong)
-    with pytest.raises(TypeError, match="net must be a Sequential, got None"):
+    with pytest.raises(TypeError, match="net: expected a Sequential, got None"):
         fa.plot.feedback(None)
-    with pytest.raises(TypeError, match="path must be a str or a path, got 3"):
+    with pytest.raises(TypeError, match="path: expected a str or a path, got 3"):
         fa.plot.curves(trained()[1], path=3)
     with pytest.raises(FileNotFoundError, match="no directory '/none', make it first"):
         fa.plot.curves(trained()[1], path="/none/a.png")

@@ -62,7 +62,7 @@ def test_callbacks_are_made_for_each():
         alone = build(**setting)
         alone.fit(X, Y, callbacks=stop(), verbose=False, **data)
         assert net._engine.state() == alone._engine.state()
-    with pytest.raises(TypeError, match="callbacks must be a function"):
+    with pytest.raises(TypeError, match="callbacks: expected a function"):
         fa.fit_replicas(build, settings, X, Y, callbacks=stop())
 
 
@@ -111,8 +111,8 @@ def test_a_failure_to_build_stops_those_that_train():
 @pytest.mark.parametrize(
     ("settings", "make", "error", "words"),
     [
-        ([3], build, TypeError, r"settings\[0\] must be a mapping"),
-        ([{}], lambda: None, TypeError, "build must return a Sequential"),
+        ([3], build, TypeError, r"settings\[0\]: expected a mapping"),
+        ([{}], lambda: None, TypeError, r"build\(\): expected a Sequential"),
         ([{"lr": -1.0}], build, ValueError, "lr"),
     ],
 )
@@ -175,14 +175,18 @@ def test_by_default_it_raises_and_the_error_carries_what_was_trained():
 @pytest.mark.parametrize(
     ("wrong", "kind", "words"),
     [
-        ({"seed": 1, "lr": -1.0}, ValueError, r"settings\[1\], .*lr must be"),
+        ({"seed": 1, "lr": -1.0}, ValueError, r"settings\[1\], .*lr: expected"),
         ({"seed": 1, "rate": 2}, TypeError, r"settings\[1\], .*unexpected keyword"),
-        (3, TypeError, r"^settings\[1\] must be a mapping"),
-        ({"seed": "none"}, TypeError, r"settings\[1\], .*build must return a Sequential, got None"),
+        (3, TypeError, r"^settings\[1\]: expected a mapping"),
+        (
+            {"seed": "none"},
+            TypeError,
+            r"settings\[1\], .*build\(\): expected a Sequential, got None",
+        ),
         ({"seed": "memory"}, MemoryError, "enough"),
         ({"seed": "key"}, KeyError, r"settings\[1\], .*mine"),
         ({"seed": "os"}, OSError, "mine"),
-        ({"seed": "width"}, ValueError, r"settings\[1\], .*X must have shape"),
+        ({"seed": "width"}, ValueError, r"settings\[1\], .*X: expected shape"),
     ],
 )
 def test_a_setting_that_cannot_be_built_or_trained(wrong, kind, words, on_error):
@@ -258,9 +262,9 @@ def test_what_is_not_of_one_setting_is_refused_before_anything_is_built():
     built = []
     for wrong, words in (
         ({"epoch": 3}, 'unknown argument "epoch"'),
-        ({"epochs": -1}, "epochs must be"),
-        ({"batch_size": 0}, "batch_size must be"),
-        ({"shuffle": 1}, "shuffle must be"),
+        ({"epochs": -1}, "epochs: expected"),
+        ({"batch_size": 0}, "batch_size: expected"),
+        ({"shuffle": 1}, "shuffle: expected"),
         ({"on_error": "ignore"}, "on_error"),
         ({"on_error": None}, "on_error"),
     ):

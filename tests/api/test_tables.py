@@ -203,7 +203,7 @@ def test_text_labels_say_what_to_do(labels):
 )
 def test_columns_that_are_no_numbers_are_named(column, words):
     table = frame().assign(b=pd.Series(column))
-    refuses(TypeError, lambda: network().predict(table), "X must hold real numbers", *words)
+    refuses(TypeError, lambda: network().predict(table), "X: expected real numbers", *words)
 
 
 @pytest.mark.parametrize(
@@ -283,9 +283,9 @@ def test_other_columns_are_an_error_in_every_call(net, change, words):
         lambda: net.fit(frame(), Y, validation_data=(other, Y), verbose=False),
     ):
         refuses(ValueError, call, *words[:1], "to_numpy()")
-    refuses(ValueError, lambda: net.predict(other), "X must have its columns", *words)
+    refuses(ValueError, lambda: net.predict(other), "X: expected the columns", *words)
     for call in (net.train_batch, net.gradients, net.alignment):
-        refuses(ValueError, lambda call=call: call(other, Y), "x must have its columns")
+        refuses(ValueError, lambda call=call: call(other, Y), "x: expected the columns")
     watch = fa.callbacks.Alignment(batch=(other, Y))
     refuses(ValueError, lambda: net.fit(X, Y, callbacks=[watch], verbose=False), "its columns")
     assert net._engine.state() == before
@@ -295,12 +295,12 @@ def test_rows_of_tables_have_names_too(net):
     row = frame().iloc[0]
     np.testing.assert_array_equal(net.predict_one(row), net.predict(X[:1])[0])
     other = row[["b", "a", "c"]]
-    refuses(ValueError, lambda: net.predict_one(other), "x must have its columns", "['b', 'a'")
-    refuses(ValueError, lambda: net.learn_one(other, 1), "x must have its columns")
+    refuses(ValueError, lambda: net.predict_one(other), "x: expected the columns", "['b', 'a'")
+    refuses(ValueError, lambda: net.learn_one(other, 1), "x: expected the columns")
     net = network()
     net.learn_one(row, 1)
-    refuses(ValueError, lambda: net.learn_one(other, 1), "x must have its columns")
-    refuses(ValueError, lambda: net.predict(frame()[["b", "a", "c"]]), "X must have its columns")
+    refuses(ValueError, lambda: net.learn_one(other, 1), "x: expected the columns")
+    refuses(ValueError, lambda: net.predict(frame()[["b", "a", "c"]]), "X: expected the columns")
 
 
 def test_rows_of_targets_have_names_too():
@@ -308,8 +308,8 @@ def test_rows_of_targets_have_names_too():
     net = network()
     net.fit(X, rows, validation_data=(X, rows), verbose=False)
     assert net.evaluate(X, rows)["accuracy"] == net.evaluate(X, Y)["accuracy"]
-    refuses(ValueError, lambda: net.evaluate(X, rows[["dog", "cat"]]), "y must have its columns")
-    refuses(ValueError, lambda: net.learn_one(X[0], rows[["dog", "cat"]].iloc[0]), "y must have")
+    refuses(ValueError, lambda: net.evaluate(X, rows[["dog", "cat"]]), "y: expected the columns")
+    refuses(ValueError, lambda: net.learn_one(X[0], rows[["dog", "cat"]].iloc[0]), "y: expected")
 
 
 def test_arrays_go_by_position(net):

@@ -39,7 +39,7 @@ cdef class Learner:
         cdef fa.fa_metrics metrics
         cdef fa.fa_status status = fa.FA_OK
         if len(labels) != len(x):
-            raise ValueError(f"labels must have {len(x)} entries, got {len(labels)}")
+            raise ValueError(f"labels: expected {len(x)} entries, got {len(labels)}")
         data.labels = &labels[0]
         with nogil:
             for _ in range(epochs):
@@ -51,7 +51,7 @@ cdef class Learner:
         """Probabilities of the ten digits, into out."""
         cdef fa.fa_samples data = samples(x)
         if out.shape[0] != x.shape[0] or out.shape[1] != 10:
-            raise ValueError(f"out must have shape ({x.shape[0]}, 10)")
+            raise ValueError(f"out: expected shape ({x.shape[0]}, 10), got ({out.shape[0]}, {out.shape[1]})")
         check(fa.fa_predict(&out[0, 0], 10, self.net, &data, False))
 
     def save(self, str path):
@@ -61,5 +61,5 @@ cdef class Learner:
 
 cdef fa.fa_samples samples(const float[:, ::1] x) except *:
     if x.shape[0] == 0 or x.shape[1] != 64:
-        raise ValueError(f"x must have shape (n, 64), got ({x.shape[0]}, {x.shape[1]})")
+        raise ValueError(f"x: expected shape (n, 64), got ({x.shape[0]}, {x.shape[1]})")
     return fa.fa_samples_of(&x[0, 0], 64, fa.FA_F32, x.shape[0])

@@ -21,7 +21,7 @@ def width(input_shape: object) -> int:
     if isinstance(input_shape, (tuple, list)):
         if len(input_shape) != 1:
             raise ValueError(
-                f"input_shape must be an int or a tuple of one, got {show(input_shape)}; "
+                f"input_shape: expected an int or a tuple of one, got {show(input_shape)}; "
                 "for images give the number of pixels, X of shape (m, h, w) is flattened"
             )
         input_shape = input_shape[0]
@@ -31,7 +31,7 @@ def width(input_shape: object) -> int:
 def layer_tuple(layers: object) -> tuple[Layer, ...]:
     """The layers; `check_network` checks each of them."""
     if not isinstance(layers, Sequence) or isinstance(layers, str):
-        raise TypeError(f"layers must be a list of layers, got {show(layers)}")
+        raise TypeError(f"layers: expected a list of layers, got {show(layers)}")
     return tuple(layers)
 
 
@@ -52,7 +52,7 @@ def seed(rng: object) -> int:
         return integer("rng", rng, 0, 2**64 - 1)
     if isinstance(rng, np.random.Generator):
         return int(rng.integers(2**64, dtype=np.uint64))
-    raise TypeError(f"rng must be an int seed, a numpy Generator or None, got {show(rng)}")
+    raise TypeError(f"rng: expected an int seed, a numpy Generator or None, got {show(rng)}")
 
 
 def scale(value: str | float) -> str | float:
@@ -61,5 +61,5 @@ def scale(value: str | float) -> str | float:
         return choice("input_scale", value, ("auto",))
     factor = number("input_scale", value)
     if factor == 0.0:
-        raise ValueError('input_scale must be "auto" or a number other than 0, got 0')
+        raise ValueError('input_scale: expected "auto" or a number other than 0, got 0')
     return factor

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .checks import quote, show
+from .checks import kind, mismatch, quote, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,17 +61,19 @@ def as_array(name: str, value: ArrayLike) -> NDArray[Any]:
     """
     if isinstance(value, np.ndarray):
         if type(value) is not np.ndarray and np.any(getattr(value, "mask", False)):
-            raise TypeError(f"{name} must have no masked entries; fill them: {name}.filled(0.0)")
+            raise TypeError(
+                f"{name}: expected no masked entries, got some; fill them: {name}.filled(0.0)"
+            )
         return np.asarray(value)
     try:
         elsewhere = hasattr(value, "__cuda_array_interface__") or _device(value) not in _HOST_MEMORY
         array = None if elsewhere else _host_array(value)
     except _UNREADABLE as error:
-        raise TypeError(f"{name} cannot be read as an array: {error}") from error
+        raise TypeError(f"{name}: expected an array, got {kind(value)}; {error}") from error
     if array is None:
         raise TypeError(
-            f"{name} must be in the memory of the CPU, got an array on another device; copy it "
-            "with .cpu() (PyTorch), .get() (CuPy) or jax.device_get(...)"
+            f"{name}: expected an array in the memory of the CPU, got one on another device; copy "
+            "it with .cpu() (PyTorch), .get() (CuPy) or jax.device_get(...)"
         )
     return array
 
@@ -121,10 +123,10 @@ def constant_array(name: str, value: ArrayLike, ndim: int) -> NDArray[np.float64
     """A read-only float64 copy of values for a tensor: finite numbers with `ndim` axes."""
     array = numeric(value, name)
     if array.ndim != ndim:
-        raise ValueError(f"{name} must have {ndim} axes, got shape {array.shape}")
+        raise ValueError(f"{name}: expected {ndim} axes, got shape {array.shape}")
     constant = np.array(array, np.float64, order="C")
     if not np.isfinite(constant).all():
-        raise ValueError(f"{name} must be finite, got NaN or infinity in it")
+        raise ValueError(f"{name}: expected finite values, got NaN or infinity")
     constant.setflags(write=False)
     return constant
 
@@ -146,7 +148,8 @@ def numeric(
     try:
         array = as_array(name, value)
     except ValueError as error:
-        raise ValueError(f"{name} must be an array with rows of one length: {error}") from error
+        got = kind(value)
+        raise ValueError(mismatch(name, "rows of one length", got, str(error))) from error
     if names is not None and array.ndim == 1:
         array = array[None]
     return _numbers(array, name, hint, names, value)
@@ -166,7 +169,7 @@ def _numbers(
         return _from_objects(array, name, hint, names)
     got = f"dtype {array.dtype}" if array.ndim else show(given)
     what = _HINTS.get(kind, hint if kind in "STU" else "")
-    raise TypeError(f"{name} must hold real numbers, got {got}{_in(array, names)}{_also(what)}")
+    raise TypeError(mismatch(name, "real numbers", got + _in(array, names), what))
 
 
 def _in(array: NDArray[Any], names: tuple[str | int, ...] | None) -> str:
@@ -188,9 +191,9 @@ def _from_objects(
             return _integers(array)
         return array.astype(np.float64)
     except (ArithmeticError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"{name} must hold numbers that a float can hold{_in(array, names)}: {error}"
-        ) from error
+        got = "others" + _in(array, names)
+        expected = "numbers that a float can hold"
+        raise ValueError(mismatch(name, expected, got, str(error))) from error
 
 
 def _integers(array: NDArray[Any]) -> NDArray[Any]:
@@ -215,16 +218,12 @@ def _refuse_object(
     where = place(tuple(map(int, np.unravel_index(index, array.shape))), names)
     if type(entry).__name__ in _MISSING:
         raise ValueError(
-            f"{name} must have no missing values, got {show(entry)} at {where}; fill them in or "
+            f"{name}: expected no missing values, got {show(entry)} at {where}; fill them in or "
             "leave those rows out"
         )
     kind = "m" if hasattr(entry, "total_seconds") else "M" if hasattr(entry, "year") else ""
     what = _HINTS.get("c" if isinstance(entry, Complex) else kind, hint)
-    raise TypeError(f"{name} must hold real numbers, got {show(entry)} at {where}{_also(what)}")
-
-
-def _also(hint: str) -> str:
-    return f": {hint}" if hint else ""
+    raise TypeError(mismatch(name, "real numbers", f"{show(entry)} at {where}", what))
 
 
 # ---- tables ----
@@ -278,10 +277,10 @@ def _from_table(value: Any, table: Table, name: str, hint: str) -> NDArray[Any]:
         return np.asarray(value)  # one block of memory, perhaps without a copy
     columns = table.columns()
     if not isinstance(columns, Sequence) or len(columns) != len(table.names):
-        raise TypeError(f"{name} cannot be read as a table: expected one column for each name")
+        raise TypeError(f"{name}: expected a column for each name, got {kind(columns)}")
     parts = [_column(*each, name, hint) for each in zip(table.names, columns, strict=True)]
     if len({part.shape for part in parts}) > 1 or any(part.ndim != 1 for part in parts):
-        raise ValueError(f"{name} must have columns of one length")
+        raise ValueError(f"{name}: expected columns of one length, got different ones")
     kinds = {part.dtype for part in parts}
     common = np.result_type(*kinds) if kinds else np.dtype(np.float64)
     if common == np.uint8 and len(kinds) > 1:  # not the bytes of an image, which would be scaled
@@ -294,9 +293,8 @@ def _from_table(value: Any, table: Table, name: str, hint: str) -> NDArray[Any]:
 
 def _column(of: str | int, column: Any, name: str, hint: str) -> NDArray[Any]:
     if hasattr(getattr(column, "dtype", None), "categories"):
-        raise TypeError(
-            f"{name} must hold real numbers, got categories in column {show_name(of)}" + _also(hint)
-        )
+        got = f"categories in column {show_name(of)}"
+        raise TypeError(mismatch(name, "real numbers", got, hint))
     return _numbers(as_array(f"{name}: column {show_name(of)}", column), name, hint, (of,))
 
 
@@ -324,7 +322,7 @@ def check_names(
             if names
         )
     raise ValueError(
-        f"{name} must have its columns {problem}, {_listed(known)}, got {_listed(given)}"
+        f"{name}: expected the columns {problem}, {_listed(known)}, got {_listed(given)}"
         + (f"; {fix}" if fix else "")
         + f"; for columns by position give {name}.to_numpy()"
     )

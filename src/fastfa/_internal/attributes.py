@@ -16,7 +16,8 @@ def refuse_unknown(of: object, name: str, known: Iterable[str], instead: str = "
     """Raise for an attribute that nothing reads."""
     names = sorted(each for each in known if not each.startswith("_"))
     other = OTHER_NAMES.get(name)
-    close = f' (did you mean "{other}"?)' if other in names else nearest(name, names)
+    close = f'did you mean "{other}"?' if other in names else nearest(name, names)
+    close = f" ({close})" if close else ""
     raise AttributeError(f"{type(of).__name__} has no attribute {quote(name)}{close}{instead}")
 
 

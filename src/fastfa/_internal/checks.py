@@ -1,7 +1,7 @@
 """Checks of single arguments, and the printed form of the small objects that describe a network.
 
-Every message names the argument, the expected value and the given one. A wrong type is a
-``TypeError``, a wrong value a ``ValueError``. The contents of arrays are checked in `arrays` and
+Every message has the grammar of `mismatch`. A wrong type is a ``TypeError``, a wrong value a
+``ValueError``. The contents of arrays are checked in `arrays` and
 `validation`.
 """
 
@@ -26,6 +26,11 @@ _OTHER_NAMES = {
     "gaussian": "normal",
     "bce": "sigmoid_cross_entropy",
 }
+
+
+def mismatch(name: str, expected: str, got: object, hint: str = "") -> str:
+    """The message for a wrong argument; `hint` says what to do or why."""
+    return f"{name}: expected {expected}, got {got}" + (f"; {hint}" if hint else "")
 
 
 class Described:
@@ -80,16 +85,16 @@ def integer(name: str, value: object, low: int, high: int | None = None, why: st
     """`value` as an int in low..high (both included)."""
     expected = f"an integer >= {low}" if high is None else f"an integer from {low} to {high}"
     if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
-        raise TypeError(f"{name} must be {expected}, got {show(value)}")
+        raise TypeError(mismatch(name, expected, show(value)))
     try:
         result = int.__pos__(operator.index(value))  # a subclass of int may compare differently
     except TypeError:  # arrays have __index__, but it works for 0-d integers only
-        raise TypeError(f"{name} must be {expected}, got {show(value)}") from None
+        raise TypeError(mismatch(name, expected, show(value))) from None
     if result < low or result > (INT64_MAX if high is None else high):
         if high is None and result > low:
             expected = f"an integer from {low} to {INT64_MAX}"
         got = result if abs(result) < 10**30 else "an int of more than 30 digits"
-        raise ValueError(f"{name} must be {expected}, got {got}{why}")
+        raise ValueError(mismatch(name, expected, got, why))
     return result
 
 
@@ -121,15 +126,15 @@ def number(
     ]
     expected = " ".join(["a finite number", " and ".join(bounds)]).strip()
     if not is_number:
-        raise TypeError(f"{name} must be {expected}, got {show(value)}")
+        raise TypeError(mismatch(name, expected, show(value)))
     got = show(value) if isinstance(value, int) else result if value is not None else _TOO_LARGE
-    raise ValueError(f"{name} must be {expected}, got {got}")
+    raise ValueError(mismatch(name, expected, got))
 
 
 def flag(name: str, value: object) -> bool:
     """`value` as True or False; anything else is an error."""
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, got {show(value)}")
+        raise TypeError(mismatch(name, "True or False", show(value)))
     return bool(value)
 
 
@@ -138,11 +143,10 @@ def choice(name: str, value: object, valid: Iterable[str]) -> str:
     names = list(valid)
     if isinstance(value, str) and value in names:
         return names[names.index(value)]  # a plain str, even for a subclass
-    expected = ", ".join(f'"{each}"' for each in names)
+    expected = "one of " + ", ".join(f'"{each}"' for each in names)
     if not isinstance(value, str):
-        raise TypeError(f"{name} must be one of {expected}, got {show(value)}")
-    close = nearest(value, names)
-    raise ValueError(f"unknown {name} {quote(value)}{close}; expected one of {expected}")
+        raise TypeError(mismatch(name, expected, show(value)))
+    raise ValueError(mismatch(name, expected, quote(value), nearest(value, names)))
 
 
 def nearest(value: str, names: Sequence[str], cutoff: float = 0.55) -> str:
@@ -153,7 +157,7 @@ def nearest(value: str, names: Sequence[str], cutoff: float = 0.55) -> str:
     for elsewhere, here in _OTHER_NAMES.items():
         asked = asked.replace(elsewhere, here)
     close = get_close_matches(asked, names, n=1, cutoff=cutoff)
-    return f' (did you mean "{close[0]}"?)' if close else ""
+    return f'did you mean "{close[0]}"?' if close else ""
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:

@@ -67,7 +67,7 @@ def load(
     >>> net = fa.load("net.safetensors")  # doctest: +SKIP
     """
     if lr is not None and not callable(lr):
-        raise TypeError(f"lr must be a function lr(step) -> float, got {show(lr)}")
+        raise TypeError(f"lr: expected a function lr(step) -> float, got {show(lr)}")
     name, engine = _opened(file)
     net = Sequential.__new__(Sequential)
     try:

@@ -54,14 +54,14 @@ def _places(layers: Sequence[Layer], n_in: int, rule: Rule) -> list[Weighted]:
     places: list[Weighted] = []
     for index, layer in enumerate(layers):
         if not isinstance(layer, (Dense, Dropout)):
-            raise TypeError(f"layers[{index}] must be a Dense or a Dropout, got {show(layer)}")
+            raise TypeError(f"layers[{index}]: expected a Dense or a Dropout, got {show(layer)}")
         if isinstance(layer, Dense):
             own = rule if layer.rule is None else as_rule("rule", layer.rule)
             places.append(Weighted(index, layer, n_in, own))
             n_in = layer.units
     if not layers or not isinstance(layers[-1], Dense):
         got = repr(layers[-1]) if layers else "no layers"
-        raise ValueError(f"layers must end with a Dense, the output, got {got}")
+        raise ValueError(f"layers: expected a Dense at the end, the output, got {got}")
     return [*places[:-1], replace(places[-1], rule=None)]
 
 
@@ -69,23 +69,23 @@ def _check_output(output: Weighted, loss: str) -> None:
     activation = output.layer.activation
     if output.layer.rule is not None:
         raise ValueError(
-            f"{output}: the output layer takes no rule, it always gets the exact error; "
-            f"got rule={show(output.layer.rule)}"
+            f"{output}: expected no rule in the output layer, got {show(output.layer.rule)}; it "
+            "always gets the exact error"
         )
     if loss != "mse" and activation != "linear":
         raise ValueError(
-            f'{output}: losses take logits, so with loss="{loss}" the output layer\'s activation '
-            f'must be "linear", got "{activation}"; predict returns probabilities'
+            f'{output}: expected the activation "linear" with loss="{loss}", got "{activation}"; '
+            "losses take logits, and predict returns probabilities"
         )
     if loss == "softmax_cross_entropy" and output.layer.units == 1:
         raise ValueError(
-            f"{output}: softmax of one output is always 1, so it needs at least 2 units; "
-            'for yes or no use loss="sigmoid_cross_entropy"'
+            f"{output}: expected at least 2 units for softmax, got 1; softmax of one output is "
+            'always 1, so for yes or no use loss="sigmoid_cross_entropy"'
         )
     if activation in ZERO_DERIVATIVE:
         raise ValueError(
-            f'{output}: activation "{activation}" has zero derivative, so the output layer '
-            "cannot learn; use another one"
+            f'{output}: expected an activation that can learn, got "{activation}"; it has zero '
+            "derivative, so use another one in the output layer"
         )
 
 
@@ -93,9 +93,9 @@ def _check_initial(place: Weighted) -> None:
     weight, bias = place.layer.initial_weight, place.layer.initial_bias
     shape = (place.n_in, place.layer.units)
     if isinstance(weight, np.ndarray) and weight.shape != shape:
-        raise ValueError(f"{place}: weight_init must have shape {shape}, got {weight.shape}")
+        raise ValueError(f"{place}: weight_init: expected shape {shape}, got {weight.shape}")
     if isinstance(bias, np.ndarray) and bias.shape != shape[1:]:
-        raise ValueError(f"{place}: bias_init must have shape {shape[1:]}, got {bias.shape}")
+        raise ValueError(f"{place}: bias_init: expected shape {shape[1:]}, got {bias.shape}")
 
 
 def _feedback_shape(places: Sequence[Weighted], i: int, rule: Rule) -> tuple[int, int]:
@@ -126,7 +126,7 @@ def _check_feedback(place: Weighted, rule: Rule, expected: tuple[int, int]) -> N
         return
     got = feedback.distribution.shape
     if got != expected:
-        raise ValueError(f"{place}: feedback of {rule.name} must have shape {expected}, got {got}")
+        raise ValueError(f"{place}: feedback of {rule.name}: expected shape {expected}, got {got}")
 
 
 def _check_derivatives(places: Sequence[Weighted]) -> None:
@@ -144,9 +144,9 @@ def _check_derivatives(places: Sequence[Weighted]) -> None:
         if needed and multiplied and place.layer.activation in ZERO_DERIVATIVE:
             other = kind(place.rule) if can_inject_before(place.rule) else "DFA"
             raise ValueError(
-                f'{place}: activation "{place.layer.activation}" has zero derivative and learns '
-                f'nothing under rule "{place.rule.name}" with inject="post", whose signal passes '
-                f'through it; take rule={other}(inject="pre"), or another activation'
+                f"{place}: expected an activation without zero derivative, got "
+                f'"{place.layer.activation}"; rule "{place.rule.name}" teaches it nothing with '
+                f'inject="post": take rule={other}(inject="pre"), or another activation'
             )
         needed_below = needed and place.rule.source in ("above", "")
 

@@ -17,11 +17,11 @@ def file_name(path: object) -> str | bytes:
     try:
         name: str | bytes = os.fspath(path)  # type: ignore[call-overload]
     except TypeError:
-        raise TypeError(f"path must be a str or a path, got {show(path)}") from None
+        raise TypeError(f"path: expected a str or a path, got {show(path)}") from None
     if not name:
-        raise ValueError(f"path must not be empty, got {show(path)}")
+        raise ValueError(f"path: expected a name, got {show(path)}")
     if (b"\0" if isinstance(name, bytes) else "\0") in name:  # type: ignore[operator]
-        raise ValueError(f"path must not contain a zero byte, got {show(path)}")
+        raise ValueError(f"path: expected a name without a zero byte, got {show(path)}")
     return name
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..rules import Rule
 from ..rules.base import is_custom
-from .checks import plain, show
+from .checks import mismatch, plain, show
 from .notes import columns_of, read_note
 
 if TYPE_CHECKING:
@@ -25,15 +25,19 @@ def restore(
     rules = RuleResolver(rule)
     engine = engine_of(rules)
     if rule and not rules.asked:
-        raise ValueError("rule: it has no rule that is written in Python; give none")
+        raise ValueError(
+            mismatch("rule", "none", show(rule), "no rule of the file is written in Python")
+        )
     rates = read_note(engine.note).get("lr")
     if rates is not None and lr is None:
         raise ValueError(
-            f"lr: its learning rate is a function of the step, {plain(rates['function'])}, which a "
-            "file cannot hold; give the function: load(path, lr=...)"
+            f"lr: expected the function {plain(rates['function'])}, got None; a file cannot hold "
+            "it, so give it: load(path, lr=...)"
         )
     if rates is None and lr is not None:
-        raise ValueError("lr: its learning rate is a number; set net.lr after loading")
+        raise ValueError(
+            mismatch("lr", "none", show(lr), "its rate is a number: set net.lr after loading")
+        )
     net._restore(engine, lr)
     columns = columns_of(read_note(engine.note))
     net._validator.columns = columns.that_fit(engine.n_in, engine.n_out)
@@ -61,11 +65,12 @@ class RuleResolver:
             rule = given
         if rule is None:
             raise ValueError(
-                f"rule: one of its rules is written in Python ({shown}), which a file cannot hold; "
-                "give the object: load(path, rule=...), or one for each class name"
+                f"rule: expected an object of the class {shown}, got {show(given)}; it is written "
+                "in Python, which a file cannot hold, so give it: load(path, rule=...), or one for "
+                "each class name"
             )
         if not isinstance(rule, Rule) or not is_custom(rule):
-            raise TypeError(f"rule must be an object of the class {shown}, got {show(rule)}")
+            raise TypeError(f"rule: expected an object of the class {shown}, got {show(rule)}")
         if rule is given and names and type(rule).__name__ != name:
-            raise ValueError(f"rule must be an object of the class {shown}, got {show(rule)}")
+            raise ValueError(f"rule: expected an object of the class {shown}, got {show(rule)}")
         return rule

@@ -29,13 +29,13 @@ def reader(file: Any) -> Callable[[int], bytes]:
         nonlocal taken
         piece = None if isinstance(file, io.TextIOBase) else file.read(n)
         if isinstance(piece, str) or isinstance(file, io.TextIOBase):
-            raise TypeError('file must be open in binary mode, "rb", got a text file')
+            raise TypeError('file: expected one open in binary mode, "rb", got a text file')
         if piece is None:
             raise BlockingIOError(f"file: nothing to read yet after {taken} bytes; make it block")
         if not isinstance(piece, (bytes, bytearray, memoryview)) or len(piece) > n:
-            raise TypeError(f"file: read({n}) must give at most {n} bytes, got {show(piece)}")
+            raise TypeError(f"file.read({n}): expected at most {n} bytes, got {show(piece)}")
         if not piece:
-            raise ValueError(f"expected the bytes of a network, got only {taken} bytes")
+            raise ValueError(f"network: expected more bytes, got only {taken} bytes")
         taken += len(piece)
         return bytes(piece)
 
@@ -45,7 +45,7 @@ def reader(file: Any) -> Callable[[int], bytes]:
 def write(file: Any, data: bytes) -> None:
     """Write all of `data`; the file may take a part of it at a time."""
     if isinstance(file, io.TextIOBase):
-        raise TypeError('file must be open in binary mode, "wb", got a text file')
+        raise TypeError('file: expected one open in binary mode, "wb", got a text file')
     left: Any = data
     while left:
         n = file.write(left)
@@ -57,6 +57,6 @@ def write(file: Any, data: bytes) -> None:
             return
         if not isinstance(n, int) or not 0 < n <= len(left):
             raise OSError(
-                f"file: write must return how many of {len(left)} bytes it took, got {show(n)}"
+                f"file.write: expected a number of bytes from 1 to {len(left)}, got {show(n)}"
             )
         left = memoryview(left)[n:]

@@ -51,7 +51,7 @@ class Tensors(Mapping[str, "NDArray[Any]"]):
         name = f'{self._kind}["{key}"]'
         array = numeric(value, name)
         if array.shape != view.shape:
-            raise ValueError(f"{name} must have shape {view.shape}, got {array.shape}")
+            raise ValueError(f"{name}: expected shape {view.shape}, got {array.shape}")
         self._write(key, convert(array, view.dtype, name))
 
     def __iter__(self) -> Iterator[str]:

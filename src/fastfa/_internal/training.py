@@ -119,7 +119,7 @@ class Training:
             if inspect.iscoroutine(result) or inspect.isgenerator(result):
                 result.close()
                 raise TypeError(
-                    f"{type(callback).__name__}.{hook} must do its work when it is called, got "
+                    f"{type(callback).__name__}.{hook}: expected work when it is called, got "
                     f"{result!r}, which nobody runs"
                 )
 
@@ -197,7 +197,7 @@ def _hold(holder: Holder, callback: Callback, name: str) -> None:
         if holder.take(key):
             continue
         if holder.holds(key):
-            raise ValueError(f"{name}: {what} is in the list twice; make one for each purpose")
+            raise ValueError(f"{name}: expected {what} once, got it twice; make one for each use")
         raise RuntimeError(
             f"{name}: {what} is in use by another fit that is running; make one for each network"
         )

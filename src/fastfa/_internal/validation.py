@@ -27,7 +27,7 @@ from .arrays import (
     row_names,
     show_name,
 )
-from .checks import warn
+from .checks import mismatch, warn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -172,14 +172,14 @@ class InputValidator:
         given = column_names(x)
         check_names(given, (self.columns if columns is None else columns).x, name)
         array = numeric(x, name, FEATURES)
-        expected = f"{name} must have shape (m, {self.n_in})"
+        expected = f"shape (m, {self.n_in})"
         if array.ndim < 2:
             hint = "; one sample is X[None, :]" if array.shape == (self.n_in,) else ""
-            raise ValueError(f"{expected}, got shape {array.shape}{hint}")
+            raise ValueError(f"{name}: expected {expected}, got shape {array.shape}{hint}")
         if len(array) == 0:
-            raise ValueError(f"{expected} with m >= 1, got no rows: shape {array.shape}")
+            raise ValueError(f"{name}: expected {expected} with m >= 1, got shape {array.shape}")
         if math.prod(array.shape[1:]) != self.n_in:
-            raise ValueError(f"{expected}, got shape {array.shape}")
+            raise ValueError(f"{name}: expected {expected}, got shape {array.shape}")
         if array.dtype == np.uint8:
             self._warn_of_small_bytes(array, name)
         return _samples(array, self._dtype_for(array), self.n_in, name, given)
@@ -210,7 +210,7 @@ class InputValidator:
         check_names(names, self.columns.x, "x")
         array = numeric(x, "x", FEATURES, names)
         if array.ndim == 0 or array.size != self.n_in:
-            raise ValueError(f"x must have shape ({self.n_in},), got shape {array.shape}")
+            raise ValueError(f"x: expected shape ({self.n_in},), got shape {array.shape}")
         row = array.reshape(1, -1)
         return row if names is None else convert(row, self._dtype_for(row), "x", names)
 
@@ -224,8 +224,8 @@ class InputValidator:
         check_names(row_names(y), self.columns.y, "y")
         array = numeric(y, "y", LABELS)
         if array.shape not in ((), (self.n_out,)):
-            expected = f"one number, or have shape ({self.n_out},)"
-            raise ValueError(f"y must be {expected}, got shape {array.shape}")
+            expected = f"one number or shape ({self.n_out},)"
+            raise ValueError(f"y: expected {expected}, got shape {array.shape}")
         return array[None]
 
     def _targets(
@@ -237,7 +237,7 @@ class InputValidator:
         if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] != self.n_out):
             column = f"{name}.ravel()" if given is None else f"{name}[{show_name(given[0])}]"
             hint = f"; use {column}" if array.shape == (m, 1) else ""
-            raise ValueError(f"{name} must be {self._expected()}, got shape {array.shape}{hint}")
+            raise ValueError(f"{name}: expected {self._expected()}, got shape {array.shape}{hint}")
         _check_length(array, m, name, of)
         one_column = self.n_out == 1
         if array.ndim == 1 and not one_column:
@@ -258,24 +258,24 @@ class InputValidator:
 
     def _labels(self, array: NDArray[Any], name: str) -> NDArray[np.int64]:
         """Class numbers as int64; whole floats pass, except for mse, which needs integers."""
-        expected = f"{name} must hold integer labels from 0 to {self.n_out - 1}"
+        expected = f"integer labels from 0 to {self.n_out - 1}"
         if array.dtype.kind == "f":
             if self.loss == "mse":
-                raise ValueError(f"{name} must be {self._expected()}, got {array.dtype} (m,)")
-            _refuse(array != np.rint(array), array, expected)
-        _refuse((array < 0) | (array >= self.n_out), array, expected)
+                raise ValueError(f"{name}: expected {self._expected()}, got {array.dtype} (m,)")
+            _refuse(array != np.rint(array), array, name, expected)
+        _refuse((array < 0) | (array >= self.n_out), array, name, expected)
         return np.require(array, np.int64, ("C", "A", "E"))
 
     def _check_rows(self, rows: NDArray[Any], name: str, start: int) -> None:
         if self.loss == "sigmoid_cross_entropy" and self.n_out == 1:
-            _refuse((rows != 0) & (rows != 1), rows, f"{name} must be 0 or 1", start)
+            _refuse((rows != 0) & (rows != 1), rows, name, "0 or 1", start)
         elif self.loss == "sigmoid_cross_entropy":
-            _refuse((rows < 0) | (rows > 1), rows, f"{name} must be within 0..1", start)
+            _refuse((rows < 0) | (rows > 1), rows, name, "values within 0..1", start)
         elif self.loss == "softmax_cross_entropy":
-            _refuse(rows < 0, rows, f"{name} must hold probabilities >= 0", start)
+            _refuse(rows < 0, rows, name, "probabilities >= 0", start)
             sums = rows.sum(axis=1, dtype=np.float64)
             wrong = np.abs(sums - 1) > ROW_SUM_TOLERANCE
-            _refuse(wrong, sums, f"each row of {name} must sum to 1", start)
+            _refuse(wrong, sums, name, "rows that sum to 1", start)
 
     def _weights(
         self, weights: ArrayLike | None, m: int, name: str, of: str
@@ -284,10 +284,10 @@ class InputValidator:
             return None
         array = numeric(weights, name)
         if array.ndim != 1:
-            raise ValueError(f"{name} must have shape ({m},), got shape {array.shape}")
+            raise ValueError(f"{name}: expected shape ({m},), got shape {array.shape}")
         _check_length(array, m, name, of)
         converted = convert(array, np.float64, name)
-        _refuse(converted < 0, converted, f"{name} must be >= 0")
+        _refuse(converted < 0, converted, name, "weights >= 0")
         return converted
 
 
@@ -351,19 +351,20 @@ def _check_finite(
     for start in range(0, len(converted), rows):
         finite = np.isfinite(converted[start : start + rows])
         if not finite.all():
-            expected = f"{name} must be finite in {converted.dtype}"
-            _refuse(~finite, array[start : start + rows], expected, first + start, names)
+            expected = f"finite values in {converted.dtype}"
+            _refuse(~finite, array[start : start + rows], name, expected, first + start, names)
 
 
 def _check_length(array: NDArray[Any], m: int, name: str, of: str) -> None:
     if len(array) != m:
         expected = f"one entry for each of the {m} rows of {of}"
-        raise ValueError(f"{name} must have {expected}, got {len(array)}")
+        raise ValueError(f"{name}: expected {expected}, got {len(array)}")
 
 
 def _refuse(
     wrong: NDArray[np.bool_],
     array: NDArray[Any],
+    name: str,
     expected: str,
     start: int = 0,
     names: tuple[str | int, ...] | None = None,
@@ -372,5 +373,6 @@ def _refuse(
     if wrong.any():
         at = tuple(int(i) for i in np.argwhere(wrong)[0])
         missing = names is not None and array[at] != array[at]
-        hint = "; fill in missing values or leave those rows out" if missing else ""
-        raise ValueError(f"{expected}, got {array[at]} at {place(at, names, start)}{hint}")
+        hint = "fill in missing values or leave those rows out" if missing else ""
+        got = f"{array[at]} at {place(at, names, start)}"
+        raise ValueError(mismatch(name, expected, got, hint))

@@ -67,7 +67,7 @@ class Alignment(RecordingCallback):
 
     def __init__(self, batch: tuple[ArrayLike, ...], every: int = 1, unit: str = "epoch") -> None:
         if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
-            raise ValueError(f"batch must be (x, y) or (x, y, sample_weight), got {show(batch)}")
+            raise ValueError(f"batch: expected (x, y) or (x, y, sample_weight), got {show(batch)}")
         self.batch = tuple(batch)
         self.every = integer("every", every, 1)
         self.unit = choice("unit", unit, ("epoch", "step"))

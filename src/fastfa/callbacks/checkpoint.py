@@ -86,7 +86,7 @@ class Checkpoint(RecordingCallback):
         self.save_best_only = flag("save_best_only", save_best_only)
         if self.save_best_only != (monitor is not None):
             raise ValueError(
-                "monitor and save_best_only=True need each other, "
+                "monitor: expected it together with save_best_only=True or neither, "
                 f"got monitor={show(monitor)}, save_best_only={self.save_best_only}"
             )
         self.best = WORST[self.mode]
@@ -144,7 +144,7 @@ def _fields(path: str) -> set[str]:
         reason = str(error)
     if reason:
         raise ValueError(
-            "path must have braces only around the epoch and names of logs, such as {epoch:03d} "
-            f"or {{val_loss:.4f}}, others doubled, got {show(path)}: {reason}"
+            "path: expected braces only around the epoch and names of logs, such as {epoch:03d} "
+            f"or {{val_loss:.4f}}, others doubled, got {show(path)}; {reason}"
         )
     return names

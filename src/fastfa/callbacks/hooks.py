@@ -5,7 +5,7 @@ from __future__ import annotations
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction, signature
 from typing import Any
 
-from .._internal.checks import choice, kind, plain, show
+from .._internal.checks import choice, kind, mismatch, plain, show
 from .base import Callback
 
 HOOKS = {  # of `Callback`, with their arguments
@@ -24,11 +24,11 @@ _NEVER_RUN = {
 def callback_list(callbacks: object) -> list[Callback]:
     """The callbacks of one `fit`, checked."""
     if not isinstance(callbacks, (tuple, list)):
-        raise TypeError(f"callbacks must be a list of Callback objects, got {show(callbacks)}")
+        raise TypeError(f"callbacks: expected a list of Callback objects, got {show(callbacks)}")
     for i, callback in enumerate(callbacks):
         if not isinstance(callback, Callback):
-            hint = f"; did you mean {show(callback)}()?" if isinstance(callback, type) else ""
-            raise TypeError(f"callbacks[{i}] must be a Callback object, got {show(callback)}{hint}")
+            hint = f"did you mean {show(callback)}()?" if isinstance(callback, type) else ""
+            raise TypeError(mismatch(f"callbacks[{i}]", "a Callback object", show(callback), hint))
         _check_hooks(callback, f"callbacks[{i}]")
     return list(callbacks)
 
@@ -48,15 +48,15 @@ def _check_hooks(callback: Callback, name: str) -> None:
 
 def _check_hook(method: Any, arguments: tuple[str, ...], name: str) -> None:
     if not callable(method):
-        raise TypeError(f"{name} must be a function, got {show(method)}")
+        raise TypeError(f"{name}: expected a function, got {show(method)}")
     for what, is_what in _NEVER_RUN.items():
         if is_what(method):
-            raise TypeError(f"{name} must be a plain function, got {what}: its body would not run")
+            raise TypeError(mismatch(name, "a plain function", what, "its body would not run"))
     try:
         signature(method).bind(*arguments)
     except TypeError:
         raise TypeError(
-            f"{name} must take ({', '.join(arguments)}), got {signature(method)}"
+            f"{name}: expected arguments ({', '.join(arguments)}), got {signature(method)}"
         ) from None
     except ValueError:  # compiled code without a signature
         return

@@ -13,7 +13,7 @@ WORST = {"min": math.inf, "max": -math.inf}
 def direction(monitor: str, mode: str) -> str:
     """Whether small or large values of `monitor` are better: "min" or "max"."""
     if not isinstance(monitor, str):
-        raise TypeError(f"monitor must be a str, got {show(monitor)}")
+        raise TypeError(f"monitor: expected a str, got {show(monitor)}")
     choice("mode", mode, ("auto", "min", "max"))
     return ("max" if "accuracy" in monitor else "min") if mode == "auto" else mode
 
@@ -28,7 +28,7 @@ def entry(what: str, key: str, logs: Mapping[str, float]) -> float:
     if key not in logs:
         unseen = key.startswith("val_") and "val_loss" not in logs
         raise ValueError(
-            f"{what} {quote(key)} is not in the logs, which have {plain(', '.join(logs))}"
+            f"{what}: expected one of the logs, {plain(', '.join(logs))}, got {quote(key)}"
             + ("; fit was given no validation_data" if unseen else "")
         )
     return logs[key]

@@ -73,8 +73,8 @@ def find(name: str) -> Preset:
     if name not in PRESETS:
         (near,) = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0.0)
         raise ValueError(
-            f"reproduce: expected one of list, page, {', '.join(PRESETS)}, got {name!r} "
-            f"(nearest: {near})"
+            f"reproduce: expected one of list, page, {', '.join(PRESETS)}, got {name!r}; "
+            f"nearest: {near}"
         )
     return PRESETS[name]
 
@@ -119,7 +119,7 @@ def _wanted(name: str, preset: Preset, store: Store, part: Part) -> list[tuple[R
     for rule in part.rules or ():
         if rule not in preset.rules:
             raise ValueError(
-                f"--rule: {name} has {', '.join(map(repr, preset.rules))}, got {rule!r}"
+                f"--rule: expected one of {', '.join(map(repr, preset.rules))}, got {rule!r}"
             )
     there = {(run.rule, run.seed): run.length for run in store.of(name, preset.version)}
     build = build_info()
@@ -316,7 +316,7 @@ def main(wanted: Sequence[str], part: Part, *, data: str | None, page: str) -> s
             update_page(to, name, verdict, text)
             texts.append(f"{text}\n{verdict}; written to {page}")
     if not texts:
-        raise ValueError(f"no runs in {store.path}, so there is nothing to write")
+        raise ValueError(f"{store.path}: expected runs to write, got none")
     return "\n\n".join(texts)
 
 
@@ -325,6 +325,6 @@ def _check(name: str, part: Part) -> None:
     preset = find(name)
     if part.epochs is not None and part.epochs < preset.every:
         raise ValueError(
-            f"--epochs: {name} is measured every {preset.every} {preset.unit}s, so expected at "
-            f"least {preset.every}, got {part.epochs}: nothing would be measured and kept"
+            f"--epochs: expected at least {preset.every}, got {part.epochs}; {name} is measured "
+            f"every {preset.every} {preset.unit}s: nothing would be measured and kept"
         )

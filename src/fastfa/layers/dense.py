@@ -69,7 +69,7 @@ class Dense(Layer):
 
     def __post_init__(self) -> None:
         self._set(
-            units=integer("units", self.units, 1, MAX_UNITS, why=" (no memory could hold it)"),
+            units=integer("units", self.units, 1, MAX_UNITS, why="no memory could hold more"),
             activation=_activation(self.activation),
             use_bias=flag("use_bias", self.use_bias),
             trainable=flag("trainable", self.trainable),
@@ -116,8 +116,8 @@ fix(Dense)
 def _activation(name: object) -> str:
     if name in ("softmax", "log_softmax"):
         raise ValueError(
-            f'activation must not be "{name}": losses take logits; leave the output layer '
-            '"linear" with loss="softmax_cross_entropy", and predict returns probabilities'
+            f'activation: expected "linear", got "{name}"; losses take logits: leave the output '
+            'layer "linear" with loss="softmax_cross_entropy", and predict returns probabilities'
         )
     return choice("activation", name, NAMES["activation"])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from .._internal.checks import Described, choice, number, show
+from .._internal.checks import Described, choice, mismatch, number, show
 from ..feedback import Feedback
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def check_lr_scale(value: object, instead: str = "") -> float:
     """The factor on the learning rate of what a rule learns; `instead` says how to learn none."""
     scale = number("lr_scale", value, low=0.0)
     if scale == 0:
-        raise ValueError(f"lr_scale must be > 0, got 0{instead}")
+        raise ValueError(mismatch("lr_scale", "a number > 0", 0, instead))
     return scale
 
 
@@ -82,13 +82,13 @@ def check_feedback(value: object) -> None:
     """Raise an error if a feedback is not a `Feedback`."""
     if not isinstance(value, Feedback):
         hint = "" if value is None else f"; did you mean Feedback({show(value)})?"
-        raise TypeError(f"feedback must be a Feedback, got {show(value)}{hint}")
+        raise TypeError(f"feedback: expected a Feedback, got {show(value)}{hint}")
 
 
 def check_chain_inject(rule: str, inject: object) -> None:
     """Raise an error if a chain rule does not inject "post"."""
     if choice("inject", inject, ("post", "pre")) == "pre":
         raise ValueError(
-            f'inject must be "post" for the chain rule "{rule}", got "pre": '
+            f'inject: expected "post" for the chain rule "{rule}", got "pre"; '
             "only rules that broadcast (such as dfa, drtp) can inject before the activation"
         )

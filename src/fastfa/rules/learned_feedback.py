@@ -86,7 +86,7 @@ class DKP(BroadcastRule):
         super().__post_init__()
         self._set(
             decay=number("decay", self.decay, low=0.0, below=1.0),
-            lr_scale=check_lr_scale(self.lr_scale, ": feedback that does not learn is DFA"),
+            lr_scale=check_lr_scale(self.lr_scale, "feedback that does not learn is DFA"),
         )
 
     def describe(self) -> dict[str, Any]:

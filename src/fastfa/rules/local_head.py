@@ -49,7 +49,7 @@ class Local(BroadcastRule):
         super().__post_init__()
         self._set(
             train_head=flag("train_head", self.train_head),
-            lr_scale=check_lr_scale(self.lr_scale, ": train_head=False keeps the heads"),
+            lr_scale=check_lr_scale(self.lr_scale, "train_head=False keeps the heads"),
         )
 
     def describe(self) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def as_rule(name: str, value: object) -> Rule:
     elif isinstance(value, Rule):
         hint = f"; a rule of your own needs a method signal(ctx), and {kind(value)} has none"
     raise TypeError(
-        f'{name} must be a name or a rule such as "dfa" or DFA(), got {show(value)}{hint}'
+        f'{name}: expected a name or a rule such as "dfa" or DFA(), got {show(value)}{hint}'
     )
 
 
