@@ -278,3 +278,20 @@ fa_status fa_keep_description(fa_net *net)
     if (!desc->optimizer) desc->optimizer = &optimizer;
     return fa_walk(&fa_net_fields, desc, own_field, net);
 }
+
+/* ---- names that a message lists ---- */
+
+void fa_list_name(char *list, size_t size, const char *name)
+{
+    const size_t n = strlen(list);
+    snprintf(list + n, size - n, "%s%s", n ? ", " : "", name);
+}
+
+fa_status fa_unknown_name(int layer, const char *what, fa_names kind, const char *name)
+{
+    char where[32] = "", known[256] = "";
+    if (layer >= 0) snprintf(where, sizeof where, "layer %d: ", layer);
+    for (int i = 0; fa_name(kind, i); i++) fa_list_name(known, sizeof known, fa_name(kind, i));
+    return fa_fail(FA_E_VALUE, "%s%s: expected one of %s, got '%s'", where, what, known,
+                   name ? name : "(null)");
+}

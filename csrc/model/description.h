@@ -63,4 +63,8 @@ void fa_fill_zeros(fa_net_desc *desc);
 typedef fa_status fa_each_init(void *context, const char *key, fa_init *init);
 fa_status fa_walk_values(fa_net_desc *desc, fa_each_init *each, void *context);
 
+/* "what: expected one of ..., got 'name'"; layer -1: of the network */
+fa_status fa_unknown_name(int layer, const char *what, fa_names kind, const char *name);
+void fa_list_name(char *list, size_t size, const char *name); /* appends ", name" to a text */
+
 #endif

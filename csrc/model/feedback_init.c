@@ -81,9 +81,9 @@ static fa_status check_shape_options(const fa_net *net, int block, int64_t rows,
                        d->sparsity);
     if (kept_of(d->sparsity, rows) < 1)
         return fa_fail(FA_E_VALUE,
-                       "layer %d: feedback: sparsity %g of %lld rows leaves a unit without "
-                       "feedback; expected at most %g",
-                       i, d->sparsity, (long long)rows, 1 - 1 / (double)rows);
+                       "layer %d: feedback: sparsity: expected at most %g for %lld rows, got %g; "
+                       "more leaves a unit without feedback",
+                       i, 1 - 1 / (double)rows, (long long)rows, d->sparsity);
     if (d->feedback_rank < 0 || d->feedback_rank > most)
         return fa_fail(FA_E_VALUE,
                        "layer %d: feedback: rank: expected 1 to %lld, the narrower side of %lld x "
@@ -117,15 +117,17 @@ static fa_status check_name(const fa_net *net, int block)
     if (distribution == COPY &&
         (source != net->blocks[block + 1].layer || rule->sources & FA_FROM_TARGET))
         return fa_fail(FA_E_VALUE,
-                       "layer %d: feedback: 'copy' is the transposed weights of the layer above: "
-                       "rule '%s' has no such matrix here",
+                       "layer %d: feedback: 'copy': expected a rule with the shape of the "
+                       "transposed weights of the layer above, got '%s'",
                        i, rule->ops->name);
     if (distribution >= ORTHOGONAL && distribution != FORWARD &&
         (rule->desc.feedback_rank || rule->desc.shared))
-        return fa_fail(FA_E_VALUE, "layer %d: feedback: '%s' takes neither rank nor shared", i,
-                       name);
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: feedback: '%s': expected no rank and not shared, got %s", i, name,
+                       rule->desc.shared ? "shared" : "a rank");
     if (distribution == COPY && rule->desc.sparsity != 0)
-        return fa_fail(FA_E_VALUE, "layer %d: feedback: 'copy' takes no sparsity", i);
+        return fa_fail(FA_E_VALUE, "layer %d: feedback: 'copy': expected no sparsity, got %g", i,
+                       rule->desc.sparsity);
     return FA_OK;
 }
 
@@ -149,7 +151,8 @@ fa_status fa_feedback_check(const fa_net *net, int block, int64_t rows, int64_t 
             (long long)rows, (long long)cols, (long long)init->rows, (long long)init->cols);
     if (d->sparsity != 0 || d->feedback_rank || d->shared)
         return fa_fail(FA_E_VALUE,
-                       "layer %d: feedback: given values take neither sparsity, rank nor shared",
+                       "layer %d: feedback: expected no sparsity, rank or shared, got them with "
+                       "given values",
                        i);
     return FA_OK;
 }

@@ -39,16 +39,13 @@ static fa_status plan_layer(fa_net *net, fa_layer_desc *desc, int i)
     fa_layer *layer = &net->layers[i];
     *layer = (fa_layer){.desc = *desc, .index = i, .preact = FA_NO_BUF};
     layer->ops = fa_find_layer(desc->type);
-    if (!layer->ops)
-        return fa_fail(FA_E_VALUE, "layer %d: type: expected 'dense' or 'dropout', got '%s'", i,
-                       desc->type ? desc->type : "(null)");
+    if (!layer->ops) return fa_unknown_name(i, "type", FA_NAMES_LAYER, desc->type);
     layer->desc.type = layer->ops->name;
     const bool weighted = layer->ops->flags & FA_WEIGHTED;
     if (weighted) {
         layer->activation = fa_find_activation(desc->activation);
         if (layer->activation < 0)
-            return fa_fail(FA_E_VALUE, "layer %d: activation: unknown name '%s'", i,
-                           desc->activation ? desc->activation : "(null)");
+            return fa_unknown_name(i, "activation", FA_NAMES_ACTIVATION, desc->activation);
         layer->desc.activation = fa_activation_name(layer->activation);
         layer->ordinal = net->n_blocks;
     }
@@ -79,19 +76,20 @@ static fa_status plan_layers(fa_net *net)
                        last->ops->name);
     if (net->loss->logits && last->activation != FA_ACT_linear)
         return fa_fail(FA_E_VALUE,
-                       "layer %d: activation: %s takes logits, so expected 'linear' on the last "
-                       "layer, got '%s'",
-                       last->index, net->loss->name, last->desc.activation);
+                       "layer %d: activation: expected 'linear' on the last layer, got '%s'; %s "
+                       "takes logits",
+                       last->index, last->desc.activation, net->loss->name);
     if (last->n_out < net->loss->min_outputs)
         return fa_fail(FA_E_VALUE,
-                       "layer %d: units: %s of one output is always 1; expected at least 2, or "
-                       "sigmoid_cross_entropy",
-                       last->index, net->loss->name);
+                       "layer %d: units: expected at least %lld for %s, got %lld; for one output "
+                       "take sigmoid_cross_entropy",
+                       last->index, (long long)net->loss->min_outputs, net->loss->name,
+                       (long long)last->n_out);
     if (fa_activation_flags(last->activation) & FA_ZERO_DERIVATIVE)
-        return fa_fail(
-            FA_E_VALUE,
-            "layer %d: activation: '%s' has zero derivative and cannot be taught on the last layer",
-            last->index, last->desc.activation);
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: activation: expected one without zero derivative on the last "
+                       "layer, got '%s'",
+                       last->index, last->desc.activation);
     net->n_out = last->n_out;
     return FA_OK;
 }
@@ -201,8 +199,7 @@ static fa_status check_optimizer(fa_net *net)
     fa_optimizer_desc *d = &net->optim.desc;
     *d = *net->desc.optimizer;
     net->optim.ops = fa_find_optim(d->name);
-    if (!net->optim.ops)
-        return fa_fail(FA_E_VALUE, "optimizer: unknown name '%s'", d->name ? d->name : "(null)");
+    if (!net->optim.ops) return fa_unknown_name(-1, "optimizer", FA_NAMES_OPTIMIZER, d->name);
     d->name = net->optim.ops->name;
     if (!(d->lr >= 0) || !isfinite(d->lr))
         return fa_fail(FA_E_VALUE, "optimizer: lr: expected a number >= 0, got %g", d->lr);
@@ -234,8 +231,7 @@ static fa_status check_head(fa_net *net, const fa_net_desc *d)
         return fa_fail(FA_E_VALUE, "input_scale: expected a number that a float can hold, got %g",
                        d->input_scale);
     net->loss = fa_find_loss(d->loss);
-    if (!net->loss)
-        return fa_fail(FA_E_VALUE, "loss: unknown name '%s'", d->loss ? d->loss : "(null)");
+    if (!net->loss) return fa_unknown_name(-1, "loss", FA_NAMES_LOSS, d->loss);
     return FA_OK;
 }
 

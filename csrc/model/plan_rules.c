@@ -4,27 +4,39 @@
 
 #include <string.h>
 
+enum { LIST = 256 }; /* characters of a list of rules in a message */
+
+/* Whether a rule takes inject='pre': its signal must not come from other hidden layers. */
+static bool takes_pre(const fa_rule_ops *ops)
+{ return !ops->no_pre && ops->sources & (FA_FROM_ERROR | FA_FROM_TARGET | FA_FROM_SELF); }
+
+static void list_pre(char *list, size_t size)
+{
+    const char *name;
+    *list = '\0';
+    for (int i = 0; (name = fa_name(FA_NAMES_RULE, i)); i++)
+        if (takes_pre(fa_find_rule(name))) fa_list_name(list, size, name);
+}
+
 static fa_status resolve_rule(fa_net *net, int b, fa_rule_desc *desc)
 {
     fa_block *block = &net->blocks[b];
     const int i = block->first;
+    char known[LIST];
     fa_rule *rule = &block->rule;
     *rule = (fa_rule){.ops = fa_find_rule(desc->name), .desc = *desc, .weighted = FA_NO_BUF};
-    if (!rule->ops)
-        return fa_fail(FA_E_VALUE, "layer %d: rule: unknown name '%s'", i,
-                       desc->name ? desc->name : "(null)");
+    if (!rule->ops) return fa_unknown_name(i, "rule", FA_NAMES_RULE, desc->name);
     rule->desc.name = rule->ops->name;
     rule->sources = rule->ops->sources;
     rule->pre = desc->inject && !strcmp(desc->inject, "pre");
     if (desc->inject && !rule->pre && strcmp(desc->inject, "post"))
         return fa_fail(FA_E_VALUE, "layer %d: inject: expected 'post' or 'pre', got '%s'", i,
                        desc->inject);
-    if (rule->pre &&
-        (rule->ops->no_pre || !(rule->sources & (FA_FROM_ERROR | FA_FROM_TARGET | FA_FROM_SELF))))
-        return fa_fail(
-            FA_E_VALUE,
-            "layer %d: inject='pre': expected a broadcast or target rule (dfa, sdfa, drtp), got %s",
-            i, rule->ops->name);
+    if (rule->pre && !takes_pre(rule->ops)) {
+        list_pre(known, sizeof known);
+        return fa_fail(FA_E_VALUE, "layer %d: inject='pre': expected one of the rules %s, got '%s'",
+                       i, known, rule->ops->name);
+    }
     rule->desc.inject = rule->pre ? "pre" : "post";
     if (rule->ops->plan) FA_TRY(rule->ops->plan(net, b));
     rule->fuses_relu_backward = rule->ops->product && !rule->nnz && !rule->pre &&
@@ -57,15 +69,16 @@ static fa_status check_mixture(const fa_net *net, int b, const fa_rule_desc *own
     const fa_rule_ops *mine = fa_find_rule(own->name), *all = fa_find_rule(common->name);
     const int i = net->blocks[b].first;
     if (mine && mine->delta)
-        return fa_fail(FA_E_VALUE,
-                       "layer %d: rule '%s' teaches the whole network by a second pass: expected "
-                       "it as the network's rule, not a layer's",
-                       i, mine->name);
+        return fa_fail(
+            FA_E_VALUE,
+            "layer %d: rule: expected one that teaches a layer, got '%s'; give it as the "
+            "network's rule, because it teaches the whole network by a second pass",
+            i, mine->name);
     if (mine && all->delta && !(mine->sources & FA_NO_UPDATE))
         return fa_fail(FA_E_VALUE,
-                       "layer %d: rule: the network's rule '%s' teaches every layer by a second "
-                       "pass: expected 'frozen' or none beside it, got '%s'",
-                       i, all->name, mine->name);
+                       "layer %d: rule: expected 'frozen' or none, got '%s'; the network's rule "
+                       "'%s' teaches every layer by a second pass",
+                       i, mine->name, all->name);
     return FA_OK;
 }
 
@@ -75,11 +88,13 @@ static fa_status check_derivative(const fa_net *net, const fa_block *block)
     if (!block->needs_delta || block->rule.pre || block->rule.ops->delta ||
         !(fa_activation_flags(block->layer->activation) & FA_ZERO_DERIVATIVE))
         return FA_OK;
-    return fa_fail(FA_E_VALUE,
-                   "layer %d: activation '%s' has zero derivative: rule '%s' with inject='post' "
-                   "cannot teach it; "
-                   "expected a broadcast or target rule (dfa, sdfa, drtp) with inject='pre'",
-                   block->first, block->layer->desc.activation, block->rule.ops->name);
+    char known[LIST];
+    list_pre(known, sizeof known);
+    return fa_fail(
+        FA_E_VALUE,
+        "layer %d: activation: expected one without zero derivative under rule '%s' with "
+        "inject='post', got '%s'; take one of the rules %s with inject='pre'",
+        block->first, block->rule.ops->name, block->layer->desc.activation, known);
 }
 
 /* Whether block b is needed and takes its signal from `source`. */
@@ -112,11 +127,10 @@ static fa_status order_blocks(fa_net *net)
         for (int up = b + 1; reads_delta(net, up, FA_FROM_BELOW); up++) net->order[n++] = up;
         if (reads_delta(net, b, FA_FROM_ABOVE) && reads_delta(net, b + 1, FA_FROM_BELOW))
             return fa_fail(FA_E_VALUE,
-                           "layer %d: rule '%s' reads the delta of layer %d, whose rule '%s' reads "
-                           "that of layer %d: a cycle",
-                           net->blocks[b + 1].first, net->blocks[b + 1].rule.ops->name,
-                           net->blocks[b].first, net->blocks[b].rule.ops->name,
-                           net->blocks[b + 1].first);
+                           "layer %d: rule: expected one that does not read the delta of layer "
+                           "%d, got '%s'; rule '%s' of that layer reads the delta of this one",
+                           net->blocks[b + 1].first, net->blocks[b].first,
+                           net->blocks[b + 1].rule.ops->name, net->blocks[b].rule.ops->name);
     }
     return FA_OK;
 }
@@ -129,11 +143,10 @@ fa_status fa_plan_rules(fa_net *net)
     if (refused)
         return fa_fail(
             FA_E_VALUE,
-            "layer %d: rule: the last layer always gets the exact error; expected none, got '%s'",
+            "layer %d: rule: expected none, got '%s'; the last layer always gets the exact error",
             net->blocks[hidden].first, refused->name ? refused->name : "(null)");
     fa_rule_desc *rule = (fa_rule_desc *)desc->rule; /* the network's */
-    if (!fa_find_rule(rule->name))
-        return fa_fail(FA_E_VALUE, "rule: unknown name '%s'", rule->name ? rule->name : "(null)");
+    if (!fa_find_rule(rule->name)) return fa_unknown_name(-1, "rule", FA_NAMES_RULE, rule->name);
     for (int b = 0; b < hidden; b++) {
         fa_rule_desc *own = (fa_rule_desc *)net->blocks[b].layer->desc.rule;
         if (own) FA_TRY(check_mixture(net, b, own, rule));

@@ -129,10 +129,12 @@ static void test_mixtures(void)
 {
     const fa_rule_desc two_passes = fa_rule_of("pepita"), broadcast = fa_rule_of("dfa"),
                        frozen = fa_rule_of("frozen"), from_below = fa_rule_of("ifa");
-    REFUSE(r.layers[FIRST].rule = &two_passes, "layer 0: rule 'pepita' teaches the whole network");
-    REFUSE(r.rule.name = "pepita";
-           r.layers[SECOND].rule = &broadcast, "layer 2: rule: the network's rule 'pepita'");
-    REFUSE(r.rule.name = "fa"; r.layers[SECOND].rule = &from_below, "a cycle");
+    REFUSE(r.layers[FIRST].rule = &two_passes,
+           "layer 0: rule: expected one that teaches a layer, got 'pepita'; ");
+    REFUSE(r.rule.name = "pepita"; r.layers[SECOND].rule = &broadcast,
+                                   "layer 2: rule: expected 'frozen' or none, got 'dfa'");
+    REFUSE(r.rule.name = "fa"; r.layers[SECOND].rule = &from_below,
+                               "expected one that does not read the delta of layer");
     recipe r;
     recipe_init(&r, "pepita", FA_F32);
     r.layers[FIRST].rule = &frozen;
@@ -150,12 +152,13 @@ static void test_feedback(void)
     REFUSE(F.name = "forward"; r.layers[LAST].weight_init =
                                    ((fa_init){.values = values, .rows = N_HIDDEN_2, .cols = N_OUT}),
                                "'forward'");
-    REFUSE(F.name = "copy", "'copy' is the transposed weights"); /* of layer 0, by dfa */
-    REFUSE(r.rule.name = "fa"; F.name = "copy"; r.rule.sparsity = 0.5, "'copy' takes no sparsity");
+    REFUSE(F.name = "copy", "'copy': expected a rule"); /* of layer 0, by dfa */
     REFUSE(r.rule.name = "fa"; F.name = "copy";
-           r.rule.feedback_rank = 2, "neither rank nor shared");
-    REFUSE(F.name = "orthogonal"; r.rule.shared = 1, "neither rank nor shared");
-    REFUSE(F.name = "orthogonal"; r.rule.feedback_rank = 2, "neither rank nor shared");
+           r.rule.sparsity = 0.5, "'copy': expected no sparsity, got 0.5");
+    REFUSE(r.rule.name = "fa"; F.name = "copy";
+           r.rule.feedback_rank = 2, "expected no rank and not shared, got a rank");
+    REFUSE(F.name = "orthogonal"; r.rule.shared = 1, "expected no rank and not shared, got shared");
+    REFUSE(F.name = "orthogonal"; r.rule.feedback_rank = 2, "not shared, got a rank");
     REFUSE(r.rule.name = "fa"; r.rule.shared = 1, "one source");
     REFUSE(r.rule.sparsity = 1, "sparsity");
     REFUSE(r.rule.sparsity = 0.99, "without feedback");

@@ -1,5 +1,7 @@
 """Descriptions and data that the engine refuses; the oracle trusts its arguments."""
 
+import re
+
 import numpy as np
 import pytest
 from networks import (
@@ -56,7 +58,7 @@ def test_empty_batches_are_refused():
         ([dense(3), dropout(0.1)], {}, "layer 1: .*dense.*dropout"),
         ([dense(3, rule=rule("dfa"))], {}, "layer 0: rule: .*dfa"),
         ([dense(3, "tanh")], {}, "layer 0: activation: .*'linear'.*'tanh'"),
-        ([dense(3, "sign")], {"loss": "mse"}, "layer 0: activation.*'sign'.*zero derivative"),
+        ([dense(3, "sign")], {"loss": "mse"}, "layer 0: activation: .*zero derivative.*'sign'"),
         ([dense(4, "sign"), dense(3)], {"teaching": "fa"}, "layer 0: activation.*zero derivative"),
         ([dense(4), dense(3)], {"teaching": rule("fa", "pre")}, "layer 0: inject='pre'"),
         ([dense(3, weight_init={"values": np.ones((3, 5))})], {}, r"expected.*\(5, 3\), got"),
@@ -67,6 +69,21 @@ def test_empty_batches_are_refused():
 def test_descriptions_without_a_meaning_are_refused(layers, changes, message):
     with pytest.raises(ValueError, match=message):
         _core.Network(description(layers, 5, **changes))
+
+
+def test_the_refusal_of_inject_before_names_the_rules_that_take_it():
+    def refused(name):
+        try:
+            _core.Network(description([dense(4), dense(3)], 5, teaching=rule(name, "pre")))
+        except ValueError as error:
+            return str(error)
+
+    message = refused("fa")
+    named = re.search(r"expected one of the rules (.*), got 'fa'$", message)[1].split(", ")
+    assert {name for name in RULES if not refused(name)} == set(named) - {"custom"}
+    sign = description([dense(4, "sign"), dense(3)], 5, teaching="fa")
+    with pytest.raises(ValueError, match=re.escape(f"take one of the rules {', '.join(named)} ")):
+        _core.Network(sign)
 
 
 @pytest.mark.parametrize("name", ["sign", "threshold"])
