@@ -152,12 +152,12 @@ static void gradient_sums(fa_angles *angle_of, const fa_run *rule, const fa_run 
     const fa_mat mine = {g, w->cols, w->rows, w->cols};
     const fa_mat true_one = {g + (size_t)(w->rows * w->cols) * net->esize, w->cols, w->rows,
                              w->cols};
-    fa_packed_b right = fa_packing_buffer(rule, 0);
+    fa_packed_b packed_b = fa_packing_buffer(rule, 0);
     fa_matmul_tn(&net->linalg, mine, rule->buf[w->grad[0].left], rule->buf[block->delta], 1, 0,
-                 &right);
-    right = fa_packing_buffer(exact, 0);
+                 &packed_b);
+    packed_b = fa_packing_buffer(exact, 0);
     fa_matmul_tn(&net->linalg, true_one, exact->buf[block->layer->in], exact->buf[block->delta], 1,
-                 0, &right);
+                 0, &packed_b);
     angle_of->gradient_angle = angle(sums_of(net, mine, true_one));
 }
 
