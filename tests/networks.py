@@ -147,6 +147,7 @@ def assert_close(actual, expected, dtype, loose=1.0, what=""):
     """Equal up to the rounding of sums as long as these tests have them."""
     rtol, atol = (2e-4, 2e-5) if np.dtype(dtype) == np.float32 else (1e-9, 1e-11)
     rtol, atol = rtol * loose, atol * loose
+    actual, expected = np.asarray(actual), np.asarray(expected)
     # The criterion of assert_allclose for finite numbers, without its preparations for a message
     if np.shape(actual) == np.shape(expected):
         with np.errstate(invalid="ignore"):

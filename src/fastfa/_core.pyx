@@ -95,7 +95,7 @@ cdef class Network:
     """A network in C behind the backend protocol; see `backends.reference.Network` for the same in NumPy."""
 
     cdef _Handle handle
-    cdef list hosts
+    cdef list customs
     cdef fa_net *net
     cdef int typenum
     cdef readonly object description, dtype, parameters, feedback, slots
@@ -103,13 +103,13 @@ cdef class Network:
 
     def __init__(self, description):
         plain = _Description(description)
-        self._take(_Handle(plain), (<_Description>plain).hosts, description)
+        self._take(_Handle(plain), (<_Description>plain).customs, description)
 
-    cdef int _take(self, _Handle handle, list hosts, description) except -1:
-        cdef _Host host
-        self.handle, self.hosts = handle, hosts
-        for host in self.hosts:
-            host.net = self
+    cdef int _take(self, _Handle handle, list customs, description) except -1:
+        cdef _CustomRule custom
+        self.handle, self.customs = handle, customs
+        for custom in self.customs:
+            custom.net = self
         self.net = self.handle.net
         self.description = description
         self.dtype = np.dtype(description["dtype"])
@@ -140,9 +140,9 @@ cdef class Network:
 
     cdef int _check(self, fa_status status) except -1:
         """As `check`, but what a rule in Python raised comes out as it was."""
-        cdef _Host host
-        for host in self.hosts if status == FA_E_STATE else ():
-            error = host.errors.pop(PyThread_get_thread_ident(), None)
+        cdef _CustomRule custom
+        for custom in self.customs if status == FA_E_STATE else ():
+            error = custom.errors.pop(PyThread_get_thread_ident(), None)
             if error is not None:
                 raise error
         return check(status)
@@ -708,7 +708,7 @@ cdef object _loaded(_Handle handle, _Finder finder, fa_status status):
         raise finder.error
     check(status)
     cdef Network net = Network.__new__(Network)
-    net._take(handle, finder.hosts, _describe(fa_net_description(handle.net)))
+    net._take(handle, finder.customs, _describe(fa_net_description(handle.net)))
     return net
 
 

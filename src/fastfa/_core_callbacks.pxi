@@ -35,7 +35,7 @@ cdef void _log(void *user, const char *message) noexcept with gil:
 fa_set_log(_log, NULL)
 
 
-cdef class _Host:
+cdef class _CustomRule:
     """A rule in Python, with the exceptions that must come out in the end; `net` is set later."""
 
     cdef object rule
@@ -47,12 +47,12 @@ cdef class _Host:
 
 
 cdef int _signal(void *user, const fa_rule_context *t) noexcept with gil:
-    cdef _Host host = <_Host>user
+    cdef _CustomRule custom = <_CustomRule>user
     try:
-        host.net.teach(host.rule, t)
+        custom.net.teach(custom.rule, t)
         return 0
     except BaseException as error:
-        host.errors[PyThread_get_thread_ident()] = error
+        custom.errors[PyThread_get_thread_ident()] = error
         return 1
 
 
@@ -103,18 +103,18 @@ cdef class _Finder:
     """What C asks for rules in Python, with what it found and the exception that must come out."""
 
     cdef object find, error
-    cdef list hosts
+    cdef list customs
 
     def __cinit__(self, find):
-        self.find, self.hosts = find, []
+        self.find, self.customs = find, []
 
 
 cdef int _custom(void *user, fa_rule_desc *rule, int64_t layer, const char *note) noexcept with gil:
     cdef _Finder finder = <_Finder>user
     try:
-        host = _Host(finder.find(layer, None if note == NULL else note.decode()))
-        finder.hosts.append(host)
-        rule.signal, rule.user = _signal, <void *>host
+        custom = _CustomRule(finder.find(layer, None if note == NULL else note.decode()))
+        finder.customs.append(custom)
+        rule.signal, rule.user = _signal, <void *>custom
         return 0
     except BaseException as error:
         finder.error = error

@@ -11,12 +11,12 @@ cdef class _Description:
     cdef fa_optimizer_desc update
     cdef fa_layer_desc *layers
     cdef fa_rule_desc *rules
-    cdef list kept, hosts
+    cdef list kept, customs
     cdef object dtype
 
     def __cinit__(self, description):
         n = len(description["layers"])
-        self.kept, self.hosts = [], []
+        self.kept, self.customs = [], []
         self.dtype = np.dtype(description["dtype"])
         self.layers = <fa_layer_desc *>calloc(max(n, 1), sizeof(fa_layer_desc))
         self.rules = <fa_rule_desc *>calloc(max(n, 1), sizeof(fa_rule_desc))
@@ -70,10 +70,10 @@ cdef class _Description:
         rule.decay = how.get("decay", 0.0)
         rule.lr_scale = how.get("lr_scale", 1.0)
         rule.threshold = how.get("threshold", 0.0)
-        if "host" in how:
-            host = _Host(how["host"])
-            self.hosts.append(host)
-            rule.signal, rule.user = _signal, <void *>host
+        if "custom" in how:
+            custom = _CustomRule(how["custom"])
+            self.customs.append(custom)
+            rule.signal, rule.user = _signal, <void *>custom
             rule.feedback.name = NULL  # stored only where the rule asks for it
         rule.rank = how.get("rank") or 0
         rule.oja = how.get("oja", 0.0)
@@ -164,7 +164,7 @@ cdef object _describe_rule(const fa_rule_desc *r, dtype):
         "oja": r.oja,
     }
     if r.signal != NULL:
-        how["host"] = (<_Host>r.user).rule
+        how["custom"] = (<_CustomRule>r.user).rule
         if r.feedback.name == NULL and r.feedback.values == NULL:
             return how
     feedback = _describe_init(&r.feedback, dtype, b"uniform")

@@ -369,7 +369,7 @@ def test_every_field_of_the_header_has_a_row():
     """A field that is added to a description must be told how it is saved."""
     root = Path(__file__).parents[2] / "csrc"
     header = re.sub(r"/\*.*?\*/", "", (root / "fastfa.h").read_text(), flags=re.S)
-    table = (root / "description.c").read_text()
+    table = (root / "model/description.c").read_text()
     for struct_name in (
         "fa_net_desc",
         "fa_layer_desc",

@@ -17,7 +17,6 @@ from networks import (
     samples,
 )
 
-import fastfa as fa
 from fastfa import _core
 
 SIGNS = ("usf", "frsf", "brsf")  # rules whose matrix has the signs of the weights

@@ -1,10 +1,14 @@
 """csrc/amalgamate.py: the engine as two files, by every compiler here, gives the same bits."""
 
+import itertools
 import os
 import re
+import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from compiling import CC, PROGRAMS, ROOT, STRICT, USABLE, need, run, words
@@ -14,6 +18,11 @@ import fastfa
 pytestmark = pytest.mark.slow
 
 VENDORED = Path(fastfa.__file__).parent / "_vendor/libscipy_openblas-fastfa.so"
+
+
+class Engine(NamedTuple):
+    compiler: list[str]
+    object: Path
 
 
 def hashes(program, **environment):
@@ -39,70 +48,102 @@ def library(tmp_path_factory):
     return program
 
 
+def compiled_by(*commands):
+    """The test gets fastfa.c as compiled by these commands: pairs of a compiler and its flags."""
+    ids = [" ".join((*compiler, *flags)) for compiler, flags in commands]
+    return pytest.mark.parametrize("engine", commands, ids=ids, indirect=True)
+
+
+def alike(compiler, flags):
+    """The same for two names of one compiler: cc may be gcc, which only its version tells."""
+    name, *options = compiler
+    if shutil.which(name):
+        name = run(name, "--version").split(maxsplit=1)[1]  # without its name
+    return (name, *options, *flags)
+
+
 @pytest.fixture(scope="module")
-def engine(folder, tmp_path_factory):
-    """Compiles fastfa.c, once for each compiler and flags: that takes a while."""
-    objects, made = tmp_path_factory.mktemp("objects"), {}
+def engines(folder, tmp_path_factory, request):
+    """fastfa.c, compiled as the chosen tests want it, as many at a time as there are processors.
 
-    def compiled(compiler, *flags):
-        key = (os.path.realpath(need(compiler[0])), *compiler[1:], *flags)  # cc may be gcc
-        if key not in made:
-            made[key] = objects / f"{len(made)}.o"
-            strict = ("-std=c11", *STRICT, "-fPIC")
-            run(*compiler, *strict, *flags, "-c", folder / "fastfa.c", "-o", made[key])
-        return made[key]
+    Each takes up to a minute of one processor, those with -O3 the longest.
+    """
+    objects = tmp_path_factory.mktemp("objects")
+    given = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
+    commands = [parameters["engine"] for parameters in given if "engine" in parameters]
+    wanted = {alike(*command): command for command in commands}
 
-    return compiled
+    def compiled(name):
+        compiler, flags = wanted[name]
+        need(compiler[0])
+        made = objects / f"{list(wanted).index(name)}.o"
+        strict = ("-std=c11", *STRICT, "-fPIC")
+        run(*compiler, *strict, *flags, "-c", folder / "fastfa.c", "-o", made)
+        return made
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        longest_first = sorted(wanted, key=lambda name: "-O3" not in name)
+        yield {name: pool.submit(compiled, name) for name in longest_first}
 
 
-def build(folder, tmp_path, compiler, engine, libraries=()):
+@pytest.fixture
+def engine(engines, request):
+    """A compiler and the object that it made of fastfa.c."""
+    return Engine(request.param[0], engines[alike(*request.param)].result())
+
+
+def build(folder, tmp_path, engine, libraries=()):
     program = tmp_path / "bits"
-    sources = (f"-I{folder}", PROGRAMS / "bits.c", engine)
-    run(*compiler, *sources, *libraries, "-lm", "-lpthread", "-o", program)
+    sources = (f"-I{folder}", PROGRAMS / "bits.c", engine.object)
+    run(*engine.compiler, *sources, *libraries, "-lm", "-lpthread", "-o", program)
     return program
 
 
-@pytest.mark.parametrize("optimise", ["-O0", "-O3"])
-@pytest.mark.parametrize("compiler", ["gcc", "clang"])
-def test_same_bits_as_the_library(compiler, optimise, folder, engine, library, tmp_path):
-    command = [need(compiler)]
-    program = build(folder, tmp_path, command, engine(command, optimise))
+COMPILERS, LEVELS = (("gcc",), ("clang",)), (("-O0",), ("-O3",))
+
+
+@compiled_by(*itertools.product(COMPILERS, LEVELS))
+def test_same_bits_as_the_library(folder, engine, library, tmp_path):
+    program = build(folder, tmp_path, engine)
     for isa in USABLE:
         own = {"FASTFA_CPU": isa, "FASTFA_GEMM": "own"}
         assert hashes(program, **own) == hashes(library, **own)
 
 
+@compiled_by((CC, ("-O0", "-DFASTFA_PORTABLE")))
 def test_plain_c_where_there_is_no_x86(folder, engine, library, tmp_path):
-    program = build(folder, tmp_path, CC, engine(CC, "-O0", "-DFASTFA_PORTABLE"))
+    program = build(folder, tmp_path, engine)
     assert '"isa": "c"' in run(program)
     assert hashes(program) == hashes(library, FASTFA_CPU="v2", FASTFA_GEMM="own")
 
 
+@compiled_by((("musl-gcc",), ("-O1",)))
 def test_static_program_of_musl_trains_on_a_small_stack(folder, engine, tmp_path):
-    musl = [need("musl-gcc")]
     source, program = PROGRAMS / "small_stack.c", tmp_path / "program"
-    flags = ("-static", f"-I{folder}", engine(musl, "-O1"), "-lm", "-lpthread")
-    run(*musl, *STRICT, source, *flags, "-o", program)
+    flags = ("-static", f"-I{folder}", engine.object, "-lm", "-lpthread")
+    run(*engine.compiler, *STRICT, source, *flags, "-o", program)
     for isa in USABLE:
         little, plenty = run(program, FASTFA_CPU=isa, FASTFA_GEMM="own").split()
         assert little == plenty
 
 
+PREFIX = tuple(f"-Dcblas_{x}gemm=scipy_cblas_{x}gemm" for x in "sd")
+
+
+@pytest.mark.skipif(not VENDORED.exists(), reason="built with FASTFA_NO_BLAS=1")
+@compiled_by((CC, ("-O0", "-DFASTFA_CBLAS", *PREFIX)))
 def test_with_a_cblas(folder, engine, library, tmp_path):
-    if not VENDORED.exists():
-        pytest.skip("built with FASTFA_NO_BLAS=1")
-    prefix = [f"-Dcblas_{x}gemm=scipy_cblas_{x}gemm" for x in "sd"]
-    link = (VENDORED, f"-Wl,-rpath,{VENDORED.parent}")
-    program = build(folder, tmp_path, CC, engine(CC, "-O0", "-DFASTFA_CBLAS", *prefix), link)
+    program = build(folder, tmp_path, engine, (VENDORED, f"-Wl,-rpath,{VENDORED.parent}"))
     blas = {"FASTFA_GEMM": "blas", "OPENBLAS_NUM_THREADS": "1"}
     assert '"blas": "CBLAS"' in run(program, **blas)
     assert hashes(program, **blas) == hashes(library, **blas)
     assert hashes(program, FASTFA_GEMM="own") == hashes(library, FASTFA_GEMM="own")
 
 
+@compiled_by((CC, ("-O0",)))
 def test_exports_nothing_of_its_own(folder, engine, tmp_path):
     shared = tmp_path / "libfastfa.so"
-    run(*CC, "-shared", engine(CC, "-O0"), "-lm", "-lpthread", "-o", shared)
+    run(*CC, "-shared", engine.object, "-lm", "-lpthread", "-o", shared)
     header = (folder / "fastfa.h").read_text()
     listing = run(need("nm"), "-D", "--defined-only", shared)
     public = set(re.findall(r"^FA_API [^(]*?(\w+)\(", header, re.M))
@@ -133,6 +174,6 @@ def test_flags_that_change_results(compiler, flags, folder, library, tmp_path):
     if done.returncode:
         assert "fastfa: compile without -f" in done.stderr
         return
-    said = run(build(folder, tmp_path, [need(compiler)], made), FASTFA_GEMM="own")
+    said = run(build(folder, tmp_path, Engine([compiler], made)), FASTFA_GEMM="own")
     if "build without -ffast-math" not in said:
         assert re.findall("hash .*", said) == hashes(library, FASTFA_GEMM="own")

@@ -79,7 +79,7 @@ def add_rule(root):
     csrc, (contract, body, rule) = root / "csrc", blocks("deadzone")
     append(csrc / "kernels/kernels.def", contract)
     append(csrc / "kernels/rows.inc", body)
-    (file_with(csrc, '.name = "dfa"').parent / "rule_deadzone.c").write_text(rule)
+    (file_with(csrc, '.name = "dfa"').parent / "deadzone.c").write_text(rule)
     add_row(csrc, "fa_rule_table", "&fa_rule_deadzone,")
     file, start, _ = table(csrc, "fa_rule_table")
     insert(file, start, "extern const fa_rule_ops fa_rule_deadzone;")
@@ -129,7 +129,7 @@ def test_an_activation(root):
 
 def test_a_rule(root):
     add_rule(root)
-    compile_all(root / "csrc", "isa_c.c", "rule_deadzone.c")
+    compile_all(root / "csrc", "isa_c.c", "deadzone.c")
 
 
 # ------------------------------------------------------------------------------------- both at work

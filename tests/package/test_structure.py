@@ -28,9 +28,7 @@ LEVELS = (
     {"fastfa"},
     {"__main__"},
 )
-ORACLE = "backends.reference"  # one unit: its rules and its network name each other's types
 MAX_LINES, MAX_FUNCTION = 450, 50  # of code: no blank lines, comments and docstrings
-LONG = {PACKAGE / "backends/reference/network.py"}  # until it is split
 
 
 def modules():
@@ -66,13 +64,9 @@ def imports(path, known):
 
 
 def graph():
-    """For each module the modules that it imports; the oracle is one of them."""
+    """For each module the modules that it imports."""
     known = modules()
-    one = lambda name: ORACLE if name.startswith(ORACLE) else name  # noqa: E731
-    found = {}
-    for name, path in known.items():
-        found.setdefault(one(name), set()).update(map(one, imports(path, known)))
-    return {name: targets - {name} for name, targets in found.items()}
+    return {name: imports(path, known) - {name} for name, path in known.items()}
 
 
 def level(name):
@@ -134,7 +128,7 @@ def test_every_package_is_installed():
 
 def test_modules_and_functions_are_short():
     long = []
-    for path in {*PACKAGE.rglob("*.py")} - LONG:
+    for path in PACKAGE.rglob("*.py"):
         lines, tree = code_lines(path)
         parts = [(path.name, len(lines), MAX_LINES)]
         for node in ast.walk(tree):

@@ -55,7 +55,7 @@ class Rule(Described):
         """The description for a backend; all rules have name, inject and feedback."""
         if is_custom(self):
             own = getattr(self, "feedback", None)
-            row = {"name": "custom", "inject": getattr(self, "inject", "post"), "host": self}
+            row = {"name": "custom", "inject": getattr(self, "inject", "post"), "custom": self}
             return row if own is None else row | {"feedback": own.describe()}
         feedback: Feedback = getattr(self, "feedback", DEFAULT_FEEDBACK)
         return {

@@ -52,7 +52,7 @@ def as_rule(name: str, value: object) -> Rule:
 def rule_from(how: Mapping[str, Any]) -> Rule:
     """The rule that a description stands for."""
     if how["name"] == "custom":
-        rule: Rule = how["host"]
+        rule: Rule = how["custom"]
         return rule
     kind: Any = RULES[how["name"]]
     values = {}

@@ -3,64 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from .base import Array, Doubles
-from .draws import BIAS, WEIGHT, Stream, initial
-from .rule import Rule
+from .rule import Layer
 from .rules import rule_of
 from .rules_chain import Backprop
-
-
-@dataclass(frozen=True)
-class Layer:
-    """Dense layer number `ordinal`, the dropouts just before it, and the rule that it follows."""
-
-    index: int  # in the layer list
-    ordinal: int
-    n_in: int
-    spec: dict[str, Any]
-    dropouts: tuple[tuple[int, float], ...]  # (index in the layer list, rate)
-    rule: Rule
-    needs_delta: bool = True  # is d_l formed at all?
-
-    @property
-    def n_out(self) -> int:
-        """Number of units."""
-        return int(self.spec["units"])
-
-    @property
-    def inject(self) -> str:
-        """Where S lands: "post", the block's output, or "pre", at A_l."""
-        return str(self.rule.spec.get("inject", "post"))
-
-    @property
-    def trains(self) -> bool:
-        """Whether an update changes this layer."""
-        return bool(self.spec["trainable"]) and self.rule.learns
-
-    def key(self, part: str) -> str:
-        """Name of one of its arrays, "0.weight"."""
-        return f"{self.index}.{part}"
-
-    @property
-    def keys(self) -> list[str]:
-        """Names of W_l and, if any, b_l."""
-        return [self.key("weight"), self.key("bias")][: 1 + self.spec["use_bias"]]
-
-    def first_weight(self, seed: int) -> Doubles:
-        """The first W_l (n_{l-1}, n_l)."""
-        fans = self.n_in, self.n_out
-        return initial(self.spec["weight_init"], Stream(seed, WEIGHT, self.ordinal), fans, fans)
-
-    def first_parameters(self, seed: int) -> dict[str, Array]:
-        """The first W_l and, if any, b_l."""
-        first = {self.key("weight"): self.first_weight(seed)}
-        if self.spec["use_bias"]:
-            stream, fans = Stream(seed, BIAS, self.ordinal), (self.n_in, self.n_out)
-            first[self.key("bias")] = initial(self.spec["bias_init"], stream, fans[1:], fans)
-        return first
 
 
 def read_layers(description: dict[str, Any]) -> list[Layer]:

@@ -24,7 +24,8 @@ from .functions import (
     norm,
     slot_count,
 )  # fmt: skip
-from .layers import Layer, delta_order, read_layers
+from .layers import delta_order, read_layers
+from .rule import Layer
 from .rules_chain import Backprop
 from .step import Step, Trace
 

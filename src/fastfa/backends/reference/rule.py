@@ -1,23 +1,106 @@
-"""The learning rules' interface, and the rules' stored matrices.
+"""The interface of the learning rules, and their stored matrices.
 
 A rule object belongs to the description of one layer's rule. Its methods take the network and the
-layer, hold no state, and have defaults that suit most rules: a new rule is its `signal`.
+layer, hold no state, and have defaults that suit most rules: a new rule is its `signal`. `Network`
+here is the part of a network that rules use.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from .base import Array, Maybe, Spec
-from .draws import FEEDBACK, Stream, initial_feedback
+from .base import Array, Doubles, Maybe, Spec
+from .draws import BIAS, FEEDBACK, WEIGHT, Stream, initial, initial_feedback
 from .functions import angle
+from .step import Step, Trace
 
-if TYPE_CHECKING:
-    from .layers import Layer
-    from .network import Network
-    from .step import Step
+
+class Network(Protocol):
+    """The part of a network that rules use."""
+
+    description: dict[str, Any]
+    dtype: np.dtype[Any]
+    n_in: int
+    n_out: int
+    steps: int
+    dense: list[Layer]
+    hidden: list[Layer]  # without the output
+    parameters: dict[str, Array]
+    feedback: dict[str, Array]
+
+    def product(self, purpose: str, a: Array, b: Array) -> Array:
+        """A B, counted under its purpose while training."""
+
+    def scaled(self, x: Array) -> Array:
+        """The inputs in the network's type, after input scaling."""
+
+    def forward(self, h: Array, training: bool) -> Trace:
+        """A forward pass from H_0, with the dropout masks of this step if training."""
+
+    def loss_of(self, trace: Trace, target: Doubles) -> tuple[Doubles, Array]:
+        """The loss of each sample (m,) and the error e (m, n_L)."""
+
+    def local_vjp(self, layer: Layer, trace: Trace, s: Array) -> Array:
+        """d_l from S_l: back through the block's dropouts and f."""
+
+    def weight_decay(self, is_bias: bool = False) -> float:
+        """The optimizer's weight decay for a weight or a bias."""
+
+    def optimize(self, key: str, gradient: Array, lr: float, decay: float = 0.0) -> None:
+        """One optimizer step on the array of a key, in place."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Dense layer number `ordinal`, the dropouts just before it, and the rule that it follows."""
+
+    index: int  # in the layer list
+    ordinal: int
+    n_in: int
+    spec: dict[str, Any]
+    dropouts: tuple[tuple[int, float], ...]  # (index in the layer list, rate)
+    rule: Rule
+    needs_delta: bool = True  # is d_l formed at all?
+
+    @property
+    def n_out(self) -> int:
+        """Number of units."""
+        return int(self.spec["units"])
+
+    @property
+    def inject(self) -> str:
+        """Where S lands: "post", the block's output, or "pre", at A_l."""
+        return str(self.rule.spec.get("inject", "post"))
+
+    @property
+    def trains(self) -> bool:
+        """Whether an update changes this layer."""
+        return bool(self.spec["trainable"]) and self.rule.learns
+
+    def key(self, part: str) -> str:
+        """Name of one of its arrays, "0.weight"."""
+        return f"{self.index}.{part}"
+
+    @property
+    def keys(self) -> list[str]:
+        """Names of W_l and, if any, b_l."""
+        return [self.key("weight"), self.key("bias")][: 1 + self.spec["use_bias"]]
+
+    def first_weight(self, seed: int) -> Doubles:
+        """The first W_l (n_{l-1}, n_l)."""
+        fans = self.n_in, self.n_out
+        return initial(self.spec["weight_init"], Stream(seed, WEIGHT, self.ordinal), fans, fans)
+
+    def first_parameters(self, seed: int) -> dict[str, Array]:
+        """The first W_l and, if any, b_l."""
+        first = {self.key("weight"): self.first_weight(seed)}
+        if self.spec["use_bias"]:
+            stream, fans = Stream(seed, BIAS, self.ordinal), (self.n_in, self.n_out)
+            first[self.key("bias")] = initial(self.spec["bias_init"], stream, fans[1:], fans)
+        return first
 
 
 class Rule:

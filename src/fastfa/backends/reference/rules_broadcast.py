@@ -5,17 +5,11 @@ docs/MATH.md, "Rules".
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from .base import Array, Maybe
-from .rule import Rule, StoredFeedback
-
-if TYPE_CHECKING:
-    from .layers import Layer
-    from .network import Network
-    from .step import Step
+from .rule import Layer, Network, Rule, StoredFeedback
+from .step import Step
 
 
 class DFA(StoredFeedback):

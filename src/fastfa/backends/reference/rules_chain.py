@@ -5,15 +5,9 @@ docs/MATH.md, "Rules".
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from .base import Array, Maybe
-from .rule import Rule, StoredFeedback, weight_above
-
-if TYPE_CHECKING:
-    from .layers import Layer
-    from .network import Network
-    from .step import Step
+from .rule import Layer, Network, Rule, StoredFeedback, weight_above
+from .step import Step
 
 
 def delta_above(layer: Layer, step: Step) -> Array:

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from ..._internal.rule_context import RuleContext
 from .base import Array, Maybe
-from .rule import StoredFeedback
-
-if TYPE_CHECKING:
-    from .layers import Layer
-    from .network import Network
-    from .step import Step
+from .rule import Layer, Network, StoredFeedback
+from .step import Step
 
 
 class Custom(StoredFeedback):
@@ -51,7 +45,7 @@ class Custom(StoredFeedback):
             _read=read,
             _blocks={x.index: x.ordinal for x in net.dense},
         )
-        return np.asarray(self.spec["host"].signal(ctx), net.dtype)
+        return np.asarray(self.spec["custom"].signal(ctx), net.dtype)
 
 
 def read_only(a: Array) -> Array:

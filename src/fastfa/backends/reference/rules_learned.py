@@ -5,18 +5,12 @@ docs/MATH.md, "Feedback that learns"; lambda is the rule's `decay`, the share lo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from .base import Array, Maybe
 from .draws import FEEDBACK, PROJECTION, DrawSpec, Stream, draw, initial_feedback, orthogonal
-from .rule import Rule, matrix_text
+from .rule import Layer, Network, Rule, matrix_text
 from .rules_broadcast import DFA
 from .rules_chain import FA, delta_above
-
-if TYPE_CHECKING:
-    from .layers import Layer
-    from .network import Network
-    from .step import Step
+from .step import Step
 
 
 class KP(FA):

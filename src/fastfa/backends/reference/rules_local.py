@@ -5,18 +5,12 @@ docs/MATH.md, "Feedback that learns", *local*.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from .base import Array, Maybe
 from .functions import LOSSES
-from .rule import Rule, first_matrix, matrix_text
-
-if TYPE_CHECKING:
-    from .layers import Layer
-    from .network import Network
-    from .step import Step
+from .rule import Layer, Network, Rule, first_matrix, matrix_text
+from .step import Step
 
 
 class Local(Rule):

@@ -5,18 +5,12 @@ docs/MATH.md, "Feedback that learns", *pepita*.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from .base import Array
 from .draws import FEEDBACK, Stream, draw_feedback, initial_feedback
-from .rule import Rule, matrix_text
-
-if TYPE_CHECKING:
-    from .layers import Layer
-    from .network import Network
-    from .step import Step
+from .rule import Layer, Network, Rule, matrix_text
+from .step import Step
 
 
 class Pepita(Rule):

@@ -7,18 +7,13 @@ The three forms are those of BioTorch (Sanfiz & Akrout 2021). Each step forms it
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .base import Array, Maybe
 from .draws import FEEDBACK, Stream, initial_feedback
-from .rule import source_width, weight_above
+from .rule import Layer, Network, source_width, weight_above
 from .rules_chain import FA
-
-if TYPE_CHECKING:
-    from .layers import Layer
-    from .network import Network
 
 
 def signs_above(net: Network, layer: Layer) -> Array:
