@@ -316,8 +316,9 @@ cdef class Network:
 
     # ---- using
 
-    def predict(self, x, logits=False):
-        out = np.empty((len(x), self.n_out), self.dtype)
+    def predict(self, x, logits=False, out=None):
+        if out is None:
+            out = np.empty((len(x), self.n_out), self.dtype)
         for rows in self._slices(len(x)):
             for part in self._parts(rows, x, None):
                 self._predict(out[part], x[part], logits)
@@ -358,7 +359,7 @@ cdef class Network:
 
     def _predict(self, out, x, int logits):
         cdef fa_samples s = self._samples(x, None, None, None)
-        cdef void *data = cnp.PyArray_DATA(out)
+        cdef void *data = _matrix(out, s.n, self.n_out, self.typenum, "out")
         cdef fa_status status
         with nogil:
             status = fa_predict(data, self.n_out, self.net, &s, logits)

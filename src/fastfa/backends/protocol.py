@@ -131,6 +131,9 @@ class Engine(BaseEngine[Samples], Protocol):
 
     note: str | None  # text that goes into the file
 
+    def predict(self, x: Samples, logits: bool = False, out: Array | None = None) -> Array:
+        """As `BaseEngine.predict`, into `out` if it is given."""
+
     def has_feedback_matrix(self, index: int) -> bool:
         """Whether `feedback_matrix` has one for this layer."""
 
