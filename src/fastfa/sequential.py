@@ -616,6 +616,11 @@ class Sequential:
         ------
         TypeError, ValueError
             As `predict`.
+        FloatingPointError
+            An output is not finite because a parameter is not; NaN in a weight or bias always
+            leads to that. `predict` raises it also if an infinite parameter leaves the outputs
+            finite, since relu(-inf) is 0, tanh(inf) is 1, and softmax and sigmoid are such
+            functions too. This method does not notice that.
         """
         out = self._predict_one_direct(x)
         if out is None:

@@ -144,7 +144,7 @@ class Engine(BaseEngine[Samples], Protocol):
         """One step on one sample without validation, or None."""
 
     def predict_one_direct(self, x: object) -> Array | None:
-        """The outputs of one sample without validation, or None."""
+        """The outputs of one sample without validation, or None: also if one is not finite."""
 
     def save(self, path: bytes) -> None:
         """Write the network to a file."""
