@@ -3,7 +3,7 @@
     python csrc/amalgamate.py FOLDER
     cc -std=c11 -O3 -c fastfa.c          (link with -lm -lpthread; see the head of fastfa.c)
 
-What the build does with several object files happens inside one here:
+One file does the work of several object files:
 
     #include "x"                   replaced by the text of x
     isa_v3.c with flags of its own a region with target attributes, its names ending in _v3
@@ -20,7 +20,7 @@ CSRC = Path(__file__).parent
 LEFT_OUT = {"exports"}  # functions that fastfa.h has inline, for callers without it
 
 HEAD = """\
-/* fastfa {version}, all of it in one file beside fastfa.h. Made by csrc/amalgamate.py: change that.
+/* fastfa {version} in one file, to use with fastfa.h. Made by csrc/amalgamate.py: change that file.
  *
  *     cc -std=c11 -O3 -c fastfa.c && cc program.c fastfa.o -lm -lpthread
  *
@@ -36,7 +36,7 @@ HEAD = """\
 #define FASTFA_NO_BLAS
 #endif
 
-/* A product and a sum stay two roundings, as written. */
+/* A product and a sum are rounded twice, as written. */
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF
 #else
@@ -45,13 +45,13 @@ HEAD = """\
 
 {includes}
 #if defined(__x86_64__) && !defined(FASTFA_PORTABLE)
-#define FA_X86_KERNELS /* immintrin.h comes before every region with a target of its own */
+#define FA_X86_KERNELS /* immintrin.h must come before every region with a target attribute */
 #include <immintrin.h>
 #endif
 
 #include "fastfa.h"
 
-#pragma GCC visibility push(hidden) /* apart from what FA_API marks */
+#pragma GCC visibility push(hidden) /* except functions marked FA_API */
 """
 
 TARGET = """

@@ -21,13 +21,13 @@
  *     fa_predict(out, 10, net, &one, 0);
  *     fa_net_free(net);
  *
- * The sections go from what every program needs to what few need; stop reading at any of them. A
- * guide with the compile line, and the test behind each promise below: docs/EMBEDDING.md.
+ * The first sections are for every program, the last for few; stop reading at any of them. A guide
+ * with the compile line, and the test behind each promise below: docs/EMBEDDING.md.
  *
  * Conventions. Outputs come first. Matrices are row-major, one sample a row, each pointer followed
- * by its row stride in elements; shapes are in the comments as rows x columns. What you pass in
- * stays yours and is only read during the call, descriptions and names included; what fa_X_create
- * makes, fa_X_free takes back.
+ * by its row stride in elements; shapes are in the comments as rows x columns. The library reads
+ * your arguments during the call and keeps no pointer to them, descriptions and names included.
+ * fa_X_free frees what fa_X_create makes.
  *
  * Errors. A function that can fail returns fa_status. On failure it leaves the network and every
  * output as they were, unless its comment says otherwise, and fa_last_error() has a sentence.
@@ -35,37 +35,37 @@
  * update that leaves the range of its type (FA_E_NONFINITE).
  *
  * Sizes. Structs that may grow begin with struct_size, the sizeof at which your program was
- * compiled; the initialisers below set it. A smaller one, of an older header, is accepted and what
- * it lacks counts as zero; a larger one is refused. Before version 1.0 names and layouts may still
- * change between releases: compile against the header of the library that you link, and compare
- * fa_version_number() where that is in doubt.
+ * compiled; the initialisers below set it. A smaller one, of an older header, is accepted, and the
+ * fields that it lacks count as zero; a larger one is refused. Before version 1.0 names and layouts
+ * may still change between releases: compile against the header of the library that you link, and
+ * compare fa_version_number() in case of doubt.
  *
  * Threads. (1) Different networks may be used from different threads at the same time. (2) On one
  * network any number of threads may predict, evaluate and take gradients at a time. (3) A step is
  * exclusive: it waits for them and they for it, so nobody sees half a step. A call of many steps
- * lets those who wait read between two of them; however many come, it has half of the time. What
- * changes a network comes call after call, in the order of their coming, never between the steps of
- * one. (4) After fork() the child may use every network, except one that another thread was
- * training at that moment: FA_E_STATE. (5) Callbacks run on the thread that made the call and,
- * except for the allocator, in that thread's floating-point mode. They may use other networks, and
- * get FA_E_STATE from the network whose call runs them. Two threads, each of whose callbacks uses
- * the network that the other trains, wait for each other for ever. (6) The same description, seed
- * and data give the same bits with any number of threads, in whatever rounding mode the pool's
- * threads and the caller are: calls round to nearest, trap nothing, and leave the caller's mode and
- * flags as they were. (7) The pool's threads block the program's signals; only faults of their own
- * reach them. (8) A call needs at most 32 KiB of its thread's stack where fastfa's own products run
- * (measured: 11 KiB for training, 13 KiB at most), and so does a thread of the pool. OpenBLAS, your
- * callbacks and your signal handlers need stack of their own on top. (9) A thread that is cancelled
- * during a call (pthread_cancel, deferred, the default) finishes the call first, callbacks
- * included, and ends when it holds nothing. (10) Callbacks must return: if one leaves by longjmp,
- * by a C++ exception or by pthread_exit, the network stays locked for ever.
+ * lets waiting readers in between two steps, and has half of the time under any number of readers.
+ * Calls that change a network run one after another, in the order in which they arrive, never
+ * between the steps of another call. (4) After fork() the child may use every network, except one
+ * that another thread was training at that moment: FA_E_STATE. (5) Callbacks run on the thread that
+ * made the call and, except for the allocator, in that thread's floating-point mode. They may use
+ * other networks, and get FA_E_STATE from the network whose call runs them. Two threads, each of
+ * whose callbacks uses the network that the other trains, deadlock. (6) The same description, seed
+ * and data give the same bits with any number of threads, in any rounding mode of the caller and of
+ * the pool's threads: calls round to nearest, trap nothing, and leave the caller's mode and flags
+ * as they were. (7) The pool's threads block all signals except SIGSEGV, SIGBUS, SIGFPE and SIGILL.
+ * (8) A call needs at most 32 KiB of its thread's stack where fastfa's own products run (measured:
+ * 11 KiB for training, 13 KiB at most), and so does a thread of the pool. OpenBLAS, your callbacks
+ * and your signal handlers need stack of their own on top. (9) A thread that is cancelled during a
+ * call (pthread_cancel, deferred, the default) finishes the call first, callbacks included, and
+ * ends when it holds nothing. (10) Callbacks must return: if one leaves by longjmp, by a C++
+ * exception or by pthread_exit, the network stays locked.
  *
  * Memory. (11) A step allocates nothing once a batch of its size has been seen; a prepared
  * prediction never does. (12) Training keeps its workspace until fa_net_trim. Any other call that
  * allocates a workspace keeps it for the next call if it is no larger than that of the last
- * fa_train_batch or fa_learn_one, or than the network's state; otherwise it gives the workspace
- * back when it ends. (13) The process holds nothing but what section 9 sets, the threads of the
- * pool, and the last message of each thread. */
+ * fa_train_batch or fa_learn_one, or than the network's state; otherwise it frees the workspace
+ * when it ends. (13) The process holds only the settings of section 9, the threads of the pool, and
+ * the last message of each thread. */
 #ifndef FASTFA_H
 #define FASTFA_H
 
@@ -101,7 +101,7 @@ typedef enum fa_status {
     FA_E_STOPPED = -4, /* the poll function asked to stop; the last complete step is kept */
     FA_E_STATE = -5,   /* not allowed now: Threads, (4) and (5); or a custom rule failed */
     FA_E_IO = -6,      /* a file cannot be read or written; errno says why */
-    FA_E_FORMAT = -7   /* the bytes are no network, or one that this version cannot read */
+    FA_E_FORMAT = -7   /* not the bytes of a network, or one that this version cannot read */
 } fa_status;
 
 /* The message of the last failure on this thread; valid until the next failure on this thread. */
@@ -140,12 +140,12 @@ typedef struct fa_rule_desc {
     double decay;
     double lr_scale;  /* dkp, ldfa, local's heads: factor on the learning rate of feedback; 0: 1 */
     double threshold; /* ternary: errors up to this size count as 0 */
-    /* custom: fills t->signal, on the calling thread, between the forward pass and the teaching of
-     * a step; non-zero: stop, FA_E_STATE, nothing is updated. With a feedback name or values
+    /* custom: fills t->signal, on the calling thread, between the forward pass and the deltas of a
+     * step; non-zero: stop, FA_E_STATE, nothing is updated. With a feedback name or values
      * "l.feedback" (n_L x n_l) is stored. */
     int (*signal)(void *user, const fa_rule_context *t);
     void *user;
-    int64_t rank;   /* ldfa: width between the factors; 0: that of the output, where it fits */
+    int64_t rank;   /* ldfa: width between the factors; 0: that of the output, if it fits */
     int fixed_head; /* local: the heads keep their first values */
     double oja;     /* ldfa: P learns by Oja's rule, at lr times this; 0: P stays */
 } fa_rule_desc;
@@ -263,14 +263,13 @@ FA_API const char *fa_default_init(const char *activation);
 
 typedef struct fa_net fa_net;
 
-/* Keeps nothing of the description: names and values are copied. */
+/* Copies names and values, and keeps no pointer into the description. */
 FA_API fa_status fa_net_create(fa_net **net, const fa_net_desc *desc);
 FA_API void fa_net_free(fa_net *net); /* NULL is fine; no call on it may be in flight */
 /* Draws parameters and feedback again from the seed; zeroes optimizer state and counters. */
 FA_API fa_status fa_net_reset(fa_net *net);
-/* Call it after training: gives back workspaces larger than the last fa_train_batch or fa_learn_one
- * needed, and the shuffled order of fa_train_epoch. A later call allocates what it needs
- * again. */
+/* Call it after training: frees workspaces larger than the last fa_train_batch or fa_learn_one
+ * needed, and the shuffled order of fa_train_epoch. A later call allocates what it needs again. */
 FA_API fa_status fa_net_trim(fa_net *net);
 
 /* ---- 4. training ----------------------------------------------------------------------------- */
@@ -311,14 +310,14 @@ typedef struct fa_metrics {
 FA_API fa_status fa_train_batch(double *loss, fa_net *net, const fa_samples *batch);
 
 /* One pass over all samples in a new random order, in batches of batch_size; the last may be short.
- * Checks shapes and labels before the first step, and values as it comes to them: a batch with an
- * input that is not finite stops it as a loss does. fa_check, once before training, says which
- * value it is. On FA_E_NONFINITE *metrics counts the steps made before. The first epoch over n
+ * Checks shapes and labels before the first step, and values as it uses them: a batch with an input
+ * that is not finite stops it, like a loss that is not finite. fa_check, once before training,
+ * names the value. On FA_E_NONFINITE *metrics counts the steps made before. The first epoch over n
  * samples allocates n numbers for the order, the later ones nothing. */
 FA_API fa_status fa_train_epoch(fa_metrics *metrics, fa_net *net, const fa_samples *samples,
                                 int64_t batch_size);
 
-/* Looks at every value: finite inputs and targets, labels in range, probabilities that are.
+/* Checks every value: inputs and targets are finite, labels in range, probabilities valid.
  * fa_train_batch, fa_predict, fa_evaluate and section 8 do it by themselves. */
 FA_API fa_status fa_check(const fa_net *net, const fa_samples *samples);
 
@@ -335,22 +334,22 @@ FA_API fa_status fa_predict(void *out, ptrdiff_t ldo, const fa_net *net, const f
 FA_API fa_status fa_evaluate(fa_metrics *metrics, const fa_net *net, const fa_samples *samples);
 
 /* Parameters, feedback and optimizer slots. data points into the network and stays valid, and at
- * the same place, until fa_net_free; reading it while another thread trains is the reader's race.
- * This struct is final. */
+ * the same place, until fa_net_free; reading it while another thread trains is a data race. This
+ * struct is final. */
 typedef enum fa_tensor_kind { FA_WEIGHT, FA_BIAS, FA_FEEDBACK, FA_SLOT } fa_tensor_kind;
 typedef struct fa_tensor {
     const char *key; /* "0.weight", "0.bias", "0.feedback"; slots carry their parameter's key */
     fa_tensor_kind kind;
-    /* rows x cols, contiguous, the network's dtype; a bias is 1 x n; NULL: a slot of what does not
-     * train */
+    /* rows x cols, contiguous, the network's dtype; a bias is 1 x n; NULL: a slot of a parameter
+     * that does not train */
     void *data;
     int64_t rows, cols;
     int trainable;
 } fa_tensor;
 
 FA_API int64_t fa_net_n_tensors(const fa_net *net);
-/* The number in a key is the layer's place in the list, dropout counted. -1: there is no such
- * parameter or feedback. */
+/* The number in a key is the layer's index in the list, dropout layers included. -1: there is no
+ * such parameter or feedback. */
 FA_API int64_t fa_net_find(const fa_net *net, const char *key);
 FA_API fa_tensor fa_net_tensor(const fa_net *net, int64_t i); /* zeros where i is out of range */
 /* Copy tensor i into or from rows x cols contiguous values, between the steps of other threads. */
@@ -359,29 +358,29 @@ FA_API fa_status fa_net_write(fa_net *net, int64_t i, const void *values);
 
 /* ---- 6. files -------------------------------------------------------------------------------- */
 
-/* Everything a network is: description, parameters, feedback, optimizer state, counters, learning
- * rate and note, in the safetensors format (docs/FILES.md). A loaded network goes on bit for bit as
- * the saved one would have; fa_net_reset starts it over from its seed. A file is read by every
- * later version. */
+/* A file holds the whole network: description, parameters, feedback, optimizer state, counters,
+ * learning rate and note, in the safetensors format (docs/FILES.md). A loaded network goes on bit
+ * for bit as the saved one would have; fa_net_reset starts it over from its seed. A file is read by
+ * every later version. */
 
-/* Replaces the file in one step: whatever happens meanwhile (an error, a full disk, a kill, a loss
- * of power), the path holds the old file or the new one, whole. One exception: where the folder
- * allows no new file and no renaming, the old file is overwritten, without that promise
- * (docs/FILES.md). FA_E_IO on failure; the message says what the path holds now. FA_E_NONFINITE for
- * a network with values that are not finite: nothing is written. */
+/* Replaces the file in one step: after any failure (an error, a full disk, a kill, a loss of
+ * power), the path holds the old file or the new one, whole. One exception: where the folder allows
+ * no new file and no renaming, the old file is overwritten, without that promise (docs/FILES.md).
+ * FA_E_IO on failure; the message says what the path holds now. FA_E_NONFINITE for a network with
+ * values that are not finite: nothing is written. */
 FA_API fa_status fa_save(const fa_net *net, const char *path);
-/* Gives the bytes of fa_save to your function, piece after piece; if it returns non-zero, saving
- * stops: FA_E_IO. Training of this network waits meanwhile. */
+/* Passes the bytes of fa_save to your function, one part after another; if it returns non-zero,
+ * saving stops: FA_E_IO. Training of this network waits meanwhile. */
 FA_API fa_status fa_save_to(const fa_net *net,
                             int (*write)(void *user, const void *data, size_t size), void *user);
 
-/* FA_E_IO; FA_E_FORMAT for bytes that fa_save did not write, whatever they are. A rule "custom"
- * needs its function: see fa_load_memory. */
+/* FA_E_IO; FA_E_FORMAT for any bytes that fa_save did not write. A rule "custom" needs its
+ * function: see fa_load_memory. */
 FA_API fa_status fa_load(fa_net **net, const char *path);
-/* The bytes of a file. What it cannot hold are the functions of custom rules: `custom`, which may
- * be NULL, is called for each of those, of the network (layer -1) and of layers, and sets
- * rule->signal and rule->user; non-zero stops: FA_E_STOPPED. The file's note, or NULL, may say
- * which it is. */
+/* Loads the bytes of a file. A file cannot hold the functions of custom rules. So `custom`, which
+ * may be NULL, is called for each of them, that of the network (layer -1) and those of layers, and
+ * sets rule->signal and rule->user; non-zero stops: FA_E_STOPPED. `note` is the file's note or
+ * NULL, which may name the rule. */
 FA_API fa_status fa_load_memory(fa_net **net, const void *data, size_t size,
                                 int (*custom)(void *user, fa_rule_desc *rule, int64_t layer,
                                               const char *note),
@@ -391,9 +390,9 @@ FA_API fa_status fa_load_with(fa_net **net, const char *path,
                               int (*custom)(void *user, fa_rule_desc *rule, int64_t layer,
                                             const char *note),
                               void *user);
-/* As fa_load_memory, from your function `read`, which fills data with size bytes, piece after
- * piece; if it returns non-zero, loading stops: FA_E_IO. It is asked for the bytes of one network,
- * and for no byte after them. */
+/* As fa_load_memory, from your function `read`, which fills data with the next size bytes; if it
+ * returns non-zero, loading stops: FA_E_IO. It is called for the bytes of one network, and for no
+ * byte after them. */
 FA_API fa_status fa_load_from(
     fa_net **net, int (*read)(void *user, void *data, size_t size), void *read_user,
     int (*custom)(void *user, fa_rule_desc *rule, int64_t layer, const char *note), void *user);
@@ -402,15 +401,15 @@ FA_API fa_status fa_load_from(
  * damaged values pass there. */
 FA_API fa_status fa_check_file(int *has_checksum, const char *path);
 
-/* A second network with the same bits that goes its own way; custom rules keep their function. */
+/* A second, independent network with the same bits; custom rules keep their function. */
 FA_API fa_status fa_net_clone(fa_net **net, const fa_net *from);
-/* The description as it was given; it and what it points to are the network's, until fa_net_free.
- * Layers lie layers->struct_size bytes apart. */
+/* The description of fa_net_create. It and everything that it points to belong to the network and
+ * are valid until fa_net_free. Layers lie layers->struct_size bytes apart. */
 FA_API const fa_net_desc *fa_net_description(const fa_net *net);
 /* Your own text (UTF-8, up to 1 MiB), which goes with the network into files and clones; NULL:
- * none. The result of fa_net_note is valid until the next fa_net_set_note by any thread; where
- * several threads use the note, take a copy. fa_net_copy_note copies the note with its final zero
- * if *size bytes are enough for it, and sets *size to the bytes that it needs, 0 without a note. */
+ * none. The result of fa_net_note is valid until the next fa_net_set_note by any thread; if several
+ * threads use the note, take a copy. fa_net_copy_note copies the note with its final zero if *size
+ * bytes are enough for it, and sets *size to the bytes that it needs, 0 without a note. */
 FA_API fa_status fa_net_set_note(fa_net *net, const char *note);
 FA_API const char *fa_net_note(const fa_net *net);
 FA_API fa_status fa_net_copy_note(char *note, size_t *size, const fa_net *net);
@@ -418,17 +417,17 @@ FA_API fa_status fa_net_copy_note(char *note, size_t *size, const fa_net *net);
 /* ---- 7. sample by sample --------------------------------------------------------------------- */
 
 /* One step on one sample, as soon as it comes: fa_train_batch on a batch of one, in less time. x is
- * n_in values of the network's dtype; the target is y, n_out values of it, or where y is NULL the
+ * n_in values of the network's dtype; the target is y, n_out values of it, or, if y is NULL, the
  * label. */
 FA_API fa_status fa_learn_one(double *loss, fa_net *net, const void *x, int64_t label,
                               const void *y);
 
-/* One step on each sample of a stream, in order: the bits of fa_learn_one for each, in less time
- * where the optimizer is plain SGD. On FA_E_NONFINITE *metrics counts the samples learnt before. */
+/* One step on each sample of a stream, in order: the bits of fa_learn_one for each, in less time if
+ * the optimizer is plain SGD. On FA_E_NONFINITE *metrics counts the samples learnt before. */
 FA_API fa_status fa_learn_many(fa_metrics *metrics, fa_net *net, const fa_samples *samples);
 
-/* A prepared prediction: everything that fa_predict does for each call, done once. One thread at a
- * time uses a predictor; any number of predictors use a network, which must outlive them. */
+/* A prepared prediction: the work that fa_predict repeats for each call is done once. One thread at
+ * a time uses a predictor; any number of predictors use a network, which must outlive them. */
 typedef struct fa_predictor fa_predictor;
 FA_API fa_status fa_predictor_create(fa_predictor **predictor, const fa_net *net, fa_dtype x_dtype,
                                      int logits);
@@ -474,10 +473,9 @@ FA_API int64_t fa_net_epochs(const fa_net *net);
 FA_API int fa_net_threads(const fa_net *net);
 FA_API fa_status fa_net_set_threads(fa_net *net, int n);
 
-/* Everything that training changes, as one block of fa_net_state_size() bytes, for networks of the
- * same description. fa_net_set_state checks counters and learning rate as fa_load does and, as
- * fa_load does, takes the values of tensors unchecked. Steps and epochs count to 2^62; a step
- * beyond that is FA_E_STATE. */
+/* All that training changes, as one block of fa_net_state_size() bytes, for networks of the same
+ * description. Like fa_load, fa_net_set_state checks counters and learning rate, and not the values
+ * of tensors. Steps and epochs count to 2^62; a step beyond that is FA_E_STATE. */
 FA_API size_t fa_net_state_size(const fa_net *net);
 FA_API fa_status fa_net_get_state(void *state, const fa_net *net);
 FA_API fa_status fa_net_set_state(fa_net *net, const void *state, size_t size);
@@ -500,16 +498,16 @@ typedef struct fa_allocator {
     void *user;
 } fa_allocator;
 FA_API fa_status fa_set_allocator(const fa_allocator *allocator);
-/* What the library holds now, and how often it has allocated: a step must leave the second as it
- * is. */
+/* The bytes that the library holds now, and its allocations so far, whose number a step does not
+ * change. */
 FA_API void fa_memory(int64_t *live_bytes, int64_t *allocations);
 
-/* Receives what is no failure but worth knowing, one sentence a call: BLAS that would help and is
- * missing, an environment variable that means nothing, a thread that the system refused. NULL
- * (default): nobody hears it. */
+/* Receives messages that are not failures, one sentence a call: a missing BLAS that would help, an
+ * environment variable with a value that is ignored, a thread that the system refused. NULL
+ * (default): none. */
 FA_API void fa_set_log(void (*log)(void *user, const char *message), void *user);
 
-/* Threads used by networks that name no number: FASTFA_NUM_THREADS, OMP_NUM_THREADS, else the
+/* Threads of networks that do not set a number: FASTFA_NUM_THREADS, OMP_NUM_THREADS, else the
  * processors that this process (its main thread) may run on, and no more than the CPU quota of its
  * control groups allows. n = 0 restores that default. */
 FA_API fa_status fa_set_num_threads(int n);
@@ -523,19 +521,20 @@ FA_API const char *fa_build_info(void);
 
 /* ---- 10. looking inside ---------------------------------------------------------------------- */
 
-/* What the next fa_train_batch on these samples would hand to the optimizer, before clipping and
- * decay. grads[i] receives the gradient of tensor i (contiguous), for all that are no slots; NULL
- * entries are skipped, and what does not train is left as it was. */
+/* The gradients that the next fa_train_batch on these samples would pass to the optimizer, before
+ * clipping and decay. grads[i] receives that of tensor i (contiguous), for all tensors except
+ * slots. NULL entries are skipped, and those of tensors that do not train are not written. */
 FA_API fa_status fa_gradients(double *loss, void *const *grads, const fa_net *net,
                               const fa_samples *samples);
 
-/* The deltas D_l of the same step, sample weights included, 1 / n not: deltas[b] receives those of
- * dense layer b (n x units, contiguous). NULL entries are skipped; a layer that is not taught
- * leaves its own as it was. */
+/* The deltas D_l of the same step, with sample weights and without 1 / n: deltas[b] receives those
+ * of dense layer b (n x units, contiguous). NULL entries are skipped, and those of layers without a
+ * delta are not written. */
 FA_API fa_status fa_deltas(void *const *deltas, const fa_net *net, const fa_samples *samples);
 
-/* How close a hidden layer's teaching comes to full backprop through the exact weights (same
- * masks). Angles in degrees over all entries; NaN where undefined. This struct is final. */
+/* How close the deltas and gradients of a hidden layer are to those of full backprop through the
+ * exact weights (same masks). Angles in degrees over all entries; NaN where undefined. This struct
+ * is final. */
 typedef struct fa_angles {
     int64_t layer; /* index in the layer list */
     double delta_angle, gradient_angle;
@@ -547,32 +546,33 @@ typedef struct fa_angles {
 /* angles: one per hidden dense layer, fa_net_n_blocks() - 1 in all. */
 FA_API fa_status fa_alignment(fa_angles *angles, const fa_net *net, const fa_samples *samples);
 
-/* A block: a dense layer, as the planner resolved it, and what follows it up to the next one. */
+/* A block: a dense layer, as the planner resolved it, and the layers up to the next one. */
 typedef struct fa_block_info {
-    size_t struct_size; /* yours; as much as fits is filled */
+    size_t struct_size; /* your sizeof; the fields that fit are filled */
     int64_t layer;      /* index in the layer list */
     int64_t n_in, n_out;
     const char *activation;
     const char *rule;   /* "output" for the last */
     const char *inject; /* "post", "pre" */
-    /* what teaches it: "error", "target", "above", "below", "input" (pepita), "head" (local)
-     * or "" */
+    /* the source of its signal: "error", "target", "above", "below", "input" (pepita), "head"
+     * (local) or "" */
     const char *source;
     /* "uniform", "normal", "values"; "signs" of the weights; "" without a matrix of its own */
     const char *feedback;
     double feedback_scale;
-    int64_t feedback_rank;      /* of a matrix that is held as two factors; else 0 */
-    int64_t feedback_rows;      /* n_source of fa_feedback_matrix, 0 where it has no meaning */
+    int64_t feedback_rank;      /* of a matrix that is stored as two factors; else 0 */
+    int64_t feedback_rows;      /* n_source of fa_feedback_matrix, 0 if there is none */
     int trainable, needs_delta; /* needs_delta: a teaching signal is computed for it */
 } fa_block_info;
 
 FA_API int64_t fa_net_n_blocks(const fa_net *net);
 FA_API fa_status fa_net_block(fa_block_info *info, const fa_net *net, int64_t block);
-/* A dense copy (n_source x n_l, contiguous) of what carries the source to hidden block `block`. */
+/* A dense copy (n_source x n_l, contiguous) of the matrix that carries the source to hidden block
+ * `block`. */
 FA_API fa_status fa_feedback_matrix(void *out, const fa_net *net, int64_t block);
 
-/* Matrix products done by training since creation: the proof of what a rule computes. This struct
- * is final. */
+/* The number of matrix products of training since creation, by kind: it shows the work of a rule.
+ * This struct is final. */
 typedef struct fa_counts {
     int64_t forward;   /* H W */
     int64_t transport; /* d W^T */
@@ -589,15 +589,15 @@ typedef struct fa_view { /* rows x cols elements of the network's dtype; final *
     int64_t rows, cols;
 } fa_view;
 
-/* What the signal function of a rule "custom" sees of a step; valid during the call. Everything but
- * `signal` is to be read only. Later versions may add fields at the end. */
+/* A step as the signal function of a rule "custom" sees it; valid during the call. Write only to
+ * `signal`. Later versions may add fields at the end. */
 struct fa_rule_context {
     const fa_net *net;
     const struct fa_run *run; /* for fa_rule_context_output */
     int64_t block, step;      /* the hidden block that asks; steps taken so far */
     fa_view error;            /* dloss_i/dA_L, without 1/m and sample weights */
     const int64_t *labels;    /* or NULL: the targets are rows */
-    fa_view target;           /* or data NULL: they are labels */
+    fa_view target;           /* or data NULL: the targets are labels */
     fa_view signal;           /* to be filled: S_l */
 };
 

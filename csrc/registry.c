@@ -1,4 +1,4 @@
-/* Every layer, rule, loss, optimizer and activation by name. To add one: write its file, name it
+/* Every layer, rule, loss, optimizer and activation by name. To add one, write its file and name it
  * here. */
 #include "model/ops.h"
 

@@ -1,5 +1,5 @@
-/* A rule's deltas, and how close its teaching comes to full backprop: two sweeps over the same
- * batch with the same masks, one by the rule and one through the exact weights. Changes nothing. */
+/* A rule's deltas, and their angles to those of full backprop: two sweeps over the same batch with
+ * the same masks, one by the rule and one through the exact weights. It changes nothing. */
 #include "api/api.h"
 
 #include <math.h>
@@ -16,7 +16,7 @@ static fa_sums sums_of(const fa_net *net, fa_mat a, fa_mat b)
                      net->k->dot(b.p, b.ld, b.p, b.ld, b.rows, b.cols)};
 }
 
-/* Degrees; NaN where one of the two is zero. */
+/* Degrees; NaN if one of the two is zero. */
 static double angle(fa_sums s)
 {
     if (!(s.aa > 0) || !(s.bb > 0)) return NAN;
@@ -54,8 +54,8 @@ static double feedback_angle(const fa_net *net, const void *b, int64_t rows, int
     return angle(s);
 }
 
-/* Chain rules: W_{l+1}; error rules: W_{l+1} ... W_L. Rules without such a meaning have no weight
- * angle. */
+/* A chain rule's matrix stands for W_{l+1}, an error rule's for W_{l+1} ... W_L. Other rules have
+ * no weight angle. */
 static void weight_angles(fa_angles *angles, const fa_net *net, double *path, double *next,
                           double *single)
 {
@@ -73,7 +73,7 @@ static void weight_angles(fa_angles *angles, const fa_net *net, double *path, do
             angles[b].weight_angle = feedback_angle(
                 net, rule->feedback->value, rule->feedback->rows, rule->feedback->cols, path);
         } else if (rule->ops == &fa_rule_backprop) {
-            angles[b].weight_angle = 0; /* it carries the error through the weights themselves */
+            angles[b].weight_angle = 0; /* backprop uses the weights themselves */
         } else if ((rule->feedback || rule->step_rows) && rule->sources & FA_FROM_ABOVE) {
             const int64_t n = above->n_in * above->n_out;
             for (int64_t i = 0; i < n; i++) single[i] = element(net, above->weight->value, i);
@@ -152,12 +152,12 @@ static void gradient_sums(fa_angles *angle_of, const fa_run *rule, const fa_run 
     const fa_mat mine = {g, w->cols, w->rows, w->cols};
     const fa_mat true_one = {g + (size_t)(w->rows * w->cols) * net->esize, w->cols, w->rows,
                              w->cols};
-    fa_packed_b right = fa_packing_buffer(rule, 0);
+    fa_packed_b packed_b = fa_packing_buffer(rule, 0);
     fa_matmul_tn(&net->linalg, mine, rule->buf[w->grad[0].left], rule->buf[block->delta], 1, 0,
-                 &right);
-    right = fa_packing_buffer(exact, 0);
+                 &packed_b);
+    packed_b = fa_packing_buffer(exact, 0);
     fa_matmul_tn(&net->linalg, true_one, exact->buf[block->layer->in], exact->buf[block->delta], 1,
-                 0, &right);
+                 0, &packed_b);
     angle_of->gradient_angle = angle(sums_of(net, mine, true_one));
 }
 
@@ -185,12 +185,13 @@ static fa_status two_sweeps(fa_angles *angles, const fa_net *net, const fa_sampl
         run[i].exact = i == 1;
         FA_TRY(fa_run_step(&run[i]));
     }
-    FA_TRY(measure_weights(angles, net)); /* first: what can fail leaves the angles as they were */
+    /* First, because it can fail, and then the angles must be unchanged. */
+    FA_TRY(measure_weights(angles, net));
     compare(angles, &run[0], &run[1], g);
     return FA_OK;
 }
 
-/* Room for two gradients of the largest parameter. */
+/* Memory for two gradients of the largest parameter. */
 static char *gradient_workspace(const fa_net *net)
 {
     int64_t largest = 1;

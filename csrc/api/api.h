@@ -17,7 +17,7 @@ bool fa_has_accuracy(const fa_net *net, const fa_samples *s);
 
 /* FA_E_STATE if this many more steps or epochs would pass FA_MAX_COUNT; call it under the lock. */
 fa_status fa_check_counts(const fa_net *net, int64_t steps, int64_t epochs);
-/* The order of the next epoch, which begins. The caller holds the write lock. */
+/* Begins the next epoch and computes its order. The caller holds the write lock. */
 void fa_next_order(int64_t *order, fa_net *net, int64_t n);
 
 #endif

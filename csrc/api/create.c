@@ -1,4 +1,4 @@
-/* create, clone, reset */
+/* Creating, cloning and resetting a network. */
 #include "api/api.h"
 
 #include <string.h>

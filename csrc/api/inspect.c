@@ -8,7 +8,8 @@
 
 static int n_slots(const fa_net *net) { return net->optim.n_slots; }
 
-/* Parameters that have tensors for slots: all but the feedback at the end that does not learn. */
+/* Parameters that have tensors for slots: all except the feedback at the end that does not
+ * learn. */
 static int64_t n_optimized(const fa_net *net)
 {
     int64_t n = net->n_params;
@@ -92,7 +93,7 @@ static int64_t feedback_rows(const fa_net *net, int64_t b)
     return rule->feedback ? rule->feedback->rows : 0;
 }
 
-/* Of a matrix that is made of a stored right factor; 0: whole. */
+/* The rank of a matrix that is made from a stored right factor; 0: not factored. */
 static int64_t feedback_rank(const fa_net *net, int64_t b)
 {
     const fa_rule *rule = &net->blocks[b].rule;
@@ -227,6 +228,7 @@ int fa_net_threads(const fa_net *net) { return net ? net->n_threads : 0; }
 
 fa_status fa_net_set_threads(fa_net *net, int n)
 {
+    FA_REQUIRE(net);
     if (n < 0 || n > FA_MAX_THREADS)
         return fa_fail(FA_E_VALUE, "n_threads: expected 0 (default) to %d, got %d", FA_MAX_THREADS,
                        n);

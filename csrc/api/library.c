@@ -1,9 +1,9 @@
-/* A description of the build. */
+/* fa_build_info: the version, instruction set, BLAS, threads and compiler. */
 #include "api/api.h"
 
 #include <stdio.h>
 
-/* Text from outside, escaped for a JSON string. */
+/* Makes text of other origin safe for a JSON string. */
 static void plain(char *text)
 {
     for (; *text; text++)
@@ -15,9 +15,9 @@ const char *fa_build_info(void)
 {
     static _Thread_local char text[1024]; /* a reason of blas.c has up to 512 */
     const fa_blas *blas = fa_blas_get();
-    const char *wish = fa_environment("FASTFA_GEMM");
+    const char *requested = fa_environment("FASTFA_GEMM");
     char gemm[17], why[512];
-    snprintf(gemm, sizeof gemm, "%s", wish && *wish ? wish : "auto");
+    snprintf(gemm, sizeof gemm, "%s", requested && *requested ? requested : "auto");
     snprintf(why, sizeof why, "%s", blas ? blas->config : fa_blas_reason());
     plain(gemm);
     plain(why);

@@ -1,4 +1,4 @@
-/* Forward only: predict and evaluate, any number of rows, in chunks that fit the cache. */
+/* Forward passes: predict and evaluate, for any number of rows, in chunks that fit the cache. */
 #include "api/api.h"
 
 #include <math.h>
@@ -12,7 +12,7 @@ typedef struct fa_forward_job {
     double *row_loss, *row_hit; /* evaluate: n each */
 } fa_forward_job;
 
-/* Rows r of the samples, as a batch of its own. */
+/* Rows r of the samples, as a batch. */
 static fa_samples window(const fa_net *net, const fa_samples *s, fa_rows r)
 {
     fa_samples part = *s;
@@ -85,7 +85,7 @@ fa_status fa_predict(void *out, ptrdiff_t ldo, const fa_net *net, const fa_sampl
     return run_forward(&job);
 }
 
-/* Weights enter the loss, as in training, not the accuracy. */
+/* Sample weights count in the loss, as in training, and not in the accuracy. */
 static void sum_rows(fa_metrics *metrics, const fa_samples *s, const fa_forward_job *job)
 {
     fa_metrics sums = s->accumulate ? *metrics : (fa_metrics){0};
@@ -119,7 +119,7 @@ fa_status fa_evaluate(fa_metrics *metrics, const fa_net *net, const fa_samples *
     return status;
 }
 
-/* ---- one sample, prepared ---- */
+/* ---- prepared predictions of one sample ---- */
 
 struct fa_predictor {
     fa_run run;

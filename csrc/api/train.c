@@ -1,4 +1,4 @@
-/* Training: one batch, and many in a row. */
+/* Training: one batch, or many batches in one call. */
 #include "api/api.h"
 
 #include <math.h>
@@ -14,8 +14,8 @@ static fa_status check_suspect(fa_net *net)
     return status;
 }
 
-/* One step on a bound run; counts it when it was made: check_suspect tells what the update has
- * left. The caller holds the write lock. */
+/* One step on a bound run. Counts the step even if the update ruins a number: check_suspect finds
+ * that later. The caller holds the write lock. */
 static fa_status step(fa_net *net, fa_run *run)
 {
     fa_state *state = fa_state_of(net);
@@ -58,12 +58,12 @@ fa_status fa_learn_one(double *loss, fa_net *net, const void *x, int64_t label, 
     return fa_train_batch(loss, net, &one);
 }
 
-/* Rows of a full batch: one larger than the samples is one short batch. */
+/* Rows of a full batch. A batch size larger than the number of samples gives one short batch. */
 static int64_t rows_of(const fa_samples *s, const fa_epoch *e)
 { return e->batch_size < s->n ? e->batch_size : s->n; }
 
-/* The steps of one call, and the order and labels that they use: a call a step must not read the
- * whole epoch. */
+/* Checks the steps of one call, and only the order and labels that they use: a program that makes a
+ * call for each step must not read the whole epoch each time. */
 static fa_status check_epoch(const fa_net *net, const fa_samples *s, const fa_epoch *e)
 {
     if (e->batch_size < 1)
@@ -107,12 +107,13 @@ static void select_batch(fa_run *run, const fa_net *net, const fa_samples *s, co
     if (s->weights) run->data.weights = s->weights + r0;
 }
 
-/* Where the steps of a call have got to. */
+/* The progress of a call. */
 typedef struct fa_progress {
     fa_metrics *metrics;
     const fa_epoch *epoch;
-    double polled;          /* when */
-    double resumed, paused; /* the last time that others read: until when, for how long */
+    double polled;  /* the time of the last poll */
+    double resumed; /* the time when readers last gave the network back */
+    double paused;  /* how long they had it */
 } fa_progress;
 
 static fa_run batch_run(fa_net *net, const fa_samples *s, const fa_epoch *e, int64_t i,
@@ -139,8 +140,8 @@ static bool poll_is_due(const fa_progress *progress)
            fa_seconds() - progress->polled >= progress->epoch->poll_seconds;
 }
 
-/* Training takes as long a turn as the readers before it, so that however many come, it has half of
- * the time. */
+/* After readers had a turn, training runs at least as long as they did, so it has half of the time
+ * under any number of readers. */
 static bool readers_turn(const fa_progress *progress, const fa_net *net)
 {
     return fa_lock_readers_wait(fa_lock_of(net)) &&
@@ -190,9 +191,13 @@ static fa_status steps(fa_progress *progress, fa_net *net, const fa_samples *s, 
     return FA_OK;
 }
 
-/* Batches of one sample, plain SGD: each update waits for the next sample's forward, which then
- * passes over W once for both (docs/decisions/009-one-pass-batch-1.md). Nobody sees W in between:
- * the last update is made before anything else can look. The bits are those of steps. */
+/* Batches of one sample, plain SGD: each update waits for the forward pass of the next sample. That
+ * reads and writes W once for both (docs/decisions/009-one-pass-batch-1.md):
+ *
+ *   steps      forward 1, update 1,  forward 2, update 2,  forward 3, ...
+ *   deferred   forward 1,  update 1 + forward 2,  update 2 + forward 3, ...  flush: the last update
+ *
+ * The last update is made before anything else can read W. The bits are those of `steps`. */
 static bool can_defer(const fa_net *net, int64_t rows, const fa_epoch *e)
 { return rows == 1 && e->count > 1 && net->defers && !net->blas; }
 
@@ -207,7 +212,7 @@ static fa_status deferred_steps(fa_progress *progress, fa_net *net, const fa_sam
         *one = batch_run(net, s, progress->epoch, i, work[i % 2]);
         one->step = state->steps;
         one->pending = pending;
-        pending = NULL; /* its update is made by this forward, whatever the loss turns out to be */
+        pending = NULL; /* this forward pass makes its update, whatever its loss is */
         FA_TRY(fa_run_deferred(one));
         pending = one;
         state->steps++;
@@ -221,7 +226,7 @@ static fa_status deferred_steps(fa_progress *progress, fa_net *net, const fa_sam
     return status;
 }
 
-/* Room for the order of n samples, kept for the next epoch. */
+/* Reserves memory for the order of n samples, kept for the next epoch. */
 static bool reserve_order(fa_net *net, int64_t n)
 {
     if (net->n_shuffled >= n) return true;
@@ -234,17 +239,17 @@ static bool reserve_order(fa_net *net, int64_t n)
     return true;
 }
 
-/* Values that the last update of a call ruined are noticed by the next call at the latest; after
- * many rows, at once. */
+/* The next call finds values that the last update of a call has ruined; after many rows, this call
+ * already does. */
 static fa_status check_update(const fa_net *net, int64_t rows)
 {
-    enum {
-        MIN_WEIGHTS_PER_ROW = 128
-    }; /* rows: checking everything takes less than a hundredth of their time */
-    return rows < MIN_WEIGHTS_PER_ROW ? FA_OK : fa_check_tensors(net);
+    /* With this many rows, checking all tensors takes less than 1 % of their time. */
+    enum { MANY_ROWS = 128 };
+    return rows < MANY_ROWS ? FA_OK : fa_check_tensors(net);
 }
 
-/* Checked samples and steps; shuffle: in the order of the network's next epoch, which begins. */
+/* Trains on checked samples and steps. shuffle: begins the network's next epoch and uses its
+ * order. */
 static fa_status train(fa_metrics *metrics, fa_net *net, const fa_samples *s, fa_epoch *e,
                        bool shuffle)
 {

@@ -1,4 +1,4 @@
-/* The door: what every call that takes samples checks before anything is touched. */
+/* Validation: every call that takes samples checks them here before it does anything else. */
 #include "api/api.h"
 
 #include <math.h>

@@ -1,5 +1,5 @@
-/* The one place memory comes from: a hook, a header with the size before each block, and a
- * count. */
+/* All memory of the library: from the program's allocator or the C library's, with a header in
+ * front of each block, and counted. */
 #include "core/core.h"
 
 #include <stdlib.h>
@@ -8,14 +8,14 @@
 
 /*   base                block handed out, aligned to 64
  *   | fa_header | ..... |
- * Blocks of 4 MiB and more start on a 2 MiB page so that the kernel can back them with huge
+ * Blocks of 4 MiB and more start on a 2 MiB page, so that the kernel can back them with huge
  * pages. */
 typedef struct fa_header {
     void *base;
     size_t size;
 } fa_header;
 
-enum { HEADER_ROOM = 64, HUGE_PAGE = 2 << 20 };
+enum { HEADER_BYTES = 64, HUGE_PAGE = 2 << 20 };
 
 static void *libc_alloc(void *user, size_t size, size_t align)
 {
@@ -57,7 +57,7 @@ void *fa_alloc(size_t size)
 {
     if (size > PTRDIFF_MAX / 2) return NULL;
     const bool huge = size >= 2 * (size_t)HUGE_PAGE;
-    const size_t total = size + HEADER_ROOM;
+    const size_t total = size + HEADER_BYTES;
     const int cancel = fa_cancel_off();
     char *base = allocator.alloc(allocator.user, total, huge ? HUGE_PAGE : 64);
     fa_cancel_back(cancel);
@@ -68,13 +68,13 @@ void *fa_alloc(size_t size)
     atomic_fetch_add(&live_blocks, 1);
     atomic_fetch_add(&allocations, 1);
     atomic_fetch_add(&live_bytes, (long long)total);
-    return base + HEADER_ROOM;
+    return base + HEADER_BYTES;
 }
 
 void fa_free(void *memory)
 {
     if (!memory) return;
-    const fa_header header = *(fa_header *)((char *)memory - HEADER_ROOM);
+    const fa_header header = *(fa_header *)((char *)memory - HEADER_BYTES);
     atomic_fetch_sub(&live_blocks, 1);
     atomic_fetch_sub(&live_bytes, (long long)header.size);
     const int cancel = fa_cancel_off();

@@ -1,5 +1,5 @@
-/* Chooses the kernels for this processor, once; FASTFA_CPU overrides. The floating-point mode of
- * calls. */
+/* Chooses the kernels for this processor, once, unless FASTFA_CPU names others; and sets the
+ * floating-point mode of calls. */
 #include "core/core.h"
 
 #include <fenv.h> /* not on x86-64 */
@@ -13,7 +13,7 @@ typedef struct fa_isa {
     const char *name;
     const fa_kernels *rows;
     bool (*usable)(void);
-    bool (*blas_is_faster)(void); /* than our products; measured with bench/kernels.c */
+    bool (*blas_is_faster)(void); /* than our products; measured with bench/micro/kernels.c */
 } fa_isa;
 
 #ifdef X86
@@ -45,18 +45,18 @@ static const fa_isa isas[] = {{"c", fa_kernels_c_rows, always, always}};
 enum { N_ISAS = sizeof isas / sizeof *isas };
 
 static const fa_isa *chosen;
-static const char *refused; /* what FASTFA_CPU asked for in vain */
-static bool as_written;     /* the compiler kept the arithmetic of the chosen kernels */
+static const char *refused; /* a value of FASTFA_CPU that this processor cannot run, or NULL */
+static bool as_written;     /* no compiler flag changed the arithmetic of the kernels */
 
-static void pick(void)
+static void select_isa(void)
 {
-    const char *wish = fa_environment("FASTFA_CPU");
-    if (wish && !*wish) wish = NULL;
-    refused = wish;
+    const char *requested = fa_environment("FASTFA_CPU");
+    if (requested && !*requested) requested = NULL;
+    refused = requested;
     for (int i = N_ISAS - 1; i >= 0; i--) {
         if (!isas[i].usable()) continue;
         chosen = &isas[i];
-        if (wish && !strcmp(wish, isas[i].name)) {
+        if (requested && !strcmp(requested, isas[i].name)) {
             refused = NULL;
             return;
         }
@@ -67,16 +67,16 @@ static void choose(void)
 {
 #ifdef X86
     __builtin_cpu_init();
-    pick();
+    select_isa();
     fa_l2_is_slow = chosen == &isas[0] && __builtin_cpu_is("intel"); /* docs/decisions/013 */
 #else
-    pick();
+    select_isa();
 #endif
 }
 
 static void check_arithmetic(void)
 {
-    FA_FIXED_FP(false); /* sums that are rounded otherwise would look like another compiler's */
+    FA_FIXED_FP(false); /* another rounding mode would look like a wrong compiler flag */
     choose();
     as_written =
         chosen && chosen->rows[0].computes_as_written() && chosen->rows[1].computes_as_written();
@@ -112,21 +112,22 @@ bool fa_isa_prefers_blas(void) { return isa()->blas_is_faster(); }
 
 /* ---- floating point ---- */
 
-/* The caller's floating-point mode, kept while the thread is inside a call. */
+/* The floating-point mode of the calling program, while the thread is inside a call. */
 static _Thread_local struct {
     bool inside;
 #ifdef X86
-    unsigned sse;        /* MXCSR: rounding, traps, flags and denormals of vectors */
-    uint16_t x87, flags; /* the C library prints and reads numbers as this control word rounds */
+    unsigned sse; /* MXCSR: rounding, traps, flags and denormals of vectors */
+    /* x87: the control word by which the C library rounds when it prints and reads numbers */
+    uint16_t x87, flags;
 #else
     fenv_t all;
 #endif
-} callers;
+} program_mode;
 
 #ifdef X86
 enum {
-    EXACT = 0x1f80,    /* to nearest, nothing traps, no flags; */
-    FLUSHING = 0x9fc0, /* denormals count as zero, too */
+    EXACT = 0x1f80,    /* to nearest, nothing traps, no flags */
+    FLUSHING = 0x9fc0, /* the same, and denormals count as zero */
     X87 = 0x37f,       /* to nearest, nothing traps, 64 bits */
     X87_FLAGS = 0x3f,
 };
@@ -155,72 +156,71 @@ static void set_x87_flags(uint16_t flags)
     __asm__ volatile("fldenv %0" : : "m"(all));
 }
 
-static void leave_callers(void)
+static void leave_program_mode(void)
 {
-    callers.sse = _mm_getcsr();
-    callers.x87 = x87_control();
-    callers.flags = x87_flags();
-    if (callers.x87 != X87) set_x87_control(X87);
+    program_mode.sse = _mm_getcsr();
+    program_mode.x87 = x87_control();
+    program_mode.flags = x87_flags();
+    if (program_mode.x87 != X87) set_x87_control(X87);
 }
 
-static void go_back(void)
+static void restore_program_mode(void)
 {
-    if (x87_flags() != callers.flags) set_x87_flags(callers.flags);
-    if (callers.x87 != X87) set_x87_control(callers.x87);
-    _mm_setcsr(callers.sse);
+    if (x87_flags() != program_mode.flags) set_x87_flags(program_mode.flags);
+    if (program_mode.x87 != X87) set_x87_control(program_mode.x87);
+    _mm_setcsr(program_mode.sse);
 }
 
 static unsigned mode(void) { return _mm_getcsr(); }
 static void set_mode(unsigned mode) { _mm_setcsr(mode); }
 #else
-enum { EXACT = 1, FLUSHING = 1 }; /* denormals are what they are everywhere */
-static void leave_callers(void)
+enum { EXACT = 1, FLUSHING = 1 }; /* here nothing flushes denormals */
+static void leave_program_mode(void)
 {
-    fegetenv(&callers.all);
+    fegetenv(&program_mode.all);
     fesetenv(FE_DFL_ENV);
 }
-static void go_back(void) { fesetenv(&callers.all); }
+static void restore_program_mode(void) { fesetenv(&program_mode.all); }
 static unsigned mode(void) { return EXACT; }
 static void set_mode(unsigned mode) { (void)mode; }
 #endif
 
-/* Separate functions, so that the compiler moves no arithmetic of the call across the change of
- * mode. */
+/* Not inlined, so that the compiler moves no arithmetic across the change of mode. */
 __attribute__((noinline)) fa_fp fa_fp_begin(bool flush)
 {
-    const fa_fp fp = {mode(), !callers.inside, flush};
-    if (fp.outermost) leave_callers();
-    callers.inside = true;
+    const fa_fp fp = {mode(), !program_mode.inside, flush};
+    if (fp.outermost) leave_program_mode();
+    program_mode.inside = true;
     set_mode(flush ? FLUSHING : EXACT);
     return fp;
 }
 
 __attribute__((noinline)) void fa_fp_end(const fa_fp *fp)
 {
-    callers.inside = !fp->outermost;
+    program_mode.inside = !fp->outermost;
     if (!fp->outermost) {
         set_mode(fp->mode);
         return;
     }
-    go_back();
-    /* After a call that trained or predicted: nothing is held any more, and the handlers of a
-     * thread that is cancelled find its own mode. */
+    restore_program_mode();
+    /* A call that trained or predicted holds nothing any more: a cancelled thread may end here, and
+     * its cleanup handlers run in the program's mode. */
     if (fp->flush) pthread_testcancel();
 }
 
 __attribute__((noinline)) unsigned fa_fp_pause(void)
 {
-    if (!callers.inside) return 0;
+    if (!program_mode.inside) return 0;
     const unsigned ours = mode();
-    callers.inside = false;
-    go_back();
+    program_mode.inside = false;
+    restore_program_mode();
     return ours;
 }
 
 __attribute__((noinline)) void fa_fp_resume(unsigned ours)
 {
     if (!ours) return;
-    leave_callers();
-    callers.inside = true;
+    leave_program_mode();
+    program_mode.inside = true;
     set_mode(ours);
 }

@@ -1,5 +1,5 @@
-/* How many processors the control groups of this process allow: a container may see more than it
- * may use. Every group from the process's own up to the root may have a quota, in version 2
+/* The CPU quota that the control groups set for this process: a container may see more processors
+ * than it may use. Every group from the process's own up to the root may have a quota, in version 2
  * (cpu.max) and in version 1. */
 #include "core/core.h"
 
@@ -59,8 +59,8 @@ static void lower(long long *least, long long quota)
     if (quota && (!*least || quota < *least)) *least = quota;
 }
 
-/* The smallest quota of a group and those above it. The path that a container sees may exist on its
- * host only: then its own group is the root of the tree that it sees. */
+/* The smallest quota of a group and of those above it. In a container the path may exist only on
+ * the host; then the container's group is the root of the tree that it sees. */
 static long long least_quota(const char *root, const char *group, bool version_2)
 {
     char folder[PATH_MAX];
@@ -95,10 +95,10 @@ static long long quota_of_line(const char *mounts, char *line)
     *group++ = '\0';
     controllers++;
     if (*controllers && !has_word(controllers, "cpu")) return 0;
-    const char *const places[2] = {*controllers ? "/cpu" : "",
-                                   *controllers ? controllers : "unified"};
+    const char *const folders[2] = {*controllers ? "/cpu" : "",
+                                    *controllers ? controllers : "unified"};
     for (int i = 0; i < 2; i++) {
-        const int n = snprintf(root, sizeof root, i ? "%s/%s" : "%s%s", mounts, places[i]);
+        const int n = snprintf(root, sizeof root, i ? "%s/%s" : "%s%s", mounts, folders[i]);
         if (n < (int)sizeof root) lower(&least, least_quota(root, group, !*controllers));
     }
     return least;

@@ -1,6 +1,7 @@
-/* Philox4x32-10 (Salmon et al., SC 2011) and what is drawn from it. Counter words: c0, c1 the block
- * within a stream, c2 the low half of `step`, c3 = purpose << 28 | ordinal << 16 | high half of
- * `step`. Draws are made in double and rounded, so both element types see the same numbers. */
+/* Philox4x32-10 (Salmon et al., SC 2011), and uniform numbers, normal numbers and permutations
+ * drawn from it. Counter words: c0, c1 the block within a stream, c2 the low half of `step`, c3 =
+ * purpose << 28 | ordinal << 16 | high half of `step`. Draws are made in double and rounded, so
+ * both element types see the same numbers. */
 #include "core/core.h"
 
 #include <math.h>
@@ -16,7 +17,7 @@ fa_stream fa_rng_stream(uint64_t seed, int purpose, int ordinal, uint64_t step)
 void fa_rng_uniform(void *out, fa_dtype dtype, int64_t first, int64_t n, double limit, fa_stream s)
 { fa_kernels_for(dtype)->uniform(out, first, n, limit, s.key[0], s.key[1], s.c2, s.c3); }
 
-/* Drawn at a time where numbers are made one by one */
+/* Philox blocks drawn at a time, for loops that then use one number after another */
 enum { BLOCKS = 64 };
 
 static void words_from(uint32_t words[4 * BLOCKS], uint64_t block, int64_t blocks, fa_stream s)

@@ -1,14 +1,19 @@
 /* A network's lock: many readers or one writer, errors instead of deadlocks.
  *
- * A writer first waits for its turn among the writers, then for the readers that are in. Between
- * two steps it may let readers in and keep its turn: nothing else can change the network until its
- * call returns.
+ * A writer first waits for its turn among the writers, then for the readers that hold the lock.
+ * Between two steps it may let readers in and keep its turn: nothing else can change the network
+ * until its call returns.
  *
- * A forked child cannot take over a lock that threads of its parent held. The lock remembers in
- * which process it was made and is made again: at once, and taken, where the thread that forks
- * holds it, else on first use in the child. A network that another thread was training at the
- * moment of the fork may be half updated there, and says so from then on. The first use may itself
- * be cut by a fork: what it does can be done again. */
+ * A forked child cannot take over a lock that threads of its parent held. So the lock records the
+ * fork generation in which it was made, and the child makes it again: in the fork handler, and
+ * held, if the thread that forked held it; otherwise on first use. If another thread was training
+ * the network at the moment of the fork, the child's copy may be half updated, and every later call
+ * on it returns an error. A fork during this first use is harmless: its work can be done again.
+ *
+ *   state in the child                        calls
+ *   made in this process                      lock and unlock as usual
+ *   made before a fork, not being written     the first call makes the lock again
+ *   made before a fork, written by another    "broken": every call returns FA_E_STATE */
 #include "core/core.h"
 
 #include <sched.h>
@@ -58,13 +63,13 @@ static bool held_by_me(const fa_lock *lock)
     return false;
 }
 
-/* mine: the calling thread was training when it forked. The generation, last, says that all is
- * done. */
-static void renew(fa_lock *lock, bool mine)
+/* held: the calling thread was training when it forked. make() stores the generation last: the lock
+ * is ready then. */
+static void renew(fa_lock *lock, bool held)
 {
-    if (atomic_load(&lock->writing) && !mine) atomic_store(&lock->broken, true);
-    atomic_store(&lock->writing, mine);
-    atomic_store(&lock->tickets, atomic_load(&lock->served) + mine);
+    if (atomic_load(&lock->writing) && !held) atomic_store(&lock->broken, true);
+    atomic_store(&lock->writing, held);
+    atomic_store(&lock->tickets, atomic_load(&lock->served) + held);
     make(lock);
 }
 
@@ -100,7 +105,7 @@ static fa_status enter(fa_lock *lock)
                                    "called (of a rule, or one that writes a file)");
     if (atomic_load(&lock->broken))
         return fa_fail(FA_E_STATE, "network: it was being trained by another thread when this "
-                                   "process was forked; create or load it anew");
+                                   "process was forked; create or load it again");
     return FA_OK;
 }
 
@@ -119,8 +124,7 @@ static void take_turn(fa_lock *lock)
 {
     const unsigned mine = atomic_fetch_add(&lock->tickets, 1);
     if (atomic_load(&lock->served) == mine) return;
-    const int cancel =
-        fa_cancel_off(); /* a thread that ended here would never give its ticket back */
+    const int cancel = fa_cancel_off(); /* a thread that ended here would keep its ticket */
     pthread_mutex_lock(&lock->mutex);
     while (atomic_load(&lock->served) != mine) pthread_cond_wait(&lock->next, &lock->mutex);
     pthread_mutex_unlock(&lock->mutex);
@@ -153,7 +157,8 @@ void fa_lock_pause(fa_lock *lock) { pthread_rwlock_unlock(&lock->rw); }
 
 void fa_lock_resume(fa_lock *lock)
 {
-    /* Those who waited come in first, also where the system's lock goes to whoever asks next. */
+    /* Waiting readers come first, even where the system gives the lock to the next thread that
+     * asks. */
     for (int i = 0; i < MOST_YIELDS && atomic_load(&lock->waiting) > 0; i++) sched_yield();
     pthread_rwlock_wrlock(&lock->rw);
 }

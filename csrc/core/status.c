@@ -7,9 +7,9 @@
 
 static _Thread_local char message[512];
 
-/* Characters that a terminal interprets or hides: controls, marks of direction and of no width,
- * ends of lines. */
-static bool commands(uint32_t c)
+/* Characters that a terminal interprets or does not show: control characters, marks of direction or
+ * without width, line ends. */
+static bool is_hidden(uint32_t c)
 {
     return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0xad || c == 0x61c ||
            (c >= 0x200b && c < 0x2010) || (c >= 0x2028 && c < 0x202f) ||
@@ -25,13 +25,14 @@ static uint32_t character(const char *at, int n)
     return c;
 }
 
-/* Messages contain text from files and callers: '?' replaces what is no plain text. */
+/* Messages contain text from files and callers: replaces every character that is not plain text by
+ * '?'. */
 static void make_plain(char *text)
 {
     char *to = text;
     for (const char *at = text, *end = text + strlen(text); at < end;) {
         const int n = fa_utf8_length(at, end);
-        if (n && !commands(character(at, n))) {
+        if (n && !is_hidden(character(at, n))) {
             for (int i = 0; i < n; i++) *to++ = *at++;
         } else {
             *to++ = '?';

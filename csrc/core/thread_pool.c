@@ -1,15 +1,23 @@
-/* The thread pool: one a process, started on first use, at home in C code that forks.
+/* The thread pool: one for the process, started on first use, and again in a forked child.
  *
- * Every thread has a range of a job's tasks, published as one word, its ticket: threads wanted |
- * next task | end. It takes its own from the front, then those of others from the back, each by
- * compare-and-swap, so a task is taken once. The job's other fields are read after a task was
- * taken, and stay as they are until all who took one have counted what they did; so it does not
- * matter how old a ticket is that still fits.
+ * Every thread has a work range, some of the tasks of a job, published as one 64-bit word:
  *
- * Ranges are the same in every step: a core meets the weights that are still in its cache, and its
- * own ticket, which nobody else touches while there is enough to do. Whoever waits spins shortly,
- * then marks the word that it waits for and sleeps, so that it takes no core from others: who
- * changes the word sees the mark. The caller never waits for a worker that has not taken a task. */
+ *   bit 63   47 .. 40         39 .. 20    19 .. 0
+ *   ASLEEP | threads wanted | next task | end
+ *
+ *   next < end               tasks are left
+ *   next == end              none are left; the thread spins
+ *   next == end, ASLEEP      the thread sleeps: whoever changes the word must wake it
+ *
+ * A thread takes tasks from the front of its own range, then steals from the back of other ranges.
+ * Both take a task by compare-and-swap on the word, so a task is taken once. The other fields of
+ * the range are read after that. They do not change until every thread has counted the tasks that
+ * it took, so a stale word that still passes the compare-and-swap is harmless.
+ *
+ * Ranges are the same in every step, so a core finds its weights in its cache, and no other thread
+ * writes to its range while there is enough work. A thread that waits spins briefly, then sleeps,
+ * so that other threads get the core. The caller never waits for a worker that has not taken a
+ * task. */
 #include "core/core.h"
 
 #include <sched.h>
@@ -17,13 +25,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What a worker waits for, what it counts down and what the caller writes lie on cache lines of
- * their own (pairs of them are fetched together): on shared ones a hand-over takes ten times as
- * long. What a worker needs to begin comes with its ticket, as one line. */
+/* The range of each worker, the count of pending tasks and the fields that the caller writes lie on
+ * separate cache lines (processors fetch them in pairs): with shared lines, synchronisation takes
+ * ten times as long. The line of a range has everything that a worker needs to begin. */
 #define FA_OWN_LINE _Alignas(128)
 
 typedef struct range {
-    FA_OWN_LINE _Atomic uint64_t ticket; /* ASLEEP | 8 bits threads | 20 next task | 20 end */
+    FA_OWN_LINE _Atomic uint64_t word; /* ASLEEP | 8 bits threads | 20 next task | 20 end */
     fa_task_fn *task;
     void *context;
     int64_t first; /* task of the published batch */
@@ -33,7 +41,7 @@ static struct {
     range ranges[FA_MAX_THREADS + 1];
     FA_OWN_LINE _Atomic uint64_t pending; /* tasks not yet finished | ASLEEP, the caller */
     FA_OWN_LINE atomic_bool busy;
-    int n_workers, refused; /* the thread that the log was last told of */
+    int n_workers, refused; /* refused: the thread named in the last log message */
     pthread_t workers[FA_MAX_THREADS + 1];
     FA_OWN_LINE atomic_bool quit;
     pthread_mutex_t mutex;
@@ -56,9 +64,9 @@ static void pause_cpu(void)
 #endif
 }
 
-static int64_t end_of(uint64_t ticket) { return (int64_t)(ticket & MAX_BATCH); }
-static int64_t next_of(uint64_t ticket) { return (int64_t)(ticket >> FIELD & MAX_BATCH); }
-static int threads_of(uint64_t ticket) { return (int)(ticket >> 2 * FIELD & 0xff); }
+static int64_t end_of(uint64_t word) { return (int64_t)(word & MAX_BATCH); }
+static int64_t next_of(uint64_t word) { return (int64_t)(word >> FIELD & MAX_BATCH); }
+static int threads_of(uint64_t word) { return (int)(word >> 2 * FIELD & 0xff); }
 
 static void wake(pthread_cond_t *sleepers)
 {
@@ -67,54 +75,53 @@ static void wake(pthread_cond_t *sleepers)
     pthread_mutex_unlock(&pool.mutex);
 }
 
-/* Takes tasks of one thread's range until none is left, and counts them. */
+/* Takes tasks from one thread's range until none are left, and counts them. */
 static void work_on(int owner, int worker)
 {
     range *const r = &pool.ranges[owner];
     const bool own = owner == worker;
-    uint64_t done = 0, ticket = atomic_load_explicit(&r->ticket, memory_order_acquire);
-    while (next_of(ticket) < end_of(ticket) && worker < threads_of(ticket)) {
-        const uint64_t taken = own ? ticket + (UINT64_C(1) << FIELD) : ticket - 1;
-        if (!atomic_compare_exchange_weak_explicit(&r->ticket, &ticket, taken, memory_order_acq_rel,
+    uint64_t done = 0, word = atomic_load_explicit(&r->word, memory_order_acquire);
+    while (next_of(word) < end_of(word) && worker < threads_of(word)) {
+        const uint64_t taken = own ? word + (UINT64_C(1) << FIELD) : word - 1;
+        if (!atomic_compare_exchange_weak_explicit(&r->word, &word, taken, memory_order_acq_rel,
                                                    memory_order_acquire))
             continue;
-        r->task(r->context, r->first + (own ? next_of(ticket) : end_of(taken)), worker);
+        r->task(r->context, r->first + (own ? next_of(word) : end_of(taken)), worker);
         done++;
-        ticket = atomic_load_explicit(&r->ticket, memory_order_acquire);
+        word = atomic_load_explicit(&r->word, memory_order_acquire);
     }
     if (done > 0 && atomic_fetch_sub(&pool.pending, done) == (done | ASLEEP)) wake(&pool.done);
 }
 
-/* Takes tasks of the current job until none is left: its own, then those of the threads after
+/* Takes tasks of the current job until none are left: from its own range, then from those after
  * it. */
 static void work(int worker)
 {
     inside = true;
     const int threads =
-        threads_of(atomic_load_explicit(&pool.ranges[worker].ticket, memory_order_relaxed));
+        threads_of(atomic_load_explicit(&pool.ranges[worker].word, memory_order_relaxed));
     for (int i = 0; i < threads; i++) work_on((worker + i) % threads, worker);
     inside = false;
 }
 
 static bool has_work(int worker)
 {
-    const uint64_t ticket = atomic_load_explicit(&pool.ranges[worker].ticket, memory_order_acquire);
-    return next_of(ticket) < end_of(ticket) || atomic_load(&pool.quit);
+    const uint64_t word = atomic_load_explicit(&pool.ranges[worker].word, memory_order_acquire);
+    return next_of(word) < end_of(word) || atomic_load(&pool.quit);
 }
 
 static void wait_for_work(int worker)
 {
-    _Atomic uint64_t *const ticket = &pool.ranges[worker].ticket;
+    _Atomic uint64_t *const word = &pool.ranges[worker].word;
     for (int i = 0; i < SPINS + YIELDS; i++) {
         if (has_work(worker)) return;
         pause_cpu();
         if (i >= SPINS) sched_yield(); /* the caller may be waiting for this very core */
     }
     pthread_mutex_lock(&pool.mutex);
-    uint64_t seen = atomic_load(ticket);
-    if (next_of(seen) == end_of(seen) &&
-        atomic_compare_exchange_strong(ticket, &seen, seen | ASLEEP))
-        while (atomic_load(ticket) & ASLEEP && !atomic_load(&pool.quit))
+    uint64_t seen = atomic_load(word);
+    if (next_of(seen) == end_of(seen) && atomic_compare_exchange_strong(word, &seen, seen | ASLEEP))
+        while (atomic_load(word) & ASLEEP && !atomic_load(&pool.quit))
             pthread_cond_wait(&pool.wake, &pool.mutex);
     pthread_mutex_unlock(&pool.mutex);
 }
@@ -132,7 +139,7 @@ static void *worker_main(void *argument)
     return NULL;
 }
 
-static void drop_threads(void) /* in a forked child: only the forking thread lives on */
+static void drop_threads(void) /* in a forked child, which has only the thread that forked */
 {
     fork_generation++;
     memset(&pool, 0, sizeof pool);
@@ -151,8 +158,8 @@ unsigned fa_fork_generation(void)
     return fork_generation;
 }
 
-/* Without the program's signals: a new thread inherits what its maker blocks. What a fault raises
- * stays. */
+/* A new thread inherits the signal mask of the thread that makes it: workers block the program's
+ * signals, but not those that a fault of their own raises. */
 static int start_worker(int worker)
 {
     static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
@@ -166,7 +173,7 @@ static int start_worker(int worker)
     return failed;
 }
 
-/* Workers 1 .. n-1; false when the system refuses one of them, which only costs speed. */
+/* Starts workers 1 .. n-1; false when the system refuses one of them, which only costs speed. */
 static bool start_workers(int n)
 {
     for (; pool.n_workers < n - 1; pool.n_workers++)
@@ -176,14 +183,15 @@ static bool start_workers(int n)
 
 __attribute__((destructor)) static void stop_workers(void)
 {
-    if (atomic_exchange(&pool.busy, true)) return; /* somebody still trains at exit: leave them */
+    if (atomic_exchange(&pool.busy, true))
+        return; /* a thread still trains at exit: leave the pool alone */
     atomic_store(&pool.quit, true);
     wake(&pool.wake);
     for (int i = 1; i <= pool.n_workers; i++) pthread_join(pool.workers[i], NULL);
 }
 
-/* A worker that has begun a task may have lost its core to somebody: asleep, the caller leaves it
- * this one. */
+/* Spins, then sleeps: a worker in the middle of a task may have lost its core to another thread,
+ * and a sleeping caller leaves it this one. */
 static void wait_for_others(void)
 {
     for (int i = 0; i < SPINS_OF_CALLER; i++) {
@@ -196,7 +204,7 @@ static void wait_for_others(void)
     pthread_mutex_unlock(&pool.mutex);
 }
 
-/* The threads' tickets, the caller's last: the others have more of a way to go. */
+/* Publishes the ranges, the caller's last: the others still have to wake up. */
 static void run_batch(int n_threads, int64_t first, int64_t n, fa_task_fn *task, void *context)
 {
     bool asleep = false;
@@ -206,8 +214,8 @@ static void run_batch(int n_threads, int64_t first, int64_t n, fa_task_fn *task,
                        end = (uint64_t)(n * (t + 1) / n_threads);
         range *const r = &pool.ranges[t];
         r->task = task, r->context = context, r->first = first;
-        const uint64_t ticket = (uint64_t)n_threads << 2 * FIELD | next << FIELD | end;
-        asleep |= (atomic_exchange(&r->ticket, ticket) & ASLEEP) != 0;
+        const uint64_t word = (uint64_t)n_threads << 2 * FIELD | next << FIELD | end;
+        asleep |= (atomic_exchange(&r->word, word) & ASLEEP) != 0;
     }
     if (asleep) wake(&pool.wake);
     work(0);
@@ -225,12 +233,13 @@ void fa_parallel_for(int n_threads, int64_t n_tasks, fa_task_fn *task, void *con
     fa_fork_generation();
     const int refused = start_workers(n_threads) ? 0 : pool.n_workers + 2;
     const bool is_news = refused && refused != pool.refused;
-    pool.refused = refused;
+    if (refused || n_threads >= pool.refused) /* a job without that thread says nothing about it */
+        pool.refused = refused;
     for (int64_t first = 0, n; first < n_tasks; first += n) {
         n = n_tasks - first < MAX_BATCH ? n_tasks - first : MAX_BATCH;
         run_batch(n_threads, first, n, task, context);
     }
     atomic_store(&pool.busy, false);
-    if (is_news) /* now that its hook may fork or use the pool */
+    if (is_news) /* last, since the log hook may fork or use the pool */
         fa_log("the system refused thread %d of %d; going on with fewer", refused, n_threads);
 }

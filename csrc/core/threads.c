@@ -24,7 +24,7 @@ bool fa_privileged(void)
 
 const char *fa_environment(const char *name) { return fa_privileged() ? NULL : getenv(name); }
 
-/* OpenMP's own variable may list a number for each level of nesting, and may be larger than what we
+/* OpenMP's own variable may list a number for each level of nesting, and a number larger than we
  * can use. */
 static int from_environment(const char *name, bool openmp)
 {

@@ -1,10 +1,10 @@
-/* The frame of a call: what is taken before the work and given back after it, whatever happened
- * between. */
+/* The call context: takes the lock and workspaces before the work of a call, and gives them back
+ * after it, on success or failure. */
 #include "engine/step.h"
 
 void fa_call_end(fa_call *call)
 {
-    for (int i = call->n_work - 1; i >= 0; i--) /* the first is the one that was kept, the larger */
+    for (int i = call->n_work - 1; i >= 0; i--) /* the first is the larger one */
         if (call->work[i]) fa_work_release(call->net, call->slot[i], call->work[i], call->writes);
     fa_unlock_call(&call->lock);
 }

@@ -1,4 +1,4 @@
-/* The deltas of rows: the error of the output, then each hidden block by its rule. */
+/* The deltas of rows: the error of the output, then the delta of each hidden block by its rule. */
 #include "engine/step.h"
 
 #include <math.h>
@@ -15,7 +15,8 @@ void fa_output_error(const fa_run *run, fa_rows rows)
         top->layer->ops->backward(top->layer, run, fa_all_columns(rows, net->n_out), e, true);
 }
 
-/* S_l in place of D_l, then D_l through the followers and f', unless it came at once. */
+/* The rule writes S_l into the buffer of D_l. The layers of the block turn it into D_l, unless the
+ * rule's product has fused f'. */
 void fa_compute_delta(const fa_run *run, int b, fa_part part, int worker)
 {
     static const fa_rule exact = {.ops = &fa_rule_backprop};

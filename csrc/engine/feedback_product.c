@@ -1,4 +1,4 @@
-/* Feedback in a step: the matrix that a rule makes for it, and the product with it. */
+/* Feedback in a step: the per-step matrix of a rule, and the product with feedback. */
 #include "engine/step.h"
 
 void fa_make_step_feedback(const fa_run *run, int block, fa_rows rows)
@@ -22,7 +22,7 @@ fa_epilogue fa_signal_epilogue(const fa_run *run, int block, fa_part part)
     return (fa_epilogue){.h = fa_get_part(run, b->layer->out, part).p};
 }
 
-/* Alone, or after the weights above. */
+/* Whether training changes the feedback: by its own gradient, or coupled to the weights above. */
 static bool learns(const fa_net *net, int block)
 {
     const fa_param *b = net->blocks[block].rule.feedback;
@@ -45,13 +45,13 @@ void fa_feedback_product(const fa_run *run, int block, fa_part part, fa_mat sour
         rule->step_rows ? run->work->step_feedback[block].matrix : fa_param_matrix(stored);
     fa_epilogue epilogue = fa_signal_epilogue(run, block, part);
     if (learns(net, block)) epilogue.nonfinite = fa_nonfinite_flag(run);
-    fa_packed_b right = fa_packing_buffer(run, worker);
+    fa_packed_b packed_b = fa_packing_buffer(run, worker);
     fa_matmul(&net->linalg, s, source, fa_columns_of(b, part.c0, part.c1, net->esize), &epilogue,
-              &right);
+              &packed_b);
     fa_count(run, &net->count_feedback, fa_is_first(part));
 }
 
-/* What rules make of the weights, once a step: before the rows, whose tasks all read it. */
+/* Makes per-step feedback, once a step, before the tasks of rows that read it. */
 void fa_step_feedback_task(void *context, int64_t task, int worker)
 {
     (void)worker;

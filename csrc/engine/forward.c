@@ -10,14 +10,13 @@ static double input_factor(const fa_run *run)
 bool fa_gathers_input(const fa_run *run)
 { return run->index || run->data.x_dtype == FA_U8 || input_factor(run) != 1; }
 
-/* Brings the batch's rows together, scaled and converted, where they cannot be used in place. */
+/* Copies the batch's rows, scaled and converted, if they cannot be used in place. */
 static void gather(const fa_run *run, fa_rows rows)
 {
     const fa_net *net = run->net;
     const fa_samples *d = &run->data;
     const int64_t *index = run->index ? run->index + rows.r0 : NULL;
-    const int64_t first =
-        index ? 0 : rows.r0; /* the user's row that row 0 of this gather starts from */
+    const int64_t first = index ? 0 : rows.r0; /* the user's row for the first row of this gather */
     if (fa_gathers_input(run)) {
         const fa_mat x = fa_get(run, FA_INPUT, rows);
         if (d->x_dtype == FA_U8)
@@ -35,8 +34,8 @@ static void gather(const fa_run *run, fa_rows rows)
         run->work->weights[r] = d->weights[run->index[r]];
 }
 
-/* Labels index memory, and another thread may write to the caller's array: what is used is what is
- * checked. */
+/* Labels index memory, and another thread may write to the user's array: the engine uses the copy
+ * that it has checked. */
 static void read_labels(const fa_run *run, fa_rows rows)
 {
     for (int64_t r = rows.r0; r < rows.r1; r++) {
@@ -47,7 +46,7 @@ static void read_labels(const fa_run *run, fa_rows rows)
     }
 }
 
-/* One output column: rules that project the target read it as a number. */
+/* With one output column, rules that project the target read it as a number. */
 static void label_column(const fa_run *run, fa_rows rows)
 {
     const fa_mat y = run->buf[FA_TARGET];

@@ -1,11 +1,12 @@
-/* One step: its phases, and the check at the barrier after each. docs/ARCHITECTURE.md has the
- * picture.
+/* One step: its phases, and the check at the barrier after each. Picture: docs/ARCHITECTURE.md.
  *
  *   rows      a chunk of the batch through every layer: forward, loss, error, S_l, D_l
  *             (large layers: some columns of a layer at a time, step_by_columns.c)
- *   barrier   losses summed in row order; not finite: stop, nothing has been updated
- *   update    a tile of a parameter: H^T D, optimizer, while the tile is in cache
- *   clipping instead: norm (gradients into a buffer), barrier (norm in tile order), apply */
+ *   barrier   sums the losses in row order; if the sum is not finite, stops before any update
+ *   update    a tile of a parameter: H^T D, then the optimizer while the tile is in cache
+ *
+ * A rule with after_forward splits `rows` into forward and deltas, with a barrier between them.
+ * With clipping, update is: norm (gradients into a buffer), barrier (norm in tile order), apply. */
 #include "engine/step.h"
 
 #include <math.h>
@@ -52,8 +53,8 @@ static void rows_task(void *context, int64_t task, int worker)
     delta_task(context, task, worker);
 }
 
-/* Sample weights that no earlier check has seen: one that the network's dtype cannot hold would
- * become infinite. */
+/* Calls of many steps do not check sample weights before: a weight that the network's dtype cannot
+ * hold would become infinite. */
 static fa_status check_weights(const fa_run *run)
 {
     for (int64_t r = 0; r < run->m; r++)
@@ -89,8 +90,8 @@ fa_status fa_check_loss(fa_run *run)
 
 /* ---- the step ---- */
 
-/* Rows of a task. With own products any split gives the same bits; with BLAS it must always be the
- * same. */
+/* Rows of a task. With own products any size gives the same bits; with BLAS the size must be
+ * fixed. */
 static int64_t chunk_rows(const fa_net *net, int64_t m, int threads)
 {
     if (net->blas) return FA_BLAS_CHUNK;
@@ -107,14 +108,14 @@ static void begin(fa_run *run, int64_t chunk, int threads)
     atomic_store_explicit(&run->work->nonfinite, false, memory_order_relaxed);
 }
 
-/* At the barrier between the forward pass and the deltas, where a rule asks for one. */
+/* At the barrier between the forward pass and the deltas, if a rule asks for one. */
 static fa_status after_forward(fa_run *run)
 {
     FA_TRY(fa_check_loss(run));
     return run->net->barrier_rule->after_forward(run);
 }
 
-/* The second check finds heads whose loss is not finite although that of the output is. */
+/* FA_PHASE_DELTAS checks the losses again: those of local heads may not be finite. */
 static const struct phase {
     fa_task_fn *task;
     bool over_rows;
@@ -162,7 +163,7 @@ static fa_status training_step(fa_run *run, int threads)
     return FA_OK;
 }
 
-/* Loss and deltas without an update, and gradients where they are asked for. */
+/* Loss and deltas without an update, and gradients if the mode asks for them. */
 static fa_status probing_step(fa_run *run, int threads)
 {
     const fa_net *net = run->net;
@@ -179,7 +180,7 @@ static fa_status probing_step(fa_run *run, int threads)
 
 fa_status fa_run_step(fa_run *run)
 {
-    fa_net *net = (fa_net *)run->net; /* whose write lock the caller holds, where it trains */
+    fa_net *net = (fa_net *)run->net; /* if it trains, the caller holds its write lock */
     int threads = fa_run_threads(net, run->m);
     if (threads > run->work->threads) threads = run->work->threads;
     if (run->mode != FA_TRAIN) return probing_step(run, threads);

@@ -1,4 +1,4 @@
-/* The step and the calls that make one: for engine and api. */
+/* The step, and the calls that run one: for engine and api. */
 #ifndef FA_STEP_H
 #define FA_STEP_H
 
@@ -9,8 +9,8 @@
 /* One step through the phases that the run's mode asks for. The run's net, work, mode, data, index,
  * m, step, lr and grads are set. */
 fa_status fa_run_step(fa_run *run);
-/* One sample up to its deltas, on this thread; its update is left to the next one's forward, or to
- * flush. */
+/* One sample up to its deltas, on this thread; the next sample's forward pass, or flush, makes its
+ * update. */
 fa_status fa_run_deferred(fa_run *run);
 void fa_run_flush(fa_run *run);
 fa_rows fa_chunk_of(const fa_run *run, int64_t task);
@@ -18,12 +18,12 @@ fa_rows fa_chunk_of(const fa_run *run, int64_t task);
 /* ---- forward.c ---- */
 
 void fa_load_batch(const fa_run *run, fa_rows rows);          /* input, targets and labels */
-void fa_forward(const fa_run *run, fa_rows rows, int worker); /* that, and all layers */
+void fa_forward(const fa_run *run, fa_rows rows, int worker); /* the same, then all layers */
 bool fa_gathers_input(const fa_run *run); /* X is copied into a row buffer, not used in place */
 
 /* ---- delta.c ---- */
 
-void fa_loss_and_error(const fa_run *run, fa_rows rows); /* and whether the input was finite */
+void fa_loss_and_error(const fa_run *run, fa_rows rows); /* also checks that the input is finite */
 bool fa_needs_delta(const fa_run *run, int b);
 void fa_compute_delta(const fa_run *run, int b, fa_part part, int worker);
 /* Sample weights enter here, once for every rule; 1/m is in the factor of the update. */
@@ -43,28 +43,27 @@ extern fa_task_fn fa_step_feedback_task;
 
 /* ---- step_by_columns.c ---- */
 
-/* Whether threads should have columns of each layer, not rows of the batch; and the rows' phase and
- * update so. */
+/* Whether threads should have columns of each layer and not rows of the batch; the rows phase and
+ * the update by columns. */
 bool fa_by_columns(const fa_run *run, int threads);
 void fa_run_columns(const fa_run *run, int threads);
 void fa_update_columns(const fa_run *run, int threads);
 
 /* ---- thread_tuner.c: how many threads a step runs on ---- */
 
-/* Threads that a call on this many rows may use: those whose work pays for the fastest
- * synchronisation. */
+/* Threads that a call on this many rows may use; 1 if even the fastest synchronisation costs more
+ * than it gains. */
 int fa_run_threads(const fa_net *net, int64_t rows);
-/* The threads of the next training step, at most `threads`. *measure: the tuner wants to know how
- * long it takes. */
+/* The threads of the next training step, at most `threads`. *measure: the caller must time the step
+ * and call fa_tuner_record. */
 int fa_tuner_threads(bool *measure, fa_net *net, int64_t rows, int threads);
 void fa_tuner_record(fa_net *net, int64_t rows, double seconds);
 
-/* ---- call.c: what a call takes before its work and gives back after it ---- */
+/* ---- call.c: the lock and workspaces of a call ---- */
 
 typedef struct fa_call { /* the caller sets: */
-    bool writes;         /* alone with the network; else alongside others that do not write */
-    bool in_chunks; /* row buffers of FA_PREDICT_CHUNK rows for each thread, not of all rows for
-                        all */
+    bool writes;    /* excludes other calls on the network; else runs alongside other readers */
+    bool in_chunks; /* row buffers of FA_PREDICT_CHUNK rows per thread, not of all rows */
     int n_work, slot[2]; /* of the workspaces */
     /* fa_call_begin sets: */
     const fa_net *net;

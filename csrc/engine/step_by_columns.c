@@ -1,22 +1,23 @@
-/* The rows' phase cut the other way: a thread has the same columns of every large layer in every
- * step.
+/* The rows phase and the update by columns: a thread has the same columns of every large layer in
+ * every step.
  *
- * Threads that for_all_parts the rows of a batch each read all weights, and most of these the
- * others have just written. Here a weight stays with its owner, but for a chain rule's transport
- * and for what idle threads take; what changes hands are activations, which are fewer, with a
- * hand-over after each layer. The update's tiles are those columns. A layer too narrow to
- * for_all_parts, and a rule that needs all columns at once, are given rows. Each output is the same
- * chain of multiply-adds either way: the bits cannot tell. */
+ * Threads that share the rows of a batch each read all weights, and the other threads have just
+ * written most of them. By columns, weights stay with their thread, except in the transport of
+ * chain rules and where a thread steals tasks. Activations go from core to core instead: they are
+ * fewer, but all threads synchronise after each layer. The update's tiles are in the same columns.
+ *
+ * Layers that are too narrow, and rules that need all columns at a time, are divided by rows. Every
+ * output is the same chain of multiply-adds either way, so the bits are the same. */
 #include "engine/step.h"
 
 enum {
-    SLICES_PER_THREAD = 2,      /* of each thread */
-    MIN_WIDTH = 32,             /* units of a thread; fewer: by rows */
-    BLOCK = 128,                /* rows at a time, which stay in L2 while columns go by */
+    SLICES_PER_THREAD = 2, /* tasks by columns, for each thread */
+    MIN_WIDTH = 32,        /* columns of a thread; layers with fewer are divided by rows */
+    BLOCK = 128, /* rows at a time: they stay in L2 during the products with all columns */
     MIN_WEIGHTS_PER_ROW = 2400, /* weights of a layer for each row of the batch */
-    MIN_WORK = 500000, /* multiply-adds of a thread; fewer: hand-overs cost more than they save */
+    MIN_WORK = 500000, /* multiply-adds of a thread; with fewer, synchronisation costs more */
 };
-_Static_assert((int)BLOCK <= (int)FA_CHUNK, "scratch of rules is for so many rows");
+_Static_assert((int)BLOCK <= (int)FA_CHUNK, "rules have scratch for FA_CHUNK rows");
 
 typedef void part_fn(const fa_run *run, int index, fa_part part, int worker);
 typedef struct part_job {
@@ -44,8 +45,8 @@ static void slice_task(void *context, int64_t task, int worker)
     }
 }
 
-/* Strips of so many columns, or all columns of some rows; one thing after the other, each
- * shared. */
+/* Runs `work` on slices of columns, or on all columns of chunks of rows, and waits for all of
+ * them. */
 static void for_all_parts(const fa_run *run, int threads, part_fn *work, int index, int64_t cols,
                           bool slices)
 {
@@ -132,7 +133,7 @@ typedef struct update_job {
     int threads;
 } update_job;
 
-/* Strip i of n of a item's columns, in some of its rows */
+/* Updates slice i of n of a work item's columns, in some of its rows. */
 static void update(const fa_run *run, const fa_column_item *item, fa_rows rows, int64_t i,
                    int64_t n, int worker)
 {
@@ -141,8 +142,8 @@ static void update(const fa_run *run, const fa_column_item *item, fa_rows rows, 
     if (t.i0 < t.i1 && t.j0 < t.j1) fa_update(run, item->param, t, worker);
 }
 
-/* A thread's columns of a item; or of one too narrow some of the rows, in two halves as scratch is
- * for no more. */
+/* A thread's columns of a work item. A parameter too narrow for that is divided by rows, in two
+ * halves, because scratch holds no more. */
 static void column_item_task(void *context, int64_t task, int worker)
 {
     const update_job *job = context;

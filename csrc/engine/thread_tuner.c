@@ -1,10 +1,13 @@
-/* The thread tuner: how many threads a step runs on, where the network names no number.
+/* The thread tuner: the number of threads for a step, if the network does not set one.
  *
- * The gain of a second thread depends on more than the size of the step: how long a cache line
- * takes from one core to another, which on a virtual machine changes tenfold from one second to the
- * next, and whether the other core is free. So training measures: once in a while it makes a few
- * steps on one thread and a few on all of them, and goes on with the faster number. Results are the
- * same bits on any number of threads. */
+ * The gain of a second thread depends on more than the size of the step: on the time that a cache
+ * line takes from one core to another, which on a virtual machine changes tenfold from one second
+ * to the next, and on the load of the other core. So training measures: now and then it runs a few
+ * steps on one thread and a few on all, and continues with the faster number. Results have the same
+ * bits on any number of threads.
+ *
+ * The tuner answers and records: step.c asks it for the number of threads, times the step if the
+ * tuner is measuring, and reports the time. */
 #include "engine/step.h"
 
 enum { WARM_UP = 5, PERIOD = 1024 };
@@ -22,8 +25,8 @@ int fa_run_threads(const fa_net *net, int64_t rows)
     return work_of(net, rows) < multiply_adds_to_share ? 1 : fa_get_num_threads();
 }
 
-/* The median step of a trial; in the first ones threads wake up and weights move to their
- * caches. */
+/* The median time of a trial. The first steps do not count: threads wake up, and weights move to
+ * their caches. */
 static double median(const double *trial)
 {
     double sorted[FA_TUNER_TRIAL - WARM_UP];

@@ -10,8 +10,8 @@ static fa_mat columns(const fa_run *run, fa_buf b, int64_t j0, int64_t j1)
     return (fa_mat){a.p + (size_t)j0 * run->net->esize, a.ld, run->m, j1 - j0};
 }
 
-/* Where the columns of a tile are packed, if they are: a worker's next tile is the one below, as a
- * rule. */
+/* The packing buffer for the columns of a tile, or NULL. A worker's next tile is usually the one
+ * below, with the same columns. */
 static fa_packed_b *packed_columns(const fa_run *run, fa_buf buf, fa_tile t, int worker)
 {
     fa_pack_cache *cache = fa_pack_cache_of(run, worker);
@@ -52,7 +52,7 @@ static fa_mat tile_of(const fa_net *net, void *matrix, const fa_param *p, fa_til
                     t.i1 - t.i0, t.j1 - t.j0};
 }
 
-/* One step on a tile, and of the tile across the diagonal of the parameter that follows. */
+/* One step on a tile, and on the transposed tile of coupled feedback. */
 static void step(const fa_run *run, const fa_param *p, fa_tile t, fa_mat g, fa_optim_kernel *kernel,
                  const fa_hyper *h)
 {
@@ -83,19 +83,19 @@ void fa_update(const fa_run *run, int param, fa_tile t, int worker)
 {
     const fa_net *net = run->net;
     const fa_param *p = &net->params[param];
-    const fa_update_scale blend = fa_in_place_scale(run, p);
+    const fa_update_scale scale = fa_in_place_scale(run, p);
     if (p->in_place && !p->coupled) {
-        tile_product(run, p, t, tile_of(net, p->value, p, t), blend.alpha, blend.beta, worker);
+        tile_product(run, p, t, tile_of(net, p->value, p, t), scale.alpha, scale.beta, worker);
         return;
     }
     const fa_mat g = {fa_scratch(run, worker), t.j1 - t.j0, t.i1 - t.i0, t.j1 - t.j0};
-    tile_product(run, p, t, g, p->in_place ? blend.alpha : 1 / (double)run->m, 0, worker);
+    tile_product(run, p, t, g, p->in_place ? scale.alpha : 1 / (double)run->m, 0, worker);
     if (!p->in_place) {
         optimizer_step(run, p, t, g);
         return;
     }
     fa_hyper h = run->work->hyper[param];
-    h.keep = blend.beta;
+    h.keep = scale.beta;
     step(run, p, t, g, net->k->plain, &h);
 }
 
@@ -107,7 +107,7 @@ void fa_update_task(void *context, int64_t task, int worker)
     fa_update(run, work->param, work->tile, worker);
 }
 
-/* On one thread: small tasks are for sharing. */
+/* The update on one thread, in larger tiles. */
 void fa_update_serial(const fa_run *run)
 {
     const fa_net *net = run->net;
@@ -115,7 +115,7 @@ void fa_update_serial(const fa_run *run)
         fa_update(run, net->serial_tiles[i].param, net->serial_tiles[i].tile, 0);
 }
 
-/* The tile of the gradient, into the run's gradient buffers. */
+/* Computes a tile of the gradient in the run's gradient buffers. */
 static fa_mat gradient_tile(const fa_run *run, const fa_tile_task *work, int worker)
 {
     const fa_param *p = &run->net->params[work->param];

@@ -5,13 +5,14 @@
  *           | tile norms and gradients (clipping only) | per-step feedback
  *
  * A network keeps one idle block per slot, so a step allocates nothing once a batch of its size has
- * been seen, and two calls at a time each have their own. What is large and was made for a call
- * that does not train goes back when the call ends; fa_net_trim gives the rest back. */
+ * been seen. Two calls at the same time have a block each. A call that does not train frees a large
+ * block when it ends; fa_net_trim frees the idle blocks that are larger than a batch needs. */
 #include "engine/step.h"
 
 #include <string.h>
 
-/* Hands out pieces of a block; with base NULL only adds up. */
+/* A bump allocator: hands out parts of a block, one after another; with base NULL it only adds up
+ * sizes. */
 typedef struct fa_layout {
     char *base;
     size_t used;
@@ -30,7 +31,7 @@ static void *reserve(fa_layout *c, int64_t a, int64_t b, size_t size)
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
-/* The size for the gradients of a parameter, in batches of up to `rows` rows */
+/* For the gradient of a parameter, in batches of up to `rows` rows. */
 static size_t packing_tn(const fa_net *net, const fa_param *p, int64_t rows)
 {
     size_t most = 0;
@@ -43,8 +44,8 @@ static size_t packing_tn(const fa_net *net, const fa_param *p, int64_t rows)
     return most;
 }
 
-/* The size for each matrix: A B, A B^T and its gradient, as far as the rules need them; alignment
- * needs all of them for weights. */
+/* The largest for any matrix: for A B, A B^T and its gradient, if a rule needs them. Alignment
+ * needs all three for weights. */
 static size_t packing_bytes(const fa_net *net, int64_t rows, bool training)
 {
     const int64_t m = smaller(rows, FA_CHUNK);
@@ -83,12 +84,13 @@ static void reserve_step_feedback(const fa_net *net, fa_work *w, fa_layout *c)
 {
     w->step_feedback = reserve(c, net->n_blocks, 1, sizeof *w->step_feedback);
     for (int b = 0; b < net->n_blocks; b++) {
-        const int64_t picked = net->blocks[b].rule.nnz, cols = net->blocks[b].layer->n_out;
-        const int64_t rows = picked ? picked : net->blocks[b].rule.step_rows;
+        const int64_t nnz = net->blocks[b].rule.nnz, cols = net->blocks[b].layer->n_out;
+        const int64_t rows = nnz ? nnz : net->blocks[b].rule.step_rows;
         char *p = reserve(c, rows, cols, net->esize);
-        void *places = reserve(c, picked, cols, net->esize);
+        void *row_index = reserve(c, nnz, cols, net->esize);
         if (w->step_feedback)
-            w->step_feedback[b] = (struct fa_step_feedback){{p, cols, rows, cols}, places, false};
+            w->step_feedback[b] =
+                (struct fa_step_feedback){{p, cols, rows, cols}, row_index, false};
     }
 }
 
@@ -211,7 +213,7 @@ void fa_run_bind(fa_run *run, int copy)
     run->row_hit = w->row_hit;
     if (w->rule) net->chunk_rule->bind(run);
     if (run->mode < FA_PREDICT) return;
-    for (int i = 0; i < net->n_layers; i++) /* what only trains is the identity now */
+    for (int i = 0; i < net->n_layers; i++) /* train-only layers are the identity now */
         if (net->layers[i].ops->flags & FA_TRAIN_ONLY)
             run->buf[net->layers[i].out] = run->buf[net->layers[i].in];
 }
@@ -223,7 +225,7 @@ void fa_run_set_sample(fa_run *run, const void *x, void *out)
     run->buf[net->layers[net->n_layers - 1].out].p = out;
     if (fa_gathers_input(run)) return;
     run->buf[FA_INPUT].p = (char *)x;
-    for (int i = 0; net->layers[i].ops->flags & FA_TRAIN_ONLY; i++) /* they pass it on */
+    for (int i = 0; net->layers[i].ops->flags & FA_TRAIN_ONLY; i++) /* they are the identity */
         run->buf[net->layers[i].out].p = (char *)x;
 }
 

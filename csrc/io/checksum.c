@@ -1,12 +1,11 @@
-/* CRC-32C (Castagnoli): polynomial 0x1edc6f41, bits reflected, as iSCSI, ext4 and zstd's relatives
- * have it. */
+/* CRC-32C (Castagnoli): polynomial 0x1edc6f41, bits reflected, as in iSCSI and ext4. */
 #include "io/io.h"
 
 #include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
 
-/* table[k][b]: what byte b does to the sum when k more bytes follow it. */
+/* table[k][b]: the change that byte b makes to the sum if k more bytes follow it. */
 static uint32_t table[8][256];
 static pthread_once_t made = PTHREAD_ONCE_INIT;
 

@@ -1,4 +1,4 @@
-/* Descriptions as JSON, by the rows of model/description.c. */
+/* Descriptions as JSON, by the field tables of model/description.c. */
 #include "io/io.h"
 
 #include <string.h>
@@ -8,8 +8,8 @@
 static bool saved(const fa_field *f)
 { return f->kind != FA_FIELD_SIZE && f->kind != FA_FIELD_UNSAVED; }
 
-/* Of a struct only the fields that would be written count: unused values leave their shape in
- * it. */
+/* A struct is blank if all fields that would be written are: unused values leave only their
+ * shape. */
 static bool blank(const fa_field *f, const char *at)
 {
     if (f->kind == FA_FIELD_PART) {
@@ -68,7 +68,7 @@ void fa_write_fields(fa_text *t, const fa_table *table, const void *base)
     const char *comma = "";
     fa_text_add(t, "{");
     for (const fa_field *f = table->fields; f->name; f++) {
-        /* a dtype is always written: nobody should have to know which one is 0 */
+        /* a dtype is always written, since no reader should have to know which one is 0 */
         if (!saved(f) || (f->kind != FA_FIELD_DTYPE && blank(f, (const char *)base + f->offset)))
             continue;
         fa_text_add(t, comma);
@@ -118,7 +118,7 @@ static fa_status read_int(int *to, fa_json *j)
     return FA_OK;
 }
 
-/* Only the shape; the numbers' place is filled in by whoever has the tensors. */
+/* Reads only the shape; the reader of the tensors sets the pointer to the numbers. */
 static fa_status read_shape(fa_init *init, fa_json *j)
 {
     static const char somewhere = 0;
@@ -221,7 +221,8 @@ fa_status fa_read_fields(const fa_table *table, void *base, char *text)
     return fa_json_end(&r.json);
 }
 
-/* Layers, or rules, that a text can hold: the memory follows what is there, not what it says. */
+/* The most layers, or rules, that a text can hold: memory is allocated by the length of the text,
+ * not by a number in it. */
 static int64_t most_layers(const char *text)
 {
     int64_t most = 1;

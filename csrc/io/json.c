@@ -86,7 +86,7 @@ static fa_status hex4(uint32_t *value, fa_json *j)
     return FA_OK;
 }
 
-/* After "\u": one character, two escapes where the first is the half of a pair. */
+/* After "\u": reads one character: two escapes if the first is half of a pair. */
 static fa_status unicode_escape(char **out, fa_json *j)
 {
     uint32_t c, low;
@@ -137,7 +137,7 @@ fa_status fa_json_text(const char **text, fa_json *j)
     }
     if (j->at == j->end) return fa_json_fail(j, "the end of a string");
     j->at++;
-    *out = '\0'; /* no further than the closing quote: decoding never grows */
+    *out = '\0'; /* never beyond the closing quote: decoding does not lengthen the text */
     return FA_OK;
 }
 
@@ -156,7 +156,7 @@ static bool digits(fa_json *j)
     return j->at > first;
 }
 
-/* What the locale writes between units and tenths; JSON always has a point. */
+/* The decimal point of the locale; JSON always has a dot. */
 static const char *decimal_point(char buffer[16])
 {
     const int n = snprintf(buffer, 16, "%.1f", 0.0); /* 0.0 */
@@ -165,7 +165,7 @@ static const char *decimal_point(char buffer[16])
     return buffer + 1;
 }
 
-/* As strtod reads the token in the C locale. */
+/* The token as strtod reads it in the C locale. */
 static double value_of(const char *token, size_t size)
 {
     char buffer[16], copy[96];

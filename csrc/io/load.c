@@ -1,4 +1,4 @@
-/* Loading from a path: the file is read whole. */
+/* Loads a network from a path; reads the whole file. */
 #include "io/io.h"
 
 #include <errno.h>
@@ -25,7 +25,7 @@ static fa_status read_bytes(void *user, void *data, size_t size)
     return FA_OK;
 }
 
-/* With net NULL only looks at it. */
+/* If net is NULL, only checks the file. */
 static fa_status read_file(fa_net **net, int *has_checksum, fa_opened *o, const char *path,
                            fa_custom *custom, void *user)
 {
@@ -47,7 +47,7 @@ static fa_status open_and_read(fa_net **net, int *has_checksum, const char *path
 {
     FA_REQUIRE(path);
     const int cancel = fa_cancel_off();
-    int fd; /* opening a pipe must not wait, opening a terminal must not make it ours */
+    int fd; /* open must not wait on a pipe, nor get a controlling terminal */
     FA_AGAIN(fd, open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
     const fa_status status =
         fd < 0 ? fa_path_fail(path, "read", "")

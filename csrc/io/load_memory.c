@@ -1,9 +1,9 @@
-/* Loading from memory, or through a function of the caller. */
+/* Loads a network from memory, or through a function of the program. */
 #include "io/io.h"
 
 #include <string.h>
 
-typedef struct fa_caller { /* the caller gives memory or a function */
+typedef struct fa_caller { /* the program passes memory, or a function */
     const char *at;
     int (*read)(void *user, void *data, size_t size);
     void *user;

@@ -8,7 +8,7 @@
 
 enum { SHOWN_BYTES = 256 };
 
-/* A path for a message: only its end if it is long. */
+/* The path for a message; of a long path only the end. */
 static const char *show(char shown[SHOWN_BYTES], const char *path)
 {
     const size_t size = strlen(path);
@@ -18,8 +18,8 @@ static const char *show(char shown[SHOWN_BYTES], const char *path)
     return shown;
 }
 
-/* The message says what failed for which file, why, and what the path holds now. errno is kept for
- * the caller. */
+/* The message names the file, the failed action, the reason, and the present contents of the path.
+ * Does not change errno. */
 fa_status fa_path_fail(const char *path, const char *what, const char *now)
 {
     char shown[SHOWN_BYTES];

@@ -1,5 +1,5 @@
-/* Reads a network in the safetensors format. Reading trusts nothing: memory is asked for in
- * proportion to the bytes that are there, never to the numbers that they hold. */
+/* Reads a network in the safetensors format. It trusts nothing in a file: it allocates memory in
+ * proportion to the bytes that the file has, not to numbers in it. */
 #include "io/io.h"
 
 #include <stdio.h>
@@ -24,14 +24,14 @@ typedef struct fa_entry {
 typedef struct fa_file {
     const fa_source *source;
     const char *data;
-    char *read; /* data, where it is ours */
+    char *read; /* data, if this reader allocated it */
     size_t data_size;
-    char *header; /* ours, decoded in place */
+    char *header; /* a copy, decoded in place */
     fa_entry *entries;
     int64_t n, capacity;
-    /* of the metadata; NULL where it does not stand there */
+    /* of the metadata; NULL if missing */
     const char *format, *version, *network, *state, *note, *checksum;
-    uint32_t texts; /* the sum of ours */
+    uint32_t texts; /* the sum of those that the checksum covers */
     fa_description description;
     fa_state numbers;
     fa_custom *custom;
@@ -109,7 +109,7 @@ static fa_status read_entry(fa_entry *e, fa_json *j)
     return check_size(e);
 }
 
-/* As soon as it is known: a newer format may have what the rest of this file does not expect. */
+/* Checked first: the rest of this code may not understand a newer format. */
 static fa_status check_format(const fa_file *f)
 {
     if (!f->format)
@@ -139,7 +139,7 @@ static fa_status read_metadata(fa_file *f, fa_json *j)
         FA_TRY(fa_json_more(&more, j, '}', n));
         if (!more) return check_format(f);
         FA_TRY(fa_json_key(&key, j));
-        FA_TRY(fa_json_text(&value, j)); /* what others wrote beside ours is passed over */
+        FA_TRY(fa_json_text(&value, j)); /* entries of other programs are ignored */
         if (is_summed(key)) f->texts += fa_sum_of_text(key, value);
         for (size_t i = 0; i < sizeof items / sizeof *items; i++) {
             if (strcmp(key, items[i].key)) continue;
@@ -173,7 +173,7 @@ static fa_status read_members(fa_file *f, fa_json *j)
     return metadata ? FA_OK : check_format(f);
 }
 
-/* ---- the tensors as a whole ---- */
+/* ---- the list of tensors ---- */
 
 static int by_begin(const void *a, const void *b)
 {
@@ -183,8 +183,8 @@ static int by_begin(const void *a, const void *b)
 static int by_key(const void *a, const void *b)
 { return strcmp(((const fa_entry *)a)->key, ((const fa_entry *)b)->key); }
 
-/* Every byte of the data belongs to one tensor, and every name to one; sorts the entries by
- * name. */
+/* Checks that every byte of the data belongs to exactly one tensor and that names differ; sorts the
+ * entries by name. */
 static fa_status check_entries(fa_file *f)
 {
     uint64_t end = 0;
@@ -207,7 +207,7 @@ static fa_status check_entries(fa_file *f)
     return FA_OK;
 }
 
-/* The tensor's entry, of the shape and type that it must have. */
+/* Finds the entry of a tensor, and checks its shape and type. */
 static fa_status find(const fa_entry **found, const fa_file *f, fa_dtype dtype, const fa_stored *t)
 {
     const fa_entry wanted = {.key = t->key};
@@ -304,10 +304,10 @@ static fa_status read_texts(fa_file *f)
     return fa_walk_values(&f->description.desc, locate_values, f);
 }
 
-/* ---- the whole ---- */
+/* ---- the file ---- */
 
-/* Whether a file of this size can begin with these bytes: so no more is read of a file of another
- * format. */
+/* Whether a file of this size can begin with these bytes. If not, it has another format, and no
+ * more of it is read. */
 static fa_status check_beginning(const unsigned char first[9], size_t size)
 {
     uint64_t n = 0;
@@ -341,7 +341,7 @@ static fa_status read_header(fa_file *f)
     return check_entries(f);
 }
 
-/* Where the size is unknown, allocates as the bytes come, and not by the number in the header. */
+/* If the size is unknown, allocates memory as bytes arrive, not by the number in the header. */
 static fa_status read_data(fa_file *f)
 {
     enum { FIRST = 1 << 20 };
@@ -362,7 +362,7 @@ static fa_status read_data(fa_file *f)
 
 static fa_status check_sum(const fa_file *f)
 {
-    if (!f->checksum) return FA_OK; /* of a version or a program that writes none */
+    if (!f->checksum) return FA_OK; /* written by a version or program without checksums */
     uint32_t sum = f->texts;
     for (int64_t i = 0; i < f->n; i++) {
         const fa_entry *e = &f->entries[i];
@@ -399,8 +399,8 @@ static void close_file(fa_file *f)
     fa_free(f->read);
 }
 
-/* What the planner refuses in a file is the file's fault; a version other than ours may explain
- * it. */
+/* If the planner refuses a description from a file, the file is at fault; a different version may
+ * explain it. */
 static fa_status fail_with_name(const fa_file *f, fa_status status)
 {
     if (status != FA_E_VALUE) return status;
@@ -430,7 +430,7 @@ static fa_status build(fa_net **out, fa_file *f)
     return status;
 }
 
-/* With net NULL only checks the file. */
+/* If net is NULL, only checks the file. */
 static fa_status use_file(fa_net **net, int *has_checksum, fa_file *f)
 {
     FA_FIXED_FP(false);

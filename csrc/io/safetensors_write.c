@@ -12,7 +12,7 @@ typedef struct fa_heading {
     fa_text text;
     const fa_net *net;
     uint64_t offset;
-    uint32_t texts, tensors; /* their sums; of the tensors known before */
+    uint32_t texts, tensors; /* the sums of the texts; those of the tensors are computed before */
     bool begun;
 } fa_heading;
 
@@ -54,7 +54,7 @@ static void write_item(fa_heading *h, const char *key, const char *value)
     h->texts += fa_sum_of_text(key, value);
 }
 
-/* An object of its own, as one string of the metadata. */
+/* Writes a struct as a JSON object in one string of the metadata. */
 static void write_fields_item(fa_heading *h, const char *key, const fa_table *table,
                               const void *base)
 {
@@ -95,8 +95,9 @@ static fa_status write_header(fa_heading *h)
     return t->status;
 }
 
-/* FEW_LAYERS take less than 4 MiB with the longest names and numbers, a note less than 7: most
- * networks need not be looked at. DIGITS: what counters and the learning rate may still grow by. */
+/* With FEW_LAYERS or fewer, the description takes less than 4 MiB even with the longest names and
+ * numbers, and the note less than 7, so most networks need no further check. DIGITS: counters and
+ * the learning rate may become this much longer. */
 fa_status fa_header_fits(const fa_net *net)
 {
     enum { FEW_LAYERS = 512, DIGITS = 256 };
@@ -119,7 +120,7 @@ typedef struct fa_sink {
     void *user;
     char *piece; /* of piece_size bytes */
     size_t piece_size;
-    uint32_t tensors; /* the sum of what was written */
+    uint32_t tensors; /* the sum of the bytes written so far */
 } fa_sink;
 
 static fa_status put(const fa_sink *sink, const void *data, size_t size)
@@ -132,7 +133,7 @@ static fa_status put(const fa_sink *sink, const void *data, size_t size)
                    stopped);
 }
 
-/* Sums the bytes that are written: the network's memory may change a moment later. */
+/* Sums the bytes that it writes: the memory of the network may change right after. */
 static fa_status write_tensor(void *context, const fa_stored *t)
 {
     fa_sink *sink = context;
@@ -156,7 +157,7 @@ static fa_status write_tensors(fa_sink *sink, uint32_t promised)
                                "(by a live view?); the saved bytes are not valid: save it again");
 }
 
-/* All memory is there before the first byte is written: that may go over a file that is good. */
+/* Allocates all memory before it writes the first byte, which may overwrite a good file. */
 static fa_status write_all(fa_sink *sink)
 {
     enum { PIECE = 256 * 1024 };

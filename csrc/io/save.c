@@ -1,4 +1,5 @@
-/* Saving: a file is written next to the old one and takes its place when it is complete. */
+/* Saves a network: writes a new file next to the old one and replaces the old one when the new one
+ * is complete. */
 #include "io/io.h"
 
 #include <errno.h>
@@ -13,19 +14,19 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-/* ---- where a file goes ---- */
+/* ---- the place of a file ---- */
 
 typedef int fa_take(void *user, const void *data, size_t size);
 
 typedef struct fa_place {
-    const fa_net *net;  /* which goes there */
-    const char *path;   /* as it was given */
-    char *text;         /* for two paths: where it leads, and where a link on the way points */
-    const char *name;   /* of the file behind all links */
-    int folder;         /* where that name stands */
-    bool listed;        /* the folder may be read, and so be flushed */
-    bool exists, named; /* `named`: what exists is there under that name */
-    struct stat old;    /* of the file that is there */
+    const fa_net *net;  /* the network that is saved there */
+    const char *path;   /* as the caller passed it */
+    char *text;         /* space for two paths: the present one, and the target of a link */
+    const char *name;   /* of the file that all links lead to */
+    int folder;         /* the folder with that name */
+    bool listed;        /* the folder may be read, and so can be flushed */
+    bool exists, named; /* named: the existing file has that name */
+    struct stat old;    /* of the existing file */
     enum { CREATING, WRITING, NAMING, RENAMING } stage;
 } fa_place;
 
@@ -35,7 +36,8 @@ static fa_status refuse(const fa_place *p, const char *what)
                         p->exists ? "; the file is as it was" : "; no file was made");
 }
 
-/* The folder of a path that begins at the folder `at`, and the name in there. Cuts the path. */
+/* Opens the folder of a path, relative to the folder `at`, and sets the name in it. Cuts the
+ * path. */
 static bool enter(fa_place *p, int at, char *path)
 {
     char *slash = strrchr(path, '/');
@@ -55,8 +57,8 @@ static bool enter(fa_place *p, int at, char *path)
     return false;
 }
 
-/* A link of /proc to an open file gives a name that may no longer exist, or may be another file's
- * by now. */
+/* A link of /proc to an open file has a name that may no longer exist, or that may be the name of
+ * another file now. */
 static bool is_named(const fa_place *p)
 {
     struct stat there;
@@ -64,22 +66,22 @@ static bool is_named(const fa_place *p)
     return there.st_ino == p->old.st_ino && there.st_dev == p->old.st_dev;
 }
 
-/* Follows links, so that they stay. If a link points at nothing, the file is made there, as any
- * other program would. Folders are opened one from the other: together their paths may be longer
- * than the system allows for one path. */
+/* Follows links, so that saving does not replace them. If the target of a link does not exist, the
+ * file is made there, as by other programs. Each folder is opened relative to the one before:
+ * together the paths may be longer than the system allows for one path. */
 static bool follow(fa_place *p)
 {
-    snprintf(p->text, PATH_MAX, "%s", p->path); /* the system takes no longer ones */
+    snprintf(p->text, PATH_MAX, "%s", p->path); /* the system accepts no longer paths */
     p->named = true;
     if (!enter(p, AT_FDCWD, p->text)) return false;
-    for (int links = 1; links <= 40; links++) { /* as many as the system takes */
+    for (int links = 1; links <= 40; links++) { /* as many links as the system follows */
         char *to = p->text + (links % 2) * PATH_MAX;
         const ssize_t n = readlinkat(p->folder, p->name, to, PATH_MAX - 1);
         const int reason = errno;
         if (n < 0) {
             if (links > 1) p->named = !p->exists || is_named(p);
             errno = reason;
-            return reason == EINVAL || reason == ENOENT; /* it is no link, or not there */
+            return reason == EINVAL || reason == ENOENT; /* it is not a link, or does not exist */
         }
         to[n] = '\0';
         p->named = false;
@@ -115,7 +117,7 @@ static void leave(fa_place *p)
 
 typedef struct fa_writing {
     int fd, reason;
-    unsigned char first[8]; /* of a file that is overwritten: they come last */
+    unsigned char first[8]; /* of a file that is overwritten: written last */
     size_t held, size;
 } fa_writing;
 
@@ -134,7 +136,7 @@ static int write_bytes(void *user, const void *data, size_t size)
     return 0;
 }
 
-/* Flushes a file to the disk; success too where its file system cannot flush. */
+/* Flushes a file to the disk; also succeeds if its file system cannot flush. */
 static bool flush(int fd)
 {
     int failed;
@@ -159,8 +161,8 @@ static fa_status write_all(fa_writing *w, const fa_place *p, fa_take *take)
     return FA_E_IO;
 }
 
-/* Sets the permissions of the file that is replaced, and its owner and group as far as this process
- * may. If the group cannot be kept, the new group gets no more rights than everyone has. */
+/* Gives the new file the permissions of the old one and, if this process may, its owner and group.
+ * If the group cannot be kept, the new group gets no more rights than everyone has. */
 static bool keep_rights(int fd, const struct stat *old)
 {
     struct stat now;
@@ -204,8 +206,8 @@ static fa_status write_beside(fa_place *p, bool named)
 }
 
 /* The names in a folder are data of the folder: without this a loss of power may undo the renaming.
- * A folder that may not be read cannot be flushed; then the whole file system is, through the
- * file. */
+ * A folder that may not be read cannot be flushed; then the whole file system is flushed, through
+ * the file. */
 static fa_status flush_folder(const fa_place *p)
 {
     bool flushed = true;
@@ -225,9 +227,10 @@ static fa_status flush_folder(const fa_place *p)
                   : "; the file is there, but a loss of power may undo that");
 }
 
-/* ---- the old file overwritten ---- */
+/* ---- overwriting the old file ---- */
 
-/* Writes 0xff for the first 8 bytes, as no network begins, and keeps the real ones in w->first. */
+/* Writes 0xff for the first 8 bytes, which no network begins with, and keeps the real ones in
+ * w->first. */
 static int write_behind(void *user, const void *data, size_t size)
 {
     static const unsigned char none[8] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
@@ -237,7 +240,7 @@ static int write_behind(void *user, const void *data, size_t size)
     memcpy(w->first + w->held, at, n);
     if (write_bytes(w, none, n)) return w->reason;
     w->held += n;
-    if (n && w->held == sizeof none) flush(w->fd); /* a failure shows again when the rest is */
+    if (n && w->held == sizeof none) flush(w->fd); /* a failure shows again at the next flush */
     return write_bytes(w, at + n, size - n);
 }
 
@@ -248,7 +251,7 @@ static int count_bytes(void *user, const void *data, size_t size)
     return 0;
 }
 
-/* Notices a full disk before anything is overwritten. Notices the kernel's settings under /sys too,
+/* Fails on a full disk before anything is overwritten, and on the kernel's settings under /sys,
  * which look like files. */
 static bool reserve(int fd, size_t size)
 {
@@ -274,7 +277,7 @@ static fa_status spoil(const fa_place *p)
         "; the old file could only be overwritten, and is lost: save to another folder");
 }
 
-/* The rest is on the disk; the right first bytes now complete the file. */
+/* The rest is on the disk; now the real first bytes complete the file. */
 static fa_status finish_overwriting(const fa_writing *w, const fa_place *p)
 {
     int failed;
@@ -305,7 +308,7 @@ static fa_status overwrite_open(fa_writing *w, const fa_place *p, size_t size)
     return status == FA_E_IO ? refuse(p, "write") : status;
 }
 
-/* Overwrites the old file, where no file may be made or renamed. There is no other way, and this
+/* Overwrites the old file, if no file may be made or renamed. There is no other way there, and this
  * one is not safe. Until the file is complete, its first bytes are wrong, so that every reader
  * refuses it. */
 static fa_status overwrite(const fa_place *p)
@@ -323,8 +326,8 @@ static fa_status overwrite(const fa_place *p)
 
 /* ---- saving ---- */
 
-/* Folders where nothing may be made, sticky ones with a file of another user, a file that is a
- * mount point. */
+/* True for folders where no file may be made, sticky folders with another user's file, and files
+ * that are mount points. */
 static bool is_refused(int reason)
 {
     return reason == EACCES || reason == EPERM || reason == EROFS || reason == EBUSY ||

@@ -1,4 +1,4 @@
-/* The tensors of a network as a file has them, and the checksum of a file. */
+/* The tensors of a network in the order of its file, and the checksum of a file. */
 #include "io/io.h"
 
 #include <stdio.h>
@@ -13,7 +13,7 @@ fa_status fa_check_byte_order(void)
     return fa_fail(FA_E_STATE, "files: expected a little-endian machine");
 }
 
-/* ---- what is stored ---- */
+/* ---- stored tensors ---- */
 
 size_t fa_stored_bytes(const fa_net *net, const fa_stored *t)
 { return (size_t)(t->rows * t->cols) * net->esize; }
@@ -47,7 +47,7 @@ static fa_status given_values(void *context, const char *key, fa_init *init)
     return g->each(g->context, &tensor);
 }
 
-/* And the values that the description gave for the start, which reset goes back to. */
+/* The same, and then the given values of the description, which fa_net_reset uses. */
 fa_status fa_each_tensor(const fa_net *net, fa_visit_stored *each, void *context)
 {
     FA_TRY(fa_each_of_state(net, each, context));

@@ -1,16 +1,16 @@
-/* Temporary files that a killed process does not leave behind, or not for long.
+/* Temporary files, of which a killed process leaves none, or none for long.
  *
- * While it is written, a file has no name (O_TMPFILE): it goes with its process. It gets one for
- * the moment of the renaming. Systems without nameless files, or without a way to name them, need
- * the name from the start.
+ * While it is written, a file has no name (O_TMPFILE), and the system removes it with its process.
+ * It gets a name just before the renaming. Systems without nameless files, or that cannot name
+ * them, need a name from the start.
  *
- * A folder has few such names, `.fastfa.tmp-<machine>-<number>`, whatever is saved there. Whoever
- * uses one holds a lock (flock) on the file, which ends with the process, however it ends. A file
- * of such a name that nobody has locked was left by a process that is dead, also if it ran in
- * another container or had our process number; the next save removes it. <machine> are digits of
- * the kernel's boot id: what another machine writes to a shared disk, where its locks might not be
- * seen, has other names and is left alone. Without /proc, without locks, or when all these names
- * are in use, a name is made of the time and nobody looks after it. */
+ * A folder has few such names, `.fastfa.tmp-<machine>-<number>`, for all files saved there. The
+ * process that uses one holds a lock (flock) on the file, which ends with the process. A file with
+ * such a name that is not locked was left by a dead process, even if that process ran in another
+ * container or had the number of this one; the next save removes it. <machine> is made of digits of
+ * the kernel's boot id: files of another machine on a shared disk, whose locks this one may not
+ * see, have other names and are not touched. Without /proc, without locks, or when all these names
+ * are in use, a name is made from the time, and no later save removes it. */
 #include "io/io.h"
 
 #include <errno.h>
@@ -52,7 +52,7 @@ static void choose_name(fa_temporary *t, int i)
              (unsigned long long)(bits ^ (uint64_t)getpid() << 40));
 }
 
-/* 1: the name is that of the open file; -1: of another file; 0: nobody knows. */
+/* 1: the name is that of the open file; -1: of another file; 0: unknown. */
 static int compare(int folder, const char *name, int fd)
 {
     struct stat file, there;
@@ -60,7 +60,7 @@ static int compare(int folder, const char *name, int fd)
     return file.st_dev == there.st_dev && file.st_ino == there.st_ino ? 1 : -1;
 }
 
-/* ---- what dead processes left ---- */
+/* ---- files of dead processes ---- */
 
 static void remove_if_dead(int folder, const char *name)
 {
@@ -87,8 +87,8 @@ static void remove_dead(fa_temporary *t)
 
 /* ---- making one ---- */
 
-/* The lock shows that this process lives. Without a lock the names that saves clean up must not be
- * used. */
+/* The lock shows that this process is alive. Without a lock, names that other saves clean up must
+ * not be used. */
 static bool lock(fa_temporary *t)
 {
     if (!flock(t->fd, LOCK_EX | LOCK_NB)) return true;
@@ -114,8 +114,8 @@ static bool open_named(fa_temporary *t, mode_t mode)
         if (t->fd >= 0) {
             if (!is_shared(t, i) || (lock(t) && compare(t->folder, t->name, t->fd) == 1))
                 return true;
-            fa_temporary_close(t); /* no lock, or another save took the file for a dead process's
-                                      before we had the lock */
+            /* There is no lock, or another save removed the file before we had it. */
+            fa_temporary_close(t);
         } else if (errno != EEXIST) {
             break;
         }
@@ -133,7 +133,7 @@ bool fa_temporary_open(fa_temporary *t, int folder, mode_t mode, bool named)
     return (!named && open_nameless(t, mode)) || open_named(t, mode);
 }
 
-/* ---- from there to its place ---- */
+/* ---- naming and renaming it ---- */
 
 static int link_file(const fa_temporary *t)
 {
@@ -155,7 +155,7 @@ bool fa_temporary_link(fa_temporary *t)
         choose_name(t, i);
         if (!link_file(t)) return true;
         if (errno != EEXIST) break;
-        if (compare(t->folder, t->name, t->fd) == 1) return true; /* done, though interrupted */
+        if (compare(t->folder, t->name, t->fd) == 1) return true; /* the first call did it */
         errno = EEXIST;
     }
     t->name[0] = '\0';

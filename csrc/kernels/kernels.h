@@ -1,6 +1,6 @@
 /* The kernel table: one row per instruction set and element type. The contract of each kernel is
- * its line in kernels.def; activations are listed in activations.def. Only cpu.c, product.c, rng.c,
- * the kernel files, the C tests and benchmarks see more of it than the pointers in a network. */
+ * its entry in kernels.def; activations are listed in activations.def. A network holds a pointer to
+ * its row; core/cpu.c chooses the row. */
 #ifndef FA_KERNELS_H
 #define FA_KERNELS_H
 
@@ -25,9 +25,9 @@ enum {
     FA_N_ACTIVATIONS
 };
 
-/* What an optimizer's tile kernel needs, computed once a step in double. `decay` is weight_decay
- * where it applies to this parameter, else 0; decoupled decay (AdamW) arrives folded into `keep`
- * instead. */
+/* The numbers of an optimizer step on one parameter, computed once a step in double. `decay` is
+ * weight_decay if it applies to this parameter, else 0; decoupled decay (AdamW) is a factor of
+ * `keep`. */
 typedef struct fa_hyper {
     double lr;       /* of this parameter: lr * lr_scale */
     double momentum; /* sgd, rmsprop */
@@ -41,13 +41,13 @@ typedef struct fa_hyper {
     double lambda;       /* with coupled feedback: both are multiplied by 1 - lambda */
 } fa_hyper;
 
-/* What a product does to C before it writes it, in this order; all zero: nothing. h has the shape
+/* The operations on C before a product writes it, in this order; all zero: none. h has the shape
  * and stride of C. */
 typedef struct fa_epilogue {
     const void *bias; /* a row that is added, or NULL */
-    /* Set to true if the first row of C is not finite, or NULL. One row tells for all of B and the
-     * bias: 0 times a number that is not finite is NaN, so such an entry shows in its column of
-     * every row. */
+    /* Set to true if the first row of C is not finite, or NULL. One row is enough to check B and
+     * the bias: 0 times a number that is not finite is NaN, so such an entry makes its column of
+     * every row NaN. */
     atomic_bool *nonfinite;
     bool relu;     /* max(0, .) */
     const void *h; /* C becomes 0 where h <= 0 (ReLU's derivative); or NULL */
@@ -65,12 +65,12 @@ typedef struct fa_packed_b {
 /* h = f(a), may work in place */
 typedef void fa_act_fn(void *h, ptrdiff_t ldh, const void *a, ptrdiff_t lda, int64_t rows,
                        int64_t cols);
-/* d *= f', or 0 whatever d is where ReLU's f' is 0; x is H, or A for FA_NEEDS_PREACT */
+/* d *= f'; where ReLU's f' is 0 the result is 0 for any d; x is H, or A for FA_NEEDS_PREACT */
 typedef void fa_dact_fn(void *d, ptrdiff_t ldd, const void *x, ptrdiff_t ldx, int64_t rows,
                         int64_t cols);
 
-/* Whether products pack their right operands and prefetch: worth it where the latency of L2 is
- * high. Set once, when the kernels are chosen (cpu.c); no result depends on it. */
+/* Whether products pack their right operands and prefetch, which pays if the latency of L2 is high.
+ * Set once, when the kernels are chosen (cpu.c); no result depends on it. */
 extern bool fa_l2_is_slow;
 enum {
     FA_PACKED_B_BYTES = 512 << 10, /* limit of a packing buffer for all of B */
@@ -86,7 +86,7 @@ typedef struct fa_kernels {
     fa_dact_fn *dact[FA_N_ACTIVATIONS];
 } fa_kernels;
 
-/* Rows [0] float, [1] double. x86 builds have the three v*, others have c. */
+/* Rows [0] float, [1] double. x86 builds have v2, v3 and v4, other builds have c. */
 extern const fa_kernels fa_kernels_c_rows[2], fa_kernels_v2_rows[2], fa_kernels_v3_rows[2],
     fa_kernels_v4_rows[2];
 

@@ -1,19 +1,19 @@
-/* The dozen vector words that kernels are written in, for the instruction set of this object file.
+/* The SIMD primitives that kernels are written in, for the instruction set of this object file.
  *
  * A kernel file (*.inc) is ordinary C in terms of T (float or double), V (a vector of T), TI and VI
- * (integers of the same width), VL (lanes in V) and v_<word>(...). flavour.h sets these and
- * includes each kernel file twice. Arithmetic on V uses the compiler's vector extension (a + b, a *
- * b, a < b); what that cannot say, or must not decide by itself (fused multiply-add, masks,
- * rounding), is a word below.
+ * (integers of the same width), VL (lanes in V) and v_<primitive>(...). flavour.h sets these and
+ * includes each kernel file twice. Arithmetic on V uses the compiler's vector extension (a + b,
+ * a * b, a < b). What the extension cannot express, or must not decide (fused multiply-add, masks,
+ * rounding), is a primitive.
  *
- * FA_ISA, given by the build: 0 plain C, 2 x86-64-v2 (SSE4.2), 3 x86-64-v3 (AVX2, FMA), 4 x86-64-v4
+ * FA_ISA, set by the build: 0 plain C, 2 x86-64-v2 (SSE4.2), 3 x86-64-v3 (AVX2, FMA), 4 x86-64-v4
  * (AVX-512). Never switch on compiler macros: clang does not define them inside target regions.
  *
- * v3 and v4 compute the same bits: every word is exact or correctly rounded in both, and kernels
- * never let the number of lanes decide the order of a sum. v2 and plain C have no fused
+ * v3 and v4 compute the same bits: every primitive is exact or correctly rounded in both, and
+ * kernels never let the number of lanes decide the order of a sum. v2 and plain C have no fused
  * multiply-add. */
-#ifndef FA_KERNELS_VEC_H
-#define FA_KERNELS_VEC_H
+#ifndef FA_KERNELS_SIMD_H
+#define FA_KERNELS_SIMD_H
 
 #include <float.h>
 #include <math.h>
@@ -34,7 +34,7 @@
 
 #define FA_INLINE static inline __attribute__((always_inline, unused))
 
-/* For loops over the registers of a tile: gcc has to be told, clang unrolls only if it is not. */
+/* For loops over registers: gcc unrolls them only with this pragma, clang only without it. */
 #ifdef __clang__
 #define FA_UNROLL
 #else
@@ -48,13 +48,12 @@ typedef int64_t vi64 __attribute__((vector_size(FA_VBYTES)));
 typedef uint32_t vu32 __attribute__((vector_size(FA_VBYTES)));
 typedef uint64_t vu64 __attribute__((vector_size(FA_VBYTES)));
 
-/* Words that are the same text for both element types and every instruction set.
+/* Primitives with the same text for both element types and every instruction set.
  *   load, store     unaligned
  *   set1            all lanes equal
  *   select(m,a,b)   m is the result of a comparison: all bits set or none; a where set, else b
  *   bits, unbits    reinterpret as integers and back
- *   load_part, store_part   the first n lanes, 0 <= n <= VL; the other lanes read as 0, are not
- * written */
+ *   load_part, store_part   the first n lanes, 0 <= n <= VL; the others are 0, or not written */
 #define FA_COMMON_WORDS(T, V, VI, S)                                                               \
     FA_INLINE V v_load_##S(const T *p)                                                             \
     {                                                                                              \
@@ -72,7 +71,7 @@ FA_COMMON_WORDS(float, vf32, vi32, f32)
 FA_COMMON_WORDS(double, vf64, vi64, f64)
 #undef FA_COMMON_WORDS
 
-/* Words with an instruction of their own.
+/* Primitives with instructions of their own.
  *   fma(a,b,c)      a * b + c, one rounding where FA_ISA >= 3
  *   sqrt            correctly rounded
  *   take(p,i)       lane by lane p[i]
@@ -83,8 +82,8 @@ FA_COMMON_WORDS(double, vf64, vi64, f64)
  *   load_bytes      VL bytes, each widened to an integer lane
  *   mul_lo32        the 64-bit products of the low halves of 64-bit lanes (no f32 or f64 suffix)
  *   swap_pairs      exchanges neighbouring 64-bit lanes
- *   slices          16 bytes from p on, from p + step bytes, ..., as stacked as a vector holds (no
- * suffix, not SSE) */
+ *   slices          16 bytes from p, from p + step bytes, ..., until the vector is full (no suffix,
+ *                   not SSE) */
 #if FA_ISA >= 3
 FA_INLINE __m128 v_slice(const void *p, ptrdiff_t at)
 { return _mm_loadu_ps((const float *)((const char *)p + at)); }

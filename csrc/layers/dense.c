@@ -38,19 +38,20 @@ static fa_status plan(fa_net *net, fa_layer *layer)
 static fa_mat weights(const fa_layer *layer)
 { return (fa_mat){layer->weight->value, layer->n_out, layer->n_in, layer->n_out}; }
 
-/* The update that the sample before left to do, and A of this one, in one pass over W. */
+/* Makes the pending update of the previous sample and computes A of this one, in one pass over
+ * W. */
 static void update_and_multiply(const fa_layer *layer, const fa_run *run, fa_mat a, fa_mat x)
 {
     const fa_run *before = run->pending;
     const fa_param *w = layer->weight, *b = layer->bias;
     const fa_mat h = before->buf[w->grad[0].left], d = before->buf[w->grad[0].right];
-    const fa_update_scale blend = fa_in_place_scale(before, w);
+    const fa_update_scale scale = fa_in_place_scale(before, w);
     if (b) {
         const fa_update_scale bias = fa_in_place_scale(before, b);
         run->net->k->colsum(b->value, d.p, d.ld, 1, b->cols, bias.alpha, bias.beta);
     }
     if (!run->net->k->update_forward(a.p, w->value, w->cols, x.p, b ? b->value : NULL, h.p, d.p,
-                                     w->rows, w->cols, blend.alpha, blend.beta))
+                                     w->rows, w->cols, scale.alpha, scale.beta))
         atomic_store(&run->work->nonfinite, true);
     fa_count(run, &run->net->count_outer, true);
 }
@@ -62,19 +63,19 @@ static void forward(const fa_layer *layer, const fa_run *run, fa_part part, int 
     const fa_mat a = layer->preact == FA_NO_BUF ? h : fa_get_part(run, layer->preact, part);
     const fa_mat x = fa_get(run, layer->in, part.rows);
     const fa_mat w = fa_columns_of(weights(layer), part.c0, part.c1, net->esize);
-    const bool fuses_relu_backward = layer->activation == FA_ACT_relu && !run->pending;
+    const bool fuses_relu = layer->activation == FA_ACT_relu && !run->pending;
     const fa_epilogue epilogue = {
         .bias = layer->bias ? (char *)layer->bias->value + (size_t)part.c0 * net->esize : NULL,
         .nonfinite = fa_nonfinite_flag(run),
-        .relu = fuses_relu_backward};
-    fa_packed_b right = fa_packing_buffer(run, worker);
-    right.remote = run->shared;
+        .relu = fuses_relu};
+    fa_packed_b packed_b = fa_packing_buffer(run, worker);
+    packed_b.remote = run->shared;
     if (run->pending && layer->weight->trainable)
         update_and_multiply(layer, run, a, x);
     else
-        fa_matmul(&net->linalg, a, x, w, &epilogue, &right);
+        fa_matmul(&net->linalg, a, x, w, &epilogue, &packed_b);
     fa_count(run, &net->count_forward, fa_is_first(part));
-    if (layer->activation != FA_ACT_linear && !fuses_relu_backward)
+    if (layer->activation != FA_ACT_linear && !fuses_relu)
         net->k->act[layer->activation](h.p, h.ld, a.p, a.ld, h.rows, h.cols);
 }
 

@@ -1,6 +1,6 @@
 /* Dropout (Srivastava et al. 2014), inverted: kept values are divided by 1 - rate while training.
- * The mask is a function of (seed, step, layer, row, column) alone, so chunks and threads cannot
- * matter. */
+ * The mask is a function of (seed, step, layer, row, column) and nothing else, so it does not
+ * depend on chunks or threads. */
 #include "layers/layers.h"
 
 typedef struct state {

@@ -1,4 +1,4 @@
-/* layers: each has its file, which sees the engine; registry.c lists them. */
+/* layers: one file for each layer; registry.c lists them. */
 #ifndef FA_LAYERS_H
 #define FA_LAYERS_H
 

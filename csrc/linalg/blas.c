@@ -1,10 +1,10 @@
 /* The BLAS, if any. Three builds:
  *
- *   (default)        opens the vendored OpenBLAS beside the shared library that contains the
- * engine. It is never linked: RTLD_LOCAL and RTLD_DEEPBIND keep it apart from any other BLAS in the
- *                    process, and a missing file only means that own kernels run.
- *   FASTFA_CBLAS     calls cblas_sgemm and cblas_dgemm, with 32-bit int, of whatever the program is
- *                    linked with. Its threads and their bits are that library's business.
+ *   (default)        opens the vendored OpenBLAS in the folder of the shared library that contains
+ *                    the engine. It is never linked: RTLD_LOCAL and RTLD_DEEPBIND separate it from
+ *                    any other BLAS in the process. If the file is missing, own kernels run.
+ *   FASTFA_CBLAS     calls cblas_sgemm and cblas_dgemm, with 32-bit int, of the library that the
+ *                    program is linked with. That library decides its threads and its bits.
  *   FASTFA_NO_BLAS   none. */
 #include "linalg/linalg.h"
 
@@ -105,7 +105,7 @@ static bool refuse(const char *why)
     return false;
 }
 
-#ifdef FASTFA_VENDORED /* the folder of LIBRARY, where the build knows it: C tests */
+#ifdef FASTFA_VENDORED /* the folder of LIBRARY, if the build sets it: C tests */
 
 static bool find_library(char path[PATH_MAX])
 { return snprintf(path, PATH_MAX, "%s", FASTFA_VENDORED "/" LIBRARY) < PATH_MAX; }
@@ -113,8 +113,8 @@ static bool find_library(char path[PATH_MAX])
 #else
 
 typedef struct fa_self {
-    const char *file; /* that the object with this code was loaded from; NULL: not found yet */
-    bool is_program;  /* the first object is */
+    const char *file; /* the object with this code was loaded from it; NULL: not found yet */
+    bool is_program;  /* the program is the first object */
 } fa_self;
 
 static int find_self(struct dl_phdr_info *object, size_t size, void *context)
@@ -132,10 +132,10 @@ static int find_self(struct dl_phdr_info *object, size_t size, void *context)
     return 0;
 }
 
-/* Finds LIBRARY: beside the shared object that contains this file, or for fastfa/lib/libfastfa.so
- * in fastfa/. Whoever starts a program can choose the path and the folder that the program takes
- * for its own. So no library is opened beside a program, nor beside a shared object with a relative
- * path. */
+/* Finds LIBRARY: in the folder of the shared object that contains this file, or for
+ * fastfa/lib/libfastfa.so in fastfa/. The user who starts a program can choose the path and the
+ * folder that the program believes to be its own. So nothing is opened if the engine is part of the
+ * program, or if the shared object was loaded by a relative path. */
 static bool find_library(char path[PATH_MAX])
 {
     static const char package[] = "/fastfa/lib/libfastfa.so";
@@ -195,7 +195,7 @@ static void open_library(void)
         dlclose(library);
         return;
     }
-    set_num_threads(1); /* parallelism is ours */
+    set_num_threads(1); /* the engine's own threads call it */
     table = (fa_blas){sgemm, dgemm, get_config(), get_corename(), true};
 }
 

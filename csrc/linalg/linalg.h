@@ -1,14 +1,13 @@
-/* linalg: matrices and their products, by our own kernels or by BLAS. */
+/* linalg: matrices and their products, by own kernels or by BLAS. */
 #ifndef FA_LINALG_H
 #define FA_LINALG_H
 
 #include "core/core.h"
 
-/* ---- blas.c: the single-threaded OpenBLAS that the wheel carries, opened when first asked for
- * ---- */
+/* ---- blas.c: the single-threaded OpenBLAS of the wheel, opened on first use ---- */
 
-/* C (m x n) = alpha * op(A) op(B) + beta * C, row-major, op(X) = X^T where trans_x is set. False,
- * with nothing done, where a size or a stride does not fit into BLAS's int. */
+/* C (m x n) = alpha * op(A) op(B) + beta * C, row-major, op(X) = X^T where trans_x is set. Returns
+ * false and does nothing if a size or a stride does not fit into BLAS's int. */
 typedef struct fa_blas {
     bool (*sgemm)(bool trans_a, bool trans_b, int64_t m, int64_t n, int64_t k, float alpha,
                   const float *a, ptrdiff_t lda, const float *b, ptrdiff_t ldb, float beta,
@@ -17,13 +16,14 @@ typedef struct fa_blas {
                   const double *a, ptrdiff_t lda, const double *b, ptrdiff_t ldb, double beta,
                   double *c, ptrdiff_t ldc);
     const char *config;   /* "OpenBLAS 0.3.34 DYNAMIC_ARCH ..." */
-    const char *corename; /* "SkylakeX": whose kernels it runs */
+    const char *corename; /* "SkylakeX": the processor whose kernels it runs */
     bool loaded;
 } fa_blas;
 
-/* The table, or NULL where there is no BLAS; the first call opens the library. Any thread. */
+/* The table, or NULL if there is no BLAS; the first call opens the library. Any thread may call
+ * it. */
 const fa_blas *fa_blas_get(void);
-/* Why fa_blas_get() returns NULL; "" where it does not. */
+/* Why fa_blas_get() returns NULL; "" if it does not. */
 const char *fa_blas_reason(void);
 
 /* ---- matrices ---- */
@@ -44,7 +44,7 @@ static inline fa_mat fa_columns_of(fa_mat a, int64_t c0, int64_t c1, size_t esiz
 
 /* ---- matmul.c ---- */
 
-/* Which products a network runs. The members are those of fa_net, which holds this struct. */
+/* The products that a network runs, and the type of its numbers. fa_net has the same members. */
 typedef struct fa_linalg {
     const fa_kernels *k;
     const fa_blas *blas; /* NULL: own products only */
@@ -54,8 +54,8 @@ typedef struct fa_linalg {
 /* By FASTFA_GEMM: auto (default), own, blas. */
 fa_status fa_linalg_init(fa_linalg *la, fa_dtype dtype);
 
-/* C = A B, then the epilogue, if it is not NULL. `cache` is that of the gemm kernel; NULL: nothing
- * is packed. */
+/* C = A B, then the epilogue, if it is not NULL. `cache` is passed on to the gemm kernel; NULL:
+ * nothing is packed. */
 void fa_matmul(const fa_linalg *la, fa_mat c, fa_mat a, fa_mat b, const fa_epilogue *epilogue,
                fa_packed_b *cache);
 /* C = alpha A^T B + beta C */

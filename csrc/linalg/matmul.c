@@ -1,8 +1,8 @@
-/* The door to matrix products: our own kernels, or BLAS where the network was given one.
+/* Matrix products: by own kernels, or by BLAS if the network uses it.
  *
  * Own kernels make each output one chain of multiply-adds over k, so results do not depend on how
- * rows and columns are split. BLAS promises nothing of the kind: with it the engine keeps chunks
- * and tiles the same for every number of threads. Which one runs:
+ * rows and columns are divided. BLAS does not promise this: with it the engine uses the same chunks
+ * and tiles for every number of threads. Which of the two runs:
  * docs/decisions/001-own-products-and-blas.md. */
 #include "linalg/linalg.h"
 
@@ -10,23 +10,23 @@
 
 enum {
     BLAS_MIN_WORK = 32 * 32 * 32,
-    NT_ROWS = FA_SHORT_STRIDE, /* of A in a panel of D W^T, and */
-    NT_COLS = 64,              /* of C, a block at a time */
+    NT_ROWS = FA_SHORT_STRIDE, /* rows of A in a panel of D W^T */
+    NT_COLS = 64,              /* columns of C computed at a time */
     FEW_ROWS = 8,
 };
 
-static fa_status choose(const fa_blas **blas, const char *wish)
+static fa_status choose(const fa_blas **blas, const char *requested)
 {
-    if (!wish || !*wish || !strcmp(wish, "auto")) {
+    if (!requested || !*requested || !strcmp(requested, "auto")) {
         if (!fa_isa_prefers_blas()) return FA_OK;
         *blas = fa_blas_get();
         if (!*blas)
             fa_log("BLAS would be faster on this processor and is not there: %s", fa_blas_reason());
         return FA_OK;
     }
-    if (!strcmp(wish, "own")) return FA_OK;
-    if (strcmp(wish, "blas"))
-        return fa_fail(FA_E_VALUE, "FASTFA_GEMM: expected auto, own or blas, got '%s'", wish);
+    if (!strcmp(requested, "own")) return FA_OK;
+    if (strcmp(requested, "blas"))
+        return fa_fail(FA_E_VALUE, "FASTFA_GEMM: expected auto, own or blas, got '%s'", requested);
     *blas = fa_blas_get();
     if (*blas) return FA_OK;
     return fa_fail(FA_E_STATE, "FASTFA_GEMM=blas: no BLAS in this build: %s", fa_blas_reason());
@@ -41,7 +41,7 @@ fa_status fa_linalg_init(fa_linalg *la, fa_dtype dtype)
 static bool for_blas(const fa_linalg *la, fa_mat c, int64_t k)
 { return la->blas && (double)c.rows * (double)c.cols * (double)k >= BLAS_MIN_WORK; }
 
-/* True if BLAS took it; false, with nothing done, where ours should run. */
+/* Returns true if BLAS has computed it; otherwise does nothing, and own kernels should run. */
 static bool blas_product(const fa_linalg *la, bool ta, bool tb, fa_mat c, int64_t k, fa_mat a,
                          fa_mat b, double alpha, double beta)
 {
@@ -54,15 +54,15 @@ static bool blas_product(const fa_linalg *la, bool ta, bool tb, fa_mat c, int64_
 }
 
 void fa_matmul(const fa_linalg *la, fa_mat c, fa_mat a, fa_mat b, const fa_epilogue *epilogue,
-               fa_packed_b *right)
+               fa_packed_b *cache)
 {
     static const fa_epilogue none = {0};
     const fa_epilogue *e = epilogue ? epilogue : &none;
-    if (e->bias && for_blas(la, c, a.cols)) /* which adds to what is there */
+    if (e->bias && for_blas(la, c, a.cols)) /* BLAS adds to C, so C starts as the bias */
         for (int64_t i = 0; i < c.rows; i++)
             memcpy(c.p + (size_t)(i * c.ld) * la->esize, e->bias, (size_t)c.cols * la->esize);
     if (!blas_product(la, false, false, c, a.cols, a, b, 1, e->bias ? 1 : 0)) {
-        la->k->gemm(c.p, c.ld, a.p, a.ld, 1, b.p, b.ld, c.rows, c.cols, a.cols, 1, 0, e, right);
+        la->k->gemm(c.p, c.ld, a.p, a.ld, 1, b.p, b.ld, c.rows, c.cols, a.cols, 1, 0, e, cache);
         return;
     }
     if (e->nonfinite && !la->k->all_finite(c.p, c.ld, c.rows > 0, c.cols))
@@ -72,16 +72,16 @@ void fa_matmul(const fa_linalg *la, fa_mat c, fa_mat a, fa_mat b, const fa_epilo
 }
 
 void fa_matmul_tn(const fa_linalg *la, fa_mat c, fa_mat a, fa_mat b, double alpha, double beta,
-                  fa_packed_b *right)
+                  fa_packed_b *cache)
 {
     if (blas_product(la, true, false, c, a.rows, a, b, alpha, beta)) return;
-    /* A column without gaps is a row: C^T = B^T A, in whole vectors. */
+    /* A contiguous column is a row: C^T = B^T A uses whole vectors. */
     if (c.cols == 1 && c.ld == 1)
         la->k->gemm(c.p, c.rows, b.p, 1, b.ld, a.p, a.ld, 1, c.rows, a.rows, alpha, beta, NULL,
                     NULL);
     else
         la->k->gemm(c.p, c.ld, a.p, 1, a.ld, b.p, b.ld, c.rows, c.cols, a.rows, alpha, beta, NULL,
-                    right);
+                    cache);
 }
 
 size_t fa_matmul_nt_scratch(const fa_linalg *la, int64_t k)
@@ -97,21 +97,21 @@ static fa_mat part(const fa_linalg *la, fa_mat a, int64_t i0, int64_t rows, int6
 
 /* C = A B^T with few rows: panels of B, transposed. */
 static void transpose_b(const fa_linalg *la, fa_mat c, fa_mat a, fa_mat b, char *scratch,
-                        fa_packed_b *right)
+                        fa_packed_b *cache)
 {
     for (int64_t j = 0; j < c.cols; j += NT_ROWS) {
         const fa_mat to = part(la, c, 0, c.rows, j, NT_ROWS),
                      from = part(la, b, j, NT_ROWS, 0, b.cols);
         const fa_mat transposed = {scratch, from.rows, from.cols, from.rows};
         la->k->transpose(transposed.p, transposed.ld, from.p, from.ld, from.rows, from.cols);
-        fa_matmul(la, to, a, transposed, NULL, right);
+        fa_matmul(la, to, a, transposed, NULL, cache);
     }
 }
 
-/* C^T = B A^T: turning A and C costs less than turning B, which is a matrix of weights. The factors
- * of each multiply-add change places, which changes no bit. */
+/* C^T = B A^T: transposing A and C costs less than transposing B, which is a matrix of weights. The
+ * two factors of each multiply-add are exchanged, which changes no bit. */
 static void transpose_a(const fa_linalg *la, fa_mat c, fa_mat a, fa_mat b, char *scratch,
-                        fa_packed_b *right)
+                        fa_packed_b *cache)
 {
     for (int64_t i = 0; i < c.rows; i += NT_ROWS) {
         const fa_mat rows = part(la, a, i, NT_ROWS, 0, a.cols);
@@ -121,7 +121,7 @@ static void transpose_a(const fa_linalg *la, fa_mat c, fa_mat a, fa_mat b, char 
         for (int64_t j = 0; j < c.cols; j += NT_COLS) {
             const fa_mat to = part(la, c, i, NT_ROWS, j, NT_COLS);
             const fa_mat ct = {product, to.rows, to.cols, to.rows};
-            fa_matmul(la, ct, part(la, b, j, NT_COLS, 0, b.cols), transposed, NULL, right);
+            fa_matmul(la, ct, part(la, b, j, NT_COLS, 0, b.cols), transposed, NULL, cache);
             la->k->transpose(to.p, to.ld, ct.p, ct.ld, ct.rows, ct.cols);
         }
     }
@@ -138,13 +138,13 @@ void fa_matmul_nt(const fa_linalg *la, fa_mat c, fa_mat a, fa_mat b, char *scrat
 
 static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* The size for a product with B, for up to m rows of A */
+/* For a product with B, with up to m rows of A */
 size_t fa_matmul_packing(const fa_linalg *la, int64_t m, fa_mat b, bool transposed)
 { return la->k->gemm_packing_bytes(m, b.cols, b.rows, b.ld, transposed); }
 
 static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
-/* C = A B^T for up to m rows of A: as transpose_a multiplies, and transpose_b. */
+/* For C = A B^T with up to m rows of A: the larger of what transpose_a and transpose_b need. */
 size_t fa_matmul_nt_packing(const fa_linalg *la, int64_t m, fa_mat b)
 {
     const int64_t k = b.cols, wide = smaller(m, NT_ROWS), few = smaller(m, FEW_ROWS - 1);

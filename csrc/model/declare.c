@@ -5,8 +5,8 @@
 
 static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
-/* Rows begin on a cache line where that costs little, but not a multiple of 1 KiB apart: they would
- * share few cache sets when a tile walks down a column. */
+/* Rows begin on a cache line where that costs little. Their stride is not a multiple of 1 KiB: rows
+ * of a tile would share few cache sets. */
 static ptrdiff_t padded(int64_t cols, size_t size)
 {
     const int64_t line = 64 / (int64_t)size;

@@ -1,5 +1,4 @@
-/* What a network is described by, field by field. To add a field: write its row here, nothing
- * else. */
+/* The field tables of descriptions. To add a field, write its row here; nothing else changes. */
 #include "model/description.h"
 
 #include <math.h>
@@ -155,7 +154,7 @@ fa_status fa_walk_values(fa_net_desc *desc, fa_each_init *each, void *context)
     return fa_walk(&fa_net_fields, desc, visit_values, &v);
 }
 
-/* ---- values that no file could hold ---- */
+/* ---- values that a file could not hold ---- */
 
 static fa_status check_text(const char *text, const char *path)
 {
@@ -181,9 +180,9 @@ static fa_status check_field(void *context, const fa_field *f, void *at, const c
 fa_status fa_check_fields(const fa_table *table, void *base)
 { return fa_walk(table, base, check_field, NULL); }
 
-/* ---- a copy of one's own ---- */
+/* ---- deep copies ---- */
 
-static fa_status own_text(fa_net *net, const char **text)
+static fa_status copy_text(fa_net *net, const char **text)
 {
     if (!*text) return FA_OK;
     const size_t size = strlen(*text) + 1;
@@ -193,10 +192,10 @@ static fa_status own_text(fa_net *net, const char **text)
     return FA_OK;
 }
 
-/* n structs that lie as far apart as the first one is large, which an older header may have made
- * smaller. */
-static fa_status own_structs(fa_net *net, const void **structs, int64_t n, const fa_table *t,
-                             const char *path)
+/* Copies n structs. The distance between them is the size of the first one, which an older header
+ * may have made smaller. */
+static fa_status copy_structs(fa_net *net, const void **structs, int64_t n, const fa_table *t,
+                              const char *path)
 {
     const char *from = *structs;
     char *copy = fa_net_alloc(net, n, t->size);
@@ -204,57 +203,59 @@ static fa_status own_structs(fa_net *net, const void **structs, int64_t n, const
     size_t stride, size;
     memcpy(&stride, from, sizeof stride);
     for (int64_t i = 0; i < n; i++) {
-        char *mine = copy + (size_t)i * t->size;
-        FA_TRY(fa_copy_struct(mine, t->size, t->least, from + (size_t)i * stride, path));
-        memcpy(&size, mine, sizeof size);
+        char *to = copy + (size_t)i * t->size;
+        FA_TRY(fa_copy_struct(to, t->size, t->least, from + (size_t)i * stride, path));
+        memcpy(&size, to, sizeof size);
         if (size != stride)
             return fa_fail(FA_E_VALUE,
                            "layer %lld: struct_size: expected %zu as in layer 0, got %zu",
                            (long long)i, stride, size);
-        memcpy(mine, &t->size, sizeof t->size);
+        memcpy(to, &t->size, sizeof t->size);
     }
     *structs = copy;
     return FA_OK;
 }
 
-static fa_status own_field(void *context, const fa_field *f, void *at, const char *path)
+static fa_status copy_field(void *context, const fa_field *f, void *at, const char *path)
 {
     fa_net *net = context;
     switch (f->kind) {
-    case FA_FIELD_TEXT: return own_text(net, at);
-    case FA_FIELD_LIST: return own_structs(net, at, net->desc.n_layers, f->of, path);
-    case FA_FIELD_OPTION: return *(void **)at ? own_structs(net, at, 1, f->of, path) : FA_OK;
+    case FA_FIELD_TEXT: return copy_text(net, at);
+    case FA_FIELD_LIST: return copy_structs(net, at, net->desc.n_layers, f->of, path);
+    case FA_FIELD_OPTION: return *(void **)at ? copy_structs(net, at, 1, f->of, path) : FA_OK;
     default: return FA_OK;
     }
 }
 
 /* ---- structs of zeros ---- */
 
-/* A caller that cannot use the initialisers sets names, sizes and rates, and leaves the rest
- * zero. */
+/* A caller that cannot use the initialisers sets names, sizes and rates, and leaves the other
+ * fields zero. */
 static void fill_layer(fa_layer_desc *d)
 {
-    const fa_layer_desc usual = fa_dense(d->units, d->activation);
+    const fa_layer_desc defaults = fa_dense(d->units, d->activation);
     if (!d->type || strcmp(d->type, "dense") || d->use_bias || d->trainable || d->lr_scale != 0 ||
         d->bias_lr_scale != 0 || d->weight_init.scale != 0 || d->bias_init.scale != 0)
         return;
-    d->use_bias = usual.use_bias, d->trainable = usual.trainable;
-    d->lr_scale = usual.lr_scale, d->bias_lr_scale = usual.bias_lr_scale;
-    d->weight_init.scale = usual.weight_init.scale, d->bias_init.scale = usual.bias_init.scale;
+    d->use_bias = defaults.use_bias, d->trainable = defaults.trainable;
+    d->lr_scale = defaults.lr_scale, d->bias_lr_scale = defaults.bias_lr_scale;
+    d->weight_init.scale = defaults.weight_init.scale,
+    d->bias_init.scale = defaults.bias_init.scale;
 }
 
 static void fill_rule(fa_rule_desc *d)
 {
-    const fa_rule_desc usual = fa_rule_of(d->name);
+    const fa_rule_desc defaults = fa_rule_of(d->name);
     if (d->feedback.scale != 0 || d->lr_scale != 0) return;
-    d->feedback.scale = usual.feedback.scale, d->lr_scale = usual.lr_scale;
+    d->feedback.scale = defaults.feedback.scale, d->lr_scale = defaults.lr_scale;
 }
 
 static void fill_optimizer(fa_optimizer_desc *d)
 {
-    const fa_optimizer_desc usual = fa_optimizer_of(d->name, d->lr);
+    const fa_optimizer_desc defaults = fa_optimizer_of(d->name, d->lr);
     if (d->alpha != 0 || d->beta1 != 0 || d->beta2 != 0 || d->eps != 0) return;
-    d->alpha = usual.alpha, d->beta1 = usual.beta1, d->beta2 = usual.beta2, d->eps = usual.eps;
+    d->alpha = defaults.alpha, d->beta1 = defaults.beta1, d->beta2 = defaults.beta2,
+    d->eps = defaults.eps;
 }
 
 void fa_fill_zeros(fa_net_desc *desc)
@@ -276,7 +277,7 @@ fa_status fa_keep_description(fa_net *net)
     desc->struct_size = sizeof *desc;
     if (!desc->rule) desc->rule = &rule;
     if (!desc->optimizer) desc->optimizer = &optimizer;
-    return fa_walk(&fa_net_fields, desc, own_field, net);
+    return fa_walk(&fa_net_fields, desc, copy_field, net);
 }
 
 /* ---- names that a message lists ---- */

@@ -1,12 +1,13 @@
-/* Descriptions as data: one row a field, from which copying, writing and reading follow. */
+/* Descriptions as data: a table has a row for each field, by which it is copied, written and
+ * read. */
 #ifndef FA_DESCRIPTION_H
 #define FA_DESCRIPTION_H
 
 #include "model/network.h"
 
-/* How a field is held, and so how it is written. A field that holds nothing but zero bytes is not
- * written, and one that is not written is read as zero: so a new field, whose zero means "as
- * before", leaves old files as they are. */
+/* The kind of a field decides how it is written. A field whose bytes are all zero is not written,
+ * and a field that a file lacks is read as zero. So a new field, whose zero means "as before", does
+ * not change old files. */
 typedef enum fa_field_kind {
     FA_FIELD_TEXT,    /* const char *, or NULL */
     FA_FIELD_FLAG,    /* int: true where it is not 0 */
@@ -15,8 +16,7 @@ typedef enum fa_field_kind {
     FA_FIELD_U64,     /* uint64_t */
     FA_FIELD_REAL,    /* double */
     FA_FIELD_DTYPE,   /* fa_dtype: "float32", "float64" */
-    FA_FIELD_VALUES,  /* of an fa_init: [rows, cols] stand here, the numbers in a tensor of this
-                         path */
+    FA_FIELD_VALUES,  /* of an fa_init: written as [rows, cols]; the numbers are a tensor */
     FA_FIELD_PART,    /* a struct */
     FA_FIELD_OPTION,  /* a pointer to a struct, or NULL */
     FA_FIELD_LIST,    /* the layers, counted by n_layers */
@@ -33,16 +33,16 @@ typedef struct fa_field {
 
 typedef struct fa_table {
     const char *name;       /* for messages */
-    size_t size, least;     /* in bytes; the least that an older header may have */
-    const fa_field *fields; /* until one without a name */
+    size_t size, least;     /* in bytes; least: that of the oldest header */
+    const fa_field *fields; /* ends with a row without a name */
 } fa_table;
 
 extern const fa_table fa_net_fields, fa_layer_fields, fa_rule_fields, fa_init_fields,
     fa_optimizer_fields, fa_state_fields;
 
-/* Calls visit for every field below `base` and, after it, for the fields of what it holds; path is
- * "layers.0.weight_init.scale". A visit that replaces a pointer is followed into what it put
- * there. */
+/* Calls visit for every field of the struct at `base` and then for the fields of the structs that
+ * it holds; path is "layers.0.weight_init.scale". If visit replaces a pointer, the walk follows the
+ * new one. */
 typedef fa_status fa_visit(void *context, const fa_field *field, void *at, const char *path);
 fa_status fa_walk(const fa_table *table, void *base, fa_visit *visit, void *context);
 
@@ -51,15 +51,16 @@ fa_status fa_walk(const fa_table *table, void *base, fa_visit *visit, void *cont
  * any name. */
 fa_status fa_check_fields(const fa_table *table, void *base);
 
-/* Makes everything that net->desc points to the network's, of the sizes of this header: structs and
- * texts. Values are left where they are, for the planner to look at first. */
+/* Copies the structs and texts that net->desc points to into memory of the network, with the struct
+ * sizes of this header. Given values stay where they are: the planner checks them first. */
 fa_status fa_keep_description(fa_net *net);
 
-/* Sets a struct that the caller left all zero to the values of its initialiser, in the network's
+/* Gives structs that the caller left all zero the values of their initialisers, in the network's
  * own copy. */
 void fa_fill_zeros(fa_net_desc *desc);
 
-/* Calls each for all given values: their tensor's key, "layers.0.weight_init", and the fa_init. */
+/* Calls each for all given values, with their tensor's key, "layers.0.weight_init", and the
+ * fa_init. */
 typedef fa_status fa_each_init(void *context, const char *key, fa_init *init);
 fa_status fa_walk_values(fa_net_desc *desc, fa_each_init *each, void *context);
 

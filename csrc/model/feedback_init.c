@@ -1,12 +1,12 @@
-/* How feedback matrices are drawn: distributions, low rank, sparsity, sharing. docs/MATH.md
+/* The initial values of feedback matrices: distributions, low rank, sparsity, sharing. docs/MATH.md
  * "Feedback".
  *
- * Most matrices are drawn element by element, straight into their place. The others are made in
- * double in the network's drawing workspace, memory set aside when it was created, and rounded at
- * the end.
+ * Most matrices are drawn element by element, into the parameter itself. The others are made in
+ * double, in the sampling workspace that is allocated when the network is created, and then
+ * rounded.
  *
- * A sparse matrix is stored whole, so that net.feedback shows and takes what every other rule's
- * does. Each step picks its few entries out once, and its rows then read only those. */
+ * A sparse matrix is stored with its zeros, so that net.feedback reads and writes it like that of
+ * any other rule. Each step gathers its few entries once, and all rows of the batch use those. */
 #include "model/ops.h"
 
 #include <float.h>
@@ -30,9 +30,8 @@ typedef enum fa_distribution {
 static const char *const distributions[N_DISTRIBUTIONS] = {
     "uniform", "normal", "sign", "ternary", "orthogonal", "forward", "copy"};
 
-enum {
-    FIRST_WITH_FANS = 3
-}; /* initialisers before it depend on no width: "zeros", "normal", "uniform" */
+/* The initialisers before it use no width: "zeros", "normal", "uniform". */
+enum { FIRST_WITH_FANS = 3 };
 
 const char *fa_distribution_name(int i)
 {
@@ -58,7 +57,7 @@ static fa_distribution distribution_of(const char *name)
 
 /* ---- checks ---- */
 
-/* The layer whose delta, error or target comes in through the matrix. */
+/* The layer whose delta, error or target the matrix multiplies. */
 static const fa_layer *source_layer(const fa_net *net, int block)
 {
     return net
@@ -157,7 +156,7 @@ fa_status fa_feedback_check(const fa_net *net, int block, int64_t rows, int64_t 
     return FA_OK;
 }
 
-/* Drawn element by element, so that any rows of it can be drawn on their own. */
+/* Drawn element by element, so that some rows can be drawn without the others. */
 bool fa_feedback_is_plain(const fa_rule *rule)
 {
     const fa_distribution distribution = distribution_of(rule->desc.feedback.name);
@@ -171,9 +170,10 @@ bool fa_feedback_is_plain(const fa_rule *rule)
 typedef struct fa_draw_spec {
     bool normal;
     double size;
-} fa_draw_spec; /* +-size, or standard deviation size */
+} fa_draw_spec; /* uniform in +-size, or normal with standard deviation size */
 
-/* The initialisers with fans read B^T as weights from cols units to rows units. */
+/* Var(B) = scale^2 / (3 n) for every distribution, n = cols: that of uniform in +-scale / sqrt(n).
+ * Initialisers with fans treat B^T as weights from cols units to rows units. */
 static fa_draw_spec draw_spec(const fa_net *net, int block, int64_t rows, int64_t cols)
 {
     const fa_init *init = &net->blocks[block].rule.desc.feedback;
@@ -223,8 +223,8 @@ void fa_draw_feedback_rows(const fa_net *net, int block, uint64_t step, int64_t 
         fa_rng_stream(net->seed, FA_RNG_FEEDBACK, net->blocks[block].layer->ordinal, step));
 }
 
-/* Columns of the matrix that is drawn: of a shared one, as many as the widest layer that shares
- * needs. */
+/* Columns of the matrix that is drawn. Layers that share one use its first columns, so it is as
+ * wide as the widest of them. */
 static int64_t drawn_cols(const fa_net *net, int block)
 {
     int64_t cols = net->blocks[block].layer->n_out;
@@ -234,7 +234,7 @@ static int64_t drawn_cols(const fa_net *net, int block)
     return cols;
 }
 
-/* n numbers of the rule's distribution. */
+/* Draws rows x cols numbers of the rule's distribution. */
 static void fill(double *out, const fa_net *net, int block, int64_t rows, int64_t cols)
 {
     const fa_draw_spec spec = draw_spec(net, block, rows, cols);
@@ -246,7 +246,7 @@ static void fill(double *out, const fa_net *net, int block, int64_t rows, int64_
         out, FA_F64, 0, n, levels ? 1 : spec.size,
         fa_rng_stream(net->seed, FA_RNG_FEEDBACK, ordinal_of(net, block), 0));
     for (int64_t i = 0; levels && i < n;
-         i++) { /* from -1..1 to two or three levels, equally likely */
+         i++) { /* from -1..1 to two or three equally likely levels */
         if (distribution == SIGN)
             out[i] = out[i] >= 0 ? spec.size : -spec.size;
         else
@@ -254,7 +254,7 @@ static void fill(double *out, const fa_net *net, int block, int64_t rows, int64_
     }
 }
 
-/* The rows made orthonormal one after the other (modified Gram-Schmidt), or the columns where they
+/* Makes the rows orthonormal, one after the other (modified Gram-Schmidt), or the columns if they
  * are fewer. */
 static void orthonormalise(double *b, int64_t rows, int64_t cols)
 {
@@ -273,7 +273,7 @@ static void orthonormalise(double *b, int64_t rows, int64_t cols)
     }
 }
 
-/* The same with the standard deviation of "uniform". */
+/* Orthonormal, then scaled to the standard deviation of "uniform". */
 static void orthogonalise(double *b, int64_t rows, int64_t cols, double scale)
 {
     orthonormalise(b, rows, cols);
@@ -322,7 +322,7 @@ static void low_rank(double *b, const fa_net *net, int block, int64_t rows, int6
             for (int64_t j = 0; j < cols; j++) b[i * cols + j] += p[i * r + k] * q[k * cols + j];
 }
 
-/* Doubles that drawing the feedback of a block takes. */
+/* The size of the sampling workspace that the feedback of a block needs, in doubles. */
 static size_t workspace_size(const fa_net *net, int block)
 {
     const fa_rule *rule = &net->blocks[block].rule;
@@ -347,7 +347,7 @@ fa_status fa_plan_sampling(fa_net *net)
                                    : fa_fail(FA_E_MEMORY, "out of memory for drawing feedback");
 }
 
-/* Rounds the first columns of what was drawn in double, `cols` wide, into a parameter. */
+/* Rounds the first columns of `drawn` (`cols` columns wide) into a parameter. */
 static void round_into(const fa_net *net, const fa_param *p, const double *drawn, int64_t cols)
 {
     for (int64_t i = 0; i < p->rows; i++)
@@ -415,11 +415,10 @@ void fa_draw_feedback(const fa_net *net, int block)
 
 int64_t fa_feedback_nnz(const fa_net *net, int block, int64_t rows)
 {
-    enum {
-        MIN_WEIGHTS_PER_ROW = 48
-    }; /* sources multiplied in the time of picking one entry, AVX-512 */
+    /* AVX-512 multiplies this many sources in the time of gathering one entry. */
+    enum { SOURCES_PER_ENTRY = 48 };
     const fa_rule_desc *d = &net->blocks[block].rule.desc;
     if (d->feedback.values || d->sparsity == 0) return 0;
     const int64_t kept = kept_of(d->sparsity, rows);
-    return kept == 1 || kept * MIN_WEIGHTS_PER_ROW <= rows ? kept : 0;
+    return kept == 1 || kept * SOURCES_PER_ENTRY <= rows ? kept : 0;
 }

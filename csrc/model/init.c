@@ -5,13 +5,13 @@
 #include <math.h>
 #include <string.h>
 
-/* Uniform in +-size or normal with standard deviation size, where
- * size = scale * sqrt(gain / (in * fan_in + out * fan_out)), or scale alone without fans. */
+/* Uniform in +-size or normal with standard deviation size, where size = scale * sqrt(gain / (in *
+ * fan_in + out * fan_out)), or size = scale for those without fans. */
 typedef struct fa_initialiser {
     const char *name;
     bool normal;
     double gain, in, out;
-    double scale; /* when the description leaves it 0 */
+    double scale; /* the default, if the description names no initialiser */
 } fa_initialiser;
 
 static const fa_initialiser initialisers[] = {
@@ -65,10 +65,10 @@ fa_status fa_init_check(const fa_init *init, const char *what, int layer, int64_
 
 double fa_init_size(bool *normal, const char *name, double scale, int64_t n_in, int64_t n_out)
 {
-    const fa_initialiser *how = find(name);
-    const double fans = how->in * (double)n_in + how->out * (double)n_out;
-    *normal = how->normal;
-    return fans > 0 ? scale * sqrt(how->gain / fans) : scale;
+    const fa_initialiser *row = find(name);
+    const double fans = row->in * (double)n_in + row->out * (double)n_out;
+    *normal = row->normal;
+    return fans > 0 ? scale * sqrt(row->gain / fans) : scale;
 }
 
 static void draw(const fa_net *net, fa_param *p, const fa_init *init, const char *fallback,
@@ -83,7 +83,7 @@ static void draw(const fa_net *net, fa_param *p, const fa_init *init, const char
     bool normal;
     const double size = fa_init_size(&normal, name, init->name ? init->scale : find(name)->scale,
                                      layer->n_in, layer->n_out);
-    if (size == 0) return; /* the arena holds zeros; a draw times 0 would be -0 as often */
+    if (size == 0) return; /* the memory is zeroed; half of the draws times 0 would be -0 */
     const int purpose = p->kind == FA_WEIGHT ? FA_RNG_WEIGHT : FA_RNG_BIAS;
     (normal ? fa_rng_normal : fa_rng_uniform)(p->value, net->dtype, 0, n, size,
                                               fa_rng_stream(net->seed, purpose, layer->ordinal, 0));
@@ -91,7 +91,7 @@ static void draw(const fa_net *net, fa_param *p, const fa_init *init, const char
 
 void fa_draw_state(fa_net *net)
 {
-    fa_state *state = fa_state_of(net); /* read without the lock: each number is stored whole */
+    fa_state *state = fa_state_of(net); /* readers take no lock: each number is one atomic store */
     state->steps = state->epochs = 0;
     state->lr = net->optim.desc.lr;
     memset(net->state + sizeof *state, 0, net->state_size - sizeof *state);
@@ -102,5 +102,5 @@ void fa_draw_state(fa_net *net)
         if (layer->bias) draw(net, layer->bias, &layer->desc.bias_init, "zeros", layer);
     }
     for (int b = 0; b < net->n_blocks - 1; b++)
-        fa_draw_feedback(net, b); /* after all weights: it may be a copy */
+        fa_draw_feedback(net, b); /* after all weights: it may be a copy of them */
 }

@@ -1,7 +1,7 @@
-/* model: a network as data. It is described, checked, planned and initialised here; nothing runs.
+/* model: a network as data. It is described, checked, planned and initialised here, and not run.
  *
  *   fa_net ─┬─ layers[]   Dense, Dropout, ... in order, each behind fa_layer_ops
- *           ├─ blocks[]   a weighted layer and those up to the next; hidden: with a fa_rule
+ *           ├─ blocks[]   a weighted layer and the layers up to the next one; hidden: a fa_rule
  *           ├─ params[]   everything learnable and all feedback, with optimizer slots
  *           ├─ loss       fa_loss_ops
  *           ├─ optim      fa_optim_ops
@@ -18,7 +18,7 @@
 #include "linalg/linalg.h"
 
 enum {
-    FA_CHUNK = 256,        /* rows of the batch that a layer or rule gets at a time, at most */
+    FA_CHUNK = 256,        /* rows of the batch that a layer or rule handles at a time, at most */
     FA_BLAS_CHUNK = 32,    /* fixed chunk size when BLAS is used */
     FA_TILE_AREA = 16384,  /* entries of a gradient that waits for the optimizer in cache */
     FA_PREDICT_CHUNK = 64, /* rows of a task that only predicts */
@@ -26,7 +26,7 @@ enum {
     FA_MAX_NOTE = 1 << 20,
     FA_MAX_NAME = 63,
     FA_MAX_PHASES = 4,
-    FA_SLOTS = 3, /* of idle workspaces: engine/workspace.c */
+    FA_SLOTS = 3, /* idle workspaces that a network keeps: engine/workspace.c */
 };
 enum { /* purposes of random streams */
        FA_RNG_WEIGHT = 1,
@@ -59,8 +59,7 @@ typedef struct fa_param { /* weights, biases and feedback, learned or not */
     fa_pair grad[FA_MAX_PAIRS];
     int n_grad;
     double lr_scale;
-    double
-        feedback_decay; /* the share of itself lost in a step, apart from the optimizer's decay */
+    double feedback_decay; /* share lost in a step, apart from the optimizer's decay */
     bool decays, trainable;
     bool in_place;            /* the product writes the parameter itself */
     struct fa_param *coupled; /* feedback that receives every step transposed (Kolen-Pollack) */
@@ -74,7 +73,7 @@ typedef struct fa_layer {
     int index, ordinal; /* in the layer list; among the weighted layers */
     int64_t n_in, n_out;
     int activation;
-    fa_param *weight, *bias; /* NULL where it has none */
+    fa_param *weight, *bias; /* NULL if it has none */
     fa_buf in, out, preact;
     fa_buf gradient_in; /* the left factor of the weight's gradient; `in` unless a rule sets it */
     void *state;        /* the layer's own, allocated while it is planned */
@@ -85,12 +84,12 @@ typedef struct fa_rule {
     fa_rule_desc desc;
     unsigned sources;         /* those of ops, unless its plan sets them */
     bool pre;                 /* inject="pre" */
-    bool fuses_relu_backward; /* signal makes D_l: its product multiplies by f' too */
+    bool fuses_relu_backward; /* the product of signal also multiplies by f', so that S is D_l */
     fa_param *feedback;       /* NULL without a stored matrix */
-    int64_t step_rows; /* rows of the n_l columns wide matrix that ops->step_feedback makes; or 0 */
-    int64_t nnz; /* non-zero entries of each feedback column, where few enough to gather; or 0 */
-    fa_buf weighted; /* a row buffer that sample weights multiply, as they do the delta; or none */
-    void *state;     /* the rule's own, allocated while it is planned */
+    int64_t step_rows; /* rows of the matrix (n_l columns) that ops->step_feedback makes; or 0 */
+    int64_t nnz;       /* non-zero entries of each feedback column, if few enough to gather; or 0 */
+    fa_buf weighted;   /* a row buffer that sample weights multiply as they multiply the delta */
+    void *state;       /* the rule's own, allocated while it is planned */
 } fa_rule;
 
 typedef struct fa_block { /* layers[first] is weighted, first + 1 .. last come after it */
@@ -104,7 +103,7 @@ typedef struct fa_block { /* layers[first] is weighted, first + 1 .. last come a
 typedef struct fa_optim {
     const struct fa_optim_ops *ops;
     fa_optimizer_desc desc;
-    int n_slots; /* computed once: steps would take a subnormal momentum for 0 */
+    int n_slots; /* computed once: a step would read a subnormal momentum as 0 */
 } fa_optim;
 
 /* ---- work items of a step ---- */
@@ -113,8 +112,8 @@ typedef struct fa_tile_task {
     int32_t param;
     fa_tile tile;
 } fa_tile_task;
-typedef struct fa_column_item { /* rows of a parameter; of a thread's columns part `part` of
-                                    `parts` */
+/* Rows of a parameter, and part `part` of `parts` of the columns that a thread has. */
+typedef struct fa_column_item {
     int32_t param, part, parts;
     fa_rows rows;
 } fa_column_item;

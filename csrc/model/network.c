@@ -1,9 +1,9 @@
-/* A network and the memory that belongs to it. */
+/* Creates and frees a network and the memory that it owns. */
 #include "model/ops.h"
 
 #include <string.h>
 
-typedef struct fa_owned { /* 64 bytes before each block that belongs to a network */
+typedef struct fa_owned { /* the 64 bytes in front of each block that a network owns */
     struct fa_owned *next;
     char padding[64 - sizeof(void *)];
 } fa_owned;
@@ -56,7 +56,7 @@ fa_status fa_net_new(fa_net **out, const fa_net_desc *desc, fa_fits *fits, const
         fa_net_free(net);
         return status;
     }
-    atomic_store(&net->suspect, !fresh); /* fa_net_create looks at what it draws */
+    atomic_store(&net->suspect, !fresh); /* fa_net_create checks its draws itself */
     *out = net;
     return FA_OK;
 }

@@ -10,8 +10,8 @@ typedef enum fa_phase {
     FA_PHASE_FORWARD, /* forward pass and loss */
     FA_PHASE_DELTAS,  /* after FA_PHASE_FORWARD */
     FA_PHASE_UPDATE,  /* gradient and optimizer step of a tile */
-    FA_PHASE_NORM,    /* clipping: gradient and norm of a tile, */
-    FA_PHASE_APPLY,   /* then its optimizer step */
+    FA_PHASE_NORM,    /* clipping: gradient and norm of a tile */
+    FA_PHASE_APPLY,   /* after FA_PHASE_NORM: the optimizer step of a tile */
 } fa_phase;
 
 enum { FA_TUNER_TRIAL = 12 /* steps of each of two trials */ };
@@ -63,7 +63,7 @@ struct fa_net {
     int64_t n_tiles;
     fa_tile_task *serial_tiles; /* larger ones, for one thread */
     int64_t n_serial_tiles;
-    fa_column_item *column_items; /* for threads that have columns: each thread does all of them */
+    fa_column_item *column_items; /* each thread runs all of them, on its own columns */
     int64_t n_column_items;
     fa_feedback_task *feedback_tasks; /* rows of per-step feedback, made before the batch's rows */
     int64_t n_feedback_tasks;
@@ -76,8 +76,8 @@ struct fa_net {
 
     int64_t *shuffled; /* fa_train_epoch: the order of its n_shuffled samples */
     int64_t n_shuffled;
-    bool defers; /* an update may wait for the next forward: the product writes all that trains */
-    bool clips;  /* computed once: steps would take a subnormal clip_norm for 0 */
+    bool defers; /* the update may wait for the next forward pass: products write all parameters */
+    bool clips;  /* computed once: a step would read a subnormal clip_norm as 0 */
     atomic_bool suspect; /* an optimizer, a file or the caller may have written a number that is not
                             finite */
     double *sampling_workspace; /* for feedback that is not drawn element by element */
@@ -97,7 +97,7 @@ struct fa_net {
 typedef fa_status fa_fits(const void *context, const fa_net *net);
 fa_status fa_net_new(fa_net **net, const fa_net_desc *desc, fa_fits *fits, const void *context,
                      bool fresh);
-/* Memory that lives as long as the network, zeroed; NULL when out. */
+/* Memory that lives as long as the network, zeroed; NULL if there is none left. */
 void *fa_net_alloc(fa_net *net, int64_t n, size_t size);
 bool fa_net_owns(const fa_net *net, const void *memory); /* an address that fa_net_alloc gave */
 fa_status fa_copy_note(char **copy, const char *note);   /* NULL for none */
@@ -114,10 +114,9 @@ fa_status fa_own_values(fa_net *net, fa_init *init); /* `init` points to the net
 
 /* ---- state.c ---- */
 
-/* The limit of counters: well below what a file and an int64_t can hold, and below where t + 1
- * would be 0. */
+/* The limit of counters: a file and an int64_t can hold more, and t + 1 is never 0. */
 #define FA_MAX_COUNT ((uint64_t)1 << 62)
-fa_status fa_check_state(const fa_state *state); /* FA_E_VALUE; what files and callers may set */
+fa_status fa_check_state(const fa_state *state); /* the counters and lr of a file or a caller */
 /* Looks at every parameter, feedback matrix and slot: FA_E_NONFINITE names the first that is not
  * finite. */
 fa_status fa_check_tensors(const fa_net *net);
@@ -136,11 +135,11 @@ static inline bool fa_label_fits(const fa_net *net, int64_t label)
 fa_status fa_init_check(const fa_init *init, const char *what, int layer, int64_t rows,
                         int64_t cols);
 void fa_draw_state(fa_net *net);
-/* Half the range of an initialiser, or where *normal its standard deviation. */
+/* Half the range of an initialiser; or, if it sets *normal, its standard deviation. */
 double fa_init_size(bool *normal, const char *name, double scale, int64_t n_in, int64_t n_out);
 const char *fa_init_intern(const char *name); /* our copy of a checked name */
 const char *fa_init_name(int i);
-fa_status fa_plan_sampling(fa_net *net); /* the workspace of the draws */
+fa_status fa_plan_sampling(fa_net *net); /* allocates the sampling workspace */
 const char *fa_distribution_intern(const char *name);
 const char *fa_distribution_name(int i);
 

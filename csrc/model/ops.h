@@ -1,5 +1,6 @@
-/* The interfaces of layers, rules, losses and optimizers: one struct each, which registry.c lists;
- * and the functions that they call while a network is planned (declare.c, feedback_init.c). */
+/* The interfaces (ops) of layers, rules, losses and optimizers: one struct each, listed in
+ * registry.c. Then the functions that they call while a network is planned (declare.c,
+ * feedback_init.c). */
 #ifndef FA_OPS_H
 #define FA_OPS_H
 
@@ -11,16 +12,15 @@ enum { FA_WEIGHTED = 1, FA_TRAIN_ONLY = 2 /* the identity when predicting */ };
 typedef struct fa_layer_ops {
     const char *name;
     unsigned flags;
-    /* Checks the description and declares what it needs; layer->n_in and ->in are set, sets n_out,
-     * out. */
+    /* Checks the description, declares buffers and parameters, sets layer->n_out and ->out. */
     fa_status (*plan)(fa_net *net, fa_layer *layer);
-    bool columns; /* forward can compute some columns of the output alone */
+    bool columns; /* forward can compute some of the output's columns */
     void (*forward)(const fa_layer *layer, const struct fa_run *run, fa_part part, int worker);
-    /* d: the signal at the layer's output -> at its input, or at its pre-activation (weighted), in
-     * place. exact false (inject="pre"): only 0/1 masks apply. */
+    /* Changes d, in place, from the signal at the layer's output to that at its input, or at the
+     * pre-activation of a weighted layer. exact false (inject="pre"): only 0/1 masks apply. */
     void (*backward)(const fa_layer *layer, const struct fa_run *run, fa_part part, fa_mat d,
                      bool exact);
-    /* weighted: out = d W^T, a part of the exact signal below */
+    /* weighted layers: out = d W^T, a part of the exact signal for the block below */
     void (*transport)(const fa_layer *layer, const struct fa_run *run, fa_part part, fa_mat d,
                       fa_mat out, int worker);
 } fa_layer_ops;
@@ -32,40 +32,38 @@ enum { /* where a rule's signal comes from */
        FA_NO_UPDATE = 8,
        FA_FROM_BELOW = 16,
        FA_FROM_INPUT = 32, /* a second pass over changed input */
-       FA_FROM_SELF = 64   /* the error of a head of its own */
+       FA_FROM_SELF = 64   /* the error of the block's local head */
 };
 typedef struct fa_rule_ops {
     const char *name;
-    unsigned sources; /* order the blocks; FA_NO_UPDATE: the layer does not train */
-    bool no_pre;      /* refuses inject="pre" although it does not read from above */
-    bool columns;     /* signal can compute some columns of the block alone */
-    bool product; /* signal is a product that ends with fa_signal_epilogue, or with nnz gathers */
-    /* Declares the feedback of hidden block `block`; NULL where there is none. */
+    unsigned sources; /* they order the blocks; FA_NO_UPDATE: the layer does not train */
+    bool no_pre;      /* refuses inject="pre", although it does not read from above */
+    bool columns;     /* signal can compute some of the block's columns */
+    bool product;     /* signal is a product that ends with fa_signal_epilogue, or gathers (nnz) */
+    /* Declares the feedback and the buffers of hidden block `block`; NULL: it has none. */
     fa_status (*plan)(fa_net *net, int block);
-    /* Draws what it declared apart from rule->feedback; NULL: nothing. sampling: the doubles that
-     * this takes. */
+    /* Draws other matrices than rule->feedback; sampling: the doubles of workspace that it
+     * needs. */
     void (*draw)(const fa_net *net, int block);
     size_t (*sampling)(const fa_rule *rule);
-    /* A part of S of the block's output for each sample, without 1/m and without sample weights. */
+    /* S, the signal at the block's output, or a part of it, without 1/m and sample weights. */
     void (*signal)(const fa_rule *rule, const struct fa_run *run, int block, fa_part part, fa_mat s,
                    int worker);
-    /* D_l itself (still without sample weights) in place of S: no f', no masks follow. NULL: as S
-     * says. */
+    /* Computes D_l itself, without sample weights; f' and masks do not follow. NULL: from S. */
     void (*delta)(const struct fa_run *run, int block, fa_rows rows, fa_mat d);
-    /* The rows of the matrix that carries the source to the block, if `matrix` makes it; 0, or
-     * NULL: it is rule->feedback. */
+    /* For reports, the matrix that carries the source to the block, and its number of rows. NULL or
+     * 0 rows: it is rule->feedback. */
     int64_t (*rows)(const fa_net *net, int block);
     void (*matrix)(const fa_net *net, int block, void *out);
-    /* Rows of the matrix that a rule makes from the weights before each step; NULL: none. */
+    /* Rows of a matrix that the rule makes from the weights before each step; NULL: none. */
     void (*step_feedback)(const fa_rule *rule, const fa_net *net, int block, uint64_t step,
                           fa_rows rows, fa_mat out);
-    /* Once for each chunk, before its deltas: a second pass. Its memory: bytes of every workspace,
-     * and bind, called when a run is bound to one. */
+    /* Once for each chunk, before its deltas: a second pass. workspace: the bytes that it needs in
+     * every workspace; bind: sets them up when a run is bound to a workspace. */
     void (*before_deltas)(const struct fa_run *run, fa_rows rows, int worker);
     size_t (*workspace)(const fa_net *net, int64_t rows);
     void (*bind)(const struct fa_run *run);
-    /* Once a step, by one thread, between the forward pass of all rows and the deltas of all
-     * rows. */
+    /* Once a step, on one thread, between the forward pass and the deltas of all rows. */
     fa_status (*after_forward)(struct fa_run *run);
 } fa_rule_ops;
 
@@ -77,9 +75,10 @@ typedef struct fa_loss_ops {
     /* The kernel: error into e, row_loss, hit. */
     void (*error)(const fa_kernels *k, fa_mat e, double *row_loss, double *hit, fa_mat z,
                   const int64_t *labels, fa_mat y);
-    /* logits to the values that predict returns, in place; NULL: as they are */
+    /* turns logits into the values that predict returns, in place; NULL: they are the same */
     void (*link)(const fa_kernels *k, fa_mat z);
-    /* The values expected of a row of targets, if not these extremes and this sum; else NULL. */
+    /* NULL if a row of targets with these extremes and this sum is good; else the values
+     * expected. */
     const char *(*check_row)(double low, double high, double sum);
 } fa_loss_ops;
 
@@ -91,20 +90,20 @@ typedef struct fa_optim_ops {
     bool decoupled_decay; /* AdamW */
     fa_status (*check)(const fa_optimizer_desc *desc);
     int (*slots)(const fa_optimizer_desc *desc);
-    /* t = 1, 2, ...: the fields of h that are the same for every parameter. */
+    /* Sets the fields of h that are the same for every parameter, at step t = 1, 2, ... */
     void (*begin)(const fa_optimizer_desc *desc, uint64_t t, fa_hyper *h);
     fa_optim_kernel *(*kernel)(const fa_kernels *k);
-    bool in_place; /* with no slots the product writes W itself: W = keep W - lr g */
+    bool in_place; /* without slots the product writes W itself: W = keep W - lr g */
 } fa_optim_ops;
 
 /* ---- registry.c ---- */
 
-extern const fa_rule_ops fa_rule_backprop; /* the reference of alignment; and through frozen */
+extern const fa_rule_ops fa_rule_backprop; /* what alignment compares the other rules with */
 const fa_layer_ops *fa_find_layer(const char *name);
 const fa_rule_ops *fa_find_rule(const char *name);
 const fa_loss_ops *fa_find_loss(const char *name);
 const fa_optim_ops *fa_find_optim(const char *name);
-int fa_find_activation(const char *name); /* -1 if there is none */
+int fa_find_activation(const char *name); /* -1: unknown name */
 unsigned fa_activation_flags(int activation);
 const char *fa_activation_name(int activation);
 
@@ -112,17 +111,17 @@ const char *fa_activation_name(int activation);
 
 /* A row buffer of cols elements of `size` bytes. */
 fa_buf fa_plan_buffer(fa_net *net, int64_t cols, size_t size);
-void fa_plan_buffer_width(fa_net *net, fa_buf b, int64_t cols); /* another width */
+void fa_plan_buffer_width(fa_net *net, fa_buf b, int64_t cols); /* changes its width */
 fa_param *fa_plan_param(fa_net *net, const char *name, int layer, fa_tensor_kind kind, int64_t rows,
                         int64_t cols);
-/* Lets a parameter learn, like a weight, from left^T right. */
+/* Makes the optimizer train a parameter, like a weight, on the gradient left^T right. */
 void fa_plan_trained(fa_net *net, fa_param *p, fa_buf left, fa_buf right);
-void fa_plan_scratch(fa_net *net, size_t bytes); /* at least so much for each worker */
+void fa_plan_scratch(fa_net *net, size_t bytes); /* each worker has at least this much */
 /* The stored feedback of a hidden block, checked: "l.feedback", source x n_l. */
 fa_status fa_plan_feedback(fa_net *net, int block, int64_t source);
-/* The same where nothing learns it, and fa_feedback_product is all that reads it. */
+/* The same for a matrix that nothing changes, and that only fa_feedback_product reads. */
 fa_status fa_plan_fixed_feedback(fa_net *net, int block, int64_t source);
-/* The own struct of a layer or rule, zeroed, in *state. */
+/* Allocates the private struct of a layer or rule, zeroed, and sets *state to it. */
 fa_status fa_plan_private(fa_net *net, void **state, size_t size);
 static inline bool fa_trains(const fa_block *block)
 { return block->layer->desc.trainable && !(block->rule.ops && block->rule.sources & FA_NO_UPDATE); }
@@ -141,10 +140,10 @@ void fa_draw_feedback(const fa_net *net, int block);
 /* Rows of a plain matrix with this many rows in all, as drawn at a step. */
 void fa_draw_feedback_rows(const fa_net *net, int block, uint64_t step, int64_t sources,
                            fa_rows rows, fa_mat out);
-/* All of p, as a plain matrix of rows x cols of the block's feedback would be drawn. */
+/* Draws all of p as a plain feedback matrix of the block with this many rows and columns. */
 void fa_draw_plain(const fa_net *net, int block, const fa_param *p, int64_t rows, int64_t cols,
                    fa_stream stream);
-/* p (rows >= cols) with orthonormal columns */
+/* draws p (rows >= cols) with orthonormal columns */
 void fa_draw_orthonormal(const fa_net *net, const fa_param *p, fa_stream stream);
 
 #endif

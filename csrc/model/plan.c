@@ -1,5 +1,5 @@
-/* Planning: from a description to layers, blocks, parameters, buffers, tiles and phases. Everything
- * here happens once, while a network is created; nothing depends on the batch size. */
+/* Planning: makes layers, blocks, parameters, buffers, tiles and phases from a description. It runs
+ * once, while a network is created; nothing depends on the batch size. */
 #include "model/description.h"
 #include "model/ops.h"
 
@@ -9,7 +9,7 @@
 
 /* ---- layers and blocks ---- */
 
-/* Of a description that is the network's: `init` points to the copy from then on. */
+/* `init` belongs to the network's own description and points to the copy from then on. */
 fa_status fa_own_values(fa_net *net, fa_init *init)
 {
     if (!init->values || fa_net_owns(net, init->values)) return FA_OK;
@@ -68,7 +68,7 @@ static fa_status plan_layer(fa_net *net, fa_layer_desc *desc, int i)
 
 static fa_status plan_layers(fa_net *net)
 {
-    fa_layer_desc *layers = (fa_layer_desc *)net->desc.layers; /* the network's own */
+    fa_layer_desc *layers = (fa_layer_desc *)net->desc.layers; /* the network's own copy */
     for (int i = 0; i < net->n_layers; i++) FA_TRY(plan_layer(net, &layers[i], i));
     const fa_layer *last = &net->layers[net->n_layers - 1];
     if (!(last->ops->flags & FA_WEIGHTED))
@@ -150,7 +150,7 @@ static bool belongs_to_layer(const fa_net *net, const fa_param *p)
     return false;
 }
 
-/* Whether the update of one sample may wait for the forward pass of the next, which makes it. */
+/* Whether the update of one sample can be left to the forward pass of the next sample. */
 static bool can_defer(const fa_net *net)
 {
     if (net->chunk_rule || net->barrier_rule || net->n_feedback_tasks) return false;
@@ -181,7 +181,7 @@ static void plan_phases(fa_net *net)
     net->n_phases = n;
 }
 
-/* Buffers without which nobody predicts, and evaluate's errors */
+/* Marks the buffers that predict and evaluate use. */
 static void mark_predicting(fa_net *net)
 {
     net->buffers[FA_INPUT].predicts = net->buffers[FA_TARGET].predicts = true;
@@ -192,7 +192,7 @@ static void mark_predicting(fa_net *net)
     }
 }
 
-/* ---- the whole ---- */
+/* ---- the network ---- */
 
 static fa_status check_optimizer(fa_net *net)
 {
@@ -255,14 +255,14 @@ fa_status fa_plan_network(fa_net *net, const fa_net_desc *from, fa_fits *fits, c
     net->blocks = fa_net_alloc(net, net->n_layers, sizeof *net->blocks);
     net->order = fa_net_alloc(net, net->n_layers, sizeof *net->order);
     net->params = fa_net_alloc(net, 4 * net->n_layers,
-                               sizeof *net->params);     /* W, b and at most two of feedback */
+                               sizeof *net->params);     /* W, b and at most two for feedback */
     const int64_t most = 3 + 7 * (int64_t)net->n_layers; /* row buffers, of two passes */
     net->buffers = fa_net_alloc(net, most, sizeof *net->buffers);
     if (!net->layers || !net->blocks || !net->order || !net->params || !net->buffers)
         return fa_fail(FA_E_MEMORY, "out of memory for the plan");
 
     fa_plan_buffer(net, net->n_in, net->esize); /* FA_INPUT */
-    fa_plan_buffer(net, 1, net->esize);         /* FA_TARGET: its width is known below */
+    fa_plan_buffer(net, 1, net->esize);         /* FA_TARGET: its width is set below */
     FA_TRY(plan_layers(net));
     fa_plan_buffer_width(net, FA_TARGET, net->n_out);
     FA_TRY(fa_plan_rules(net));

@@ -1,4 +1,5 @@
-/* Rules of the hidden blocks: which deltas are needed, and in which order. */
+/* Rules of the hidden blocks: checks them, and decides which deltas are needed and in which
+ * order. */
 #include "model/description.h"
 #include "model/ops.h"
 
@@ -46,13 +47,13 @@ static fa_status resolve_rule(fa_net *net, int b, fa_rule_desc *desc)
         rule->desc.feedback.name = fa_distribution_intern(desc->feedback.name);
     if (rule->ops->before_deltas) net->chunk_rule = rule->ops;
     if (rule->ops->after_forward) net->barrier_rule = rule->ops;
-    if (!rule->feedback && !rule->state) return FA_OK; /* nothing reads the values */
+    if (!rule->feedback && !rule->state) return FA_OK; /* no rule reads the given values */
     FA_TRY(fa_own_values(net, &desc->feedback));
     rule->desc.feedback.values = desc->feedback.values;
     return FA_OK;
 }
 
-/* Values that no layer uses are not checked and are kept as given; the others must be finite. */
+/* Given values must be finite. Those that no layer uses are not copied, checked or saved. */
 static fa_status settle_values(void *context, const char *key, fa_init *init)
 {
     const fa_net *net = context;
@@ -62,23 +63,23 @@ static fa_status settle_values(void *context, const char *key, fa_init *init)
     return fa_fail(FA_E_VALUE, "%s: expected finite values, got NaN or infinity", key);
 }
 
-/* A rule of two passes teaches the whole network: layers may only stay out of it. */
+/* A rule with a second pass trains the whole network; other layers may only be frozen. */
 static fa_status check_mixture(const fa_net *net, int b, const fa_rule_desc *own,
                                const fa_rule_desc *common)
 {
-    const fa_rule_ops *mine = fa_find_rule(own->name), *all = fa_find_rule(common->name);
+    const fa_rule_ops *chosen = fa_find_rule(own->name), *all = fa_find_rule(common->name);
     const int i = net->blocks[b].first;
-    if (mine && mine->delta)
+    if (chosen && chosen->delta)
         return fa_fail(
             FA_E_VALUE,
             "layer %d: rule: expected one that teaches a layer, got '%s'; give it as the "
             "network's rule, because it teaches the whole network by a second pass",
-            i, mine->name);
-    if (mine && all->delta && !(mine->sources & FA_NO_UPDATE))
+            i, chosen->name);
+    if (chosen && all->delta && !(chosen->sources & FA_NO_UPDATE))
         return fa_fail(FA_E_VALUE,
                        "layer %d: rule: expected 'frozen' or none, got '%s'; the network's rule "
                        "'%s' teaches every layer by a second pass",
-                       i, mine->name, all->name);
+                       i, chosen->name, all->name);
     return FA_OK;
 }
 
@@ -97,14 +98,14 @@ static fa_status check_derivative(const fa_net *net, const fa_block *block)
         block->first, block->rule.ops->name, block->layer->desc.activation, known);
 }
 
-/* Whether block b is needed and takes its signal from `source`. */
+/* Whether the delta of block b is needed and comes from `source`. */
 static bool reads_delta(const fa_net *net, int b, unsigned source)
 {
     return b >= 0 && b < net->n_blocks - 1 && net->blocks[b].needs_delta &&
            net->blocks[b].rule.sources & source;
 }
 
-/* A delta is needed where a layer trains, and where a needed neighbour reads it. */
+/* A delta is needed if its layer trains, or if a neighbour whose delta is needed reads it. */
 static void mark_deltas(fa_net *net)
 {
     const int hidden = net->n_blocks - 1;
@@ -115,9 +116,8 @@ static void mark_deltas(fa_net *net)
         net->blocks[b].needs_delta |= reads_delta(net, b + 1, FA_FROM_BELOW);
 }
 
-/* Hidden blocks so that each comes after the delta it reads: runs that read from above go
- * downwards, runs that read from below upwards. Two neighbours that read each other have no
- * order. */
+/* Orders hidden blocks so that each comes after the block whose delta it reads: from the top down,
+ * and upwards where blocks read from below. Two neighbours that read each other have no order. */
 static fa_status order_blocks(fa_net *net)
 {
     int n = 0;

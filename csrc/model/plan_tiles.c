@@ -1,12 +1,13 @@
-/* Partition of the update: tiles of parameters, columns of threads, rows of per-step feedback. */
+/* Divides the update into work items: tiles of parameters, column work items, and rows of per-step
+ * feedback. */
 #include "model/ops.h"
 
 #include <math.h>
 
 static int64_t round_up(int64_t n, int64_t to) { return fa_ceil_div(n, to) * to; }
 
-/* How large tiles are to be: columns, and entries where the product writes the parameter itself or
- * where the gradient waits in cache for the optimizer. */
+/* The size of tiles: their columns; their entries if the product writes the parameter itself
+ * (direct); and their entries if the gradient waits in cache for the optimizer (waiting). */
 typedef struct fa_tile_size {
     int64_t cols, direct, waiting;
 } fa_tile_size;
@@ -17,8 +18,8 @@ static const fa_tile_size shared_size = {256, 32768, FA_TILE_AREA},
 
 static bool is_direct(const fa_param *p) { return p->in_place && !p->coupled; }
 
-/* Cuts a parameter into tiles; with tasks NULL only counts. Nothing here knows the number of
- * threads, so the order of sums (clipping) is the same for any. */
+/* Divides a parameter into tiles; if tasks is NULL it only counts them. The number of threads plays
+ * no part, so sums over tiles (clipping) have the same order for any number. */
 static int64_t partition_param(const fa_net *net, int param, fa_tile_size size, fa_tile_task *tasks)
 {
     const fa_param *p = &net->params[param];
@@ -26,7 +27,7 @@ static int64_t partition_param(const fa_net *net, int param, fa_tile_size size, 
     const int64_t area = is_direct(p) ? size.direct : size.waiting;
     const int64_t parts = (p->cols + size.cols - 1) / size.cols;
     const int64_t width = (p->cols + parts - 1) / parts;
-    /* Rows are columns of what follows: of that, whole lines of the cache. */
+    /* Rows of W are columns of coupled feedback: 16 of them are a whole cache line of it. */
     const int64_t unit = p->coupled ? 16 : 8;
     const int64_t height = round_up(area / width > unit ? area / width : unit, unit);
     int64_t n = 0;
@@ -59,8 +60,8 @@ static fa_status partition_tiles(fa_net *net, fa_tile_size size, fa_tile_task **
     return FA_OK;
 }
 
-/* Cuts a parameter for threads that have columns of it, as if for two: more have narrower columns.
- * With items NULL only counts, and plans the scratch that a tile needs. */
+/* Divides a parameter into column work items, for two threads; with more, each has fewer columns.
+ * If items is NULL it only counts them, and plans the scratch memory that they need. */
 static int64_t partition_by_columns(fa_net *net, int param, fa_column_item *items)
 {
     const fa_param *p = &net->params[param];
@@ -93,7 +94,7 @@ static fa_status plan_column_items(fa_net *net)
     return FA_OK;
 }
 
-/* Cuts the matrices that rules make each step into rows of about a tile's size. */
+/* Divides the matrices that rules make for each step into rows of about the size of a tile. */
 static fa_status plan_feedback_tasks(fa_net *net)
 {
     for (int pass = 0; pass < 2; pass++) {
@@ -127,7 +128,7 @@ fa_status fa_plan_tiles(fa_net *net)
     const fa_tile_size shared = {shared_size.cols, (int64_t)fmin(share, (double)shared_size.direct),
                                  (int64_t)fmin(share, (double)shared_size.waiting)};
     FA_TRY(partition_tiles(net, shared, &net->tiles, &net->n_tiles));
-    /* BLAS promises the same bits for the same tiles alone. */
+    /* With BLAS only the same tiles give the same bits. */
     FA_TRY(partition_tiles(net, net->blas ? shared : serial_size, &net->serial_tiles,
                            &net->n_serial_tiles));
     FA_TRY(plan_column_items(net));

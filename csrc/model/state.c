@@ -1,4 +1,5 @@
-/* The numbers of a network: which are allowed, and which are not finite. */
+/* Checks of a network's numbers: of counters and learning rate, and for values that are not
+ * finite. */
 #include "model/network.h"
 
 #include <float.h>
@@ -10,10 +11,10 @@ double fa_largest(const fa_net *net) { return net->dtype == FA_F64 ? DBL_MAX : F
 double fa_value_at(const fa_net *net, const void *p, int64_t i)
 { return net->dtype == FA_F64 ? ((const double *)p)[i] : (double)((const float *)p)[i]; }
 
-/* As messages have it: the sign of NaN differs from machine to machine. */
+/* For messages, NaN without its sign, which differs between machines. */
 double fa_value_shown(double value) { return isnan(value) ? fabs(value) : value; }
 
-/* Whether a matrix has a value that is not finite, and where the first stands. */
+/* Whether a matrix has a value that is not finite, and where the first is. */
 bool fa_find_nonfinite(const fa_net *net, const void *p, ptrdiff_t ld, int64_t rows, int64_t cols,
                        int64_t *row, int64_t *col)
 {
@@ -32,7 +33,7 @@ static fa_status check_tensor(const fa_net *net, const fa_param *p, int slot)
     const unsigned long long steps = fa_state_of(net)->steps;
     int64_t i, j;
     if (!fa_find_nonfinite(net, values, p->cols, p->rows, p->cols, &i, &j)) return FA_OK;
-    char key[sizeof p->key + 16], what[sizeof key + 128]; /* as in a file */
+    char key[sizeof p->key + 16], what[sizeof key + 128]; /* the key as in a file */
     snprintf(key, sizeof key, "%s.slot%d", p->key, slot);
     snprintf(what, sizeof what, "%s: not finite (%g at row %lld, column %lld)",
              slot < 0 ? p->key : key, fa_value_shown(fa_value_at(net, values, i * p->cols + j)),

@@ -1,8 +1,9 @@
-/* Broadcast and target rules: every hidden layer is taught straight from the output, B_l is n_L x
- * n_l. dfa    S_l = e B_l              (Nokland 2016) sdfa   S_l = sign(e) B_l        (the error
- * sign variant in Frenkel et al. 2021) ternary  S_l = T(e) B_l, T(x) = sign(x) where |x| >
- * threshold, else 0 drtp   S_l = Y B_l              (Frenkel et al. 2021): with int targets a
- * gather of rows of B_l No product with a transposed W is ever computed for them. */
+/* Broadcast and target rules: every hidden layer gets its signal from the output, B_l is n_L x n_l.
+ *   dfa      S_l = e B_l              (Nokland 2016)
+ *   sdfa     S_l = sign(e) B_l        (the error sign variant in Frenkel et al. 2021)
+ *   ternary  S_l = T(e) B_l, T(x) = sign(x) where |x| > threshold, else 0
+ *   drtp     S_l = Y B_l              (Frenkel et al. 2021); with labels a gather of rows of B_l
+ * They never compute a product with a transposed W. */
 #include "rules/rules.h"
 
 #include <math.h>

@@ -1,8 +1,7 @@
 /* Chain rules: S_l = d_{l+1} times a transport matrix.
  *   backprop   exact W_{l+1}^T                       (Rumelhart, Hinton and Williams 1986)
  *   fa         fixed random B_l, n_{l+1} x n_l       (Lillicrap et al. 2016)
- *   frozen     no update; where a chain rule below asks, the signal passes through as under
- * backprop */
+ *   frozen     no update; a chain rule below gets the signal as under backprop */
 #include "rules/rules.h"
 
 #include <stddef.h>

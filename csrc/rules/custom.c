@@ -1,10 +1,9 @@
-/* custom: S_l comes from a function of the caller's, once a step, between the forward pass of all
- * rows and the teaching of all rows; what follows (f', masks, gradients, optimizer) is the
- * engine's. */
+/* custom: a function of the user computes S_l, once a step, between the forward pass of all rows
+ * and their deltas. The engine does the rest: f', masks, gradients, optimizer. */
 #include "rules/rules.h"
 
 typedef struct state {
-    fa_buf buffer; /* S_l, which the caller's function fills */
+    fa_buf buffer; /* S_l, which the user's function fills */
 } state;
 static fa_buf signal_buffer(const fa_rule *rule) { return ((const state *)rule->state)->buffer; }
 
@@ -24,8 +23,8 @@ static void signal(const fa_rule *rule, const fa_run *run, int block, fa_part pa
                    int worker)
 {
     (void)block, (void)worker;
-    const fa_mat given = fa_get(run, signal_buffer(rule), part.rows);
-    run->net->k->gather(s.p, s.ld, given.p, given.ld, NULL, s.rows, s.cols, 1);
+    const fa_mat filled = fa_get(run, signal_buffer(rule), part.rows);
+    run->net->k->gather(s.p, s.ld, filled.p, filled.ld, NULL, s.rows, s.cols, 1);
 }
 
 static fa_view view(const fa_run *run, fa_buf b)
@@ -38,16 +37,17 @@ fa_view fa_rule_context_output(const fa_rule_context *t, int64_t block)
     return view(run, run->net->layers[run->net->blocks[block].last].out);
 }
 
-/* While a callback of this thread runs: its network, and the packing buffer of its step. A copy, so
- * that nothing points to the stack of a call that is left by longjmp. */
+/* While a callback of this thread runs: its network, and a copy of the packing buffer of its step.
+ * A copy, because a callback that leaves by longjmp would leave a pointer to a stack that is
+ * gone. */
 static _Thread_local struct callback {
     const fa_net *net;
-    fa_packed_b right;
+    fa_packed_b packed_b;
 } callback;
 
-/* Calls the user's function for the signals, from the top layer down. */
 extern const fa_rule_ops fa_rule_custom;
 
+/* Calls the user's functions for the signals, from the top layer down. */
 static fa_status after_forward(fa_run *run)
 {
     const fa_net *net = run->net;
@@ -89,15 +89,15 @@ fa_status fa_multiply(void *c, const fa_net *net, const void *a, ptrdiff_t lda, 
         return fa_fail(FA_E_VALUE, "rows, k, cols: expected numbers >= 0, got %lld, %lld, %lld",
                        (long long)rows, (long long)k, (long long)cols);
     FA_FIXED_FP(true);
-    fa_packed_b right = callback.net == net ? callback.right : (fa_packed_b){0};
+    fa_packed_b packed_b = callback.net == net ? callback.packed_b : (fa_packed_b){0};
     const fa_mat all_c = {c, cols, rows, cols}, all_a = {(char *)a, lda, rows, k};
-    /* With BLAS the bits of a row depend on its company: the same as in a step. */
+    /* With BLAS the bits of a row depend on the number of rows: use the chunks of a step. */
     const int64_t chunk = net->blas ? FA_BLAS_CHUNK : rows;
     for (int64_t r = 0; r < rows; r += chunk) {
         const fa_rows part = {r, r + chunk < rows ? r + chunk : rows};
         fa_matmul(&net->linalg, fa_rows_of(all_c, part, net->esize),
                   fa_rows_of(all_a, part, net->esize), (fa_mat){(char *)b, ldb, k, cols}, NULL,
-                  &right);
+                  &packed_b);
     }
     return FA_OK;
 }

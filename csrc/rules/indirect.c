@@ -1,6 +1,6 @@
-/* Indirect feedback alignment (Nokland 2016): only the lowest hidden layer is taught by the error,
- * and what it learns from goes up with the activations. ifa    S_1 = e B_1;  S_l = d_{l-1} W_l
- * above it */
+/* Indirect feedback alignment (Nokland 2016): the error teaches only the lowest hidden layer; its
+ * delta goes up through the forward weights.
+ *   ifa    S_1 = e B_1;  S_l = d_{l-1} W_l above it */
 #include "rules/rules.h"
 
 static fa_status plan(fa_net *net, int block)
@@ -22,9 +22,9 @@ static void signal(const fa_rule *rule, const fa_run *run, int block, fa_part pa
     const fa_mat w = {p->value, p->cols, p->rows, p->cols};
     const fa_mat below = fa_get(run, run->net->blocks[block - 1].delta, part.rows);
     const fa_epilogue epilogue = fa_signal_epilogue(run, block, part);
-    fa_packed_b right = fa_packing_buffer(run, worker);
+    fa_packed_b packed_b = fa_packing_buffer(run, worker);
     fa_matmul(&run->net->linalg, s, below, fa_columns_of(w, part.c0, part.c1, run->net->esize),
-              &epilogue, &right);
+              &epilogue, &packed_b);
     fa_count(run, &run->net->count_feedback, fa_is_first(part));
 }
 

@@ -1,19 +1,21 @@
-/* Rules whose feedback learns beside the weights.
- *   kp    fa, B_l receives each step of W_{l+1} transposed, both forget   (Kolen and Pollack 1994;
- * Akrout et al. 2019) dkp   dfa, B_l learns from its own outer product e^T H_l (Webster, Choi and
- * Ahn 2021) ldfa  S_l = d_{l+1} P Q of low rank, Q learns from (d_{l+1} P)^T H_l  (Hanut and Kadmon
- * 2025); P is fixed, or learns the principal directions of d_{l+1} by Oja's subspace rule */
+/* Rules whose feedback learns along with the weights.
+ *   kp    fa; B_l receives each step of W_{l+1}, transposed, and both decay
+ *         (Kolen and Pollack 1994; Akrout et al. 2019)
+ *   dkp   dfa; B_l learns from its own outer product e^T H_l     (Webster, Choi and Ahn 2021)
+ *   ldfa  S_l = d_{l+1} P Q of low rank; Q learns from (d_{l+1} P)^T H_l
+ *         (Hanut and Kadmon 2025); P is fixed, or learns the principal directions of d_{l+1} by
+ *         Oja's subspace rule */
 #include "rules/rules.h"
 
 #include <math.h>
 
 typedef struct state { /* of ldfa */
     fa_param *p;       /* P; Q is rule->feedback, T = d P is rule->weighted */
-    fa_buf residual;   /* where P learns: d P P^T - d; or none */
+    fa_buf residual;   /* d P P^T - d, if P learns; else FA_NO_BUF */
 } state;
 static const state *state_of(const fa_rule *rule) { return rule->state; }
 
-/* decay: the share that feedback (and with kp the weights it follows) loses in a step */
+/* decay: the share that feedback (and with kp the weights coupled to it) loses in a step */
 static fa_status check(const fa_block *b)
 {
     const fa_rule_desc *d = &b->rule.desc;
@@ -24,7 +26,7 @@ static fa_status check(const fa_block *b)
     return FA_OK;
 }
 
-/* Feedback that is trained by the network's optimizer on left^T right. */
+/* Makes the network's optimizer train feedback on left^T right. */
 static void learn(const fa_block *b, fa_param *p, fa_buf left, fa_buf right)
 {
     p->trainable = b->layer->desc.trainable;
@@ -44,9 +46,8 @@ static fa_status plan_kp(fa_net *net, int block)
     return FA_OK;
 }
 
-/* Left: the error of each sample, weighted like every delta by the time tiles are formed. Right:
- * what the layers above see of this block. With one hidden layer this is the transposed gradient of
- * W_L. */
+/* Left: the error of each sample, which sample weights have multiplied before the update. Right:
+ * the block's output. With one hidden layer this is the transposed gradient of W_L. */
 static fa_status plan_dkp(fa_net *net, int block)
 {
     fa_block *b = &net->blocks[block];
@@ -99,7 +100,7 @@ static fa_status plan_ldfa(fa_net *net, int block)
 static size_t ldfa_sampling(const fa_rule *rule)
 { return (size_t)state_of(rule)->p->rows * (size_t)state_of(rule)->p->cols; }
 
-/* Orthonormal columns: d P P^T is a projection and never larger than d. */
+/* P has orthonormal columns: d P P^T is a projection, never larger than d. */
 static void ldfa_draw(const fa_net *net, int block)
 {
     const int ordinal = net->blocks[block].layer->ordinal;
@@ -127,15 +128,15 @@ static void ldfa_signal(const fa_rule *rule, const fa_run *run, int block, fa_pa
     const fa_rows rows = part.rows;
     const fa_mat t = fa_get(run, rule->weighted, rows);
     const fa_mat d = fa_get(run, run->net->blocks[block + 1].delta, rows);
-    fa_packed_b right = fa_packing_buffer(run, worker);
+    fa_packed_b packed_b = fa_packing_buffer(run, worker);
     fa_matmul(&run->net->linalg, t, d, fa_param_matrix(state_of(rule)->p),
-              &(fa_epilogue){.nonfinite = fa_nonfinite_flag(run)}, &right);
+              &(fa_epilogue){.nonfinite = fa_nonfinite_flag(run)}, &packed_b);
     if (state_of(rule)->residual != FA_NO_BUF) oja_residual(rule, run, rows, d, t, worker);
     fa_count(run, &run->net->count_feedback, rows.r0 == 0);
     fa_epilogue epilogue = fa_signal_epilogue(run, block, part);
     epilogue.nonfinite = fa_nonfinite_flag(run);
-    right = fa_packing_buffer(run, worker);
-    fa_matmul(&run->net->linalg, s, t, fa_param_matrix(rule->feedback), &epilogue, &right);
+    packed_b = fa_packing_buffer(run, worker);
+    fa_matmul(&run->net->linalg, s, t, fa_param_matrix(rule->feedback), &epilogue, &packed_b);
     fa_count(run, &run->net->count_feedback, rows.r0 == 0);
 }
 

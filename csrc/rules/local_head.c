@@ -1,9 +1,8 @@
-/* Local losses: each hidden layer has a prediction head of its own and learns from that head's loss
- * alone
- * ("pred" of Nokland and Eidnes 2019; with a fixed head, learning by a fixed random classifier).
- *   z_l = H_l M_l + c_l,  e_l = dloss_i/dz_l,  S_l = e_l M_l^T        M_l n_l x n_L, H_l the
- * block's output The loss is the network's, on z itself. The head learns like an output layer, from
- * H_l^T e_l. */
+/* Local losses: each hidden layer has its own prediction head and learns only from the loss of this
+ * head ("pred" of Nokland and Eidnes 2019; with a fixed head, learning by a fixed random
+ * classifier).
+ *   z_l = H_l M_l + c_l,  e_l = dloss_i/dz_l,  S_l = e_l M_l^T     M_l n_l x n_L, H_l block output
+ * The loss is the network's, of z_l. The head learns like an output layer, from H_l^T e_l. */
 #include "rules/rules.h"
 
 #include <math.h>
@@ -58,7 +57,7 @@ static fa_mat head_of(const fa_rule *rule) { return fa_param_matrix(state_of(rul
 static size_t sampling(const fa_rule *rule)
 { return (size_t)head_of(rule).rows * (size_t)head_of(rule).cols; }
 
-/* M is drawn, or given, as the transpose of a feedback matrix. */
+/* M is the transpose of a drawn or given feedback matrix. */
 static void draw(const fa_net *net, int block)
 {
     const fa_rule *rule = &net->blocks[block].rule;
@@ -75,7 +74,7 @@ static void draw(const fa_net *net, int block)
 static int64_t matrix_rows(const fa_net *net, int block)
 { return head_of(&net->blocks[block].rule).cols; }
 
-/* e_l of the head, in the buffer that holds it until the update. */
+/* Computes e_l of the head, in the buffer that keeps it until the update. */
 static fa_mat head_error(const fa_rule *rule, const fa_run *run, int block, fa_rows rows,
                          int worker)
 {
@@ -84,13 +83,13 @@ static fa_mat head_error(const fa_rule *rule, const fa_run *run, int block, fa_r
     double *loss = (double *)((char *)fa_scratch(run, worker) + panel_size(net));
     const fa_epilogue epilogue = {.bias = state_of(rule)->bias->value,
                                   .nonfinite = fa_nonfinite_flag(run)};
-    fa_packed_b right = fa_packing_buffer(run, worker);
+    fa_packed_b packed_b = fa_packing_buffer(run, worker);
     fa_matmul(&net->linalg, e, fa_get(run, net->layers[net->blocks[block].last].out, rows),
-              head_of(rule), &epilogue, &right);
+              head_of(rule), &epilogue, &packed_b);
     fa_count(run, &net->count_forward, rows.r0 == 0);
     net->loss->error(net->k, e, loss, loss + FA_CHUNK, e,
                      run->labels ? run->labels + rows.r0 : NULL, fa_get(run, FA_TARGET, rows));
-    for (int64_t r = rows.r0; r < rows.r1; r++) /* a head that overflows stops the step */
+    for (int64_t r = rows.r0; r < rows.r1; r++) /* if a head overflows, the step stops */
         if (!isfinite(loss[r - rows.r0])) run->row_loss[r] = loss[r - rows.r0];
     return e;
 }

@@ -1,8 +1,8 @@
-/* PEPITA: the error goes into the input of a second forward pass, and each layer learns from how
- * its output changes (Dellaferrera and Kreiman 2022; the output layer as in their code). X' = X + e
- * F^T, F n_0 x n_L fixed        H'_l: the same batch and masks, from X' D_l = H_l - H'_l, D_L = e'
- * gW_l = H'_{l-1}^T D_l / m A block's output is what the layer above sees, dropout included. No f'
- * anywhere. */
+/* PEPITA: the error is added to the input of a second forward pass, and each layer learns from the
+ * change of its output (Dellaferrera and Kreiman 2022; the output layer as in their code).
+ *   X' = X + e F^T, F n_0 x n_L fixed        H'_l: the same batch and masks, from X'
+ *   D_l = H_l - H'_l, D_L = e'               gW_l = H'_{l-1}^T D_l / m
+ * H_l is the output of the block, after dropout. There is no f' anywhere. */
 #include "rules/rules.h"
 
 #include <math.h>
@@ -11,16 +11,14 @@
 
 extern const fa_rule_ops fa_rule_pepita;
 
-typedef struct state { /* one, of the first block with this rule; its other blocks point to it
-                           too */
+typedef struct state { /* belongs to the first block with this rule; the other blocks share it */
     int block;
     fa_param *f;
-    int n;          /* row buffers when it was planned */
-    fa_buf *second; /* of each of them: the buffer of the second pass; itself where both passes
-                       share it */
+    int n;          /* number of row buffers when the rule was planned */
+    fa_buf *second; /* the second-pass buffer of each; the same buffer if both passes share it */
 } state;
 
-/* Its part of a workspace */
+/* The memory of this rule in a workspace */
 typedef struct second_pass {
     fa_mat *buf;
     double *row_loss, *row_hit;
@@ -33,7 +31,7 @@ static const state *state_of(const fa_net *net)
     return net->blocks[b].rule.state;
 }
 
-/* Row buffers of the second pass: everything that depends on the input. */
+/* The row buffers of the second pass: of everything that depends on the input. */
 static fa_status plan_second(fa_net *net, state *own)
 {
     own->n = net->n_buffers;
@@ -73,7 +71,7 @@ static fa_status plan_first(fa_net *net, int block)
 
 static fa_status plan(fa_net *net, int block)
 {
-    const fa_block *first = NULL; /* one F, whichever layer asks */
+    const fa_block *first = NULL; /* there is one F for all layers */
     for (int b = 0; b < block && !first; b++)
         if (net->blocks[b].rule.ops == &fa_rule_pepita) first = &net->blocks[b];
     if (!first) return plan_first(net, block);
@@ -82,7 +80,7 @@ static fa_status plan(fa_net *net, int block)
     return FA_OK;
 }
 
-/* F (n_0 x n_L), whose sources are columns here: X' = X + e F^T. */
+/* Draws F (n_0 x n_L). Its sources are its columns: X' = X + e F^T. */
 static void draw(const fa_net *net, int block)
 {
     const state *own = state_of(net);
@@ -134,7 +132,7 @@ static void modulate(const fa_run *run, fa_rows rows, fa_mat x, int worker)
     net->k->add_scaled(x.p, x.ld, first.p, first.ld, x.p, x.ld, x.rows, x.cols, 1);
 }
 
-/* Leaves H'_l in the second buffers and e' where e was. */
+/* Computes H'_l in the second-pass buffers, and e' in place of e. */
 static void before_deltas(const fa_run *run, fa_rows rows, int worker)
 {
     fa_run second = *run;
@@ -145,7 +143,7 @@ static void before_deltas(const fa_run *run, fa_rows rows, int worker)
     modulate(run, rows, fa_get(&second, FA_INPUT, rows), worker);
     fa_forward_layers(&second, rows, worker);
     fa_output_error(&second, rows);
-    for (int64_t r = rows.r0; r < rows.r1; r++) /* one that overflows stops the step too */
+    for (int64_t r = rows.r0; r < rows.r1; r++) /* an overflow stops the step here too */
         if (!isfinite(second.row_loss[r])) run->row_loss[r] = second.row_loss[r];
 }
 

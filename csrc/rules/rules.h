@@ -1,4 +1,4 @@
-/* rules: signals that several rules share. Each rule has its file; registry.c lists them. */
+/* rules: one file for each family; registry.c lists them. These functions are shared by several. */
 #ifndef FA_RULES_H
 #define FA_RULES_H
 

@@ -1,8 +1,9 @@
-/* Sign symmetry: a chain rule whose B_l (n_{l+1} x n_l) takes the signs of W_{l+1}^T, anew in each
- * step, sign(0) = 0 (Liao, Leibo and Poggio 2016; the three forms and s as in BioTorch, Sanfiz and
- * Akrout 2021). usf    B_l = s sign(W^T), s = scale sqrt(2 / (n_l + n_{l+1}))   uniform frsf   B_l
- * = |R| sign(W^T), R drawn once                        fixed random magnitudes brsf   B_l = |R_t|
- * sign(W^T), R_t drawn in every step           batchwise random magnitudes */
+/* Sign symmetry: chain rules whose B_l (n_{l+1} x n_l) has the signs of W_{l+1}^T, taken again in
+ * each step, sign(0) = 0 (Liao, Leibo and Poggio 2016; the three forms and s as in BioTorch, Sanfiz
+ * and Akrout 2021).
+ *   usf    B_l = s sign(W^T), s = scale sqrt(2 / (n_l + n_{l+1}))    uniform
+ *   frsf   B_l = |R| sign(W^T), R drawn once                         fixed random magnitudes
+ *   brsf   B_l = |R_t| sign(W^T), R_t drawn in every step            batchwise random magnitudes */
 #include "rules/rules.h"
 
 #include <math.h>

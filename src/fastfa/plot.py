@@ -22,7 +22,7 @@ import numpy as np
 
 from . import callbacks
 from ._internal.arrays import quiet
-from ._internal.checks import choice, show
+from ._internal.checks import choice, entries, show
 from ._internal.paths import check_folder, file_name
 from .sequential import Sequential
 
@@ -308,13 +308,12 @@ def _named(argument: str, value: object, kind: type) -> dict[str, list[Any]]:
             f"got {show(value)}{hint}"
         )
     named = {}
+    expected = f"one {kind.__name__} or a list of them"
     for name, of in value.items():
-        named[name] = list(of) if isinstance(of, Sequence) else [of]
+        where = f"{argument}[{show(name)}]"
+        named[name] = entries(where, of, expected) if isinstance(of, Sequence) else [of]
         if not named[name] or not all(isinstance(one, kind) for one in named[name]):
-            raise TypeError(
-                f"{argument}[{show(name)}]: expected one {kind.__name__} or a list of them, "
-                f"got {show(of)}"
-            )
+            raise TypeError(f"{where}: expected {expected}, got {show(of)}")
     return named
 
 
@@ -350,7 +349,9 @@ def _stack(rows: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
 
 def _check_recorded(recorded: Sequence[callbacks.Alignment]) -> None:
     if not recorded or not all(one.history for one in recorded):
-        raise ValueError("recorded: expected a measurement, got none; train with it first")
+        raise ValueError(
+            "recorded: expected a measurement, got none; train with the callback first"
+        )
 
 
 def _field_panel(

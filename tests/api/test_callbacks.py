@@ -412,7 +412,9 @@ def test_early_stopping_needs_its_value():
     with pytest.raises(ValueError, match=message):
         net.fit(X, y, 3, callbacks=[fa.EarlyStopping()], verbose=False)
     misspelt = fa.EarlyStopping("val_acc")
-    with pytest.raises(ValueError, match=r"have loss, accuracy, val_loss, val_accuracy, time$"):
+    with pytest.raises(
+        ValueError, match=r"logs, loss, accuracy, val_loss, val_accuracy, time, got"
+    ):
         net.fit(X, y, 3, validation_data=(X, y), callbacks=[misspelt], verbose=False)
     assert net.steps == 0
 

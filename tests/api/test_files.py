@@ -249,7 +249,8 @@ def test_function_that_was_replaced_by_a_number_comes_back_with_reset(tmp_path):
 def test_what_was_not_asked_for_is_refused(tmp_path):
     build().save(tmp_path / "net")
     with pytest.raises(
-        ValueError, match=r"rule: expected none, got .*no rule of the file is written in Python"
+        ValueError,
+        match=r"rule: expected none, got .*no rule of the file is in Python, so give none",
     ):
         fa.load(tmp_path / "net", rule=Half())
     with pytest.raises(ValueError, match=r"lr: expected none, got .*its rate is a number"):

@@ -61,7 +61,7 @@ class Keras(fa.Callback):
         (Signature(), TypeError, ["callbacks[0]: Signature.on_epoch_end", "(net, epoch, logs)"]),
         (Batch(), TypeError, ["Batch.on_batch_end", "(net, step, logs)", "got (net, step)"]),
         (Misspelt(), ValueError, ["callbacks[0] (Misspelt)", 'did you mean "on_epoch_end"?']),
-        (Keras(), ValueError, ["callbacks[0] (Keras)", '"on_epoch_begin"', '"on_train_begin"']),
+        (Keras(), ValueError, ["callbacks[0] (Keras)", '"on_train_begin"', 'got "on_epoch_begin"']),
         (fa.Callback, TypeError, ["callbacks[0]", "did you mean Callback()?"]),
     ],
 )
@@ -103,7 +103,7 @@ class Returns(fa.Rule):
     ("signal", "error", "words"),
     [
         (None, ValueError, ["layer 0: signal of Returns: expected shape (20, 8)", "got None"]),
-        ("abc", ValueError, ["(20, 8) and hold real numbers, got 'abc'"]),
+        ("abc", ValueError, ["expected shape (20, 8) of real numbers, got 'abc'"]),
         (np.ones(3), ValueError, ["(20, 8)", "got (3,)"]),
         (np.full((20, 8), "a"), ValueError, ["real numbers"]),
         (

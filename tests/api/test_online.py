@@ -181,7 +181,7 @@ def test_predict_one_takes_what_predict_takes():
         (np.zeros(12, np.float32), r"x: expected shape \(13,\), got shape \(12,\)"),
         (np.zeros((2, 13), np.float32), r"x: expected shape \(13,\), got shape \(2, 13\)"),
         (np.full(13, np.nan, np.float32), "finite"),
-        ("abc", "x must"),
+        ("abc", "x: expected"),
     ],
 )
 def test_predict_one_refuses(x, words):

@@ -127,7 +127,7 @@ def test_rows_of_targets_come_in_pieces_too(loss, pieces, monkeypatch):
             "sigmoid_cross_entropy",
             "y: expected values within 0..1.*row 652, column 1",
         ),
-        (None, (653, 1, 0.5), "softmax_cross_entropy", "each row of y must sum to 1.*row 653"),
+        (None, (653, 1, 0.5), "softmax_cross_entropy", "y: expected rows that sum to 1.*row 653"),
     ],
 )
 def test_a_wrong_value_is_found_before_training(x, y, loss, words, pieces):

@@ -244,7 +244,7 @@ def test_ctrl_c_while_it_waits_stops_those_that_train():
 
     class Press(fa.Callback):
         def on_epoch_end(self, net, epoch, logs):
-            if epoch == 3:
+            if epoch == 3 and net.seed == 0:  # once: a second one would interrupt the handling
                 os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt) as caught:
@@ -261,7 +261,7 @@ def test_ctrl_c_while_it_waits_stops_those_that_train():
 def test_what_is_not_of_one_setting_is_refused_before_anything_is_built():
     built = []
     for wrong, words in (
-        ({"epoch": 3}, 'unknown argument "epoch"'),
+        ({"epoch": 3}, 'fit: expected one of .*, got "epoch"'),
         ({"epochs": -1}, "epochs: expected"),
         ({"batch_size": 0}, "batch_size: expected"),
         ({"shuffle": 1}, "shuffle: expected"),
@@ -285,7 +285,7 @@ def test_what_one_network_uses_is_refused_for_another(tmp_path, kind, on_error):
     }[kind]
     call = {"n_workers": 1, "verbose": False, "callbacks": make, "on_error": on_error}
     settings = [{"seed": 0}, {"seed": 1}]
-    words = r"settings\[1\], .*callbacks: .* serves settings\[0\] already"
+    words = r"settings\[1\], .*callbacks: expected new ones .* serves settings\[0\] already"
     if on_error == "raise":
         with pytest.raises(ValueError, match=words):
             fa.fit_replicas(build, settings, X, Y, **call)

@@ -238,8 +238,8 @@ def test_list(capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["akrut"], "got 'akrut' (nearest: akrout)"),
-        (["linear", "--rule", "drtp"], "linear has 'fa', got 'drtp'"),
+        (["akrut"], "got 'akrut'; nearest: akrout"),
+        (["linear", "--rule", "drtp"], "--rule: expected one of 'fa', got 'drtp'"),
         (["linear", "--page", "/no such directory/page.md"], "no directory"),
         (["akrout", "--data", "/nowhere/mnist.npz"], "no MNIST at"),
     ],

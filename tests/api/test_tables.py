@@ -179,7 +179,7 @@ def test_arrow_tables():
 )
 def test_text_labels_say_what_to_do(labels):
     fit = network().fit
-    refuses(TypeError, lambda: fit(X, labels, verbose=False), "y must", "number the classes")
+    refuses(TypeError, lambda: fit(X, labels, verbose=False), "y: expected", "number the classes")
     net, data = network(), (X, labels)
     refuses(
         TypeError, lambda: net.fit(X, Y, validation_data=data, verbose=False), "number the classes"
@@ -229,8 +229,10 @@ def test_missing_values_are_named_by_row_and_column(dtype, value):
     for call in (lambda: network().predict(table), lambda: network().predict_one(table.iloc[3])):
         refuses(ValueError, call, "row ", 'column "b"', "leave those rows out")
     refuses(ValueError, lambda: network().predict(table), 'row 3, column "b"')
-    refuses(ValueError, lambda: network().fit(X, column, verbose=False), "y must", "row 3")
-    refuses(ValueError, lambda: network().fit(X, Y, sample_weight=column), "weight must", "row 3")
+    refuses(ValueError, lambda: network().fit(X, column, verbose=False), "y: expected", "row 3")
+    refuses(
+        ValueError, lambda: network().fit(X, Y, sample_weight=column), "weight: expected", "row 3"
+    )
 
 
 @pytest.mark.parametrize(
@@ -242,11 +244,11 @@ def test_missing_values_are_named_by_row_and_column(dtype, value):
         (np.full((M, 3), 10**400, object), ["too large"]),
         (np.full((M, 3), np.timedelta64(1, "s"), object), ["got datetime.timedelta", "spans"]),
         (np.full((M, 3), np.complex64(1), object), ["got (1+0j)", "real and imaginary"]),
-        (pd.DataFrame(index=range(M)), ["have shape (m, 3), got shape (12, 0)"]),
+        (pd.DataFrame(index=range(M)), ["shape (m, 3), got shape (12, 0)"]),
     ],
 )
 def test_arrays_that_hold_no_numbers(value, words):
-    refuses((TypeError, ValueError), lambda: network().predict(value), "X must", *words)
+    refuses((TypeError, ValueError), lambda: network().predict(value), "X: expected", *words)
 
 
 # ------------------------------------------------------------------------------- columns by name
@@ -287,7 +289,9 @@ def test_other_columns_are_an_error_in_every_call(net, change, words):
     for call in (net.train_batch, net.gradients, net.alignment):
         refuses(ValueError, lambda call=call: call(other, Y), "x: expected the columns")
     watch = fa.callbacks.Alignment(batch=(other, Y))
-    refuses(ValueError, lambda: net.fit(X, Y, callbacks=[watch], verbose=False), "its columns")
+    refuses(
+        ValueError, lambda: net.fit(X, Y, callbacks=[watch], verbose=False), "expected the columns"
+    )
     assert net._engine.state() == before
 
 
@@ -317,7 +321,7 @@ def test_arrays_go_by_position(net):
     for same in (X, X.tolist(), frame().to_numpy(), pd.DataFrame(X)):
         np.testing.assert_array_equal(net.predict(same), expected)
     net.fit(X, Y, verbose=False)
-    refuses(ValueError, lambda: net.predict(frame()[["c", "b", "a"]]), "its columns")
+    refuses(ValueError, lambda: net.predict(frame()[["c", "b", "a"]]), "expected the columns")
 
 
 def test_what_was_trained_on_arrays_takes_any_names():
@@ -325,7 +329,7 @@ def test_what_was_trained_on_arrays_takes_any_names():
     net.fit(X, Y, verbose=False)
     assert net.predict(frame()[["c", "b", "a"]]).shape == (M, 2)
     net.fit(frame(), Y, verbose=False)
-    refuses(ValueError, lambda: net.predict(frame()[["c", "b", "a"]]), "its columns")
+    refuses(ValueError, lambda: net.predict(frame()[["c", "b", "a"]]), "expected the columns")
 
 
 def test_numbers_of_columns_are_names_where_they_do_not_count():
@@ -340,7 +344,7 @@ def test_a_name_that_is_missing_is_a_name():
     net = network()
     net.fit(table, Y, verbose=False)
     net.predict(pd.DataFrame(X, columns=["a", "b", float("nan")]))
-    refuses(ValueError, lambda: net.predict(table.iloc[:, ::-1]), "its columns")
+    refuses(ValueError, lambda: net.predict(table.iloc[:, ::-1]), "expected the columns")
 
 
 def test_a_training_that_was_refused_leaves_no_names():
@@ -364,7 +368,11 @@ def test_names_go_where_the_network_goes(net, tmp_path):
         fa.load(tmp_path / "net"),
     ):
         np.testing.assert_array_equal(same.predict(frame()), net.predict(X))
-        refuses(ValueError, lambda same=same: same.predict(frame()[["c", "b", "a"]]), "its columns")
+        refuses(
+            ValueError,
+            lambda same=same: same.predict(frame()[["c", "b", "a"]]),
+            "expected the columns",
+        )
     net.reset()
     assert net.predict(frame()[["c", "b", "a"]]).shape == (M, 2)
     net.save(tmp_path / "net")
@@ -397,4 +405,8 @@ def test_replicas_know_the_names():
     )
     for replica in replicas:
         net = replica.net
-        refuses(ValueError, lambda net=net: net.predict(frame()[["c", "b", "a"]]), "its columns")
+        refuses(
+            ValueError,
+            lambda net=net: net.predict(frame()[["c", "b", "a"]]),
+            "expected the columns",
+        )

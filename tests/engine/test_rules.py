@@ -519,11 +519,13 @@ def test_copies_and_forward_draws():
 
 
 @pytest.mark.parametrize(("teaching", "options", "message"), [
-    ("dfa", {"sparsity": 0.96}, r"layer 0: feedback: sparsity: expected at most 0.9 for 10 rows, got 0.96"),
+    ("dfa", {"sparsity": 0.96},
+     r"layer 0: feedback: sparsity: expected at most 0.9 for 10 rows, got 0.96"),
     ("dfa", {"rank": 11}, r"layer 0: feedback: rank: expected 1 to 10.*got 11"),
     ("fa", {"shared": True}, r"layer 0: feedback: shared"),
     ("drtp", {"distribution": "copy"}, r"layer 0: feedback: 'copy'"),
-    ("fa", {"distribution": "copy", "sparsity": 0.5}, r"layer 0: feedback: 'copy': expected no sparsity"),
+    ("fa", {"distribution": "copy", "sparsity": 0.5},
+     r"layer 0: feedback: 'copy': expected no sparsity"),
     ("brsf", {"sparsity": 0.5}, r"layer 0: feedback: rule 'brsf'"),
     ("ldfa", {"distribution": "orthogonal"}, r"layer 0: feedback: rule 'ldfa'"),
     ("dfa", {"distribution": "laplace"}, r"layer 0: feedback: .*'laplace'"),

@@ -316,7 +316,7 @@ def main(wanted: Sequence[str], part: Part, *, data: str | None, page: str) -> s
             update_page(to, name, verdict, text)
             texts.append(f"{text}\n{verdict}; written to {page}")
     if not texts:
-        raise ValueError(f"{store.path}: expected runs to write, got none")
+        raise ValueError(f"{store.path}: expected runs, got none; there is nothing to write")
     return "\n\n".join(texts)
 
 
