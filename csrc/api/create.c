@@ -10,8 +10,8 @@ static fa_status check_drawn(const fa_net *net)
         const fa_param *p = &net->params[i];
         if (!net->k->all_finite(p->value, p->cols, p->rows, p->cols))
             return fa_fail(FA_E_VALUE,
-                           "%s: its first values are beyond the range of the dtype; give a smaller "
-                           "scale",
+                           "%s: expected first values in the range of the dtype, got larger ones; "
+                           "give a smaller scale",
                            p->key);
     }
     return FA_OK;

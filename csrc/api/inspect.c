@@ -44,7 +44,8 @@ static fa_status check_tensor(const fa_net *net, int64_t i, const void *values)
 {
     FA_REQUIRE(net);
     if (fa_net_tensor(net, i).data && values) return FA_OK;
-    return fa_fail(FA_E_VALUE, "tensor %lld: expected one with data, and values", (long long)i);
+    return fa_fail(FA_E_VALUE, "tensor %lld: expected one with data, and values, got no %s",
+                   (long long)i, values ? "data" : "values");
 }
 
 static size_t tensor_bytes(const fa_net *net, fa_tensor t)
@@ -156,7 +157,7 @@ fa_status fa_feedback_matrix(void *out, const fa_net *net, int64_t b)
                        net->n_blocks - 2, (long long)b);
     const fa_rule *rule = &net->blocks[b].rule;
     if (feedback_rows(net, b) == 0)
-        return fa_fail(FA_E_VALUE, "layer %d: rule '%s' has no feedback matrix",
+        return fa_fail(FA_E_VALUE, "layer %d: rule: expected one with a feedback matrix, got '%s'",
                        net->blocks[b].first, rule->ops->name);
     FA_TRY(fa_lock_read(fa_lock_of(net)));
     if (fa_makes_matrix(net, (int)b))

@@ -58,8 +58,8 @@ static fa_status run_forward(fa_forward_job *job)
     fa_parallel_for(call.threads, (n + FA_PREDICT_CHUNK - 1) / FA_PREDICT_CHUNK, forward_task, job);
     fa_status status = FA_OK;
     if (atomic_load(&call.work[0]->bad_label))
-        status =
-            fa_fail(FA_E_VALUE, "y: a label was changed to one out of range while it was in use");
+        status = fa_fail(FA_E_VALUE,
+                         "y: expected labels that do not change in use, got one out of range");
     else if (atomic_load(&call.work[0]->nonfinite))
         status = fa_check_tensors(net);
     fa_call_end(&call);

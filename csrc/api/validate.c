@@ -9,8 +9,8 @@ static fa_status check_shapes(const fa_net *net, const fa_samples *s, bool targe
         return fa_fail(FA_E_VALUE, "X: expected at least one sample, got %lld", (long long)s->n);
     if (!s->x) return fa_fail(FA_E_VALUE, "X: expected a pointer, got NULL");
     if (s->x_dtype != net->dtype && s->x_dtype != FA_U8)
-        return fa_fail(FA_E_VALUE, "X: expected the network's dtype (%s) or bytes",
-                       net->dtype == FA_F64 ? "float64" : "float32");
+        return fa_fail(FA_E_VALUE, "X: expected the network's dtype (%s) or bytes, got %d",
+                       net->dtype == FA_F64 ? "float64" : "float32", (int)s->x_dtype);
     if (s->ldx < net->n_in)
         return fa_fail(FA_E_VALUE, "X: expected a row stride of at least %lld, got %lld",
                        (long long)net->n_in, (long long)s->ldx);
@@ -69,8 +69,8 @@ static fa_status check_rows(const fa_net *net, const fa_samples *s)
         }
         const char *expected = net->loss->check_row(low, high, sum);
         if (expected)
-            return fa_fail(FA_E_VALUE, "y: %s expected %s, got others in row %lld", net->loss->name,
-                           expected, (long long)i);
+            return fa_fail(FA_E_VALUE, "y: expected %s for %s, got others in row %lld", expected,
+                           net->loss->name, (long long)i);
     }
     return FA_OK;
 }

@@ -9,10 +9,11 @@ fa_status fa_copy_struct(void *to, size_t size, size_t least, const void *from, 
     size_t stated;
     memcpy(&stated, from, sizeof stated);
     if (stated > size)
-        return fa_fail(FA_E_VALUE,
-                       "%s: struct_size: this library (%s) knows %zu bytes, got %zu: compiled "
-                       "against a newer fastfa.h",
-                       what, FASTFA_VERSION, size, stated);
+        return fa_fail(
+            FA_E_VALUE,
+            "%s: struct_size: expected at most %zu (fastfa %s), got %zu; compiled against "
+            "a newer fastfa.h",
+            what, size, FASTFA_VERSION, stated);
     if (stated < least)
         return fa_fail(FA_E_VALUE,
                        "%s: struct_size: expected its sizeof (an initialiser of fastfa.h sets it), "

@@ -69,9 +69,8 @@ static fa_status check_weights(const fa_run *run)
 fa_status fa_check_loss(fa_run *run)
 {
     if (atomic_load(&run->work->bad_label))
-        return fa_fail(
-            FA_E_VALUE,
-            "y: a label was changed to one out of range while it was in use; nothing was updated");
+        return fa_fail(FA_E_VALUE, "y: expected labels that do not change in use, got one out of "
+                                   "range; nothing was updated");
     if (run->weights) FA_TRY(check_weights(run));
     double loss = 0, hits = 0;
     for (int64_t r = 0; r < run->m; r++) {

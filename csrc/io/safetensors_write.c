@@ -105,11 +105,11 @@ fa_status fa_header_fits(const fa_net *net)
     fa_heading h = {.net = net};
     fa_status status = write_header(&h);
     if (status == FA_OK && h.text.size > FA_MAX_HEADER - DIGITS)
-        status =
-            fa_fail(FA_E_VALUE,
-                    "network: the header of its file would take %zu bytes, expected at most %d; "
-                    "use fewer layers or a shorter note",
-                    h.text.size, FA_MAX_HEADER - DIGITS);
+        status = fa_fail(
+            FA_E_VALUE,
+            "network: expected a header of at most %d bytes in its file, got %zu; use fewer "
+            "layers or a shorter note",
+            FA_MAX_HEADER - DIGITS, h.text.size);
     fa_free(h.text.data);
     return status;
 }

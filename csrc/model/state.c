@@ -63,7 +63,8 @@ fa_status fa_check_tensors(const fa_net *net)
 fa_status fa_check_state(const fa_state *s)
 {
     if (s->steps > FA_MAX_COUNT || s->epochs > FA_MAX_COUNT)
-        return fa_fail(FA_E_VALUE, "state: expected steps and epochs up to 2^62");
+        return fa_fail(FA_E_VALUE, "state: expected steps and epochs up to 2^62, got %llu and %llu",
+                       (unsigned long long)s->steps, (unsigned long long)s->epochs);
     if (!(s->lr >= 0) || !isfinite(s->lr))
         return fa_fail(FA_E_VALUE, "state: lr: expected a number >= 0, got %g", s->lr);
     return FA_OK;

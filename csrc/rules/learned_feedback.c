@@ -77,8 +77,8 @@ static fa_status plan_ldfa(fa_net *net, int block)
                        (long long)rank);
     if (!fa_feedback_is_plain(&b->rule))
         return fa_fail(FA_E_VALUE,
-                       "layer %d: feedback: rule 'ldfa' draws its factors: expected uniform, "
-                       "normal or an initialiser, whole",
+                       "layer %d: feedback: expected uniform, normal or an initialiser, whole, got "
+                       "other options; rule 'ldfa' draws its factors",
                        b->first);
     FA_TRY(fa_feedback_check(net, block, rank, below));
     FA_TRY(fa_plan_private(net, &b->rule.state, sizeof(state)));

@@ -20,10 +20,11 @@ static fa_status check(const fa_block *b)
     const fa_rule_desc *d = &b->rule.desc;
     FA_TRY(fa_check_lr_scale(b));
     if (!d->feedback.values && !fa_feedback_is_plain(&b->rule))
-        return fa_fail(FA_E_VALUE,
-                       "layer %d: feedback: rule 'local' draws its head whole: expected uniform, "
-                       "normal, an initialiser or values",
-                       b->first);
+        return fa_fail(
+            FA_E_VALUE,
+            "layer %d: feedback: expected uniform, normal, an initialiser or values, got "
+            "other options; rule 'local' draws its head whole",
+            b->first);
     return FA_OK;
 }
 

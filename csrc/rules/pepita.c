@@ -55,10 +55,11 @@ static fa_status plan_first(fa_net *net, int block)
     const char *name = b->rule.desc.feedback.name;
     if (!b->rule.desc.feedback.values &&
         (!fa_feedback_is_plain(&b->rule) || (name && !strcmp(name, "forward"))))
-        return fa_fail(FA_E_VALUE,
-                       "layer %d: feedback: rule 'pepita' draws F (inputs x outputs) whole: "
-                       "expected uniform, normal, an initialiser or values",
-                       b->first);
+        return fa_fail(
+            FA_E_VALUE,
+            "layer %d: feedback: expected uniform, normal, an initialiser or values, got "
+            "other options; rule 'pepita' draws F (inputs x outputs) whole",
+            b->first);
     FA_TRY(fa_feedback_check(net, block, net->n_in, net->n_out));
     FA_TRY(fa_plan_private(net, &b->rule.state, sizeof(state)));
     state *own = b->rule.state;

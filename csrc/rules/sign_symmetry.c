@@ -16,12 +16,13 @@ static fa_status plan_drawn(fa_net *net, int block)
     b->rule.step_rows = above(net, block)->n_out;
     if (b->rule.desc.feedback.values)
         return fa_fail(FA_E_VALUE,
-                       "layer %d: feedback: rule '%s' draws its magnitudes itself, got values",
+                       "layer %d: feedback: expected no values, got some; rule '%s' draws its "
+                       "magnitudes itself",
                        b->first, b->rule.ops->name);
     if (!fa_feedback_is_plain(&b->rule))
         return fa_fail(FA_E_VALUE,
-                       "layer %d: feedback: rule '%s' draws in every step: expected uniform, "
-                       "normal or an initialiser, whole",
+                       "layer %d: feedback: expected uniform, normal or an initialiser, whole, got "
+                       "other options; rule '%s' draws in every step",
                        b->first, b->rule.ops->name);
     return fa_feedback_check(net, block, above(net, block)->n_out, b->layer->n_out);
 }

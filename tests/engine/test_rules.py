@@ -526,8 +526,8 @@ def test_copies_and_forward_draws():
     ("drtp", {"distribution": "copy"}, r"layer 0: feedback: 'copy'"),
     ("fa", {"distribution": "copy", "sparsity": 0.5},
      r"layer 0: feedback: 'copy': expected no sparsity"),
-    ("brsf", {"sparsity": 0.5}, r"layer 0: feedback: rule 'brsf'"),
-    ("ldfa", {"distribution": "orthogonal"}, r"layer 0: feedback: rule 'ldfa'"),
+    ("brsf", {"sparsity": 0.5}, r"layer 0: feedback: expected .*; rule 'brsf'"),
+    ("ldfa", {"distribution": "orthogonal"}, r"layer 0: feedback: expected .*; rule 'ldfa'"),
     ("dfa", {"distribution": "laplace"}, r"layer 0: feedback: .*'laplace'"),
 ])  # fmt: skip
 def test_bad_feedback_names_the_layer(teaching, options, message):

@@ -135,10 +135,10 @@ def test_a_layer_may_be_frozen(which):
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    ({"sparsity": 0.5}, r"layer 0: feedback: rule 'pepita'"),
-    ({"rank": 2}, r"layer 0: feedback: rule 'pepita'"),
-    ({"distribution": "forward"}, r"layer 0: feedback: rule 'pepita'"),
-    ({"distribution": "orthogonal"}, r"layer 0: feedback: rule 'pepita'"),
+    ({"sparsity": 0.5}, r"layer 0: feedback: expected .*; rule 'pepita'"),
+    ({"rank": 2}, r"layer 0: feedback: expected .*; rule 'pepita'"),
+    ({"distribution": "forward"}, r"layer 0: feedback: expected .*; rule 'pepita'"),
+    ({"distribution": "orthogonal"}, r"layer 0: feedback: expected .*; rule 'pepita'"),
     ({"scale": np.inf}, r"layer 0: feedback: .*scale"),
 ])  # fmt: skip
 def test_bad_settings_name_the_layer(options, message):

@@ -68,3 +68,15 @@ def test_messages_of_the_extension_have_it_too():
     texts = re.findall(r'raise (?:ValueError|TypeError)\(f?"(.*)"\)', source)
     assert len(texts) > 5
     assert [text for text in texts if not re.search(r"\S: expected .+, got ", text)] == []
+
+
+def test_messages_of_c_have_it_too():
+    literal = r'"(?:[^"\\]|\\.)*"'
+    texts = [
+        "".join(text[1:-1] for text in re.findall(literal, call))
+        for path in (ROOT / "csrc").rglob("*.c")
+        for call in re.findall(rf"fa_fail\(\s*FA_E_VALUE,\s*((?:{literal}\s*)+)", path.read_text())
+    ]
+    assert len(texts) > 90
+    # a message may begin with "expected": its caller adds the place, by `fa_fail_in`
+    assert [text for text in texts if not re.search(r"(^|\S: )expected .+, got ", text)] == []
