@@ -138,7 +138,8 @@ static void late_task(void *context, int64_t task, int worker)
     atomic_fetch_add(&l->finished, 1);
 }
 
-/* The caller runs out of tasks, falls asleep over those of a worker and wakes up when they are done. */
+/* The caller runs out of tasks, falls asleep over those of a worker and wakes up when they are
+ * done. */
 static void test_late_workers(void)
 {
     int64_t unfinished = 0;
@@ -168,7 +169,8 @@ static bool set_stack_size(size_t size)
            !pthread_setattr_default_np(&a);
 }
 
-/* No system has a stack of 2^46 bytes: the caller works alone, says so, and asks again the next time. */
+/* No system has a stack of 2^46 bytes: the caller works alone, says so, and asks again the next
+ * time. */
 static bool works_alone(void)
 {
     static job j;
