@@ -1,14 +1,14 @@
-/* The gain of two choices of the engine: threads have columns of large layers instead of rows of the
- * batch (csrc/engine/step_by_columns.c), and products pack for a slow L2 (fa_l2_is_slow,
+/* The gain of two choices of the engine: threads have columns of large layers instead of rows of
+ * the batch (csrc/engine/step_by_columns.c), and products pack for a slow L2 (fa_l2_is_slow,
  * csrc/kernels/gemm_packed.inc).
  *
  *   ab [seconds a turn [turns]]     default 0.05, 9
  *
  * Two equal networks take turns, one without the choice and one with it. The program prints the
- * medians of their steps, the median over turns of the ratio, and the time in which a word goes from
- * one core to the other and back, before and after: on virtual machines it changes, and with it the
- * possible gain. A network that is divided by rows both times shows the noise. The first line is the
- * time of the pool to share a job and to see its end.
+ * medians of their steps, the median over turns of the ratio, and the time in which a word goes
+ * from one core to the other and back, before and after: on virtual machines it changes, and with it
+ * the possible gain. A network that is divided by rows both times shows the noise. The first line is
+ * the time of the pool to share a job and to see its end.
  *
  *   tests/c/run.sh --plain bench/studies/ab.c */
 #include "api/api.h"

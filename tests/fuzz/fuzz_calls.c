@@ -1,13 +1,13 @@
-/* Sequences of calls: bytes become a description, data, and calls on three networks that differ only
- * in their number of threads. This must hold:
+/* Sequences of calls: bytes become a description, data, and calls on three networks that differ
+ * only in their number of threads. This must hold:
  *
  *   - no crash, no report of a sanitizer, nothing allocated at the end;
- *   - a call that fails leaves the network and every output as they were; a call of many steps leaves
- *     the network after the complete steps that its metrics count. This includes calls in which one
- *     allocation fails, or all from then on; the same call then succeeds when it is made again;
+ *   - a call that fails leaves the network and every output as they were; a call of many steps
+ *     leaves the network after the complete steps that its metrics count. This includes calls in which
+ *     one allocation fails, or all from then on; the same call then succeeds when it is made again;
  *   - one, two and three threads give the same bits and the same status;
- *   - a network that was saved and loaded, cloned, or given a state goes on with the same bits; reset
- *     gives the values of create; the file written again is the same file;
+ *   - a network that was saved and loaded, cloned, or given a state goes on with the same bits;
+ *     reset gives the values of create; the file written again is the same file;
  *   - calls of many steps, and fa_learn_one, have the bits of their steps one by one;
  *   - fork's children, and the children of those, can use every network.
  *
