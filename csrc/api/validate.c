@@ -1,4 +1,5 @@
-/* Validation: every call that takes samples checks them here before it does anything else. */
+/* Validation: every call checks the shapes of its samples here before it does anything else, and, unless it trains on
+ * many batches, their values; train.c checks the labels of many batches. */
 #include "api/api.h"
 
 #include <math.h>

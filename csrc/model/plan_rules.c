@@ -65,7 +65,7 @@ static fa_status check_mixture(const fa_net *net, int b, const fa_rule_desc *own
     if (chosen && all->delta && !(chosen->sources & FA_NO_UPDATE))
         return fa_fail(FA_E_VALUE,
                        "layer %d: rule: the network's rule '%s' teaches every layer by a second "
-                       "pass: expected 'frozen' or none beside it, got '%s'",
+                       "pass: expected 'frozen' or none with it, got '%s'",
                        i, all->name, chosen->name);
     return FA_OK;
 }

@@ -1,5 +1,5 @@
-/* pthread_cancel() on a thread that is in a call: the call is finished, then the thread ends. Whatever the
- * caller's functions do meanwhile, no lock stays behind, no file, no memory. */
+/* pthread_cancel() on a thread that is in a call: the call is finished, then the thread ends.
+ * Whatever the caller's functions do meanwhile, no lock stays behind, no file, no memory. */
 #include "check.h"
 
 #include <dirent.h>
@@ -9,8 +9,8 @@
 
 enum { ROWS = 96, SECONDS = 60 };
 
-/* The address sanitizer does not see that a cancelled thread leaves its frames, and takes what the thread does at its
- * very end, with its signal stack, for an overflow into them. */
+/* The address sanitizer does not see that a cancelled thread leaves its frames, and takes what the
+ * thread does at its very end, with its signal stack, for an overflow into them. */
 __attribute__((visibility("default"))) const char *__asan_default_options(void);
 const char *__asan_default_options(void) { return "use_sigaltstack=0"; }
 

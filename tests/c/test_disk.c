@@ -1,4 +1,5 @@
-/* Files on a disk: whatever happens while one is written, the path holds the old one or the new one, whole. */
+/* Files on a disk: whatever happens while one is written, the path holds the old one or the new
+ * one, whole. */
 #include "check.h"
 
 #include <dirent.h>
@@ -232,7 +233,8 @@ static void test_files_that_are_something_else(void)
     remove_all();
 }
 
-/* ---- a full disk: the system refuses bytes beyond a limit, or the folder lies in a small file system ---- */
+/* ---- a full disk: the system refuses bytes beyond a limit, or the folder lies in a small file
+ * system ---- */
 
 static void test_disk_fills_up(void)
 {
@@ -275,8 +277,8 @@ static bool become_root_of_my_own(void)
            put_text("/proc/self/setgroups", "deny") && put_text("/proc/self/gid_map", groups);
 }
 
-/* The same on a file system of 256 KiB, in a child with its own mounts. Exit status 0: passed, 77: the system does
- * not allow such a child. */
+/* The same on a file system of 256 KiB, in a child with its own mounts. Exit status 0: passed, 77:
+ * the system does not allow such a child. */
 static int fill_small_disk(fa_net *old, fa_net *large)
 {
     if (unshare(CLONE_NEWNS) && !become_root_of_my_own()) return 77;
@@ -456,7 +458,8 @@ static void test_killed_while_saving(void)
     for (int i = 0; i < 2; i++) fa_net_free(nets[i]);
 }
 
-/* The first process of a new container, each round: whatever the round before left, it saves. 77: not allowed here. */
+/* The first process of a new container, each round: whatever the round before left, it saves. 77:
+ * not allowed here. */
 static int in_a_container(fa_net *const nets[2])
 {
     int ready[2], status;

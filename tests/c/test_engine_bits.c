@@ -71,8 +71,8 @@ static void test_threads(void)
                 compare_threads(rules[rule], dtypes[type], i);
 }
 
-/* A wide network: several tiles both ways, panels of transport, more rows than one chunk. Products pack as they
- * do where L2 is slow on two threads. */
+/* A wide network: several tiles both ways, panels of transport, more rows than one chunk. Products
+ * pack as they do where L2 is slow on two threads. */
 static void test_threads_wide(void)
 {
     for (int rule = 0; rule < N_RULES; rule++) {
@@ -102,7 +102,8 @@ static void test_threads_wide(void)
 
 /* ---- every rule that the library lists ---- */
 
-/* One variant of a rule: as it comes, with feedback of one entry a unit, or on units without derivative. */
+/* One variant of a rule: as it comes, with feedback of one entry a unit, or on units without
+ * derivative. */
 static fa_status variant_init(recipe *r, const char *rule, fa_dtype dtype, int variant)
 {
     recipe_init(r, rule, dtype);
@@ -311,7 +312,7 @@ static void test_odd_layers_one_sample(void)
         r.layers[FIRST].use_bias = odd % 2;
         r.layers[SECOND].trainable = odd / 2 % 2;
         r.layers[LAST].trainable = odd / 4 % 2;
-        r.layers[FIRST].activation = odd % 3 ? "gelu" : "softplus"; /* keep A beside H */
+        r.layers[FIRST].activation = odd % 3 ? "gelu" : "softplus"; /* keep A and H */
         r.layers[FIRST].units = odd % 2 ? 1 : 517;
         r.layers[SECOND].lr_scale = 0.5;
         if (odd % 4) r.rule.inject = "pre";
@@ -435,7 +436,8 @@ static void test_predict(void)
 static bool same_sums(fa_metrics a, fa_metrics b)
 { return a.loss == b.loss && a.hits == b.hits && a.rows == b.rows && a.steps == b.steps; }
 
-/* Samples that come in parts, as from a file that is larger than memory: the sums of one call over all. */
+/* Samples that come in parts, as from a file that is larger than memory: the sums of one call over
+ * all. */
 static void test_sums_go_on(void)
 {
     enum { PART = 3 * BATCH };

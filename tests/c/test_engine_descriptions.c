@@ -1,4 +1,5 @@
-/* Descriptions that mean nothing: FA_E_VALUE with the field's name in the message, no network, nothing leaked. */
+/* Descriptions that mean nothing: FA_E_VALUE with the field's name in the message, no network,
+ * nothing leaked. */
 #include "check.h"
 
 enum { ROWS = 30 };

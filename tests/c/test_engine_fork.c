@@ -16,8 +16,9 @@ typedef struct {
     void *expected; /* the state after one more step */
 } shared_net;
 
-/* The leak checker asks this at exit. In a child it would look for the parent's threads, which do not exist there, and
- * report for each that it "was not suspended". Leaks of this program are looked for when the parent ends. */
+/* The leak checker asks this at exit. In a child it would look for the parent's threads, which do
+ * not exist there, and report for each that it "was not suspended". Leaks of this program are
+ * looked for when the parent ends. */
 static bool exits_in_child;
 __attribute__((visibility("default"))) int __lsan_is_turned_off(void);
 int __lsan_is_turned_off(void) { return exits_in_child; }
@@ -310,7 +311,8 @@ static bool every_call_is_refused(void *context)
     return refused && train_once(other) && predict_once(other);
 }
 
-/* The system may give a new thread of the child the number that the training thread has in the parent. */
+/* The system may give a new thread of the child the number that the training thread has in the
+ * parent. */
 static void *refused_in_a_thread(void *context)
 { return is_refused(fa_net_set_lr(((held_call *)context)->net, 1)) ? context : NULL; }
 
@@ -379,7 +381,8 @@ static void test_poll_forks(void)
     fa_net_free(twin);
 }
 
-/* ---- a callback forks, and another thread of the child uses the network while the call goes on ---- */
+/* ---- a callback forks, and another thread of the child uses the network while the call goes on
+ * ---- */
 
 typedef struct {
     fa_net *net;

@@ -1,5 +1,5 @@
-/* Bad samples at every door: FA_E_VALUE with the argument's name in the message, nothing changed, nothing
- * leaked; numbers that are not finite. */
+/* Bad samples in every call: FA_E_VALUE with the argument's name in the message, nothing changed,
+ * nothing leaked; numbers that are not finite. */
 #include "check.h"
 
 enum { ROWS = 30 };

@@ -237,7 +237,7 @@ static struct {
 static int append(void *user, const void *bytes, size_t size)
 {
     (void)user;
-    REQUIRE(file.size + size <= sizeof file.data, "room for a file");
+    REQUIRE(file.size + size <= sizeof file.data, "the file fits the buffer");
     memcpy(file.data + file.size, bytes, size);
     file.size += size;
     return 0;
@@ -539,7 +539,7 @@ static void train_large(fa_net *net)
     CHECK(allocations() == count, "a second epoch allocates nothing");
 }
 
-/* After an epoch in one batch nothing of it is left, but the workspace of train_batch is where it still serves. */
+/* An epoch in one batch leaves nothing behind, and the workspace of train_batch stays. */
 static void test_trim(void)
 {
     recipe r;

@@ -1,4 +1,5 @@
-/* Networks as bytes: the same bits go on after loading, whatever is wrong is an error, nothing is lost. */
+/* Networks as bytes: the same bits go on after loading, whatever is wrong is an error, nothing is
+ * lost. */
 #include "check.h"
 
 #include "api/api.h"
@@ -169,7 +170,8 @@ static void test_given_values_and_rules_of_layers(void)
     check_going_on(&r.desc, &sets[0]);
 }
 
-/* Values that no layer uses are not kept; nor is their shape, so that what is loaded is written as the same file. */
+/* Values that no layer uses are not kept; nor is their shape, so that what is loaded is written as
+ * the same file. */
 static void test_unused_values(void)
 {
     static const float values[N_HIDDEN_1] = {0};
@@ -382,7 +384,8 @@ static void test_every_field_is_kept(void)
     fa_free(t.data);
 }
 
-/* Rows cover their struct: between one field and the next lies nothing but what alignment asks for. */
+/* Rows cover their struct: between one field and the next lies nothing but what alignment asks
+ * for. */
 static void check_covered(const fa_table *t)
 {
     size_t end = 0;
@@ -468,7 +471,8 @@ static void make_plain(void)
     fa_net_free(net);
 }
 
-/* plain with the first `old` of its header replaced, and then as many bytes of data as fit `cut`. */
+/* plain with the first `old` of its header replaced, and then as many bytes of data as fit
+ * `cut`. */
 static bytes changed(const char *old, const char *new, int more)
 {
     uint64_t n;
@@ -731,7 +735,8 @@ static int zeros(void *user, void *data, size_t size)
     return 0;
 }
 
-/* A stream that says 2 GiB and ends early costs what came; one that is no network costs nine bytes. */
+/* A stream that says 2 GiB and ends early costs what came; one that is no network costs nine
+ * bytes. */
 static int huge_then_end(void *user, void *data, size_t size)
 {
     stream *s = user;
@@ -933,7 +938,8 @@ static void test_every_length_and_every_byte(void)
     free(copy);
 }
 
-/* No number that stands in a file makes the loader ask for more memory than the file's bytes justify. */
+/* No number that stands in a file makes the loader ask for more memory than the file's bytes
+ * justify. */
 static void test_memory_follows_the_file(void)
 {
     const fa_allocator under_watch = {watched_alloc, watched_release, NULL};

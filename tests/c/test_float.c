@@ -1,6 +1,7 @@
-/* Calls compute in one floating-point mode, whatever the caller's is: the same bits under every rounding mode, with
- * traps, with denormals flushed or not, on any number of threads, whoever started them; and the caller's mode, traps
- * and flags are back after every call and in every callback. By instruction set. */
+/* Calls compute in one floating-point mode, whatever the caller's is: the same bits under every
+ * rounding mode, with traps, with denormals flushed or not, on any number of threads, whoever
+ * started them; and the caller's mode, traps and flags are back after every call and in every
+ * callback. By instruction set. */
 #include "check.h"
 #include "api/api.h"
 
@@ -31,7 +32,8 @@ static const float_mode modes[N_MODES] = {
     {"downward, flushing, with traps", FE_DOWNWARD, true, true, false},
 };
 
-/* Nothing but calls may stand between these two: under traps the least arithmetic ends the program. */
+/* Nothing but calls may stand between these two: under traps the least arithmetic ends the
+ * program. */
 static void enter(const float_mode *m)
 {
     fesetenv(FE_DFL_ENV);
@@ -316,7 +318,8 @@ static uint64_t everything(const float_mode *mode, int threads, const double *na
 
 /* ---- by instruction set, and by the mode that the pool was started in ---- */
 
-/* In a process of its own, in which the pool starts in one of the modes; results are for its parent. */
+/* In a process of its own, in which the pool starts in one of the modes; results are for its
+ * parent. */
 static void child(const char *isa, int start, uint64_t results[N_MODES][N_THREADS])
 {
     static const int threads[N_THREADS] = {1, 3};

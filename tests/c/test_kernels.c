@@ -1,5 +1,5 @@
-/* Row kernels and optimizers of every instruction set here, against naive loops. Column sums are compared bit by bit
- * with one chain of multiply-adds, as products are (test_products.c). */
+/* Row kernels and optimizers of every instruction set here, against naive loops. Column sums are
+ * compared bit by bit with one chain of multiply-adds, as products are (test_products.c). */
 #include "matrices.h"
 
 /* ---- rows ---- */
@@ -40,8 +40,9 @@ static void test_update_forward(void)
     verdict("update_forward: the bits of two products");
 }
 
-/* A product of m x k and k x n with one entry of B or of the bias that is not finite: the first row shows it, even if
- * ReLU and its derivative hide the value. `transposed`: A is stored by columns. */
+/* A product of m x k and k x n with one entry of B or of the bias that is not finite: the first row
+ * shows it, even if ReLU and its derivative hide the value. `transposed`: A is stored by
+ * columns. */
 static void check_watch(int64_t m, int64_t n, int64_t k, bool transposed)
 {
     matrix a = drawn(transposed ? k : m, transposed ? m : k, 1), b = drawn(k, n, 2),
@@ -162,7 +163,8 @@ static void test_gather(void)
     verdict("gather, gather_u8");
 }
 
-/* Every byte over divisors of every mantissa's kind and beyond what a reciprocal serves: the bits of a division */
+/* Every byte over divisors of every mantissa's kind and beyond what a reciprocal serves: the bits
+ * of a division */
 static void test_bytes_divided(void)
 {
     static const double special[] = {255,      -255,         1 / (1 / 255.), 1,
@@ -341,8 +343,8 @@ static entry adam_reference(entry x, long double g, const fa_hyper *h)
 typedef int step_fn(void *w, ptrdiff_t ldw, void *s0, void *s1, void *b, ptrdiff_t ldb,
                     const void *g, ptrdiff_t ldg, int64_t rows, int64_t cols, const fa_hyper *h);
 
-/* One step on a tile: against the reference, and the same bits entry by entry as at once. Where w leads, b moves by
- * the transposed step, and both forget. */
+/* One step on a tile: against the reference, and the same bits entry by entry as at once. Where w
+ * leads, b moves by the transposed step, and both decay. */
 static void check_step(step_fn *step, reference_fn *reference, const fa_hyper *h, int slots,
                        bool leads, int64_t rows, int64_t cols)
 {

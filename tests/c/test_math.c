@@ -1,5 +1,5 @@
-/* Activations of every instruction set this machine has: accuracy of the elementary functions over all
- * floats, NaN and Inf, shapes, and v3 and v4 giving the same bits.
+/* Activations of every instruction set of this machine: the accuracy of elementary functions over
+ * all floats, NaN and Inf, shapes, and the same bits from v3 and v4.
  *
  *   test_math           every 2039th float
  *   test_math --full    all 2^32, in about 20 minutes */

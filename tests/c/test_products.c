@@ -1,13 +1,14 @@
-/* Products of every instruction set here, bit by bit against one chain of multiply-adds (fused where the instruction
- * set has it): that is their contract, and it makes every split of m and n equal. */
+/* Products of every instruction set here, bit by bit against one chain of multiply-adds (fused
+ * where the instruction set has it): that is their contract, and it makes every split of m and n
+ * equal. */
 #include "matrices.h"
 
 static int room_share; /* percent of what a product packs in that it is given */
 static bool bits_only; /* the digest alone tells, the chains were checked */
 static int found_packed;
 
-/* The rows of a matrix, or its columns, one after another: a naive product reads them again and again. Of its columns
- * one in `step` counts. */
+/* The rows of a matrix, or its columns, one after another: a naive product reads them again and
+ * again. Of its columns one in `step` counts. */
 static double *in_a_row(const matrix *a, bool columns, int64_t step)
 {
     const int64_t cols = a->cols / step;
@@ -152,7 +153,8 @@ static void test_small_products(void)
     verdict("gemm, small sizes: one chain, strides, guards, NaN in C");
 }
 
-/* Few columns, of which some make lanes of rows: rests of rows, every one of columns and depth, transposed and not */
+/* Few columns, of which some make lanes of rows: rests of rows, every one of columns and depth,
+ * transposed and not */
 static void test_narrow_products(void)
 {
     static const int64_t ms[] = {8, 15, 16, 35, 48}, ks[] = {7, 8, 13, 16, 24, 35, 50, 97, 195};
@@ -201,7 +203,8 @@ static void test_products(void)
     verdict("gemm, same bits however m and n are split");
 }
 
-/* With no packing buffer, one that is too small, one that is enough; and all as where L2 is slow: the same bits. */
+/* With no packing buffer, one that is too small, one that is enough; and all as where L2 is slow:
+ * the same bits. */
 static void test_packing(void)
 {
     static const int shares[] = {0, 40, 100};
@@ -227,7 +230,8 @@ static void test_packing(void)
     fa_l2_is_slow = here;
 }
 
-/* What a product packs in is enough for smaller ones, and none does where the right operand stays in cache. */
+/* What a product packs in is enough for smaller ones, and none does where the right operand stays
+ * in cache. */
 static void test_room(void)
 {
     static const int64_t ms[] = {1, 8, 9, 15, 16, 63, 64, 200, 256, 700},

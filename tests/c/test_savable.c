@@ -1,5 +1,5 @@
-/* What can be made can be saved, and what is saved can be loaded: every field of every description, with every value
- * that is out of the ordinary; states; notes; the largest headers. */
+/* What can be made can be saved, and what is saved can be loaded: every field of every description,
+ * with every value that is out of the ordinary; states; notes; the largest headers. */
 #include "check.h"
 
 #include "api/api.h"
@@ -9,13 +9,14 @@
 
 typedef struct {
     char *data;
-    size_t size, room;
+    size_t size, capacity;
 } bytes;
 
 static int append(void *user, const void *data, size_t size)
 {
     bytes *b = user;
-    if (b->size + size > b->room) b->data = realloc(b->data, b->room = 2 * (b->size + size));
+    if (b->size + size > b->capacity)
+        b->data = realloc(b->data, b->capacity = 2 * (b->size + size));
     memcpy(b->data + b->size, data, size);
     b->size += size;
     return 0;
@@ -137,7 +138,8 @@ static fa_status set_field(void *context, const fa_field *f, void *at, const cha
 
 enum { TOP, BOTTOM };
 
-/* Every value of every field `below` of a small network, whose first layer may have a rule of its own. */
+/* Every value of every field `below` of a small network, whose first layer may have a rule of its
+ * own. */
 static void try_every_field(const char *rule, const char *optimizer, bool of_layer,
                             const char *below)
 {
@@ -147,11 +149,11 @@ static void try_every_field(const char *rule, const char *optimizer, bool of_lay
         fa_layer_desc layers[] = {fa_dense(5, "tanh"), fa_dropout(0.1), fa_dense(4, "tanh"),
                                   fa_dense(3, "linear")};
         fa_rule_desc common = fa_rule_of(of_layer ? "fa" : rule), own = fa_rule_of(rule),
-                     beside = fa_rule_of("custom");
+                     network_rule = fa_rule_of("custom");
         fa_optimizer_desc o = fa_optimizer_of(optimizer, 0.1);
         fa_net_desc d = fa_net_defaults();
         common.signal = own.signal = silent;
-        if (of_layer) layers[0].rule = &own, layers[1].rule = &beside;
+        if (of_layer) layers[0].rule = &own, layers[1].rule = &network_rule;
         d.n_in = 4, d.layers = layers, d.n_layers = 4, d.rule = &common, d.optimizer = &o;
         s.n_fields = 0;
         if (s.value == 0) s.n_values = 1;
@@ -253,7 +255,8 @@ static void test_states(void)
     }
 }
 
-/* The last step and epoch that the counters can count; then errors, and the network stays what it is. */
+/* The last step and epoch that the counters can count; then errors, and the network stays what it
+ * is. */
 static void test_end_of_counting(void)
 {
     const uint64_t most = (uint64_t)1 << 62;

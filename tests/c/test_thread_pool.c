@@ -138,7 +138,8 @@ static void late_task(void *context, int64_t task, int worker)
     atomic_fetch_add(&l->finished, 1);
 }
 
-/* The caller runs out of tasks, falls asleep over those of a worker and wakes up when they are done. */
+/* The caller runs out of tasks, falls asleep over those of a worker and wakes up when they are
+ * done. */
 static void test_late_workers(void)
 {
     int64_t unfinished = 0;

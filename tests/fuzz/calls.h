@@ -1,4 +1,5 @@
-/* The calls on one network: a table of what each draws, how many bytes it gives, and how it is made. */
+/* The calls on one network: a table of what each draws, how many bytes it gives, and how it is
+ * made. */
 #ifndef CALLS_H
 #define CALLS_H
 

@@ -1,4 +1,5 @@
-/* What the fuzzers share: what must hold, the input as a source of decisions, an allocator that fails. */
+/* What the fuzzers share: what must hold, the input as a source of decisions, an allocator that
+ * fails. */
 #ifndef FUZZ_H
 #define FUZZ_H
 
@@ -31,15 +32,15 @@ static const char *doing = "starting"; /* for the message */
 
 typedef struct {
     char *data;
-    size_t size, room;
+    size_t size, capacity;
 } bytes;
 
 /* Also the function that fa_save_to calls. A zero follows what is there. */
 static UNUSED int append(void *user, const void *data, size_t size)
 {
     bytes *b = user;
-    if (b->size + size + 1 > b->room)
-        b->data = realloc(b->data, b->room = 2 * (b->size + size + 32));
+    if (b->size + size + 1 > b->capacity)
+        b->data = realloc(b->data, b->capacity = 2 * (b->size + size + 32));
     if (size) memcpy(b->data + b->size, data, size);
     b->size += size;
     b->data[b->size] = 0;

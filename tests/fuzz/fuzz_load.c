@@ -1,8 +1,9 @@
-/* Any bytes into fa_load_memory. What must hold:
+/* Any bytes into fa_load_memory. This must hold:
  *
- *   - an error of the documented kinds and nothing left, or a network; memory of no more than a small multiple of the
- *     bytes until it is known that they are one;
- *   - what is loaded saves as bytes that load as the same network, which goes on with the same bits: so does a clone;
+ *   - the result is an error of the documented kinds and nothing stays allocated, or it is a
+ *     network; until the bytes are known to be a network, memory is a small multiple of their number;
+ *   - a loaded network saves as bytes that load as the same network, which goes on with the same
+ *     bits; so does a clone;
  *   - predicting, looking inside, training in each way, and fa_net_reset work on it.
  *
  * One file, two programs: see tests/fuzz/README.md. */
