@@ -1,5 +1,5 @@
-/* Validation: every call checks the shapes of its samples here before it does anything else, and, unless it trains on
- * many batches, their values; train.c checks the labels of many batches. */
+/* Validation: every call checks the shapes of its samples here before it does anything else, and
+ * their values, unless it trains on many batches; train.c checks the labels of those. */
 #include "api/api.h"
 
 #include <math.h>
