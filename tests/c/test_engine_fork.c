@@ -72,8 +72,8 @@ static void test_after_use(void)
 {
     int failed = 0;
     for (int i = 0; i < N_FORKS; i++) {
-        shared_net s = {new_net(rules[i % N_RULES]), NULL};
-        fa_net *twin = new_net(rules[i % N_RULES]);
+        shared_net s = {new_net(rules[i % n_rules]), NULL};
+        fa_net *twin = new_net(rules[i % n_rules]);
         CHECK(train_once(s.net) && train_once(twin) && train_once(twin), "train");
         s.expected = state_of(twin);
         failed += !in_child(goes_on, &s);
