@@ -228,6 +228,26 @@ static UNUSED bool same_state(const fa_net *a, const fa_net *b)
     return same;
 }
 
+/* ---- variables of the environment ---- */
+
+/* A copy of what it was, for restore_variable. */
+static UNUSED char *set_variable(const char *name, const char *value)
+{
+    const char *was = getenv(name);
+    char *before = was ? strdup(was) : NULL;
+    setenv(name, value, 1);
+    return before;
+}
+
+static UNUSED void restore_variable(const char *name, char *before)
+{
+    if (before)
+        setenv(name, before, 1);
+    else
+        unsetenv(name);
+    free(before);
+}
+
 /* ---- memory and what must not change ---- */
 
 UNUSED static int64_t live_bytes(void)
