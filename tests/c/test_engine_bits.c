@@ -65,7 +65,7 @@ static void compare_threads(const char *rule, fa_dtype dtype, int optimizer)
 static void test_threads(void)
 {
     const int step = getenv("FASTFA_TEST_QUICK") ? 3 : 1;
-    for (int rule = 0; rule < N_RULES; rule++)
+    for (int rule = 0; rule < n_rules; rule++)
         for (int type = 0; type < 2; type++)
             for (int i = rule % step; i < N_OPTIMIZERS; i += step)
                 compare_threads(rules[rule], dtypes[type], i);
@@ -75,7 +75,7 @@ static void test_threads(void)
  * pack as they do where L2 is slow on two threads. */
 static void test_threads_wide(void)
 {
-    for (int rule = 0; rule < N_RULES; rule++) {
+    for (int rule = 0; rule < n_rules; rule++) {
         recipe r;
         recipe_init(&r, rules[rule], FA_F32);
         r.layers[FIRST].units = 517, r.layers[SECOND].units = 601;
@@ -191,7 +191,7 @@ static void look(fa_net *net, const dataset *d, fa_angles angles[2], fa_metrics 
                  void *gradient)
 {
     const fa_samples s = labelled(d, 0, ROWS);
-    void *grads[6] = {gradient};
+    void *grads[MOST_TENSORS] = {gradient};
     double loss;
     CHECK(fa_gradients(&loss, grads, net, &s) == FA_OK, "gradients");
     CHECK(fa_evaluate(metrics, net, &s) == FA_OK, "evaluate");
@@ -207,7 +207,7 @@ static bool same_angles(const fa_angles *a, const fa_angles *b)
 
 static void test_threads_when_looking(void)
 {
-    for (int rule = 0; rule < N_RULES; rule++) {
+    for (int rule = 0; rule < n_rules; rule++) {
         recipe r;
         recipe_init(&r, rules[rule], FA_F64);
         fa_angles angles[2][2];
@@ -288,7 +288,7 @@ static void compare_steps(int rule, int optimizer, fa_dtype dtype, int64_t batch
 
 static void test_steps(void)
 {
-    for (int rule = 0; rule < N_RULES; rule++)
+    for (int rule = 0; rule < n_rules; rule++)
         for (int i = 0; i < 4; i++)
             compare_steps(rule, (rule + i) % N_OPTIMIZERS, dtypes[i / 2], BATCH, i % 2,
                           (rule + i / 2) % 2);
@@ -296,7 +296,7 @@ static void test_steps(void)
 
 static void test_steps_of_one_sample(void)
 {
-    for (int rule = 0; rule < N_RULES; rule++)
+    for (int rule = 0; rule < n_rules; rule++)
         for (int i = 0; i < 8;
              i++) /* plain SGD, which may update in place, and each of the others */
             compare_steps(rule, i % 2 ? (rule + i) % N_OPTIMIZERS : 0, dtypes[i / 4], 1, i / 2 % 2,

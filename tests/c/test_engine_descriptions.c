@@ -222,8 +222,7 @@ static void test_shown_matrices(void)
 static void test_products(void)
 {
     const char *const names[] = {"", "auto", "own", "blas", "fast"};
-    const char *given = getenv("FASTFA_GEMM");
-    char *before = given ? strdup(given) : NULL;
+    char *before = set_variable("FASTFA_GEMM", names[0]);
     for (int i = 0; i < 5; i++) {
         recipe r;
         fa_net *net = NULL;
@@ -236,11 +235,7 @@ static void test_products(void)
         CHECK(!status == (net != NULL), "a network or none");
         fa_net_free(net);
     }
-    if (before)
-        setenv("FASTFA_GEMM", before, 1);
-    else
-        unsetenv("FASTFA_GEMM");
-    free(before);
+    restore_variable("FASTFA_GEMM", before);
 }
 
 static void test_optimizers(void)

@@ -1,9 +1,9 @@
 /* fork(): children train and predict with networks that the parent used, and get the same bits; a
  * network that another thread was training at that moment says so. Each child has an alarm. */
+#include "bytes.h"
 #include "check.h"
+#include "held_call.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -73,8 +73,8 @@ static void test_after_use(void)
 {
     int failed = 0;
     for (int i = 0; i < N_FORKS; i++) {
-        shared_net s = {new_net(rules[i % N_RULES]), NULL};
-        fa_net *twin = new_net(rules[i % N_RULES]);
+        shared_net s = {new_net(rules[i % n_rules]), NULL};
+        fa_net *twin = new_net(rules[i % n_rules]);
         CHECK(train_once(s.net) && train_once(twin) && train_once(twin), "train");
         s.expected = state_of(twin);
         failed += !in_child(goes_on, &s);
@@ -261,29 +261,6 @@ static void test_while_training(void)
 
 /* ---- inside a poll function: surely in the middle of a training call ---- */
 
-typedef struct {
-    fa_net *net;
-    atomic_bool inside, leave;
-} held_call;
-
-static int hold(void *user, int64_t step)
-{
-    (void)step;
-    held_call *h = user;
-    atomic_store(&h->inside, true);
-    while (!atomic_load(&h->leave)) sched_yield();
-    return 0;
-}
-
-static void *train_and_hold(void *context)
-{
-    held_call *h = context;
-    const fa_samples s = labelled(&data, 0, ROWS);
-    fa_metrics m;
-    fa_train_steps(&m, h->net, &s, &EPOCH(.batch_size = ROWS, .count = 1, .poll = hold, .user = h));
-    return NULL;
-}
-
 static bool is_refused(fa_status status)
 { return status == FA_E_STATE && strstr(fa_last_error(), "fork"); }
 
@@ -330,14 +307,11 @@ static bool new_threads_are_refused(void *context)
 
 static void test_in_the_middle_of_training(void)
 {
-    held_call h = {.net = new_net("dfa")};
-    pthread_t thread;
-    pthread_create(&thread, NULL, train_and_hold, &h);
-    while (!atomic_load(&h.inside)) sched_yield();
+    held_call h = {.net = new_net("dfa"), .samples = labelled(&data, 0, ROWS)};
+    begin_call(&h);
     CHECK(in_child(every_call_is_refused, &h), "child: FA_E_STATE for this network, others work");
     CHECK(in_child(new_threads_are_refused, &h), "child: so it is for its new threads");
-    atomic_store(&h.leave, true);
-    pthread_join(thread, NULL);
+    end_call(&h);
     CHECK(train_once(h.net), "the parent's network works");
     fa_net_free(h.net);
 }
@@ -417,9 +391,7 @@ static int share_in_poll(void *user, int64_t step)
 
 static int share_in_signal(void *user, const fa_rule_context *t)
 {
-    for (int64_t i = 0; i < t->signal.rows; i++)
-        memset((float *)t->signal.data + i * t->signal.ld, 0,
-               (size_t)t->signal.cols * sizeof(float));
+    silent(NULL, t);
     fork_and_share(user);
     return 0;
 }

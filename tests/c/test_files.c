@@ -1,27 +1,13 @@
-/* Networks as bytes: the same bits go on after loading, whatever is wrong is an error, nothing is
- * lost. */
+/* Networks as bytes: the same bits go on after loading, whatever is wrong is an error, nothing is lost. */
+#include "bytes.h"
 #include "check.h"
+#include "folder.h"
 
 #include "api/api.h"
 
 #include <sys/stat.h>
-#include <unistd.h>
 
 /* ---- bytes ---- */
-
-typedef struct {
-    char *data;
-    size_t size, room;
-} bytes;
-
-static int append(void *user, const void *data, size_t size)
-{
-    bytes *b = user;
-    if (b->size + size > b->room) b->data = realloc(b->data, b->room = 2 * (b->size + size));
-    memcpy(b->data + b->size, data, size);
-    b->size += size;
-    return 0;
-}
 
 static bytes saved(const fa_net *net)
 {
@@ -111,9 +97,8 @@ static void check_going_on(const fa_net_desc *desc, const dataset *d)
           "%s: counters and learning rate", what);
     CHECK(same_predictions(net, again, d), "%s: the same predictions", what);
     const bytes second = saved(again), third = saved(copy);
-    CHECK(b.size == second.size && !memcmp(b.data, second.data, b.size), "%s: the same bytes",
-          what);
-    CHECK(b.size == third.size && !memcmp(b.data, third.data, b.size), "%s: of a clone", what);
+    CHECK(same_bytes(b, second), "%s: the same bytes", what);
+    CHECK(same_bytes(b, third), "%s: of a clone", what);
     fa_net *const all[] = {net, again, copy};
     for (int i = 0; i < 3; i++) train(all[i], d, 2);
     CHECK(same_state(net, again), "%s, %s: goes on bit for bit", what, desc->optimizer->name);
@@ -288,15 +273,15 @@ static void test_own_description(void)
 
 /* ---- every field ---- */
 
-static fa_status count_rows(void *context, const fa_field *f, void *at, const char *path)
+static fa_status count_rows(void *context, const fa_field *f, void *at, const char *field_path)
 {
-    (void)f, (void)at, (void)path;
+    (void)f, (void)at, (void)field_path;
     ++*(int *)context;
     return FA_OK;
 }
 
 /* A value of its own in every field that is saved. */
-static fa_status set_field(void *context, const fa_field *f, void *at, const char *path)
+static fa_status set_field(void *context, const fa_field *f, void *at, const char *field_path)
 {
     static char names[200][48];
     static const float somewhere = 0;
@@ -305,7 +290,7 @@ static fa_status set_field(void *context, const fa_field *f, void *at, const cha
     ++*n;
     switch (f->kind) {
     case FA_FIELD_TEXT:
-        snprintf(names[*n % 200], sizeof names[0], "%.40s", path);
+        snprintf(names[*n % 200], sizeof names[0], "%.40s", field_path);
         *(const char **)at = names[*n % 200];
         break;
     case FA_FIELD_FLAG: *(int *)at = 1; break;
@@ -329,7 +314,7 @@ static fa_status set_field(void *context, const fa_field *f, void *at, const cha
 }
 
 /* One line a field. */
-static fa_status list_field(void *context, const fa_field *f, void *at, const char *path)
+static fa_status list_field(void *context, const fa_field *f, void *at, const char *field_path)
 {
     char line[256] = "";
     const fa_init *init = (const fa_init *)((char *)at - f->offset);
@@ -353,7 +338,7 @@ static fa_status list_field(void *context, const fa_field *f, void *at, const ch
     case FA_FIELD_SIZE:
     case FA_FIELD_UNSAVED: break;
     }
-    append(context, path, strlen(path));
+    append(context, field_path, strlen(field_path));
     append(context, " = ", 3);
     append(context, line, strlen(line));
     append(context, "\n", 2);
@@ -772,8 +757,6 @@ static void test_streams_of_others(void)
 
 /* ---- from a path ---- */
 
-static char folder[] = "/tmp/fastfa-files-XXXXXX", path[64];
-
 static void put_file(const bytes *b, size_t size, off_t end)
 {
     FILE *file = fopen(path, "wb");
@@ -987,8 +970,7 @@ int main(void)
 {
     for (int t = 0; t < 2; t++) sets[t] = dataset_new(dtypes[t], ROWS);
     make_plain();
-    REQUIRE(mkdtemp(folder), "a folder");
-    snprintf(path, sizeof path, "%s/net", folder);
+    make_folder();
     RUN(test_every_rule_goes_on);
     RUN(test_given_values_and_rules_of_layers);
     RUN(test_unused_values);
@@ -1013,7 +995,7 @@ int main(void)
     RUN(test_memory_follows_the_file);
     RUN(test_writing_stops);
     for (int t = 0; t < 2; t++) dataset_free(&sets[t]);
-    rmdir(folder);
+    remove_folder();
     free(plain.data), free(sealed.data);
     return finish();
 }

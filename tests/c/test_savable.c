@@ -1,42 +1,12 @@
-/* What can be made can be saved, and what is saved can be loaded: every field of every description,
- * with every value that is out of the ordinary; states; notes; the largest headers. */
+/* What can be made can be saved, and what is saved can be loaded: every field of every description, with every value
+ * that is out of the ordinary; states; notes; the largest headers. */
+#include "bytes.h"
 #include "check.h"
 
 #include "api/api.h"
 
 #include <float.h>
 #include <limits.h>
-
-typedef struct {
-    char *data;
-    size_t size, capacity;
-} bytes;
-
-static int append(void *user, const void *data, size_t size)
-{
-    bytes *b = user;
-    if (b->size + size > b->capacity)
-        b->data = realloc(b->data, b->capacity = 2 * (b->size + size));
-    memcpy(b->data + b->size, data, size);
-    b->size += size;
-    return 0;
-}
-
-static int silent(void *user, const fa_rule_context *t)
-{
-    (void)user;
-    for (int64_t i = 0; i < t->signal.rows; i++)
-        memset((float *)t->signal.data + i * t->signal.ld, 0,
-               (size_t)t->signal.cols * sizeof(float));
-    return 0;
-}
-
-static int give(void *user, fa_rule_desc *rule, int64_t layer, const char *note)
-{
-    (void)user, (void)layer, (void)note;
-    rule->signal = silent;
-    return 0;
-}
 
 /* Saves, loads and saves again: the same bytes. */
 static void check_saving(const fa_net *net, const char *what)
@@ -45,13 +15,11 @@ static void check_saving(const fa_net *net, const char *what)
     fa_net *again = NULL;
     CHECK(fa_save_to(net, append, &first) == FA_OK, "%s: made and cannot be saved", what);
     if (first.data)
-        CHECK(fa_load_memory(&again, first.data, first.size, give, NULL) == FA_OK,
+        CHECK(fa_load_memory(&again, first.data, first.size, give_silent, NULL) == FA_OK,
               "%s: saved and cannot be loaded", what);
-    if (again) {
-        CHECK(fa_save_to(again, append, &second) == FA_OK && first.size == second.size &&
-                  !memcmp(first.data, second.data, first.size),
+    if (again)
+        CHECK(fa_save_to(again, append, &second) == FA_OK && same_bytes(first, second),
               "%s: another network", what);
-    }
     fa_net_free(again);
     free(first.data), free(second.data);
 }

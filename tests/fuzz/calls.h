@@ -48,13 +48,6 @@ static size_t numbers_in(const fa_net *net, int64_t tensor)
     return t.data ? (size_t)(t.rows * t.cols) : 0;
 }
 
-static fa_block_info block_of(const fa_net *net, int64_t b)
-{
-    fa_block_info info = {.struct_size = sizeof info};
-    MUST(fa_net_block(&info, net, b) == FA_OK);
-    return info;
-}
-
 /* Bytes of numbers in two runs; NaN equals NaN, whatever its sign and payload. */
 static bool same_numbers(const void *a, const void *b, size_t size, fa_dtype type)
 {

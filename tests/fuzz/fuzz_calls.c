@@ -235,19 +235,10 @@ static void report(void)
             count.forks);
 }
 
-static void start(void)
-{
-    static bool started;
-    if (started) return;
-    started = true;
-    use_heap();
-    atexit(report);
-}
-
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 {
     static drawn d;
-    start();
+    start(report);
     count.inputs++;
     input = data, input_left = size;
     generator = 1 + (uint64_t)next_byte() * 7919;
