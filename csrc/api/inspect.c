@@ -228,6 +228,7 @@ int fa_net_threads(const fa_net *net) { return net ? net->n_threads : 0; }
 
 fa_status fa_net_set_threads(fa_net *net, int n)
 {
+    FA_REQUIRE(net);
     if (n < 0 || n > FA_MAX_THREADS)
         return fa_fail(FA_E_VALUE, "n_threads: expected 0 (default) to %d, got %d", FA_MAX_THREADS,
                        n);

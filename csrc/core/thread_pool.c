@@ -233,7 +233,8 @@ void fa_parallel_for(int n_threads, int64_t n_tasks, fa_task_fn *task, void *con
     fa_fork_generation();
     const int refused = start_workers(n_threads) ? 0 : pool.n_workers + 2;
     const bool is_news = refused && refused != pool.refused;
-    pool.refused = refused;
+    if (refused || n_threads >= pool.refused) /* a job without that thread says nothing about it */
+        pool.refused = refused;
     for (int64_t first = 0, n; first < n_tasks; first += n) {
         n = n_tasks - first < MAX_BATCH ? n_tasks - first : MAX_BATCH;
         run_batch(n_threads, first, n, task, context);

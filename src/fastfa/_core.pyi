@@ -71,7 +71,9 @@ class Network:
         poll: Callable[[int], object] | None = None,
         poll_seconds: float = ...,
     ) -> tuple[float, float, int, int]: ...
-    def predict(self, x: Samples, logits: bool = False) -> NDArray[Any]: ...
+    def predict(
+        self, x: Samples, logits: bool = False, out: NDArray[Any] | None = None
+    ) -> NDArray[Any]: ...
     def evaluate(
         self,
         x: Samples,

@@ -15,7 +15,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.ref cimport Py_INCREF
 from libc.errno cimport errno
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from fastfa cimport *
@@ -316,15 +316,19 @@ cdef class Network:
 
     # ---- using
 
-    def predict(self, x, logits=False):
-        out = np.empty((len(x), self.n_out), self.dtype)
+    def predict(self, x, logits=False, out=None):
+        if out is None:
+            out = np.empty((len(x), self.n_out), self.dtype)
         for rows in self._slices(len(x)):
             for part in self._parts(rows, x, None):
                 self._predict(out[part], x[part], logits)
         return out
 
     def predict_one_direct(self, x):
-        """Outputs of one plain sample, or None: take the other way, also where its values are refused."""
+        """Outputs of one plain sample, or None: take the other way, also where its values are refused.
+
+        And where outputs are not finite: `predict` looks whether the weights are.
+        """
         if not self._is_plain_sample(x):
             return None
         cdef cnp.npy_intp n_out = self.n_out
@@ -345,7 +349,7 @@ cdef class Network:
             self.handle.idle = predictor
         else:
             fa_predictor_free(predictor)
-        if status == FA_E_VALUE:
+        if status == FA_E_VALUE or (status == FA_OK and not _all_finite(to, n_out, self.typenum)):
             return None
         check(status)
         return out
@@ -358,7 +362,7 @@ cdef class Network:
 
     def _predict(self, out, x, int logits):
         cdef fa_samples s = self._samples(x, None, None, None)
-        cdef void *data = cnp.PyArray_DATA(out)
+        cdef void *data = _matrix(out, s.n, self.n_out, self.typenum, "out")
         cdef fa_status status
         with nogil:
             status = fa_predict(data, self.n_out, self.net, &s, logits)
@@ -736,6 +740,22 @@ def check_file(bytes path):
         reason = errno
     _check_read(status, reason, path)
     return bool(has_checksum)
+
+
+cdef bint _all_finite(const void *values, int64_t n, int typenum) noexcept nogil:
+    """Whether no exponent has all bits set: faster than isfinite, since compilers vectorise it."""
+    cdef const uint32_t *single = <const uint32_t *>values
+    cdef const uint64_t *double_ = <const uint64_t *>values
+    cdef uint32_t bad = 0
+    cdef uint64_t bad_double = 0
+    cdef int64_t i
+    if typenum == cnp.NPY_FLOAT64:
+        for i in range(n):
+            bad_double |= (double_[i] & 0x7FF0000000000000U) == 0x7FF0000000000000U
+        return bad_double == 0
+    for i in range(n):
+        bad |= (single[i] & 0x7F800000U) == 0x7F800000U
+    return bad == 0
 
 
 cdef bint _is_plain(x, y) noexcept:

@@ -22,7 +22,7 @@ import numpy as np
 
 from . import callbacks
 from ._internal.arrays import quiet
-from ._internal.checks import choice, show
+from ._internal.checks import choice, entries, show
 from ._internal.paths import check_folder, file_name
 from .sequential import Sequential
 
@@ -308,13 +308,12 @@ def _named(argument: str, value: object, kind: type) -> dict[str, list[Any]]:
             f"got {show(value)}{hint}"
         )
     named = {}
+    expected = f"one {kind.__name__} or a list of them"
     for name, of in value.items():
-        named[name] = list(of) if isinstance(of, Sequence) else [of]
+        where = f"{argument}[{show(name)}]"
+        named[name] = entries(where, of, expected) if isinstance(of, Sequence) else [of]
         if not named[name] or not all(isinstance(one, kind) for one in named[name]):
-            raise TypeError(
-                f"{argument}[{show(name)}] must be one {kind.__name__} or a list of them, "
-                f"got {show(of)}"
-            )
+            raise TypeError(f"{where} must be {expected}, got {show(of)}")
     return named
 
 

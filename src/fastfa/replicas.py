@@ -8,7 +8,7 @@ from threading import Lock
 from time import sleep
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from ._internal.checks import choice, flag, integer, show
+from ._internal.checks import choice, entries, flag, integer, show
 from ._internal.progress import Progress
 from ._internal.threads import get_num_threads
 from .callbacks import Callback, History
@@ -129,7 +129,7 @@ def fit_replicas(
     workers = get_num_threads() if n_workers is None else integer("n_workers", n_workers, 1)
     show_bar, record = flag("verbose", verbose), choice("on_error", on_error, _ON_ERROR) == "record"
     _check(build, settings, callbacks, fit)
-    jobs = [_Job(i, setting) for i, setting in enumerate(settings)]
+    jobs = [_Job(i, each) for i, each in enumerate(entries("settings", settings, _SETTINGS))]
     with ThreadPoolExecutor(workers) as pool, Progress(len(jobs), "net", show_bar) as bar:
         sweep = _Sweep(build, callbacks, (X, y), fit, record, bar)
         try:
@@ -145,6 +145,7 @@ def fit_replicas(
 
 
 _ON_ERROR = ("raise", "record")
+_SETTINGS = "a list of mappings of build's arguments"
 _FIT = ("epochs", "batch_size", "validation_data", "sample_weight", "shuffle")
 
 
@@ -158,9 +159,7 @@ def _check(build: object, settings: object, callbacks: object, fit: Mapping[str,
     if not callable(build):
         raise TypeError(f"build must be a function that makes a Sequential, got {show(build)}")
     if not isinstance(settings, Iterable) or isinstance(settings, (str, Mapping)):
-        raise TypeError(
-            f"settings must be a list of mappings of build's arguments, got {show(settings)}"
-        )
+        raise TypeError(f"settings must be {_SETTINGS}, got {show(settings)}")
     for name in fit:
         if name not in _FIT:
             raise TypeError(f'unknown argument "{name}"; fit takes {", ".join(_FIT)} here')

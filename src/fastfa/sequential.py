@@ -23,7 +23,14 @@ from ._internal.streams import write
 from ._internal.summary import Text, one_line, table
 from ._internal.tensors import Tensors
 from ._internal.training import Task, Training
-from ._internal.validation import STEP_NAMES, VALIDATION_NAMES, Batch, Columns, InputValidator
+from ._internal.validation import (
+    STEP_NAMES,
+    VALIDATION_NAMES,
+    Batch,
+    Columns,
+    InputValidator,
+    UnreadBatch,
+)
 from .alignment import Alignment, measure
 from .backends import choose
 from .callbacks import Callback
@@ -330,9 +337,9 @@ class Sequential:
                     "fit is already running on this network; wait for it or stop() it"
                 )
             self._stopping = False
-            task = self._task(X, y, sample_weight, validation_data, epochs, batch_size, shuffle)
             checked = callback_list(callbacks)
             show_bar = flag("verbose", verbose)
+            task = self._task(X, y, sample_weight, validation_data, epochs, batch_size, shuffle)
             training = Training(
                 self, self._engine, task, checked, self._rates, lambda: self._stopping
             )
@@ -588,7 +595,10 @@ class Sequential:
             In the network's dtype.
         """
         logits = choice("output", output, ("probabilities", "logits")) == "logits"
-        return self._engine.predict(self._validator.inputs(X), logits)
+        inputs = self._validator.unread_inputs(X)
+        # first: too many rows for the memory are refused before their values are read
+        out = np.empty((len(inputs.array), self._engine.n_out), self.dtype)
+        return self._engine.predict(self._validator.read_inputs(inputs), logits, out)
 
     def predict_one(self, x: ArrayLike) -> NDArray[Any]:
         """Outputs for one sample, in a fraction of the time of `predict`.
@@ -606,6 +616,11 @@ class Sequential:
         ------
         TypeError, ValueError
             As `predict`.
+        FloatingPointError
+            An output is not finite because a parameter is not; NaN in a weight or bias always
+            leads to that. `predict` raises it also if an infinite parameter leaves the outputs
+            finite, since relu(-inf) is 0, tanh(inf) is 1, and softmax and sigmoid are such
+            functions too. This method does not notice that.
         """
         out = self._predict_one_direct(x)
         if out is None:
@@ -733,7 +748,8 @@ class Sequential:
     # ---------------------------------------------------------------------------------- helpers
 
     def _batch(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None) -> Batch:
-        return self._validator.batch(x, y, sample_weight, STEP_NAMES).whole()
+        given = self._validator.unread(x, y, sample_weight, STEP_NAMES)
+        return self._validator.read(given, whole=True)
 
     def _task(
         self,
@@ -745,24 +761,31 @@ class Sequential:
         batch_size: int,
         shuffle: bool,
     ) -> Task:
-        """The arguments of ``fit``, checked."""
-        data = self._validator.batch(X, y, sample_weight)
+        """The arguments of ``fit``, checked; the values of arrays last, since they may be many."""
+        epochs, batch_size = integer("epochs", epochs, 0), integer("batch_size", batch_size, 1)
+        shuffle = flag("shuffle", shuffle)
+        validator = self._validator
+        given = validator.unread(X, y, sample_weight)
+        columns = validator.columns_with(X, y)
+        given_validation = self._unread_validation(validation_data, columns)
+        data = validator.read(given)
         if data.weights is not None and not data.weights.any():
             raise ValueError("sample_weight must have a weight above 0, got only zeros")
-        columns = self._validator.columns_with(X, y)
-        validation = self._validation(validation_data, columns)
+        validation = None if given_validation is None else validator.read(given_validation)
         return Task(
             data=data,
             columns=columns,
-            metric=self._validator.metric(data),
+            metric=validator.metric(data),
             validation=validation,
-            validation_metric=None if validation is None else self._validator.metric(validation),
-            epochs=integer("epochs", epochs, 0),
-            batch_size=min(integer("batch_size", batch_size, 1), len(data.x)),
-            shuffle=flag("shuffle", shuffle),
+            validation_metric=None if validation is None else validator.metric(validation),
+            epochs=epochs,
+            batch_size=min(batch_size, len(data.x)),
+            shuffle=shuffle,
         )
 
-    def _validation(self, data: tuple[ArrayLike, ...] | None, columns: Columns) -> Batch | None:
+    def _unread_validation(
+        self, data: tuple[ArrayLike, ...] | None, columns: Columns
+    ) -> UnreadBatch | None:
         if data is None:
             return None
         if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
@@ -770,7 +793,7 @@ class Sequential:
                 f"validation_data must be (X, y) or (X, y, sample_weight), got {show(data)}"
             )
         weights = data[2] if len(data) == 3 else None
-        return self._validator.batch(data[0], data[1], weights, VALIDATION_NAMES, columns)
+        return self._validator.unread(data[0], data[1], weights, VALIDATION_NAMES, columns)
 
     def _rates(self, count: int) -> NDArray[np.float64] | None:
         """Learning rates of the next `count` steps, or None if the rate is a number."""

@@ -242,3 +242,70 @@ def test_pixels_end_the_looking():
 def test_summary_says_how_inputs_are_scaled():
     assert 'input_scale="auto": uint8 divided by 255' in network().summary()
     assert "input_scale=0.5: multiplied by 0.5" in network(input_scale=0.5).summary()
+
+
+NO_NUMBERS = {
+    "floats": np.full((4, N_IN), np.nan, np.float32),
+    "pieces": np.broadcast_to(np.float64(np.nan), (1 << 20, N_IN)),
+    "objects": np.full((4, N_IN), None),
+}
+GOOD = (np.zeros((4, N_IN), np.float32), np.zeros(4, np.int64))
+CALLS_WITH_TARGETS = {
+    "train_batch": lambda net, X, y: net.train_batch(X, y),
+    "learn_many": lambda net, X, y: net.learn_many(X, y),
+    "fit": lambda net, X, y: net.fit(X, y),
+    "validation_data": lambda net, X, y: net.fit(*GOOD, validation_data=(X, y)),
+    "after X": lambda net, X, y: net.fit(X, np.zeros(len(X)), validation_data=(GOOD[0], y)),
+    "evaluate": lambda net, X, y: net.evaluate(X, y),
+    "gradients": lambda net, X, y: net.gradients(X, y),
+    "alignment": lambda net, X, y: net.alignment(X, y),
+    "sample_weight": lambda net, X, y: net.train_batch(X, np.zeros(len(X)), y),
+}
+
+
+@pytest.mark.parametrize("X", NO_NUMBERS.values(), ids=NO_NUMBERS)
+@pytest.mark.parametrize("call", CALLS_WITH_TARGETS.values(), ids=CALLS_WITH_TARGETS)
+def test_lengths_are_compared_before_values_are_read(call, X):
+    with pytest.raises(ValueError, match=r"must have one entry for each of the \d+ rows"):
+        call(network(), X, [0, 1])
+
+
+@pytest.mark.parametrize("X", NO_NUMBERS.values(), ids=NO_NUMBERS)
+def test_settings_and_dtypes_are_checked_before_values_are_read(X):
+    y = np.zeros(len(X), np.int64)
+    with pytest.raises(ValueError, match="epochs must be"):
+        network().fit(X, y, epochs=-1)
+    with pytest.raises(TypeError, match="callbacks"):
+        network().fit(X, y, callbacks=[3])
+    with pytest.raises(TypeError, match="y must hold real numbers, got dtype <U1"):
+        network().train_batch(X, y.astype("U1"))
+    with pytest.raises(ValueError, match=r"y must be .*, got float64 \(m,\)"):
+        network(loss="mse").evaluate(X, y.astype(np.float64))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda net, X, y: net.predict(X),
+        lambda net, X, y: net.train_batch(X, np.broadcast_to(np.float32(np.nan), (len(X), N_OUT))),
+        lambda net, X, y: net.evaluate(X, y),
+    ],
+    ids=["predict", "train_batch", "evaluate"],
+)
+def test_too_many_rows_are_refused_before_values_are_read(call):
+    huge = 1 << 53  # rows: no address space holds an array of so many numbers
+    X = np.broadcast_to(np.float32(np.nan), (huge, N_IN))
+    with pytest.raises(MemoryError):
+        call(network(), X, np.broadcast_to(np.int64(0), huge))
+
+
+def test_one_sample_is_measured_before_its_values_are_read():
+    objects = np.full(N_IN + 1, None)
+    with pytest.raises(ValueError, match="x must have shape"):
+        network().predict_one(objects)
+    with pytest.raises(ValueError, match="x must have shape"):
+        network().learn_one(objects, 0)
+    with pytest.raises(ValueError, match="y must be one number, or"):
+        network().learn_one(GOOD[0][0], objects)
+    with pytest.raises(ValueError, match="must have shape"):
+        network().parameters["0.bias"] = objects

@@ -179,3 +179,48 @@ def test_what_derives_from_a_plain_type_counts_as_one():
     assert fa.Dense(answers(int, (3,), __lt__=boom, __gt__=boom)).units == 3
     with pytest.raises((TypeError, ValueError), match=r"^lr must be a finite number"):
         fa.SGD(answers(float, (0.5,), __float__=lambda _: "x"))
+
+
+def released():
+    view = memoryview(b"abc")
+    view.release()
+    return view
+
+
+UNREADABLE = {
+    "two axes": memoryview(np.zeros((4, 3), np.float32)),
+    "no axes": memoryview(np.zeros((), np.float32)),
+    "odd format": memoryview(np.zeros(3, ">f4")),
+    "released": released(),
+    "a list that raises": answers(list, ([1],), __iter__=boom),
+}
+
+
+@pytest.mark.parametrize("value", UNREADABLE.values(), ids=UNREADABLE)
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("layers", lambda value: fa.Sequential(value, input_shape=N_IN)),
+        ("callbacks", lambda value: network().fit(X, Y, callbacks=value, verbose=False)),
+        ("settings", lambda value: fa.fit_replicas(network, value, X, Y, verbose=False)),
+        ("histories", lambda value: fa.plot.curves({"a": value})),
+    ],
+)
+def test_lists_that_cannot_be_read_are_refused_by_name(name, call, value):
+    with pytest.raises(TypeError, match=rf"^{name}.* must be .*a list of .*, got "):
+        call(value)
+
+
+def test_an_iterator_of_settings_raises_its_own_error():
+    settings = (boom() for _ in range(1))
+    with pytest.raises(ValueError, match=r"^mine$"):
+        fa.fit_replicas(network, settings, X, Y, verbose=False)
+
+
+def test_odd_arguments_of_load_are_refused_by_name():
+    data = network().to_bytes()
+    with pytest.raises(TypeError, match=r"^file cannot be read as bytes, got "):
+        fa.load(released())
+    with pytest.raises(ValueError, match=r"rule: .* give none"):
+        fa.load(data, rule=X)
+    assert fa.load(data, rule={}).seed == fa.load(data).seed

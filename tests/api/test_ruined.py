@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import fastfa as fa
+from fastfa import _core
 
 X = np.full((6, 4), 1e38, np.float32)
 X[::2] *= -1
@@ -95,3 +96,38 @@ def test_sample_weights_that_the_dtype_cannot_hold():
     with pytest.raises(ValueError, match=r"sample_weight.*float32.*1e\+300"):
         net.train_batch(FINE, Y, sample_weight=[1e300, 1, 1, 1, 1, 1])
     np.testing.assert_array_equal(net.parameters["0.weight"], before)
+
+
+def spoilt(activation, loss, key, value):
+    layers = [fa.Dense(8, activation), fa.Dense(3)]
+    rule = fa.DFA(inject="pre")  # which trains units without a derivative too
+    net = fa.Sequential(layers, input_shape=4, rule=rule, loss=loss, rng=0)
+    net.parameters[key].flat[0] = value
+    return net
+
+
+@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "sigmoid_cross_entropy", "mse"])
+@pytest.mark.parametrize("activation", _core.NAMES["activation"])
+def test_predict_one_refuses_every_nan_in_a_parameter(activation, loss):
+    for key in ("0.weight", "0.bias", "1.weight", "1.bias"):
+        net = spoilt(activation, loss, key, np.nan)
+        for x in (FINE[0], np.zeros(4, np.float32), FINE[0].tolist()):
+            with pytest.raises(FloatingPointError, match=rf"^{key}: not finite"):
+                net.predict_one(x)
+
+
+def test_predict_one_refuses_infinite_outputs_of_infinite_parameters_only():
+    net = spoilt("relu", "mse", "1.bias", np.inf)
+    with pytest.raises(FloatingPointError, match=r"1\.bias: not finite"):
+        net.predict_one(FINE[0])
+    hidden = spoilt("relu", "mse", "0.bias", -np.inf)  # as its docstring says
+    assert np.isfinite(hidden.predict_one(FINE[0])).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_predict_one_returns_what_overflows_with_finite_parameters(dtype):
+    net = fa.Sequential([fa.Dense(3)], input_shape=4, loss="mse", dtype=dtype, rng=0)
+    net.parameters["0.weight"].fill(np.finfo(dtype).max / 2)
+    expected = net.predict(FINE)[0]
+    assert np.isinf(expected).all()
+    np.testing.assert_array_equal(net.predict_one(FINE[0].astype(dtype)), expected)

@@ -154,12 +154,13 @@ static void test_late_workers(void)
 
 /* ---- threads that the system refuses ---- */
 
-static int n_refused;
+static int n_refused[4]; /* messages by the thread that they name */
 
 static void count_refused(void *user, const char *message)
 {
     (void)user;
-    n_refused += strstr(message, "refused thread 2 of 3") != NULL;
+    const char *at = strstr(message, "refused thread ");
+    if (at) n_refused[(at[15] - '0') & 3]++;
 }
 
 static bool set_stack_size(size_t size)
@@ -169,26 +170,47 @@ static bool set_stack_size(size_t size)
            !pthread_setattr_default_np(&a);
 }
 
-/* No system has a stack of 2^46 bytes: the caller works alone, says so, and asks again the next
- * time. */
+/* No system has a stack of 2^46 bytes. */
+static bool refuse_threads(void) { return set_stack_size((size_t)1 << 46); }
+static bool allow_threads(void) { return set_stack_size((size_t)1 << 20); }
+
+/* The caller works alone, says so, and asks again the next time. */
 static bool works_alone(void)
 {
     static job j;
     fa_set_log(count_refused, NULL);
-    const bool alone = set_stack_size((size_t)1 << 46) && run_job(&j, 3, 50) == 0;
-    const bool told = n_refused == 1;
-    const bool helped = set_stack_size((size_t)1 << 20) && run_job(&j, 3, 50) == 0;
-    return alone && told && helped && n_refused == 1 && !atomic_load(&j.bad_worker);
+    const bool alone = refuse_threads() && run_job(&j, 3, 50) == 0;
+    const bool told = n_refused[2] == 1;
+    const bool helped = allow_threads() && run_job(&j, 3, 50) == 0;
+    return alone && told && helped && n_refused[2] == 1 && !atomic_load(&j.bad_worker);
 }
 
-/* In a child, whose pool has no threads yet; before this process has any. */
-static void test_refused(void)
+/* Thread 2 starts, thread 3 is refused: said once, although jobs that do without it come between. */
+static bool says_it_once(void)
+{
+    static job j;
+    fa_set_log(count_refused, NULL);
+    int64_t wrong = allow_threads() ? run_job(&j, 2, 50) : 1;
+    if (!refuse_threads()) return false;
+    for (int i = 0; i < 10; i++) wrong += run_job(&j, 2 + i % 3, 50);
+    const bool once = n_refused[3] == 1 && n_refused[2] == 0;
+    return allow_threads() && run_job(&j, 3, 50) == 0 && wrong == 0 && once && n_refused[3] == 1;
+}
+
+/* In children, whose pool has no threads yet; before this process has any. */
+static void check_in_child(bool (*holds)(void), const char *what)
 {
     fflush(stdout);
     const pid_t child = fork();
-    if (child == 0) exit(works_alone() ? 0 : 1); /* which joins its threads */
+    if (child == 0) exit(holds() ? 0 : 1); /* which joins its threads */
     int status = -1;
-    CHECK(waitpid(child, &status, 0) == child && status == 0, "works without threads");
+    CHECK(waitpid(child, &status, 0) == child && status == 0, "%s", what);
+}
+
+static void test_refused(void)
+{
+    check_in_child(works_alone, "works without threads");
+    check_in_child(says_it_once, "says once that a thread was refused");
 }
 
 /* ---- signals ---- */

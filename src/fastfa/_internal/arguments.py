@@ -10,7 +10,7 @@ import numpy as np
 
 from ..layers import Layer
 from ..layers.dense import MAX_UNITS
-from .checks import choice, integer, number, show
+from .checks import choice, entries, integer, number, show
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -30,9 +30,10 @@ def width(input_shape: object) -> int:
 
 def layer_tuple(layers: object) -> tuple[Layer, ...]:
     """The layers; `check_network` checks each of them."""
+    expected = "a list of layers"
     if not isinstance(layers, Sequence) or isinstance(layers, str):
-        raise TypeError(f"layers must be a list of layers, got {show(layers)}")
-    return tuple(layers)
+        raise TypeError(f"layers must be {expected}, got {show(layers)}")
+    return tuple(entries("layers", layers, expected))
 
 
 def dtype_name(dtype: DTypeLike) -> str:

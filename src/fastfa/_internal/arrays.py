@@ -119,10 +119,11 @@ def _items(value: Any) -> list[Any]:
 @quiet()
 def constant_array(name: str, value: ArrayLike, ndim: int) -> NDArray[np.float64]:
     """A read-only float64 copy of values for a tensor: finite numbers with `ndim` axes."""
-    array = numeric(value, name)
+    array = unread(value, name)
     if array.ndim != ndim:
         raise ValueError(f"{name} must have {ndim} axes, got shape {array.shape}")
-    constant = np.array(array, np.float64, order="C")
+    constant = np.empty(array.shape, np.float64)  # first: it may be too large for the memory
+    constant[...] = numbers(array, name)
     if not np.isfinite(constant).all():
         raise ValueError(f"{name} must be finite, got NaN or infinity in it")
     constant.setflags(write=False)
@@ -132,11 +133,12 @@ def constant_array(name: str, value: ArrayLike, ndim: int) -> NDArray[np.float64
 # ---- numbers ----
 
 
-def numeric(
+def unread(
     value: ArrayLike, name: str, hint: str = "", names: tuple[str | int, ...] | None = None
 ) -> NDArray[Any]:
-    """`value` as an array of real numbers.
+    """`value` as an array of real numbers, or of objects, which `numbers` reads.
 
+    Its caller checks the shape in between: reading all objects of a large array takes long.
     `hint` says what to do if it holds text or categories. With `names` of its entries, a vector
     becomes one row of a table.
     """
@@ -149,21 +151,27 @@ def numeric(
         raise ValueError(f"{name} must be an array with rows of one length: {error}") from error
     if names is not None and array.ndim == 1:
         array = array[None]
-    return _numbers(array, name, hint, names, value)
+    _check_kind(array, name, hint, names, value)
+    return array
 
 
-def _numbers(
+def numbers(
+    array: NDArray[Any], name: str, hint: str = "", names: tuple[str | int, ...] | None = None
+) -> NDArray[Any]:
+    """An array of `unread` as an array of real numbers."""
+    return _from_objects(array, name, hint, names) if array.dtype.kind == "O" else array
+
+
+def _check_kind(
     array: NDArray[Any],
     name: str,
     hint: str,
     names: tuple[str | int, ...] | None,
     given: object = None,
-) -> NDArray[Any]:
+) -> None:
     kind = array.dtype.kind
-    if kind in _NUMBERS:
-        return array
-    if kind == "O" and (array.ndim or isinstance(given, Number)):
-        return _from_objects(array, name, hint, names)
+    if kind in _NUMBERS or (kind == "O" and (array.ndim or isinstance(given, Number))):
+        return
     got = f"dtype {array.dtype}" if array.ndim else show(given)
     what = _HINTS.get(kind, hint if kind in "STU" else "")
     raise TypeError(f"{name} must hold real numbers, got {got}{_in(array, names)}{_also(what)}")
@@ -297,7 +305,9 @@ def _column(of: str | int, column: Any, name: str, hint: str) -> NDArray[Any]:
         raise TypeError(
             f"{name} must hold real numbers, got categories in column {show_name(of)}" + _also(hint)
         )
-    return _numbers(as_array(f"{name}: column {show_name(of)}", column), name, hint, (of,))
+    array = as_array(f"{name}: column {show_name(of)}", column)
+    _check_kind(array, name, hint, (of,))
+    return numbers(array, name, hint, (of,))
 
 
 def check_names(

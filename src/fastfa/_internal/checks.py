@@ -11,11 +11,13 @@ import math
 import operator
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import MISSING, fields
+from typing import TypeVar
 
 import numpy as np
 
+T = TypeVar("T")
 INT64_MAX = 2**63 - 1
 _TOO_LARGE = "an int that no float can hold"
 MAX_NAME = 100  # characters of an unknown name that are compared with the known ones
@@ -131,6 +133,22 @@ def flag(name: str, value: object) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name} must be True or False, got {show(value)}")
     return bool(value)
+
+
+def entries(name: str, values: Iterable[T], expected: str) -> list[T]:
+    """The entries of a list or the like; `expected` says of what.
+
+    Some types cannot be read although they claim to be sequences, such as a memoryview with two
+    axes. What an iterator raises is its own, as in a loop over it.
+    """
+    if isinstance(values, Iterator):
+        return list(values)
+    try:
+        return list(values)
+    except Exception as error:
+        raise TypeError(
+            f"{name} must be {expected}, got {show(values)}, which cannot be read: {error}"
+        ) from error
 
 
 def choice(name: str, value: object, valid: Iterable[str]) -> str:

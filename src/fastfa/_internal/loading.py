@@ -104,10 +104,17 @@ def check_file(path: Path) -> bool:
         raise ValueError(f"{plain(os.fsdecode(name))}: {error}") from None
 
 
+def _bytes(file: bytes | bytearray | memoryview) -> bytes:
+    try:
+        return bytes(file)
+    except (NotImplementedError, ValueError) as error:  # a memoryview that was released
+        raise TypeError(f"file cannot be read as bytes, got {show(file)}: {error}") from error
+
+
 def _opened(file: Any) -> tuple[str, Callable[[FindRule], Engine]]:
     """The name of the file for messages, and a function that makes the engine from it."""
     if isinstance(file, (bytearray, memoryview)) or (isinstance(file, bytes) and b"\0" in file):
-        data = bytes(file)  # every network has zero bytes, no path has one
+        data = _bytes(file)  # every network has zero bytes, no path has one
         return "bytes", lambda rules: choose().load(data, rules)
     if not is_path(file) and hasattr(file, "read"):
         return show(file), lambda rules: choose().load_from(reader(file), rules)

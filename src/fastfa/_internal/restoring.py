@@ -24,7 +24,8 @@ def restore(
     """Make the empty object `net` the network that a file describes."""
     rules = RuleResolver(rule)
     engine = engine_of(rules)
-    if rule and not rules.asked:
+    gives_none = rule is None or (isinstance(rule, Mapping) and len(rule) == 0)
+    if not gives_none and not rules.asked:
         raise ValueError("rule: it has no rule that is written in Python; give none")
     rates = read_note(engine.note).get("lr")
     if rates is not None and lr is None:

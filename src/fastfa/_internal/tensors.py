@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .arrays import numeric
+from .arrays import numbers, unread
 from .checks import choice
 from .validation import convert
 
@@ -49,10 +49,10 @@ class Tensors(Mapping[str, "NDArray[Any]"]):
     def __setitem__(self, key: str, value: ArrayLike) -> None:
         view = self._find(key)
         name = f'{self._kind}["{key}"]'
-        array = numeric(value, name)
+        array = unread(value, name)
         if array.shape != view.shape:
             raise ValueError(f"{name} must have shape {view.shape}, got {array.shape}")
-        self._write(key, convert(array, view.dtype, name))
+        self._write(key, convert(numbers(array, name), view.dtype, name))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._arrays)

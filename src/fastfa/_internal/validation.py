@@ -3,6 +3,7 @@
 X becomes (m, n_in) in the network's dtype, or uint8; y becomes integer labels (m,) or rows
 (m, n_out). The loss, the number of outputs and the shape and dtype of y decide which of the two,
 and which accuracy is reported; the values never do. The table is in `Sequential.fit`.
+Shapes, lengths and dtypes are compared before any value is read, which takes long for a large X.
 A C-contiguous array of the right dtype is used in place, also if it belongs to PyTorch, JAX or a
 memory map. Other arrays are copied: large ones (a memory map) piece by piece when they are used, up
 to 256 MiB at once if columns are contiguous. Arrays on a GPU are refused. A network that is trained
@@ -21,11 +22,12 @@ from .arrays import (
     LABELS,
     check_names,
     column_names,
-    numeric,
+    numbers,
     place,
     quiet,
     row_names,
     show_name,
+    unread,
 )
 from .checks import warn
 
@@ -82,6 +84,22 @@ class Pieces:
 Samples: TypeAlias = "NDArray[Any] | Pieces"
 
 
+class Unread(NamedTuple):
+    """An array whose shape and kind of dtype are right, and whose values are not checked yet."""
+
+    array: NDArray[Any]
+    name: str  # in errors
+    columns: tuple[str | int, ...] | None = None  # the names of its columns
+
+
+class UnreadBatch(NamedTuple):
+    """Samples that fit each other by their shapes; `InputValidator.read` checks their values."""
+
+    x: Unread
+    y: Unread
+    weights: Unread | None
+
+
 class Batch(NamedTuple):
     """Checked samples in the engine's order of arguments; exactly one of labels and y is None."""
 
@@ -89,12 +107,6 @@ class Batch(NamedTuple):
     labels: NDArray[np.int64] | None
     y: Samples | None
     weights: NDArray[np.float64] | None
-
-    def whole(self) -> Batch:
-        """The same batch, completely converted."""
-        x = self.x[:] if isinstance(self.x, Pieces) else self.x
-        y = self.y[:] if isinstance(self.y, Pieces) else self.y
-        return self._replace(x=x, y=y)
 
 
 class Columns(NamedTuple):
@@ -131,23 +143,39 @@ class InputValidator:
         self.columns = Columns()
         self.bytes_checked = input_scale != "auto"
 
+    def batch(self, x: ArrayLike, y: ArrayLike, weights: ArrayLike | None) -> Batch:
+        """Samples with their targets and weights."""
+        return self.read(self.unread(x, y, weights))
+
     @quiet()
-    def batch(
+    def unread(
         self,
         x: ArrayLike,
         y: ArrayLike,
         weights: ArrayLike | None,
         names: tuple[str, str, str] = FIT_NAMES,
         columns: Columns | None = None,
-    ) -> Batch:
+    ) -> UnreadBatch:
         """Samples with their targets and weights; `names` are the three names in errors.
 
-        Tables must have the `columns`, by default those of training.
+        Tables must have the `columns`, by default those of training. Everything is checked that
+        needs no look at the values of an array, which may take hours.
         """
         known = self.columns if columns is None else columns
-        inputs = self.inputs(x, names[0], known)
-        labels, rows = self._targets(y, len(inputs), names[1], names[0], known)
-        return Batch(inputs, labels, rows, self._weights(weights, len(inputs), names[2], names[0]))
+        inputs = self.unread_inputs(x, names[0], known)
+        m = len(inputs.array)
+        targets = self._unread_targets(y, m, names[1], names[0], known)
+        return UnreadBatch(inputs, targets, _unread_weights(weights, m, names[2], names[0]))
+
+    @quiet()
+    def read(self, batch: UnreadBatch, whole: bool = False) -> Batch:
+        """The samples with all values checked; if they are needed `whole`, without `Pieces`.
+
+        The targets come first: there are fewer of them.
+        """
+        labels, rows = self._read_targets(batch.y, whole)
+        weights = None if batch.weights is None else _read_weights(batch.weights)
+        return Batch(self.read_inputs(batch.x, whole), labels, rows, weights)
 
     def columns_with(self, x: ArrayLike, y: ArrayLike, one: bool = False) -> Columns:
         """The columns of training, or else those of these samples; `one`: of a single row."""
@@ -166,12 +194,18 @@ class InputValidator:
             return "accuracy" if self.n_out == 1 else "binary_accuracy"
         return None
 
-    @quiet()
-    def inputs(self, x: ArrayLike, name: str = "X", columns: Columns | None = None) -> Samples:
+    def inputs(self, x: ArrayLike, name: str = "X") -> Samples:
         """X as (m, n_in); (m, ...) is flattened when its product fits."""
+        return self.read_inputs(self.unread_inputs(x, name))
+
+    @quiet()
+    def unread_inputs(
+        self, x: ArrayLike, name: str = "X", columns: Columns | None = None
+    ) -> Unread:
+        """X of the right shape, before its values are checked."""
         given = column_names(x)
         check_names(given, (self.columns if columns is None else columns).x, name)
-        array = numeric(x, name, FEATURES)
+        array = unread(x, name, FEATURES)
         expected = f"{name} must have shape (m, {self.n_in})"
         if array.ndim < 2:
             hint = "; one sample is X[None, :]" if array.shape == (self.n_in,) else ""
@@ -180,9 +214,15 @@ class InputValidator:
             raise ValueError(f"{expected} with m >= 1, got no rows: shape {array.shape}")
         if math.prod(array.shape[1:]) != self.n_in:
             raise ValueError(f"{expected}, got shape {array.shape}")
+        return Unread(array, name, given)
+
+    @quiet()
+    def read_inputs(self, x: Unread, whole: bool = False) -> Samples:
+        """X as (m, n_in), its values checked."""
+        array = numbers(x.array, x.name, FEATURES)
         if array.dtype == np.uint8:
-            self._warn_of_small_bytes(array, name)
-        return _samples(array, self._dtype_for(array), self.n_in, name, given)
+            self._warn_of_small_bytes(array, x.name)
+        return _samples(x._replace(array=array), self._dtype_for(array), self.n_in, whole)
 
     def _warn_of_small_bytes(self, array: NDArray[np.uint8], name: str) -> None:
         """Warn once of bytes that are not pixels: divided by 255 they almost vanish."""
@@ -208,10 +248,10 @@ class InputValidator:
         """One x as a batch of one; (h, w) is flattened when h w = n_in."""
         names = row_names(x)
         check_names(names, self.columns.x, "x")
-        array = numeric(x, "x", FEATURES, names)
+        array = unread(x, "x", FEATURES, names)
         if array.ndim == 0 or array.size != self.n_in:
             raise ValueError(f"x must have shape ({self.n_in},), got shape {array.shape}")
-        row = array.reshape(1, -1)
+        row = numbers(array, "x", FEATURES, names).reshape(1, -1)
         return row if names is None else convert(row, self._dtype_for(row), "x", names)
 
     def _dtype_for(self, array: NDArray[Any]) -> np.dtype[Any]:
@@ -222,30 +262,37 @@ class InputValidator:
     def target(self, y: ArrayLike) -> NDArray[Any]:
         """One y as a batch of one."""
         check_names(row_names(y), self.columns.y, "y")
-        array = numeric(y, "y", LABELS)
+        array = unread(y, "y", LABELS)
         if array.shape not in ((), (self.n_out,)):
             expected = f"one number, or have shape ({self.n_out},)"
             raise ValueError(f"y must be {expected}, got shape {array.shape}")
-        return array[None]
+        return numbers(array, "y", LABELS)[None]
 
-    def _targets(
-        self, y: ArrayLike, m: int, name: str, of: str, columns: Columns
-    ) -> tuple[NDArray[np.int64] | None, Samples | None]:
+    def _unread_targets(self, y: ArrayLike, m: int, name: str, of: str, columns: Columns) -> Unread:
         given = column_names(y)
         check_names(given, columns.y, name)
-        array = numeric(y, name, LABELS)
+        array = unread(y, name, LABELS)
         if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] != self.n_out):
             column = f"{name}.ravel()" if given is None else f"{name}[{show_name(given[0])}]"
             hint = f"; use {column}" if array.shape == (m, 1) else ""
             raise ValueError(f"{name} must be {self._expected()}, got shape {array.shape}{hint}")
         _check_length(array, m, name, of)
-        one_column = self.n_out == 1
-        if array.ndim == 1 and not one_column:
-            return self._labels(array, name), None
-        rows = _samples(array, self.dtype, self.n_out, name, given)
+        self._check_label_kind(array, name)
+        return Unread(array, name, given)
+
+    def _read_targets(
+        self, y: Unread, whole: bool
+    ) -> tuple[NDArray[np.int64] | None, Samples | None]:
+        array = numbers(y.array, y.name, LABELS)
+        if self._holds_labels(array):
+            return self._labels(array, y.name), None
+        rows = _samples(y._replace(array=array), self.dtype, self.n_out, whole)
         for start, piece in _in_turn(rows):
-            self._check_rows(piece, name, start)
+            self._check_rows(piece, y.name, start)
         return None, rows
+
+    def _holds_labels(self, y: NDArray[Any]) -> bool:
+        return y.ndim == 1 and self.n_out > 1
 
     def _expected(self) -> str:
         """For messages: what y may be for this loss and number of outputs."""
@@ -256,12 +303,16 @@ class InputValidator:
             return "values as (m,) or (m, 1)"
         return f"integer labels (m,) or {rows}"
 
+    def _check_label_kind(self, array: NDArray[Any], name: str) -> None:
+        """Refuse labels in floats for mse, which takes them for values of one output."""
+        if self.loss == "mse" and array.dtype.kind == "f" and self._holds_labels(array):
+            raise ValueError(f"{name} must be {self._expected()}, got {array.dtype} (m,)")
+
     def _labels(self, array: NDArray[Any], name: str) -> NDArray[np.int64]:
         """Class numbers as int64; whole floats pass, except for mse, which needs integers."""
+        self._check_label_kind(array, name)  # again: objects may have become floats
         expected = f"{name} must hold integer labels from 0 to {self.n_out - 1}"
         if array.dtype.kind == "f":
-            if self.loss == "mse":
-                raise ValueError(f"{name} must be {self._expected()}, got {array.dtype} (m,)")
             _refuse(array != np.rint(array), array, expected)
         _refuse((array < 0) | (array >= self.n_out), array, expected)
         return np.require(array, np.int64, ("C", "A", "E"))
@@ -277,47 +328,48 @@ class InputValidator:
             wrong = np.abs(sums - 1) > ROW_SUM_TOLERANCE
             _refuse(wrong, sums, f"each row of {name} must sum to 1", start)
 
-    def _weights(
-        self, weights: ArrayLike | None, m: int, name: str, of: str
-    ) -> NDArray[np.float64] | None:
-        if weights is None:
-            return None
-        array = numeric(weights, name)
-        if array.ndim != 1:
-            raise ValueError(f"{name} must have shape ({m},), got shape {array.shape}")
-        _check_length(array, m, name, of)
-        converted = convert(array, np.float64, name)
-        _refuse(converted < 0, converted, f"{name} must be >= 0")
-        return converted
+
+def _unread_weights(weights: ArrayLike | None, m: int, name: str, of: str) -> Unread | None:
+    if weights is None:
+        return None
+    array = unread(weights, name)
+    if array.ndim != 1:
+        raise ValueError(f"{name} must have shape ({m},), got shape {array.shape}")
+    _check_length(array, m, name, of)
+    return Unread(array, name)
 
 
-def _samples(
-    array: NDArray[Any],
-    dtype: np.dtype[Any],
-    width: int,
-    name: str,
-    names: tuple[str | int, ...] | None,
-) -> Samples:
-    """Finite rows of `width` entries, converted if necessary; large arrays as `Pieces`."""
+def _read_weights(weights: Unread) -> NDArray[np.float64]:
+    array, name, _ = weights
+    converted = convert(numbers(array, name), np.float64, name)
+    _refuse(converted < 0, converted, f"{name} must be >= 0")
+    return converted
+
+
+def _samples(given: Unread, dtype: np.dtype[Any], width: int, whole: bool) -> Samples:
+    """Finite rows of `width` entries, converted if necessary.
+
+    Large arrays become `Pieces`, unless they are needed `whole`; an array that is too large for
+    the memory is then refused before its values are checked.
+    """
+    array, name, names = given
     as_is = array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned
     by_columns = array.strides[-1] != array.itemsize
     limit = LARGE_BY_COLUMNS if by_columns else LARGE
-    if as_is or len(array) * width * dtype.itemsize <= limit:
+    if whole or as_is or len(array) * width * dtype.itemsize <= limit:
         flat = array if array.ndim == 2 else array.reshape(len(array), width)
         return convert(flat, dtype, name, names)
     pieces = Pieces(array, dtype, width)
     if array.dtype.kind == "f":
         for start, piece in _in_turn(pieces):
-            given = array[start : start + len(piece)].reshape(piece.shape)
-            _check_finite(piece, given, name, names, start)
+            source = array[start : start + len(piece)].reshape(piece.shape)
+            _check_finite(piece, source, name, names, start)
     return pieces
 
 
 def _in_turn(samples: Samples) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Samples with the number of their first row: all at once, or `Pieces` piece by piece."""
-    rows = len(samples)
-    if isinstance(samples, Pieces):
-        rows = max(1, ELEMENTS_AT_ONCE // samples.shape[1])
+    """Parts of the samples, each with the number of its first row."""
+    rows = max(1, ELEMENTS_AT_ONCE // samples.shape[1])
     for start in range(0, len(samples), rows):
         yield start, samples[start : start + rows]
 

@@ -131,6 +131,9 @@ class Engine(BaseEngine[Samples], Protocol):
 
     note: str | None  # text that goes into the file
 
+    def predict(self, x: Samples, logits: bool = False, out: Array | None = None) -> Array:
+        """As `BaseEngine.predict`, into `out` if it is given."""
+
     def has_feedback_matrix(self, index: int) -> bool:
         """Whether `feedback_matrix` has one for this layer."""
 
@@ -141,7 +144,7 @@ class Engine(BaseEngine[Samples], Protocol):
         """One step on one sample without validation, or None."""
 
     def predict_one_direct(self, x: object) -> Array | None:
-        """The outputs of one sample without validation, or None."""
+        """The outputs of one sample without validation, or None: also if one is not finite."""
 
     def save(self, path: bytes) -> None:
         """Write the network to a file."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction, signature
 from typing import Any
 
-from .._internal.checks import choice, kind, plain, show
+from .._internal.checks import choice, entries, kind, plain, show
 from .base import Callback
 
 HOOKS = {  # of `Callback`, with their arguments
@@ -23,14 +23,16 @@ _NEVER_RUN = {
 
 def callback_list(callbacks: object) -> list[Callback]:
     """The callbacks of one `fit`, checked."""
+    expected = "a list of Callback objects"
     if not isinstance(callbacks, (tuple, list)):
-        raise TypeError(f"callbacks must be a list of Callback objects, got {show(callbacks)}")
-    for i, callback in enumerate(callbacks):
+        raise TypeError(f"callbacks must be {expected}, got {show(callbacks)}")
+    found = entries("callbacks", callbacks, expected)
+    for i, callback in enumerate(found):
         if not isinstance(callback, Callback):
             hint = f"; did you mean {show(callback)}()?" if isinstance(callback, type) else ""
             raise TypeError(f"callbacks[{i}] must be a Callback object, got {show(callback)}{hint}")
         _check_hooks(callback, f"callbacks[{i}]")
-    return list(callbacks)
+    return found
 
 
 def _check_hooks(callback: Callback, name: str) -> None:
