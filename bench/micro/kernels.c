@@ -5,7 +5,7 @@
  *   kernels [seconds per point] [isa ...]       default 0.1 s; v4 v3 v2 if the CPU has them
  *
  * Own kernels and BLAS take turns and each reports its best turn, the figure that repeats on a
- * shared machine. BLAS runs if src/fastfa/_vendor/ is there (built in place) and tests/c/run.sh built
+ * shared machine. BLAS runs if src/fastfa/_vendor/ is there and tests/c/run.sh built
  * this program; it chooses its own instruction set, not that of the row. Peak is a loop of
  * independent multiply-adds in registers (v2: multiplies and adds). */
 #include "api/api.h"

@@ -6,9 +6,9 @@
  *
  * Two equal networks take turns, one without the choice and one with it. The program prints the
  * medians of their steps, the median over turns of the ratio, and the time in which a word goes
- * from one core to the other and back, before and after: on virtual machines it changes, and with it
- * the possible gain. A network that is divided by rows both times shows the noise. The first line is
- * the time of the pool to share a job and to see its end.
+ * from one core to the other and back: that time changes on virtual machines, and so does
+ * the possible gain. A network that is divided by rows both times shows the noise. The first
+ * line is the time of the pool to share a job and to see its end.
  *
  *   tests/c/run.sh --plain bench/studies/ab.c */
 #include "api/api.h"

@@ -3,7 +3,7 @@
  *
  *   - no crash, no report of a sanitizer, nothing allocated at the end;
  *   - a call that fails leaves the network and every output as they were; a call of many steps
- *     leaves the network after the complete steps that its metrics count. This includes calls in which
+ *     keeps the complete steps that its metrics count. This includes calls in which
  *     one allocation fails, or all from then on; the same call then succeeds when it is made again;
  *   - one, two and three threads give the same bits and the same status;
  *   - a network that was saved and loaded, cloned, or given a state goes on with the same bits;

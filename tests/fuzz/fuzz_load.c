@@ -1,7 +1,7 @@
 /* Any bytes into fa_load_memory. This must hold:
  *
  *   - the result is an error of the documented kinds and nothing stays allocated, or it is a
- *     network; until the bytes are known to be a network, memory is a small multiple of their number;
+ *     network; until the bytes are known to be a network, memory is a small multiple of it;
  *   - a loaded network saves as bytes that load as the same network, which goes on with the same
  *     bits; so does a clone;
  *   - predicting, looking inside, training in each way, and fa_net_reset work on it.
