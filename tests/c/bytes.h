@@ -1,4 +1,5 @@
-/* What the tests and fuzzers of files share: bytes that grow, and a custom rule for the networks that are saved. */
+/* What the tests and fuzzers of files share: bytes that grow, and a custom rule for the networks
+ * that are saved. */
 #ifndef BYTES_H
 #define BYTES_H
 

@@ -1,4 +1,5 @@
-/* A training call that another thread makes and that stays in its poll function: the network is surely in use. */
+/* A training call that another thread makes and that stays in its poll function: the network is
+ * surely in use. */
 #ifndef HELD_CALL_H
 #define HELD_CALL_H
 

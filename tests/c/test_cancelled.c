@@ -1,5 +1,5 @@
-/* pthread_cancel() on a thread that is in a call: the call is finished, then the thread ends. Whatever the
- * caller's functions do meanwhile, no lock stays behind, no file, no memory. */
+/* pthread_cancel() on a thread that is in a call: the call is finished, then the thread ends.
+ * Whatever the caller's functions do meanwhile, no lock stays behind, no file, no memory. */
 #include "bytes.h"
 #include "check.h"
 #include "folder.h"

@@ -26,9 +26,10 @@ static fa_net *new_net(const char *rule, const char *optimizer)
 
 /* ---- what sets rules apart ---- */
 
-/* Of the first hidden layer: how many rows its feedback matrix has (0: there is none to show) and which tensor holds
- * that matrix ("": it is computed from several). Of a step on two hidden layers: products forward, with the weights
- * above, with feedback, and outer ones. Whether training changes feedback. */
+/* Of the first hidden layer: how many rows its feedback matrix has (0: there is none to show) and
+ * which tensor holds that matrix ("": it is computed from several). Of a step on two hidden layers:
+ * products forward, with the weights above, with feedback, and outer ones. Whether training changes
+ * feedback. */
 typedef struct {
     const char *rule;
     int64_t feedback_rows;
@@ -331,8 +332,8 @@ static bool unchanged(const fa_net *net, int64_t i, const float *copy)
     return !memcmp(t.data, copy, (size_t)(t.rows * t.cols) * sizeof(float));
 }
 
-/* Which tensors (0.weight, 0.bias, 2.weight, 2.bias, 3.weight, 3.bias) a step may change. Feedback that no rule learns
- * does not change either, nor does any where no layer trains. */
+/* Which tensors (0.weight, 0.bias, 2.weight, 2.bias, 3.weight, 3.bias) a step may change. Feedback
+ * that no rule learns does not change either, nor does any where no layer trains. */
 static void expect_changes(const fa_net_desc *desc, const char *changes, const char *what)
 {
     fa_net *net = make(desc);

@@ -1,4 +1,5 @@
-/* Networks as bytes: the same bits go on after loading, whatever is wrong is an error, nothing is lost. */
+/* Networks as bytes: the same bits go on after loading, whatever is wrong is an error, nothing is
+ * lost. */
 #include "bytes.h"
 #include "check.h"
 #include "folder.h"

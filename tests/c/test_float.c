@@ -1,6 +1,7 @@
-/* Calls compute in one floating-point mode, whatever the caller's is: the same bits under every rounding mode, with
- * traps, with denormals flushed or not, on any number of threads, whoever started them; and the caller's mode, traps
- * and flags are back after every call and in every callback. By instruction set. */
+/* Calls compute in one floating-point mode, whatever the caller's is: the same bits under every
+ * rounding mode, with traps, with denormals flushed or not, on any number of threads, whoever
+ * started them; and the caller's mode, traps and flags are back after every call and in every
+ * callback. By instruction set. */
 #include "bytes.h"
 #include "check.h"
 #include "api/api.h"

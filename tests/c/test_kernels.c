@@ -343,7 +343,8 @@ static entry adam_reference(entry x, long double g, const fa_hyper *h)
 typedef int step_fn(void *w, ptrdiff_t ldw, void *s0, void *s1, void *b, ptrdiff_t ldb,
                     const void *g, ptrdiff_t ldg, int64_t rows, int64_t cols, const fa_hyper *h);
 
-/* What is checked: a step with so many slots. Where w leads, b moves by the transposed step, and both forget. */
+/* What is checked: a step with so many slots. Where w leads, b moves by the transposed step, and
+ * both forget. */
 typedef struct {
     step_fn *step;
     reference_fn *reference;
@@ -376,8 +377,8 @@ static int take_step(optimizer o, const tile *t, const matrix *g, int64_t i, int
 static void close_entry(const char *what, int64_t i, int64_t j, double got, long double expected)
 { close_to(what, i, j, got, (double)expected, 16 * epsilon() * (1 + fabs((double)expected))); }
 
-/* w = keep * w + d and b = keep * b + d', where d is the reference's change of w and keep is below 1 where a leading w
- * forgets; the slots = the reference's. All up to rounding. */
+/* w = keep * w + d and b = keep * b + d', where d is the reference's change of w and keep is below
+ * 1 where a leading w forgets; the slots = the reference's. All up to rounding. */
 static void check_against_reference(optimizer o, const tile *before, const tile *after,
                                     const matrix *g)
 {

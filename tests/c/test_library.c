@@ -1,5 +1,5 @@
-/* What programs of other people's use: structs that carry their size, whole epochs, one sample at a time, prepared
- * predictions, tensors by name, the log hook. */
+/* What programs of other people's use: structs that carry their size, whole epochs, one sample at a
+ * time, prepared predictions, tensors by name, the log hook. */
 #include "bytes.h"
 #include "check.h"
 

@@ -75,7 +75,8 @@ static void multiply(product s, const operands *o, const matrix *b, const fa_epi
                   epilogue, right);
 }
 
-/* C of the B that was packed = C of B, bit by bit. The unpacked B holds NaN, which must not be read. */
+/* C of the B that was packed = C of B, bit by bit. The unpacked B holds NaN, which must not be
+ * read. */
 static void check_packed(product s, const operands *o, fa_packed_b *right)
 {
     if (!right->packed) return;
@@ -88,7 +89,8 @@ static void check_packed(product s, const operands *o, fa_packed_b *right)
     free(nothing.memory), free(c.memory);
 }
 
-/* An entry of C: as the instruction set rounds it, without rounding, and how large its terms are. */
+/* An entry of C: as the instruction set rounds it, without rounding, and how large its terms
+ * are. */
 typedef struct {
     double chain;
     long double sum, magnitude;
@@ -126,8 +128,8 @@ static entry finished(product s, entry e, double bias, double mask)
     return e;
 }
 
-/* c_ij = finished(alpha * sum_p a_ip b_pj + beta * c_ij): bit by bit where the sum is one chain of multiply-adds, and
- * close to it without rounding. */
+/* c_ij = finished(alpha * sum_p a_ip b_pj + beta * c_ij): bit by bit where the sum is one chain of
+ * multiply-adds, and close to it without rounding. */
 static void check_chains(product s, const operands *o)
 {
     double *rows = in_a_row(&o->a, s.transposed, s.spread ? 2 : 1),

@@ -1,5 +1,5 @@
-/* What can be made can be saved, and what is saved can be loaded: every field of every description, with every value
- * that is out of the ordinary; states; notes; the largest headers. */
+/* What can be made can be saved, and what is saved can be loaded: every field of every description,
+ * with every value that is out of the ordinary; states; notes; the largest headers. */
 #include "bytes.h"
 #include "check.h"
 

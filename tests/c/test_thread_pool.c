@@ -185,7 +185,8 @@ static bool works_alone(void)
     return alone && told && helped && n_refused[2] == 1 && !atomic_load(&j.bad_worker);
 }
 
-/* Thread 2 starts, thread 3 is refused: said once, although jobs that do without it come between. */
+/* Thread 2 starts, thread 3 is refused: said once, although jobs that do without it come
+ * between. */
 static bool says_it_once(void)
 {
     static job j;
