@@ -1,5 +1,5 @@
-/* The rate of fused multiply-adds that no program can pass: PEAK(name, instruction set, vector, set1,
- * step, lanes) defines double name(double seconds), in GF/s, the best round in that time. */
+/* The rate of fused multiply-adds that no program can pass: PEAK(name, instruction set, vector,
+ * set1, step, lanes) defines double name(double seconds), in GF/s, the best round in that time. */
 #ifndef FA_BENCH_PEAK_H
 #define FA_BENCH_PEAK_H
 

@@ -1,12 +1,13 @@
-/* Speed of the matrix product on one thread: own kernels, as they are and as they are where L2 is slow
- * (fa_l2_is_slow; the star marks what this processor gets), and BLAS, in GF/s and as a share of FMA peak.
+/* Speed of the matrix product on one thread: own kernels, without packing and with the packing for
+ * a slow L2 (fa_l2_is_slow; the star marks the choice for this processor), and BLAS, in GF/s and as
+ * a share of FMA peak.
  *
- *   kernels [seconds per point] [isa ...]       default 0.1 s; v4 v3 v2 where the CPU has them
+ *   kernels [seconds per point] [isa ...]       default 0.1 s; v4 v3 v2 if the CPU has them
  *
- * Own kernels and BLAS take turns and each reports its best turn: on a shared machine that is
- * what repeats. BLAS runs if src/fastfa/_vendor/ is there (built in place) and tests/c/run.sh built
- * this program; it picks its own kernels, whatever the row says. Peak is a loop of independent multiply-adds in registers
- * (v2: multiplies and adds). */
+ * Own kernels and BLAS take turns and each reports its best turn, the figure that repeats on a
+ * shared machine. BLAS runs if src/fastfa/_vendor/ is there and tests/c/run.sh built
+ * this program; it chooses its own instruction set, not that of the row. Peak is a loop of
+ * independent multiply-adds in registers (v2: multiplies and adds). */
 #include "api/api.h"
 #include "../peak.h"
 
@@ -68,21 +69,22 @@ typedef struct {
     char *a, *b, *c, *panel;
 } operands;
 
-static _Alignas(64) char room[FA_PACKED_B_BYTES];
+static _Alignas(64) char packing_buffer[FA_PACKED_B_BYTES];
 
-/* Own product, as in the engine on one thread: an update in tiles, the right operand of D W^T by panels. */
+/* Own product, as in the engine on one thread: an update in tiles, the right operand of D W^T by
+ * panels. */
 static void own(const fa_kernels *rows, const operands *o)
 {
     enum { ROWS = 512, COLS = 512, PANEL = 48 };
     const fa_kernels *f = &rows[o->type];
     const shape s = o->s;
     const ptrdiff_t size = o->type ? 8 : 4;
-    fa_packed_b once = {.buffer = room, .bytes = sizeof room};
+    fa_packed_b once = {.buffer = packing_buffer, .bytes = sizeof packing_buffer};
     if (s.kind == NN)
         f->gemm(o->c, s.width, o->a, s.k, 1, o->b, s.width, s.m, s.n, s.k, 1, 0, NULL, &once);
     if (s.kind == TN)
         for (int64_t j = 0; j < s.n; j += COLS) {
-            fa_packed_b right = {.buffer = room, .bytes = sizeof room};
+            fa_packed_b right = {.buffer = packing_buffer, .bytes = sizeof packing_buffer};
             for (int64_t i = 0; i < s.m; i += ROWS) {
                 const int64_t m = s.m - i < ROWS ? s.m - i : ROWS,
                               n = s.n - j < COLS ? s.n - j : COLS;

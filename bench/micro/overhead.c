@@ -1,10 +1,11 @@
-/* What a call costs beyond its arithmetic: one sample learnt, one sample predicted, 64-32-10 tanh, float32.
+/* The cost of a call beyond its arithmetic: one sample learnt, one sample predicted, 64-32-10 tanh,
+ * float32.
  *
  *   overhead [seconds per row]       default 0.5
  *
- * The arithmetic of a call is the list of kernels that it runs, with the arguments that it gives them; here they are
- * called one after the other with nothing between. Both take turns of a millisecond on weights of their own, and each
- * reports its best turn. The sums at the end say that they have computed the same: the floor leaves nothing out.
+ * The arithmetic of a call is the list of kernels that it runs, with their arguments; this program
+ * calls them one after another. Both take turns of a millisecond on their own weights, and each
+ * reports its best turn. The sums at the end show that both have computed the same.
  *
  *   tests/c/run.sh --plain bench/micro/overhead.c */
 #include "api/api.h"

@@ -1,9 +1,9 @@
-/* The products of one dfa step, one after another as a step has them, by own kernels and by BLAS in turns.
+/* The products of one dfa step, in the order of a step, by own kernels and by BLAS in turns.
  *
  *   products [batch n_in n_1 ... n_out]       default 32 64 128 128 10; one thread, float
  *
- * Of each product the time that a tenth of all turns stay below: on a busy machine the median is the
- * neighbours'. Bias and ReLU are in own times, BLAS has none. BLAS runs if
+ * Prints for each product the 10 % quantile of its times: on a busy machine the median contains the
+ * load of other programs. Bias and ReLU are in own times, BLAS has none. BLAS runs if
  * src/fastfa/_vendor/ is there (built in place) and tests/c/run.sh built this program. */
 #include "api/api.h"
 #include "../peak.h"
@@ -14,7 +14,7 @@
 
 enum { MOST_LAYERS = 8, MOST_PRODUCTS = 3 * MOST_LAYERS, TURNS = 1000, SECONDS = 20 };
 
-static _Alignas(64) char room[FA_PACKED_B_BYTES];
+static _Alignas(64) char packing_buffer[FA_PACKED_B_BYTES];
 static float *bias;
 
 /* C = op(A) B + beta C; op turns A for an update, which is added to the weights */
@@ -30,7 +30,7 @@ typedef struct {
 static void own(const fa_kernels *f, const product *p)
 {
     const fa_epilogue epilogue = {.bias = bias, .relu = true};
-    fa_packed_b right = {.buffer = room, .bytes = sizeof room};
+    fa_packed_b right = {.buffer = packing_buffer, .bytes = sizeof packing_buffer};
     f->gemm(p->c, p->n, p->a, p->transposed ? 1 : p->k, p->transposed ? p->m : 1, p->b, p->n, p->m,
             p->n, p->k, p->transposed ? -1e-9 : 1, p->transposed, p->forward ? &epilogue : NULL,
             &right);
@@ -98,7 +98,7 @@ static double peak_rate(void)
     return 0;
 }
 
-/* Both ways in turns, for so many turns or seconds; returns the turns. */
+/* Runs both ways in turns, for a number of turns or of seconds; returns the number of turns. */
 static int measure(const fa_kernels *f, const product *all, int n)
 {
     const double end = now() + SECONDS;

@@ -46,14 +46,14 @@ def test_loss(benchmark, isa, loss, dtype):
 
 
 @both_types
-@pytest.mark.parametrize("follower", [None, "kp's B"])
+@pytest.mark.parametrize("coupled", [None, "kp's B"])
 @pytest.mark.parametrize(
     ("optimizer", "momentum"), [("sgd", 0), ("sgd", 0.9), ("rmsprop", 0), ("adam", 0)]
 )
 @pytest.mark.benchmark(group="optimizer on a tile, 128 x 512")
-def test_optimizer(benchmark, isa, optimizer, momentum, follower, dtype):
+def test_optimizer(benchmark, isa, optimizer, momentum, coupled, dtype):
     w, g = normal(dtype, ROWS, COLS), normal(dtype, ROWS, COLS)
-    b = normal(dtype, COLS, ROWS) if follower else None
+    b = normal(dtype, COLS, ROWS) if coupled else None
     before, slots = w.copy(), np.zeros((2, ROWS, COLS), dtype)
     hyper = Hyper(
         lr=1e-6, momentum=momentum, alpha=0.99, beta1=0.9, beta2=0.999, eps=1e-8,

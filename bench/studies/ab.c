@@ -1,12 +1,14 @@
-/* What two choices of the engine gain: that threads have columns of large layers (csrc/columns.c) instead of
- * rows of the batch, and that products pack as they do where L2 is slow (fa_l2_is_slow, kernels/gemm.inc).
+/* The gain of two choices of the engine: threads have columns of large layers instead of rows of
+ * the batch (csrc/engine/step_by_columns.c), and products pack for a slow L2 (fa_l2_is_slow,
+ * csrc/kernels/gemm_packed.inc).
  *
-^ *   ab [seconds a turn [turns]]     default 0.05, 9
+ *   ab [seconds a turn [turns]]     default 0.05, 9
  *
- * Two networks alike take turns, one without and one with. Printed are the medians of their steps, the median
- * over turns of the ratio, and how long a word takes from one core to the other and back, before and after: on
- * virtual machines that changes, and with it what there is to gain. A network that goes by rows either way
- * shows the noise. First comes what the pool takes to share a job and to see its end.
+ * Two equal networks take turns, one without the choice and one with it. The program prints the
+ * medians of their steps, the median over turns of the ratio, and the time in which a word goes
+ * from one core to the other and back: that time changes on virtual machines, and so does
+ * the possible gain. A network that is divided by rows both times shows the noise. The first
+ * line is the time of the pool to share a job and to see its end.
  *
  *   tests/c/run.sh --plain bench/studies/ab.c */
 #include "api/api.h"
@@ -117,7 +119,7 @@ static fa_net *network(int c, const char *rule_name, int threads)
     return net;
 }
 
-/* The median microseconds of a step over so many seconds. */
+/* The median microseconds of a step in runs of `seconds`. */
 static double turn(fa_net *net, const fa_samples *s, double seconds)
 {
     static double steps[MOST_STEPS];

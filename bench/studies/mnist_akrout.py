@@ -1,4 +1,4 @@
-"""MNIST, 784-500-10, backprop and feedback alignment beside the curves of Akrout et al. 2019.
+"""MNIST, 784-500-10, backprop and feedback alignment next to the curves of Akrout et al. 2019.
 
     python bench/studies/mnist_akrout.py --data mnist.npz
 

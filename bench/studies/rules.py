@@ -3,10 +3,11 @@
     python bench/studies/rules.py [--rounds 25] [--hidden 800,800] [--batch 128] [--optimizer sgd]
                           [--threads 1] [--rules kp,dkp]
 
-In each round every rule trains for a moment. The median over rounds of the ratio within a round is
-printed, because a machine that is slow for a while slows both. Ratios are to dfa for
-rules that need no delta from above, to fa for chain rules. "predicted" is that ratio for the
-multiply-adds of the rules' equations, "over" the time of the step beyond it.
+Walks every rule of the library that trains hidden layers, and a few variants. In each round every
+rule trains for a moment. The median over rounds of the ratio within a round is printed, because a
+machine that is slow for a while slows both. Ratios are to dfa for rules that need no delta from
+above, to fa for chain rules. "predicted" is that ratio for the multiply-adds of the rules'
+equations, "over" the time of the step beyond it.
 """
 
 import argparse
@@ -16,19 +17,16 @@ import time
 import numpy as np
 
 import fastfa as fa
+from fastfa._core import NAMES
 
 N_IN, N_OUT = 784, 10
 STEPS = 20  # of one sample
-SPARSE = fa.Feedback(sparsity=1 - 1 / N_OUT)
-RULES = {
-    "dfa": (
-        "dfa", "sdfa", "ternary", "drtp", "dkp", ("one entry a unit", fa.DFA(SPARSE)), "ifa",
-        "local", ("fixed head", fa.Local(train_head=False)), "pepita",
-    ),
-    "fa": (
-        "fa", "kp", "usf", "frsf", "brsf", "backprop", "ldfa", ("fixed P", fa.LDFA(oja=0.0)),
-    ),
-}  # fmt: skip
+WITHOUT = {"custom", "frozen"}  # a class of the user's; no step of a hidden layer
+RULES = {name: name for name in NAMES["rule"] if name not in WITHOUT} | {
+    "one entry a unit": fa.DFA(fa.Feedback(sparsity=1 - 1 / N_OUT)),
+    "fixed head": fa.Local(train_head=False),
+    "fixed P": fa.LDFA(oja=0.0),
+}
 
 
 def multiply_adds(name, widths, batch):
@@ -82,10 +80,11 @@ def main():
     asked = set(filter(None, options.rules.split(",")))
     print(f"784-{options.hidden.replace(',', '-')}-10, batch {options.batch}, {options.optimizer}, "
           f"{options.threads} thread(s), float32")  # fmt: skip
-    for base, names in RULES.items():
-        rules = dict(name if isinstance(name, tuple) else (name, name) for name in names)
-        rules = {k: v for k, v in rules.items() if not asked or k in asked or k == base}
-        nets = {name: made(rule) for name, rule in rules.items()}
+    every = {name: made(rule) for name, rule in RULES.items()}
+    chain = {name for name, net in every.items() if net._engine.layers[0]["source"] == "above"}
+    for base, group in ("dfa", every.keys() - chain), ("fa", chain):
+        chosen = group if not asked else group & (asked | {base})
+        nets = {name: net for name, net in every.items() if name in chosen}
         for net in nets.values():
             sample(net, X, y, options.batch)
         seconds = [
@@ -94,7 +93,7 @@ def main():
         ]
         unit = multiply_adds(base, [N_IN, *hidden], options.batch)
         print(f"{'rule':<18}{'us a step':>10}{'to ' + base:>9}{'predicted':>11}{'over':>8}")
-        for name in rules:
+        for name in nets:
             ratio = statistics.median(one[name] / one[base] for one in seconds)
             best = min(one[name] for one in seconds) / STEPS * 1e6
             predicted = multiply_adds(name, [N_IN, *hidden], options.batch) / unit

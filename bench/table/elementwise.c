@@ -1,7 +1,7 @@
 /* exp, tanh and sigmoid of floats in cache, in ns an element: medians of many short turns.
  *
- * Compiled once an instruction set, with -DFA_ISA=4 -DFA_FLAVOUR=v4 and the flags of its kernels; the
- * functions are those inside the library's activations and losses. */
+ * Compiled once an instruction set, with -DFA_ISA=4 -DFA_FLAVOUR=v4 and the flags of its kernels;
+ * the functions are those inside the library's activations and losses. */
 
 #include "flavour.h"
 #include "../times.h"

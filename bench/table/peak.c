@@ -1,6 +1,6 @@
 /* FMA peak of several threads at a time, float32, in GF/s:   peak THREADS SECONDS
  *
- * All threads run the loop of peak.h over the same time; the sum of their best rounds is printed. */
+ * All threads run the loop of peak.h over the same time; it prints the sum of their best rounds. */
 #define _GNU_SOURCE
 #include "../peak.h"
 

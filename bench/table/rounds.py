@@ -237,16 +237,16 @@ def interleave(group: list[Workload | Program], rounds: int, seconds: float) -> 
             one.close()
 
 
-def per_round(rounds: Rounds, ours: str, theirs: str) -> list[float]:
-    """In every round our time over the best time of the labels that begin with `theirs`."""
-    rest = [values for label, values in rounds.items() if label.startswith(theirs)]
+def per_round(rounds: Rounds, ours: str, peers: str) -> list[float]:
+    """In every round our time over the best time of the labels that begin with `peers`."""
+    rest = [values for label, values in rounds.items() if label.startswith(peers)]
     best = map(min, zip(*rest, strict=True))
     return [mine / other for mine, other in zip(rounds[ours], best, strict=True)]
 
 
-def ratio(rounds: Rounds, ours: str, theirs: str) -> float:
+def ratio(rounds: Rounds, ours: str, peers: str) -> float:
     """The median of per_round."""
-    return median(per_round(rounds, ours, theirs))
+    return median(per_round(rounds, ours, peers))
 
 
 def machine() -> str:

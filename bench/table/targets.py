@@ -76,14 +76,14 @@ def load(path: Path) -> dict[str, Any]:
 # ---------------------------------------------------------------------------------------- figures
 
 
-def over(ours: str, theirs: str, scale: float = 1) -> Figures:
-    """Our time over the best of theirs."""
-    return lambda rounds: [scale * value for value in per_round(rounds, ours, theirs)]
+def over(ours: str, peers: str, scale: float = 1) -> Figures:
+    """Our time over the best of the peers'."""
+    return lambda rounds: [scale * value for value in per_round(rounds, ours, peers)]
 
 
-def faster(ours: str, theirs: str) -> Figures:
+def faster(ours: str, peers: str) -> Figures:
     """Their best time over ours."""
-    return lambda rounds: [1 / value for value in per_round(rounds, ours, theirs)]
+    return lambda rounds: [1 / value for value in per_round(rounds, ours, peers)]
 
 
 def share_of_peak(label: str, work: float) -> Figures:

@@ -231,7 +231,7 @@ def _torch_runs(case: dict[str, Any], compiled: bool) -> Job:
 
     def call() -> None:
         for _ in range(FEW):
-            for layer in model[::2]:  # compiled once, begun anew
+            for layer in model[::2]:  # compiled once, with new values
                 layer.reset_parameters()
             for _ in range(EPOCHS):
                 order = torch.randperm(len(x))

@@ -1,4 +1,5 @@
-/* Validation: every call that takes samples checks them here before it does anything else. */
+/* Validation: every call checks the shapes of its samples here before it does anything else, and
+ * their values, unless it trains on many batches; train.c checks the labels of those. */
 #include "api/api.h"
 
 #include <math.h>

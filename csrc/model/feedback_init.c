@@ -22,7 +22,7 @@ typedef enum fa_distribution {
     SIGN,
     TERNARY,
     ORTHOGONAL,
-    FORWARD,
+    AS_WEIGHTS, /* "forward", or the name of an initialiser of weights */
     COPY,
     N_DISTRIBUTIONS,
     UNKNOWN
@@ -51,7 +51,7 @@ static fa_distribution distribution_of(const char *name)
 {
     for (int i = 0; fa_distribution_name(i); i++)
         if (name && !strcmp(fa_distribution_name(i), name))
-            return i < N_DISTRIBUTIONS ? (fa_distribution)i : FORWARD;
+            return i < N_DISTRIBUTIONS ? (fa_distribution)i : AS_WEIGHTS;
     return name ? UNKNOWN : UNIFORM;
 }
 
@@ -108,7 +108,7 @@ static fa_status check_name(const fa_net *net, int block)
         return fa_fail(
             FA_E_VALUE,
             "layer %d: feedback: expected the name of a distribution or values, got '%s'", i, name);
-    if (distribution == FORWARD && !strcmp(name, "forward") && source->desc.weight_init.values)
+    if (distribution == AS_WEIGHTS && !strcmp(name, "forward") && source->desc.weight_init.values)
         return fa_fail(
             FA_E_VALUE,
             "layer %d: feedback: 'forward': expected an initialiser on layer %d, got values", i,
@@ -119,7 +119,7 @@ static fa_status check_name(const fa_net *net, int block)
                        "layer %d: feedback: 'copy': expected a rule with the shape of the "
                        "transposed weights of the layer above, got '%s'",
                        i, rule->ops->name);
-    if (distribution >= ORTHOGONAL && distribution != FORWARD &&
+    if (distribution >= ORTHOGONAL && distribution != AS_WEIGHTS &&
         (rule->desc.feedback_rank || rule->desc.shared))
         return fa_fail(FA_E_VALUE,
                        "layer %d: feedback: '%s': expected no rank and not shared, got %s", i, name,
@@ -161,7 +161,7 @@ bool fa_feedback_is_plain(const fa_rule *rule)
 {
     const fa_distribution distribution = distribution_of(rule->desc.feedback.name);
     return !rule->desc.feedback.values &&
-           (distribution == UNIFORM || distribution == NORMAL || distribution == FORWARD) &&
+           (distribution == UNIFORM || distribution == NORMAL || distribution == AS_WEIGHTS) &&
            rule->desc.sparsity == 0 && !rule->desc.feedback_rank && !rule->desc.shared;
 }
 
@@ -179,12 +179,12 @@ static fa_draw_spec draw_spec(const fa_net *net, int block, int64_t rows, int64_
     const fa_init *init = &net->blocks[block].rule.desc.feedback;
     const fa_distribution distribution = distribution_of(init->name);
     const double n = (double)cols;
-    if (distribution == FORWARD && strcmp(init->name, "forward")) {
+    if (distribution == AS_WEIGHTS && strcmp(init->name, "forward")) {
         fa_draw_spec spec = {0};
         spec.size = fa_init_size(&spec.normal, init->name, init->scale, cols, rows);
         return spec;
     }
-    if (distribution == FORWARD) {
+    if (distribution == AS_WEIGHTS) {
         const fa_layer *source = source_layer(net, block);
         const fa_init *w = &source->desc.weight_init;
         fa_draw_spec spec = {0};

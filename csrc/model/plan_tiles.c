@@ -1,5 +1,17 @@
 /* Divides the update into work items: tiles of parameters, column work items, and rows of per-step
- * feedback. */
+ * feedback. A parameter of rows x cols, in parts of columns and, in these, in tiles of rows:
+ *
+ *   tiles                                column work items, here for two threads
+ *                                            thread 0        thread 1
+ *      part 0     part 1     part 2        part 0  part 1  part 0  part 1
+ *    +----------+----------+----------+   +-------+-------+-------+-------+
+ *    | tile 0   | tile 2   | tile 4   |   | item0 | item2 | item0 | item2 |
+ *    |----------|----------|----------|   |-------|-------|-------|-------|
+ *    | tile 1   | tile 3   | tile 5   |   | item1 | item3 | item1 | item3 |
+ *    +----------+----------+----------+   +-------+-------+-------+-------+
+ *
+ * A tile is a task of any thread. Of a column work item every thread does the part in its own
+ * columns, the same in every step (engine/step_by_columns.c). */
 #include "model/ops.h"
 
 #include <math.h>

@@ -38,7 +38,7 @@ class Interface:
 
 
 class OnCuda:
-    """A CUDA array as Numba or CuPy show theirs; reading it in any way would be a silent copy."""
+    """A CUDA array as Numba or CuPy offer it; reading it in any way would be a silent copy."""
 
     def __init__(self):
         shape = (ROWS, N_IN)
@@ -56,7 +56,7 @@ class Refusing(Dlpack):
 
 
 @pytest.fixture
-def door():
+def validator():
     return InputValidator(N_IN, CLASSES, "softmax_cross_entropy", "float32")
 
 
@@ -71,17 +71,17 @@ def net():
 
 
 @pytest.mark.parametrize("wrap", [Dlpack, Interface, memoryview])
-def test_memory_of_others_is_used_in_place(wrap, x, door):
-    taken = door.inputs(wrap(x))
+def test_memory_of_others_is_used_in_place(wrap, x, validator):
+    taken = validator.inputs(wrap(x))
     assert np.shares_memory(taken, x)
     assert np.array_equal(taken, x)
 
 
-def test_memmap_is_used_in_place(x, door, tmp_path):
+def test_memmap_is_used_in_place(x, validator, tmp_path):
     path = tmp_path / "x"
     x.tofile(path)
     mapped = np.memmap(path, np.float32, "r", shape=x.shape)
-    assert np.shares_memory(door.inputs(mapped), mapped)
+    assert np.shares_memory(validator.inputs(mapped), mapped)
 
 
 def test_array_of_the_standard_library_is_used_in_place():
@@ -98,9 +98,9 @@ def test_results_do_not_depend_on_the_kind_of_array(wrap, x, net):
     assert losses == [net.evaluate(x, y)["loss"]] * 2
 
 
-def test_other_layouts_are_copied(x, door):
+def test_other_layouts_are_copied(x, validator):
     wide = np.asfortranarray(x)
-    taken = door.inputs(Dlpack(wide))
+    taken = validator.inputs(Dlpack(wide))
     assert taken.flags.c_contiguous
     assert np.array_equal(taken, x)
 
@@ -179,10 +179,10 @@ def test_no_other_library_is_imported():
 # ---- the real ones, where they are installed ----
 
 
-def test_torch(x, net, door):
+def test_torch(x, net, validator):
     torch = pytest.importorskip("torch")
     tensor = torch.from_numpy(x)
-    assert np.shares_memory(door.inputs(tensor), x)
+    assert np.shares_memory(validator.inputs(tensor), x)
     assert np.array_equal(net.predict(tensor), net.predict(x))
     with pytest.raises(TypeError, match="detach"):
         net.predict(tensor.clone().requires_grad_())
@@ -199,17 +199,17 @@ def test_torch(x, net, door):
     assert bool((weight == 1).all())
 
 
-def test_jax(x, net, door):
+def test_jax(x, net, validator):
     jax = pytest.importorskip("jax")
     there = jax.numpy.asarray(x)
-    taken = door.inputs(there)
+    taken = validator.inputs(there)
     assert np.shares_memory(taken, np.asarray(there))
     assert np.array_equal(net.predict(there), net.predict(x))
     net.fit(there, jax.numpy.arange(ROWS) % CLASSES, epochs=1, verbose=False)
     assert np.array_equal(jax.numpy.from_dlpack(net.parameters["0.bias"]), net.parameters["0.bias"])
 
 
-def test_pandas(x, net, door):
+def test_pandas(x, net, validator):
     frame = pandas.DataFrame(x, columns=list("abcd"))
     assert np.array_equal(net.predict(frame), net.predict(x))
     column = pandas.Series(np.arange(ROWS) % CLASSES)

@@ -1,4 +1,4 @@
-"""What `fit` does beside the steps: callbacks, early stopping, stop, the bar, one fit at a time."""
+"""`fit` besides its steps: callbacks, early stopping, stop, the bar, one fit at a time."""
 
 import io
 import os

@@ -305,7 +305,7 @@ def test_a_path_for_each_network(tmp_path):
 
 
 def test_where_threads_are_refused(monkeypatch):
-    """The second thread, needed because the first is busy for ever, cannot start."""
+    """The second thread, needed because the first never ends, cannot start."""
     start, started = threading.Thread.start, []
 
     def refuse(thread):

@@ -152,9 +152,9 @@ def test_no_bar_before_the_arguments_are_checked(capsys, call):
 
 @pytest.mark.parametrize("columns", [200, 80, 60])
 def test_the_numbers_fit_into_the_line(monkeypatch, columns):
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
-    with os.fdopen(theirs, "w") as terminal:
+    ours, terminal_end = pty.openpty()
+    fcntl.ioctl(terminal_end, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    with os.fdopen(terminal_end, "w") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
         network().fit(X, Y, 60, validation_data=(X, Y))
     text = b""

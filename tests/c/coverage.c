@@ -1,4 +1,5 @@
-/* For tests/c/run.sh --coverage: what a child did counts too when it ends by _exit, which writes no counts. */
+/* For tests/c/run.sh --coverage: counts the lines of a child that ends by _exit, which writes no
+ * counts itself. */
 #include <unistd.h>
 
 void __gcov_dump(void);

@@ -1,4 +1,5 @@
-/* What the tests of elementwise kernels share: the instruction sets that are here, checks, data of both types. */
+/* Helpers for tests of elementwise kernels: the instruction sets of this machine, checks, data of
+ * both types. */
 #ifndef ISAS_H
 #define ISAS_H
 

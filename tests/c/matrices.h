@@ -1,5 +1,5 @@
-/* What the tests of products and of row kernels share: matrices in the middle of memory that must not be touched,
- * checks, and every instruction set that is here.
+/* Helpers for tests of products and of row kernels: matrices in the middle of memory that must not
+ * be touched, checks, and every instruction set that is here.
  *
  * Inputs depend on the case alone, so the digest of all outputs must be the same for v3 and v4.
  * Prints a line per check and "N passed, M failed"; not zero if any failed. */

@@ -1,16 +1,14 @@
-/* pthread_cancel() on a thread that is in a call: the call is finished, then the thread ends. Whatever the
- * caller's functions do meanwhile, no lock stays behind, no file, no memory. */
+/* pthread_cancel() on a thread that is in a call: the call is finished, then the thread ends.
+ * Whatever the caller's functions do meanwhile, no lock stays behind, no file, no memory. */
+#include "bytes.h"
 #include "check.h"
-
-#include <dirent.h>
-#include <pthread.h>
-#include <stdatomic.h>
-#include <unistd.h>
+#include "folder.h"
+#include "held_call.h"
 
 enum { ROWS = 96, SECONDS = 60 };
 
-/* The address sanitizer does not see that a cancelled thread leaves its frames, and takes what the thread does at its
- * very end, with its signal stack, for an overflow into them. */
+/* The address sanitizer does not see that a cancelled thread leaves its frames, and takes what the
+ * thread does at its very end, with its signal stack, for an overflow into them. */
 __attribute__((visibility("default"))) const char *__asan_default_options(void);
 const char *__asan_default_options(void) { return "use_sigaltstack=0"; }
 
@@ -42,16 +40,13 @@ static int cancellable_poll(void *user, int64_t step)
 
 static int cancellable_signal(void *user, const fa_rule_context *t)
 {
-    (void)user;
-    for (int64_t i = 0; i < t->signal.rows; i++)
-        memset((float *)t->signal.data + i * t->signal.ld, 0,
-               (size_t)t->signal.cols * sizeof(float));
+    silent(user, t);
     return cancellable_poll(NULL, 0);
 }
 
-static int cancellable_write(void *user, const void *bytes, size_t size)
+static int cancellable_write(void *user, const void *piece, size_t size)
 {
-    (void)user, (void)bytes, (void)size;
+    (void)user, (void)piece, (void)size;
     return cancellable_poll(NULL, 0);
 }
 
@@ -60,20 +55,6 @@ static int cancellable_custom(void *user, fa_rule_desc *rule, int64_t layer, con
     (void)layer, (void)note;
     rule->signal = cancellable_signal, rule->user = user;
     return cancellable_poll(NULL, 0);
-}
-
-typedef struct {
-    char *bytes;
-    size_t size;
-} file;
-
-static int append(void *user, const void *bytes, size_t size)
-{
-    file *f = user;
-    f->bytes = realloc(f->bytes, f->size + size);
-    memcpy(f->bytes + f->size, bytes, size);
-    f->size += size;
-    return 0;
 }
 
 static fa_net *new_net(const char *rule)
@@ -85,20 +66,10 @@ static fa_net *new_net(const char *rule)
     return make(&r.desc);
 }
 
-static bool has_files(const char *where, int expected)
-{
-    int n = 0;
-    DIR *d = opendir(where);
-    for (struct dirent *e; d && (e = readdir(d));) n += e->d_name[0] != '.';
-    closedir(d);
-    return n == expected;
-}
-
 /* ---- a cancellation that waits from before the call ---- */
 
 enum { N_CALLS = 18 };
-static char folder[] = "/tmp/fastfa-test-XXXXXX", path[64];
-static file saved; /* a network "custom" */
+static bytes saved; /* a network "custom" */
 
 typedef struct {
     fa_net *net, *made;
@@ -133,7 +104,7 @@ static fa_status make_call(one_call *c)
     case 11: return fa_net_set_note(c->net, "a note");
     case 12: return fa_net_reset(c->net);
     case 13: return fa_save_to(c->net, cancellable_write, NULL);
-    case 14: return fa_load_memory(&c->made, saved.bytes, saved.size, cancellable_custom, NULL);
+    case 14: return fa_load_memory(&c->made, saved.data, saved.size, cancellable_custom, NULL);
     case 15: return fa_save(c->net, path);
     case 16: return fa_load(&c->made, path);
     default: return fa_net_create(&c->made, &r.desc);
@@ -182,16 +153,15 @@ static void test_call(int call)
 static void test_every_call(void)
 {
     static const fa_allocator allocator = {cancellable_alloc, cancellable_release, NULL};
-    REQUIRE(mkdtemp(folder), "a folder");
-    snprintf(path, sizeof path, "%s/net", folder);
+    make_folder();
     CHECK(fa_set_allocator(&allocator) == FA_OK, "allocator");
     fa_net *net = new_net("custom");
     REQUIRE(fa_save_to(net, append, &saved) == FA_OK, "save");
     fa_net_free(net);
     for (int call = 0; call < N_CALLS; call++) test_call(call);
-    CHECK(has_files(folder, 1), "one file");
+    CHECK(files_in_folder() == 1, "one file");
     CHECK(fa_set_allocator(NULL) == FA_OK, "the C library's");
-    free(saved.bytes), unlink(path), rmdir(folder);
+    free(saved.data), remove_folder();
 }
 
 /* ---- at any moment ---- */
@@ -236,50 +206,30 @@ static void test_at_any_moment(void)
 
 typedef struct {
     fa_net *net;
-    atomic_bool inside, leave;
     bool changed;
-} held_call;
-
-static int hold(void *user, int64_t step)
-{
-    (void)step;
-    held_call *h = user;
-    atomic_store(&h->inside, true);
-    while (!atomic_load(&h->leave)) sched_yield();
-    return 0;
-}
-
-static void *train_and_hold(void *context)
-{
-    held_call *h = context;
-    const fa_samples s = labelled(&data, 0, ROWS);
-    fa_metrics m;
-    fa_train_steps(&m, h->net, &s, &EPOCH(.batch_size = ROWS, .count = 1, .poll = hold, .user = h));
-    return NULL;
-}
+} waiting_call;
 
 static void *cancelled_in_the_queue(void *context)
 {
-    held_call *h = context;
+    waiting_call *w = context;
     pthread_cancel(pthread_self());
-    h->changed = fa_net_set_lr(h->net, 0.125) == FA_OK;
+    w->changed = fa_net_set_lr(w->net, 0.125) == FA_OK;
     pthread_testcancel();
     return NULL;
 }
 
 static void test_in_the_queue(void)
 {
-    held_call h = {.net = new_net("dfa")};
-    pthread_t holder, writer;
-    pthread_create(&holder, NULL, train_and_hold, &h);
-    while (!atomic_load(&h.inside)) sched_yield();
-    pthread_create(&writer, NULL, cancelled_in_the_queue, &h);
-    usleep(10000); /* so that it mostly waits; right either way */
-    atomic_store(&h.leave, true);
+    held_call h = {.net = new_net("dfa"), .samples = labelled(&data, 0, ROWS)};
+    waiting_call w = {.net = h.net};
+    pthread_t writer;
     void *end = NULL;
-    pthread_join(holder, NULL);
+    begin_call(&h);
+    pthread_create(&writer, NULL, cancelled_in_the_queue, &w);
+    usleep(10000); /* so that it mostly waits; right either way */
+    end_call(&h);
     pthread_join(writer, &end);
-    CHECK(h.changed && end == PTHREAD_CANCELED, "its turn came before its end");
+    CHECK(w.changed && end == PTHREAD_CANCELED, "its turn came before its end");
     CHECK(fa_net_lr(h.net) == 0.125 && fa_net_set_lr(h.net, 0.25) == FA_OK, "and the next one's");
     fa_net_free(h.net);
 }

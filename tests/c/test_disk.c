@@ -1,7 +1,8 @@
-/* Files on a disk: whatever happens while one is written, the path holds the old one or the new one, whole. */
+/* Files on a disk: whatever happens while one is written, the path holds the old one or the new
+ * one, whole. */
 #include "check.h"
+#include "folder.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -12,9 +13,6 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
-
-static char folder[] = "/tmp/fastfa-test-XXXXXX", path[64];
 
 static fa_net *net_of_seed(uint64_t seed, int64_t hidden)
 {
@@ -41,26 +39,6 @@ static bool holds(const char *from, const fa_net *net)
     return same;
 }
 
-static bool is_self(const char *name) { return !strcmp(name, ".") || !strcmp(name, ".."); }
-
-/* Hidden ones too. */
-static int files_in_folder(void)
-{
-    int n = 0;
-    DIR *dir = opendir(folder);
-    for (struct dirent *e; (e = readdir(dir));) n += !is_self(e->d_name);
-    closedir(dir);
-    return n;
-}
-
-static void remove_all(void)
-{
-    DIR *dir = opendir(folder);
-    for (struct dirent *e; (e = readdir(dir));)
-        if (!is_self(e->d_name)) unlinkat(dirfd(dir), e->d_name, 0);
-    closedir(dir);
-}
-
 static void test_save_and_load(void)
 {
     fa_net *net = net_of_seed(1, 30), *other = net_of_seed(2, 30);
@@ -81,7 +59,7 @@ static void test_save_and_load(void)
     REQUIRE(symlink(path, link_path) == 0, "symlink");
     CHECK(fa_save(other, link_path) == FA_OK && holds(path, other), "through a link");
     CHECK(!lstat(link_path, &s) && S_ISLNK(s.st_mode), "which stays");
-    remove_all();
+    remove_files();
 
     /* second -> link -> the path, where nothing is yet: made there, like `> link` in a shell */
     char second[80];
@@ -90,15 +68,15 @@ static void test_save_and_load(void)
     CHECK(fa_save(net, second) == FA_OK && holds(path, net), "through links to nothing");
     CHECK(!lstat(link_path, &s) && S_ISLNK(s.st_mode), "which stay");
     CHECK(!lstat(second, &s) && S_ISLNK(s.st_mode) && files_in_folder() == 3, "nothing is left");
-    remove_all();
+    remove_files();
     REQUIRE(symlink("no/folder", link_path) == 0, "symlink");
     CHECK(fa_save(net, link_path) == FA_E_IO && errno == ENOENT, "into no folder");
     CHECK(!lstat(link_path, &s) && S_ISLNK(s.st_mode), "the link stays");
-    remove_all();
+    remove_files();
 
     REQUIRE(chdir(folder) == 0, "chdir");
     CHECK(fa_save(net, "here.safetensors") == FA_OK && holds("here.safetensors", net), "no folder");
-    remove_all();
+    remove_files();
     fa_net_free(net), fa_net_free(other);
 }
 
@@ -135,7 +113,7 @@ static void test_paths_that_cannot_be(void)
     CHECK(fa_save(NULL, path) == FA_E_VALUE && fa_save(net, NULL) == FA_E_VALUE, "NULL");
     CHECK(fa_load(NULL, path) == FA_E_VALUE && fa_load(&none, NULL) == FA_E_VALUE, "NULL");
     CHECK(!none, "no network came");
-    remove_all();
+    remove_files();
     fa_net_free(net);
 }
 
@@ -206,7 +184,7 @@ static void test_permissions(void)
         chmod(path, modes[i]);
         CHECK(fa_save(net, path) == FA_OK && !stat(path, &s) && (s.st_mode & 07777) == modes[i],
               "%o kept", (unsigned)modes[i]);
-        remove_all();
+        remove_files();
     }
     umask(mask);
     fa_net_free(net);
@@ -229,10 +207,11 @@ static void test_files_that_are_something_else(void)
     REQUIRE(truncate(path, (off_t)1 << 40) == 0,
             "a terabyte of nothing"); /* a hole, it takes no room */
     CHECK(fa_load(&net, path) == FA_E_FORMAT && !net, "refused by its first bytes");
-    remove_all();
+    remove_files();
 }
 
-/* ---- a full disk: the system refuses bytes beyond a limit, or the folder lies in a small file system ---- */
+/* ---- a full disk: the system refuses bytes beyond a limit, or the folder lies in a small file
+ * system ---- */
 
 static void test_disk_fills_up(void)
 {
@@ -256,7 +235,7 @@ static void test_disk_fills_up(void)
     }
     CHECK(fa_save(new, path) == FA_OK && holds(path, new), "with room again");
     signal(SIGXFSZ, SIG_DFL);
-    remove_all();
+    remove_files();
     fa_net_free(old), fa_net_free(new);
 }
 
@@ -275,8 +254,8 @@ static bool become_root_of_my_own(void)
            put_text("/proc/self/setgroups", "deny") && put_text("/proc/self/gid_map", groups);
 }
 
-/* The same on a file system of 256 KiB, in a child with its own mounts. Exit status 0: passed, 77: the system does
- * not allow such a child. */
+/* The same on a file system of 256 KiB, in a child with its own mounts. Exit status 0: passed, 77:
+ * the system does not allow such a child. */
 static int fill_small_disk(fa_net *old, fa_net *large)
 {
     if (unshare(CLONE_NEWNS) && !become_root_of_my_own()) return 77;
@@ -402,7 +381,7 @@ static void test_places(void)
         else
             CHECK(WEXITSTATUS(status) == 0, "%s: check %d", places[i].name, WEXITSTATUS(status));
         REQUIRE(chmod(folder, 0700) == 0 && (geteuid() || !chown(folder, 0, 0)), "as before");
-        remove_all();
+        remove_files();
     }
     fa_net_free(old), fa_net_free(new);
 }
@@ -452,11 +431,12 @@ static void test_killed_while_saving(void)
     CHECK(held[0] && held[1], "killed at different moments: %d, %d", held[0], held[1]);
     CHECK(fa_save(nets[0], path) == FA_OK && files_in_folder() == 1, "and in the end all is");
     printf("      %d of 60 kills left a file for the next save to remove\n", left_behind);
-    remove_all();
+    remove_files();
     for (int i = 0; i < 2; i++) fa_net_free(nets[i]);
 }
 
-/* The first process of a new container, each round: whatever the round before left, it saves. 77: not allowed here. */
+/* The first process of a new container, each round: whatever the round before left, it saves. 77:
+ * not allowed here. */
 static int in_a_container(fa_net *const nets[2])
 {
     int ready[2], status;
@@ -502,14 +482,13 @@ static void test_killed_in_a_container(void)
         CHECK(files_in_folder() <= 2, "round %d: leftovers do not pile up", round);
     }
     CHECK(fa_save(nets[0], path) == FA_OK && files_in_folder() == 1, "nothing is left");
-    remove_all();
+    remove_files();
     for (int i = 0; i < 2; i++) fa_net_free(nets[i]);
 }
 
 int main(void)
 {
-    REQUIRE(mkdtemp(folder), "a folder");
-    snprintf(path, sizeof path, "%s/net.safetensors", folder);
+    make_folder();
     RUN(test_save_and_load);
     RUN(test_paths_that_cannot_be);
     RUN(test_long_names);
@@ -521,7 +500,6 @@ int main(void)
     RUN(test_places);
     RUN(test_killed_while_saving);
     RUN(test_killed_in_a_container);
-    remove_all();
-    REQUIRE(chdir("/") == 0 && rmdir(folder) == 0, "cleaned up");
+    remove_folder();
     return finish();
 }

@@ -1,6 +1,6 @@
-/* Saving and loading on a system whose calls fail: each call once and for good, a kill before each call, and the order
- * in which calls are made. The engine's two files that know the disk are compiled once more, here, with calls that
- * count, are written down, and fail when they should. */
+/* Saving and loading on a system whose calls fail: each call once and for good, a kill before each
+ * call, and the order in which calls are made. The engine's two files that know the disk are
+ * compiled once more, here, with calls that count, are written down, and fail when they should. */
 #include "check.h"
 
 #include "api/api.h"
@@ -81,7 +81,8 @@ static void note_flush(int fd)
     note(!fstat(fd, &s) && S_ISDIR(s.st_mode) ? "fsync-folder" : "fsync");
 }
 
-/* A system that is interrupted, or repeats a call on its own, may have done what it says that it has not. */
+/* A system that is interrupted, or repeats a call on its own, may have done what it says that it
+ * has not. */
 #define HOOK(name, done)                                                                           \
     do {                                                                                           \
         const bool fails = trips(CALL_##name);                                                     \
@@ -269,8 +270,8 @@ static bool holds(const fa_net *net)
 static int put_into(void *user, const void *data, size_t size)
 { return fwrite(data, 1, size, user) != size; }
 
-/* The folder has nothing but, perhaps, the old file, of other permissions than new files get, and of another owner
- * where that can be. */
+/* The folder has nothing but, perhaps, the old file, of other permissions than new files get, and
+ * of another owner where that can be. */
 static void start(bool with_file)
 {
     entries(true);

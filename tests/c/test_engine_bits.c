@@ -65,17 +65,17 @@ static void compare_threads(const char *rule, fa_dtype dtype, int optimizer)
 static void test_threads(void)
 {
     const int step = getenv("FASTFA_TEST_QUICK") ? 3 : 1;
-    for (int rule = 0; rule < N_RULES; rule++)
+    for (int rule = 0; rule < n_rules; rule++)
         for (int type = 0; type < 2; type++)
             for (int i = rule % step; i < N_OPTIMIZERS; i += step)
                 compare_threads(rules[rule], dtypes[type], i);
 }
 
-/* A wide network: several tiles both ways, panels of transport, more rows than one chunk. Products pack as they
- * do where L2 is slow on two threads. */
+/* A wide network: several tiles both ways, panels of transport, more rows than one chunk. Products
+ * pack as they do where L2 is slow on two threads. */
 static void test_threads_wide(void)
 {
-    for (int rule = 0; rule < N_RULES; rule++) {
+    for (int rule = 0; rule < n_rules; rule++) {
         recipe r;
         recipe_init(&r, rules[rule], FA_F32);
         r.layers[FIRST].units = 517, r.layers[SECOND].units = 601;
@@ -102,7 +102,8 @@ static void test_threads_wide(void)
 
 /* ---- every rule that the library lists ---- */
 
-/* One variant of a rule: as it comes, with feedback of one entry a unit, or on units without derivative. */
+/* One variant of a rule: as it comes, with feedback of one entry a unit, or on units without
+ * derivative. */
 static fa_status variant_init(recipe *r, const char *rule, fa_dtype dtype, int variant)
 {
     recipe_init(r, rule, dtype);
@@ -190,7 +191,7 @@ static void look(fa_net *net, const dataset *d, fa_angles angles[2], fa_metrics 
                  void *gradient)
 {
     const fa_samples s = labelled(d, 0, ROWS);
-    void *grads[6] = {gradient};
+    void *grads[MOST_TENSORS] = {gradient};
     double loss;
     CHECK(fa_gradients(&loss, grads, net, &s) == FA_OK, "gradients");
     CHECK(fa_evaluate(metrics, net, &s) == FA_OK, "evaluate");
@@ -206,7 +207,7 @@ static bool same_angles(const fa_angles *a, const fa_angles *b)
 
 static void test_threads_when_looking(void)
 {
-    for (int rule = 0; rule < N_RULES; rule++) {
+    for (int rule = 0; rule < n_rules; rule++) {
         recipe r;
         recipe_init(&r, rules[rule], FA_F64);
         fa_angles angles[2][2];
@@ -287,7 +288,7 @@ static void compare_steps(int rule, int optimizer, fa_dtype dtype, int64_t batch
 
 static void test_steps(void)
 {
-    for (int rule = 0; rule < N_RULES; rule++)
+    for (int rule = 0; rule < n_rules; rule++)
         for (int i = 0; i < 4; i++)
             compare_steps(rule, (rule + i) % N_OPTIMIZERS, dtypes[i / 2], BATCH, i % 2,
                           (rule + i / 2) % 2);
@@ -295,7 +296,7 @@ static void test_steps(void)
 
 static void test_steps_of_one_sample(void)
 {
-    for (int rule = 0; rule < N_RULES; rule++)
+    for (int rule = 0; rule < n_rules; rule++)
         for (int i = 0; i < 8;
              i++) /* plain SGD, which may update in place, and each of the others */
             compare_steps(rule, i % 2 ? (rule + i) % N_OPTIMIZERS : 0, dtypes[i / 4], 1, i / 2 % 2,
@@ -311,7 +312,7 @@ static void test_odd_layers_one_sample(void)
         r.layers[FIRST].use_bias = odd % 2;
         r.layers[SECOND].trainable = odd / 2 % 2;
         r.layers[LAST].trainable = odd / 4 % 2;
-        r.layers[FIRST].activation = odd % 3 ? "gelu" : "softplus"; /* keep A beside H */
+        r.layers[FIRST].activation = odd % 3 ? "gelu" : "softplus"; /* keep A and H */
         r.layers[FIRST].units = odd % 2 ? 1 : 517;
         r.layers[SECOND].lr_scale = 0.5;
         if (odd % 4) r.rule.inject = "pre";
@@ -435,7 +436,8 @@ static void test_predict(void)
 static bool same_sums(fa_metrics a, fa_metrics b)
 { return a.loss == b.loss && a.hits == b.hits && a.rows == b.rows && a.steps == b.steps; }
 
-/* Samples that come in parts, as from a file that is larger than memory: the sums of one call over all. */
+/* Samples that come in parts, as from a file that is larger than memory: the sums of one call over
+ * all. */
 static void test_sums_go_on(void)
 {
     enum { PART = 3 * BATCH };

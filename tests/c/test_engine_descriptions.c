@@ -1,4 +1,5 @@
-/* Descriptions that mean nothing: FA_E_VALUE with the field's name in the message, no network, nothing leaked. */
+/* Descriptions that mean nothing: FA_E_VALUE with the field's name in the message, no network,
+ * nothing leaked. */
 #include "check.h"
 
 enum { ROWS = 30 };
@@ -224,8 +225,7 @@ static void test_shown_matrices(void)
 static void test_products(void)
 {
     const char *const names[] = {"", "auto", "own", "blas", "fast"};
-    const char *given = getenv("FASTFA_GEMM");
-    char *before = given ? strdup(given) : NULL;
+    char *before = set_variable("FASTFA_GEMM", names[0]);
     for (int i = 0; i < 5; i++) {
         recipe r;
         fa_net *net = NULL;
@@ -238,11 +238,7 @@ static void test_products(void)
         CHECK(!status == (net != NULL), "a network or none");
         fa_net_free(net);
     }
-    if (before)
-        setenv("FASTFA_GEMM", before, 1);
-    else
-        unsetenv("FASTFA_GEMM");
-    free(before);
+    restore_variable("FASTFA_GEMM", before);
 }
 
 static void test_optimizers(void)

@@ -1,9 +1,9 @@
 /* fork(): children train and predict with networks that the parent used, and get the same bits; a
  * network that another thread was training at that moment says so. Each child has an alarm. */
+#include "bytes.h"
 #include "check.h"
+#include "held_call.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,8 +16,9 @@ typedef struct {
     void *expected; /* the state after one more step */
 } shared_net;
 
-/* The leak checker asks this at exit. In a child it would look for the parent's threads, which do not exist there, and
- * report for each that it "was not suspended". Leaks of this program are looked for when the parent ends. */
+/* The leak checker asks this at exit. In a child it would look for the parent's threads, which do
+ * not exist there, and report for each that it "was not suspended". Leaks of this program are
+ * looked for when the parent ends. */
 static bool exits_in_child;
 __attribute__((visibility("default"))) int __lsan_is_turned_off(void);
 int __lsan_is_turned_off(void) { return exits_in_child; }
@@ -72,8 +73,8 @@ static void test_after_use(void)
 {
     int failed = 0;
     for (int i = 0; i < N_FORKS; i++) {
-        shared_net s = {new_net(rules[i % N_RULES]), NULL};
-        fa_net *twin = new_net(rules[i % N_RULES]);
+        shared_net s = {new_net(rules[i % n_rules]), NULL};
+        fa_net *twin = new_net(rules[i % n_rules]);
         CHECK(train_once(s.net) && train_once(twin) && train_once(twin), "train");
         s.expected = state_of(twin);
         failed += !in_child(goes_on, &s);
@@ -260,29 +261,6 @@ static void test_while_training(void)
 
 /* ---- inside a poll function: surely in the middle of a training call ---- */
 
-typedef struct {
-    fa_net *net;
-    atomic_bool inside, leave;
-} held_call;
-
-static int hold(void *user, int64_t step)
-{
-    (void)step;
-    held_call *h = user;
-    atomic_store(&h->inside, true);
-    while (!atomic_load(&h->leave)) sched_yield();
-    return 0;
-}
-
-static void *train_and_hold(void *context)
-{
-    held_call *h = context;
-    const fa_samples s = labelled(&data, 0, ROWS);
-    fa_metrics m;
-    fa_train_steps(&m, h->net, &s, &EPOCH(.batch_size = ROWS, .count = 1, .poll = hold, .user = h));
-    return NULL;
-}
-
 static bool is_refused(fa_status status)
 { return status == FA_E_STATE && strstr(fa_last_error(), "fork"); }
 
@@ -310,7 +288,8 @@ static bool every_call_is_refused(void *context)
     return refused && train_once(other) && predict_once(other);
 }
 
-/* The system may give a new thread of the child the number that the training thread has in the parent. */
+/* The system may give a new thread of the child the number that the training thread has in the
+ * parent. */
 static void *refused_in_a_thread(void *context)
 { return is_refused(fa_net_set_lr(((held_call *)context)->net, 1)) ? context : NULL; }
 
@@ -328,14 +307,11 @@ static bool new_threads_are_refused(void *context)
 
 static void test_in_the_middle_of_training(void)
 {
-    held_call h = {.net = new_net("dfa")};
-    pthread_t thread;
-    pthread_create(&thread, NULL, train_and_hold, &h);
-    while (!atomic_load(&h.inside)) sched_yield();
+    held_call h = {.net = new_net("dfa"), .samples = labelled(&data, 0, ROWS)};
+    begin_call(&h);
     CHECK(in_child(every_call_is_refused, &h), "child: FA_E_STATE for this network, others work");
     CHECK(in_child(new_threads_are_refused, &h), "child: so it is for its new threads");
-    atomic_store(&h.leave, true);
-    pthread_join(thread, NULL);
+    end_call(&h);
     CHECK(train_once(h.net), "the parent's network works");
     fa_net_free(h.net);
 }
@@ -379,7 +355,8 @@ static void test_poll_forks(void)
     fa_net_free(twin);
 }
 
-/* ---- a callback forks, and another thread of the child uses the network while the call goes on ---- */
+/* ---- a callback forks, and another thread of the child uses the network while the call goes on
+ * ---- */
 
 typedef struct {
     fa_net *net;
@@ -414,9 +391,7 @@ static int share_in_poll(void *user, int64_t step)
 
 static int share_in_signal(void *user, const fa_rule_context *t)
 {
-    for (int64_t i = 0; i < t->signal.rows; i++)
-        memset((float *)t->signal.data + i * t->signal.ld, 0,
-               (size_t)t->signal.cols * sizeof(float));
+    silent(NULL, t);
     fork_and_share(user);
     return 0;
 }

@@ -1,5 +1,5 @@
-/* Bad samples at every door: FA_E_VALUE with the argument's name in the message, nothing changed, nothing
- * leaked; numbers that are not finite. */
+/* Bad samples in every call: FA_E_VALUE with the argument's name in the message, nothing changed,
+ * nothing leaked; numbers that are not finite. */
 #include "check.h"
 
 enum { ROWS = 30 };
@@ -263,7 +263,7 @@ static void not_finite(fa_net *net, const fa_samples *s, const char *what)
     CHECK(fa_train_steps(&m, net, s, &EPOCH(.batch_size = 8, .count = 2)) == FA_E_NONFINITE,
           "%s: train_steps", what);
     CHECK(m.steps == 0 && m.rows == 0 && in_state(net, before), "%s: no step was done", what);
-    void *grads[6] = {NULL};
+    void *grads[MOST_TENSORS] = {NULL};
     CHECK(fa_gradients(&loss, grads, net, s) == FA_E_NONFINITE && loss == -1, "%s: gradients",
           what);
     free(before);
@@ -272,7 +272,7 @@ static void not_finite(fa_net *net, const fa_samples *s, const char *what)
 static void test_not_finite(void)
 {
     static const char *const names[] = {"sgd", "adam"};
-    for (int rule = 0; rule < N_RULES; rule++)
+    for (int rule = 0; rule < n_rules; rule++)
         for (int kind = 0; kind < 4; kind++) {
             recipe r;
             recipe_init(&r, rules[rule], FA_F32);

@@ -14,20 +14,15 @@ static void is_value_error(int line, fa_status status, const char *name)
 }
 #define VALUE_ERROR(call, name) is_value_error(__LINE__, call, name)
 
-static void test_null(void)
+static void test_null_in_calls_on_samples(void)
 {
     watched w = watch("dfa", "softmax_cross_entropy");
     const fa_samples s = labelled(&data, 0, ROWS);
     const fa_epoch e = EPOCH(.batch_size = 8, .count = 1);
-    const fa_net_desc desc = fa_net_defaults();
     double loss;
     fa_metrics m;
     fa_angles angles[2];
-    void *grads[6] = {NULL};
-    int64_t order[ROWS];
-    fa_net *net;
-    VALUE_ERROR(fa_net_create(NULL, &desc), "net");
-    VALUE_ERROR(fa_net_create(&net, NULL), "desc");
+    void *grads[MOST_TENSORS] = {NULL};
     VALUE_ERROR(fa_train_batch(NULL, w.net, &s), "loss");
     VALUE_ERROR(fa_train_batch(&loss, NULL, &s), "net");
     VALUE_ERROR(fa_train_batch(&loss, w.net, NULL), "samples");
@@ -48,6 +43,36 @@ static void test_null(void)
     VALUE_ERROR(fa_alignment(NULL, w.net, &s), "angles");
     VALUE_ERROR(fa_alignment(angles, NULL, &s), "net");
     VALUE_ERROR(fa_check(NULL, &s), "net");
+    unwatch(&w);
+}
+
+static void test_null_in_tensors_and_states(void)
+{
+    watched w = watch("dfa", "softmax_cross_entropy");
+    VALUE_ERROR(fa_net_get_state(NULL, w.net), "state");
+    VALUE_ERROR(fa_net_get_state(out, NULL), "net");
+    VALUE_ERROR(fa_net_set_state(w.net, NULL, fa_net_state_size(w.net)), "state");
+    VALUE_ERROR(fa_net_set_state(NULL, out, 8), "net");
+    VALUE_ERROR(fa_net_set_state(w.net, w.state, fa_net_state_size(w.net) - 1), "state");
+    VALUE_ERROR(fa_net_write(NULL, 0, out), "net");
+    VALUE_ERROR(fa_net_write(w.net, 0, NULL), "tensor 0");
+    VALUE_ERROR(fa_net_write(w.net, -1, out), "tensor -1");
+    VALUE_ERROR(fa_net_write(w.net, fa_net_n_tensors(w.net), out), "tensor");
+    VALUE_ERROR(fa_feedback_matrix(NULL, w.net, 0), "out");
+    VALUE_ERROR(fa_feedback_matrix(out, NULL, 0), "net");
+    VALUE_ERROR(fa_feedback_matrix(out, w.net, -1), "block");
+    VALUE_ERROR(fa_feedback_matrix(out, w.net, 2), "block");
+    unwatch(&w);
+}
+
+static void test_null_in_networks(void)
+{
+    watched w = watch("dfa", "softmax_cross_entropy");
+    const fa_net_desc desc = fa_net_defaults();
+    int64_t order[ROWS];
+    fa_net *net;
+    VALUE_ERROR(fa_net_create(NULL, &desc), "net");
+    VALUE_ERROR(fa_net_create(&net, NULL), "desc");
     VALUE_ERROR(fa_shuffle(NULL, w.net, ROWS), "order");
     VALUE_ERROR(fa_shuffle(order, NULL, ROWS), "net");
     VALUE_ERROR(fa_shuffle(order, w.net, 0), "n:");
@@ -59,23 +84,10 @@ static void test_null(void)
     VALUE_ERROR(fa_net_set_threads(w.net, -1), "n_threads");
     VALUE_ERROR(fa_net_set_threads(w.net, 1000), "n_threads");
     VALUE_ERROR(fa_net_trim(NULL), "net");
-    VALUE_ERROR(fa_net_get_state(NULL, w.net), "state");
-    VALUE_ERROR(fa_net_get_state(out, NULL), "net");
-    VALUE_ERROR(fa_net_set_state(w.net, NULL, fa_net_state_size(w.net)), "state");
-    VALUE_ERROR(fa_net_set_state(NULL, out, 8), "net");
-    VALUE_ERROR(fa_net_set_state(w.net, w.state, fa_net_state_size(w.net) - 1), "state");
-    VALUE_ERROR(fa_net_write(NULL, 0, out), "net");
-    VALUE_ERROR(fa_net_write(w.net, 0, NULL), "tensor 0");
-    VALUE_ERROR(fa_net_write(w.net, -1, out), "tensor -1");
-    VALUE_ERROR(fa_net_write(w.net, fa_net_n_tensors(w.net), out), "tensor");
     VALUE_ERROR(fa_net_set_lr(NULL, 1), "net");
     VALUE_ERROR(fa_net_set_lr(w.net, -1), "lr");
     VALUE_ERROR(fa_net_set_lr(w.net, NAN), "lr");
     VALUE_ERROR(fa_net_set_lr(w.net, INFINITY), "lr");
-    VALUE_ERROR(fa_feedback_matrix(NULL, w.net, 0), "out");
-    VALUE_ERROR(fa_feedback_matrix(out, NULL, 0), "net");
-    VALUE_ERROR(fa_feedback_matrix(out, w.net, -1), "block");
-    VALUE_ERROR(fa_feedback_matrix(out, w.net, 2), "block");
     VALUE_ERROR(fa_set_num_threads(-1), "threads");
     VALUE_ERROR(fa_set_num_threads(65), "threads");
     fa_net_free(NULL);
@@ -109,7 +121,9 @@ static void test_null_when_looking(void)
 int main(void)
 {
     data = dataset_new(FA_F32, ROWS);
-    RUN(test_null);
+    RUN(test_null_in_calls_on_samples);
+    RUN(test_null_in_tensors_and_states);
+    RUN(test_null_in_networks);
     RUN(test_null_when_looking);
     dataset_free(&data);
     CHECK(live_bytes() == 0, "all memory returned");

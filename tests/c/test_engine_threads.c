@@ -430,7 +430,7 @@ static void *come_and_go(void *context)
     trainer *t = context;
     for (int i = 0; i < n_steps / 10; i++) {
         recipe r;
-        recipe_init(&r, rules[i % N_RULES], FA_F32);
+        recipe_init(&r, rules[i % n_rules], FA_F32);
         r.desc.n_threads = i % 4; /* 0: the default, which another thread is changing */
         const fa_samples s = labelled(&data, 0, 100);
         fa_net *net = NULL;

@@ -1,26 +1,14 @@
-/* Networks as bytes: the same bits go on after loading, whatever is wrong is an error, nothing is lost. */
+/* Networks as bytes: the same bits go on after loading, whatever is wrong is an error, nothing is
+ * lost. */
+#include "bytes.h"
 #include "check.h"
+#include "folder.h"
 
 #include "api/api.h"
 
 #include <sys/stat.h>
-#include <unistd.h>
 
 /* ---- bytes ---- */
-
-typedef struct {
-    char *data;
-    size_t size, room;
-} bytes;
-
-static int append(void *user, const void *data, size_t size)
-{
-    bytes *b = user;
-    if (b->size + size > b->room) b->data = realloc(b->data, b->room = 2 * (b->size + size));
-    memcpy(b->data + b->size, data, size);
-    b->size += size;
-    return 0;
-}
 
 static bytes saved(const fa_net *net)
 {
@@ -110,9 +98,8 @@ static void check_going_on(const fa_net_desc *desc, const dataset *d)
           "%s: counters and learning rate", what);
     CHECK(same_predictions(net, again, d), "%s: the same predictions", what);
     const bytes second = saved(again), third = saved(copy);
-    CHECK(b.size == second.size && !memcmp(b.data, second.data, b.size), "%s: the same bytes",
-          what);
-    CHECK(b.size == third.size && !memcmp(b.data, third.data, b.size), "%s: of a clone", what);
+    CHECK(same_bytes(b, second), "%s: the same bytes", what);
+    CHECK(same_bytes(b, third), "%s: of a clone", what);
     fa_net *const all[] = {net, again, copy};
     for (int i = 0; i < 3; i++) train(all[i], d, 2);
     CHECK(same_state(net, again), "%s, %s: goes on bit for bit", what, desc->optimizer->name);
@@ -169,7 +156,8 @@ static void test_given_values_and_rules_of_layers(void)
     check_going_on(&r.desc, &sets[0]);
 }
 
-/* Values that no layer uses are not kept; nor is their shape, so that what is loaded is written as the same file. */
+/* Values that no layer uses are not kept; nor is their shape, so that what is loaded is written as
+ * the same file. */
 static void test_unused_values(void)
 {
     static const float values[N_HIDDEN_1] = {0};
@@ -286,15 +274,15 @@ static void test_own_description(void)
 
 /* ---- every field ---- */
 
-static fa_status count_rows(void *context, const fa_field *f, void *at, const char *path)
+static fa_status count_rows(void *context, const fa_field *f, void *at, const char *field_path)
 {
-    (void)f, (void)at, (void)path;
+    (void)f, (void)at, (void)field_path;
     ++*(int *)context;
     return FA_OK;
 }
 
 /* A value of its own in every field that is saved. */
-static fa_status set_field(void *context, const fa_field *f, void *at, const char *path)
+static fa_status set_field(void *context, const fa_field *f, void *at, const char *field_path)
 {
     static char names[200][48];
     static const float somewhere = 0;
@@ -303,7 +291,7 @@ static fa_status set_field(void *context, const fa_field *f, void *at, const cha
     ++*n;
     switch (f->kind) {
     case FA_FIELD_TEXT:
-        snprintf(names[*n % 200], sizeof names[0], "%.40s", path);
+        snprintf(names[*n % 200], sizeof names[0], "%.40s", field_path);
         *(const char **)at = names[*n % 200];
         break;
     case FA_FIELD_FLAG: *(int *)at = 1; break;
@@ -327,7 +315,7 @@ static fa_status set_field(void *context, const fa_field *f, void *at, const cha
 }
 
 /* One line a field. */
-static fa_status list_field(void *context, const fa_field *f, void *at, const char *path)
+static fa_status list_field(void *context, const fa_field *f, void *at, const char *field_path)
 {
     char line[256] = "";
     const fa_init *init = (const fa_init *)((char *)at - f->offset);
@@ -351,7 +339,7 @@ static fa_status list_field(void *context, const fa_field *f, void *at, const ch
     case FA_FIELD_SIZE:
     case FA_FIELD_UNSAVED: break;
     }
-    append(context, path, strlen(path));
+    append(context, field_path, strlen(field_path));
     append(context, " = ", 3);
     append(context, line, strlen(line));
     append(context, "\n", 2);
@@ -382,7 +370,8 @@ static void test_every_field_is_kept(void)
     fa_free(t.data);
 }
 
-/* Rows cover their struct: between one field and the next lies nothing but what alignment asks for. */
+/* Rows cover their struct: between one field and the next lies nothing but what alignment asks
+ * for. */
 static void check_covered(const fa_table *t)
 {
     size_t end = 0;
@@ -468,7 +457,8 @@ static void make_plain(void)
     fa_net_free(net);
 }
 
-/* plain with the first `old` of its header replaced, and then as many bytes of data as fit `cut`. */
+/* plain with the first `old` of its header replaced, and then as many bytes of data as fit
+ * `cut`. */
 static bytes changed(const char *old, const char *new, int more)
 {
     uint64_t n;
@@ -731,7 +721,8 @@ static int zeros(void *user, void *data, size_t size)
     return 0;
 }
 
-/* A stream that says 2 GiB and ends early costs what came; one that is no network costs nine bytes. */
+/* A stream that says 2 GiB and ends early costs what came; one that is no network costs nine
+ * bytes. */
 static int huge_then_end(void *user, void *data, size_t size)
 {
     stream *s = user;
@@ -766,8 +757,6 @@ static void test_streams_of_others(void)
 }
 
 /* ---- from a path ---- */
-
-static char folder[] = "/tmp/fastfa-files-XXXXXX", path[64];
 
 static void put_file(const bytes *b, size_t size, off_t end)
 {
@@ -934,7 +923,8 @@ static void test_every_length_and_every_byte(void)
     free(copy);
 }
 
-/* No number that stands in a file makes the loader ask for more memory than the file's bytes justify. */
+/* No number that stands in a file makes the loader ask for more memory than the file's bytes
+ * justify. */
 static void test_memory_follows_the_file(void)
 {
     const fa_allocator under_watch = {watched_alloc, watched_release, NULL};
@@ -982,8 +972,7 @@ int main(void)
 {
     for (int t = 0; t < 2; t++) sets[t] = dataset_new(dtypes[t], ROWS);
     make_plain();
-    REQUIRE(mkdtemp(folder), "a folder");
-    snprintf(path, sizeof path, "%s/net", folder);
+    make_folder();
     RUN(test_every_rule_goes_on);
     RUN(test_given_values_and_rules_of_layers);
     RUN(test_unused_values);
@@ -1008,7 +997,7 @@ int main(void)
     RUN(test_memory_follows_the_file);
     RUN(test_writing_stops);
     for (int t = 0; t < 2; t++) dataset_free(&sets[t]);
-    rmdir(folder);
+    remove_folder();
     free(plain.data), free(sealed.data);
     return finish();
 }

@@ -1,6 +1,7 @@
-/* No right computation raises a floating-point exception flag, but for what was rounded or flushed: not a division by
- * zero, an invalid operation or an overflow in lanes of a vector that are thrown away. By instruction set, plain C
- * among them: whole trainings (kernels are swapped in the network), and kernels at edge sizes and extreme values. */
+/* No correct computation raises a floating-point exception flag, except those of rounding and
+ * flushing: not a division by zero, an invalid operation or an overflow in lanes of a vector that
+ * are thrown away. By instruction set, plain C among them: whole trainings (kernels are swapped in
+ * the network), and kernels at edge sizes and extreme values. */
 #include "check.h"
 #include "api/api.h"
 

@@ -1,6 +1,8 @@
-/* Calls compute in one floating-point mode, whatever the caller's is: the same bits under every rounding mode, with
- * traps, with denormals flushed or not, on any number of threads, whoever started them; and the caller's mode, traps
- * and flags are back after every call and in every callback. By instruction set. */
+/* Calls compute in one floating-point mode, whatever the caller's is: the same bits under every
+ * rounding mode, with traps, with denormals flushed or not, on any number of threads, whoever
+ * started them; and the caller's mode, traps and flags are back after every call and in every
+ * callback. By instruction set. */
+#include "bytes.h"
 #include "check.h"
 #include "api/api.h"
 
@@ -31,7 +33,8 @@ static const float_mode modes[N_MODES] = {
     {"downward, flushing, with traps", FE_DOWNWARD, true, true, false},
 };
 
-/* Nothing but calls may stand between these two: under traps the least arithmetic ends the program. */
+/* Nothing but calls may stand between these two: under traps the least arithmetic ends the
+ * program. */
 static void enter(const float_mode *m)
 {
     fesetenv(FE_DFL_ENV);
@@ -128,19 +131,10 @@ static int signal_of(void *user, const fa_rule_context *t)
     return 0;
 }
 
-typedef struct {
-    char *bytes;
-    size_t size;
-} file;
-
-static int write_file(void *user, const void *bytes, size_t size)
+static int write_file(void *user, const void *piece, size_t size)
 {
-    file *f = user;
     look();
-    f->bytes = realloc(f->bytes, f->size + size);
-    memcpy(f->bytes + f->size, bytes, size);
-    f->size += size;
-    return 0;
+    return append(user, piece, size);
 }
 
 static int custom(void *user, fa_rule_desc *rule, int64_t layer, const char *note)
@@ -154,16 +148,16 @@ static int custom(void *user, fa_rule_desc *rule, int64_t layer, const char *not
 /* Saved, loaded, and cloned from there: the loaded network goes on in place of the first. */
 static fa_net *by_file(fa_net *net)
 {
-    file f = {0};
+    bytes f = {0};
     fa_net *loaded = NULL, *twin = NULL;
     const int threads = fa_net_threads(net);
     CALL(FA_OK, fa_net_set_threads(net, 1)); /* it stands in the file */
     CALL(FA_OK, fa_save_to(net, write_file, &f));
-    add(f.bytes, f.size);
-    CALL(FA_OK, fa_load_memory(&loaded, f.bytes, f.size, custom, NULL));
+    add(f.data, f.size);
+    CALL(FA_OK, fa_load_memory(&loaded, f.data, f.size, custom, NULL));
     CALL(FA_OK, fa_net_clone(&twin, loaded));
     CALL(FA_OK, fa_net_set_threads(twin, threads));
-    free(f.bytes);
+    free(f.data);
     fa_net_free(net);
     fa_net_free(loaded);
     return twin;
@@ -316,7 +310,8 @@ static uint64_t everything(const float_mode *mode, int threads, const double *na
 
 /* ---- by instruction set, and by the mode that the pool was started in ---- */
 
-/* In a process of its own, in which the pool starts in one of the modes; results are for its parent. */
+/* In a process of its own, in which the pool starts in one of the modes; results are for its
+ * parent. */
 static void child(const char *isa, int start, uint64_t results[N_MODES][N_THREADS])
 {
     static const int threads[N_THREADS] = {1, 3};

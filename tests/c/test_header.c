@@ -1,5 +1,6 @@
-/* fastfa.h as its users see it: this is C99 and C++11, and run.sh compiles it as both, pedantically, with every
- * compiler that it finds. The program is the header's own sketch, on a problem that it must learn. */
+/* fastfa.h as its users see it: this is C99 and C++11, and run.sh compiles it as both,
+ * pedantically, with every compiler that it finds. The program is the header's own sketch, on a
+ * problem that it must learn. */
 #include "fastfa.h"
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* Row kernels and optimizers of every instruction set here, against naive loops. Column sums are compared bit by bit
- * with one chain of multiply-adds, as products are (test_products.c). */
+/* Row kernels and optimizers of every instruction set here, against naive loops. Column sums are
+ * compared bit by bit with one chain of multiply-adds, as products are (test_products.c). */
 #include "matrices.h"
 
 /* ---- rows ---- */
@@ -40,8 +40,9 @@ static void test_update_forward(void)
     verdict("update_forward: the bits of two products");
 }
 
-/* A product of m x k and k x n with one entry of B or of the bias that is not finite: the first row shows it, even if
- * ReLU and its derivative hide the value. `transposed`: A is stored by columns. */
+/* A product of m x k and k x n with one entry of B or of the bias that is not finite: the first row
+ * shows it, even if ReLU and its derivative hide the value. `transposed`: A is stored by
+ * columns. */
 static void check_watch(int64_t m, int64_t n, int64_t k, bool transposed)
 {
     matrix a = drawn(transposed ? k : m, transposed ? m : k, 1), b = drawn(k, n, 2),
@@ -162,7 +163,8 @@ static void test_gather(void)
     verdict("gather, gather_u8");
 }
 
-/* Every byte over divisors of every mantissa's kind and beyond what a reciprocal serves: the bits of a division */
+/* Every byte over divisors of every mantissa's kind and beyond what a reciprocal serves: the bits
+ * of a division */
 static void test_bytes_divided(void)
 {
     static const double special[] = {255,      -255,         1 / (1 / 255.), 1,
@@ -341,62 +343,100 @@ static entry adam_reference(entry x, long double g, const fa_hyper *h)
 typedef int step_fn(void *w, ptrdiff_t ldw, void *s0, void *s1, void *b, ptrdiff_t ldb,
                     const void *g, ptrdiff_t ldg, int64_t rows, int64_t cols, const fa_hyper *h);
 
-/* One step on a tile: against the reference, and the same bits entry by entry as at once. Where w leads, b moves by
- * the transposed step, and both forget. */
+/* What is checked: a step with so many slots. Where w leads, b moves by the transposed step, and
+ * both forget. */
+typedef struct {
+    step_fn *step;
+    reference_fn *reference;
+    const fa_hyper *h;
+    int slots;
+    bool leads;
+} optimizer;
+
+/* What a step changes. */
+typedef struct {
+    matrix w, s0, s1, b;
+} tile;
+
+static tile copy_tile(const tile *t)
+{ return (tile){copy(&t->w), copy(&t->s0), copy(&t->s1), copy(&t->b)}; }
+static bool same_tile(const tile *a, const tile *b)
+{ return same(&a->w, &b->w) && same(&a->s0, &b->s0) && same(&a->s1, &b->s1) && same(&a->b, &b->b); }
+static void free_tile(tile *t)
+{ free(t->w.memory), free(t->s0.memory), free(t->s1.memory), free(t->b.memory); }
+
+/* The step of the rows x cols entries from (i, j) on; 1: all of them are finite. */
+static int take_step(optimizer o, const tile *t, const matrix *g, int64_t i, int64_t j,
+                     int64_t rows, int64_t cols)
+{
+    return o.step(address(&t->w, i, j), t->w.ld, o.slots > 0 ? address(&t->s0, i, j) : NULL,
+                  o.slots > 1 ? address(&t->s1, i, j) : NULL, o.leads ? address(&t->b, j, i) : NULL,
+                  t->b.ld, address(g, i, j), g->ld, rows, cols, o.h);
+}
+
+static void close_entry(const char *what, int64_t i, int64_t j, double got, long double expected)
+{ close_to(what, i, j, got, (double)expected, 16 * epsilon() * (1 + fabs((double)expected))); }
+
+/* w = keep * w + d and b = keep * b + d', where d is the reference's change of w and keep is below
+ * 1 where a leading w forgets; the slots = the reference's. All up to rounding. */
+static void check_against_reference(optimizer o, const tile *before, const tile *after,
+                                    const matrix *g)
+{
+    const double keep = o.leads ? 1 - o.h->lambda : 1;
+    for (int64_t i = 0; i < g->rows; i++)
+        for (int64_t j = 0; j < g->cols; j++) {
+            const double w = at(&before->w, i, j), b = at(&before->b, j, i);
+            const entry was = {w, o.slots > 0 ? at(&before->s0, i, j) : 0,
+                               o.slots > 1 ? at(&before->s1, i, j) : 0},
+                        x = o.reference(was, at(g, i, j), o.h);
+            const long double change = x.w - w;
+            close_entry("w", i, j, at(&after->w, i, j), keep * w + change);
+            close_entry("b", j, i, at(&after->b, j, i), o.leads ? keep * b + change : b);
+            if (o.slots > 0) close_entry("s0", i, j, at(&after->s0, i, j), x.s0);
+            if (o.slots > 1) close_entry("s1", i, j, at(&after->s1, i, j), x.s1);
+        }
+}
+
+/* A step of each entry alone = the step of the tile, bit by bit. */
+static void check_entry_by_entry(optimizer o, const tile *before, const tile *after,
+                                 const matrix *g)
+{
+    tile t = copy_tile(before);
+    for (int64_t i = 0; i < g->rows; i++)
+        for (int64_t j = 0; j < g->cols; j++) take_step(o, &t, g, i, j, 1, 1);
+    if (!same_tile(&t, after)) problem("entry by entry", g->rows, g->cols, 0, 1);
+    free_tile(&t);
+}
+
+/* A step tells of one entry that is not finite, the last of w or of a slot. */
+static void check_not_finite(optimizer o, const tile *from, const matrix *g)
+{
+    for (int i = 0; i <= o.slots && g->rows * g->cols > 0; i++) {
+        tile t = copy_tile(from);
+        put(i == 0 ? &t.w : i == 1 ? &t.s0 : &t.s1, g->rows - 1, g->cols - 1, INFINITY);
+        equal("not finite", i, 0, take_step(o, &t, g, 0, 0, g->rows, g->cols), 0);
+        free_tile(&t);
+    }
+}
+
 static void check_step(step_fn *step, reference_fn *reference, const fa_hyper *h, int slots,
                        bool leads, int64_t rows, int64_t cols)
 {
-    matrix w = drawn(rows, cols, 3), s0 = drawn(rows, cols, 3), s1 = drawn(rows, cols, 3),
-           g = drawn(rows, cols, 1);
+    const optimizer o = {step, reference, h, slots, leads};
+    tile t;
+    t.w = drawn(rows, cols, 3), t.s0 = drawn(rows, cols, 3), t.s1 = drawn(rows, cols, 3);
+    const matrix g = drawn(rows, cols, 1);
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < cols; j++) /* some slots hold squares */
-            put(&s0, i, j, fabs(at(&s0, i, j))), put(&s1, i, j, fabs(at(&s1, i, j)));
-    matrix w1 = copy(&w), s01 = copy(&s0), s11 = copy(&s1), was = copy(&w), was0 = copy(&s0),
-           was1 = copy(&s1);
-    matrix b = drawn(cols, rows, 2), b1 = copy(&b), was_b = copy(&b);
-    const double keep = leads ? 1 - h->lambda : 1;
-    const int finite = step(w.p, w.ld, slots > 0 ? s0.p : NULL, slots > 1 ? s1.p : NULL,
-                            leads ? b.p : NULL, b.ld, g.p, g.ld, rows, cols, h);
-    equal("finite", rows, cols, finite, 1);
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t j = 0; j < cols; j++) {
-            entry x = {at(&was, i, j), slots > 0 ? at(&was0, i, j) : 0,
-                       slots > 1 ? at(&was1, i, j) : 0};
-            x = reference(x, at(&g, i, j), h);
-            const long double taken = x.w - at(&was, i, j);
-            x.w = keep * at(&was, i, j) + taken;
-            const double follows =
-                leads ? (double)(keep * at(&was_b, j, i) + taken) : at(&was_b, j, i);
-            close_to("w", i, j, at(&w, i, j), (double)x.w,
-                     16 * epsilon() * (1 + fabs((double)x.w)));
-            close_to("b", j, i, at(&b, j, i), follows, 16 * epsilon() * (1 + fabs(follows)));
-            if (slots > 0)
-                close_to("s0", i, j, at(&s0, i, j), (double)x.s0,
-                         16 * epsilon() * (1 + fabs((double)x.s0)));
-            if (slots > 1)
-                close_to("s1", i, j, at(&s1, i, j), (double)x.s1,
-                         16 * epsilon() * (1 + fabs((double)x.s1)));
-            step(address(&w1, i, j), w1.ld, slots > 0 ? address(&s01, i, j) : NULL,
-                 slots > 1 ? address(&s11, i, j) : NULL, leads ? address(&b1, j, i) : NULL, b1.ld,
-                 address(&g, i, j), g.ld, 1, 1, h);
-        }
-    if (!same(&w, &w1) || !same(&s0, &s01) || !same(&s1, &s11) || !same(&b, &b1))
-        problem("entry by entry", rows, cols, 0, 1);
-    matrix *const each[] = {&w1, &s01, &s11}; /* one entry that is not finite in each, the last */
-    for (int i = 0; i <= slots && rows * cols > 0; i++) {
-        const double before = at(each[i], rows - 1, cols - 1);
-        put(each[i], rows - 1, cols - 1, INFINITY);
-        matrix w2 = copy(&w1), s02 = copy(&s01), s12 = copy(&s11);
-        const int nonfinite = step(w2.p, w2.ld, slots > 0 ? s02.p : NULL, slots > 1 ? s12.p : NULL,
-                                   leads ? b1.p : NULL, b1.ld, g.p, g.ld, rows, cols, h);
-        equal("not finite", i, 0, nonfinite, 0);
-        put(each[i], rows - 1, cols - 1, before);
-        free(w2.memory), free(s02.memory), free(s12.memory);
-    }
-    finish_output(&w), finish_output(&s0), finish_output(&s1), finish_output(&b);
-    free(b1.memory), free(was_b.memory);
-    free(g.memory), free(w1.memory), free(s01.memory), free(s11.memory);
-    free(was.memory), free(was0.memory), free(was1.memory);
+            put(&t.s0, i, j, fabs(at(&t.s0, i, j))), put(&t.s1, i, j, fabs(at(&t.s1, i, j)));
+    t.b = drawn(cols, rows, 2);
+    tile before = copy_tile(&t);
+    equal("finite", rows, cols, take_step(o, &t, &g, 0, 0, rows, cols), 1);
+    check_against_reference(o, &before, &t, &g);
+    check_entry_by_entry(o, &before, &t, &g);
+    check_not_finite(o, &t, &g);
+    finish_output(&t.w), finish_output(&t.s0), finish_output(&t.s1), finish_output(&t.b);
+    free_tile(&before), free(g.memory);
 }
 
 static void test_optimizers(void)

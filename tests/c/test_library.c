@@ -1,5 +1,6 @@
-/* What programs of other people's use: structs that carry their size, whole epochs, one sample at a time, prepared
- * predictions, tensors by name, the log hook. */
+/* What programs of other people's use: structs that carry their size, whole epochs, one sample at a
+ * time, prepared predictions, tensors by name, the log hook. */
+#include "bytes.h"
 #include "check.h"
 
 #include <pthread.h>
@@ -263,8 +264,8 @@ static void predict_both(const fa_net *net, fa_dtype dtype, fa_dtype x_dtype, co
 static void test_predictor(void)
 {
     static const char *const losses[] = {"softmax_cross_entropy", "sigmoid_cross_entropy", "mse"};
-    static unsigned char bytes[ROWS * N_IN];
-    for (int i = 0; i < ROWS * N_IN; i++) bytes[i] = (unsigned char)(i * 37);
+    static unsigned char pixels[ROWS * N_IN];
+    for (int i = 0; i < ROWS * N_IN; i++) pixels[i] = (unsigned char)(i * 37);
     const char *activation;
     for (int i = 0; (activation = fa_name(FA_NAMES_ACTIVATION, i)); i++)
         for (int kind = 0; kind < 6; kind++) {
@@ -276,7 +277,7 @@ static void test_predictor(void)
             r.desc.input_scale = kind == 5 ? 0.5 : 0;
             fa_net *net = make(&r.desc);
             predict_both(net, dtypes[i % 2], dtypes[i % 2], of(dtypes[i % 2])->x);
-            predict_both(net, dtypes[i % 2], FA_U8, bytes);
+            predict_both(net, dtypes[i % 2], FA_U8, pixels);
             fa_net_free(net);
         }
 }
@@ -383,15 +384,12 @@ static void ask(insider *in)
 static int teach_and_ask(void *user, const fa_rule_context *t)
 {
     ask(user);
-    for (int64_t i = 0; i < t->signal.rows; i++)
-        memset((float *)t->signal.data + i * t->signal.ld, 0,
-               (size_t)t->signal.cols * sizeof(float));
-    return 0;
+    return silent(NULL, t);
 }
 
-static int write_and_ask(void *user, const void *bytes, size_t size)
+static int write_and_ask(void *user, const void *piece, size_t size)
 {
-    (void)bytes, (void)size;
+    (void)piece, (void)size;
     ask(user);
     return 0;
 }
@@ -443,18 +441,12 @@ static void listen(void *user, const char *message)
 static void test_log(void) /* the first to ask for the number of threads */
 {
     listener l = {.thread = pthread_self()};
-    char *before = getenv("FASTFA_NUM_THREADS");
-    if (before) before = strdup(before);
-    setenv("FASTFA_NUM_THREADS", "several", 1);
+    char *before = set_variable("FASTFA_NUM_THREADS", "several");
     fa_set_log(listen, &l);
     CHECK(fa_get_num_threads() >= 1, "threads");
     CHECK(l.messages == 1 && l.right_thread && l.names_it, "%d messages", l.messages);
     fa_set_log(NULL, NULL);
-    if (before)
-        setenv("FASTFA_NUM_THREADS", before, 1);
-    else
-        unsetenv("FASTFA_NUM_THREADS");
-    free(before);
+    restore_variable("FASTFA_NUM_THREADS", before);
 }
 
 static void test_multiply(void)
@@ -481,15 +473,9 @@ static void test_version(void)
               fa_version_number() == major * 10000 + minor * 100 + patch,
           "number %d", fa_version_number());
     CHECK(strstr(fa_build_info(), "\"isa\"") && strstr(fa_build_info(), FASTFA_VERSION), "build");
-    char *before = getenv("FASTFA_GEMM");
-    if (before) before = strdup(before);
-    setenv("FASTFA_GEMM", "a\"b\\c", 1);
+    char *before = set_variable("FASTFA_GEMM", "a\"b\\c");
     CHECK(strstr(fa_build_info(), "\"gemm\": \"a?b?c\","), "still JSON: %s", fa_build_info());
-    if (before)
-        setenv("FASTFA_GEMM", before, 1);
-    else
-        unsetenv("FASTFA_GEMM");
-    free(before);
+    restore_variable("FASTFA_GEMM", before);
 }
 
 int main(void)

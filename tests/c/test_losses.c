@@ -1,4 +1,5 @@
-/* Random numbers, dropout and losses of every instruction set this machine has, and v3 and v4 giving the same bits. */
+/* Random numbers, dropout and losses of every instruction set this machine has, and v3 and v4
+ * giving the same bits. */
 #include "isas.h"
 
 /* ---- random numbers ---- */
@@ -37,7 +38,8 @@ static double uniform_at(uint64_t i, double limit, const uint32_t key[2], const 
     return (2 * (((w[0] >> 5) * 67108864.0 + (w[1] >> 6)) / 9007199254740992.0) - 1) * limit;
 }
 
-/* Counts that end before, at and after a batch, from elements and blocks odd, even and beyond 32 bits */
+/* Counts that end before, at and after a batch, from elements and blocks odd, even and beyond 32
+ * bits */
 static void test_random(isa set_, int type)
 {
     enum { MOST = 300 };
@@ -278,7 +280,8 @@ static void test_losses(isa set_, int type)
 
 static bool same_number(double a, double b) { return a == b || (isnan(a) && isnan(b)); }
 
-/* Rows at once have the bits of one after another, also where some are not finite or have equal logits. */
+/* Rows at once have the bits of one after another, also where some are not finite or have equal
+ * logits. */
 static void test_rows_at_once(isa set_, int type)
 {
     enum { ROOM = MOST_ROWS * 70 };

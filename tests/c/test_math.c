@@ -1,5 +1,5 @@
-/* Activations of every instruction set this machine has: accuracy of the elementary functions over all
- * floats, NaN and Inf, shapes, and v3 and v4 giving the same bits.
+/* Activations of every instruction set of this machine: the accuracy of elementary functions over
+ * all floats, NaN and Inf, shapes, and the same bits from v3 and v4.
  *
  *   test_math           every 2039th float
  *   test_math --full    all 2^32, in about 20 minutes */
@@ -160,54 +160,57 @@ static double value_of(const fa_kernels *kernels, int type, int act, bool deriva
     return get(type, &y, 0);
 }
 
+typedef struct {
+    int act;
+    bool derivative;
+    double x, want;
+} value_case;
+
+static const value_case value_cases[] = {
+    {FA_ACT_linear, false, -INFINITY, -INFINITY},
+    {FA_ACT_linear, true, NAN, 1},
+    {FA_ACT_relu, false, -INFINITY, 0},
+    {FA_ACT_relu, false, INFINITY, INFINITY},
+    {FA_ACT_relu, false, -2, 0},
+    {FA_ACT_relu, true, 0, 0},
+    {FA_ACT_relu, true, 3, 1},
+    {FA_ACT_leaky_relu, false, -INFINITY, -INFINITY},
+    {FA_ACT_leaky_relu, false, 5, 5},
+    {FA_ACT_leaky_relu, true, 2, 1},
+    {FA_ACT_tanh, false, INFINITY, 1},
+    {FA_ACT_tanh, false, -INFINITY, -1},
+    {FA_ACT_tanh, true, 1, 0},
+    {FA_ACT_tanh, true, 0, 1},
+    {FA_ACT_sigmoid, false, INFINITY, 1},
+    {FA_ACT_sigmoid, false, -INFINITY, 0},
+    {FA_ACT_sigmoid, false, 0, 0.5},
+    {FA_ACT_softplus, false, INFINITY, INFINITY},
+    {FA_ACT_softplus, false, -INFINITY, 0},
+    {FA_ACT_softplus, true, INFINITY, 1},
+    {FA_ACT_softplus, true, -INFINITY, 0},
+    {FA_ACT_gelu, false, INFINITY, INFINITY},
+    {FA_ACT_gelu, false, -INFINITY, NAN},
+    {FA_ACT_gelu, false, -1e30, 0},
+    {FA_ACT_gelu, true, INFINITY, 1},
+    {FA_ACT_gelu, true, -INFINITY, 0},
+    {FA_ACT_sign, false, -INFINITY, -1},
+    {FA_ACT_sign, false, 0, 0},
+    {FA_ACT_sign, false, 1e-30, 1},
+    {FA_ACT_sign, true, 5, 0},
+    {FA_ACT_threshold, false, -INFINITY, 0},
+    {FA_ACT_threshold, false, 0, 0},
+    {FA_ACT_threshold, false, 1e-30, 1},
+    {FA_ACT_threshold, true, 1, 0},
+};
+
 static void test_values(isa set_, int type)
 {
-    static const struct {
-        int act;
-        bool derivative;
-        double x, want;
-    } cases[] = {
-        {FA_ACT_linear, false, -INFINITY, -INFINITY},
-        {FA_ACT_linear, true, NAN, 1},
-        {FA_ACT_relu, false, -INFINITY, 0},
-        {FA_ACT_relu, false, INFINITY, INFINITY},
-        {FA_ACT_relu, false, -2, 0},
-        {FA_ACT_relu, true, 0, 0},
-        {FA_ACT_relu, true, 3, 1},
-        {FA_ACT_leaky_relu, false, -INFINITY, -INFINITY},
-        {FA_ACT_leaky_relu, false, 5, 5},
-        {FA_ACT_leaky_relu, true, 2, 1},
-        {FA_ACT_tanh, false, INFINITY, 1},
-        {FA_ACT_tanh, false, -INFINITY, -1},
-        {FA_ACT_tanh, true, 1, 0},
-        {FA_ACT_tanh, true, 0, 1},
-        {FA_ACT_sigmoid, false, INFINITY, 1},
-        {FA_ACT_sigmoid, false, -INFINITY, 0},
-        {FA_ACT_sigmoid, false, 0, 0.5},
-        {FA_ACT_softplus, false, INFINITY, INFINITY},
-        {FA_ACT_softplus, false, -INFINITY, 0},
-        {FA_ACT_softplus, true, INFINITY, 1},
-        {FA_ACT_softplus, true, -INFINITY, 0},
-        {FA_ACT_gelu, false, INFINITY, INFINITY},
-        {FA_ACT_gelu, false, -INFINITY, NAN},
-        {FA_ACT_gelu, false, -1e30, 0},
-        {FA_ACT_gelu, true, INFINITY, 1},
-        {FA_ACT_gelu, true, -INFINITY, 0},
-        {FA_ACT_sign, false, -INFINITY, -1},
-        {FA_ACT_sign, false, 0, 0},
-        {FA_ACT_sign, false, 1e-30, 1},
-        {FA_ACT_sign, true, 5, 0},
-        {FA_ACT_threshold, false, -INFINITY, 0},
-        {FA_ACT_threshold, false, 0, 0},
-        {FA_ACT_threshold, false, 1e-30, 1},
-        {FA_ACT_threshold, true, 1, 0},
-    };
-    int n = sizeof cases / sizeof cases[0], bad = 0;
+    int n = sizeof value_cases / sizeof value_cases[0], bad = 0;
     for (int i = 0; i < n; i++) {
-        bool prime = cases[i].derivative;
-        double got = value_of(&set_.rows[type], type, cases[i].act, prime, cases[i].x);
-        if (isnan(cases[i].want) ? isnan(got) : got == cases[i].want) continue;
-        printf("      %s%s(%g) = %g\n", act_name[cases[i].act], prime ? "'" : "", cases[i].x, got);
+        const value_case c = value_cases[i];
+        double got = value_of(&set_.rows[type], type, c.act, c.derivative, c.x);
+        if (isnan(c.want) ? isnan(got) : got == c.want) continue;
+        printf("      %s%s(%g) = %g\n", act_name[c.act], c.derivative ? "'" : "", c.x, got);
         bad++;
     }
     check(bad == 0, set_.name, type, "exact values: wrong", bad);

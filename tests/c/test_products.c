@@ -1,13 +1,14 @@
-/* Products of every instruction set here, bit by bit against one chain of multiply-adds (fused where the instruction
- * set has it): that is their contract, and it makes every split of m and n equal. */
+/* Products of every instruction set here, bit by bit against one chain of multiply-adds (fused
+ * where the instruction set has it): that is their contract, and it makes every split of m and n
+ * equal. */
 #include "matrices.h"
 
 static int room_share; /* percent of what a product packs in that it is given */
 static bool bits_only; /* the digest alone tells, the chains were checked */
 static int found_packed;
 
-/* The rows of a matrix, or its columns, one after another: a naive product reads them again and again. Of its columns
- * one in `step` counts. */
+/* The rows of a matrix, or its columns, one after another: a naive product reads them again and
+ * again. Of its columns one in `step` counts. */
 static double *in_a_row(const matrix *a, bool columns, int64_t step)
 {
     const int64_t cols = a->cols / step;
@@ -43,80 +44,124 @@ static bool guard_stands(const unsigned char *memory, size_t bytes)
     return true;
 }
 
-/* The product again, with what it packed instead of B. */
-static void check_packed(product s, fa_packed_b *right, const matrix *a,
-                         const fa_epilogue *epilogue, const matrix *before, const matrix *expected)
+/* What a product reads and writes. Of A, element (i, p) lies i * rsa + p * csa behind the first. */
+typedef struct {
+    matrix a, b, bias, h, before, c; /* before: what C held */
+    ptrdiff_t rsa, csa;
+    fa_epilogue epilogue;
+} operands;
+
+/* Where beta is 0, C holds NaN, which must not be read. */
+static operands operands_of(product s)
+{
+    const int64_t step = s.spread ? 2 : 1;
+    operands o;
+    o.a = bare(s.transposed ? drawn(s.k, s.m * step, s.gap) : drawn(s.m, s.k * step, s.gap));
+    o.b = bare(drawn(s.k, s.n, s.gap)), o.bias = bare(drawn(1, s.n, 0));
+    o.c = drawn(s.m, s.n, s.gap), o.h = bare(drawn(s.m, s.n, s.gap));
+    for (int64_t i = 0; i < s.m && s.n; i++) put(&o.h, i, i % s.n, 0);
+    if (s.beta == 0) fill(&o.c, NAN);
+    o.before = copy(&o.c);
+    o.rsa = s.transposed ? step : o.a.ld, o.csa = s.transposed ? o.a.ld : step;
+    o.epilogue = (fa_epilogue){
+        .bias = s.bias ? o.bias.p : NULL, .relu = s.relu, .h = s.masked ? o.h.p : NULL};
+    return o;
+}
+
+static void multiply(product s, const operands *o, const matrix *b, const fa_epilogue *epilogue,
+                     const matrix *c, fa_packed_b *right)
+{
+    kernels->gemm(c->p, c->ld, o->a.p, o->rsa, o->csa, b->p, b->ld, s.m, s.n, s.k, s.alpha, s.beta,
+                  epilogue, right);
+}
+
+/* C of the B that was packed = C of B, bit by bit. The unpacked B holds NaN, which must not be
+ * read. */
+static void check_packed(product s, const operands *o, fa_packed_b *right)
 {
     if (!right->packed) return;
-    matrix nothing = empty(s.k, s.n, s.gap), c = copy(before);
+    matrix nothing = empty(s.k, s.n, s.gap), c = copy(&o->before);
     fill(&nothing, NAN);
-    kernels->gemm(c.p, c.ld, a->p, 1, a->ld, nothing.p, nothing.ld, s.m, s.n, s.k, s.alpha, s.beta,
-                  epilogue, right);
-    if (!right->packed || !same(&c, expected))
-        problem("gemm, packed before", 0, 0, at(&c, 0, 0), at(expected, 0, 0));
+    multiply(s, o, &nothing, &o->epilogue, &c, right);
+    if (!right->packed || !same(&c, &o->c))
+        problem("gemm, packed before", 0, 0, at(&c, 0, 0), at(&o->c, 0, 0));
     found_packed++;
     free(nothing.memory), free(c.memory);
 }
 
-/* Every output is one chain of multiply-adds, and close to the sum. */
-static void check_chains(product s, const matrix *a, const matrix *b, const matrix *bias,
-                         const matrix *before, const matrix *c, const matrix *h)
+/* An entry of C: as the instruction set rounds it, without rounding, and how large its terms
+ * are. */
+typedef struct {
+    double chain;
+    long double sum, magnitude;
+} entry;
+
+/* x_0 y_0 + x_1 y_1 + ...: one chain of multiply-adds, from 0 */
+static entry inner_product(const double *x, const double *y, int64_t k)
 {
-    double *left = in_a_row(a, s.transposed, s.spread ? 2 : 1), *right = in_a_row(b, true, 1);
+    entry e = {0};
+    for (int64_t p = 0; p < k; p++) {
+        e.chain = multiply_add(x[p], y[p], e.chain);
+        e.sum += (long double)x[p] * y[p];
+        e.magnitude += fabsl((long double)x[p] * y[p]);
+    }
+    return e;
+}
+
+/* alpha * e + beta * c */
+static entry scaled(product s, entry e, double c)
+{
+    const bool adds = s.beta != 0;
+    e.chain =
+        adds ? multiply_add(s.alpha, e.chain, rounded(s.beta * c)) : rounded(e.chain * s.alpha);
+    e.sum = s.alpha * e.sum + (adds ? s.beta * c : 0);
+    return e;
+}
+
+/* relu(e + bias), or 0 where the mask is not positive */
+static entry finished(product s, entry e, double bias, double mask)
+{
+    if (s.bias) e.chain = rounded(e.chain + bias), e.sum += bias;
+    if (s.relu && e.chain < 0) e.chain = 0;
+    if (s.relu && e.sum < 0) e.sum = 0;
+    if (s.masked && !(mask > 0)) e.chain = e.sum = 0;
+    return e;
+}
+
+/* c_ij = finished(alpha * sum_p a_ip b_pj + beta * c_ij): bit by bit where the sum is one chain of
+ * multiply-adds, and close to it without rounding. */
+static void check_chains(product s, const operands *o)
+{
+    double *rows = in_a_row(&o->a, s.transposed, s.spread ? 2 : 1),
+           *columns = in_a_row(&o->b, true, 1);
     for (int64_t i = 0; i < s.m; i++)
         for (int64_t j = 0; j < s.n; j++) {
-            double chain = 0;
-            long double sum = 0, magnitude = 0;
-            for (int64_t p = 0; p < s.k; p++) {
-                const double x = left[i * s.k + p], y = right[j * s.k + p];
-                chain = multiply_add(x, y, chain);
-                sum += (long double)x * y;
-                magnitude += fabsl((long double)x * y);
-            }
-            sum *= s.alpha;
-            if (s.beta != 0)
-                chain = multiply_add(s.alpha, chain, rounded(s.beta * at(before, i, j))),
-                sum += s.beta * at(before, i, j);
-            else
-                chain = rounded(chain * s.alpha);
-            if (s.bias) chain = rounded(chain + at(bias, 0, j)), sum += at(bias, 0, j);
-            if (s.relu && chain < 0) chain = 0;
-            if (s.relu && sum < 0) sum = 0;
-            if (s.masked && !(at(h, i, j) > 0)) chain = sum = 0;
-            equal("gemm, one chain", i, j, at(c, i, j), chain);
-            close_to("gemm", i, j, at(c, i, j), (double)sum,
-                     epsilon() * ((double)s.k + 4) * ((double)magnitude + 3));
+            entry e = inner_product(rows + i * s.k, columns + j * s.k, s.k);
+            e = scaled(s, e, at(&o->before, i, j));
+            e = finished(s, e, at(&o->bias, 0, j), at(&o->h, i, j));
+            equal("gemm, one chain", i, j, at(&o->c, i, j), e.chain);
+            close_to("gemm", i, j, at(&o->c, i, j), (double)e.sum,
+                     epsilon() * ((double)s.k + 4) * ((double)e.magnitude + 3));
         }
-    free(left), free(right);
+    free(rows), free(columns);
 }
 
 static void check_product(product s)
 {
-    const int64_t step = s.spread ? 2 : 1;
-    const matrix a = bare(s.transposed ? drawn(s.k, s.m * step, s.gap)
-                                       : drawn(s.m, s.k * step, s.gap)),
-                 b = bare(drawn(s.k, s.n, s.gap)), bias = bare(drawn(1, s.n, 0));
-    matrix c = drawn(s.m, s.n, s.gap), h = bare(drawn(s.m, s.n, s.gap));
-    for (int64_t i = 0; i < s.m && s.n; i++) put(&h, i, i % s.n, 0);
-    const fa_epilogue epilogue = {
-        .bias = s.bias ? bias.p : NULL, .relu = s.relu, .h = s.masked ? h.p : NULL};
-    const ptrdiff_t rsa = s.transposed ? step : a.ld, csa = s.transposed ? a.ld : step;
-    if (s.beta == 0) fill(&c, NAN);
-    matrix before = copy(&c);
-    fa_packed_b of_b = {.remote = (s.m + s.n) % 2};
-    of_b.bytes =
-        kernels->gemm_packing_bytes(s.m, s.n, s.k, b.ld, s.transposed) * (size_t)room_share / 100;
-    unsigned char *const room = with_guard(of_b.bytes);
-    of_b.buffer = of_b.bytes ? room : NULL;
-    kernels->gemm(c.p, c.ld, a.p, rsa, csa, b.p, b.ld, s.m, s.n, s.k, s.alpha, s.beta,
-                  s.bias || s.relu || s.masked ? &epilogue : NULL, &of_b);
-    check_packed(s, &of_b, &a, &epilogue, &before, &c);
-    if (!guard_stands(room, of_b.bytes)) problem("gemm, beyond its room", s.m, s.n, (double)s.k, 0);
-    if (!bits_only) check_chains(s, &a, &b, &bias, &before, &c, &h);
-    finish_output(&c);
-    free(a.memory), free(b.memory), free(bias.memory), free(before.memory);
-    free(room);
-    free(h.memory);
+    operands o = operands_of(s);
+    fa_packed_b right = {.remote = (s.m + s.n) % 2};
+    right.bytes =
+        kernels->gemm_packing_bytes(s.m, s.n, s.k, o.b.ld, s.transposed) * (size_t)room_share / 100;
+    unsigned char *const room = with_guard(right.bytes);
+    right.buffer = right.bytes ? room : NULL;
+    multiply(s, &o, &o.b, s.bias || s.relu || s.masked ? &o.epilogue : NULL, &o.c, &right);
+    check_packed(s, &o, &right);
+    if (!guard_stands(room, right.bytes))
+        problem("gemm, beyond its room", s.m, s.n, (double)s.k, 0);
+    if (!bits_only) check_chains(s, &o);
+    finish_output(&o.c);
+    free(o.a.memory), free(o.b.memory), free(o.bias.memory), free(o.h.memory);
+    free(o.before.memory), free(room);
 }
 
 /* The same product in one call, and in four that cut m and n anywhere */
@@ -152,7 +197,8 @@ static void test_small_products(void)
     verdict("gemm, small sizes: one chain, strides, guards, NaN in C");
 }
 
-/* Few columns, of which some make lanes of rows: rests of rows, every one of columns and depth, transposed and not */
+/* Few columns, of which some make lanes of rows: rests of rows, every one of columns and depth,
+ * transposed and not */
 static void test_narrow_products(void)
 {
     static const int64_t ms[] = {8, 15, 16, 35, 48}, ks[] = {7, 8, 13, 16, 24, 35, 50, 97, 195};
@@ -201,7 +247,8 @@ static void test_products(void)
     verdict("gemm, same bits however m and n are split");
 }
 
-/* With no packing buffer, one that is too small, one that is enough; and all as where L2 is slow: the same bits. */
+/* With no packing buffer, one that is too small, one that is enough; and all as where L2 is slow:
+ * the same bits. */
 static void test_packing(void)
 {
     static const int shares[] = {0, 40, 100};
@@ -227,7 +274,8 @@ static void test_packing(void)
     fa_l2_is_slow = here;
 }
 
-/* What a product packs in is enough for smaller ones, and none does where the right operand stays in cache. */
+/* What a product packs in is enough for smaller ones, and none does where the right operand stays
+ * in cache. */
 static void test_room(void)
 {
     static const int64_t ms[] = {1, 8, 9, 15, 16, 63, 64, 200, 256, 700},

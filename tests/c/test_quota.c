@@ -1,4 +1,5 @@
-/* The processors that control groups allow, in folders that look like /proc/self/cgroup and /sys/fs/cgroup. */
+/* The processors that control groups allow, in folders that look like /proc/self/cgroup and
+ * /sys/fs/cgroup. */
 #include "check.h"
 #include "api/api.h"
 

@@ -1,5 +1,6 @@
-/* A network whose numbers left the range of their type says so: at the call that ruined it, or at the next, whichever
- * that is, with words that name the tensor; and it trains again once it was mended. FASTFA_TEST_QUICK: fewer. */
+/* A network whose numbers left the range of their type says so: at the call that ruined it, or at
+ * the next, whichever that is, with words that name the tensor; and it trains again once it was
+ * mended. FASTFA_TEST_QUICK: fewer. */
 #include "check.h"
 #include "api/api.h"
 
@@ -54,7 +55,8 @@ static fa_status next_call(fa_net *net, int i)
     }
 }
 
-/* Of a ruined network, every call says so and changes nothing; slots alone hide from what reads only parameters. */
+/* Of a ruined network, every call says so and changes nothing; slots alone hide from what reads
+ * only parameters. */
 static void all_say_so(fa_net *net, const char *what)
 {
     void *const state = state_of(net);

@@ -1,41 +1,12 @@
-/* What can be made can be saved, and what is saved can be loaded: every field of every description, with every value
- * that is out of the ordinary; states; notes; the largest headers. */
+/* What can be made can be saved, and what is saved can be loaded: every field of every description,
+ * with every value that is out of the ordinary; states; notes; the largest headers. */
+#include "bytes.h"
 #include "check.h"
 
 #include "api/api.h"
 
 #include <float.h>
 #include <limits.h>
-
-typedef struct {
-    char *data;
-    size_t size, room;
-} bytes;
-
-static int append(void *user, const void *data, size_t size)
-{
-    bytes *b = user;
-    if (b->size + size > b->room) b->data = realloc(b->data, b->room = 2 * (b->size + size));
-    memcpy(b->data + b->size, data, size);
-    b->size += size;
-    return 0;
-}
-
-static int silent(void *user, const fa_rule_context *t)
-{
-    (void)user;
-    for (int64_t i = 0; i < t->signal.rows; i++)
-        memset((float *)t->signal.data + i * t->signal.ld, 0,
-               (size_t)t->signal.cols * sizeof(float));
-    return 0;
-}
-
-static int give(void *user, fa_rule_desc *rule, int64_t layer, const char *note)
-{
-    (void)user, (void)layer, (void)note;
-    rule->signal = silent;
-    return 0;
-}
 
 /* Saves, loads and saves again: the same bytes. */
 static void check_saving(const fa_net *net, const char *what)
@@ -44,13 +15,11 @@ static void check_saving(const fa_net *net, const char *what)
     fa_net *again = NULL;
     CHECK(fa_save_to(net, append, &first) == FA_OK, "%s: made and cannot be saved", what);
     if (first.data)
-        CHECK(fa_load_memory(&again, first.data, first.size, give, NULL) == FA_OK,
+        CHECK(fa_load_memory(&again, first.data, first.size, give_silent, NULL) == FA_OK,
               "%s: saved and cannot be loaded", what);
-    if (again) {
-        CHECK(fa_save_to(again, append, &second) == FA_OK && first.size == second.size &&
-                  !memcmp(first.data, second.data, first.size),
+    if (again)
+        CHECK(fa_save_to(again, append, &second) == FA_OK && same_bytes(first, second),
               "%s: another network", what);
-    }
     fa_net_free(again);
     free(first.data), free(second.data);
 }
@@ -137,7 +106,8 @@ static fa_status set_field(void *context, const fa_field *f, void *at, const cha
 
 enum { TOP, BOTTOM };
 
-/* Every value of every field `below` of a small network, whose first layer may have a rule of its own. */
+/* Every value of every field `below` of a small network, whose first layer may have a rule of its
+ * own. */
 static void try_every_field(const char *rule, const char *optimizer, bool of_layer,
                             const char *below)
 {
@@ -147,11 +117,11 @@ static void try_every_field(const char *rule, const char *optimizer, bool of_lay
         fa_layer_desc layers[] = {fa_dense(5, "tanh"), fa_dropout(0.1), fa_dense(4, "tanh"),
                                   fa_dense(3, "linear")};
         fa_rule_desc common = fa_rule_of(of_layer ? "fa" : rule), own = fa_rule_of(rule),
-                     beside = fa_rule_of("custom");
+                     network_rule = fa_rule_of("custom");
         fa_optimizer_desc o = fa_optimizer_of(optimizer, 0.1);
         fa_net_desc d = fa_net_defaults();
         common.signal = own.signal = silent;
-        if (of_layer) layers[0].rule = &own, layers[1].rule = &beside;
+        if (of_layer) layers[0].rule = &own, layers[1].rule = &network_rule;
         d.n_in = 4, d.layers = layers, d.n_layers = 4, d.rule = &common, d.optimizer = &o;
         s.n_fields = 0;
         if (s.value == 0) s.n_values = 1;
@@ -253,7 +223,8 @@ static void test_states(void)
     }
 }
 
-/* The last step and epoch that the counters can count; then errors, and the network stays what it is. */
+/* The last step and epoch that the counters can count; then errors, and the network stays what it
+ * is. */
 static void test_end_of_counting(void)
 {
     const uint64_t most = (uint64_t)1 << 62;

@@ -1,8 +1,9 @@
-/* How much stack calls need: each runs on a thread whose stack is painted first, then everything on threads that have
- * no more than is promised, before a page that nobody may touch. On every instruction set that is here, and as on
- * processors whose L2 is slow, by own products.
+/* How much stack calls need: each runs on a thread whose stack is painted first, then everything on
+ * threads that have no more than is promised, before a page that nobody may touch. On every
+ * instruction set that is here, and as on processors whose L2 is slow, by own products.
  *
- * Sanitizers and compilers that do not optimise make frames larger: there the calls only have to work. */
+ * Sanitizers and compilers that do not optimise make frames larger: there the calls only have to
+ * work. */
 #include "check.h"
 #include "api/api.h"
 
@@ -41,7 +42,8 @@ static void *run_job(void *arg)
     return NULL;
 }
 
-/* Runs a job on a stack of this many bytes, including what the C library takes; returns how deep it went. */
+/* Runs a job on a stack of this many bytes, including what the C library takes; returns how deep it
+ * went. */
 static size_t on_stack(size_t bytes, job_fn *job, void *context)
 {
     char *const memory =

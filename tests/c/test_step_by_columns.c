@@ -1,5 +1,6 @@
-/* Threads that have columns of each layer instead of rows of the batch (csrc/columns.c): the same bits as one thread,
- * for every rule, with dropout, sample weights, a wide output, and more rows than go by at a time. */
+/* Threads that have columns of each layer instead of rows of the batch (csrc/columns.c): the same
+ * bits as one thread, for every rule, with dropout, sample weights, a wide output, and more rows
+ * than go by at a time. */
 #include "check.h"
 #include "api/api.h"
 
@@ -136,7 +137,7 @@ static void test_variants(void)
     }
 }
 
-/* A rule that has columns beside one that is given rows, either way round, and a frozen layer. */
+/* A rule by columns next to a rule by rows, in both orders, and a frozen layer. */
 static void test_mixtures(void)
 {
     static const char *const pairs[][2] = {{"dfa", "local"},
@@ -154,7 +155,7 @@ static void test_mixtures(void)
     }
 }
 
-/* More rows than stay in a cache at a time, and a layer too narrow for so many threads. */
+/* More rows than stay in a cache at a time, and a layer too narrow for its threads. */
 static void test_long_batches(void)
 {
     for (int i = 0; i < 3; i++) {
@@ -218,7 +219,7 @@ static void test_narrow_pieces(void)
     }
 }
 
-/* One thread has wider tiles; what they pack here is more than there is room for at a time. */
+/* One thread has wider tiles; their columns here are more than the packing buffer holds. */
 static void test_packing_alone(void)
 {
     for (int i = 0; i < 3; i++) {

@@ -138,7 +138,8 @@ static void late_task(void *context, int64_t task, int worker)
     atomic_fetch_add(&l->finished, 1);
 }
 
-/* The caller runs out of tasks, falls asleep over those of a worker and wakes up when they are done. */
+/* The caller runs out of tasks, falls asleep over those of a worker and wakes up when they are
+ * done. */
 static void test_late_workers(void)
 {
     int64_t unfinished = 0;
@@ -184,7 +185,8 @@ static bool works_alone(void)
     return alone && told && helped && n_refused[2] == 1 && !atomic_load(&j.bad_worker);
 }
 
-/* Thread 2 starts, thread 3 is refused: said once, although jobs that do without it come between. */
+/* Thread 2 starts, thread 3 is refused: said once, although jobs that do without it come
+ * between. */
 static bool says_it_once(void)
 {
     static job j;

@@ -1,4 +1,5 @@
-/* The number of threads that the tuner chooses: the one that was faster in its trials. It changes no bit. */
+/* The number of threads that the tuner chooses: the one that was faster in its trials. It changes
+ * no bit. */
 #include "check.h"
 #include "api/api.h"
 

@@ -1,5 +1,5 @@
-/* Trains small networks of every rule, optimizer and dtype and prints a hash of all that training changed:
- * two builds of the engine that print the same are the same. */
+/* Trains small networks of every rule, optimizer and dtype and prints a hash of all that training
+ * changed: two builds of the engine that print the same are the same. */
 #include "fastfa.h"
 
 #include <inttypes.h>

@@ -1,5 +1,5 @@
-/* Trains and uses a network on a thread of 32 KiB before a page that nobody may touch, and the same on the main
- * thread: prints both losses. The pool's threads have what the C library gives. */
+/* Trains and uses a network on a thread of 32 KiB before a page that nobody may touch, and the same
+ * on the main thread: prints both losses. The pool's threads have what the C library gives. */
 #include "fastfa.h"
 
 #include <pthread.h>

@@ -139,10 +139,10 @@ class Mine(fa.Rule):
         return np.zeros((len(ctx.error), ctx.units))
 
 
-@pytest.mark.parametrize("hosted", [False, True])
-def test_a_head_that_overflows_updates_nothing(hosted):
-    """Also beside a rule in Python, whose network learns its losses before it is taught."""
-    layers = [fa.Dense(5, rule="local"), fa.Dense(4, "tanh", rule=Mine() if hosted else "fa")]
+@pytest.mark.parametrize("custom", [False, True])
+def test_a_head_that_overflows_updates_nothing(custom):
+    """Also with a rule in Python, whose network checks its losses before the deltas."""
+    layers = [fa.Dense(5, rule="local"), fa.Dense(4, "tanh", rule=Mine() if custom else "fa")]
     net = fa.Sequential([*layers, fa.Dense(3)], input_shape=4)
     net.parameters["0.head.weight"] = np.full((5, 3), 3e38)
     x, y = 100 * np.ones((8, 4), np.float32), np.zeros(8, int)

@@ -1,4 +1,4 @@
-"""Rules straight from their equations, written out here: neither the engine nor _ref is a judge."""
+"""Rules straight from their equations, written out here, and not taken from the oracle."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""PEPITA straight from its equations, written out here, and what cannot stand beside it."""
+"""PEPITA straight from its equations, written out here, and the rules that it refuses."""
 
 import numpy as np
 import pytest
@@ -49,8 +49,8 @@ def test_pepita_is_its_equation(which):
     assert_close(loss, np.mean(w * -np.log(P[np.arange(30), labels])), "float64")
     for key, g in want.items():
         assert_close(got[key], g / 30, "float64", what=key)
-    for mine, theirs in zip(net.deltas(*data), (D1, D2, D3), strict=True):
-        assert_close(mine, theirs, "float64")
+    for mine, expected in zip(net.deltas(*data), (D1, D2, D3), strict=True):
+        assert_close(mine, expected, "float64")
     net.train_batch(*data)
     for key, g in want.items():
         assert_close(net.parameters[key], W[key] - 0.1 * g / 30, "float64", what=key)

@@ -120,7 +120,8 @@ static int64_t steps_done(const call *c, const result *r, fa_status status)
 
 /* ---- one call on each of the three ---- */
 
-/* Failed: nothing has changed, but for the whole steps of a call of many, and a step that left the range of numbers. */
+/* After a failure nothing has changed, except by the complete steps of a call of many, or by a step
+ * that left the range of numbers. */
 static void check_failed(const fa_net *net, const call *c, const result *r, fa_status status,
                          const snapshot *before)
 {

@@ -1,11 +1,12 @@
-/* A fuzzer without libFuzzer: tries a corpus, then inputs made from it by a generator, for some seconds.
+/* A fuzzer without libFuzzer: tries a corpus, then, for some seconds, inputs that a generator makes
+ * from it.
  *
- *     fuzz_X                      the corpus, then FASTFA_FUZZ_SECONDS (default 2) of made inputs from the seed
- *                                 FASTFA_FUZZ_SEED (default 1) on
+ *     fuzz_X                      the corpus, then FASTFA_FUZZ_SECONDS (default 2) of made inputs,
+ *                                 from the seed FASTFA_FUZZ_SEED (default 1) on
  *     fuzz_X --seed N             the one input that is made from seed N
  *     fuzz_X FILE-OR-FOLDER ...   these
  *
- * The first form works in a child, so that whatever ends it, what was tried last is known. */
+ * The first form works in a child, so that the parent knows the last input if the child dies. */
 #ifndef ALONE_H
 #define ALONE_H
 
@@ -18,7 +19,7 @@
 #include "fuzz.h"
 
 /* Makes a new input of one of the corpus, in place; returns its size. */
-typedef size_t changing(unsigned char *data, size_t size, size_t room, unsigned seed);
+typedef size_t changing(unsigned char *data, size_t size, size_t capacity, unsigned seed);
 
 enum { MOST_FILES = 4096, MOST_BYTES = 1 << 16 };
 
@@ -44,14 +45,14 @@ static void try_bytes(const char *data, size_t size)
 
 static void try_seed(unsigned seed, changing *change)
 {
-    static unsigned char room[MOST_BYTES];
+    static unsigned char capacity[MOST_BYTES];
     if (last_tried) snprintf(last_tried, NAME_ROOM, "--seed %u", seed);
     generator = seed * 2654435761u;
     const bytes *from = corpus.n ? &corpus.data[random_below((uint32_t)corpus.n)] : NULL;
     size_t size = from && from->size <= MOST_BYTES / 2 ? from->size : 0;
-    if (size) memcpy(room, from->data, size);
-    size = change(room, size, MOST_BYTES, seed);
-    try_bytes((const char *)room, size);
+    if (size) memcpy(capacity, from->data, size);
+    size = change(capacity, size, MOST_BYTES, seed);
+    try_bytes((const char *)capacity, size);
 }
 
 /* ---- files ---- */
@@ -159,7 +160,7 @@ static int run_alone(int argc, char **argv, const char *const *folders, changing
 /* ---- changes of inputs that have no structure ---- */
 
 /* A few bytes of what is there, in place; returns the new size. */
-static UNUSED size_t edit_bytes(unsigned char *data, size_t size, size_t room)
+static UNUSED size_t edit_bytes(unsigned char *data, size_t size, size_t capacity)
 {
     for (uint32_t n = 1 + random_below(8); n > 0 && size > 1; n--) {
         const size_t at = random_below((uint32_t)size), rest = size - at;
@@ -172,7 +173,7 @@ static UNUSED size_t edit_bytes(unsigned char *data, size_t size, size_t room)
             size -= run;
             break;
         case 3: /* a run twice */
-            if (size + run > room) break;
+            if (size + run > capacity) break;
             memmove(data + at + run, data + at, rest);
             size += run;
             break;
@@ -182,11 +183,11 @@ static UNUSED size_t edit_bytes(unsigned char *data, size_t size, size_t room)
 }
 
 /* Mostly a few bytes of what is there, else new bytes. */
-static UNUSED size_t change_bytes(unsigned char *data, size_t size, size_t room, unsigned seed)
+static UNUSED size_t change_bytes(unsigned char *data, size_t size, size_t capacity, unsigned seed)
 {
     enum { LONGEST = 600 };
     generator = seed * 2246822519u + 1;
-    if (size && random_below(3)) return edit_bytes(data, size < LONGEST ? size : LONGEST, room);
+    if (size && random_below(3)) return edit_bytes(data, size < LONGEST ? size : LONGEST, capacity);
     size = 40 + random_below(LONGEST - 40);
     for (size_t i = 0; i < size; i++) data[i] = (unsigned char)random_bits();
     return size;

@@ -1,4 +1,5 @@
-/* The calls on one network: a table of what each draws, how many bytes it gives, and how it is made. */
+/* The calls on one network: a table of what each draws, how many bytes it gives, and how it is
+ * made. */
 #ifndef CALLS_H
 #define CALLS_H
 
@@ -45,13 +46,6 @@ static size_t numbers_in(const fa_net *net, int64_t tensor)
 {
     const fa_tensor t = fa_net_tensor(net, tensor);
     return t.data ? (size_t)(t.rows * t.cols) : 0;
-}
-
-static fa_block_info block_of(const fa_net *net, int64_t b)
-{
-    fa_block_info info = {.struct_size = sizeof info};
-    MUST(fa_net_block(&info, net, b) == FA_OK);
-    return info;
 }
 
 /* Bytes of numbers in two runs; NaN equals NaN, whatever its sign and payload. */

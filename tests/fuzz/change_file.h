@@ -1,5 +1,6 @@
-/* Changes of a saved network that get past the first checks: tokens of the header, and of the JSON texts that stand
- * in its strings, are replaced, moved and doubled; then the header's length and the tensors' places are put right. */
+/* Changes of a saved network that get past the first checks: tokens of the header, and of the JSON
+ * texts that stand in its strings, are replaced, moved and doubled; then the header's length and
+ * the tensors' places are put right. */
 #ifndef CHANGE_FILE_H
 #define CHANGE_FILE_H
 
@@ -7,7 +8,7 @@
 #include "fuzz.h"
 
 #ifdef FUZZING
-size_t LLVMFuzzerMutate(unsigned char *data, size_t size, size_t room);
+size_t LLVMFuzzerMutate(unsigned char *data, size_t size, size_t capacity);
 #else
 #define LLVMFuzzerMutate edit_bytes /* alone.h */
 #endif
@@ -185,7 +186,8 @@ static size_t find_kind(const token *t, size_t n, char kind)
 static void add_alike(bytes *out, char kind)
 { (kind == '"' ? add_name : kind == '0' ? add_number : add_value)(out); }
 
-/* Tokens a .. a_end are changed, b .. b_end are where others are taken from; what is before and after stays. */
+/* Tokens a .. a_end are changed, b .. b_end are where others are taken from; what is before and
+ * after stays. */
 static void change_once(bytes *out, const token *t, size_t n)
 {
     const enum change how = (enum change)random_below(N_CHANGES);
@@ -278,7 +280,8 @@ static bool change_inner(bytes *out, const char *header, size_t n, const char *k
 
 /* ---- the tensors' places ---- */
 
-/* Bytes of a tensor whose shape begins at *p, which goes on behind it; more than the limit: no such tensor. */
+/* Bytes of a tensor whose shape begins at *p, which goes on behind it; more than the limit: no such
+ * tensor. */
 static double tensor_bytes(const char **p, const char *end, bool wide)
 {
     double size = wide ? 8 : 4;
@@ -322,7 +325,8 @@ static size_t lay_out(bytes *out, const char *header, size_t n)
 
 /* ---- the file ---- */
 
-/* The header without its checksum, which would refuse every change of the rest before it is looked at. */
+/* The header without its checksum, which would refuse every change of the rest before it is looked
+ * at. */
 static bytes without_checksum(const char *header, size_t n)
 {
     static const char start[] = "\"fastfa.crc32c\":\"";
@@ -349,12 +353,13 @@ static bytes change_header(const char *header, size_t n)
     return change_text(header, n, times);
 }
 
-/* The size of the new file, or 0 where it does not fit: length, header, data as they are and zeros behind. */
-static size_t put_together(unsigned char *data, size_t room, bytes header, const bytes *tensors,
+/* The size of the new file, or 0 where it does not fit: length, header, data as they are and zeros
+ * behind. */
+static size_t put_together(unsigned char *data, size_t capacity, bytes header, const bytes *tensors,
                            size_t wanted)
 {
     const uint64_t n = header.size;
-    if (wanted > 1 << 20 || 8 + n + wanted > room) return 0;
+    if (wanted > 1 << 20 || 8 + n + wanted > capacity) return 0;
     const size_t kept = tensors->size < wanted ? tensors->size : wanted;
     memcpy(data, &n, 8);
     memcpy(data + 8, header.data, n);
@@ -364,12 +369,13 @@ static size_t put_together(unsigned char *data, size_t room, bytes header, const
     return 8 + n + wanted;
 }
 
-static size_t change_file(unsigned char *data, size_t size, size_t room, unsigned seed)
+static size_t change_file(unsigned char *data, size_t size, size_t capacity, unsigned seed)
 {
     uint64_t n = 0;
     generator = seed * 2654435761u + 1;
     if (size >= 10) memcpy(&n, data, 8);
-    if (n < 2 || n > size - 8 || random_below(12) == 0) return LLVMFuzzerMutate(data, size, room);
+    if (n < 2 || n > size - 8 || random_below(12) == 0)
+        return LLVMFuzzerMutate(data, size, capacity);
     bytes plain = {0}, header = {0}, tensors = {0};
     if (random_below(8))
         plain = without_checksum((const char *)data + 8, n);
@@ -383,15 +389,15 @@ static size_t change_file(unsigned char *data, size_t size, size_t room, unsigne
     else
         append(&header, changed.data, changed.size);
     if (random_below(16) == 0) wanted++;
-    const size_t made = put_together(data, room, header, &tensors, wanted);
+    const size_t made = put_together(data, capacity, header, &tensors, wanted);
     free(plain.data), free(changed.data), free(header.data), free(tensors.data);
-    return made ? made : LLVMFuzzerMutate(data, size, room);
+    return made ? made : LLVMFuzzerMutate(data, size, capacity);
 }
 
 #ifdef FUZZING
-size_t LLVMFuzzerCustomMutator(unsigned char *data, size_t size, size_t room, unsigned seed);
-size_t LLVMFuzzerCustomMutator(unsigned char *data, size_t size, size_t room, unsigned seed)
-{ return change_file(data, size, room, seed); }
+size_t LLVMFuzzerCustomMutator(unsigned char *data, size_t size, size_t capacity, unsigned seed);
+size_t LLVMFuzzerCustomMutator(unsigned char *data, size_t size, size_t capacity, unsigned seed)
+{ return change_file(data, size, capacity, seed); }
 #endif
 
 #endif

@@ -1,5 +1,5 @@
-/* Descriptions out of decisions: a stack of layers, then every field of csrc's own table of fields, by its kind. A
- * new field, rule, loss, ... is drawn as soon as the library's tables have it. */
+/* Descriptions out of decisions: a stack of layers, then every field of csrc's own table of fields,
+ * by its kind. A new field, rule, loss, ... is drawn as soon as the library's tables have it. */
 #ifndef DESCRIBE_H
 #define DESCRIBE_H
 
@@ -199,7 +199,7 @@ static void describe(drawn *d)
 }
 
 /* A network has copied its description: nothing of this one may be read any more. */
-static void forget(drawn *d)
+static void free_drawn(drawn *d)
 {
     for (int i = 0; i < d->n_kept; i++) free(d->kept[i]);
     memset(d, 0xee, sizeof *d);

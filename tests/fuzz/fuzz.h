@@ -1,4 +1,5 @@
-/* What the fuzzers share: what must hold, the input as a source of decisions, an allocator that fails. */
+/* What the fuzzers share: what must hold, the input as a source of decisions, an allocator that
+ * fails. */
 #ifndef FUZZ_H
 #define FUZZ_H
 
@@ -8,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../c/bytes.h"
 #include "fastfa.h"
 
 #define UNUSED __attribute__((unused))
@@ -27,24 +29,7 @@ static const char *doing = "starting"; /* for the message */
         }                                                                                          \
     } while (0)
 
-/* ---- bytes that grow ---- */
-
-typedef struct {
-    char *data;
-    size_t size, room;
-} bytes;
-
-/* Also the function that fa_save_to calls. A zero follows what is there. */
-static UNUSED int append(void *user, const void *data, size_t size)
-{
-    bytes *b = user;
-    if (b->size + size + 1 > b->room)
-        b->data = realloc(b->data, b->room = 2 * (b->size + size + 32));
-    if (size) memcpy(b->data + b->size, data, size);
-    b->size += size;
-    b->data[b->size] = 0;
-    return 0;
-}
+/* ---- networks ---- */
 
 /* None of a network that is lost: some number of it is not finite. */
 static UNUSED bytes saved_bytes(const fa_net *net)
@@ -55,8 +40,12 @@ static UNUSED bytes saved_bytes(const fa_net *net)
     return b;
 }
 
-static UNUSED bool same_bytes(bytes a, bytes b)
-{ return a.size == b.size && (!a.size || !memcmp(a.data, b.data, a.size)); }
+static UNUSED fa_block_info block_of(const fa_net *net, int64_t b)
+{
+    fa_block_info info = {.struct_size = sizeof info};
+    MUST(fa_net_block(&info, net, b) == FA_OK);
+    return info;
+}
 
 /* ---- decisions: of the input as long as it lasts, numbers of a generator that it starts ---- */
 
@@ -115,11 +104,15 @@ static void fuzz_release(void *user, void *p, size_t size)
     free(p);
 }
 
-/* Before the first network. */
-static UNUSED void use_heap(void)
+/* Before the first network, once: memory comes from here, and the program reports at its end. */
+static UNUSED void start(void (*report)(void))
 {
+    static bool started;
     const fa_allocator a = {fuzz_alloc, fuzz_release, &heap};
+    if (started) return;
+    started = true;
     MUST(fa_set_allocator(&a) == FA_OK);
+    atexit(report);
 }
 static UNUSED void fail_allocation(long at, bool for_good)
 { heap.at = at, heap.count = 0, heap.for_good = for_good; }

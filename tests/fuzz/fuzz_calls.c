@@ -1,15 +1,15 @@
-/* Sequences of calls: bytes become a description, data, and calls on three networks that differ in nothing but their
- * number of threads. What must hold:
+/* Sequences of calls: bytes become a description, data, and calls on three networks that differ
+ * only in their number of threads. This must hold:
  *
  *   - no crash, no report of a sanitizer, nothing allocated at the end;
- *   - a call that fails, for whatever reason, leaves the network and every output as they were; a call of many steps
- *     leaves it after as many whole steps as its metrics say. An allocation that fails, alone or with all that
- *     follow, is such a reason, and the call made again succeeds;
+ *   - a call that fails leaves the network and every output as they were; a call of many steps
+ *     keeps the complete steps that its metrics count. This includes calls in which
+ *     one allocation fails, or all from then on; the same call then succeeds when it is made again;
  *   - one, two and three threads give the same bits and the same status;
- *   - a network that was saved and loaded, cloned, or given a state goes on with the same bits; reset gives what
- *     create gave; the file written again is the same file;
+ *   - a network that was saved and loaded, cloned, or given a state goes on with the same bits;
+ *     reset gives the values of create; the file written again is the same file;
  *   - calls of many steps, and fa_learn_one, have the bits of their steps one by one;
- *   - fork's children, and theirs, can use every network.
+ *   - fork's children, and the children of those, can use every network.
  *
  * One file, two programs: see tests/fuzz/README.md. */
 #include "alike.h"
@@ -235,19 +235,10 @@ static void report(void)
             count.forks);
 }
 
-static void start(void)
-{
-    static bool started;
-    if (started) return;
-    started = true;
-    use_heap();
-    atexit(report);
-}
-
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 {
     static drawn d;
-    start();
+    start(report);
     count.inputs++;
     input = data, input_left = size;
     generator = 1 + (uint64_t)next_byte() * 7919;
@@ -255,7 +246,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
     doing = "create";
     describe(&d);
     const bool created = create_all(&d.desc);
-    forget(&d);
+    free_drawn(&d);
     if (created) {
         must_agree();
         for (int n = 0; input_left && n < MOST_CALLS; n++) next_call();

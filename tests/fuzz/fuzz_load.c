@@ -1,8 +1,9 @@
-/* Any bytes into fa_load_memory. What must hold:
+/* Any bytes into fa_load_memory. This must hold:
  *
- *   - an error of the documented kinds and nothing left, or a network; memory of no more than a small multiple of the
- *     bytes until it is known that they are one;
- *   - what is loaded saves as bytes that load as the same network, which goes on with the same bits: so does a clone;
+ *   - the result is an error of the documented kinds and nothing stays allocated, or it is a
+ *     network; until the bytes are known to be a network, memory is a small multiple of it;
+ *   - a loaded network saves as bytes that load as the same network, which goes on with the same
+ *     bits; so does a clone;
  *   - predicting, looking inside, training in each way, and fa_net_reset work on it.
  *
  * One file, two programs: see tests/fuzz/README.md. */
@@ -22,39 +23,14 @@ static struct {
 
 /* ---- loading ---- */
 
-/* A custom rule that teaches nothing. */
-static int silent(void *user, const fa_rule_context *t)
-{
-    (void)user;
-    const size_t size = fa_net_description(t->net)->dtype == FA_F64 ? 8 : 4;
-    for (int64_t i = 0; i < t->signal.rows; i++)
-        memset((char *)t->signal.data + (size_t)(i * t->signal.ld) * size, 0,
-               (size_t)t->signal.cols * size);
-    return 0;
-}
-
-static int give(void *user, fa_rule_desc *rule, int64_t layer, const char *note)
-{
-    (void)user, (void)layer, (void)note;
-    rule->signal = silent;
-    return 0;
-}
-
 static fa_net *load(bytes b)
 {
     fa_net *net = NULL;
-    MUST(fa_load_memory(&net, b.data, b.size, give, NULL) == FA_OK);
+    MUST(fa_load_memory(&net, b.data, b.size, give_silent, NULL) == FA_OK);
     return net;
 }
 
 /* ---- using it ---- */
-
-static fa_block_info block_of(const fa_net *net, int64_t b)
-{
-    fa_block_info info = {.struct_size = sizeof info};
-    MUST(fa_net_block(&info, net, b) == FA_OK);
-    return info;
-}
 
 /* Of the layers, which a file may make so wide that one step takes seconds. */
 static bool is_small(const fa_net *net)
@@ -129,15 +105,6 @@ static void report(void)
             count.inputs, count.loaded, count.most_memory);
 }
 
-static void start(void)
-{
-    static bool started;
-    if (started) return;
-    started = true;
-    use_heap();
-    atexit(report);
-}
-
 /* Bytes that are refused: what they may cost. */
 static void check_memory(size_t size)
 {
@@ -151,11 +118,11 @@ static void check_memory(size_t size)
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 {
     fa_net *net = NULL;
-    start();
+    start(report);
     count.inputs++;
     doing = "load";
     heap.most = 0;
-    const fa_status status = fa_load_memory(&net, data, size, give, NULL);
+    const fa_status status = fa_load_memory(&net, data, size, give_silent, NULL);
     MUST(status == FA_OK || status == FA_E_FORMAT);
     MUST((status == FA_OK) == (net != NULL));
     doing = "use";

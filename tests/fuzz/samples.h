@@ -1,4 +1,5 @@
-/* Samples out of decisions: in blocks that end where they end, mostly right, now and then wrong in one place. */
+/* Samples out of decisions: in blocks that end where they end, mostly right, now and then wrong in
+ * one place. */
 #ifndef SAMPLES_H
 #define SAMPLES_H
 
