@@ -357,7 +357,12 @@ def test_a_child_gets_the_reason_for_a_network_in_the_middle_of_a_step():
     thread.start()
     while net.steps == 0:
         time.sleep(0.001)
-    answers = {in_child(lambda: net.fit(X, Y, 1, verbose=False).epoch) for _ in range(5)}
+    reason, answers = "it was being trained by another thread", set()
+    for _ in range(100):  # a fork between two calls of the engine finds a whole network
+        answers.add(in_child(lambda: net.fit(X, Y, 1, verbose=False).epoch))
+        if any(reason in answer for answer in answers):
+            break
     net.stop()
     thread.join()
-    assert all("it was being trained by another thread" in answer for answer in answers), answers
+    assert any(reason in answer for answer in answers), answers
+    assert all(reason in answer or answer == "[3]" for answer in answers), answers
