@@ -190,7 +190,9 @@ def test_what_is_no_data_is_refused_by_every_method(what):
         lambda: net.fit(bad, y, verbose=False),
         lambda: net.fit(good, y, validation_data=(bad, y), verbose=False),
     ):
-        with pytest.raises((TypeError, ValueError), match=r"^(x|X|validation_data\[0\]): expected "):
+        with pytest.raises(
+            (TypeError, ValueError), match=r"^(x|X|validation_data\[0\]): expected "
+        ):
             call()
     assert digest(net.parameters) == before
     assert (net.steps, net.epochs) == (0, 0)
