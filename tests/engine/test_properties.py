@@ -212,10 +212,12 @@ def error_of(call):
     return None
 
 
+@pytest.mark.filterwarnings("ignore:X is of dtype uint8")  # bytes that may be no pixels
 @settings(max_examples=150)
 @given(arrays.arrays(KINDS, X_SHAPES))
 @example(np.ones((3, N_IN), np.float32))
 @example(np.full((3, N_IN), 3e38))
+@example(np.ones((3, N_IN), np.uint8))
 def test_any_array_gives_predictions_or_a_clear_error(X):
     net = network_of()
     refusal = error_of(lambda: net.predict(X))
