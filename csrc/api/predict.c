@@ -55,7 +55,7 @@ static fa_status run_forward(fa_forward_job *job)
     fa_call call = {.in_chunks = true, .n_work = 1, .slot = {1}};
     FA_TRY(fa_call_begin(&call, net, n));
     job->run.work = call.work[0];
-    fa_parallel_for(call.threads, (n + FA_PREDICT_CHUNK - 1) / FA_PREDICT_CHUNK, forward_task, job);
+    fa_parallel_for(call.threads, fa_ceil_div(n, FA_PREDICT_CHUNK), forward_task, job);
     fa_status status = FA_OK;
     if (atomic_load(&call.work[0]->bad_label))
         status = fa_fail(FA_E_VALUE,

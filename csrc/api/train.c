@@ -69,7 +69,7 @@ static fa_status check_epoch(const fa_net *net, const fa_samples *s, const fa_ep
     if (e->batch_size < 1)
         return fa_fail(FA_E_VALUE, "batch_size: expected at least 1, got %lld",
                        (long long)e->batch_size);
-    const int64_t size = rows_of(s, e), batches = (s->n + size - 1) / size;
+    const int64_t size = rows_of(s, e), batches = fa_ceil_div(s->n, size);
     if (e->first < 0 || e->count < 0 || e->first > batches || e->count > batches - e->first)
         return fa_fail(FA_E_VALUE,
                        "first, count: expected batches within 0..%lld, got %lld and %lld",

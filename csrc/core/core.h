@@ -112,6 +112,7 @@ void fa_rng_permutation(int64_t *order, int64_t n, fa_stream stream);
 int64_t fa_partition(int64_t cols, int64_t i, int64_t parts);
 int64_t fa_partition_width(int64_t cols, int64_t parts); /* of the widest part, at most */
 static inline int64_t fa_ceil_div(int64_t n, int64_t by) { return (n + by - 1) / by; }
+static inline int64_t fa_round_up(int64_t n, int64_t to) { return fa_ceil_div(n, to) * to; }
 /* Bytes of the character at `at`; 0: not UTF-8 (RFC 3629), so cut off, overlong or a surrogate. */
 int fa_utf8_length(const char *at, const char *end);
 fa_status fa_check_utf8(const char *s, const char *what); /* FA_E_VALUE if it is not UTF-8 */

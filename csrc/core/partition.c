@@ -11,6 +11,6 @@ int64_t fa_partition(int64_t cols, int64_t i, int64_t parts)
 
 int64_t fa_partition_width(int64_t cols, int64_t parts)
 {
-    const int64_t width = (cols + parts - 1) / parts + LINE;
+    const int64_t width = fa_ceil_div(cols, parts) + LINE;
     return width < cols ? width : cols;
 }

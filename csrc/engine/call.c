@@ -17,7 +17,7 @@ fa_status fa_call_begin(fa_call *call, const fa_net *net, int64_t rows)
     int copies = 1;
     int64_t capacity = rows;
     if (call->in_chunks) {
-        const int64_t chunks = (rows + FA_PREDICT_CHUNK - 1) / FA_PREDICT_CHUNK;
+        const int64_t chunks = fa_ceil_div(rows, FA_PREDICT_CHUNK);
         if (call->threads > chunks) call->threads = (int)chunks;
         copies = call->threads;
         if (capacity > FA_PREDICT_CHUNK) capacity = FA_PREDICT_CHUNK;

@@ -94,7 +94,7 @@ fa_status fa_check_loss(fa_run *run)
 static int64_t chunk_rows(const fa_net *net, int64_t m, int threads)
 {
     if (net->blas) return FA_BLAS_CHUNK;
-    const int64_t share = (fa_ceil_div(m, threads) + 7) / 8 * 8;
+    const int64_t share = fa_round_up(fa_ceil_div(m, threads), 8);
     return share < FA_CHUNK ? share : FA_CHUNK;
 }
 

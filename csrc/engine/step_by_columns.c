@@ -54,7 +54,7 @@ static void for_all_parts(const fa_run *run, int threads, part_fn *work, int ind
     if (slices)
         fa_parallel_for(threads, job.slices, slice_task, &job);
     else
-        fa_parallel_for(threads, (run->m + run->chunk - 1) / run->chunk, chunk_task, &job);
+        fa_parallel_for(threads, fa_ceil_div(run->m, run->chunk), chunk_task, &job);
 }
 
 static bool is_wide(int64_t cols, int threads) { return cols >= MIN_WIDTH * (int64_t)threads; }

@@ -28,18 +28,15 @@ static void *reserve(fa_layout *c, int64_t a, int64_t b, size_t size)
 
 /* ---- packing ---- */
 
-static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
-
 /* For the gradient of a parameter, in batches of up to `rows` rows. */
 static size_t packing_tn(const fa_net *net, const fa_param *p, int64_t rows)
 {
     size_t most = 0;
     for (int i = 0; i < p->n_grad; i++) {
         const fa_mat right = {NULL, net->buffers[p->grad[i].right].ld, rows,
-                              smaller(p->cols, net->tile_cols)};
+                              fa_smaller(p->cols, net->tile_cols)};
         if (p->grad[i].left != FA_ONES)
-            most = larger(most, fa_matmul_packing(&net->linalg, p->rows, right, true));
+            most = fa_larger(most, fa_matmul_packing(&net->linalg, p->rows, right, true));
     }
     return most;
 }
@@ -48,21 +45,21 @@ static size_t packing_tn(const fa_net *net, const fa_param *p, int64_t rows)
  * needs all three for weights. */
 static size_t packing_bytes(const fa_net *net, int64_t rows, bool training)
 {
-    const int64_t m = smaller(rows, FA_CHUNK);
+    const int64_t m = fa_smaller(rows, FA_CHUNK);
     size_t most = 0;
     for (int i = 0; i < net->n_params && !net->blas; i++) {
         const fa_param *p = &net->params[i];
         const fa_mat b = {NULL, p->cols, p->rows, p->cols};
         if (p->kind == FA_BIAS || (!training && p->kind == FA_FEEDBACK)) continue;
-        most = larger(most, fa_matmul_packing(&net->linalg, m, b, false));
+        most = fa_larger(most, fa_matmul_packing(&net->linalg, m, b, false));
         if (training)
-            most = larger(
-                most, larger(fa_matmul_nt_packing(&net->linalg, m, b), packing_tn(net, p, rows)));
+            most = fa_larger(most, fa_larger(fa_matmul_nt_packing(&net->linalg, m, b),
+                                             packing_tn(net, p, rows)));
     }
     for (int b = 0; b < net->n_blocks && training && !net->blas; b++) {
         const int64_t cols = net->blocks[b].layer->n_out;
         const fa_mat made = {NULL, cols, net->blocks[b].rule.step_rows, cols};
-        most = larger(most, fa_matmul_packing(&net->linalg, m, made, false));
+        most = fa_larger(most, fa_matmul_packing(&net->linalg, m, made, false));
     }
     return (most + 63) & ~(size_t)63;
 }

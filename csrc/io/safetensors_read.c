@@ -416,18 +416,17 @@ static fa_status build(fa_net **out, fa_file *f)
     fa_net *net = NULL;
     FA_TRY(resolve_customs(f));
     fa_status status = fa_net_new(&net, &f->description.desc, file_fits, f, false);
+    if (status == FA_OK) status = fa_copy_note(&net->note, f->note);
     if (status == FA_OK) status = fa_header_fits(net);
+    fa_match c = {f, net, 0};
+    if (status == FA_OK) status = fa_each_of_state(net, fill, &c);
     if (status) {
         fa_net_free(net);
         return fail_with_name(f, status);
     }
     *fa_state_of(net) = f->numbers;
-    fa_match c = {f, net, 0};
-    status = fa_each_of_state(net, fill, &c);
-    if (status == FA_OK) status = fa_net_set_note(net, f->note);
-    if (status == FA_OK) *out = net;
-    if (status) fa_net_free(net);
-    return status;
+    *out = net;
+    return FA_OK;
 }
 
 /* If net is NULL, only checks the file. */

@@ -67,6 +67,9 @@ void fa_matmul_nt(const fa_linalg *la, fa_mat c, fa_mat a, fa_mat b, char *scrat
                   fa_packed_b *cache);
 size_t fa_matmul_nt_scratch(const fa_linalg *la, int64_t k);
 
+static inline int64_t fa_smaller(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline size_t fa_larger(size_t a, size_t b) { return a > b ? a : b; }
+
 /* The bytes of the packing buffer for A B (transposed: A^T B) and for A B^T, with up to m rows of
  * A; 0 where the products do not pack. */
 size_t fa_matmul_packing(const fa_linalg *la, int64_t m, fa_mat b, bool transposed);

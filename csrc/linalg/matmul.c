@@ -136,20 +136,16 @@ void fa_matmul_nt(const fa_linalg *la, fa_mat c, fa_mat a, fa_mat b, char *scrat
 
 /* ---- the packing buffer of a worker ---- */
 
-static int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
-
 /* For a product with B, with up to m rows of A */
 size_t fa_matmul_packing(const fa_linalg *la, int64_t m, fa_mat b, bool transposed)
 { return la->k->gemm_packing_bytes(m, b.cols, b.rows, b.ld, transposed); }
 
-static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
-
 /* For C = A B^T with up to m rows of A: the larger of what transpose_a and transpose_b need. */
 size_t fa_matmul_nt_packing(const fa_linalg *la, int64_t m, fa_mat b)
 {
-    const int64_t k = b.cols, wide = smaller(m, NT_ROWS), few = smaller(m, FEW_ROWS - 1);
+    const int64_t k = b.cols, wide = fa_smaller(m, NT_ROWS), few = fa_smaller(m, FEW_ROWS - 1);
     const fa_mat left = {NULL, NT_COLS, k, wide},
-                 right = {NULL, NT_COLS, k, smaller(b.rows, NT_ROWS)};
-    return larger(fa_matmul_packing(la, smaller(b.rows, NT_COLS), left, false),
-                  fa_matmul_packing(la, few, right, false));
+                 right = {NULL, NT_COLS, k, fa_smaller(b.rows, NT_ROWS)};
+    return fa_larger(fa_matmul_packing(la, fa_smaller(b.rows, NT_COLS), left, false),
+                     fa_matmul_packing(la, few, right, false));
 }

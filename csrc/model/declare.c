@@ -3,15 +3,13 @@
 
 #include <stdio.h>
 
-static int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
-
 /* Rows begin on a cache line where that costs little. Their stride is not a multiple of 1 KiB: rows
  * of a tile would share few cache sets. */
 static ptrdiff_t padded(int64_t cols, size_t size)
 {
     const int64_t line = 64 / (int64_t)size;
     if (cols < 16 * line) return cols;
-    const int64_t lines = round_up(cols, line) / line;
+    const int64_t lines = fa_ceil_div(cols, line);
     return (lines + (lines % 16 == 0)) * line;
 }
 

@@ -143,22 +143,19 @@ static fa_status plan_state(fa_net *net)
     return FA_OK;
 }
 
-static bool belongs_to_layer(const fa_net *net, const fa_param *p)
-{
-    for (int i = 0; i < net->n_layers; i++)
-        if (p == net->layers[i].weight || p == net->layers[i].bias) return true;
-    return false;
-}
-
-/* Whether the update of one sample can be left to the forward pass of the next sample. */
+/* Whether the update of one sample can be left to the forward pass of the next sample, which knows
+ * the parameters of layers only. */
 static bool can_defer(const fa_net *net)
 {
-    if (net->chunk_rule || net->barrier_rule || net->n_feedback_tasks) return false;
-    for (int i = 0; i < net->n_params; i++) {
-        const fa_param *p = &net->params[i];
-        if (p->trainable && (!p->in_place || p->coupled || !belongs_to_layer(net, p))) return false;
+    int trained = 0, of_layers = 0;
+    for (int i = 0; i < net->n_params; i++) trained += net->params[i].trainable;
+    for (int b = 0; b < net->n_blocks; b++) {
+        const fa_param *of_layer[] = {net->blocks[b].layer->weight, net->blocks[b].layer->bias};
+        for (int i = 0; i < 2; i++)
+            if (of_layer[i] && of_layer[i]->trainable)
+                of_layers += of_layer[i]->in_place && !of_layer[i]->coupled;
     }
-    return true;
+    return trained == of_layers && !net->chunk_rule && !net->barrier_rule && !net->n_feedback_tasks;
 }
 
 static void plan_phases(fa_net *net)

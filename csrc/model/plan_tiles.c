@@ -16,8 +16,6 @@
 
 #include <math.h>
 
-static int64_t round_up(int64_t n, int64_t to) { return fa_ceil_div(n, to) * to; }
-
 /* The size of tiles: their columns; their entries if the product writes the parameter itself
  * (direct); and their entries if the gradient waits in cache for the optimizer (waiting). */
 typedef struct fa_tile_size {
@@ -37,11 +35,11 @@ static int64_t partition_param(const fa_net *net, int param, fa_tile_size size, 
     const fa_param *p = &net->params[param];
     if (!p->trainable) return 0;
     const int64_t area = is_direct(p) ? size.direct : size.waiting;
-    const int64_t parts = (p->cols + size.cols - 1) / size.cols;
-    const int64_t width = (p->cols + parts - 1) / parts;
+    const int64_t parts = fa_ceil_div(p->cols, size.cols);
+    const int64_t width = fa_ceil_div(p->cols, parts);
     /* Rows of W are columns of coupled feedback: 16 of them are a whole cache line of it. */
     const int64_t unit = p->coupled ? 16 : 8;
-    const int64_t height = round_up(area / width > unit ? area / width : unit, unit);
+    const int64_t height = fa_round_up(area / width > unit ? area / width : unit, unit);
     int64_t n = 0;
     for (int64_t part = 0; part < parts; part++)
         for (int64_t i = 0; i < p->rows; i += height, n++) {
@@ -81,8 +79,8 @@ static int64_t partition_by_columns(fa_net *net, int param, fa_column_item *item
     const int32_t parts = (int32_t)((p->cols + 2 * shared_size.cols - 1) / (2 * shared_size.cols));
     const int64_t width = fa_partition_width(p->cols, 2 * parts);
     const int64_t area = is_direct(p) ? shared_size.direct : shared_size.waiting;
-    const int64_t blocks = (p->rows * width + area - 1) / area;
-    const int64_t height = round_up((p->rows + blocks - 1) / blocks, p->coupled ? 16 : 8);
+    const int64_t blocks = fa_ceil_div(p->rows * width, area);
+    const int64_t height = fa_round_up(fa_ceil_div(p->rows, blocks), p->coupled ? 16 : 8);
     if (!items && !is_direct(p)) fa_plan_scratch(net, (size_t)(height * width) * net->esize);
     int64_t n = 0;
     for (int32_t part = 0; part < parts; part++)
@@ -117,7 +115,7 @@ static fa_status plan_feedback_tasks(fa_net *net)
                                  : rule->nnz                 ? rule->nnz
                                                              : rule->step_rows;
             const int64_t height =
-                rule->nnz ? rows : round_up(FA_TILE_AREA / net->blocks[b].layer->n_out + 1, 16);
+                rule->nnz ? rows : fa_round_up(FA_TILE_AREA / net->blocks[b].layer->n_out + 1, 16);
             for (int64_t r = 0; r < rows; r += height, n++)
                 if (pass)
                     net->feedback_tasks[n] =

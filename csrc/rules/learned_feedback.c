@@ -57,14 +57,12 @@ static fa_status plan_dkp(fa_net *net, int block)
     return FA_OK;
 }
 
-static int64_t smallest(int64_t a, int64_t b) { return a < b ? a : b; }
-
 static fa_status plan_ldfa(fa_net *net, int block)
 {
     fa_block *b = &net->blocks[block];
     const int64_t above = net->blocks[block + 1].layer->n_out, below = b->layer->n_out,
-                  most = smallest(above, below);
-    const int64_t rank = b->rule.desc.rank == 0 ? smallest(net->n_out, most) : b->rule.desc.rank;
+                  most = fa_smaller(above, below);
+    const int64_t rank = b->rule.desc.rank == 0 ? fa_smaller(net->n_out, most) : b->rule.desc.rank;
     FA_TRY(check(b));
     if (!(b->rule.desc.oja >= 0) || !isfinite(b->rule.desc.oja))
         return fa_fail(FA_E_VALUE, "layer %d: rule 'ldfa': oja: expected a number >= 0, got %g",

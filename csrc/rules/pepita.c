@@ -96,12 +96,6 @@ static void draw(const fa_net *net, int block)
                       fa_rng_stream(net->seed, FA_RNG_FEEDBACK, 0, 0));
 }
 
-static size_t sampling(const fa_rule *rule)
-{
-    (void)rule;
-    return 0;
-}
-
 /* ---- the step ---- */
 
 static size_t workspace(const fa_net *net, int64_t rows)
@@ -163,7 +157,6 @@ const fa_rule_ops fa_rule_pepita = {
     .no_pre = true,
     .plan = plan,
     .draw = draw,
-    .sampling = sampling,
     .delta = delta,
     .before_deltas = before_deltas,
     .workspace = workspace,

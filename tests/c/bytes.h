@@ -11,15 +11,15 @@
 
 typedef struct {
     char *data;
-    size_t size, room;
+    size_t size, capacity;
 } bytes;
 
 /* Also the function that fa_save_to calls. A zero follows the bytes. */
 static inline int append(void *user, const void *data, size_t size)
 {
     bytes *b = user;
-    if (b->size + size + 1 > b->room)
-        b->data = realloc(b->data, b->room = 2 * (b->size + size + 32));
+    if (b->size + size + 1 > b->capacity)
+        b->data = realloc(b->data, b->capacity = 2 * (b->size + size + 32));
     if (size) memcpy(b->data + b->size, data, size);
     b->size += size;
     b->data[b->size] = 0;

@@ -343,8 +343,8 @@ static entry adam_reference(entry x, long double g, const fa_hyper *h)
 typedef int step_fn(void *w, ptrdiff_t ldw, void *s0, void *s1, void *b, ptrdiff_t ldb,
                     const void *g, ptrdiff_t ldg, int64_t rows, int64_t cols, const fa_hyper *h);
 
-/* What is checked: a step with so many slots. Where w leads, b moves by the transposed step, and
- * both forget. */
+/* A step with `slots` slots. Coupled feedback b moves by the transposed step, and w and b decay
+ * alike. */
 typedef struct {
     step_fn *step;
     reference_fn *reference;

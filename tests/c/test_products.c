@@ -152,16 +152,16 @@ static void check_product(product s)
     fa_packed_b right = {.remote = (s.m + s.n) % 2};
     right.bytes =
         kernels->gemm_packing_bytes(s.m, s.n, s.k, o.b.ld, s.transposed) * (size_t)room_share / 100;
-    unsigned char *const room = with_guard(right.bytes);
-    right.buffer = right.bytes ? room : NULL;
+    unsigned char *const buffer = with_guard(right.bytes);
+    right.buffer = right.bytes ? buffer : NULL;
     multiply(s, &o, &o.b, s.bias || s.relu || s.masked ? &o.epilogue : NULL, &o.c, &right);
     check_packed(s, &o, &right);
-    if (!guard_stands(room, right.bytes))
-        problem("gemm, beyond its room", s.m, s.n, (double)s.k, 0);
+    if (!guard_stands(buffer, right.bytes))
+        problem("gemm, beyond its buffer", s.m, s.n, (double)s.k, 0);
     if (!bits_only) check_chains(s, &o);
     finish_output(&o.c);
     free(o.a.memory), free(o.b.memory), free(o.bias.memory), free(o.h.memory);
-    free(o.before.memory), free(room);
+    free(o.before.memory), free(buffer);
 }
 
 /* The same product in one call, and in four that cut m and n anywhere */
@@ -227,7 +227,7 @@ static void test_products(void)
         {5, 1, 40000, 0, false, false, true, 1, 0, true, false},
         {13, 3, 30000, 2, false, true, false, 1, 1, false, false},
         {21, 70, 1100, 0, false, false, true, 1, 0, true, false},
-        /* from here on what packs, or what has no room */
+        /* from here on products that pack, and products without a buffer */
         {64, 500, 33, 0, true, false, false, -1, 1, false, false},
         {77, 150, 129, 7, true, false, false, -1, 1, true, false},
         {19, 120, 700, 0, true, false, false, -1, 0.5, true, false},

@@ -11,6 +11,7 @@ from networks import (
     copies,
     dense,
     description,
+    digest,
     dropout,
     pair,
     rule,
@@ -163,3 +164,25 @@ def test_summary_counts_heads_as_trained_where_they_are():
     hidden, heads, output = 4 * 7 + 7, 7 * 3 + 3, 7 * 3 + 3
     assert f"{hidden + heads + output} ({hidden + heads + output} trained)" in texts[0]
     assert f"{hidden + heads + output} ({hidden + output} trained)" in texts[1]
+
+
+@pytest.mark.parametrize("fixed", [False, True])
+def test_a_stream_is_its_steps_whether_the_head_learns_or_not(fixed):
+    """With a fixed head an update may wait for the next sample, as only layers train."""
+    nets = [
+        fa.Sequential(
+            [fa.Dense(40, "tanh"), fa.Dense(5)],
+            input_shape=20,
+            rule=fa.Local(train_head=not fixed),
+            optimizer=fa.SGD(0.05),
+            rng=1,
+        )
+        for _ in range(2)
+    ]
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((60, 20)).astype(np.float32), rng.integers(0, 5, 60)
+    for one, label in zip(x, y, strict=True):
+        nets[0].learn_one(one, int(label))
+    nets[1].learn_many(x, y)
+    assert nets[0].steps == 60
+    assert digest(nets[0].parameters) == digest(nets[1].parameters)
