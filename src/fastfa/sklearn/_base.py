@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from math import ceil, inf
+from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -23,12 +24,13 @@ from ._training import Settings, Validation, train
 from ._versions import CallbackSupport
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, DTypeLike, NDArray
+    from numpy.typing import DTypeLike, NDArray
 
     from ..sequential import Sequential
 
 __all__ = ["Perceptron", "keep"]
 
+FEWEST_HELD_OUT = 10  # samples whose score may end a training, with early_stopping="auto"
 MOST_ROWS = 200  # of a batch, with batch_size="auto"
 LBFGS = (
     "L-BFGS searches along the exact gradient of all samples, which no rule but backprop has; for "
@@ -74,12 +76,13 @@ class Perceptron(CallbackSupport, BaseEstimator):  # type: ignore[misc]
     ) -> Perceptron:
         """What ``fit`` and ``partial_fit`` do with their arguments."""
         self._check_parameters()
-        before = dict(vars(self))
+        attributes: dict[str, Any] = self.__dict__
+        before = dict(attributes)
         try:
             prepared = self._prepare(X, y, sample_weight, validation, incremental)
         except BaseException:  # an estimator whose arguments are refused is as it was
-            vars(self).clear()
-            vars(self).update(before)
+            attributes.clear()
+            attributes.update(before)
             raise
         self._train(*prepared, incremental, (X, y, sample_weight))
         return self
@@ -93,30 +96,39 @@ class Perceptron(CallbackSupport, BaseEstimator):  # type: ignore[misc]
         weights = self._class_weights(y, checked_weights(sample_weight, len(X)))
         data = Samples(X, self._targets(y, fresh, weights), weights)
         fixed = self._given_validation(*validation)
-        if fresh:
+        values: list[NDArray[Any]] = []
+        if fresh:  # the order of draws is that of scikit-learn
             self._random_state = check_random_state(self.random_state)
-            self._make(data, self._batch_rows(len(X)))  # before the split: the order of draws
-        data, held_out, on_score = self._split(data, fixed, incremental)
+            values = _networks.draw(self, X.shape[1], self.n_outputs_)
+            self._split_state = copy.deepcopy(self._random_state)
+            self.t_ = 0
+        data, held_out, on_score = self._split(data, fixed, fresh, incremental)
+        if fresh:
+            self._make(data, values)
         self._begin(fresh, on_score, fixed is not None)
         return data, held_out, on_score
 
-    def _make(self, data: Samples, batch_size: int) -> None:
-        """A new network, and the attributes of its shape."""
+    def _make(self, data: Samples, values: list[NDArray[Any]]) -> None:
+        """A new network with the values that were drawn, and the attributes of its shape."""
+        weight = 1.0 if data.weights is None else data.weights.mean()
+        decay = self.alpha / (self._batch_rows(len(data.x)) * weight) if weight > 0 else 0.0
         n_in, n_out = data.x.shape[1], self.n_outputs_
-        dtype = str(data.x.dtype)
-        self.network_ = _networks.build(self, n_in, n_out, self._net_loss(), dtype, batch_size)
-        _networks.draw(self.network_, self._random_state)
-        self._split_state = copy.deepcopy(self._random_state)
+        seed = int(copy.deepcopy(self._split_state).randint(0, 2**63 - 1, dtype=np.int64))
+        self.network_ = _networks.build(
+            self, n_in, n_out, self._net_loss(), data.x.dtype, decay, seed
+        )
         self.n_layers_ = len(_networks.dense_keys(self.network_)) + 1
-        self.n_iter_ = self.t_ = 0
+        self.coefs_, self.intercepts_ = values[::2], values[1::2]
 
     def _begin(self, fresh: bool, on_score: bool, own_validation: bool) -> None:
         """The records of training: new ones, or those of the last call."""
         if fresh:
             self.loss_curve_: list[float] = []
             self._no_improvement_count = 0
-            self.best_loss_ = self.best_validation_score_ = None
-            self.validation_scores_ = self.validation_loss_curve_ = None
+            self.best_loss_: float | None = None
+            self.best_validation_score_: float | None = None
+            self.validation_scores_: list[float] | None = None
+            self.validation_loss_curve_: list[float] | None = None
         if on_score:
             self.best_loss_ = None
             if self.best_validation_score_ is None:
@@ -155,6 +167,7 @@ class Perceptron(CallbackSupport, BaseEstimator):  # type: ignore[misc]
             stop_on_score=on_score,
             validation=validation,
             loss_factor=1.0 if net.loss != "mse" else 1.0 / self.n_outputs_,
+            decay=net.optimizer.describe()["weight_decay"],
             incremental=incremental,
             context=context,
             data=(X, y, metadata),
@@ -179,7 +192,10 @@ class Perceptron(CallbackSupport, BaseEstimator):  # type: ignore[misc]
         if weights is not None:
             total = weights.sum()
             if not total > 0:
-                raise ValueError("sample_weight: expected a weight above 0, got only zeros")
+                raise ValueError(
+                    "sample_weight: expected weights above 0 in the parts to train on and to "
+                    "validate with, got only zeros in one"
+                )
             weights = np.require(weights * (len(weights) / total), np.float64, ("C", "A"))
         x = np.require(data.x, net.dtype, ("C", "A", "E"))
         if net.loss == "softmax_cross_entropy":
@@ -188,7 +204,7 @@ class Perceptron(CallbackSupport, BaseEstimator):  # type: ignore[misc]
         return Batch(x, None, np.require(rows, net.dtype, ("C", "A", "E")), weights)
 
     def _split(
-        self, data: Samples, fixed: Samples | None, incremental: bool
+        self, data: Samples, fixed: Samples | None, fresh: bool, incremental: bool
     ) -> tuple[Samples, Samples | None, bool]:
         """Samples to train on, samples to validate with, and whether their score decides."""
         stops = self.early_stopping
@@ -203,14 +219,14 @@ class Perceptron(CallbackSupport, BaseEstimator):  # type: ignore[misc]
             return data, fixed, stops is not False
         n_test = ceil(self.validation_fraction * len(data.x))
         stratify = self._strata(data, n_test)
-        if n_test < 2 or n_test >= len(data.x) or (stops == "auto" and stratify is False):
-            if stops == "auto":
-                return data, None, False
+        if stops == "auto" and (n_test < FEWEST_HELD_OUT or stratify is False):
+            return data, None, False
+        if n_test < 2 or n_test >= len(data.x):
             raise ValueError(
                 f"validation_fraction: expected at least 2 samples of {len(data.x)} to validate "
                 f"with and one to train on, got {n_test}; another fraction, or more samples"
             )
-        state = self._random_state if self.n_iter_ == 0 else copy.deepcopy(self._split_state)
+        state = self._random_state if fresh else copy.deepcopy(self._split_state)
         arrays = [each for each in data if each is not None]
         parts = train_test_split(
             *arrays,
@@ -292,21 +308,21 @@ class Perceptron(CallbackSupport, BaseEstimator):  # type: ignore[misc]
         return outputs
 
     @property
-    def coefs_(self) -> list[NDArray[Any]]:
+    def coefs_(self) -> list[Any]:
         """The weight matrices, live: ``coefs_[0][:] = a`` and ``coefs_[0] = a`` change them."""
         return self._live("weight")
 
     @coefs_.setter
-    def coefs_(self, values: list[ArrayLike]) -> None:
+    def coefs_(self, values: list[Any]) -> None:
         self._live("weight")[:] = values
 
     @property
-    def intercepts_(self) -> list[NDArray[Any]]:
+    def intercepts_(self) -> list[Any]:
         """The biases, live as `coefs_`."""
         return self._live("bias")
 
     @intercepts_.setter
-    def intercepts_(self, values: list[ArrayLike]) -> None:
+    def intercepts_(self, values: list[Any]) -> None:
         self._live("bias")[:] = values
 
     def _live(self, what: str) -> _networks.Live:
@@ -336,7 +352,7 @@ def checked_weights(weights: Any, m: int) -> NDArray[np.float64] | None:
     """Sample weights as an array (m,), or None."""
     if weights is None:
         return None
-    if np.ndim(as_numpy("sample_weight", weights)) == 0:
+    if isinstance(weights, Real):
         return np.full(m, number("sample_weight", weights, above=0.0))
     array: NDArray[np.float64] = check_array(
         as_numpy("sample_weight", weights),
@@ -348,4 +364,6 @@ def checked_weights(weights: Any, m: int) -> NDArray[np.float64] | None:
         raise ValueError(f"sample_weight: expected shape ({m},), got shape {array.shape}")
     if (array < 0).any():
         raise ValueError(f"sample_weight: expected weights >= 0, got {array.min():g}")
+    if not array.any():
+        raise ValueError("sample_weight: expected a weight above 0, got only zeros")
     return array

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
 from dataclasses import fields, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from ..rules.registry import as_rule
 from ..sequential import Sequential
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
 __all__ = ["Live", "build", "dense_keys", "draw", "hidden_sizes"]
 
@@ -31,48 +30,62 @@ def hidden_sizes(value: object) -> tuple[int, ...]:
     """The widths of the hidden layers."""
     name = "hidden_layer_sizes"
     sizes = value if np.iterable(value) and not isinstance(value, str) else [value]
-    return tuple(integer(name, size, 1) for size in sizes)  # type: ignore[union-attr]
+    return tuple(integer(name, size, 1) for size in sizes)
 
 
 def build(
-    estimator: Any, n_in: int, n_out: int, loss: str, dtype: str, batch_size: int
+    estimator: Any, n_in: int, n_out: int, loss: str, dtype: DTypeLike, decay: float, seed: int
 ) -> Sequential:
-    """An untrained network; `draw` gives it its values."""
+    """A network by the parameters of an estimator; `draw` has the values for it."""
     sizes = hidden_sizes(estimator.hidden_layer_sizes)
     activations = _activations(estimator.activation, len(sizes))
     rules = _rules(estimator, len(sizes))
     rates = _for_each_layer("dropout", estimator.dropout, len(sizes))
+    bounds = _bounds(estimator, n_in, n_out)
     layers: list[Layer] = []
-    for size, activation, rule, rate in zip(sizes, activations, rules, rates, strict=True):
-        layers.append(Dense(size, activation, **_inits(activation, layers, n_in, size), rule=rule))
+    for size, activation, rule, rate, bound in zip(
+        sizes, activations, rules, rates, bounds, strict=False
+    ):
+        layers.append(Dense(size, activation, **_inits(bound), rule=rule))
         if number("dropout", rate, low=0.0, below=1.0) > 0:
             layers.append(Dropout(rate))
-    last = activations[-1] if activations else "linear"
-    layers.append(Dense(n_out, **_inits(last, layers, n_in, n_out)))
+    layers.append(Dense(n_out, **_inits(bounds[-1])))
     return Sequential(
         layers,
         input_shape=n_in,
         loss=loss,
         rule=_rule(estimator, estimator.rule) if _is_one(estimator.rule) else "backprop",
-        optimizer=_optimizer(estimator, batch_size),
+        optimizer=_optimizer(estimator, decay),
         dtype=dtype,
-        rng=_seed(estimator._random_state),
+        rng=seed,
         n_threads=estimator.n_threads,
         input_scale=1.0,
     )
 
 
-def draw(net: Sequential, random_state: np.random.RandomState) -> None:
-    """Draw weights and biases as scikit-learn does: the same numbers from the same state.
+def draw(estimator: Any, n_in: int, n_out: int) -> list[NDArray[Any]]:
+    """Weights and biases of each layer in turn, drawn as scikit-learn draws them.
 
     Both are uniform within sqrt(6 / (n_in + n_out)), or 2 in place of 6 for layers of sigmoids;
     the output layer goes by the activation of the last hidden one.
     """
-    for index in dense_keys(net):
-        bound = _bias_bound(net.layers[index])
-        shape = net.parameters[f"{index}.weight"].shape
-        net.parameters[f"{index}.weight"] = random_state.uniform(-bound, bound, shape)
-        net.parameters[f"{index}.bias"] = random_state.uniform(-bound, bound, shape[1])
+    widths = [n_in, *hidden_sizes(estimator.hidden_layer_sizes), n_out]
+    values = []
+    for shape, bound in zip(pairwise(widths), _bounds(estimator, n_in, n_out), strict=True):
+        values.append(estimator._random_state.uniform(-bound, bound, shape))
+        values.append(estimator._random_state.uniform(-bound, bound, shape[1]))
+    return values
+
+
+def _bounds(estimator: Any, n_in: int, n_out: int) -> list[float]:
+    """The largest initial value of each layer, the output included."""
+    sizes = hidden_sizes(estimator.hidden_layer_sizes)
+    activations = _activations(estimator.activation, len(sizes))
+    activations.append(activations[-1] if activations else _sole_activation(estimator))
+    return [
+        float(np.sqrt((2.0 if activation == "sigmoid" else 6.0) / sum(widths)))
+        for widths, activation in zip(pairwise([n_in, *sizes, n_out]), activations, strict=True)
+    ]
 
 
 def dense_keys(net: Sequential) -> list[int]:
@@ -80,25 +93,9 @@ def dense_keys(net: Sequential) -> list[int]:
     return [i for i, layer in enumerate(net.layers) if isinstance(layer, Dense)]
 
 
-def _bias_bound(layer: Any) -> float:
-    bound: float = layer.bias_init.scale
-    return bound
-
-
-def _inits(activation: str, below: Sequence[Layer], n_in: int, units: int) -> dict[str, Init]:
-    """Initialisers with the distributions of `draw`; `Sequential.reset` draws from them."""
-    widths = [layer.units for layer in below if isinstance(layer, Dense)]
-    factor = 2.0 if activation == "sigmoid" else 6.0
-    bound = np.sqrt(factor / ((widths[-1] if widths else n_in) + units))
-    return {
-        "weight_init": Init("glorot_uniform", np.sqrt(factor / 6.0)),
-        "bias_init": Init("uniform", bound),
-    }
-
-
-def _seed(random_state: np.random.RandomState) -> int:
-    """A seed for what the engine draws: feedback, dropout. It takes nothing from the state."""
-    return int(copy.deepcopy(random_state).randint(0, 2**63 - 1, dtype=np.int64))
+def _inits(bound: float) -> dict[str, Any]:
+    """Initialisers with the distributions of `draw`, from which `Sequential.reset` draws."""
+    return {"weight_init": Init("uniform", bound), "bias_init": Init("uniform", bound)}
 
 
 def _is_one(value: object) -> bool:
@@ -121,10 +118,19 @@ def _for_each_layer(name: str, value: Any, n_layers: int) -> list[Any]:
 
 
 def _activations(value: object, n_layers: int) -> list[str]:
-    valid = [*ACTIVATIONS, *NAMES["activation"]]
-    names = [choice("activation", each, valid) for each in ([value] if _is_one(value) else value)]  # type: ignore[union-attr]
-    names = [ACTIVATIONS.get(name, name) for name in names]
-    return _for_each_layer("activation", names[0] if _is_one(value) else names, n_layers)
+    """The activations of the hidden layers, by fastfa's names."""
+    return [_activation(each) for each in _for_each_layer("activation", value, n_layers)]
+
+
+def _activation(name: object) -> str:
+    known = choice("activation", name, [*ACTIVATIONS, *NAMES["activation"]])
+    return ACTIVATIONS.get(known, known)
+
+
+def _sole_activation(estimator: Any) -> str:
+    """The activation that a network without hidden layers goes by, although it has none."""
+    value = estimator.activation
+    return _activation(value) if _is_one(value) else "linear"
 
 
 def _rules(estimator: Any, n_layers: int) -> list[Rule | None]:
@@ -153,11 +159,11 @@ def _feedback(value: Any) -> Feedback | None:
     return value if value is None or isinstance(value, Feedback) else Feedback(value)
 
 
-def _optimizer(estimator: Any, batch_size: int) -> Optimizer:
-    """The optimizer with L2 as scikit-learn has it: alpha / rows of a batch, biases spared."""
+def _optimizer(estimator: Any, decay: float) -> Optimizer:
+    """The optimizer, with L2 that spares the biases as in scikit-learn."""
     common: dict[str, Any] = {
         "lr": number("learning_rate_init", estimator.learning_rate_init, above=0.0),
-        "weight_decay": number("alpha", estimator.alpha, low=0.0) / batch_size,
+        "weight_decay": decay,
         "decay_bias": False,
     }
     if estimator.solver == "sgd":

@@ -36,7 +36,8 @@ class _Regressor(RegressorMixin, Perceptron):  # type: ignore[misc]
             Sparse matrices are refused: give ``X.toarray()``.
         y : array_like of shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : array_like of shape (n_samples,), optional
-            Factors >= 0 on the losses; their scale does not matter.
+            Factors >= 0 on the losses. Their scale matters for ``alpha`` alone: the penalty is
+            divided by the weight of a batch.
         X_val, y_val : array_like, optional
             Samples to validate with, after each epoch: `validation_scores_` and
             `validation_loss_curve_`. ``early_stopping`` then takes them in place of a part of X.
@@ -85,7 +86,8 @@ class _Regressor(RegressorMixin, Perceptron):  # type: ignore[misc]
             self.n_outputs_ = rows.shape[1]
             self.out_activation_ = "identity"
             self._several = y.ndim == 2
-            self._y_mean, self._y_scale = 0.0, 1.0
+            self._y_mean: Any = 0.0
+            self._y_scale: Any = 1.0
             if self.normalize_y:
                 self._y_mean = np.average(rows, axis=0, weights=weights)
                 variance = np.average((rows - self._y_mean) ** 2, axis=0, weights=weights)
@@ -141,8 +143,9 @@ class MLPRegressor(_Regressor):
     solver : {"adam", "sgd"}
         "lbfgs" is refused.
     alpha : float >= 0, default 1e-4
-        L2 penalty alpha / 2 times the squares of the weights, divided by the rows of a batch;
-        biases are spared. The last, shorter batch of an epoch counts as a whole one.
+        L2 penalty alpha / 2 times the squares of the weights, divided by the rows of a batch (by
+        their weight, if samples are weighted); biases are spared. The last, shorter batch of an
+        epoch counts as a whole one.
     batch_size : int or "auto", default "auto"
         "auto": 200, or all samples if they are fewer.
     learning_rate : {"constant", "invscaling", "adaptive"}
@@ -169,8 +172,8 @@ class MLPRegressor(_Regressor):
     early_stopping : bool or "auto", default False
         True: hold out `validation_fraction` of the samples, with the classes in their shares where
         there are enough of each, stop when their score has not improved, and restore the best
-        weights. "auto": as True where that can be done, otherwise as False: the loss of training
-        decides.
+        weights. "auto": as True where at least 10 samples are held out, with each class among them;
+        otherwise as False: the loss of training decides.
     validation_fraction : float in [0, 1), default 0.1
     beta_1, beta_2 : float in [0, 1), default 0.9, 0.999
     epsilon : float > 0, default 1e-8

@@ -16,7 +16,8 @@ def classes_of(outputs: NDArray[Any]) -> NDArray[np.intp]:
     """The class numbers of outputs (m, n): of one output by 0.5, of several the greatest."""
     if outputs.shape[1] == 1:
         return (outputs[:, 0] > 0.5).astype(np.intp)
-    return outputs.argmax(axis=1)
+    classes: NDArray[np.intp] = outputs.argmax(axis=1)
+    return classes
 
 
 def accuracy(

@@ -47,6 +47,7 @@ class Settings(NamedTuple):
     stop_on_score: bool
     validation: Validation | None
     loss_factor: float  # from the engine's loss to scikit-learn's
+    decay: float  # factor of half the squares of the weights in the loss of a full batch
     incremental: bool
     context: Any = None  # of scikit-learn's callbacks
     data: tuple[Any, ...] = ()  # X, y and metadata for them
@@ -77,7 +78,8 @@ def train(estimator: Any, net: Sequential, batch: Batch, settings: Settings) -> 
         warn("Ctrl-C ended the training; the estimator has the weights reached so far")
     except FloatingPointError as error:
         raise ValueError(
-            f"training diverged: {error}; scale the inputs, or lower learning_rate_init"
+            f"learning_rate_init: expected a rate at which training converges, got "
+            f"{estimator.learning_rate_init}: {error}; or scale the inputs"
         ) from error
     finally:
         net._engine.trim()
@@ -85,8 +87,8 @@ def train(estimator: Any, net: Sequential, batch: Batch, settings: Settings) -> 
         monitor.restore_best()
     if not all(np.isfinite(each).all() for each in net.parameters.values()):
         raise ValueError(
-            "training diverged: expected finite weights, got NaN or infinity; scale the inputs, "
-            "or lower learning_rate_init"
+            f"learning_rate_init: expected a rate at which training converges, got "
+            f"{estimator.learning_rate_init}: weights are NaN or infinite; or scale the inputs"
         )
 
 
@@ -209,21 +211,23 @@ class Monitor(Callback):
         if lr == self.net.lr:
             return
         if self.estimator.solver == "sgd" and lr > 0:
-            for slot in chain.from_iterable(self.net._engine.slots.values()):
+            engine: Any = self.net._engine
+            for slot in chain.from_iterable(engine.slots.values()):
                 slot *= self.net.lr / lr
         self.net.lr = lr
 
     def _penalty(self) -> float:
-        """The mean of alpha / 2 times the squares of the weights over the rows of each batch.
+        """The mean over the samples of alpha / 2 times the squares of the weights by batch.
 
         Exact where an epoch is one batch. Of several batches only the first and the last squares
         are known, and those between are taken from a straight line.
         """
-        if self.estimator.alpha == 0:
+        if self.settings.decay == 0:
             return 0.0
         first, self.squares = self.squares, self._sum_of_squares()
         mean = first + (self.squares - first) * (self.steps - 1) / (2 * self.steps)
-        return float(0.5 * self.estimator.alpha * mean * self.steps / self.rows)
+        per_sample = self.settings.decay * self.settings.batch_size / self.rows
+        return float(0.5 * per_sample * mean * self.steps)
 
     def _sum_of_squares(self) -> float:
         # not BLAS, whose sums depend on the number of threads

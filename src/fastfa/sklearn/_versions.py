@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 __all__ = ["CallbackSupport", "require", "with_callbacks"]
 
@@ -30,7 +31,9 @@ def require() -> None:
 
 if TYPE_CHECKING:
     CallbackSupport: Any
-    with_callbacks: Any
+    F = TypeVar("F", bound=Callable[..., Any])
+
+    def with_callbacks(method: F) -> F: ...
 else:
     try:
         from sklearn.callback import CallbackSupportMixin as CallbackSupport
