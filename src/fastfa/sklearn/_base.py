@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .._internal.arguments import dtype_name
 from .._internal.arrays import as_array
-from .._internal.checks import choice, flag, integer, mismatch, number, show, warn
+from .._internal.checks import choice, flag, integer, mismatch, number, show
 from .._internal.validation import Batch
 from . import _networks
 from ._training import Settings, Validation, train
@@ -92,6 +92,8 @@ class Perceptron(CallbackSupport, BaseEstimator):  # type: ignore[misc]
     ) -> tuple[Samples, Samples | None, bool]:
         """The arguments, checked and converted, and a network for them."""
         fresh = not hasattr(self, "network_") or not (self.warm_start or incremental)
+        if not fresh:
+            self._check_widths()
         X, y = self._validated(X, y, fresh)
         weights = self._class_weights(y, checked_weights(sample_weight, len(X)))
         data = Samples(X, self._targets(y, fresh, weights), weights)
@@ -253,11 +255,7 @@ class Perceptron(CallbackSupport, BaseEstimator):  # type: ignore[misc]
         return Samples(X, self._targets(y, False, None), None)
 
     def _batch_rows(self, n: int) -> int:
-        if isinstance(self.batch_size, str):
-            return min(MOST_ROWS, n)
-        if self.batch_size > n and len(self.__dict__.get("loss_curve_", ())) == 0:
-            warn(f"batch_size={self.batch_size} is more than the {n} samples; it is taken as {n}")
-        return int(min(self.batch_size, n))
+        return int(min(MOST_ROWS if isinstance(self.batch_size, str) else self.batch_size, n))
 
     # -------------------------------------------------------------------------------- arguments
 
@@ -282,6 +280,15 @@ class Perceptron(CallbackSupport, BaseEstimator):  # type: ignore[misc]
         if not isinstance(self.early_stopping, (bool, np.bool_)) and self.early_stopping != "auto":
             got = show(self.early_stopping)
             raise ValueError(mismatch("early_stopping", "True, False or 'auto'", got))
+
+    def _check_widths(self) -> None:
+        """Refuse other hidden layers than those of the network that is trained further."""
+        net = self.network_
+        known = tuple(net.parameters[f"{i}.bias"].size for i in _networks.dense_keys(net)[:-1])
+        given = _networks.hidden_sizes(self.hidden_layer_sizes)
+        if given != known:
+            hint = "the network goes on learning; fit without warm_start makes another"
+            raise ValueError(mismatch("hidden_layer_sizes", str(known), given, hint))
 
     def _dtypes(self) -> list[DTypeLike]:
         """The dtypes that X may have; another one is converted to the first."""
