@@ -141,6 +141,26 @@ def test_names_of_columns():
     np.testing.assert_array_equal(model.predict(frame), fit(classifier(), X, y).predict(X))
     refuses(ValueError, lambda: model.predict(frame[list("bacde")]), "order")
     refuses(ValueError, lambda: model.predict(frame.rename(columns={"a": "z"})), "z")
+    refuses(ValueError, lambda: model.network_.predict(frame[list("bacde")]), "order of training")
+
+
+def test_x_is_scanned_once(monkeypatch):
+    """By scikit-learn; fastfa takes what it has checked."""
+    from sklearn.utils import validation
+
+    finite, seen = validation._assert_all_finite, []
+    monkeypatch.setattr(
+        validation,
+        "_assert_all_finite",
+        lambda X, *args, **more: seen.append(np.shape(X)) or finite(X, *args, **more),
+    )
+    refuse = lambda *_: pytest.fail("scanned again")  # noqa: E731
+    monkeypatch.setattr("fastfa._internal.validation.InputValidator.read_inputs", refuse)
+    X, y, _ = table()
+    model = fit(classifier(early_stopping=True), X, y)
+    assert seen.count(X.shape) == 1
+    model.predict(X)
+    assert seen.count(X.shape) == 2
 
 
 @pytest.mark.parametrize("kind", [FAClassifier, FARegressor, MLPClassifier, MLPRegressor])

@@ -60,7 +60,7 @@ def train(estimator: Any, net: Sequential, batch: Batch, settings: Settings) -> 
         monitor.set_rate(estimator.learning_rate_init)
     task = Task(
         data=batch,
-        columns=Columns(),
+        columns=Columns(_column_names(estimator)),
         metric=None,
         validation=None,
         validation_metric=None,
@@ -90,6 +90,12 @@ def train(estimator: Any, net: Sequential, batch: Batch, settings: Settings) -> 
             f"learning_rate_init: expected a rate at which training converges, got "
             f"{estimator.learning_rate_init}: weights are NaN or infinite; or scale the inputs"
         )
+
+
+def _column_names(estimator: Any) -> tuple[str, ...] | None:
+    """The names that ``network_.predict`` wants tables to have."""
+    names = getattr(estimator, "feature_names_in_", None)
+    return None if names is None else tuple(map(str, names))
 
 
 class _Epochs(Training):
