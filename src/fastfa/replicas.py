@@ -8,8 +8,9 @@ from threading import Lock
 from time import sleep
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from ._internal.checks import choice, entries, flag, integer, show
-from ._internal.progress import Progress
+from ._internal.checks import choice, entries, flag, integer, kind, show
+from ._internal.html import html_table
+from ._internal.progress import Progress, shows_bar
 from ._internal.threads import get_num_threads
 from .callbacks import Callback, History
 from .callbacks.hooks import callback_list
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-__all__ = ["Replica", "fit_replicas"]
+__all__ = ["Replica", "Replicas", "fit_replicas"]
+
+MAX_SHOWN = 50  # rows of the table that a notebook shows
 
 
 class _Fields(NamedTuple):
@@ -51,6 +54,31 @@ class Replica(_Fields):
         return f"{super().__repr__()[:-1]}{failed})"
 
 
+class Replicas(list[Replica]):
+    """The list that `fit_replicas` returns; a notebook shows it as a table.
+
+    The table has a row for each network: its setting, epochs, last logs and error.
+    """
+
+    def _repr_html_(self) -> str:
+        shown = self[:MAX_SHOWN]
+        given = [each.setting if isinstance(each.setting, Mapping) else {} for each in shown]
+        settings = list(dict.fromkeys(key for setting in given for key in setting))
+        logs = list(dict.fromkeys(key for each in shown for key in each.history.history))
+        failed = ["error"] * any(each.error is not None for each in shown)
+        header = ["#", *map(str, settings), "epochs", *logs, *failed]
+        rows = []
+        for i, each in enumerate(shown):
+            own = [show(given[i][key]) if key in given[i] else "" for key in settings]
+            history = each.history.history
+            last = [f"{history[key][-1]:.4g}" if history.get(key) else "" for key in logs]
+            error = ["" if each.error is None else f"{kind(each.error)}: {each.error}"]
+            rows.append([str(i), *own, str(len(each.history.epoch)), *last, *error[: len(failed)]])
+        numbers = [0, *range(len(settings) + 1, len(settings) + 2 + len(logs))]
+        more = len(self) - len(shown)
+        return html_table(header, rows, numbers) + (f"<p>{more} more</p>" if more else "")
+
+
 def fit_replicas(
     build: Callable[..., Sequential],
     settings: Sequence[Mapping[str, Any]],
@@ -59,10 +87,10 @@ def fit_replicas(
     *,
     callbacks: Callable[[], Sequence[Callback]] = tuple,
     n_workers: int | None = None,
-    verbose: bool = True,
+    verbose: bool | None = None,
     on_error: str = "raise",
     **fit: Any,
-) -> list[Replica]:
+) -> Replicas:
     """Train one network a setting over the same data, several at a time.
 
     Each network trains in its own thread, on that thread alone. They share the data in memory, and
@@ -85,8 +113,8 @@ def fit_replicas(
         ``names = iter(...)``, ``lambda: [Checkpoint(next(names))]``.
     n_workers : int, optional
         Networks at a time; by default `get_num_threads()`.
-    verbose : bool, default True
-        Show one progress bar over all networks on stderr.
+    verbose : bool, optional
+        Show one progress bar over all networks, as `Sequential.fit` does.
     on_error : {"raise", "record"}, default "raise"
         What to do if a network cannot be built, diverges, or fails otherwise. "raise": stop the
         others after their current step and raise. "record": continue; the exception is the
@@ -96,8 +124,8 @@ def fit_replicas(
 
     Returns
     -------
-    list of Replica
-        In the order of the settings.
+    Replicas
+        A list of `Replica`, in the order of the settings.
 
     Raises
     ------
@@ -127,7 +155,7 @@ def fit_replicas(
     from concurrent.futures import ThreadPoolExecutor
 
     workers = get_num_threads() if n_workers is None else integer("n_workers", n_workers, 1)
-    show_bar, record = flag("verbose", verbose), choice("on_error", on_error, _ON_ERROR) == "record"
+    show_bar, record = shows_bar(verbose), choice("on_error", on_error, _ON_ERROR) == "record"
     _check(build, settings, callbacks, fit)
     jobs = [_Job(i, each) for i, each in enumerate(entries("settings", settings, _SETTINGS))]
     with ThreadPoolExecutor(workers) as pool, Progress(len(jobs), "net", show_bar) as bar:
@@ -139,9 +167,9 @@ def fit_replicas(
                 sweep.stop(jobs)
             finally:
                 with suppress(AttributeError):
-                    error.replicas = [job.replica(error) for job in jobs]  # type: ignore[attr-defined]
+                    error.replicas = Replicas(job.replica(error) for job in jobs)  # type: ignore[attr-defined]
             raise
-    return [job.replica() for job in jobs]
+    return Replicas(job.replica() for job in jobs)
 
 
 _ON_ERROR = ("raise", "record")

@@ -18,9 +18,10 @@ from ._internal.history import History
 from ._internal.network_checks import check_network, describe_layers, describe_rule
 from ._internal.notes import custom_rules, write_note
 from ._internal.paths import check_folder, file_name, is_path
+from ._internal.progress import shows_bar
 from ._internal.restoring import restore
 from ._internal.streams import write
-from ._internal.summary import Text, one_line, table
+from ._internal.summary import Text, html, one_line, table
 from ._internal.tensors import Tensors
 from ._internal.training import Task, Training
 from ._internal.validation import (
@@ -258,7 +259,7 @@ class Sequential:
         sample_weight: ArrayLike | None = None,
         shuffle: bool = True,
         callbacks: Sequence[Callback] = (),
-        verbose: bool = True,
+        verbose: bool | None = None,
     ) -> History:
         """Train for some epochs; called again, it continues where it stopped.
 
@@ -293,8 +294,9 @@ class Sequential:
         shuffle : bool, default True
             A new order in each epoch, drawn from the network's seed.
         callbacks : sequence of Callback
-        verbose : bool, default True
-            Show one progress bar over all steps on stderr.
+        verbose : bool, optional
+            Show one progress bar over all steps, in a terminal on stderr; by default if
+            `set_verbose` did not switch bars off.
 
         Returns
         -------
@@ -338,7 +340,7 @@ class Sequential:
                 )
             self._stopping = False
             checked = callback_list(callbacks)
-            show_bar = flag("verbose", verbose)
+            show_bar = shows_bar(verbose)
             task = self._task(X, y, sample_weight, validation_data, epochs, batch_size, shuffle)
             training = Training(
                 self, self._engine, task, checked, self._rates, lambda: self._stopping
@@ -823,6 +825,9 @@ class Sequential:
 
     def __repr__(self) -> str:
         return one_line(self)
+
+    def _repr_html_(self) -> str:
+        return html(self)
 
     # ---------------------------------------------------------------------------------- helpers
 
