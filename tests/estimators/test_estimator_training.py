@@ -168,10 +168,31 @@ def test_stopping_where_nothing_can_be_held_out():
     refuses(ValueError, lambda: small.fit(X, y), "validation_fraction: expected at least 2")
 
 
+def test_the_loss_decides_between_equal_scores():
+    """With "auto": few samples have few scores, and the first of the best epochs is untrained."""
+    X, y, _ = table(300)
+    fixed = {"X_val": X[200:], "y_val": y[200:]}
+    exact, auto = (
+        fit(classifier(early_stopping=stops, learning_rate_init=0.01), X[:200], y[:200], **fixed)
+        for stops in (True, "auto")
+    )
+    scores, losses = map(np.array, (auto.validation_scores_, auto.validation_loss_curve_))
+    n = min(exact.n_iter_, auto.n_iter_)
+    np.testing.assert_array_equal(scores[:n], exact.validation_scores_[:n])
+    assert auto.best_validation_score_ == scores.max()
+    best = scores == scores.max()
+    assert best.sum() > 1
+    p = auto.predict_proba(X[200:])[np.arange(100), y[200:]]
+    assert -np.log(p).mean() == pytest.approx(losses[best].min(), abs=1e-12)
+    p = exact.predict_proba(X[200:])[np.arange(100), y[200:]]
+    first = int(np.argmax(exact.validation_scores_))
+    assert -np.log(p).mean() == pytest.approx(exact.validation_loss_curve_[first], abs=1e-12)
+
+
 def test_the_defaults_learn():
     X, y, v = table(600)
-    assert FAClassifier(random_state=0).fit(X[:500], y[:500]).score(X[500:], y[500:]) > 0.9
-    model = FARegressor(random_state=0).fit(X[:500], 100 + 50 * v[:500])
+    assert fit(FAClassifier(random_state=0), X[:500], y[:500]).score(X[500:], y[500:]) > 0.95
+    model = fit(FARegressor(random_state=0), X[:500], 100 + 50 * v[:500])
     assert model.score(X[500:], 100 + 50 * v[500:]) > 0.97
     assert model.n_iter_ < 200
 

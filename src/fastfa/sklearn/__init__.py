@@ -17,4 +17,7 @@ require()
 from ._classifier import FAClassifier, MLPClassifier  # noqa: E402  # after the check
 from ._regressor import FARegressor, MLPRegressor  # noqa: E402
 
+for _public in (FAClassifier, FARegressor, MLPClassifier, MLPRegressor):
+    _public.__module__ = __name__  # what pickles name
+
 __all__ = ["FAClassifier", "FARegressor", "MLPClassifier", "MLPRegressor"]

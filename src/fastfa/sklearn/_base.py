@@ -127,6 +127,7 @@ class Perceptron(CallbackSupport, BaseEstimator):  # type: ignore[misc]
         if fresh:
             self.loss_curve_: list[float] = []
             self._no_improvement_count = 0
+            self._least_validation_loss = inf  # of epochs with the best score
             self.best_loss_: float | None = None
             self.best_validation_score_: float | None = None
             self.validation_scores_: list[float] | None = None
@@ -209,19 +210,20 @@ class Perceptron(CallbackSupport, BaseEstimator):  # type: ignore[misc]
         self, data: Samples, fixed: Samples | None, fresh: bool, incremental: bool
     ) -> tuple[Samples, Samples | None, bool]:
         """Samples to train on, samples to validate with, and whether their score decides."""
-        stops = self.early_stopping
+        auto = isinstance(self.early_stopping, str)
+        stops = auto or bool(self.early_stopping)
         if incremental:
-            if stops is True:
+            if stops and not auto:
                 raise ValueError(
                     "early_stopping: expected False or 'auto' with partial_fit, got True; one "
                     "call is one epoch"
                 )
             return data, fixed, False
-        if stops is False or fixed is not None:
-            return data, fixed, stops is not False
+        if not stops or fixed is not None:
+            return data, fixed, stops
         n_test = ceil(self.validation_fraction * len(data.x))
         stratify = self._strata(data, n_test)
-        if stops == "auto" and (n_test < FEWEST_HELD_OUT or stratify is False):
+        if auto and (n_test < FEWEST_HELD_OUT or stratify is False):
             return data, None, False
         if n_test < 2 or n_test >= len(data.x):
             raise ValueError(

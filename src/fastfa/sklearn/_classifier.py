@@ -274,8 +274,8 @@ class MLPClassifier(_Classifier):
     early_stopping : bool or "auto", default False
         True: hold out `validation_fraction` of the samples, with the classes in their shares where
         there are enough of each, stop when their score has not improved, and restore the best
-        weights. "auto": as True where at least 10 samples are held out, with each class among them;
-        otherwise as False: the loss of training decides.
+        weights. "auto": as True where at least 10 samples are held out, with each class among
+        them, and their loss decides between equal scores; otherwise the loss of training decides.
     validation_fraction : float in [0, 1), default 0.1
     beta_1, beta_2 : float in [0, 1), default 0.9, 0.999
     epsilon : float > 0, default 1e-8
@@ -393,7 +393,7 @@ n_iter_no_change, rule, feedback, inject, dropout, class_weight, dtype, n_thread
     >>> from sklearn.model_selection import train_test_split
     >>> X, y = load_digits(return_X_y=True)
     >>> X_train, X_test, y_train, y_test = train_test_split(X / 16, y, random_state=0)
-    >>> FAClassifier(random_state=0).fit(X_train, y_train).score(X_test, y_test) > 0.96
+    >>> FAClassifier(random_state=0).fit(X_train, y_train).score(X_test, y_test) > 0.95
     True
     """
 

@@ -170,10 +170,9 @@ class MLPRegressor(_Regressor):
     momentum : float in [0, 1), default 0.9
     nesterovs_momentum : bool, default True
     early_stopping : bool or "auto", default False
-        True: hold out `validation_fraction` of the samples, with the classes in their shares where
-        there are enough of each, stop when their score has not improved, and restore the best
-        weights. "auto": as True where at least 10 samples are held out, with each class among them;
-        otherwise as False: the loss of training decides.
+        True: hold out `validation_fraction` of the samples, stop when their score has not
+        improved, and restore the best weights. "auto": as True where at least 10 samples are held
+        out, and their loss decides between equal scores; otherwise the loss of training decides.
     validation_fraction : float in [0, 1), default 0.1
     beta_1, beta_2 : float in [0, 1), default 0.9, 0.999
     epsilon : float > 0, default 1e-8

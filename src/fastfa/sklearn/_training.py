@@ -55,9 +55,6 @@ class Settings(NamedTuple):
 
 def train(estimator: Any, net: Sequential, batch: Batch, settings: Settings) -> None:
     """Train the network of an estimator and set the attributes that tell how it went."""
-    monitor = Monitor(estimator, net, len(batch.x), settings)
-    if not settings.incremental:
-        monitor.set_rate(estimator.learning_rate_init)
     task = Task(
         data=batch,
         columns=Columns(_column_names(estimator)),
@@ -69,10 +66,13 @@ def train(estimator: Any, net: Sequential, batch: Batch, settings: Settings) -> 
         shuffle=bool(estimator.shuffle),
     )
     holder = Holder()
+    if not holder.take(id(net)):
+        raise RuntimeError("fit is already running on this estimator; wait for it")
+    monitor = Monitor(estimator, net, len(batch.x), settings)
+    if not settings.incremental:
+        monitor.set_rate(estimator.learning_rate_init)
+    net._stopping = False
     try:
-        if not holder.take(id(net)):
-            raise RuntimeError("fit is already running on this estimator; wait for it")
-        net._stopping = False
         _Epochs(net, task, monitor).run(holder, verbose=False)
     except KeyboardInterrupt:
         warn("Ctrl-C ended the training; the estimator has the weights reached so far")
@@ -82,9 +82,9 @@ def train(estimator: Any, net: Sequential, batch: Batch, settings: Settings) -> 
             f"{estimator.learning_rate_init}: {error}; or scale the inputs"
         ) from error
     finally:
+        monitor.restore_best()
         net._engine.trim()
         holder.release()
-        monitor.restore_best()
     if not all(np.isfinite(each).all() for each in net.parameters.values()):
         raise ValueError(
             f"learning_rate_init: expected a rate at which training converges, got "
@@ -169,20 +169,24 @@ class Monitor(Callback):
         e, validation = self.estimator, self.settings.validation
         if validation is None:
             return
-        batch, engine = validation.batch, self.net._engine
-        self.outputs = engine.predict(batch.x, False, self.outputs)
+        self.outputs = self.net._engine.predict(validation.batch.x, False, self.outputs)
         e.validation_scores_.append(validation.score(self.outputs))
         if e.validation_loss_curve_ is not None:
-            loss, _ = engine.evaluate(*batch)
-            e.validation_loss_curve_.append(loss * self.settings.loss_factor)
+            e.validation_loss_curve_.append(self._validation_loss(validation))
         if e.verbose:
             print(f"Validation score: {e.validation_scores_[-1]:f}")
+
+    def _validation_loss(self, validation: Validation) -> float:
+        loss, _ = self.net._engine.evaluate(*validation.batch)
+        return loss * self.settings.loss_factor
 
     def _improved(self) -> bool:
         """Whether this epoch is better than the best before by ``tol``; keeps the best values."""
         e = self.estimator
         if self.settings.stop_on_score:
             score = e.validation_scores_[-1]
+            if e.early_stopping == "auto" and self.settings.validation is not None:
+                return self._improved_also_by_loss(score, self.settings.validation)
             better = not score < e.best_validation_score_ + e.tol
             if score > e.best_validation_score_:
                 e.best_validation_score_ = score
@@ -191,6 +195,21 @@ class Monitor(Callback):
         better = not e.loss_ > e.best_loss_ - e.tol
         e.best_loss_ = min(e.best_loss_, e.loss_)
         return better
+
+    def _improved_also_by_loss(self, score: float, validation: Validation) -> bool:
+        """As `_improved`; of epochs with one score the validation loss says which is better.
+
+        Few samples have few scores: the first epoch with the best one is hardly trained.
+        """
+        e = self.estimator
+        best, least = e.best_validation_score_, e._least_validation_loss
+        if not score >= best:
+            return False
+        loss = self._validation_loss(validation)
+        if score > best or loss < least:
+            e.best_validation_score_, e._least_validation_loss = score, loss
+            self._keep_best()
+        return bool(score > best + e.tol or loss < least - e.tol)
 
     def _stops(self) -> bool:
         """Whether training ends for want of improvement; "adaptive" lowers the rate first."""
