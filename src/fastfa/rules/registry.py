@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from .._core import options
 from .._internal.attributes import fix
 from .._internal.checks import choice, kind, show
 from ..feedback import Feedback
@@ -55,16 +56,23 @@ def rule_from(how: Mapping[str, Any]) -> Rule:
         rule: Rule = how["custom"]
         return rule
     kind: Any = RULES[how["name"]]
-    values = {}
+    values: dict[str, Any] = {}
     for each in fields(kind):
         if each.name == "feedback":
             values["feedback"] = _feedback_from(how["feedback"], kind().feedback)
         elif each.name == "scale":
             values["scale"] = how["feedback"]["scale"]
+        elif each.default is None and how[each.name] == _default(kind.name, each.name):
+            values[each.name] = None
         else:
             values[each.name] = how[each.name]
     result: Rule = kind(**values)
     return result
+
+
+def _default(rule: str, option: str) -> object:
+    """The default of the library, for which a field may have None."""
+    return next(row["default"] for row in options("rule", rule) if row["name"] == option)
 
 
 def _feedback_from(how: Mapping[str, Any], default: Feedback) -> Feedback:
