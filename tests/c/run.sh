@@ -77,8 +77,9 @@ run_all() {
         name=$out/$(basename "$program" .c)
         echo "-- $program ($kind)"
         compile "$program" "$name.o" "$options"
-        # shellcheck disable=SC2086
-        $CC $options $link "$name.o" $objects -lm -lpthread -ldl -o "$name"
+        # a program names options of the linker in its first comment
+        # shellcheck disable=SC2046,SC2086
+        $CC $options $link $(sed -n 's|^ \* Link: \(.*\) \*/$|\1|p' "$program") "$name.o" $objects -lm -lpthread -ldl -o "$name"
         # shellcheck disable=SC2086
         timeout -k 10 "${FASTFA_TEST_SECONDS:-600}" ${RUNNER-} "$name" || { echo "-- $program ($kind): exit status $?"; failed=1; }
     done
