@@ -6,27 +6,34 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from .._core import options
+from .._core import NAMES, options
 from .._internal.attributes import fix
 from .._internal.checks import choice, kind, show
 from ..feedback import Feedback
+from . import (
+    broadcast,
+    chain,
+    indirect,
+    learned_feedback,
+    local_head,
+    pepita,
+    sign_symmetry,
+)
 from .base import Rule, is_custom
-from .broadcast import DFA, DRTP, SDFA, BroadcastRule, Ternary
-from .chain import FA, Backprop, Frozen
-from .indirect import IFA
-from .learned_feedback import DKP, KP, LDFA
-from .local_head import Local
-from .pepita import PEPITA
-from .sign_symmetry import BRSF, FRSF, USF
+from .broadcast import BroadcastRule
 
 __all__ = ["RULES"]
 
-_ALL = (
-    Backprop, FA, DFA, SDFA, DRTP, USF, FRSF, BRSF, KP, DKP, Ternary, IFA, LDFA, Local, PEPITA,
-    Frozen,
-)  # fmt: skip
-RULES: dict[str, type[Rule]] = {rule.name: rule for rule in _ALL}
-fix(Rule, *_ALL)
+_FAMILIES = (broadcast, chain, indirect, learned_feedback, local_head, pepita, sign_symmetry)
+_CLASSES: dict[str, type[Rule]] = {
+    each.name: each
+    for family in _FAMILIES
+    for each in vars(family).values()
+    if isinstance(each, type) and issubclass(each, Rule) and "name" in vars(each)
+}
+# In the order of the library, which has one more: the rules that users write.
+RULES = {name: _CLASSES[name] for name in NAMES["rule"] if name != "custom"}
+fix(Rule, *RULES.values())
 
 
 def can_inject_before(rule: Rule) -> bool:
