@@ -135,8 +135,8 @@ static void give_options(drawn *d, const fa_field *f, void *at)
     int n = 0;
     for (int i = 0; rows && rows[i].name && n < FA_MAX_OPTIONS - 1; i++) {
         if (rows[i].field ? !once_in(200) : take(2)) continue;
-        list[n] = (fa_option){rows[i].name, plain_number(), NULL};
-        if (rows[i].kind == FA_OPTION_FLAG) list[n].number = (double)take(2);
+        list[n] = (fa_option){rows[i].name, take(2) ? rows[i].number : plain_number(), NULL};
+        if (rows[i].kind == FA_OPTION_FLAG && once_in(4)) list[n].number = (double)take(2);
         if (rows[i].kind == FA_OPTION_INTEGER) list[n].number = (double)take(5);
         if (once_in(40)) list[n].number = odd_number();
         if (once_in(200)) list[n].text = "nonsense";
@@ -178,7 +178,7 @@ static fa_status draw_field(void *context, const fa_field *f, void *at, const ch
         if (!take(12)) give_values(d, (fa_init *)((char *)at - f->offset), path);
         break;
     case FA_FIELD_OPTIONS:
-        if (!take(3)) give_options(d, f, at);
+        if (!take(6)) give_options(d, f, at);
         break;
     case FA_FIELD_POINTER:
         *(void **)at = f->of == &fa_optimizer_fields ? new_optimizer(d) : new_rule(d, path);
