@@ -73,22 +73,19 @@ static const char *where(char text[WHERE], const fa_option_owner *owner)
 static void describe_values(char *text, size_t size, const fa_option_row *row)
 {
     const bool low = isfinite(row->low), high = isfinite(row->high);
-    const char *what = row->kind == FA_OPTION_NUMBER ? "a finite number" : "an integer";
-    size_t n = (size_t)snprintf(text, size, "%s",
-                                row->kind == FA_OPTION_TEXT   ? "a text"
-                                : row->kind == FA_OPTION_FLAG ? "0 or 1"
-                                                              : what);
-    if (row->kind == FA_OPTION_TEXT || row->kind == FA_OPTION_FLAG) return;
-    if (row->kind == FA_OPTION_INTEGER && low && high) {
-        snprintf(text + n, size - n, " from %.0f to %.0f", row->low, row->high);
-        return;
-    }
-    if (low)
-        n +=
-            (size_t)snprintf(text + n, size - n, " >%s %g", row->low_excluded ? "" : "=", row->low);
-    if (high)
-        snprintf(text + n, size - n, "%s <%s %g", low ? " and" : "", row->high_excluded ? "" : "=",
-                 row->high);
+    const bool whole = row->kind == FA_OPTION_INTEGER;
+    char least[32] = "", most[32] = "";
+    if (low) snprintf(least, sizeof least, " >%s %g", row->low_excluded ? "" : "=", row->low);
+    if (high) snprintf(most, sizeof most, " <%s %g", row->high_excluded ? "" : "=", row->high);
+    if (row->kind == FA_OPTION_TEXT)
+        snprintf(text, size, "a text");
+    else if (row->kind == FA_OPTION_FLAG)
+        snprintf(text, size, "0 or 1");
+    else if (whole && low && high)
+        snprintf(text, size, "an integer from %.0f to %.0f", row->low, row->high);
+    else
+        snprintf(text, size, "%s%s%s%s", whole ? "an integer" : "a finite number", least,
+                 low && high ? " and" : "", most);
 }
 
 static fa_status fail_value(const fa_option_owner *owner, const fa_option_row *row,

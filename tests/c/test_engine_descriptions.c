@@ -327,6 +327,11 @@ static void test_structs_of_zeros(void)
     fa_net *net = make(&r.desc);
     CHECK(fa_net_find(net, "0.bias") == -1 && !block_of(net, 0).trainable, "frozen, no bias");
     fa_net_free(net);
+    recipe_init(&r, "dfa", FA_F32);
+    r.rule.feedback.scale = 0;
+    net = make(&r.desc);
+    CHECK(block_of(net, 0).feedback_scale == 0, "no feedback");
+    fa_net_free(net);
 }
 
 /* Every name that the library lists is taken. */
