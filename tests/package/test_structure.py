@@ -14,7 +14,7 @@ PACKAGE = ROOT / "src/fastfa"
 LEVELS = (
     {"_internal"},
     {"_core"},
-    {"_internal.threads", "backends"},
+    {"_internal.options", "_internal.threads", "backends"},
     {"feedback", "initializers", "optimizers"},
     {"rules"},
     {"layers"},
