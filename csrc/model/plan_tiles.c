@@ -17,7 +17,8 @@
 #include <math.h>
 
 /* The size of tiles: their columns; their entries if the product writes the parameter itself
- * (direct); and their entries if the gradient waits in cache for the optimizer (waiting). */
+ * (direct); and their entries if the gradient waits in cache for the optimizer (waiting). Measured:
+ * bench/RESULTS.md, "How large should blocks and tiles be?", by bench/studies/ab.c. */
 typedef struct fa_tile_size {
     int64_t cols, direct, waiting;
 } fa_tile_size;
