@@ -253,8 +253,8 @@ static void fill(double *out, const fa_net *net, int block, int64_t rows, int64_
     (spec.normal ? fa_rng_normal : fa_rng_uniform)(
         out, FA_F64, 0, n, levels ? 1 : spec.size,
         fa_rng_stream(net->seed, FA_RNG_FEEDBACK, ordinal_of(net, block), 0));
-    for (int64_t i = 0; levels && i < n;
-         i++) { /* from -1..1 to two or three equally likely levels */
+    if (!levels) return;
+    for (int64_t i = 0; i < n; i++) { /* from -1..1 to two or three equally likely levels */
         if (distribution == SIGN)
             out[i] = out[i] >= 0 ? spec.size : -spec.size;
         else

@@ -56,22 +56,22 @@ cdef class _NetworkPrediction(_NetworkTraining):
         check(status)
         return out
 
-    def evaluate(self, x, labels, y, weights):
+    def evaluate(self, x, labels, y, weights, *, bint checked=False):
         cdef fa_metrics metrics
         loss, hits = 0.0, 0.0
         for rows in self._slices(len(x)):
             metrics.loss, metrics.hits, metrics.rows, metrics.steps = 0, 0, 0, 0
             for part in self._parts(rows, x, y):
-                self._evaluate(&metrics, _rows_of((x, labels, y, weights), part))
+                self._evaluate(&metrics, _rows_of((x, labels, y, weights), part), checked)
             loss, hits = loss + metrics.loss, hits + metrics.hits
         return loss / len(x), hits / len(x)
 
-    cdef int _evaluate(self, fa_metrics *metrics, data) except -1:
+    cdef int _evaluate(self, fa_metrics *metrics, data, bint checked) except -1:
         """Add the sums over samples to `metrics`."""
         x, labels, y, weights = data
         cdef fa_samples s = self._samples(x, labels, y, weights)
         cdef fa_status status
-        s.accumulate = True
+        s.accumulate, s.checked = True, checked
         with nogil:
             status = fa_evaluate(metrics, self.net, &s)
         check(status)

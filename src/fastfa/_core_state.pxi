@@ -172,11 +172,15 @@ cdef class _NetworkState:
         cdef fa_dtype of_x = FA_U8 if x.dtype == np.uint8 else self.c_dtype()
         cdef int typenum = cnp.NPY_UINT8 if of_x == FA_U8 else self.typenum
         cdef fa_samples s = fa_samples_of(_matrix(x, len(x), self.n_in, typenum, "x"), self.n_in, of_x, len(x))
+        self._add_targets(&s, labels, y, weights)
+        return s
+
+    cdef int _add_targets(self, fa_samples *s, labels, y, weights) except -1:
         s.ldy = self.n_out
         s.labels = <const int64_t *>_vector(labels, s.n, cnp.NPY_INT64, "labels")
         s.y = NULL if y is None else _matrix(y, s.n, self.n_out, self.typenum, "y")
         s.weights = <const double *>_vector(weights, s.n, cnp.NPY_FLOAT64, "weights")
-        return s
+        return 0
 
     cdef bint _is_plain_sample(self, x) noexcept:
         return (

@@ -4,20 +4,43 @@ from time import perf_counter
 import numpy as np
 
 cimport numpy as cnp
+from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t
 
 POLL_SECONDS = 0.01  # between looks at signals and at net.stop() while C trains
+CHECK_BYTES = 1 << 26  # of samples that are checked between looks at signals
 
 
 cdef class _NetworkTraining(_NetworkState):
     """The part of `Network` that trains."""
 
     def check(self, x, labels, y, weights):
-        cdef fa_samples s = self._samples(x, labels, y, weights)
+        """Refuse values that the network does not take; targets first, because there are fewer of them."""
+        cdef fa_samples s
+        targets, n = labels if y is None else y, len(x)
+        for rows in self._slices_to_check(n, targets, 1 if y is None else self.n_out):
+            s = fa_samples_of(NULL, self.n_in, self.c_dtype(), min(rows.stop, n) - rows.start)
+            part = _rows_of((labels, y, weights), rows)
+            self._add_targets(&s, part[0], part[1], part[2])
+            self._check_values(&s)
+        for rows in self._slices_to_check(n, x, self.n_in):
+            inputs = x[rows]
+            s = self._samples(inputs, None, None, None)
+            self._check_values(&s)
+
+    cdef int _check_values(self, const fa_samples *s) except -1:
         cdef fa_status status
         with nogil:
-            status = fa_check(self.net, &s)
-        check(status)
+            status = fa_check(self.net, s)
+        return check(status)
+
+    def _slices_to_check(self, n, array, width):
+        """Slices of n rows between which Ctrl-C is heard; smaller ones where they are converted."""
+        size = CHECK_BYTES if _is_plain(array, None) else PART_BYTES
+        rows = max(1, size // (width * self.dtype.itemsize))
+        for start in range(0, max(n, 1), rows):  # an empty one too, for C to refuse
+            PyErr_CheckSignals()
+            yield slice(start, start + rows)
 
     def train_batch_direct(self, x, y):
         """One step on plain arrays that need no conversion, or None: take the other way.
@@ -83,13 +106,13 @@ cdef class _NetworkTraining(_NetworkState):
         return order
 
     def train_steps(self, x, labels, y, weights, order, batch_size, first, count, lrs=None, poll=None,
-                    double poll_seconds=POLL_SECONDS):
+                    double poll_seconds=POLL_SECONDS, *, bint checked=False):
         cdef _Poll context = _Poll(poll)
         cdef fa_metrics metrics
         metrics.loss, metrics.hits, metrics.rows, metrics.steps = 0, 0, 0, 0
         if _is_plain(x, y):
             self._train_steps(&metrics, (x, labels, y, weights), order, batch_size, first, count, lrs, context,
-                              poll_seconds)
+                              poll_seconds, checked)
             return metrics.loss, metrics.hits, metrics.rows, metrics.steps
         steps, looked = max(1, self._rows_at_once(x, y) // batch_size), perf_counter()
         for done in range(0, count, steps):
@@ -97,7 +120,8 @@ cdef class _NetworkTraining(_NetworkState):
             part = _rows_of((x, labels, y, weights), rows if order is None else order[rows])
             lrs_of_part = None if lrs is None else lrs[done : done + steps]
             n = min(steps, count - done)
-            if self._train_steps(&metrics, part, None, batch_size, 0, n, lrs_of_part, context, poll_seconds):
+            if self._train_steps(&metrics, part, None, batch_size, 0, n, lrs_of_part, context, poll_seconds,
+                                 checked):
                 break
             if perf_counter() - looked >= poll_seconds:  # parts are short: C may never come to look
                 looked = perf_counter()
@@ -108,14 +132,14 @@ cdef class _NetworkTraining(_NetworkState):
         return metrics.loss, metrics.hits, metrics.rows, metrics.steps
 
     cdef int _train_steps(self, fa_metrics *metrics, data, order, batch_size, first, count, lrs, _Poll context,
-                          double poll_seconds) except -1:
+                          double poll_seconds, bint checked) except -1:
         """Train and add to `metrics`; return whether training was stopped."""
         x, labels, y, weights = data
         cdef fa_samples s = self._samples(x, labels, y, weights)
         cdef const int64_t *indices = <const int64_t *>_vector(order, s.n, cnp.NPY_INT64, "order")
         cdef fa_epoch epoch = fa_epoch_of(indices, batch_size, count)
         cdef fa_status status
-        s.accumulate = True
+        s.accumulate, s.checked = True, checked
         epoch.first = first
         epoch.lrs = <const double *>_vector(lrs, count, cnp.NPY_FLOAT64, "lrs")
         epoch.poll, epoch.user, epoch.poll_seconds = _poll, <void *>context, poll_seconds

@@ -15,7 +15,7 @@ from ..layers import Dense
 from ..rules import Rule
 from ..rules.base import is_custom
 from .checks import show
-from .validation import Columns
+from .samples import Columns
 
 if TYPE_CHECKING:
     from .model import Model
