@@ -77,7 +77,7 @@ static fa_status plan_layers(fa_net *net)
     if (net->loss->logits && last->activation != FA_ACT_linear)
         return fa_fail(FA_E_VALUE,
                        "layer %d: activation: expected 'linear' on the last layer, got '%s'; %s "
-                       "takes logits",
+                       "takes logits, and predictions are probabilities",
                        last->index, last->desc.activation, net->loss->name);
     if (last->n_out < net->loss->min_outputs)
         return fa_fail(FA_E_VALUE,

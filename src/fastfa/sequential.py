@@ -176,7 +176,7 @@ class Sequential:
         self.seed = arguments.seed(rng)
         self.input_scale = arguments.scale(input_scale)
         self._threads = 0 if n_threads is None else integer("n_threads", n_threads, 0, MAX_THREADS)
-        self._weighted = check_network(self.layers, n_in, self.loss, self.rule)
+        self._weighted = check_network(self.layers, n_in, self.rule)
         self._attach(
             choose()(
                 {
@@ -237,7 +237,7 @@ class Sequential:
         self.rule = rule_from(how["rule"])
         self.optimizer = optimizer_from(how["optimizer"], schedule)
         self.input_scale, self._threads = how["input_scale"], how["n_threads"]
-        self._weighted = check_network(self.layers, engine.n_in, self.loss, self.rule)
+        self._weighted = check_network(self.layers, engine.n_in, self.rule)
         self._attach(engine)
 
     # ------------------------------------------------------------------------------- training

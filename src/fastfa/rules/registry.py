@@ -10,7 +10,7 @@ from .._internal.attributes import fix
 from .._internal.checks import choice, kind, show
 from ..feedback import Feedback
 from .base import Rule, is_custom
-from .broadcast import DFA, DRTP, SDFA, BroadcastRule, Ternary
+from .broadcast import DFA, DRTP, SDFA, Ternary
 from .chain import FA, Backprop, Frozen
 from .indirect import IFA
 from .learned_feedback import DKP, KP, LDFA
@@ -26,11 +26,6 @@ _ALL = (
 )  # fmt: skip
 RULES: dict[str, type[Rule]] = {rule.name: rule for rule in _ALL}
 fix(Rule, *_ALL)
-
-
-def can_inject_before(rule: Rule) -> bool:
-    """Whether the rule has the option ``inject="pre"``."""
-    return isinstance(rule, BroadcastRule)
 
 
 def as_rule(name: str, value: object) -> Rule:
