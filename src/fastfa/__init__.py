@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ._core import build_info
 from ._core import version as _version
 from ._internal.loading import check_file, load
+from ._internal.progress import set_verbose
 from ._internal.threads import get_num_threads, set_num_threads
 from .alignment import Alignment
 from .callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, History
@@ -72,6 +73,7 @@ __all__ = [
     "Local",
     "RMSprop",
     "Replica",
+    "Replicas",
     "Rule",
     "RuleContext",
     "Sequential",
@@ -84,6 +86,7 @@ __all__ = [
     "get_num_threads",
     "load",
     "set_num_threads",
+    "set_verbose",
 ]
 
 _LAZY = {  # modules that are imported when they are first used, by their name here
@@ -96,6 +99,7 @@ _LAZY = {  # modules that are imported when they are first used, by their name h
 }
 _LAZY_NAMES = {  # what is imported when it is first used, and its module: few programs need it
     "Replica": "replicas",
+    "Replicas": "replicas",
     "RuleContext": "_internal.rule_context",
     "fit_replicas": "replicas",
     "get_include": "_internal.embedding",
@@ -112,7 +116,7 @@ if TYPE_CHECKING:
     from .experiments import demo as demo
     from .experiments import presets as presets
     from .experiments import reproduce as reproduce
-    from .replicas import Replica, fit_replicas
+    from .replicas import Replica, Replicas, fit_replicas
 else:  # or else type checkers would accept any name
 
     def __getattr__(name):
