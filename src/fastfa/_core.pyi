@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Buffer, disjoint_base
 
-from ._internal.validation import Samples
+from ._internal.samples import Samples
 
 NAMES: Final[dict[str, list[str]]]
 POLL_SECONDS: Final[float]
@@ -82,6 +82,8 @@ class Network:
         lrs: NDArray[np.float64] | None = None,
         poll: Callable[[int], object] | None = None,
         poll_seconds: float = ...,
+        *,
+        checked: bool = False,
     ) -> tuple[float, float, int, int]: ...
     def predict(
         self, x: Samples, logits: bool = False, out: NDArray[Any] | None = None
@@ -92,6 +94,8 @@ class Network:
         labels: NDArray[np.int64] | None,
         y: Samples | None,
         weights: NDArray[np.float64] | None,
+        *,
+        checked: bool = False,
     ) -> tuple[float, float]: ...
     def gradients(
         self,

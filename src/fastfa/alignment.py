@@ -12,7 +12,7 @@ from ._internal.arrays import quiet
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ._internal.validation import Batch
+    from ._internal.samples import Batch
     from .backends.protocol import Engine
 
 __all__ = ["Alignment"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -20,18 +20,12 @@ from ._internal.notes import custom_rules, write_note
 from ._internal.paths import check_folder, file_name, is_path
 from ._internal.progress import shows_bar
 from ._internal.restoring import restore
+from ._internal.samples import Batch, Columns, UnreadBatch
 from ._internal.streams import write
 from ._internal.summary import Text, html, one_line, table
 from ._internal.tensors import Tensors
 from ._internal.training import Task, Training
-from ._internal.validation import (
-    STEP_NAMES,
-    VALIDATION_NAMES,
-    Batch,
-    Columns,
-    InputValidator,
-    UnreadBatch,
-)
+from ._internal.validation import STEP_NAMES, VALIDATION_NAMES, InputValidator
 from .alignment import Alignment, measure
 from .backends import choose
 from .callbacks import Callback
@@ -50,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Alignment", "Sequential"]
 
+T = TypeVar("T")
 MAX_THREADS = 64
 OWN = frozenset(  # attributes of this class; pickle also keeps those that others add
     [
@@ -182,7 +177,7 @@ class Sequential:
         self.seed = arguments.seed(rng)
         self.input_scale = arguments.scale(input_scale)
         self._threads = 0 if n_threads is None else integer("n_threads", n_threads, 0, MAX_THREADS)
-        self._weighted = check_network(self.layers, n_in, self.loss, self.rule)
+        self._weighted = check_network(self.layers, n_in, self.rule)
         self._attach(
             choose()(
                 {
@@ -243,7 +238,7 @@ class Sequential:
         self.rule = rule_from(how["rule"])
         self.optimizer = optimizer_from(how["optimizer"], schedule)
         self.input_scale, self._threads = how["input_scale"], how["n_threads"]
-        self._weighted = check_network(self.layers, engine.n_in, self.loss, self.rule)
+        self._weighted = check_network(self.layers, engine.n_in, self.rule)
         self._attach(engine)
 
     # ------------------------------------------------------------------------------- training
@@ -386,7 +381,7 @@ class Sequential:
                 return loss
         if getattr(x, "dtype", None) != np.uint8 or self._validator.bytes_checked:
             self._train_batch_direct = self._engine.train_batch_direct
-        loss = self._engine.train_batch(*self._batch(x, y, sample_weight))
+        loss = self._on_batch(lambda batch: self._engine.train_batch(*batch), x, y, sample_weight)
         self._validator.columns = self._validator.columns_with(x, y)
         return loss
 
@@ -443,9 +438,9 @@ class Sequential:
             The loss of a sample is not finite; the samples before it have been learnt. Or an
             update overflowed, as in `train_batch`.
         """
-        batch = self._validator.batch(X, y, sample_weight)
+        batch = self._checked(self._validator.unread(X, y, sample_weight))
         m = len(batch.x)
-        loss, *_ = self._engine.train_steps(*batch, None, 1, 0, m, self._rates(m))
+        loss, *_ = self._engine.train_steps(*batch, None, 1, 0, m, self._rates(m), checked=True)
         self._validator.columns = self._validator.columns_with(X, y)
         return loss / m
 
@@ -676,10 +671,12 @@ class Sequential:
             In the network's dtype.
         """
         logits = choice("output", output, ("probabilities", "logits")) == "logits"
-        inputs = self._validator.unread_inputs(X)
+        given = UnreadBatch(self._validator.unread_inputs(X))
         # first: too many rows for the memory are refused before their values are read
-        out = np.empty((len(inputs.array), self._engine.n_out), self.dtype)
-        return self._engine.predict(self._validator.read_inputs(inputs), logits, out)
+        out = np.empty((len(given.x.array), self._engine.n_out), self.dtype)
+        samples = self._validator.read_inputs(given.x)
+        with self._validator.naming(given):
+            return self._engine.predict(samples, logits, out)
 
     def predict_one(self, x: ArrayLike) -> NDArray[Any]:
         """Outputs for one sample, in a fraction of the time of `predict`.
@@ -704,11 +701,14 @@ class Sequential:
             functions too. This method does not notice that.
         """
         out = self._predict_one_direct(x)
-        if out is None:
-            out = self._engine.predict(
-                self._validator.inputs(self._validator.sample(x), "x"), False
-            )[0]
-        return out
+        if out is not None:
+            return out
+        given = UnreadBatch(self._validator.unread_inputs(self._validator.sample(x), "x"))
+        samples = self._validator.read_inputs(given.x)
+        with self._validator.naming(given):
+            outputs = self._engine.predict(samples)
+        row: NDArray[Any] = outputs[0]
+        return row
 
     def evaluate(
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
@@ -726,8 +726,10 @@ class Sequential:
             "loss", and "accuracy" or (several independent 0/1 outputs) "binary_accuracy" where
             loss and targets define one.
         """
-        batch = self._validator.batch(X, y, sample_weight)
-        loss, accuracy = self._engine.evaluate(*batch)
+        given = self._validator.unread(X, y, sample_weight)
+        batch = self._validator.read(given)
+        with self._validator.naming(given):
+            loss, accuracy = self._engine.evaluate(*batch)
         metric = self._validator.metric(batch)
         return {"loss": loss} if metric is None else {"loss": loss, metric: accuracy}
 
@@ -794,7 +796,7 @@ class Sequential:
         dict of str to ndarray
             By parameter key, for every parameter that is trained, before clipping and weight decay.
         """
-        return self._engine.gradients(*self._batch(x, y, sample_weight))[1]
+        return self._on_batch(lambda batch: self._engine.gradients(*batch), x, y, sample_weight)[1]
 
     def alignment(
         self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
@@ -811,7 +813,7 @@ class Sequential:
         list of Alignment
             One for each hidden `Dense`, lowest first.
         """
-        return measure(self._engine, self._batch(x, y, sample_weight))
+        return self._on_batch(lambda batch: measure(self._engine, batch), x, y, sample_weight)
 
     def summary(self) -> Text:
         """The network as a table, with the rule and feedback of each layer as the engine runs them.
@@ -831,9 +833,25 @@ class Sequential:
 
     # ---------------------------------------------------------------------------------- helpers
 
-    def _batch(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None) -> Batch:
+    def _on_batch(
+        self,
+        call: Callable[[Batch], T],
+        x: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None,
+    ) -> T:
+        """The result of the engine's call on one batch, whose values the engine checks."""
         given = self._validator.unread(x, y, sample_weight, STEP_NAMES)
-        return self._validator.read(given, whole=True)
+        batch = self._validator.read(given, whole=True)
+        with self._validator.naming(given):
+            return call(batch)
+
+    def _checked(self, given: UnreadBatch) -> Batch:
+        """Samples whose values the engine has checked; its calls on them need not."""
+        batch = self._validator.read(given)
+        with self._validator.naming(given):
+            self._engine.check(*batch)
+        return batch
 
     def _task(
         self,
@@ -852,10 +870,12 @@ class Sequential:
         given = validator.unread(X, y, sample_weight)
         columns = validator.columns_with(X, y)
         given_validation = self._unread_validation(validation_data, columns)
-        data = validator.read(given)
+        # first: with too many rows for the memory of their order, no value is read
+        np.empty(len(given.x.array), np.int64)
+        data = self._checked(given)
         if data.weights is not None and not data.weights.any():
             raise ValueError("sample_weight: expected a weight above 0, got only zeros")
-        validation = None if given_validation is None else validator.read(given_validation)
+        validation = None if given_validation is None else self._checked(given_validation)
         return Task(
             data=data,
             columns=columns,

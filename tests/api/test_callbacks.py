@@ -122,9 +122,9 @@ def test_epoch_callbacks_alone_do_not_make_it_step():
         def __getattr__(self, name):
             return getattr(net_engine, name)
 
-        def train_steps(self, *args):
+        def train_steps(self, *args, **options):
             calls.append(args[7])  # count
-            return steps(*args)
+            return steps(*args, **options)
 
     net_engine, net._engine = net._engine, Engine()
     net.fit(X, y, 2, 16, callbacks=[fa.Callback()], verbose=False)

@@ -2,12 +2,14 @@
 
 import copy
 import pickle
+import re
 
 import numpy as np
 import pytest
 from small import refuses
 
 import fastfa as fa
+from fastfa import rules
 
 X = np.random.default_rng(0).standard_normal((20, 6)).astype(np.float32)
 Y = np.arange(20) % 3
@@ -19,20 +21,25 @@ def network(rule="dfa", activation="tanh", **options):
 
 
 @pytest.mark.parametrize(
-    ("rule", "instead"),
-    [
-        ("local", 'rule=Local(inject="pre")'),
-        (fa.Local(train_head=False), 'rule=Local(inject="pre")'),
-        ("drtp", 'rule=DRTP(inject="pre")'),
-        ("dfa", 'rule=DFA(inject="pre")'),
-        ("backprop", 'rule=DFA(inject="pre")'),
-        ("ifa", 'rule=DFA(inject="pre")'),
-    ],
+    ("rule", "name"),
+    [(rule, rule) for rule in ("local", "drtp", "dfa", "backprop", "ifa")]
+    + [(fa.Local(train_head=False), "local")],
 )
-def test_units_without_derivative_name_a_rule_that_works(rule, instead):
-    refuses(ValueError, lambda: network(rule, "sign"), "layer 0", 'got "sign"', instead)
-    name, _ = instead.removeprefix("rule=").split("(")
-    network(getattr(fa, name)(inject="pre"), "sign").train_batch(X, Y)
+def test_units_without_derivative_name_rules_that_work(rule, name):
+    words = ("layer 0", f"under rule '{name}'", "got 'sign'", "with inject='pre'")
+    refuses(ValueError, lambda: network(rule, "sign"), *words)
+
+
+def test_those_rules_work():
+    with pytest.raises(ValueError, match="of the rules") as caught:
+        network("fa", "sign")
+    names = re.search(r"one of the rules (.*) with", str(caught.value))[1].split(", ")
+    tried = []
+    for rule in vars(rules).values():
+        if getattr(rule, "name", "") in {*names} - {"custom"}:
+            network(rule(inject="pre"), "sign").train_batch(X, Y)
+            tried.append(rule.name)
+    assert sorted([*tried, "custom"]) == sorted(names)
 
 
 class Signature(fa.Callback):

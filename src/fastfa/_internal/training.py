@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
     from ..backends.protocol import Engine, Sums
     from .model import Model
-    from .validation import Batch, Columns
+    from .samples import Batch, Columns
 
 
 class Task(NamedTuple):
-    """The data of a training and its settings."""
+    """The data of a training, checked, and its settings."""
 
     data: Batch
     columns: Columns
@@ -139,7 +139,7 @@ class Training:
             return None
         logs = _logs(loss_sum / rows, hit_sum / rows, task.metric)
         if task.validation is not None:
-            loss, accuracy = self.engine.evaluate(*task.validation)
+            loss, accuracy = self.engine.evaluate(*task.validation, checked=True)
             logs |= _logs(loss, accuracy, task.validation_metric, "val_")
         logs["time"] = perf_counter() - start
         return logs
@@ -167,7 +167,7 @@ class Training:
         size, rates = self.task.batch_size, self.rates(count)
         try:
             result = self.engine.train_steps(
-                *self.task.data, order, size, first, count, rates, self._poll
+                *self.task.data, order, size, first, count, rates, self._poll, checked=True
             )
         except FloatingPointError as error:
             batch = first + self.engine.steps - begin + 1

@@ -1,9 +1,9 @@
 """The contract between `Sequential` and the engines that run a network.
 
 An engine is made from a plain description (dictionaries, strings, numbers, arrays) and holds one
-network. Its caller has checked all arguments. Samples are four of them: x (m, n_in) in the
-network's dtype or uint8; either labels (m,) or rows y (m, n_out), the other None; weights (m,) or
-None.
+network. Its caller has checked all arguments but the values of samples: an `Engine` refuses wrong
+ones by a ValueError, the NumPy reference refuses nothing. Samples are x (m, n_in) in the network's
+dtype or uint8; either labels (m,) or rows y (m, n_out), the other None; weights (m,) or None.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
-from .._internal.validation import Samples
+from .._internal.samples import Samples
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -131,8 +131,39 @@ class Engine(BaseEngine[Samples], Protocol):
 
     note: str | None  # text that goes into the file
 
+    def check(self, x: Samples, labels: Labels, y: Samples | None, weights: Weights) -> None:
+        """ValueError for a value that the network does not take."""
+
     def predict(self, x: Samples, logits: bool = False, out: Array | None = None) -> Array:
         """As `BaseEngine.predict`, into `out` if it is given."""
+
+    def train_steps(
+        self,
+        x: Samples,
+        labels: Labels,
+        y: Samples | None,
+        weights: Weights,
+        order: NDArray[np.int64] | None,
+        batch_size: int,
+        first: int,
+        count: int,
+        lrs: NDArray[np.float64] | None = None,
+        poll: Callable[[int], object] | None = None,
+        *,
+        checked: bool = False,
+    ) -> Sums:
+        """As `BaseEngine.train_steps`; `checked`: by `check`, so values need no look."""
+
+    def evaluate(
+        self,
+        x: Samples,
+        labels: Labels,
+        y: Samples | None,
+        weights: Weights,
+        *,
+        checked: bool = False,
+    ) -> tuple[float, float]:
+        """As `BaseEngine.evaluate`; `checked` as in `train_steps`."""
 
     def has_feedback_matrix(self, index: int) -> bool:
         """Whether `feedback_matrix` has one for this layer."""

@@ -20,7 +20,6 @@ from . import (
     sign_symmetry,
 )
 from .base import Rule, is_custom
-from .broadcast import BroadcastRule
 
 __all__ = ["RULES"]
 
@@ -34,11 +33,6 @@ _CLASSES: dict[str, type[Rule]] = {
 # In the order of the library, which has one more: the rules that users write.
 RULES = {name: _CLASSES[name] for name in NAMES["rule"] if name != "custom"}
 fix(Rule, *RULES.values())
-
-
-def can_inject_before(rule: Rule) -> bool:
-    """Whether the rule has the option ``inject="pre"``."""
-    return isinstance(rule, BroadcastRule)
 
 
 def as_rule(name: str, value: object) -> Rule:
