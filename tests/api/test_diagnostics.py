@@ -317,7 +317,7 @@ def test_csv_logger_writes_what_the_history_has(tmp_path):
     history = net.fit(x, y, 2, **fit).history
     more = net.fit(x, y, 1, **fit).history
     header, *lines = (tmp_path / "log.csv").read_text().splitlines()
-    assert header == "epoch,loss,accuracy,val_loss,val_accuracy,time"
+    assert header == "epoch,loss,accuracy,val_loss,val_accuracy,lr,time"
     assert [line.split(",")[0] for line in lines] == ["1", "2", "3"]
     losses = [float(line.split(",")[1]) for line in lines]
     assert losses == history["loss"] + more["loss"]
@@ -328,9 +328,9 @@ def test_csv_logger_writes_what_the_history_has(tmp_path):
     [
         ("", ""),
         ("epo", ""),
-        ("epoch,loss,accuracy,time", ""),
-        ("epoch,loss,accuracy,time\n", ""),
-        ("epoch,loss,accuracy,time\n1,0.5,0.7,1\n2,0.", "1,0.5,0.7,1\n"),
+        ("epoch,loss,accuracy,lr,time", ""),
+        ("epoch,loss,accuracy,lr,time\n", ""),
+        ("epoch,loss,accuracy,lr,time\n1,0.5,0.7,0.1,1\n2,0.", "1,0.5,0.7,0.1,1\n"),
     ],
 )
 def test_csv_logger_goes_on_where_a_line_was_cut(tmp_path, cut, kept):
@@ -339,7 +339,7 @@ def test_csv_logger_goes_on_where_a_line_was_cut(tmp_path, cut, kept):
     path.write_text(cut)
     network("fa").fit(x, y, 2, callbacks=[fa.CSVLogger(path, append=True)], verbose=False)
     *before, first, second = path.read_text().splitlines(keepends=True)
-    assert "".join(before) == "epoch,loss,accuracy,time\n" + kept
+    assert "".join(before) == "epoch,loss,accuracy,lr,time\n" + kept
     assert first.startswith("1,")
     assert second.startswith("2,")
     assert second.endswith("\n")

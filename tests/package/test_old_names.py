@@ -11,7 +11,7 @@ NAMES = {
     "alignment": ["Alignment"],
     "callbacks": [
         "Alignment", "AlignmentWarning", "CSVLogger", "Callback", "Checkpoint", "EarlyStopping",
-        "History",
+        "History", "Log", "TensorBoard",
     ],
     "datasets": ["load"],
     "demo": ["DEFAULT_RULES", "Run", "Settings", "report", "run", "table", "verdict"],

@@ -13,6 +13,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..callbacks import Callback
+from ..callbacks.hooks import logs_added, names_added
 from .exclusive import Holder
 from .history import History
 from .progress import Progress
@@ -77,12 +78,17 @@ class Training:
         self.rates = rates
         self.stopped = stopped
         self.history = History()
+        self.added: list[list[str]] = []  # by each callback: the names of the logs that it adds
+        self.rate = engine.lr  # of the last step
         self.shown = 0  # value of engine.steps that the bar shows
 
     def run(self, holder: Holder, verbose: bool) -> History:
         """Train until the epochs are done or it is stopped."""
+        known = self._log_names()
         for i, callback in enumerate(self.callbacks):
-            callback._check_logs(self._log_names())
+            callback._check_logs(known)
+            self.added.append(names_added(callback, known, f"callbacks[{i}]"))
+            known = known | dict.fromkeys(self.added[-1], math.nan)
             _hold(holder, callback, f"callbacks[{i}]")
         self.net._history = self.history
         self.net._validator.columns = self.task.columns
@@ -101,34 +107,52 @@ class Training:
         self._call_hooks("on_train_begin")
         self.bar.start()
         for number in range(1, self.task.epochs + 1):
+            if not self.stopped():
+                self._call_hooks("on_epoch_begin", self.engine.epochs + 1)
             if self.stopped():
                 break
             logs = self._epoch(f"epoch {number}/{self.task.epochs}")
             if logs is None:
                 break
-            self.history.add(self.engine.epochs, logs)
-            self.bar.show({key: value for key, value in logs.items() if key != "time"})
-            self._call_hooks("on_epoch_end", self.engine.epochs, logs)
+            self._end_epoch(self.engine.epochs, logs)
         self._call_hooks("on_train_end")
 
-    def _call_hooks(self, hook: str, *number_and_logs: object) -> None:
-        """Call a hook of all callbacks; each gets its own copy of the logs."""
-        for callback in self.callbacks if hook != "on_batch_end" else self.each_batch:
-            own = (dict(x) if isinstance(x, dict) else x for x in number_and_logs)
-            result = getattr(callback, hook)(self.net, *own)
-            if inspect.iscoroutine(result) or inspect.isgenerator(result):
-                result.close()
-                raise TypeError(
-                    f"{type(callback).__name__}.{hook}: expected work when it is called, got "
-                    f"{result!r}, which nobody runs"
-                )
+    def _end_epoch(self, epoch: int, logs: dict[str, float]) -> None:
+        """Record and show the logs; each callback gets a copy, to which it may add its own."""
+        self.history.add(epoch, logs)
+        self._show(logs)
+        for callback, names in zip(self.callbacks, self.added, strict=True):
+            own = dict(logs)
+            self._call_hook(callback, "on_epoch_end", epoch, own)
+            added = logs_added(callback, names, own, logs)
+            logs |= added
+            self.history.extend(added)
+        if any(self.added):
+            self._show(logs)
+
+    def _show(self, logs: dict[str, float]) -> None:
+        self.bar.show({key: logs[key] for key in logs if key not in ("lr", "time")})
+
+    def _call_hooks(self, hook: str, *arguments: object) -> None:
+        """Call a hook of all callbacks."""
+        for callback in self.callbacks:
+            self._call_hook(callback, hook, *arguments)
+
+    def _call_hook(self, callback: Callback, hook: str, *arguments: object) -> None:
+        result = getattr(callback, hook)(self.net, *arguments)
+        if inspect.iscoroutine(result) or inspect.isgenerator(result):
+            result.close()
+            raise TypeError(
+                f"{type(callback).__name__}.{hook}: expected work when it is called, got "
+                f"{result!r}, which nobody runs"
+            )
 
     def _log_names(self) -> dict[str, float]:
         """The names that the logs of every epoch will have; the values are nan."""
         logs = _logs(math.nan, math.nan, self.task.metric)
         if self.task.validation is not None:
             logs |= _logs(math.nan, math.nan, self.task.validation_metric, "val_")
-        return {**logs, "time": math.nan}
+        return {**logs, "lr": math.nan, "time": math.nan}
 
     def _epoch(self, label: str) -> dict[str, float] | None:
         """The logs of one epoch, or None if it was stopped before its end."""
@@ -142,6 +166,7 @@ class Training:
         if task.validation is not None:
             loss, accuracy = self.engine.evaluate(*task.validation)
             logs |= _logs(loss, accuracy, task.validation_metric, "val_")
+        logs["lr"] = self.rate
         logs["time"] = perf_counter() - start
         return logs
 
@@ -154,13 +179,15 @@ class Training:
             loss, hits, m, _ = self._call(order, steps, 1)
             loss_sum, hit_sum, rows, steps = loss_sum + loss, hit_sum + hits, rows + m, steps + 1
             logs = _logs(loss / m, hits / m, self.task.metric)
-            self._call_hooks("on_batch_end", self.engine.steps, logs)
+            for callback in self.each_batch:
+                self._call_hook(callback, "on_batch_end", self.engine.steps, dict(logs))
         return loss_sum, hit_sum, rows, steps
 
     def _call(self, order: NDArray[np.int64] | None, first: int, count: int) -> Sums:
         """Steps first..first+count-1 of the epoch in the engine."""
         self.shown = begin = self.engine.steps
         size, rates = self.task.batch_size, self.rates(count)
+        self.rate = self.engine.lr if rates is None else float(rates[-1])
         try:
             result = self.engine.train_steps(
                 *self.task.data, order, size, first, count, rates, self._poll
