@@ -120,7 +120,8 @@ def fit_replicas(
         others after their current step and raise. "record": continue; the exception is the
         ``error`` of its `Replica`.
     **fit
-        Passed on to `Sequential.fit`: epochs, batch_size, validation_data, sample_weight, shuffle.
+        Passed on to `Sequential.fit`: epochs, batch_size, validation_data, sample_weight, shuffle,
+        metrics, train_metrics, class_weight, validation_split.
 
     Returns
     -------
@@ -174,7 +175,10 @@ def fit_replicas(
 
 _ON_ERROR = ("raise", "record")
 _SETTINGS = "a list of mappings of build's arguments"
-_FIT = ("epochs", "batch_size", "validation_data", "sample_weight", "shuffle")
+_FIT = (
+    "epochs", "batch_size", "validation_data", "sample_weight", "shuffle", "metrics",
+    "train_metrics", "class_weight", "validation_split",
+)  # fmt: skip
 
 
 def _check(build: object, settings: object, callbacks: object, fit: Mapping[str, Any]) -> None:

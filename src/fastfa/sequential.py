@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,9 @@ from ._internal import arguments
 from ._internal.attributes import refuse_fixed, refuse_unknown
 from ._internal.checks import choice, flag, integer, number, show
 from ._internal.exclusive import Holder
+from ._internal.fit_options import FitOptions
 from ._internal.history import History
+from ._internal.metrics import Metric, Metrics
 from ._internal.network_checks import check_network, describe_layers, describe_rule
 from ._internal.notes import custom_rules, write_note
 from ._internal.paths import check_folder, file_name, is_path
@@ -260,6 +262,10 @@ class Sequential:
         shuffle: bool = True,
         callbacks: Sequence[Callback] = (),
         verbose: bool | None = None,
+        metrics: Sequence[str] | Mapping[str, str | Metric] | None = None,
+        train_metrics: bool | None = None,
+        class_weight: Mapping[int, float] | str | None = None,
+        validation_split: float | None = None,
     ) -> History:
         """Train for some epochs; called again, it continues where it stopped.
 
@@ -297,6 +303,23 @@ class Sequential:
         verbose : bool, optional
             Show one progress bar over all steps, in a terminal on stderr; by default if
             `set_verbose` did not switch bars off.
+        metrics : sequence of str, or mapping of str to str or callable, optional
+            More entries of the logs, by name: "rmse", "mae", "r2" where y are values; "f1", "auc"
+            where they are classes (means over outputs or classes, see Notes). Or functions,
+            ``{"cost": f}``: ``f(y, prediction)`` returns a number. y are the labels (m,) or rows,
+            prediction is what `predict` returns, and both are (m,) for one output. `EarlyStopping`
+            and `Checkpoint` can monitor them; tell them ``mode="max"`` for your own.
+        train_metrics : bool, optional
+            Measure the metrics on the training data too, after each epoch. That costs one more
+            forward pass over it. By default only if there are no validation data.
+        class_weight : mapping of int to float, or "balanced", optional
+            Factor on the loss and gradient of each training sample by its label, besides
+            `sample_weight`; labels that are missing have 1. "balanced": all classes count the same,
+            m / (classes * samples of the class).
+        validation_split : float in (0, 1), optional
+            Share of the samples that validate instead of training. They are drawn from the
+            network's seed, so that a second ``fit`` on the same data holds out the same ones; of
+            labels each class gives its share. X is not copied, only what is held out.
 
         Returns
         -------
@@ -331,6 +354,10 @@ class Sequential:
         ..                     c > 1: rows (m, c)                   none
         ..                     c > 1: labels (m,), taken one-hot    accuracy
         =====================  ===================================  ========================
+
+        The metrics by name are those of scikit-learn: "rmse" and "r2" are means over the outputs,
+        "f1" is the macro mean over the classes that occur in y or the predictions (at 0.5 where
+        outputs are independent), "auc" that of each class against the others.
         """
         holder = Holder()
         try:
@@ -341,7 +368,12 @@ class Sequential:
             self._stopping = False
             checked = callback_list(callbacks)
             show_bar = shows_bar(verbose)
+            options = FitOptions(
+                self.loss, self._engine.n_out, metrics, train_metrics, class_weight,
+                validation_split, validation_data,
+            )  # fmt: skip
             task = self._task(X, y, sample_weight, validation_data, epochs, batch_size, shuffle)
+            task = options.applied_to(task, self.seed)
             training = Training(
                 self, self._engine, task, checked, self._rates, lambda: self._stopping
             )
@@ -711,25 +743,35 @@ class Sequential:
         return out
 
     def evaluate(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        metrics: Sequence[str] | Mapping[str, str | Metric] | None = None,
     ) -> dict[str, float]:
         """Mean loss and accuracy, without dropout; memory is kept as by `predict`.
 
         Parameters
         ----------
         X, y, sample_weight
-            As for `fit`. Weights enter the loss, not the accuracy.
+            As for `fit`. Weights enter the loss, not the accuracy and not the metrics.
+        metrics
+            As for `fit`.
 
         Returns
         -------
         dict
             "loss", and "accuracy" or (several independent 0/1 outputs) "binary_accuracy" where
-            loss and targets define one.
+            loss and targets define one, and the metrics.
         """
+        more = Metrics(metrics, self.loss, self._engine.n_out)
         batch = self._validator.batch(X, y, sample_weight)
+        more.check(batch.labels is not None)
         loss, accuracy = self._engine.evaluate(*batch)
         metric = self._validator.metric(batch)
-        return {"loss": loss} if metric is None else {"loss": loss, metric: accuracy}
+        logs = {"loss": loss} if metric is None else {"loss": loss, metric: accuracy}
+        return logs | more.measure(self._engine, batch)
 
     # -------------------------------------------------------------------------- looking inside
 

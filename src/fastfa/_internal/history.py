@@ -16,8 +16,9 @@ class History:
     history : dict of str to list of float
         One entry for each complete epoch: "loss" (mean over the epoch's batches, before each
         update); "accuracy" or "binary_accuracy" if the task has one; the same names with "val_"
-        for the validation data at the end of the epoch; what callbacks added; "lr", the learning
-        rate of the epoch's last step; "time" in seconds.
+        for the validation data at the end of the epoch; the metrics that ``fit`` was asked for,
+        measured then too; what callbacks added; "lr", the learning rate of the epoch's last step;
+        "time" in seconds.
     epoch : list of int
         Numbers of those epochs, counted over all calls of ``fit`` from 1.
     """

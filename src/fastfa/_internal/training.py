@@ -17,12 +17,14 @@ from ..callbacks.hooks import logs_added, names_added
 from .exclusive import Holder
 from .history import History
 from .progress import Progress
+from .subsets import train_on_rows
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from ..backends.protocol import Engine, Sums
+    from .metrics import Metrics
     from .model import Model
     from .validation import Batch, Columns
 
@@ -38,11 +40,25 @@ class Task(NamedTuple):
     epochs: int
     batch_size: int
     shuffle: bool
+    rows: NDArray[np.int64] | None = None  # the samples that train; None: all
+    metrics: Metrics | None = None
+    train_metrics: bool = False  # whether they are measured on the training data too
+
+    @property
+    def n(self) -> int:
+        """Samples of an epoch."""
+        return len(self.data.x if self.rows is None else self.rows)
 
     @property
     def steps(self) -> int:
         """Steps of an epoch; the last batch may be shorter."""
-        return math.ceil(len(self.data.x) / self.batch_size)
+        return math.ceil(self.n / self.batch_size)
+
+    def order(self, shuffled: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """The order of an epoch's samples, where `shuffled` is one of 0..n-1; None: as they are."""
+        if self.rows is None:
+            return shuffled if self.shuffle else None
+        return self.rows[shuffled] if self.shuffle else self.rows
 
 
 class Training:
@@ -149,23 +165,30 @@ class Training:
 
     def _log_names(self) -> dict[str, float]:
         """The names that the logs of every epoch will have; the values are nan."""
-        logs = _logs(math.nan, math.nan, self.task.metric)
-        if self.task.validation is not None:
-            logs |= _logs(math.nan, math.nan, self.task.validation_metric, "val_")
-        return {**logs, "lr": math.nan, "time": math.nan}
+        task, nan = self.task, math.nan
+        own = [] if task.metrics is None else task.metrics.names()
+        logs = _logs(nan, nan, task.metric) | dict.fromkeys(own if task.train_metrics else [], nan)
+        if task.validation is not None:
+            logs |= _logs(nan, nan, task.validation_metric, "val_")
+            logs |= {f"val_{name}": nan for name in own}
+        return {**logs, "lr": nan, "time": nan}
 
     def _epoch(self, label: str) -> dict[str, float] | None:
         """The logs of one epoch, or None if it was stopped before its end."""
         task, start = self.task, perf_counter()
         self.bar.describe(label)
-        order = self.engine.shuffle(len(task.data.x))  # also if unused: it counts epochs
-        loss_sum, hit_sum, rows, steps = self._steps(order if task.shuffle else None)
+        order = task.order(self.engine.shuffle(task.n))  # drawn also if unused: it counts epochs
+        loss_sum, hit_sum, rows, steps = self._steps(order)
         if steps < task.steps:
             return None
         logs = _logs(loss_sum / rows, hit_sum / rows, task.metric)
+        if task.metrics and task.train_metrics:
+            logs |= task.metrics.measure(self.engine, task.data, task.rows)
         if task.validation is not None:
             loss, accuracy = self.engine.evaluate(*task.validation)
             logs |= _logs(loss, accuracy, task.validation_metric, "val_")
+            if task.metrics:
+                logs |= task.metrics.measure(self.engine, task.validation, prefix="val_")
         logs["lr"] = self.rate
         logs["time"] = perf_counter() - start
         return logs
@@ -189,9 +212,11 @@ class Training:
         size, rates = self.task.batch_size, self.rates(count)
         self.rate = self.engine.lr if rates is None else float(rates[-1])
         try:
-            result = self.engine.train_steps(
-                *self.task.data, order, size, first, count, rates, self._poll
-            )
+            data, train, poll = self.task.data, self.engine.train_steps, self._poll
+            if order is None or self.task.rows is None:
+                result = train(*data, order, size, first, count, rates, poll)
+            else:
+                result = train_on_rows(train, data, order, (size, first, count), rates, poll)
         except FloatingPointError as error:
             batch = first + self.engine.steps - begin + 1
             if "nothing was updated" not in str(error):  # an update overflowed

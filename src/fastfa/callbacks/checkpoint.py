@@ -34,7 +34,8 @@ class Checkpoint(RecordingCallback):
     monitor : str, optional
         With save_best_only: which entry of the epoch's logs to watch.
     mode : {"auto", "min", "max"}, default "auto"
-        Whether smaller or greater is better; "auto": greater for accuracies, else smaller.
+        Whether smaller or greater is better; "auto": greater for accuracies, f1, auc and r2, else
+        smaller.
     save_best_only : bool, default False
         Save only if `monitor` is better than at all earlier saves.
 

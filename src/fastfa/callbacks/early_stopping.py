@@ -28,7 +28,8 @@ class EarlyStopping(RecordingCallback):
     min_delta : float >= 0, default 0.0
         An improvement must be greater than this.
     mode : {"auto", "min", "max"}, default "auto"
-        Whether smaller or greater is better; "auto": greater for accuracies, else smaller.
+        Whether smaller or greater is better; "auto": greater for accuracies, f1, auc and r2, else
+        smaller.
     restore_best : bool, default True
         At the end of training, also by Ctrl-C or another exception, restore parameters and feedback
         of the best epoch. Optimizer state and counters do not change.
