@@ -51,7 +51,7 @@ class Misspelt(fa.Callback):
 
 
 class Keras(fa.Callback):
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_train_batch_begin(self, batch, logs=None):
         pass
 
 
@@ -61,7 +61,11 @@ class Keras(fa.Callback):
         (Signature(), TypeError, ["callbacks[0]: Signature.on_epoch_end", "(net, epoch, logs)"]),
         (Batch(), TypeError, ["Batch.on_batch_end", "(net, step, logs)", "got (net, step)"]),
         (Misspelt(), ValueError, ["callbacks[0] (Misspelt)", 'did you mean "on_epoch_end"?']),
-        (Keras(), ValueError, ["callbacks[0] (Keras)", '"on_train_begin"', 'got "on_epoch_begin"']),
+        (
+            Keras(),
+            ValueError,
+            ["callbacks[0] (Keras)", '"on_train_begin"', 'got "on_train_batch_begin"'],
+        ),
         (fa.Callback, TypeError, ["callbacks[0]", "did you mean Callback()?"]),
     ],
 )

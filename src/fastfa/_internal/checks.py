@@ -36,7 +36,25 @@ def mismatch(name: str, expected: str, got: object, hint: str = "") -> str:
 
 
 class Described:
-    """Base of the immutable descriptions. The repr is the call that makes it, without defaults."""
+    """Base of the immutable descriptions: equal values make equal objects, with one hash.
+
+    The repr is the call that makes it, without defaults.
+    """
+
+    def _values(self) -> tuple[object, ...]:
+        """What makes two objects of one class equal."""
+        return tuple(getattr(self, field.name) for field in fields(self))  # type: ignore[arg-type]
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if type(other) is not type(self):
+            return NotImplemented
+        pairs = zip(self._values(), other._values(), strict=True)  # type: ignore[attr-defined]
+        return all(_equal(mine, its) for mine, its in pairs)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *map(_hashable, self._values())))
 
     def __repr__(self) -> str:
         shown = []
@@ -44,7 +62,7 @@ class Described:
             value = getattr(self, field.name)
             if field.default is MISSING:
                 shown.append(show(value))
-            elif isinstance(value, np.ndarray) or value != field.default:
+            elif not _equal(value, field.default):
                 shown.append(f"{field.name}={show(value)}")
         return f"{kind(self)}({', '.join(shown)})"
 
@@ -52,6 +70,18 @@ class Described:
         """Store checked values; nothing else writes to a frozen object."""
         for name, value in values.items():
             object.__setattr__(self, name, value)
+
+
+def _equal(first: object, second: object) -> bool:
+    if isinstance(first, np.ndarray) or isinstance(second, np.ndarray):
+        both = isinstance(first, np.ndarray) and isinstance(second, np.ndarray)
+        return both and np.array_equal(first, second)
+    return bool(first == second)
+
+
+def _hashable(value: object) -> object:
+    """`value`, or the contents of an array; 0.0 makes one of both zeros, which are equal."""
+    return (value.shape, (value + 0.0).tobytes()) if isinstance(value, np.ndarray) else value
 
 
 def show(value: object) -> str:

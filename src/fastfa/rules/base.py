@@ -22,6 +22,9 @@ DEFAULT_FEEDBACK = Feedback()
 class Rule(Described):
     """Base of all rules; use one of its subclasses, or a name.
 
+    Rules with equal options are equal; one that is written in Python is equal only to itself,
+    unless its class defines ``__eq__``.
+
     Attributes
     ----------
     name : str
@@ -50,6 +53,9 @@ class Rule(Described):
             The step, as read-only arrays that you may keep.
         """
         raise NotImplementedError
+
+    def _values(self) -> tuple[object, ...]:
+        return (id(self),) if is_custom(self) else super()._values()  # its class may have more
 
     def describe(self) -> dict[str, Any]:
         """The description for a backend; all rules have name, inject and feedback."""

@@ -58,7 +58,7 @@ def rule_from(how: Mapping[str, Any]) -> Rule:
     values = {}
     for each in fields(kind):
         if each.name == "feedback":
-            values["feedback"] = _feedback_from(how["feedback"], kind().feedback)
+            values["feedback"] = _feedback_from(how["feedback"])
         elif each.name == "scale":
             values["scale"] = how["feedback"]["scale"]
         else:
@@ -67,14 +67,12 @@ def rule_from(how: Mapping[str, Any]) -> Rule:
     return result
 
 
-def _feedback_from(how: Mapping[str, Any], default: Feedback) -> Feedback:
-    """The feedback of a description; the default object if equal, so that a repr leaves it out."""
-    feedback = Feedback(
+def _feedback_from(how: Mapping[str, Any]) -> Feedback:
+    """The feedback of a description."""
+    return Feedback(
         how.get("values", how.get("distribution")),
         scale=how["scale"],
         sparsity=how["sparsity"],
         rank=how["rank"],
         shared=how["shared"],
     )
-    same = "values" not in how and feedback.describe() == default.describe()
-    return default if same else feedback
