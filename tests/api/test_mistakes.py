@@ -64,7 +64,7 @@ class Keras(fa.Callback):
         (
             Keras(),
             ValueError,
-            ["callbacks[0] (Keras)", '"on_train_begin"', 'got "on_train_batch_begin"'],
+            ["callbacks[0] (Keras)", 'got "on_train_batch_begin"'],
         ),
         (fa.Callback, TypeError, ["callbacks[0]", "did you mean Callback()?"]),
     ],

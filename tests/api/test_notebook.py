@@ -72,7 +72,7 @@ fa.fit_replicas(build, settings, X, y, epochs=2, on_error="record", verbose=Fals
 """
     text = shown(cell, tmp_path)["text/html"]
     head = re.findall(r"<th[^>]*>(.*?)</th>", text)
-    assert head == ["#", "lr", "note", "epochs", "loss", "accuracy", "lr", "time", "error"]
+    assert head == ["#", "lr", "note", "epochs", "loss", "accuracy", "time", "error"]
     good, bad = (re.findall(r"<td[^>]*>(.*?)</td>", row) for row in text.split("<tr>")[2:])
     assert (good[:4], good[-1]) == (["0", "0.1", "", "2"], "")
     assert float(good[4]) > 0

@@ -50,7 +50,7 @@ class Described:
             return True
         if type(other) is not type(self):
             return NotImplemented
-        pairs = zip(self._values(), other._values(), strict=True)  # type: ignore[attr-defined]
+        pairs = zip(self._values(), other._values(), strict=True)
         return all(_equal(mine, its) for mine, its in pairs)
 
     def __hash__(self) -> int:
@@ -73,10 +73,10 @@ class Described:
 
 
 def _equal(first: object, second: object) -> bool:
-    if isinstance(first, np.ndarray) or isinstance(second, np.ndarray):
-        both = isinstance(first, np.ndarray) and isinstance(second, np.ndarray)
-        return both and np.array_equal(first, second)
-    return bool(first == second)
+    if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
+        return np.array_equal(first, second)
+    arrays = isinstance(first, np.ndarray) or isinstance(second, np.ndarray)
+    return not arrays and bool(first == second)
 
 
 def _hashable(value: object) -> object:
