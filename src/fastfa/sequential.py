@@ -11,7 +11,7 @@ import numpy as np
 
 from ._core import NAMES
 from ._internal import arguments
-from ._internal.attributes import refuse_fixed, refuse_unknown
+from ._internal.attributes import hints_keywords, refuse_fixed, refuse_unknown
 from ._internal.checks import choice, flag, integer, number, show
 from ._internal.exclusive import Holder
 from ._internal.fit_options import FitOptions
@@ -160,6 +160,7 @@ class Sequential:
     (64, 32)
     """
 
+    @hints_keywords("Sequential")
     def __init__(
         self,
         layers: Sequence[Layer],
@@ -250,6 +251,7 @@ class Sequential:
 
     # ------------------------------------------------------------------------------- training
 
+    @hints_keywords("fit")
     def fit(
         self,
         X: ArrayLike,

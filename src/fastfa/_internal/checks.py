@@ -21,13 +21,6 @@ T = TypeVar("T")
 INT64_MAX = 2**63 - 1
 _TOO_LARGE = "an int that no float can hold"
 MAX_NAME = 100  # characters of an unknown name that are compared with the known ones
-# Names of other libraries, for hints.
-_OTHER_NAMES = {
-    "xavier": "glorot",
-    "kaiming": "he",
-    "gaussian": "normal",
-    "bce": "sigmoid_cross_entropy",
-}
 
 
 def mismatch(name: str, expected: str, got: object, hint: str = "") -> str:
@@ -201,11 +194,24 @@ def nearest(value: str, names: Sequence[str], cutoff: float = 0.55) -> str:
     """A question that suggests the name in `names` most like `value`, or ""."""
     from difflib import get_close_matches  # here, because only failing calls need it
 
+    from .other_names import of_value, with_our_words
+
     asked = value[:MAX_NAME].lower()
-    for elsewhere, here in _OTHER_NAMES.items():
-        asked = asked.replace(elsewhere, here)
-    close = get_close_matches(asked, names, n=1, cutoff=cutoff)
+    other = of_value(asked, names)
+    close = [other] if other else get_close_matches(with_our_words(asked), names, 1, cutoff)
     return f'did you mean "{close[0]}"?' if close else ""
+
+
+def check_keywords(name: str, given: Iterable[str], known: Sequence[str]) -> None:
+    """Refuse keyword arguments that a function does not have, with the name that it has."""
+    for each in given:
+        if each not in known:
+            from .other_names import of_argument
+
+            other = of_argument(each, known)
+            hint = f'did you mean "{other}"?' if other else nearest(each, known, 0.6)
+            expected = "keyword arguments " + ", ".join(known)
+            raise TypeError(mismatch(name, expected, quote(each), hint))
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:

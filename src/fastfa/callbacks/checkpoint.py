@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from .._internal.attributes import hints_keywords
 from .._internal.checks import flag, integer, show
 from .._internal.paths import check_folder, file_name
 from .base import RecordingCallback, file_key
@@ -71,6 +72,7 @@ class Checkpoint(RecordingCallback):
 
     _SETTINGS = ("path", "every", "monitor", "mode", "save_best_only")
 
+    @hints_keywords("Checkpoint")
     def __init__(
         self,
         path: str | os.PathLike[str],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .._internal.attributes import hints_keywords
 from .._internal.checks import flag, integer, number
 from .base import RecordingCallback
 from .monitoring import WORST, direction, entry, gain
@@ -54,6 +55,7 @@ class EarlyStopping(RecordingCallback):
 
     _SETTINGS = ("monitor", "patience", "min_delta", "mode", "restore_best")
 
+    @hints_keywords("EarlyStopping")
     def __init__(
         self,
         monitor: str = "val_loss",
