@@ -17,7 +17,12 @@ from ._internal.exclusive import Holder
 from ._internal.fit_options import FitOptions
 from ._internal.history import History
 from ._internal.metrics import Metric, Metrics
-from ._internal.network_checks import check_network, describe_layers, describe_rule
+from ._internal.network_checks import (
+    check_network,
+    describe_layers,
+    describe_rule,
+    warn_of_rules,
+)
 from ._internal.notes import custom_rules, write_note
 from ._internal.paths import check_folder, file_name, is_path
 from ._internal.progress import shows_bar
@@ -186,6 +191,7 @@ class Sequential:
         self.input_scale = arguments.scale(input_scale)
         self._threads = 0 if n_threads is None else integer("n_threads", n_threads, 0, MAX_THREADS)
         self._weighted = check_network(self.layers, n_in, self.loss, self.rule)
+        warn_of_rules(self._weighted, self.loss, self.optimizer.name)
         self._attach(
             choose()(
                 {

@@ -306,6 +306,73 @@ def test_exploding_layer_warns_once():
     assert len(warned(caught)) == 1
 
 
+# ----------------------------------------------------------------- warnings when a network is made
+
+
+def made(rule, activation="relu", loss="softmax_cross_entropy", optimizer="adam", **changes):
+    layers = [fa.Dense(6, activation), fa.Dense(3)]
+    changes = {"layers": layers, "input_shape": 4, "rng": 0} | changes
+    return fa.Sequential(rule=rule, loss=loss, optimizer=optimizer, **changes)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"rule": "drtp"}, r'"drtp" sends the targets.*units of "relu" grow.*such as "tanh"'),
+        ({"rule": "drtp", "optimizer": "sgd"}, 'units of "relu" grow without bound'),
+        ({"rule": "drtp", "activation": "tanh", "loss": "mse"}, 'with loss="mse" it diverges'),
+        (
+            {"rule": "sdfa"},
+            r'"sdfa" sends signs.*units of "relu" grow without bound.*as under Adam',
+        ),
+        ({"rule": "sdfa", "activation": "tanh", "loss": "mse", "optimizer": "sgd"}, "under SGD"),
+    ],
+)
+def test_rules_that_do_harm_with_these_settings_warn(settings, words):
+    with pytest.warns(fa.rules.RuleWarning, match=words) as caught:
+        net = made(**settings)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = fa.load(net.to_bytes())  # it was said when it was made
+        assert again.rule.name == settings["rule"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"rule": "drtp", "activation": "tanh"},
+        {"rule": "sdfa", "activation": "tanh"},
+        {"rule": "sdfa", "optimizer": "sgd"},
+        {"rule": "sdfa", "loss": "mse"},
+        {"rule": "dfa", "loss": "mse", "optimizer": "sgd"},
+        {"rule": "ternary"},
+        {"rule": "drtp", "layers": [fa.Dense(3)], "loss": "mse"},
+        {"rule": "drtp", "layers": [fa.Dense(6, "relu", trainable=False), fa.Dense(3)]},
+        {"rule": "drtp", "layers": [fa.Dense(6, "relu", rule="fa"), fa.Dense(3)]},
+    ],
+)
+def test_rules_that_do_no_harm_do_not_warn(settings):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made(**settings)
+
+
+def test_drtp_is_worse_than_frozen_where_it_warns():
+    """What the warning says, on a small regression."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((400, 5))
+    y = np.sin(x[:, 0]) + x[:, 1] * x[:, 2]
+    r2 = {}
+    for name in ("drtp", "frozen", "dfa"):
+        layers = [fa.Dense(50, "relu"), fa.Dense(50, "relu"), fa.Dense(1)]
+        net = fa.Sequential(layers, input_shape=5, rule=name, loss="mse", rng=0)
+        net.fit(x, y, 200, verbose=False)
+        r2[name] = net.evaluate(x, y, metrics=["r2"])["r2"]
+    assert r2["drtp"] < 0 < r2["frozen"] < r2["dfa"]
+
+
 # --------------------------------------------------------------------------------------- CSV logger
 
 

@@ -13,9 +13,13 @@ if TYPE_CHECKING:
 
     from .._internal.rule_context import RuleContext
 
-__all__ = ["Rule"]
+__all__ = ["Rule", "RuleWarning"]
 
 DEFAULT_FEEDBACK = Feedback()
+
+
+class RuleWarning(UserWarning):
+    """A rule diverges or learns badly with the loss, optimizer or activation of its network."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
