@@ -39,7 +39,7 @@ from ._internal.validation import (
     InputValidator,
     UnreadBatch,
 )
-from .alignment import Alignment, measure
+from .alignment import Alignment, field_names, measure
 from .backends import choose
 from .callbacks import Callback
 from .callbacks.hooks import callback_list
@@ -847,7 +847,12 @@ class Sequential:
         return self._engine.gradients(*self._batch(x, y, sample_weight))[1]
 
     def alignment(
-        self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        fields: Sequence[str] | None = None,
     ) -> list[Alignment]:
         """How close each hidden layer's signal is to backpropagation's on this batch.
 
@@ -855,13 +860,18 @@ class Sequential:
         ----------
         x, y, sample_weight
             As for `train_batch`.
+        fields : sequence of str, optional
+            Names of the fields of `Alignment` to measure; others are nan. Default: all of them.
+            "effective_rank" takes most of the time: eigenvalues of a matrix as wide as the layer,
+            by NumPy, whose BLAS may use threads of its own.
 
         Returns
         -------
         list of Alignment
             One for each hidden `Dense`, lowest first.
         """
-        return measure(self._engine, self._batch(x, y, sample_weight))
+        names = field_names(fields)
+        return measure(self._engine, self._batch(x, y, sample_weight), names)
 
     def summary(self) -> Text:
         """The network as a table, with the rule and feedback of each layer as the engine runs them.

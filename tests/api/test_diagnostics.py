@@ -306,6 +306,51 @@ def test_exploding_layer_warns_once():
     assert len(warned(caught)) == 1
 
 
+# ------------------------------------------------------------------------------------ some fields
+
+
+@pytest.mark.parametrize("asked", [["delta_angle"], ["descent", "error_ratio"], []])
+def test_alignment_measures_the_fields_that_are_asked_for(asked):
+    x, y = batch()
+    net = network("dfa")
+    everything, some = net.alignment(x, y), net.alignment(x, y, fields=asked)
+    for full, part in zip(everything, some, strict=True):
+        assert part.layer == full.layer
+        for name in fa.Alignment._fields[1:]:
+            value = getattr(part, name)
+            assert value == getattr(full, name) if name in asked else np.isnan(value)
+
+
+def test_eigenvalues_are_computed_only_if_they_are_asked_for(monkeypatch):
+    x, y = batch()
+    monkeypatch.setattr(np.linalg, "eigvalsh", lambda _: 1 / 0)
+    network("dfa").alignment(x, y, fields=["delta_angle", "descent", "error_ratio"])
+    with pytest.raises(ZeroDivisionError):
+        network("dfa").alignment(x, y)
+
+
+def test_records_have_the_fields_that_are_asked_for():
+    x, y = batch()
+    record = fa.callbacks.Alignment((x, y), fields=["delta_angle"])
+    network("dfa").fit(x, y, 2, callbacks=[record], verbose=False)
+    assert {name for layer in record.history.values() for name in layer} == {"delta_angle"}
+    assert len(record.history[0]["delta_angle"]) == 3
+
+
+def test_wrong_fields_are_refused():
+    x, y = batch()
+    for call in (
+        lambda fields: network("dfa").alignment(x, y, fields=fields),
+        lambda fields: fa.callbacks.Alignment((x, y), fields=fields),
+    ):
+        with pytest.raises(
+            ValueError, match=r'fields\[0\]: .*got "delta"; did you mean "delta_ang'
+        ):
+            call(["delta"])
+        with pytest.raises(TypeError, match=r"got 'descent'; did you mean \['descent'\]\?"):
+            call("descent")
+
+
 # ----------------------------------------------------------------- warnings when a network is made
 
 
