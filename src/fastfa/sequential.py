@@ -117,9 +117,10 @@ class Sequential:
         PyTorch corresponds here to 2 / n_out of it for mse, and to 1 / n_out of it for binary
         cross-entropy.
     rule : str or Rule, default "backprop"
-        How the error reaches the hidden layers: "backprop", "fa", "dfa", "sdfa", "drtp", "frozen",
-        or an object such as ``DFA(feedback=Feedback("normal"), inject="pre")``. A layer's own rule
-        takes precedence.
+        How the error reaches the hidden layers: "backprop", "fa", "dfa", "sdfa", "drtp", "usf",
+        "frsf", "brsf", "kp", "dkp", "ternary", "ifa", "ldfa", "local", "pepita", "frozen", or an
+        object such as ``DFA(feedback=Feedback("normal"), inject="pre")``. ``help(fastfa.rules)``
+        has a table of them. A layer's own rule takes precedence.
     optimizer : str or Optimizer, default "adam"
         "sgd", "rmsprop", "adam", "adamw" with PyTorch's defaults, or an object such as
         ``SGD(0.1, momentum=0.9)``.
