@@ -17,6 +17,7 @@ from ._internal.exclusive import Holder
 from ._internal.fit_options import FitOptions
 from ._internal.history import History
 from ._internal.metrics import Metric, Metrics
+from ._internal.network_attributes import FIXED, OWN, SETTABLE
 from ._internal.network_checks import (
     check_network,
     describe_layers,
@@ -58,44 +59,6 @@ if TYPE_CHECKING:
 __all__ = ["Alignment", "Sequential"]
 
 MAX_THREADS = 64
-OWN = frozenset(  # attributes of this class; pickle also keeps those that others add
-    [
-        "layers",
-        "loss",
-        "rule",
-        "optimizer",
-        "dtype",
-        "seed",
-        "input_scale",
-        "_threads",
-        "_weighted",
-        "_engine",
-        "_train_batch_direct",
-        "_learn_one_direct",
-        "_predict_one_direct",
-        "_schedule",
-        "_validator",
-        "_parameters",
-        "_feedback",
-        "_stopping",
-        "_history",
-    ]
-)
-
-_ANOTHER = "make another network, fa.Sequential(..., {}=...)"
-FIXED = {  # attributes that cannot be set, and what to do instead
-    "layers": "make another network, fa.Sequential([...], ...)",
-    **{name: _ANOTHER.format(name) for name in ("loss", "dtype", "input_scale")},
-    "rule": _ANOTHER.format("rule") + "; a rule of its own for a layer is Dense(..., rule=...)",
-    "optimizer": _ANOTHER.format("optimizer") + "; the learning rate alone is net.lr",
-    "seed": _ANOTHER.format("rng"),
-    "parameters": "net.parameters[key] = a copies new values into it",
-    "feedback": "net.feedback[key] = a copies new values into it",
-    "history": "fit records it",
-    "steps": "reset() starts over",
-    "epochs": "reset() starts over",
-}
-SETTABLE = ("lr", "n_threads")
 
 
 class Sequential:
@@ -255,6 +218,21 @@ class Sequential:
         self.input_scale, self._threads = how["input_scale"], how["n_threads"]
         self._weighted = check_network(self.layers, engine.n_in, self.loss, self.rule)
         self._attach(engine)
+
+    def _remake(self, optimizer: Optimizer, loss: str) -> None:
+        """Go on with another optimizer or loss, on an engine of its own; or change nothing."""
+        weighted = check_network(self.layers, self._engine.n_in, loss, self.rule)
+        warn_of_rules(weighted, loss, optimizer.name)
+        changes = {"optimizer": optimizer.describe(), "loss": loss, "n_threads": self._threads}
+        engine = choose()(self._engine.description | changes)
+        for tensors in (self._engine.parameters, self._engine.feedback):
+            for key, values in tensors.items():
+                engine.write(key, values)
+        engine.note = self._engine.note
+        columns, history = self._validator.columns, self._history
+        vars(self).update(optimizer=optimizer, loss=loss)  # last: nothing can fail from here on
+        self._attach(engine)
+        self._validator.columns, self._history = columns, history
 
     # ------------------------------------------------------------------------------- training
 
@@ -518,6 +496,31 @@ class Sequential:
         self._schedule = self.optimizer.schedule
         if self._schedule is None:
             self._engine.lr = number("lr", self.optimizer.lr)
+
+    def set_optimizer(self, optimizer: str | Optimizer) -> None:
+        """Replace the optimizer; parameters and feedback stay as they are.
+
+        This begins a new training, such as fine-tuning: the state of the optimizer is new, steps
+        and epochs count from 0, and the learning rate is that of the new optimizer. Arrays that
+        were taken from ``net.parameters`` or ``net.feedback`` before no longer belong to it.
+
+        Parameters
+        ----------
+        optimizer : str or Optimizer
+            As for `Sequential`.
+
+        Raises
+        ------
+        RuntimeError
+            ``fit`` is running on this network.
+        """
+        holder = Holder()
+        try:
+            if not holder.take(id(self)):
+                raise RuntimeError("fit is running on this network; wait for it or stop() it")
+            self._remake(as_optimizer("optimizer", optimizer), self.loss)
+        finally:
+            holder.release()
 
     @property
     def lr(self) -> float:

@@ -199,7 +199,7 @@ NET = network()
     ("of", "name", "words"),
     [
         (NET, "rule", ["Sequential.rule is fixed", "fa.Sequential(..., rule=...)", "Dense("]),
-        (NET, "optimizer", ["fa.Sequential(..., optimizer=...)", "net.lr"]),
+        (NET, "optimizer", ["net.set_optimizer(...)", "net.lr"]),
         (NET, "loss", ["fa.Sequential(..., loss=...)"]),
         (NET, "layers", ["fa.Sequential([...], ...)"]),
         (NET, "dtype", ["fa.Sequential(..., dtype=...)"]),
