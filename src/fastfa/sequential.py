@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ from ._internal.restoring import restore
 from ._internal.streams import write
 from ._internal.summary import Text, html, one_line, table
 from ._internal.tensors import Tensors
+from ._internal.trainable import file_with, layer_indices
 from ._internal.training import Task, Training
 from ._internal.validation import (
     STEP_NAMES,
@@ -521,6 +523,60 @@ class Sequential:
             self._remake(as_optimizer("optimizer", optimizer), self.loss)
         finally:
             holder.release()
+
+    def freeze(self, *layers: int) -> None:
+        """Keep layers from training: their weights, biases and feedback stay as they are.
+
+        Training goes on otherwise: other layers keep their optimizer state, and the counters go on.
+        Error still passes through frozen layers to those below. Arrays that were taken from
+        ``net.parameters`` or ``net.feedback`` before no longer belong to the network.
+
+        Parameters
+        ----------
+        *layers : int
+            Places of `Dense` in the list of layers.
+
+        Raises
+        ------
+        TypeError, ValueError
+            No such layer; nothing has changed.
+        RuntimeError
+            ``fit`` is running on this network.
+        """
+        if not layers:
+            raise TypeError("freeze: expected at least one layer, got none")
+        self._set_trainable(layer_indices(self.layers, layers, "freeze"), False)
+
+    def unfreeze(self, *layers: int) -> None:
+        """Let layers train that were frozen, or made with ``trainable=False``; without any, all.
+
+        Their optimizer state begins with zeros.
+
+        Parameters
+        ----------
+        *layers : int
+            As for `freeze`.
+
+        Raises
+        ------
+        TypeError, ValueError, RuntimeError
+            As `freeze`, or a layer cannot train, such as units of zero derivative.
+        """
+        self._set_trainable(layer_indices(self.layers, layers, "unfreeze"), True)
+
+    def _set_trainable(self, indices: Sequence[int], flag: bool) -> None:
+        layers = list(self.layers)
+        for i in indices:
+            layers[i] = replace(layers[i], trainable=flag)  # type: ignore[call-arg]
+        if tuple(layers) == self.layers:
+            return
+        weighted = check_network(layers, self._engine.n_in, self.loss, self.rule)
+        warn_of_rules(weighted, self.loss, self.optimizer.name)
+        state, history = self.__getstate__(), self._history
+        bytes_checked = self._validator.bytes_checked
+        state["file"] = file_with(self._engine, dict.fromkeys(indices, flag))
+        self.__setstate__(state)
+        self._history, self._validator.bytes_checked = history, bytes_checked
 
     @property
     def lr(self) -> float:

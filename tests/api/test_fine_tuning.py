@@ -1,4 +1,4 @@
-"""Another optimizer, and another loss after loading: weights stay, a training begins."""
+"""Another optimizer, another loss, layers that are frozen: weights stay, training goes on."""
 
 import warnings
 
@@ -170,3 +170,109 @@ def test_a_new_optimizer_warns_as_a_new_network_does():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         net.set_optimizer(fa.SGD(0.1))
+
+
+# ---- layers that train, or not
+
+
+@pytest.mark.parametrize("rule", ["dfa", "kp", "dkp", "ldfa", "backprop", "local", "pepita", "usf"])
+@pytest.mark.parametrize("optimizer", ["adam", fa.SGD(0.05, momentum=0.5), fa.SGD(0.05)])
+def test_frozen_layers_stay_and_the_others_go_on(rule, optimizer):
+    net = trained(rule=rule, optimizer=optimizer)
+    before, steps = copies(net), net.steps
+    counters = net.steps, net.epochs, net.lr
+    net.freeze(0)
+    assert (net.steps, net.epochs, net.lr) == counters
+    assert [layer.trainable for layer in net.layers if isinstance(layer, fa.Dense)] == [0, 1, 1]
+    assert_same(copies(net), before)
+    net.fit(X, Y, 2, **QUIET)
+    assert net.steps == steps + 4
+    for key, value in copies(net).items():
+        assert np.array_equal(value, before[key]) == key.startswith("0."), key
+
+
+@pytest.mark.parametrize("optimizer", ["adam", fa.SGD(0.05, momentum=0.5), fa.RMSprop(0.01)])
+def test_other_layers_keep_the_state_of_the_optimizer(optimizer):
+    """The next step of a layer above does not depend on whether one below trains."""
+    frozen, free = (trained(rule="backprop", optimizer=optimizer) for _ in range(2))
+    frozen.freeze(0)
+    for net in (frozen, free):
+        net.train_batch(X, Y)
+    for key in ("2.weight", "2.bias", "3.weight", "3.bias"):
+        np.testing.assert_array_equal(frozen.parameters[key], free.parameters[key], err_msg=key)
+
+
+def test_frozen_from_the_start_is_the_same():
+    layers = [fa.Dense(8, "tanh", trainable=False), fa.Dense(3)]
+    made, frozen = network(layers=layers), network(layers=[fa.Dense(8, "tanh"), fa.Dense(3)])
+    frozen.freeze(0)
+    assert frozen.layers == made.layers
+    for net in (made, frozen):
+        net.fit(X, Y, 2, **QUIET)
+    assert same_state(made, frozen)
+    for net in (made, frozen):
+        net.unfreeze()
+        net.fit(X, Y, 1, **QUIET)
+    assert same_state(made, frozen)
+    assert all(layer.trainable for layer in frozen.layers)
+
+
+def test_freezing_and_unfreezing_at_once_loses_the_state_of_that_layer_alone():
+    net, other = trained(), trained()
+    net.freeze(0, 2)
+    net.unfreeze(0, 2)
+    assert_same(copies(net), copies(other))
+    net.train_batch(X, Y)
+    other.train_batch(X, Y)
+    same = [np.array_equal(net.parameters[k], other.parameters[k]) for k in sorted(net.parameters)]
+    assert same == [False, False, False, False, True, True]  # momentum begins anew in 0 and 2
+
+
+def test_what_belongs_to_the_object_stays():
+    net = network(rule=Custom(), optimizer=fa.SGD(lambda step: 0.1), n_threads=1)
+    history = net.fit(X, Y, **QUIET)
+    rule = net.rule
+    net.freeze(2)
+    assert (net.rule, net.history, net.n_threads) == (rule, history, 1)
+    assert net.lr == 0.1
+    view = net.parameters["0.weight"]
+    net.freeze(2)  # changes nothing: arrays stay live
+    assert np.shares_memory(view, net.parameters["0.weight"])
+    assert fa.load(net.to_bytes(), rule=rule, lr=lambda step: 0.1).layers == net.layers
+
+
+@pytest.mark.parametrize("name", ["freeze", "unfreeze"])
+def test_layers_that_are_none_are_refused(name):
+    net = trained()
+    before = net._engine.state()
+    for wrong, kind, words in (
+        (1, ValueError, rf"{name}: layer: expected one of \[0, 2, 3\], got 1"),
+        (9, ValueError, rf"{name}: layer: expected one of \[0, 2, 3\], got 9"),
+        (-1, ValueError, f"{name}: layer: expected an integer >= 0, got -1"),
+        ("0", TypeError, f"{name}: layer: expected an integer >= 0, got '0'"),
+    ):
+        with pytest.raises(kind, match=words):
+            getattr(net, name)(0, wrong)
+    assert net._engine.state() == before
+    assert all(layer.trainable for layer in net.layers if isinstance(layer, fa.Dense))
+    with pytest.raises(TypeError, match="freeze: expected at least one layer, got none"):
+        net.freeze()
+
+
+def test_a_layer_that_cannot_train_is_refused():
+    net = network(layers=[fa.Dense(8, "sign", trainable=False), fa.Dense(3)], rule="backprop")
+    with pytest.raises(ValueError, match="expected an activation without zero derivative"):
+        net.unfreeze(0)
+    assert not net.layers[0].trainable
+
+
+def test_layers_are_not_frozen_while_it_trains():
+    errors = []
+
+    def change(net, *_):
+        with pytest.raises(RuntimeError, match="fit is running on this network"):
+            net.freeze(0)
+        errors.append(net.layers[0].trainable)
+
+    network().fit(X, Y, callbacks=[fa.Callback(on_epoch_end=change)], **QUIET)
+    assert errors == [True]
