@@ -76,12 +76,12 @@ def train_on_rows(
     """Steps on the samples in `order`, which are some of all; `steps` is (size, first, count).
 
     The engine takes an order of all samples. So whole batches are steps in an order that is longer,
-    and the rest, which may be a shorter batch, is a step on a copy of its samples. Nothing else is
-    copied.
+    and the rest, which may be a shorter batch, is a step on a copy of its samples; so is a single
+    step. Nothing else is copied.
     """
     size, first, count = steps
     whole = len(order) // size
-    n = max(0, min(count, whole - first))
+    n = max(0, min(count, whole - first)) if count > 1 else 0
     sums = (0.0, 0.0, 0, 0)
     if n:
         longer = np.zeros(len(batch.x), np.int64)
@@ -90,7 +90,8 @@ def train_on_rows(
         sums = train_steps(*batch, longer, size, first, n, own, poll)
     if n == count or sums[3] < n or (n and poll(0)):
         return sums
-    rest = rows_of(batch, order[whole * size :])
+    start = (first + n) * size
+    rest = rows_of(batch, order[start : start + size])
     own = None if rates is None else rates[n:]
     last = train_steps(*rest, None, len(rest.x), 0, 1, own, poll)
     return tuple(a + b for a, b in zip(sums, last, strict=True))  # type: ignore[return-value]
