@@ -161,8 +161,8 @@ static void test_rules(void)
                 while (fa_activation_flags(n % n_activations) & FA_ZERO_DERIVATIVE && ++n);
                 recipe r;
                 describe(&r, isa, rule, o % 2, activation, optimizers[o / 2], losses[n % 3]);
-                r.optimizer.momentum = o < 4 && n % 2 ? 0.9 : 0;
-                r.optimizer.nesterov = o < 2 && n % 2;
+                optimizer_option(&r, "momentum", o < 4 && n % 2 ? 0.9 : 0);
+                optimizer_option(&r, "nesterov", o < 2 && n % 2);
                 r.optimizer.clip_norm = n % 3 ? 0 : 0.5;
                 r.optimizer.weight_decay = n % 5 ? 0 : 0.01;
                 if (!strcmp(rule, "dfa") && o > 3) r.rule.sparsity = 0.9;
@@ -274,7 +274,7 @@ static void test_losses(void)
                 fill(y, dtype, 19 * n, (double[]){0, 1}, 2);
                 const fa_mat out = {(char *)z, n, 19, n};
                 const fa_fp fp = fa_fp_begin(true);
-                loss->error(k, out, row_loss, hit, out, rows ? NULL : labels,
+                loss->error(k, NULL, out, row_loss, hit, out, rows ? NULL : labels,
                             (fa_mat){(char *)y, n, 19, n});
                 no_flags("error");
                 fa_fp_end(&fp);

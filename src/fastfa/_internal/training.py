@@ -177,8 +177,7 @@ class Training:
         """The logs of one epoch, or None if it was stopped before its end."""
         task, start = self.task, perf_counter()
         self.bar.describe(label)
-        order = task.order(self.engine.shuffle(task.n))  # drawn also if unused: it counts epochs
-        loss_sum, hit_sum, rows, steps = self._steps(order)
+        loss_sum, hit_sum, rows, steps = self._steps(self._order())
         if steps < task.steps:
             return None
         logs = _logs(loss_sum / rows, hit_sum / rows, task.metric)
@@ -192,6 +191,10 @@ class Training:
         logs["lr"] = self.rate
         logs["time"] = perf_counter() - start
         return logs
+
+    def _order(self) -> NDArray[np.int64] | None:
+        """The order of the samples in this epoch; None: as they are."""
+        return self.task.order(self.engine.shuffle(self.task.n))  # also if unused: it counts epochs
 
     def _steps(self, order: NDArray[np.int64] | None) -> Sums:
         """All steps of an epoch: in one call, or one by one if a callback needs each."""
