@@ -2,6 +2,38 @@
 
 One keyword, ``rule="dfa"``, selects how the error reaches the hidden layers. The engine is a C
 library; this package describes networks to it. Importing fastfa imports NumPy only.
+
+Start here:
+
+>>> import fastfa as fa
+>>> X, y, X_test, y_test = fa.datasets.load("digits")  # images of 8 x 8 pixels, in the package
+>>> layers = [fa.Dense(64, "tanh"), fa.Dense(10)]
+>>> net = fa.Sequential(layers, input_shape=64, rule="dfa", optimizer=fa.SGD(0.1), rng=0)
+>>> history = net.fit(X, y, epochs=20, validation_data=(X_test, y_test), verbose=False)
+>>> net.evaluate(X_test, y_test)["accuracy"] > 0.9
+True
+>>> net.alignment(X[:500], y[:500])[0].delta_angle < 90  # degrees to backprop's signal
+True
+>>> net.save("digits.safetensors")  # doctest: +SKIP
+>>> net = fa.load("digits.safetensors")  # doctest: +SKIP
+
+Rules: backprop, fa, dfa, sdfa, drtp, usf, frsf, brsf, kp, dkp, ternary, ifa, ldfa, local, pepita,
+frozen (hidden layers that do not learn, the baseline); and your own, see ``help(fa.Rule)``.
+
+Where to look:
+
+=======================================  ==========================================================
+rules, with their equations and sources  ``help(fa.rules)``, and ``help(fa.DFA)`` for one of them
+networks, training                       ``help(fa.Sequential)``, ``help(fa.Dense)``
+feedback matrices                        ``help(fa.Feedback)``
+callbacks                                ``help(fa.callbacks)``
+many networks at a time                  ``help(fa.fit_replicas)``
+pictures                                 ``help(fa.plot)``
+a comparison of the rules, in seconds    ``python -m fastfa demo`` in a shell
+published experiments                    ``python -m fastfa reproduce list``
+the C library                            ``fa.get_include()``, ``python -m fastfa --cflags --libs``
+mathematics, files, decisions            the folder docs/ of the repository; it is not installed
+=======================================  ==========================================================
 """
 
 from __future__ import annotations

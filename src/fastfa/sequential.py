@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,11 +12,19 @@ import numpy as np
 
 from ._core import NAMES
 from ._internal import arguments
-from ._internal.attributes import refuse_fixed, refuse_unknown
+from ._internal.attributes import hints_keywords, refuse_fixed, refuse_unknown
 from ._internal.checks import choice, flag, integer, number, show
 from ._internal.exclusive import Holder
+from ._internal.fit_options import FitOptions
 from ._internal.history import History
-from ._internal.network_checks import check_network, describe_layers, describe_rule
+from ._internal.metrics import Metric, Metrics
+from ._internal.network_attributes import FIXED, OWN, SETTABLE
+from ._internal.network_checks import (
+    check_network,
+    describe_layers,
+    describe_rule,
+    warn_of_rules,
+)
 from ._internal.notes import custom_rules, write_note
 from ._internal.paths import check_folder, file_name, is_path
 from ._internal.progress import shows_bar
@@ -24,9 +33,10 @@ from ._internal.samples import Batch, Columns, UnreadBatch
 from ._internal.streams import write
 from ._internal.summary import Text, html, one_line, table
 from ._internal.tensors import Tensors
+from ._internal.trainable import file_with, layer_indices
 from ._internal.training import Task, Training
 from ._internal.validation import STEP_NAMES, VALIDATION_NAMES, InputValidator
-from .alignment import Alignment, measure
+from .alignment import Alignment, field_names, measure
 from .backends import choose
 from .callbacks import Callback
 from .callbacks.hooks import callback_list
@@ -46,44 +56,6 @@ __all__ = ["Alignment", "Sequential"]
 
 T = TypeVar("T")
 MAX_THREADS = 64
-OWN = frozenset(  # attributes of this class; pickle also keeps those that others add
-    [
-        "layers",
-        "loss",
-        "rule",
-        "optimizer",
-        "dtype",
-        "seed",
-        "input_scale",
-        "_threads",
-        "_weighted",
-        "_engine",
-        "_train_batch_direct",
-        "_learn_one_direct",
-        "_predict_one_direct",
-        "_schedule",
-        "_validator",
-        "_parameters",
-        "_feedback",
-        "_stopping",
-        "_history",
-    ]
-)
-
-_ANOTHER = "make another network, fa.Sequential(..., {}=...)"
-FIXED = {  # attributes that cannot be set, and what to do instead
-    "layers": "make another network, fa.Sequential([...], ...)",
-    **{name: _ANOTHER.format(name) for name in ("loss", "dtype", "input_scale")},
-    "rule": _ANOTHER.format("rule") + "; a rule of its own for a layer is Dense(..., rule=...)",
-    "optimizer": _ANOTHER.format("optimizer") + "; the learning rate alone is net.lr",
-    "seed": _ANOTHER.format("rng"),
-    "parameters": "net.parameters[key] = a copies new values into it",
-    "feedback": "net.feedback[key] = a copies new values into it",
-    "history": "fit records it",
-    "steps": "reset() starts over",
-    "epochs": "reset() starts over",
-}
-SETTABLE = ("lr", "n_threads")
 
 
 class Sequential:
@@ -105,9 +77,10 @@ class Sequential:
         PyTorch corresponds here to 2 / n_out of it for mse, and to 1 / n_out of it for binary
         cross-entropy.
     rule : str or Rule, default "backprop"
-        How the error reaches the hidden layers: "backprop", "fa", "dfa", "sdfa", "drtp", "frozen",
-        or an object such as ``DFA(feedback=Feedback("normal"), inject="pre")``. A layer's own rule
-        takes precedence.
+        How the error reaches the hidden layers: "backprop", "fa", "dfa", "sdfa", "drtp", "usf",
+        "frsf", "brsf", "kp", "dkp", "ternary", "ifa", "ldfa", "local", "pepita", "frozen", or an
+        object such as ``DFA(feedback=Feedback("normal"), inject="pre")``. ``help(fastfa.rules)``
+        has a table of them. A layer's own rule takes precedence.
     optimizer : str or Optimizer, default "adam"
         "sgd", "rmsprop", "adam", "adamw" with PyTorch's defaults, or an object such as
         ``SGD(0.1, momentum=0.9)``.
@@ -153,6 +126,7 @@ class Sequential:
     (64, 32)
     """
 
+    @hints_keywords("Sequential")
     def __init__(
         self,
         layers: Sequence[Layer],
@@ -193,6 +167,7 @@ class Sequential:
                 }
             )
         )
+        warn_of_rules(self._weighted, self.loss, self.optimizer.name)
 
     if not TYPE_CHECKING:  # or else type checkers would allow any assignment
 
@@ -241,8 +216,23 @@ class Sequential:
         self._weighted = check_network(self.layers, engine.n_in, self.rule)
         self._attach(engine)
 
+    def _remake(self, optimizer: Optimizer, loss: str) -> None:
+        """Go on with another optimizer or loss, on an engine of its own; or change nothing."""
+        changes = {"optimizer": optimizer.describe(), "loss": loss, "n_threads": self._threads}
+        engine = choose()(self._engine.description | changes)
+        warn_of_rules(self._weighted, loss, optimizer.name)
+        for tensors in (self._engine.parameters, self._engine.feedback):
+            for key, values in tensors.items():
+                engine.write(key, values)
+        engine.note = self._engine.note
+        columns, history = self._validator.columns, self._history
+        vars(self).update(optimizer=optimizer, loss=loss)  # last: nothing can fail from here on
+        self._attach(engine)
+        self._validator.columns, self._history = columns, history
+
     # ------------------------------------------------------------------------------- training
 
+    @hints_keywords("fit")
     def fit(
         self,
         X: ArrayLike,
@@ -255,6 +245,10 @@ class Sequential:
         shuffle: bool = True,
         callbacks: Sequence[Callback] = (),
         verbose: bool | None = None,
+        metrics: Sequence[str] | Mapping[str, str | Metric] | None = None,
+        train_metrics: bool | None = None,
+        class_weight: Mapping[int, float] | str | None = None,
+        validation_split: float | None = None,
     ) -> History:
         """Train for some epochs; called again, it continues where it stopped.
 
@@ -292,6 +286,23 @@ class Sequential:
         verbose : bool, optional
             Show one progress bar over all steps, in a terminal on stderr; by default if
             `set_verbose` did not switch bars off.
+        metrics : sequence of str, or mapping of str to str or callable, optional
+            More entries of the logs, by name: "rmse", "mae", "r2" where y are values; "f1", "auc"
+            where they are classes (means over outputs or classes, see Notes). Or functions,
+            ``{"cost": f}``: ``f(y, prediction)`` returns a number. y are the labels (m,) or rows,
+            prediction is what `predict` returns, and both are (m,) for one output. `EarlyStopping`
+            and `Checkpoint` can monitor them; tell them ``mode="max"`` for your own.
+        train_metrics : bool, optional
+            Measure the metrics on the training data too, after each epoch. That costs one more
+            forward pass over it. By default only if there are no validation data.
+        class_weight : mapping of int to float, or "balanced", optional
+            Factor on the loss and gradient of each training sample by its label, besides
+            `sample_weight`; labels that are missing have 1. "balanced": all classes count the same,
+            m / (classes * samples of the class).
+        validation_split : float in (0, 1), optional
+            Share of the samples that validate instead of training. They are drawn from the
+            network's seed, so that a second ``fit`` on the same data holds out the same ones; of
+            labels each class gives its share. X is not copied, only what is held out.
 
         Returns
         -------
@@ -326,6 +337,10 @@ class Sequential:
         ..                     c > 1: rows (m, c)                   none
         ..                     c > 1: labels (m,), taken one-hot    accuracy
         =====================  ===================================  ========================
+
+        The metrics by name are those of scikit-learn: "rmse" and "r2" are means over the outputs,
+        "f1" is the macro mean over the classes that occur in y or the predictions (at 0.5 where
+        outputs are independent), "auc" that of each class against the others.
         """
         holder = Holder()
         try:
@@ -336,7 +351,12 @@ class Sequential:
             self._stopping = False
             checked = callback_list(callbacks)
             show_bar = shows_bar(verbose)
+            options = FitOptions(
+                self.loss, self._engine.n_out, metrics, train_metrics, class_weight,
+                validation_split, validation_data,
+            )  # fmt: skip
             task = self._task(X, y, sample_weight, validation_data, epochs, batch_size, shuffle)
+            task = options.applied_to(task, self.seed)
             training = Training(
                 self, self._engine, task, checked, self._rates, lambda: self._stopping
             )
@@ -472,6 +492,85 @@ class Sequential:
         self._schedule = self.optimizer.schedule
         if self._schedule is None:
             self._engine.lr = number("lr", self.optimizer.lr)
+
+    def set_optimizer(self, optimizer: str | Optimizer) -> None:
+        """Replace the optimizer; parameters and feedback stay as they are.
+
+        This begins a new training, such as fine-tuning: the state of the optimizer is new, steps
+        and epochs count from 0, and the learning rate is that of the new optimizer. Arrays that
+        were taken from ``net.parameters`` or ``net.feedback`` before no longer belong to it.
+
+        Parameters
+        ----------
+        optimizer : str or Optimizer
+            As for `Sequential`.
+
+        Raises
+        ------
+        RuntimeError
+            ``fit`` is running on this network.
+        """
+        holder = Holder()
+        try:
+            if not holder.take(id(self)):
+                raise RuntimeError("fit is running on this network; wait for it or stop() it")
+            self._remake(as_optimizer("optimizer", optimizer), self.loss)
+        finally:
+            holder.release()
+
+    def freeze(self, *layers: int) -> None:
+        """Keep layers from training: their weights, biases and feedback stay as they are.
+
+        Training goes on otherwise: other layers keep their optimizer state, and the counters go on.
+        Error still passes through frozen layers to those below. Arrays that were taken from
+        ``net.parameters`` or ``net.feedback`` before no longer belong to the network.
+
+        Parameters
+        ----------
+        *layers : int
+            Places of `Dense` in the list of layers.
+
+        Raises
+        ------
+        TypeError, ValueError
+            No such layer; nothing has changed.
+        RuntimeError
+            ``fit`` is running on this network.
+        """
+        if not layers:
+            raise TypeError("freeze: expected at least one layer, got none")
+        self._set_trainable(layer_indices(self.layers, layers, "freeze"), False)
+
+    def unfreeze(self, *layers: int) -> None:
+        """Let layers train that were frozen, or made with ``trainable=False``; without any, all.
+
+        Their optimizer state begins with zeros.
+
+        Parameters
+        ----------
+        *layers : int
+            As for `freeze`.
+
+        Raises
+        ------
+        TypeError, ValueError, RuntimeError
+            As `freeze`, or a layer cannot train, such as units of zero derivative.
+        """
+        self._set_trainable(layer_indices(self.layers, layers, "unfreeze"), True)
+
+    def _set_trainable(self, indices: Sequence[int], flag: bool) -> None:
+        layers = list(self.layers)
+        for i in indices:
+            layers[i] = replace(layers[i], trainable=flag)  # type: ignore[call-arg]
+        if tuple(layers) == self.layers:
+            return
+        weighted = check_network(layers, self._engine.n_in, self.loss, self.rule)
+        warn_of_rules(weighted, self.loss, self.optimizer.name)
+        state, history = self.__getstate__(), self._history
+        bytes_checked = self._validator.bytes_checked
+        state["file"] = file_with(self._engine, dict.fromkeys(indices, flag))
+        self.__setstate__(state)
+        self._history, self._validator.bytes_checked = history, bytes_checked
 
     @property
     def lr(self) -> float:
@@ -711,27 +810,37 @@ class Sequential:
         return row
 
     def evaluate(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        metrics: Sequence[str] | Mapping[str, str | Metric] | None = None,
     ) -> dict[str, float]:
         """Mean loss and accuracy, without dropout; memory is kept as by `predict`.
 
         Parameters
         ----------
         X, y, sample_weight
-            As for `fit`. Weights enter the loss, not the accuracy.
+            As for `fit`. Weights enter the loss, not the accuracy and not the metrics.
+        metrics
+            As for `fit`.
 
         Returns
         -------
         dict
             "loss", and "accuracy" or (several independent 0/1 outputs) "binary_accuracy" where
-            loss and targets define one.
+            loss and targets define one, and the metrics.
         """
+        more = Metrics(metrics, self.loss, self._engine.n_out)
         given = self._validator.unread(X, y, sample_weight)
         batch = self._validator.read(given)
+        more.check(batch.labels is not None)
         with self._validator.naming(given):
             loss, accuracy = self._engine.evaluate(*batch)
         metric = self._validator.metric(batch)
-        return {"loss": loss} if metric is None else {"loss": loss, metric: accuracy}
+        logs = {"loss": loss} if metric is None else {"loss": loss, metric: accuracy}
+        return logs | more.measure(self._engine, batch)
 
     # -------------------------------------------------------------------------- looking inside
 
@@ -799,7 +908,12 @@ class Sequential:
         return self._on_batch(lambda batch: self._engine.gradients(*batch), x, y, sample_weight)[1]
 
     def alignment(
-        self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        fields: Sequence[str] | None = None,
     ) -> list[Alignment]:
         """How close each hidden layer's signal is to backpropagation's on this batch.
 
@@ -807,13 +921,20 @@ class Sequential:
         ----------
         x, y, sample_weight
             As for `train_batch`.
+        fields : sequence of str, optional
+            Names of the fields of `Alignment` to measure; others are nan. Default: all of them.
+            "effective_rank" takes most of the time: eigenvalues of a matrix as wide as the layer,
+            by NumPy, whose BLAS may use threads of its own.
 
         Returns
         -------
         list of Alignment
             One for each hidden `Dense`, lowest first.
         """
-        return self._on_batch(lambda batch: measure(self._engine, batch), x, y, sample_weight)
+        names = field_names(fields)
+        return self._on_batch(
+            lambda batch: measure(self._engine, batch, names), x, y, sample_weight
+        )
 
     def summary(self) -> Text:
         """The network as a table, with the rule and feedback of each layer as the engine runs them.

@@ -121,7 +121,7 @@ def test_targets_and_metrics_by_the_table(loss, n_out, kind, metric):
     expected = {"loss"} if metric is None else {"loss", metric}
     assert set(net.evaluate(X, y)) == expected
     history = net.fit(X, y, epochs=1, validation_data=(X, y), verbose=False)
-    assert set(history.history) == expected | {f"val_{key}" for key in expected} | {"time"}
+    assert set(history.history) == expected | {f"val_{key}" for key in expected} | {"lr", "time"}
     assert all(np.isfinite(values).all() for values in history.history.values())
 
 

@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .. import _core
+from .._core import NAMES
 from ..backends import choose
+from ..optimizers import Optimizer, as_optimizer
 from ..rules import Rule
 from ..sequential import Sequential
-from .checks import plain, show
+from .checks import choice, plain, show
 from .paths import file_name, is_path
 from .restoring import restore
 from .streams import Readable, reader
@@ -28,11 +30,14 @@ def load(
     *,
     rule: Rule | Mapping[Any, Rule] | None = None,
     lr: Callable[[int], float] | None = None,
+    optimizer: str | Optimizer | None = None,
+    loss: str | None = None,
 ) -> Sequential:
     """A network from a file that ``net.save`` or the C library's ``fa_save`` wrote.
 
     It continues bit for bit where the saved network stopped: parameters, feedback, optimizer
-    state, dropout and shuffling. ``reset()`` starts it over from its seed.
+    state, dropout and shuffling; with `optimizer` or `loss`, parameters and feedback only.
+    ``reset()`` starts it over from its seed.
 
     Parameters
     ----------
@@ -45,7 +50,12 @@ def load(
         several rules one object for each class name; with several objects of one class one for
         each layer index, where -1 is the rule of the network.
     lr : callable, optional
-        Only for networks whose learning rate is a function of the step: that function.
+        Only for networks whose learning rate is a function of the step: that function. Not needed
+        with another optimizer.
+    optimizer : str or Optimizer, optional
+        Another optimizer, for fine-tuning: it begins as `Sequential.set_optimizer` says.
+    loss : str, optional
+        Another loss, for fine-tuning. Without `optimizer`, the one of the file begins anew.
 
     Returns
     -------
@@ -71,9 +81,12 @@ def load(
     name, engine = _opened(file)
     net = Sequential.__new__(Sequential)
     try:
-        restore(net, engine, rule, lr)
+        restore(net, engine, rule, lr, needs_lr=optimizer is None)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
+    if optimizer is not None or loss is not None:
+        other = net.optimizer if optimizer is None else as_optimizer("optimizer", optimizer)
+        net._remake(other, net.loss if loss is None else choice("loss", loss, NAMES["loss"]))
     return net
 
 

@@ -14,8 +14,11 @@ import numpy as np
 from ..feedback import Feedback
 from ..layers import Dense, Dropout, Layer
 from ..rules import Frozen, Rule
+from ..rules.base import RuleWarning
 from ..rules.registry import as_rule
-from .checks import show
+from .checks import show, warn
+
+BOUNDED = ("tanh", "sigmoid", "sign", "threshold", "hardtanh", "hard_sigmoid", "softsign")
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,46 @@ def check_network(layers: Sequence[Layer], n_in: int, rule: Rule) -> list[Weight
             places[i] = _with_values(place, _two_pass_rule(places[:i]) or place.rule, shape)
             _check_feedback(places[i], places[i].rule or place.rule, shape)
     return places
+
+
+def warn_of_rules(places: Sequence[Weighted], loss: str, optimizer: str) -> None:
+    """Warn of rules whose signal does not shrink with the error, where that does harm.
+
+    It was measured for each: on every data set tried (under mse: values), such a network diverged
+    or ended below one whose hidden layers are frozen.
+    """
+    for place in places[:-1]:
+        if place.rule is not None and place.learns and place.rule.name in ("drtp", "sdfa"):
+            reason = _harm(place.rule.name, place.layer.activation, loss, optimizer)
+            if reason:
+                warn(f'{place}: rule "{place.rule.name}" {reason}', RuleWarning)
+                return
+
+
+def _harm(rule: str, activation: str, loss: str, optimizer: str) -> str:
+    """Why a rule does harm with these, and what to do; "" where it does not."""
+    grows = f'units of "{activation}" grow without bound'
+    if rule == "drtp" and loss == "mse":
+        return (
+            'sends the targets, whatever the error is: with loss="mse" it diverges sooner or later '
+            'for values (regression), and for labels if lr is not small; take "dfa" or "kp"'
+        )
+    if rule == "drtp" and activation not in BOUNDED:
+        return (
+            f"sends the targets, whatever the error is, so {grows}; take an activation with "
+            'bounds, such as "tanh", or "dfa"'
+        )
+    if rule == "sdfa" and loss == "mse" and optimizer == "sgd":
+        return (
+            'sends signs, which do not shrink with the error: with loss="mse" it diverges under '
+            'SGD if lr is not small; take fa.Adam() or "dfa"'
+        )
+    if rule == "sdfa" and loss != "mse" and optimizer != "sgd" and activation not in BOUNDED:
+        return (
+            f"sends signs, which do not shrink with the error, so {grows} where steps do not "
+            'depend on its size, as under Adam; take "tanh", fa.SGD with a small lr, or "dfa"'
+        )
+    return ""
 
 
 def _places(layers: Sequence[Layer], n_in: int, rule: Rule) -> list[Weighted]:

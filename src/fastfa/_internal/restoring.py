@@ -20,8 +20,12 @@ def restore(
     engine_of: Callable[[FindRule], Engine],
     rule: Rule | Mapping[Any, Rule] | None,
     lr: Callable[[int], float] | None,
+    needs_lr: bool = True,
 ) -> None:
-    """Make the empty object `net` the network that a file describes."""
+    """Make the empty object `net` the network that a file describes.
+
+    Without `needs_lr` its rate will be replaced, so that the function of a file may be missing.
+    """
     rules = RuleResolver(rule)
     engine = engine_of(rules)
     gives_none = rule is None or (isinstance(rule, Mapping) and len(rule) == 0)
@@ -30,7 +34,7 @@ def restore(
             mismatch("rule", "none", show(rule), "no rule of the file is in Python, so give none")
         )
     rates = read_note(engine.note).get("lr")
-    if rates is not None and lr is None:
+    if rates is not None and lr is None and needs_lr:
         raise ValueError(
             f"lr: expected the function {plain(rates['function'])}, got None; a file cannot hold "
             "it, so give it: load(path, lr=...)"

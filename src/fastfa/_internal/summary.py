@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -149,7 +150,20 @@ def _facts(net: Model) -> list[tuple[str, str]]:
         ("optimizer", _optimizer(net)),
         ("dtype, seed", f"{net.dtype}, {net.seed}"),
         ("threads", str(net._engine.n_threads)),
+        *(("note", text) for text in _linear_stacks(net)),
     ]
+
+
+def _linear_stacks(net: Model) -> Iterator[str]:
+    """Says which layers in a row could be one, as nothing between them is non-linear."""
+    first = None
+    for place in net._weighted:
+        if first is None:
+            first = place.index
+        if place.layer.activation != "linear" or place is net._weighted[-1]:
+            if first != place.index:
+                yield f"no non-linearity between layers {first} and {place.index}"
+            first = None
 
 
 def _optimizer(net: Model) -> str:
