@@ -564,7 +564,7 @@ class Sequential:
             layers[i] = replace(layers[i], trainable=flag)  # type: ignore[call-arg]
         if tuple(layers) == self.layers:
             return
-        weighted = check_network(layers, self._engine.n_in, self.loss, self.rule)
+        weighted = check_network(layers, self._engine.n_in, self.rule)
         warn_of_rules(weighted, self.loss, self.optimizer.name)
         state, history = self.__getstate__(), self._history
         bytes_checked = self._validator.bytes_checked

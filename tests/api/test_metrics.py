@@ -268,7 +268,7 @@ def held_out(net, x, y, share, **fit):
     """Rows that do not train: the loss of training does not depend on them."""
     from fastfa._internal.subsets import split
 
-    batch = net._validator.batch(x, y, None)
+    batch = net._validator.read(net._validator.unread(x, y, None))
     return split(share, batch, net.loss, net.seed)
 
 
