@@ -1,0 +1,1 @@
+"""Kernels for GPUs: their text, and how a step of a network is made of them."""
