@@ -118,7 +118,7 @@ def part(name: str) -> str:
 @cache
 def _flags() -> dict[str, str]:
     """The activations with their flags, in the order of their numbers."""
-    return dict(re.findall(r"FA_ACTIVATION\((\w+), (\w+),", part("activations.def")))
+    return dict(re.findall(r"^FA_ACTIVATION\((\w+), (\w+),", part("activations.def"), re.M))
 
 
 ACTIVATIONS = tuple(_flags())
