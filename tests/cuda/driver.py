@@ -14,7 +14,7 @@ from fastfa import _core
 from fastfa.backends.cuda import factors, kernels
 from fastfa.backends.cuda.plan import Batch, Plan, at_step
 
-CHUNK = 10  # kernels of a module
+CHUNK = 16  # kernels of a module
 ENTRIES = {}  # the compiled module of each kernel
 
 
