@@ -28,11 +28,10 @@ from ._internal.validation import (
     VALIDATION_NAMES,
     Batch,
     Columns,
-    InputValidator,
     UnreadBatch,
 )
 from .alignment import Alignment, measure
-from .backends import choose
+from .backends import choose, choose_or_warn
 from .callbacks import Callback
 from .callbacks.hooks import callback_list
 from .layers import Layer
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
     from ._internal.streams import Writable
-    from .backends.protocol import Engine
+    from .backends.protocol import Backend, Engine
 
 __all__ = ["Alignment", "Sequential"]
 
@@ -61,6 +60,7 @@ OWN = frozenset(  # attributes of this class; pickle also keeps those that other
         "input_scale",
         "_threads",
         "_weighted",
+        "_backend",
         "_engine",
         "_train_batch_direct",
         "_learn_one_direct",
@@ -84,6 +84,7 @@ FIXED = {  # attributes that cannot be set, and what to do instead
     "parameters": "net.parameters[key] = a copies new values into it",
     "feedback": "net.feedback[key] = a copies new values into it",
     "history": "fit records it",
+    "device": "net.to(device) moves the network",
     "steps": "reset() starts over",
     "epochs": "reset() starts over",
 }
@@ -126,11 +127,14 @@ class Sequential:
         "auto" divides uint8 inputs by 255 and does not change other dtypes; a number multiplies all
         inputs. It holds for training and prediction. A warning is given once for bytes that seem
         not to be pixels, because none of them is above 63.
+    device : str, default "cpu"
+        "cpu"; or "cuda", the current GPU of CuPy, or its number as in "cuda:1". What runs there is
+        in ``docs/devices.md``.
 
     Attributes
     ----------
     layers : tuple of Layer
-    loss, dtype : str
+    loss, dtype, device : str
     rule : Rule
     optimizer : Optimizer
         As given; the current learning rate is ``lr``.
@@ -139,13 +143,15 @@ class Sequential:
     parameters, feedback : mapping of str to ndarray
         Live writable views by key: "0.weight" (n_in, units), "0.bias" (units,), "0.feedback"
         (n_source, units), where 0 is the index in the layer list. ``net.parameters[key] = a``
-        checks the values and copies them.
+        checks the values and copies them. On a GPU they are CuPy arrays.
 
     Raises
     ------
     TypeError, ValueError
         An argument of the wrong type or value; the message names the argument or layer, the
-        expected value and the given one.
+        expected value and the given one. Or something that does not run on the GPU yet.
+    ImportError, RuntimeError
+        CuPy is not installed, or there is no GPU or no driver for it.
     MemoryError
         The network does not fit into memory.
 
@@ -169,6 +175,7 @@ class Sequential:
         rng: int | np.random.Generator | None = None,
         n_threads: int | None = None,
         input_scale: str | float = "auto",
+        device: str = "cpu",
     ) -> None:
         if "_engine" in vars(self):
             raise TypeError("a network is made once: make another, or reset() this one")
@@ -182,8 +189,10 @@ class Sequential:
         self.input_scale = arguments.scale(input_scale)
         self._threads = 0 if n_threads is None else integer("n_threads", n_threads, 0, MAX_THREADS)
         self._weighted = check_network(self.layers, n_in, self.loss, self.rule)
+        backend = choose(device)
         self._attach(
-            choose()(
+            backend,
+            backend.create(
                 {
                     "n_in": n_in,
                     "dtype": self.dtype,
@@ -195,7 +204,7 @@ class Sequential:
                     "rule": describe_rule(self.rule, self._weighted),
                     "layers": describe_layers(self.layers, self._weighted),
                 }
-            )
+            ),
         )
 
     if not TYPE_CHECKING:  # or else type checkers would allow any assignment
@@ -218,23 +227,26 @@ class Sequential:
         if type(self) is Sequential and name not in vars(self) and not hasattr(Sequential, name):
             refuse_unknown(self, name, dir(self), "; a class derived from Sequential keeps its own")
 
-    def _attach(self, engine: Engine) -> None:
+    def _attach(self, backend: Backend, engine: Engine) -> None:
         """Set the attributes that depend on the engine; those of the description are set."""
-        self._engine = engine
+        self._backend, self._engine = backend, engine
         self._train_batch_direct: Callable[[object, object], float | None] | None
         self._train_batch_direct = None  # until `train_batch` knows that bytes need no check
         self._learn_one_direct = engine.learn_one_direct
         self._predict_one_direct = engine.predict_one_direct
         self._schedule = self.optimizer.schedule
-        self._validator = InputValidator(
+        self._validator = backend.validator(
             engine.n_in, engine.n_out, self.loss, self.dtype, self.input_scale
         )
-        self._parameters = Tensors(engine.parameters, "parameters", engine.write)
-        self._feedback = Tensors(engine.feedback, "feedback", engine.write)
+        write, on_host = engine.write, backend.on_host
+        self._parameters = Tensors(engine.parameters, "parameters", write, on_host)
+        self._feedback = Tensors(engine.feedback, "feedback", write, on_host)
         self._stopping = False
         self._history: History | None = None
 
-    def _restore(self, engine: Engine, schedule: Callable[[int], float] | None) -> None:
+    def _restore(
+        self, backend: Backend, engine: Engine, schedule: Callable[[int], float] | None
+    ) -> None:
         """Become the network of an engine that was made from a file."""
         how = engine.description
         self.layers = tuple(layer_from(each) for each in how["layers"])
@@ -243,7 +255,7 @@ class Sequential:
         self.optimizer = optimizer_from(how["optimizer"], schedule)
         self.input_scale, self._threads = how["input_scale"], how["n_threads"]
         self._weighted = check_network(self.layers, engine.n_in, self.loss, self.rule)
-        self._attach(engine)
+        self._attach(backend, engine)
 
     # ------------------------------------------------------------------------------- training
 
@@ -276,9 +288,11 @@ class Sequential:
             epoch, so that a memory map is not copied as a whole. uint8 is scaled by
             ``input_scale``. A C-contiguous array of the network's dtype is used in place, also one
             of PyTorch, JAX or another library that supports DLPack, the buffer protocol or
-            ``__array_interface__``. Arrays on a GPU are refused. Tables (pandas, Polars, PyArrow)
-            must have columns of numbers or booleans without missing values; all later tables must
-            have the same names of columns in the same order. Arrays go by position.
+            ``__array_interface__``. Arrays on a GPU are for networks on that GPU, which copy arrays
+            in the memory of the CPU once a call; y and sample_weight may be anywhere. Tables
+            (pandas, Polars, PyArrow) must have columns of numbers or booleans without missing
+            values; all later tables must have the same names of columns in the same order. Arrays
+            go by position.
         y : array_like of shape (m,) or (m, n_out)
             Integer labels or rows, see Notes.
         epochs : int >= 0
@@ -340,9 +354,12 @@ class Sequential:
             checked = callback_list(callbacks)
             show_bar = flag("verbose", verbose)
             task = self._task(X, y, sample_weight, validation_data, epochs, batch_size, shuffle)
-            training = Training(
-                self, self._engine, task, checked, self._rates, lambda: self._stopping
+            backend, engine = self._backend, self._engine
+            placed = task._replace(
+                data=backend.placed(engine, task.data),
+                validation=task.validation and backend.placed(engine, task.validation),
             )
+            training = Training(self, engine, placed, checked, self._rates, lambda: self._stopping)
             try:
                 return training.run(holder, show_bar)
             finally:
@@ -507,6 +524,58 @@ class Sequential:
         """Epochs begun so far by ``fit``."""
         return self._engine.epochs
 
+    # ---------------------------------------------------------------------------------- moving
+
+    @property
+    def device(self) -> str:
+        """Where the network is: "cpu", or a GPU by its number, "cuda:0"."""
+        return self._backend.device
+
+    def to(self, device: str) -> Sequential:
+        """Move the network to another device, in place.
+
+        Parameters, feedback, optimizer state, counters, learning rate and history move along, so
+        that training goes on with the bits that it would have had. Arrays that were taken from
+        ``net.parameters`` and ``net.feedback`` before belong to the network no more.
+
+        Parameters
+        ----------
+        device : str
+            "cpu", "cuda" (the current GPU of CuPy) or "cuda:1".
+
+        Returns
+        -------
+        Sequential
+            This network.
+
+        Raises
+        ------
+        TypeError, ValueError
+            No such device, or something in the network that does not run on a GPU yet.
+        ImportError, RuntimeError
+            CuPy is not installed, there is no GPU or no driver for it, or ``fit`` is running.
+        MemoryError
+            The device has too little memory. As for the other errors, nothing has changed.
+        """
+        backend = choose(device)
+        if backend.device == self.device:
+            return self
+        holder = Holder()
+        try:
+            if not holder.take(id(self)):
+                raise RuntimeError("fit is running on this network; wait for it or stop() it")
+            engine = backend.create(self._engine.description)
+            engine.restore(self._engine.state())
+            engine.note, engine.n_threads = self._engine.note, self._threads
+            checked, schedule, history = self._validator, self._schedule, self._history
+            self._attach(backend, engine)
+            self._validator.columns = checked.columns
+            self._validator.bytes_checked = checked.bytes_checked
+            self._schedule, self._history = schedule, history
+        finally:
+            holder.release()
+        return self
+
     # ---------------------------------------------------------------------------------- keeping
 
     def save(self, file: str | bytes | os.PathLike[str] | os.PathLike[bytes] | Writable) -> None:
@@ -559,6 +628,7 @@ class Sequential:
             "rules": custom_rules(self),
             "lr": self.optimizer.lr if callable(self.optimizer.lr) else None,
             "columns": tuple(self._validator.columns),
+            "device": self.device,
             "more": {key: value for key, value in vars(self).items() if key not in OWN},
         }
 
@@ -567,7 +637,9 @@ class Sequential:
         try:
             if not holder.take(id(self)):
                 raise RuntimeError("fit is running on this network; wait for it or stop() it")
-            restore(fresh, partial(choose().load, state["file"]), state["rules"], state["lr"])
+            backend = choose_or_warn(state.get("device", "cpu"))
+            load = partial(backend.load, state["file"])
+            restore(fresh, backend, load, state["rules"], state["lr"])
             fresh._validator.columns = Columns(*state.get("columns", ()))
             vars(self).clear()  # last, when nothing can fail: it may be a network already
             vars(self).update(vars(fresh), **state["more"])
@@ -592,12 +664,12 @@ class Sequential:
         Returns
         -------
         ndarray of shape (m, n_out)
-            In the network's dtype.
+            In the network's dtype; a CuPy array if X is on a GPU.
         """
         logits = choice("output", output, ("probabilities", "logits")) == "logits"
         inputs = self._validator.unread_inputs(X)
         # first: too many rows for the memory are refused before their values are read
-        out = np.empty((len(inputs.array), self._engine.n_out), self.dtype)
+        out = self._validator.outputs(inputs)
         return self._engine.predict(self._validator.read_inputs(inputs), logits, out)
 
     def predict_one(self, x: ArrayLike) -> NDArray[Any]:
@@ -711,7 +783,8 @@ class Sequential:
         Returns
         -------
         dict of str to ndarray
-            By parameter key, for every parameter that is trained, before clipping and weight decay.
+            By parameter key, for every parameter that is trained, before clipping and weight decay;
+            CuPy arrays if the network is on a GPU.
         """
         return self._engine.gradients(*self._batch(x, y, sample_weight))[1]
 
@@ -730,7 +803,9 @@ class Sequential:
         list of Alignment
             One for each hidden `Dense`, lowest first.
         """
-        return measure(self._engine, self._batch(x, y, sample_weight))
+        batch = self._batch(x, y, sample_weight)
+        on_host = batch._replace(x=self._backend.on_host("x", batch.x))
+        return measure(self._backend.inspected(self._engine), on_host)
 
     def summary(self) -> Text:
         """The network as a table, with the rule and feedback of each layer as the engine runs them.

@@ -16,7 +16,7 @@ from .restoring import restore
 from .streams import Readable, reader
 
 if TYPE_CHECKING:
-    from ..backends.protocol import Engine, FindRule
+    from ..backends.protocol import Backend, Engine, FindRule
 
 __all__ = ["check_file", "load"]
 
@@ -28,6 +28,7 @@ def load(
     *,
     rule: Rule | Mapping[Any, Rule] | None = None,
     lr: Callable[[int], float] | None = None,
+    device: str = "cpu",
 ) -> Sequential:
     """A network from a file that ``net.save`` or the C library's ``fa_save`` wrote.
 
@@ -46,6 +47,8 @@ def load(
         each layer index, where -1 is the rule of the network.
     lr : callable, optional
         Only for networks whose learning rate is a function of the step: that function.
+    device : str, default "cpu"
+        Where to load it, "cpu", "cuda" or "cuda:1"; files know no device.
 
     Returns
     -------
@@ -57,7 +60,9 @@ def load(
         The file cannot be read, or its path leads to a device, a pipe or a folder.
     ValueError
         The file does not hold a network, is damaged, or comes from a newer version; or an object
-        that a file cannot hold was not given.
+        that a file cannot hold was not given; or the network does not run on the device.
+    ImportError, RuntimeError
+        CuPy is not installed, or there is no GPU or no driver for it.
 
     Examples
     --------
@@ -68,10 +73,11 @@ def load(
     """
     if lr is not None and not callable(lr):
         raise TypeError(f"lr: expected a function lr(step) -> float, got {show(lr)}")
-    name, engine = _opened(file)
+    backend = choose(device)
+    name, engine = _opened(file, backend)
     net = Sequential.__new__(Sequential)
     try:
-        restore(net, engine, rule, lr)
+        restore(net, backend, engine, rule, lr)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
     return net
@@ -111,12 +117,12 @@ def _bytes(file: bytes | bytearray | memoryview) -> bytes:
         raise TypeError(f"file: expected readable bytes, got {show(file)}; {error}") from error
 
 
-def _opened(file: Any) -> tuple[str, Callable[[FindRule], Engine]]:
+def _opened(file: Any, backend: Backend) -> tuple[str, Callable[[FindRule], Engine]]:
     """The name of the file for messages, and a function that makes the engine from it."""
     if isinstance(file, (bytearray, memoryview)) or (isinstance(file, bytes) and b"\0" in file):
         data = _bytes(file)  # every network has zero bytes, no path has one
-        return "bytes", lambda rules: choose().load(data, rules)
+        return "bytes", lambda rules: backend.load(data, rules)
     if not is_path(file) and hasattr(file, "read"):
-        return show(file), lambda rules: choose().load_from(reader(file), rules)
+        return show(file), lambda rules: backend.load_from(reader(file), rules)
     name = file_name(file)
-    return plain(os.fsdecode(name)), lambda rules: choose().load_path(os.fsencode(name), rules)
+    return plain(os.fsdecode(name)), lambda rules: backend.load_path(os.fsencode(name), rules)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from ..alignment import Alignment
-    from ..backends.protocol import Engine
+    from ..backends.protocol import Backend, Engine
     from ..layers import Layer
     from ..optimizers import Optimizer
     from ..rules import Rule
@@ -48,4 +48,6 @@ class Model(Protocol):
     def stop(self) -> None: ...
     def alignment(self, x: Any, y: Any, sample_weight: Any = None, /) -> Sequence[Alignment]: ...
     def feedback_matrix(self, index: int, /) -> Any: ...
-    def _restore(self, engine: Engine, schedule: Callable[[int], float] | None, /) -> None: ...
+    def _restore(
+        self, backend: Backend, engine: Engine, schedule: Callable[[int], float] | None, /
+    ) -> None: ...
