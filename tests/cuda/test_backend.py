@@ -83,7 +83,7 @@ def test_looking_inside_gives_the_same(cupy):
     for got, same in zip(*deltas, strict=True):
         np.testing.assert_array_equal(got, same)
     np.testing.assert_array_equal(gpu.feedback_matrix(0), host.feedback_matrix(0))
-    assert str(gpu.summary()) == str(host.summary())
+    assert str(gpu.summary()) == f"{host.summary()}\ndevice       cuda:0"
     assert same_state(host, gpu)  # nothing has changed
 
 
@@ -268,6 +268,20 @@ def test_a_parameter_that_is_not_finite_is_named(cupy):
             messages.append(str(caught.value))
         assert messages[0] == messages[1]
         assert "0.bias: not finite" in messages[0]
+
+
+def test_a_weight_that_the_dtype_does_not_hold_is_refused(cupy):
+    X, y = samples()
+    weights = np.ones(50)
+    weights[3] = 1e39
+    messages = []
+    for net in pair():
+        before = net._engine.state()
+        with pytest.raises(FloatingPointError) as caught:
+            net._engine.train_steps(X, y, None, weights, None, 50, 0, 1)
+        messages.append(str(caught.value))
+        assert net._engine.state() == before
+    assert messages[0] == messages[1]
 
 
 def test_logits_that_are_infinite_by_rights_do_not_stop(cupy):

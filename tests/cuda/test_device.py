@@ -7,6 +7,8 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
+import time
 
 import fake_cupy
 import numpy as np
@@ -192,9 +194,19 @@ def test_inputs_on_the_gpu_are_not_copied(machine):
     X, y = samples(2000)
     array = cupy.asarray(X)
     net.train_batch(array, y)
-    before = machine.used[0]
-    net.fit(array, y, 1, 2000, verbose=False)
-    assert machine.used[0] - before < X.nbytes
+    assert net._engine.place(net._validator.batch(array, y, None)).x.data.ptr == array.data.ptr
+
+
+def test_what_predict_returns_is_memory_of_the_callers_stream(machine):
+    """CuPy's pool gives freed memory to later work of the stream that it was taken for."""
+    import cupy
+
+    net, stream = network(device="cuda"), cupy.cuda.Stream(non_blocking=True)
+    with stream:
+        array = cupy.asarray(samples()[0])
+        assert net.predict(array).data.mem.stream is stream
+        gradients = net.gradients(array, samples()[1])
+    assert all(each.data.mem.stream is stream for each in gradients.values())
 
 
 def test_targets_and_weights_may_be_anywhere(cupy):
@@ -329,6 +341,24 @@ def test_large_arrays_of_the_cpu_are_copied_in_pieces(machine, monkeypatch):
     np.testing.assert_array_equal(net.predict(X.astype(np.float64)), host.predict(X))
 
 
+def test_callbacks_and_plots_read_a_network_on_a_gpu(cupy, tmp_path):
+    X, y = samples()
+    host, net = network(), network(device="cuda")
+    path = tmp_path / "net"
+    stopping = []
+    for one in (host, net):
+        early = fa.EarlyStopping("loss", patience=1, min_delta=0.05)
+        record = fa.callbacks.Alignment((X, y))
+        checkpoint = fa.Checkpoint(path)
+        one.fit(X, y, 5, 16, verbose=False, callbacks=[early, record, checkpoint])
+        stopping.append((early.best_epoch, early.stopped_epoch))
+    assert stopping[0] == stopping[1]
+    assert same_state(host, net)
+    figures = [fa.plot.feedback(one) for one in (host, net)]
+    assert all(figures)
+    assert fa.load(path, device="cuda").steps > 0
+
+
 # -------------------------------------------------------------------------- what may be missing
 
 
@@ -428,3 +458,21 @@ def test_the_lock_may_be_taken_again_by_its_thread():
         raise ValueError("left")
     with lock:
         pass
+
+
+def test_a_thread_that_comes_again_waits_behind_those_that_wait():
+    lock, order = FairLock(), []
+
+    def wait():
+        with lock:
+            order.append("waited")
+
+    with lock:
+        thread = threading.Thread(target=wait)
+        thread.start()
+        while not lock._next.locked():
+            time.sleep(0.001)
+    with lock:
+        order.append("came again")
+    thread.join()
+    assert order == ["waited", "came again"]

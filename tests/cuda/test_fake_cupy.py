@@ -1,6 +1,7 @@
 """The fake `cupy` refuses what a GPU and CuPy refuse, and shows what they would hide."""
 
 import gc
+import threading
 
 import fake_cupy
 import numpy as np
@@ -111,8 +112,8 @@ def test_freed_memory_is_refused_and_poisoned(cupy, kernel):
     assert to.get() == 1  # the stream did it before the memory was freed
     with ILLEGAL:
         kernel("twice")((1,), (8,), (address, np.int32(8)))
-    kernel("first")((1,), (1,), (to, record))
-    assert np.isnan(to.get())
+    with ILLEGAL:
+        kernel("first")((1,), (1,), (to, record))
 
 
 def test_writing_behind_an_array_is_found(machine, cupy, kernel):
@@ -122,6 +123,28 @@ def test_writing_behind_an_array_is_found(machine, cupy, kernel):
     with pytest.raises(AssertionError, match="behind a block of 32 bytes"):
         machine.check_guards()
     x.data.mem.bytes[32:] = 0xFF
+
+
+def test_a_pointer_in_a_record_is_looked_at(cupy, kernel):
+    record = np.zeros(1, np.dtype([("at", "u8"), ("n", "i4")], align=True))
+    record["at"] = np.ones(4).ctypes.data
+    with pytest.raises(RuntimeError, match=r"first: \.at: 0x.* is no address of a device"):
+        kernel("first")((1,), (1,), (cupy.empty(1, np.float32), record))
+
+
+def test_what_is_current_is_so_in_one_thread(cupy):
+    stream = cupy.cuda.Stream(non_blocking=True)
+    seen = []
+
+    def look():
+        seen.extend((cupy.cuda.get_current_stream().ptr, cupy.cuda.Device().id))
+
+    with stream, cupy.cuda.Device(1):
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+        assert cupy.cuda.Device().id == 1
+    assert seen == [0, 0]
 
 
 def test_a_limit_of_the_pool_is_kept(cupy):

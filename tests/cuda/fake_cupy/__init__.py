@@ -123,7 +123,7 @@ class _Pool:
     """The memory pool: what is in use, and a limit."""
 
     def used_bytes(self):
-        return MACHINE.used[MACHINE.current_device]
+        return MACHINE.used[MACHINE.current.device]
 
     total_bytes = used_bytes
 

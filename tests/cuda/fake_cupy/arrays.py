@@ -58,7 +58,7 @@ class PinnedMemoryPointer(bytearray):
 
 def alloc_pinned_memory(size):
     MACHINE.require()
-    if MACHINE.capturing is not None:
+    if MACHINE.current.capturing is not None:
         raise refused_in_capture("allocation")
     return PinnedMemoryPointer(size)
 

@@ -33,20 +33,19 @@ class Device:
     def __init__(self, device=None):
         if device is None:
             MACHINE.require()
-        self.id = MACHINE.current_device if device is None else int(device)
-        self.before = []
+        self.id = MACHINE.current.device if device is None else int(device)
 
     def use(self):
         MACHINE.require_device(self.id)
-        MACHINE.current_device = self.id
+        MACHINE.current.device = self.id
 
     def __enter__(self):
-        self.before.append(MACHINE.current_device)
+        MACHINE.current.stack.append(MACHINE.current.device)
         self.use()
         return self
 
     def __exit__(self, *error):
-        MACHINE.current_device = self.before.pop()
+        MACHINE.current.device = MACHINE.current.stack.pop()
 
     def __eq__(self, other):
         return isinstance(other, Device) and self.id == other.id
@@ -87,7 +86,7 @@ def _device_count():
 
 def _current():
     MACHINE.require()
-    return MACHINE.current_device
+    return MACHINE.current.device
 
 
 runtime = _runtime()

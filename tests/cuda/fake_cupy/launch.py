@@ -26,12 +26,12 @@ def argument_bytes(value):
     if value is None:
         return bytes(8)
     if isinstance(value, ndarray):
-        if value.data.device_id != MACHINE.current_device:
+        if value.data.device_id != MACHINE.current.device:
             raise illegal_address(f"an array of device {value.data.device_id}")
         return np.uintp(value.data.ptr).tobytes()
     if isinstance(value, np.ndarray) and value.size == 1:
         return value.tobytes()
-    if type(value) in _NUMPY or isinstance(value, np.void):
+    if type(value) in _NUMPY:
         return value.tobytes()
     if isinstance(value, bool):
         return np.bool_(value).tobytes()
@@ -75,9 +75,10 @@ class Kernel:
 
     def __call__(self, grid, block, args, *, shared_mem=0):
         stream = get_current_stream()
-        if MACHINE.current_device != stream.device_id:
+        if MACHINE.current.device != stream.device_id:
             raise CUDARuntimeError("cudaErrorInvalidResourceHandle", "invalid resource handle")
         given = [argument_bytes(value) for value in args]  # frozen, as in a launch
+        inner = [address for value in args for address in _inner(value)]
         if tuple(map(len, given)) != self.sizes:
             raise AssertionError(
                 f"{self.name}: the kernel reads arguments of {self.sizes} bytes, it was given "
@@ -86,22 +87,30 @@ class Kernel:
         grid, block = ((*sizes, 1, 1)[:3] for sizes in (grid, block))
         if not 1 <= np.prod(block) <= MAX_THREADS or min(grid) < 1 or shared_mem > MAX_SHARED:
             raise CUDARuntimeError("cudaErrorInvalidConfiguration", "invalid configuration")
-        check = partial(self._check_pointers, given)
+        check = partial(self._check_pointers, given, inner)
         check()
         stream._add(partial(self._run, grid, block, shared_mem, given), check)
 
-    def _check_pointers(self, given):
-        for i in self.pointers:
-            address = int.from_bytes(given[i], "little")
+    def _check_pointers(self, given, inner):
+        pointers = [(f"argument {i}", int.from_bytes(given[i], "little")) for i in self.pointers]
+        for what, address in pointers + inner:
             if address:
-                memory = MACHINE.find(address, f"{self.name}: argument {i}")
-                if memory.device != MACHINE.current_device:
-                    raise illegal_address(f"{self.name}: argument {i} is of another device")
+                memory = MACHINE.find(address, f"{self.name}: {what}")
+                if memory.device != MACHINE.current.device:
+                    raise illegal_address(f"{self.name}: {what} is of another device")
 
     def _run(self, grid, block, shared_mem, given):
         MACHINE.log.append(self.name)
         order = MACHINE.orders[len(MACHINE.log) % len(MACHINE.orders)]
         self.module.launch(self.name, grid, block, shared_mem, given, order, len(MACHINE.log))
+
+
+def _inner(value, name=""):
+    """Names and values of the addresses in a record: its fields of type uint64."""
+    kind = value.dtype if isinstance(value, (np.ndarray, np.void)) else None
+    if kind is None or kind.names is None:
+        return [(name, int(np.ravel(value)[0]))] if kind == np.uint64 and name else []
+    return [each for field in kind.names for each in _inner(value[field], f"{name}.{field}")]
 
 
 def _pointers(code, name, count):

@@ -7,6 +7,7 @@ wait between two streams reads poison, as does a host buffer that is changed too
 
 import bisect
 import os
+import threading
 
 import numpy as np
 
@@ -51,10 +52,21 @@ class Memory:
         self.alive = True
 
 
+class Current(threading.local):
+    """What is current in a thread."""
+
+    def __init__(self):
+        self.device = 0
+        self.streams = {}  # of each device; absent: the default stream
+        self.capturing = None  # the stream that records a graph
+        self.stack = []  # devices and streams outside of ``with``
+
+
 class Machine:
     """All state of the fake; `reset` makes it a new machine."""
 
     def __init__(self):
+        self.lock = threading.RLock()  # of what waits in streams
         self.reset()
 
     def reset(self, devices=2, capacity=1 << 30, eager=False):
@@ -63,10 +75,8 @@ class Machine:
         self.capacity, self.limit = capacity, 0
         self.eager = eager
         self.pid = os.getpid()
-        self.current_device = 0
-        self.current_streams = {}  # of each device; absent: the default stream
+        self.current = Current()
         self.streams = {}  # by device and handle
-        self.capturing = None  # the stream that records a graph
         self.blocks = {}  # Memory by address
         self.starts = []  # sorted addresses
         self.used = dict.fromkeys(range(devices), 0)
@@ -96,9 +106,9 @@ class Machine:
 
     def allocate(self, size, stream):
         self.require()
-        if self.capturing is not None:
+        if self.current.capturing is not None:
             raise refused_in_capture("allocation; the pool may reuse that memory before a replay")
-        device = self.current_device
+        device = self.current.device
         limit = min(self.limit or self.capacity, self.capacity)
         if self.used[device] + size > limit:
             raise OutOfMemoryError(size, self.used[device], self.limit)
@@ -122,7 +132,7 @@ class Machine:
         def poison():
             memory.bytes[:] = POISON
 
-        if self.capturing is None and block.stream is not None:
+        if self.current.capturing is None and block.stream is not None:
             block.stream._queue(poison)
         else:
             poison()

@@ -20,7 +20,7 @@ class Event:
         self.stream, self.position = stream, stream.queued
 
     def synchronize(self):
-        if MACHINE.capturing is not None:
+        if MACHINE.current.capturing is not None:
             raise refused_in_capture("synchronize")
         self._wait()
 
@@ -47,27 +47,28 @@ class BaseStream:
 
     def _queue(self, work):
         """Let `work()` run in its turn, with this stream's device current."""
-        self.work.append(work)
-        self.queued += 1
+        with MACHINE.lock:
+            self.work.append(work)
+            self.queued += 1
         if MACHINE.eager:
             self._run()
 
     def _run(self, until=None):
         """Do the work up to a position; all of it by default."""
         until = self.queued if until is None else until
-        while self.done_until < until:
-            work = self.work.pop(0)
-            self.done_until += 1
-            before, MACHINE.current_device = MACHINE.current_device, self.device_id
-            try:
-                work()
-            finally:
-                MACHINE.current_device = before
+        before, MACHINE.current.device = MACHINE.current.device, self.device_id
+        try:
+            with MACHINE.lock:
+                while self.done_until < until:
+                    self.done_until += 1
+                    self.work.pop(0)()
+        finally:
+            MACHINE.current.device = before
 
     def _add(self, work, check=None):
         """Queue work, or record it while a graph is captured; a graph calls `check()` each time."""
         MACHINE.require()
-        if self.device_id != MACHINE.current_device:
+        if self.device_id != MACHINE.current.device:
             raise CUDARuntimeError("cudaErrorInvalidResourceHandle", "invalid resource handle")
         if self.nodes is not None:
             self.nodes.append((work, check))
@@ -111,15 +112,15 @@ class BaseStream:
                 "cudaErrorStreamCaptureImplicit",
                 "operation would make the legacy stream depend on a capturing blocking stream",
             )
-        if MACHINE.capturing is not None:
+        if MACHINE.current.capturing is not None:
             raise CUDARuntimeError("cudaErrorIllegalState", "already capturing")
-        self.nodes, self.invalid, MACHINE.capturing = [], False, self
+        self.nodes, self.invalid, MACHINE.current.capturing = [], False, self
 
     def end_capture(self):
         if self.nodes is None:
             raise CUDARuntimeError("cudaErrorIllegalState", "the stream is not capturing")
         nodes, invalid = self.nodes, self.invalid
-        self.nodes, self.invalid, MACHINE.capturing = None, False, None
+        self.nodes, self.invalid, MACHINE.current.capturing = None, False, None
         if invalid:
             raise CUDARuntimeError(
                 "cudaErrorStreamCaptureInvalidated",
@@ -131,20 +132,20 @@ class BaseStream:
         return self.nodes is not None
 
     def use(self):
-        if self.device_id not in (-1, MACHINE.current_device):
+        if self.device_id not in (-1, MACHINE.current.device):
             raise RuntimeError(
                 f"The device that the stream is created on ({self.device_id}) does not match with "
-                f"the current device ({MACHINE.current_device})"
+                f"the current device ({MACHINE.current.device})"
             )
-        MACHINE.current_streams[MACHINE.current_device] = self
+        MACHINE.current.streams[MACHINE.current.device] = self
         return self
 
     def __enter__(self):
-        self.before = [*getattr(self, "before", []), get_current_stream()]
+        MACHINE.current.stack.append(get_current_stream())
         return self.use()
 
     def __exit__(self, *error):
-        MACHINE.current_streams[self.device_id] = self.before.pop()
+        MACHINE.current.streams[self.device_id] = MACHINE.current.stack.pop()
 
     def __eq__(self, other):
         return isinstance(other, BaseStream) and self.ptr == other.ptr
@@ -158,14 +159,14 @@ class Stream(BaseStream):
 
     def __init__(self, null=False, non_blocking=False, ptds=False, priority=None):
         MACHINE.require()
-        super().__init__(0 if null else next(_numbers), MACHINE.current_device)
+        super().__init__(0 if null else next(_numbers), MACHINE.current.device)
         self.is_non_blocking = non_blocking
         MACHINE.streams[self.device_id, self.ptr] = self
 
 
 def ExternalStream(ptr, device_id=-1):
     """The stream with that handle, made by another library."""
-    device = MACHINE.current_device if device_id == -1 else device_id
+    device = MACHINE.current.device if device_id == -1 else device_id
     return stream_of(ptr, device)
 
 
@@ -184,8 +185,8 @@ def default_stream(device):
 
 def get_current_stream(device_id=-1):
     MACHINE.require()
-    device = MACHINE.current_device if device_id == -1 else device_id
-    return MACHINE.current_streams.get(device) or default_stream(device)
+    device = MACHINE.current.device if device_id == -1 else device_id
+    return MACHINE.current.streams.get(device) or default_stream(device)
 
 
 class Graph:

@@ -98,6 +98,7 @@ class Launches:
         self.arrays = self._memory.arrays
         self.seconds = 0.0
         self._graphs: dict[int, Any] = {}
+        self._once: list[Call] = []
         step = plan.step(
             shape.mode, shape.batch, self._memory, multiprocessors=place.multiprocessors
         )
@@ -109,7 +110,9 @@ class Launches:
 
     def run(self) -> None:
         """Launch everything once, for the step of the control block; it does not move on."""
-        _send([self._call(launch, 0) for launch in self._launches])
+        if not self._once:
+            self._once = [self._call(launch, 0) for launch in self._launches]
+        _send(self._once)
 
     def step(self) -> None:
         """Make one step."""

@@ -63,6 +63,7 @@ class Network:
         self.counted_steps = twin.steps
         with on_gpu(gpu) as cupy:
             self.stream = cupy.cuda.Stream(non_blocking=True)
+            self._event = cupy.cuda.Event(disable_timing=True)
         with self.call() as cupy:
             self._arena = Arena(cupy, twin)
             self.control = Control(cupy, self.plan.dtype)
@@ -83,14 +84,14 @@ class Network:
             if caller == self.stream:
                 yield cupy
                 return
-            self.stream.wait_event(caller.record())
+            self.stream.wait_event(caller.record(self._event))
             with self.stream:
                 try:
                     if self.unsettled is not None:  # an exception came before they were counted
                         self.unsettled.count_made()
                     yield cupy
                 finally:
-                    caller.wait_event(self.stream.record())
+                    caller.wait_event(self.stream.record(self._event))
 
     def launches_for(self, shape: Shape) -> Launches:
         """The launches for batches of a shape, made once; within a call."""
