@@ -18,17 +18,22 @@ CHUNK = 16  # kernels of a module
 ENTRIES = {}  # the compiled module of each kernel
 
 
-def compile_all(wanted, change=None):
-    """Compile kernels that are not yet compiled; `change` edits the text (and keeps no result)."""
-    known = {} if change else ENTRIES
+def compile_all(wanted, compiled=ENTRIES):
+    """Compile kernels that are not in `compiled`, and put their modules there."""
     for dtype in ("float32", "float64"):
-        missing = [k for k in dict.fromkeys(wanted) if k.dtype == dtype and k not in known]
+        missing = [k for k in dict.fromkeys(wanted) if k.dtype == dtype and k not in compiled]
         chunks = [missing[i : i + CHUNK] for i in range(0, len(missing), CHUNK)]
-        texts = [(change or str)(kernels.source(chunk)) for chunk in chunks]
         with ThreadPoolExecutor(2) as pool:
-            for chunk, module in zip(chunks, pool.map(shim.build, texts), strict=True):
-                known |= dict.fromkeys(chunk, module)
-    return known
+            modules = pool.map(shim.build, map(kernels.source, chunks))
+            for chunk, module in zip(chunks, modules, strict=True):
+                compiled.update(dict.fromkeys(chunk, module))
+
+
+def launch(kernel, blocks, argument, order="forward", seed=0, compiled=ENTRIES):
+    """Run a kernel with an argument of `Kernel.record`."""
+    compile_all([kernel], compiled)
+    grid, block = (blocks, 1, 1), (kernel.threads, 1, 1)
+    compiled[kernel].launch(kernel.entry, grid, block, 0, [argument.tobytes()], order, seed)
 
 
 def address(array):
@@ -86,31 +91,23 @@ class NoMemory:
 class HostNetwork:
     """A network, trained and asked through the kernels."""
 
-    def __init__(self, description, order="forward", modules=None, **choices):
+    def __init__(self, description, order="forward", compiled=ENTRIES, **choices):
         twin = _core.Network(description)
         self.dtype = description["dtype"]
         self.plan = Plan(twin.description, twin.layers)
         self.memory = HostMemory(twin)
-        self.order, self.choices, self.modules = order, choices, modules
+        self.order, self.choices, self.compiled = order, choices, compiled
         self.lr, self.steps, self.launches = twin.lr, 0, 0
 
     @property
     def control(self):
         return self.memory.arrays["control"][0]
 
-    def run(self, launch, t=0):
+    def run(self, each, t=0):
         """One launch, with an order of threads and blocks that no other launch has."""
-        module = (ENTRIES if self.modules is None else self.modules)[launch.kernel]
         self.launches += 1
-        module.launch(
-            launch.kernel.entry,
-            (launch.blocks, 1, 1),
-            (launch.kernel.threads, 1, 1),
-            0,
-            [at_step(launch, t).tobytes()],
-            self.order,
-            self.launches,
-        )
+        argument = at_step(each, t)
+        launch(each.kernel, each.blocks, argument, self.order, self.launches, self.compiled)
 
     def begin(self, x, labels, y, weights, order=None, **fields):
         """Write the control block of a call; returns the arrays that it points to."""
@@ -129,17 +126,18 @@ class HostNetwork:
         samples = "bytes" if x.dtype == np.uint8 else "numbers"
         batch = Batch(m, samples, labels is not None, weights is not None)
         step = self.plan.step(mode, batch, self.memory, **self.choices)
-        if self.modules is None:
-            compile_all(step.kernels)
+        compile_all(step.kernels, self.compiled)
         return step
 
-    def train_steps(self, x, labels, y, weights, order, batch_size, first, count, lrs=None):
+    def train_steps(
+        self, x, labels, y, weights, order, batch_size, first, count, lrs=None, checked=0
+    ):
         """As `Engine.train_steps`."""
         rows = [min(batch_size, len(x) - (first + i) * batch_size) for i in range(count)]
         lrs = [self.lr] * count if lrs is None else lrs
         plan = self.plan
         table = factors.factor_table(self.dtype, plan.optimizer, plan.groups, lrs, self.steps, rows)
-        at = {"table": address(table), "row": first * batch_size}
+        at = {"table": address(table), "row": first * batch_size, "checked": checked}
         held = self.begin(x, labels, y, weights, order, **at)
         made = 0
         while made < count:
@@ -147,14 +145,11 @@ class HostNetwork:
             same = rows.count(m)
             step = self.step("train", m, x, labels, weights)
             for t in range(same):
-                for launch in step.all:
-                    self.run(launch, t)
+                for each in step.all:
+                    self.run(each, t)
             advance = kernels.advance(self.dtype)
-            compile_all([advance])
             at = {"control": self.memory.address("control"), "rows": m * same, "steps": same}
-            module = ENTRIES[advance]
-            argument = advance.record(**at).tobytes()
-            module.launch(advance.entry, (1, 1, 1), (1, 1, 1), 0, [argument])
+            launch(advance, 1, advance.record(**at), compiled=self.compiled)
             made += same
         del held
         self.steps += int(self.control["counted"])
@@ -168,8 +163,8 @@ class HostNetwork:
     def gradients(self, x, labels, y, weights):
         table = factors.gradient_table(self.dtype, self.plan.groups, len(x))
         held = self.begin(x, labels, y, weights, table=address(table))
-        for launch in self.step("gradients", len(x), x, labels, weights).all:
-            self.run(launch)
+        for each in self.step("gradients", len(x), x, labels, weights).all:
+            self.run(each)
         del held
         keys = [key for block in self.plan.blocks for key, _ in block.parameters]
         loss = float(self.control["loss"]) / len(x)
@@ -177,8 +172,8 @@ class HostNetwork:
 
     def deltas(self, x, labels, y, weights):
         held = self.begin(x, labels, y, weights)
-        for launch in self.step("deltas", len(x), x, labels, weights).all:
-            self.run(launch)
+        for each in self.step("deltas", len(x), x, labels, weights).all:
+            self.run(each)
         del held
         return [
             self.memory.buffer(block.name("delta")) if block.needed else None
@@ -189,15 +184,15 @@ class HostNetwork:
         """Sums of loss and hits."""
         held = self.begin(x, labels, y, weights)
         self.memory.arrays["sums"][:] = 0
-        for launch in self.step("evaluate", len(x), x, labels, weights).all:
-            self.run(launch)
+        for each in self.step("evaluate", len(x), x, labels, weights).all:
+            self.run(each)
         del held
         return self.memory.arrays["sums"].copy()
 
     def predict(self, x, logits=False):
         held = self.begin(x, None, None, None)
-        for launch in self.step("logits" if logits else "predict", len(x), x, None, None).all:
-            self.run(launch)
+        for each in self.step("logits" if logits else "predict", len(x), x, None, None).all:
+            self.run(each)
         del held
         return self.memory.buffer("output")
 

@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 CACHE = ROOT / "build" / "cuda_shim"  # git ignores build/
 HEADER = Path(__file__).with_name("shim.h")
 CXX = shlex.split(os.environ.get("CXX", "g++"))
-FLAGS = ("-std=c++17", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", "-ffp-contract=off",
+FLAGS = ("-std=c++17", "-O1", "-fPIC", "-shared", "-fvisibility=hidden", "-ffp-contract=off",
          "-fno-math-errno", "-fno-strict-aliasing", "-w")  # fmt: skip
 SANITIZE = ("-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined",
             "--param=asan-use-after-return=0", "-DSHIM_SANITIZE")  # fmt: skip

@@ -31,6 +31,9 @@ FA_INLINE T wanted_at(const FN(target) & target, int j)
 /* One thread: the target, and whether z is right. */
 FA_INLINE void begin_row(const int loss, loss_row *row, const loss_arguments &a, int i, const T *z)
 {
+    const int64_t top = fa_argmax(z, a.n);
+    row->most = z[top];
+    if (loss == LOSS_softmax) return; /* without targets */
     const control_block *c = a.control;
     const int64_t s = sample_of(c, i, a.m, a.ahead);
     const bool by_label = c->labels != NULL;
@@ -39,15 +42,13 @@ FA_INLINE void begin_row(const int loss, loss_row *row, const loss_arguments &a,
     row->target = target;
     row->sample = s;
     if (loss == LOSS_softmax_cross_entropy) {
-        const int64_t top = fa_argmax(z, a.n);
-        row->most = z[top];
         row->shortfall = fa_shortfall(target, z, a.n, (double)z[top]);
         hit = top == (target.y ? fa_argmax(target.y, a.n) : target.hot);
     } else if (loss == LOSS_sigmoid_cross_entropy) {
         hit = target.y || a.n == 1 ? fa_sides_right(target, z, a.n)
-                                   : (double)(fa_argmax(z, a.n) == target.hot);
+                                   : (double)(top == target.hot);
     } else {
-        hit = by_label && fa_argmax(z, a.n) == c->labels[s];
+        hit = by_label && top == c->labels[s];
     }
     a.row_hit[i] = hit;
     if (a.label && by_label) a.label[i] = (int)c->labels[s];
