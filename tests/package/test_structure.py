@@ -18,7 +18,7 @@ LEVELS = (
     {"feedback", "initializers", "optimizers"},
     {"rules"},
     {"layers"},
-    {"alignment", "_internal.arguments", "_internal.model", "_internal.network_checks"},
+    {"alignment", "export", "_internal.arguments", "_internal.model", "_internal.network_checks"},
     {"_internal.notes", "_internal.restoring", "_internal.summary"},
     {"callbacks"},
     {"_internal.training"},

@@ -72,6 +72,7 @@ class Run:
         self.batch_size = min(batch_size, self.n)
         self.first, self.count = first, count
         self.made, self.loss, self.hits = 0, 0.0, 0.0
+        self._before = net.steps  # of the network, before this call
         ends = [self.rows(i) for i in range(count + 1)]
         plan, sizes = net.plan, np.diff(ends)
         rates, groups = lrs.tolist(), plan.groups
@@ -120,7 +121,7 @@ class Run:
 
     def _write(self, **flags: int) -> None:
         """The control block for the steps from `made` on."""
-        self.net.unsettled = self
+        self._before = self.net.counted_steps - self.made
         self.net.control.write(
             **self.samples.fields(),
             order=0 if self._order is None else self._order.data.ptr,
@@ -133,6 +134,7 @@ class Run:
             hits=self.hits,
             **flags,
         )
+        self.net.unsettled = self  # last: the block must be of this run when it is read
 
     def _launch(self, step: Launches, steps: int) -> None:
         if not step.seconds or os.environ.get("FASTFA_CUDA_GRAPH") == "0":
@@ -157,11 +159,13 @@ class Run:
         return self.made - before
 
     def count_made(self) -> np.void:
-        """Read the control block; its steps count as the network's from now on."""
+        """Read the control block; its steps count as the network's from now on.
+
+        Interrupted anywhere, it may be called again.
+        """
         block = self.net.control.read()
-        made = int(block["counted"]) - self.made
-        self.net.counted_steps += made
-        self.made += made
+        self.made = int(block["counted"])
+        self.net.counted_steps = self._before + self.made
         self.loss, self.hits = float(block["loss"]), float(block["hits"])
         self.net.unsettled = None
         return block
