@@ -664,7 +664,7 @@ class Sequential:
         """
         from .export.c_source import write_c  # here: few programs need it
 
-        write_c(self._engine, path, learn, name, weights)
+        write_c(self._backend.inspected(self._engine), path, learn, name, weights)
 
     def to_onnx(
         self,
@@ -700,7 +700,7 @@ class Sequential:
         """
         from .export.onnx_model import write_onnx  # here: few programs need it
 
-        write_onnx(self._engine, path, output, dtype)
+        write_onnx(self._backend.inspected(self._engine), path, output, dtype)
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle and copy: the bytes of a file, and the objects that a file cannot hold."""

@@ -143,6 +143,29 @@ def test_files_pickles_and_copies_cross_over(cupy, tmp_path):
         assert fa.load(file, device="cuda").device == "cuda:0"
 
 
+def test_exports_are_those_of_the_network_on_the_cpu(cupy, tmp_path):
+    texts = []
+    for device in ("cpu", "cuda"):
+        net = trained(rule="drtp", optimizer=fa.SGD(0.1), device=device)
+        net.to_c(tmp_path / "net.c", learn=True)
+        texts.append((tmp_path / "net.c").read_text())
+    assert texts[0] == texts[1]
+
+
+def test_many_networks_take_turns_on_a_gpu(cupy):
+    def build(rng, device):
+        return network(rng=rng, device=device)
+
+    X, y = samples()
+    on = {}
+    for device in ("cpu", "cuda"):
+        settings = [{"rng": seed, "device": device} for seed in range(4)]
+        on[device] = fa.fit_replicas(build, settings, X, y, epochs=2, n_workers=3, verbose=False)
+    for host, there in zip(on["cpu"], on["cuda"], strict=True):
+        assert there.net.device == "cuda:0"
+        assert same_state(host.net, there.net)
+
+
 def test_what_a_gpu_does_not_run_is_refused_by_name(cupy):
     class Mine(fa.Rule):
         def signal(self, ctx):
