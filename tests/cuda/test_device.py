@@ -146,7 +146,8 @@ def test_files_pickles_and_copies_cross_over(cupy, tmp_path):
 def test_exports_are_those_of_the_network_on_the_cpu(cupy, tmp_path):
     texts = []
     for device in ("cpu", "cuda"):
-        net = trained(rule="drtp", optimizer=fa.SGD(0.1), device=device)
+        layers = [fa.Dense(8, "tanh"), fa.Dense(3)]
+        net = trained(layers=layers, rule="drtp", optimizer=fa.SGD(0.1), device=device)
         net.to_c(tmp_path / "net.c", learn=True)
         texts.append((tmp_path / "net.c").read_text())
     assert texts[0] == texts[1]
