@@ -9,6 +9,7 @@ from small import AtStep, network, same_state, samples, shallow
 
 import fastfa as fa
 from fastfa.backends.cuda import launches, training
+from fastfa.backends.cuda import network as gpu_network
 from fastfa.backends.cuda.control import Control
 
 
@@ -68,6 +69,17 @@ def test_training_has_the_bits_of_the_cpu(cupy, case):
     np.testing.assert_array_equal(gpu.predict_one(one), host.predict_one(one))
     evaluated = gpu.evaluate(X, y, weights)
     assert evaluated == pytest.approx(host.evaluate(X, y, weights), rel=1e-12)
+
+
+def test_predictions_and_evaluations_go_by_parts(cupy, monkeypatch):
+    monkeypatch.setattr(gpu_network, "ROWS", 16)
+    host, gpu = pair()
+    X, y = samples()
+    for given in (X, cupy.asarray(X)):
+        out = gpu.predict(given, "logits")
+        np.testing.assert_array_equal(cupy.asnumpy(out), host.predict(X, "logits"))
+        expected = pytest.approx(host.evaluate(X, y, WEIGHTS), rel=1e-12)
+        assert gpu.evaluate(given, y, WEIGHTS) == expected
 
 
 def test_looking_inside_gives_the_same(cupy):

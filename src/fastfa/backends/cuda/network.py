@@ -333,13 +333,14 @@ class Network:
 
     def _forward(self, cupy: Any, mode: str, batch: Batch) -> Iterator[tuple[int, Launches]]:
         """Forward passes over parts of the samples: the first row, and where the results are."""
-        samples = place(cupy, batch)
-        n = len(samples.x)
-        for start in range(0, n, ROWS):
-            launches = self.launches_for(samples.shape(mode, min(ROWS, n - start)))
+        for start in range(0, len(batch.x), ROWS):
+            rows = slice(start, start + ROWS)
+            part: list[Any] = [None if a is None else a[rows] for a in batch]
+            samples = place(cupy, Batch(*part))
+            launches = self.launches_for(samples.shape(mode, len(samples.x)))
             if "sums" in launches.arrays:
                 launches.arrays["sums"].data.memset_async(0, 16)
-            self.control.write(**samples.fields(), row=start)
+            self.control.write(**samples.fields())
             launches.run()
             self._check_products()
             yield start, launches
