@@ -348,6 +348,21 @@ def test_a_fit_gives_its_memory_back(machine):
     assert machine.used[0] == kept
 
 
+def test_predictions_of_many_sizes_keep_the_graphs_of_training(machine, replays):
+    net = network(device="cuda")
+    X, y = samples(160)
+    long_run(net, X, y)
+    del replays[:]
+    for m in range(1, 25):
+        net.predict(X[:m])
+    assert len(net._engine._kept) == gpu_network.KEPT
+    used, allocations = machine.used[0], machine.allocations
+    long_run(net, X, y)
+    assert replays == [(16, 2), (1, 8)]
+    assert machine.used[0] == used
+    assert machine.allocations - allocations == 3  # samples, labels and factors
+
+
 @pytest.mark.parametrize("eager", [False, True])
 def test_it_does_not_matter_when_streams_do_their_work(eager):
     with fake_cupy.install(eager=eager):

@@ -98,8 +98,9 @@ class Network:
         launches = self._kept.get(shape)
         if launches is None:
             launches = self._kept[shape] = Launches(self._place, self.plan, shape)
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
+            if len(self._kept) > KEPT:  # the oldest; those of training, which have graphs, last
+                others = [each for each in self._kept if each != shape]
+                del self._kept[min(others, key=lambda each: each.mode == "train")]
         self._kept.move_to_end(shape)
         return launches
 
