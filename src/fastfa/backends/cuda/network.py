@@ -105,6 +105,12 @@ class Network:
         return launches
 
     @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """While nobody else has the twin: `_pulled` writes its counters and learning rate."""
+        with on_gpu(self.gpu), self._lock:
+            yield
+
+    @contextmanager
     def _pulled(self) -> Iterator[_core.Network]:
         """The twin with the numbers of now, for as long as nobody else may change it."""
         with self.call():
@@ -161,7 +167,8 @@ class Network:
 
     @lr.setter
     def lr(self, value: float) -> None:
-        self._twin.lr = value
+        with self._turn():
+            self._twin.lr = value
 
     @property
     def n_threads(self) -> int:
@@ -183,7 +190,8 @@ class Network:
 
     def shuffle(self, n: int) -> NDArray[np.int64]:
         """The order (n,) of the next epoch; counts the epochs."""
-        return self._twin.shuffle(n)
+        with self._turn():
+            return self._twin.shuffle(n)
 
     def has_feedback_matrix(self, index: int) -> bool:
         """Whether `feedback_matrix` has one for this layer."""
