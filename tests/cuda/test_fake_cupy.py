@@ -331,3 +331,31 @@ def test_views_share_memory(cupy):
         assert got.flags.c_contiguous == expected.flags.c_contiguous
         assert got.data.mem is x.data.mem
         np.testing.assert_array_equal(got.get(), expected)
+
+
+@pytest.mark.gpu
+def test_it_has_no_name_that_cupy_lacks():
+    import cupy
+
+    assert cupy is not fake_cupy
+    pairs = [
+        (fake_cupy, cupy, fake_cupy.__all__),
+        (fake_cupy.cuda, cupy.cuda, fake_cupy.cuda.__all__),
+    ]
+    pairs += [
+        (ours, theirs, [name for name in dir(ours) if not name.startswith("_")])
+        for ours, theirs in (
+            (fake_cupy.ndarray, cupy.ndarray),
+            (fake_cupy.RawModule, cupy.RawModule),
+            (fake_cupy.MemoryPointer, cupy.cuda.MemoryPointer),
+            (fake_cupy.cuda.Device, cupy.cuda.Device),
+            (fake_cupy.cuda.Event, cupy.cuda.Event),
+            (fake_cupy.cuda.Graph, cupy.cuda.Graph),
+            (fake_cupy.cuda.Stream, cupy.cuda.Stream),
+            (fake_cupy.cuda.memory, cupy.cuda.memory),
+            (fake_cupy.cuda.runtime, cupy.cuda.runtime),
+        )
+    ]
+    lacking = [f"{theirs}.{name}" for _, theirs, names in pairs for name in names
+               if not hasattr(theirs, name)]  # fmt: skip
+    assert lacking == []
