@@ -19,11 +19,11 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 export CC=${CC:-cc}
-if [[ $(uname -m) == x86_64 ]]; then
-    export machine=-DFA_X86 foreign='' # isa_c.c is not shipped here, but tested
-else
-    export machine='' foreign='isa_v?.c'
-fi
+case $($CC -dumpmachine) in # isa_c.c is not shipped for the first two, but tested
+    x86_64*) export machine=-DFA_X86 foreign='isa_neon.c' ;;
+    aarch64*) export machine='' foreign='isa_v?.c' ;;
+    *) export machine='' foreign='isa_[!c]*.c' ;;
+esac
 
 # One row of csrc/cflags.txt; nothing for a file that has none.
 flags() { sed -n "s/^$1  *//p" csrc/cflags.txt; }

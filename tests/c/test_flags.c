@@ -17,6 +17,8 @@ static const struct {
     {"v4", fa_kernels_v4_rows},
     {"v3", fa_kernels_v3_rows},
     {"v2", fa_kernels_v2_rows},
+#elif defined(__aarch64__)
+    {"neon", fa_kernels_neon_rows},
 #endif
     {"c", fa_kernels_c_rows},
 };
