@@ -4,7 +4,7 @@ A `Kernel` is one variant of a file of `kernels/`, for one dtype: its entry poin
 own, and takes ONE argument, a struct by value. The struct is declared in the file; `record` reads
 it from there and makes a NumPy record of it, an array of shape (1,), which CuPy passes by value:
 
-    update = kernels.update("float32", "adam", weighted=False, tile=kernels.TILES["32x32"])
+    update = kernels.update("float32", "adam", kernels.TILES["float32"]["32x32"])
     module = RawModule(code=kernels.source([update]), options=kernels.OPTIONS)
     arguments = update.record(control=control.ptr, parameters=..., tiles=..., m=32, groups=2)
     module.get_function(update.entry)((len(tiles),), (update.threads,), (arguments,))
@@ -51,7 +51,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -221,14 +221,23 @@ class Tile:
         return -(-m // self.rows) * -(-n // self.cols)
 
 
-TILES = {
+_TILES = {
     "16x32": Tile(16, 32, 32, 2, 2),
-    "32x32": Tile(32, 32, 32, 2, 4),
+    "32x32": Tile(32, 32, 16, 2, 4),
     "64x64": Tile(64, 64, 16, 4, 4),
-    "128x128": Tile(128, 128, 8, 8, 8),  # float32 alone: float64 would need too many registers
+    "128x128": Tile(128, 128, 8, 8, 8),
     "head16": Tile(8, 16, 32, 1, 1),
     "head32": Tile(8, 32, 32, 1, 1),
-    "head64": Tile(8, 64, 32, 1, 2),
+    "head64": Tile(8, 64, 16, 1, 2),
+}
+# A float64 takes two registers: half the depth, and not the largest tile.
+TILES = {
+    "float32": _TILES,
+    "float64": {
+        name: replace(tile, depth=tile.depth // 2)
+        for name, tile in _TILES.items()
+        if name != "128x128"
+    },
 }
 
 

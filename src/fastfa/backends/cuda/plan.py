@@ -119,13 +119,11 @@ def at_step(launch: Launch, t: int) -> NDArray[np.void]:
 def choose_tile(sizes: Iterable[tuple[int, int]], dtype: str, multiprocessors: int) -> Tile:
     """The largest tile that still has work for all multiprocessors, or the smallest one."""
     sizes = list(sizes)
-    for name in ("128x128", "64x64", "32x32"):
-        tile = TILES[name]
-        if name == "128x128" and dtype == "float64":
-            continue
+    tiles = TILES[dtype]
+    for tile in (tiles[name] for name in ("128x128", "64x64", "32x32") if name in tiles):
         if sum(tile.blocks(m, n) for m, n in sizes) >= multiprocessors:
             return tile
-    return TILES["16x32"]
+    return tiles["16x32"]
 
 
 @dataclass(frozen=True)
@@ -429,8 +427,8 @@ class _Builder:
     def add_loss(self) -> None:
         """The last layer, its error and losses."""
         last = self.plan.blocks[-1]
-        names = ("head16", "head32", "head64")
-        fitting = [TILES[name] for name in names if TILES[name].cols >= last.n_out]
+        tiles = [TILES[self.dtype][name] for name in ("head16", "head32", "head64")]
+        fitting = [tile for tile in tiles if tile.cols >= last.n_out]
         if fitting:
             tile = fitting[0]
             kernel = kernels.head(

@@ -20,7 +20,8 @@ struct forward_arguments {
 
 /* ==== once for each variant ==== */
 
-extern "C" __global__ void __launch_bounds__(TILE::threads) KERNEL(forward_arguments a)
+extern "C" __global__ void __launch_bounds__(TILE::threads, TILE::resident)
+    KERNEL(forward_arguments a)
 {
     __shared__ __align__(16) T shared[TILE::shared];
     const int across = (a.n + TILE::cols - 1) / TILE::cols;
@@ -31,7 +32,7 @@ extern "C" __global__ void __launch_bounds__(TILE::threads) KERNEL(forward_argum
     control_block *const c = a.in.control;
     T sum[TILE::high][TILE::wide];
     multiply<TILE>(sum, shared, left, right, i0, j0, a.in.m, a.n, a.in.k);
-    for_each_output<TILE>(sum, i0, j0, a.in.m, a.n, [&](int i, int j, T x) {
+    for_each_output<TILE>(sum, shared, i0, j0, a.in.m, a.n, [&](int i, int j, T x) {
         const size_t at = (size_t)i * a.n + j;
         if (a.bias) x += a.bias[j];
         if (i == 0 && !is_finite(x)) c->suspect = 1;

@@ -16,7 +16,7 @@ struct head_arguments {
 
 /* ==== once for each variant ==== */
 
-extern "C" __global__ void __launch_bounds__(TILE::threads) KERNEL(head_arguments a)
+extern "C" __global__ void __launch_bounds__(TILE::threads, TILE::resident) KERNEL(head_arguments a)
 {
     __shared__ __align__(16) T shared[TILE::shared];
     __shared__ T z[TILE::rows * TILE::cols], e[TILE::rows * TILE::cols];
@@ -27,7 +27,7 @@ extern "C" __global__ void __launch_bounds__(TILE::threads) KERNEL(head_argument
     const by_column right = {a.weight, n};
     T sum[TILE::high][TILE::wide];
     multiply<TILE>(sum, shared, left, right, i0, 0, a.in.m, n, a.in.k);
-    for_each_output<TILE>(sum, i0, 0, a.in.m, n, [&](int i, int j, T value) {
+    for_each_output<TILE>(sum, shared, i0, 0, a.in.m, n, [&](int i, int j, T value) {
         const int at = (i - i0) * TILE::cols + j;
         if (a.bias) value += a.bias[j];
         if (i == 0 && !is_finite(value)) a.loss.control->suspect = 1;

@@ -2,8 +2,8 @@
 
 struct layer_input {
     control_block *control;
-    const T *left;           /* X (m x k); with samples NULL */
-    T *kept;                 /* with samples: X (m x k) as the layer got it, for the update; or NULL */
+    const T *left; /* X (m x k); with samples NULL */
+    T *kept;       /* with samples: X (m x k) as the layer got it, for the update; or NULL */
     const dropout *dropouts; /* in front of the first layer */
     int n_dropouts;
     int m;

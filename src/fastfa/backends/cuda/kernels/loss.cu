@@ -13,11 +13,11 @@ struct rows_arguments {
 
 /* ==== once for each variant ==== */
 
-extern "C" __global__ void __launch_bounds__(LOSS_threads) KERNEL(rows_arguments a)
+extern "C" __global__ void __launch_bounds__(LOSS_threads, 4) KERNEL(rows_arguments a)
 {
     __shared__ loss_row row[LOSS_rows];
     const int i0 = (int)blockIdx.x * LOSS_rows, n = a.loss.n;
     const size_t from = (size_t)i0 * n;
     lose_rows<LOSS_rows, LOSS_threads>(LOSS, ACTIVATIONS, a.loss, row, i0, a.z + from,
-                                           a.loss.error + from, a.x + from, n);
+                                       a.loss.error + from, a.x + from, n);
 }

@@ -45,8 +45,7 @@ FA_INLINE void begin_row(const int loss, loss_row *row, const loss_arguments &a,
         row->shortfall = fa_shortfall(target, z, a.n, (double)z[top]);
         hit = top == (target.y ? fa_argmax(target.y, a.n) : target.hot);
     } else if (loss == LOSS_sigmoid_cross_entropy) {
-        hit = target.y || a.n == 1 ? fa_sides_right(target, z, a.n)
-                                   : (double)(top == target.hot);
+        hit = target.y || a.n == 1 ? fa_sides_right(target, z, a.n) : (double)(top == target.hot);
     } else {
         hit = by_label && top == c->labels[s];
     }

@@ -14,10 +14,13 @@ template <int rows_, int cols_, int depth_, int high_, int wide_> struct tile {
         wide = wide_,
         across = cols / wide,
         threads = rows / high * across,
+        resident = 512 / threads, /* blocks at a time, with 128 registers of each thread */
         padding = 16 / sizeof(T), /* else a column of a part would lie in one bank */
         left_stride = rows + padding,
         right_stride = cols + padding,
         part = depth * (left_stride + right_stride),
+        outputs = high * wide * (int)sizeof(T), /* bytes of a thread's */
+        unrolled = outputs >= 128 ? 1 : 128 / outputs, /* steps: more would need more registers */
         shared = 2 * part, /* numbers of shared memory */
     };
 };
@@ -75,7 +78,7 @@ FA_INLINE void multiply_part(T (&sum)[Tile::high][Tile::wide], const T *part, in
     const T *right =
         part + Tile::depth * Tile::left_stride + (int)threadIdx.x % Tile::across * Tile::wide;
     if (left_of_k >= Tile::depth) {
-#pragma unroll 8
+#pragma unroll(Tile::unrolled)
         for (int p = 0; p < Tile::depth; p++)
             multiply_step<Tile>(sum, left + p * Tile::left_stride, right + p * Tile::right_stride);
     } else {
@@ -116,10 +119,10 @@ FA_INLINE void multiply(T (&sum)[Tile::high][Tile::wide], T *shared, const Left 
     }
 }
 
-/* Calls done(i, j, sum) for each output of this thread that lies in the m x n matrix. */
+/* done(i, j, x) for the outputs of this thread, each written out: for few of them. */
 template <class Tile, class Done>
-FA_INLINE void for_each_output(const T (&sum)[Tile::high][Tile::wide], int i0, int j0, int m, int n,
-                               const Done &done)
+FA_INLINE void each_by_itself(const T (&sum)[Tile::high][Tile::wide], int i0, int j0, int m, int n,
+                              const Done &done)
 {
     i0 += (int)threadIdx.x / Tile::across * Tile::high;
     j0 += (int)threadIdx.x % Tile::across * Tile::wide;
@@ -128,6 +131,43 @@ FA_INLINE void for_each_output(const T (&sum)[Tile::high][Tile::wide], int i0, i
 #pragma unroll
         for (int j = 0; j < Tile::wide; j++)
             if (i0 + i < m && j0 + j < n) done(i0 + i, j0 + j, sum[i][j]);
+}
+
+/* The same in a loop, of which there is one copy: outputs go through shared memory, one row of each
+ * thread at a time, so that neighbouring threads also have neighbouring columns. */
+template <class Tile, class Done>
+FA_INLINE void each_in_a_loop(const T (&sum)[Tile::high][Tile::wide], T *shared, int i0, int j0,
+                              int m, int n, const Done &done)
+{
+    const int mine = (int)threadIdx.x;
+#pragma unroll 1
+    for (int i = 0; i < Tile::high; i++) {
+        __syncthreads();
+#pragma unroll
+        for (int q = 0; q < Tile::high; q++) /* registers have no variable index */
+            if (q == i)
+#pragma unroll
+                for (int j = 0; j < Tile::wide; j++) shared[mine * Tile::wide + j] = sum[q][j];
+        __syncthreads();
+#pragma unroll 1
+        for (int t = 0; t < Tile::wide; t++) {
+            const int at = t * Tile::threads + mine;
+            const int row = i0 + at / Tile::cols * Tile::high + i, col = j0 + at % Tile::cols;
+            if (row < m && col < n) done(row, col, shared[at]);
+        }
+    }
+}
+
+/* Calls done(i, j, x) for each output x of the block that lies in the m x n matrix. All threads
+ * call it, after multiply with the same `shared`. */
+template <class Tile, class Done>
+FA_INLINE void for_each_output(const T (&sum)[Tile::high][Tile::wide], T *shared, int i0, int j0,
+                               int m, int n, const Done &done)
+{
+    if (Tile::outputs <= 16)
+        each_by_itself<Tile>(sum, i0, j0, m, n, done);
+    else
+        each_in_a_loop<Tile>(sum, shared, i0, j0, m, n, done);
 }
 
 /* ---- operands ---- */

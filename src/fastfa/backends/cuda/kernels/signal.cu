@@ -56,7 +56,8 @@ struct KERNEL_source {
     }
 };
 
-extern "C" __global__ void __launch_bounds__(TILE::threads) KERNEL(signal_arguments a)
+extern "C" __global__ void __launch_bounds__(TILE::threads, TILE::resident)
+    KERNEL(signal_arguments a)
 {
     __shared__ __align__(16) T shared[TILE::shared];
     const tile_of at = a.tiles[blockIdx.x];
@@ -71,7 +72,7 @@ extern "C" __global__ void __launch_bounds__(TILE::threads) KERNEL(signal_argume
         const by_column right = {s.matrix, s.n};
         multiply<TILE>(sum, shared, left, right, at.i0, at.j0, a.m, s.n, s.k);
     }
-    for_each_output<TILE>(sum, at.i0, at.j0, a.m, s.n, [&](int i, int j, T d) {
+    for_each_output<TILE>(sum, shared, at.i0, at.j0, a.m, s.n, [&](int i, int j, T d) {
         const size_t to = (size_t)i * s.n + j;
         if (SIGNALS >> SIGNAL_label & 1 && s.kind == SIGNAL_label)
             d = s.matrix[(size_t)s.label[i] * s.n + j];

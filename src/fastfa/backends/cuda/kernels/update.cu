@@ -109,13 +109,14 @@ FA_INLINE T KERNEL_column(const update_arguments &a, const KERNEL_right &right, 
     return sum;
 }
 
-extern "C" __global__ void __launch_bounds__(TILE::threads) KERNEL(update_arguments a)
+extern "C" __global__ void __launch_bounds__(TILE::threads, TILE::resident)
+    KERNEL(update_arguments a)
 {
     __shared__ __align__(16) T shared[TILE::shared];
     const tile_of at = a.tiles[blockIdx.x];
     const parameter p = a.parameters[at.index];
     const KERNEL_right right = {p.right, a.row_weight, p.cols};
-    const step_factors f = a.control->table[(a.control->done + a.ahead) * a.groups + p.group];
+    const step_factors &f = a.control->table[(a.control->done + a.ahead) * a.groups + p.group];
     if (stops(a.control, a.ahead)) return;
     if (!p.left) {
         const int j = at.j0 + (int)threadIdx.x;
@@ -125,7 +126,7 @@ extern "C" __global__ void __launch_bounds__(TILE::threads) KERNEL(update_argume
     const by_column left = {p.left, p.rows};
     T sum[TILE::high][TILE::wide];
     multiply<TILE>(sum, shared, left, right, at.i0, at.j0, p.rows, p.cols, a.m);
-    for_each_output<TILE>(sum, at.i0, at.j0, p.rows, p.cols, [&](int i, int j, T x) {
+    for_each_output<TILE>(sum, shared, at.i0, at.j0, p.rows, p.cols, [&](int i, int j, T x) {
         KERNEL_step(a, p, f, (size_t)i * p.cols + j, x, false);
     });
 }
