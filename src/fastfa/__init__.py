@@ -98,12 +98,14 @@ _LAZY = {  # modules that are imported when they are first used, by their name h
     "plot": "plot",
     "presets": "experiments.presets",
     "reproduce": "experiments.reproduce",
+    "sklearn": "sklearn",
 }
 
 if TYPE_CHECKING:
     from . import callbacks as callbacks
     from . import datasets as datasets
     from . import plot as plot
+    from . import sklearn as sklearn
     from .experiments import demo as demo
     from .experiments import presets as presets
     from .experiments import reproduce as reproduce

@@ -23,7 +23,7 @@ LEVELS = (
     {"callbacks"},
     {"_internal.training"},
     {"sequential"},
-    {"_internal.loading", "datasets", "plot", "replicas"},
+    {"_internal.loading", "datasets", "plot", "replicas", "sklearn"},
     {"experiments"},
     {"fastfa"},
     {"__main__"},

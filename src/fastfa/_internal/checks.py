@@ -181,7 +181,8 @@ def nearest(value: str, names: Sequence[str], cutoff: float = 0.55) -> str:
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn at the line that called this package."""
     frame, level = sys._getframe(1), 2
-    inside = (__name__.partition(".")[0], "numpy")  # NumPy wraps functions under `errstate`
+    # NumPy wraps functions under `errstate`, scikit-learn the methods of estimators
+    inside = (__name__.partition(".")[0], "numpy", "sklearn")
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in inside:
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
