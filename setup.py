@@ -6,6 +6,7 @@
     for C programs        -> fastfa/include/    fastfa.h
                              fastfa/lib/        both libraries, pkg-config and CMake files
     OpenBLAS              -> fastfa/_vendor/    not linked: csrc/linalg/blas.c opens it at run time
+    for GPUs              -> fastfa/backends/cuda/kernels/   what CUDA text shares with csrc/kernels
 
 From the environment: FASTFA_NO_BLAS=1 leaves OpenBLAS out; FASTFA_DEBUG=1 builds with -O1 -g,
 assertions and Cython's bounds checks; CC, CFLAGS and LDFLAGS as usual (sanitizers go there).
@@ -56,6 +57,7 @@ FLAGS = {
     for name, *flags in map(str.split, Path("csrc/cflags.txt").read_text().splitlines())
     if name != "#"
 }
+CUDA_SHARED = ("math.inc", "activation.inc", "optimizer.inc", "loss_row.inc", "activations.def")
 STUBS = {
     "x86_64": ("isa_v2", "isa_v3", "isa_v4"),
     "AMD64": ("isa_v2", "isa_v3", "isa_v4"),
@@ -186,6 +188,10 @@ class BuildExtension(build_ext):
         super().run()
         package = Path("src" if self.inplace else self.build_lib, "fastfa")
         self.get_finalized_command("build_clib").install(package)
+        kernels = package / "backends/cuda/kernels"
+        kernels.mkdir(parents=True, exist_ok=True)
+        for name in CUDA_SHARED:
+            shutil.copy(f"csrc/kernels/{name}", kernels)
         if not NO_BLAS:
             vendor_blas(package / "_vendor")
 

@@ -1,7 +1,10 @@
 /* The kernel files, in the order they use each other. No include guard: flavour.h includes this per
  * type. */
 #include "math.inc"
+#include "row_ends.inc"
+#include "written.inc"
 #include "activation.inc"
+#include "map.inc"
 #include "transpose.inc"
 #include "microkernel.inc"
 #include "gemm_narrow.inc"
@@ -12,5 +15,7 @@
 #include "sparse.inc"
 #include "random.inc"
 #include "dropout.inc"
+#include "loss_row.inc"
 #include "loss.inc"
 #include "optimizer.inc"
+#include "optimizer_tile.inc"

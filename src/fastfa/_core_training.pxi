@@ -16,14 +16,23 @@ cdef class _NetworkTraining(_NetworkState):
 
     def check(self, x, labels, y, weights):
         """Refuse values that the network does not take; targets first, because there are fewer of them."""
+        self.check_targets(len(x), labels, y, weights)
+        self.check_inputs(x)
+
+    def check_targets(self, n, labels, y, weights):
+        """The targets and weights of n samples alone."""
         cdef fa_samples s
-        targets, n = labels if y is None else y, len(x)
+        targets = labels if y is None else y
         for rows in self._slices_to_check(n, targets, 1 if y is None else self.n_out):
             s = fa_samples_of(NULL, self.n_in, self.c_dtype(), min(rows.stop, n) - rows.start)
             part = _rows_of((labels, y, weights), rows)
             self._add_targets(&s, part[0], part[1], part[2])
             self._check_values(&s)
-        for rows in self._slices_to_check(n, x, self.n_in):
+
+    def check_inputs(self, x):
+        """The inputs alone."""
+        cdef fa_samples s
+        for rows in self._slices_to_check(len(x), x, self.n_in):
             inputs = x[rows]
             s = self._samples(inputs, None, None, None)
             self._check_values(&s)

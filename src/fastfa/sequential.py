@@ -35,9 +35,9 @@ from ._internal.summary import Text, html, one_line, table
 from ._internal.tensors import Tensors
 from ._internal.trainable import file_with, layer_indices
 from ._internal.training import Task, Training
-from ._internal.validation import STEP_NAMES, VALIDATION_NAMES, InputValidator
+from ._internal.validation import STEP_NAMES, VALIDATION_NAMES
 from .alignment import Alignment, field_names, measure
-from .backends import choose
+from .backends import choose, choose_or_warn
 from .callbacks import Callback
 from .callbacks.hooks import callback_list
 from .layers import Layer
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
     from ._internal.streams import Writable
-    from .backends.protocol import Engine
+    from .backends.protocol import Backend, Engine
 
 __all__ = ["Alignment", "Sequential"]
 
@@ -95,11 +95,14 @@ class Sequential:
         "auto" divides uint8 inputs by 255 and does not change other dtypes; a number multiplies all
         inputs. It holds for training and prediction. A warning is given once for bytes that seem
         not to be pixels, because none of them is above 63.
+    device : str, default "cpu"
+        "cpu"; or "cuda", the current GPU of CuPy, or its number as in "cuda:1". What runs there is
+        in ``docs/DEVICES.md``.
 
     Attributes
     ----------
     layers : tuple of Layer
-    loss, dtype : str
+    loss, dtype, device : str
     rule : Rule
     optimizer : Optimizer
         As given; the current learning rate is ``lr``.
@@ -108,13 +111,15 @@ class Sequential:
     parameters, feedback : mapping of str to ndarray
         Live writable views by key: "0.weight" (n_in, units), "0.bias" (units,), "0.feedback"
         (n_source, units), where 0 is the index in the layer list. ``net.parameters[key] = a``
-        checks the values and copies them.
+        checks the values and copies them. On a GPU they are CuPy arrays.
 
     Raises
     ------
     TypeError, ValueError
         An argument of the wrong type or value; the message names the argument or layer, the
-        expected value and the given one.
+        expected value and the given one. Or something that does not run on the GPU yet.
+    ImportError, RuntimeError
+        CuPy is not installed, or there is no GPU or no driver for it.
     MemoryError
         The network does not fit into memory.
 
@@ -139,6 +144,7 @@ class Sequential:
         rng: int | np.random.Generator | None = None,
         n_threads: int | None = None,
         input_scale: str | float = "auto",
+        device: str = "cpu",
     ) -> None:
         if "_engine" in vars(self):
             raise TypeError("a network is made once: make another, or reset() this one")
@@ -152,8 +158,10 @@ class Sequential:
         self.input_scale = arguments.scale(input_scale)
         self._threads = 0 if n_threads is None else integer("n_threads", n_threads, 0, MAX_THREADS)
         self._weighted = check_network(self.layers, n_in, self.rule)
+        backend = choose(device)
         self._attach(
-            choose()(
+            backend,
+            backend.create(
                 {
                     "n_in": n_in,
                     "dtype": self.dtype,
@@ -165,7 +173,7 @@ class Sequential:
                     "rule": describe_rule(self.rule, self._weighted),
                     "layers": describe_layers(self.layers, self._weighted),
                 }
-            )
+            ),
         )
         warn_of_rules(self._weighted, self.loss, self.optimizer.name)
 
@@ -189,23 +197,26 @@ class Sequential:
         if type(self) is Sequential and name not in vars(self) and not hasattr(Sequential, name):
             refuse_unknown(self, name, dir(self), "; a class derived from Sequential keeps its own")
 
-    def _attach(self, engine: Engine) -> None:
+    def _attach(self, backend: Backend, engine: Engine) -> None:
         """Set the attributes that depend on the engine; those of the description are set."""
-        self._engine = engine
+        self._backend, self._engine = backend, engine
         self._train_batch_direct: Callable[[object, object], float | None] | None
         self._train_batch_direct = None  # until `train_batch` knows that bytes need no check
         self._learn_one_direct = engine.learn_one_direct
         self._predict_one_direct = engine.predict_one_direct
         self._schedule = self.optimizer.schedule
-        self._validator = InputValidator(
+        self._validator = backend.validator(
             engine.n_in, engine.n_out, self.loss, self.dtype, self.input_scale
         )
-        self._parameters = Tensors(engine.parameters, "parameters", engine.write)
-        self._feedback = Tensors(engine.feedback, "feedback", engine.write)
+        write, on_host = engine.write, backend.on_host
+        self._parameters = Tensors(engine.parameters, "parameters", write, on_host)
+        self._feedback = Tensors(engine.feedback, "feedback", write, on_host)
         self._stopping = False
         self._history: History | None = None
 
-    def _restore(self, engine: Engine, schedule: Callable[[int], float] | None) -> None:
+    def _restore(
+        self, backend: Backend, engine: Engine, schedule: Callable[[int], float] | None
+    ) -> None:
         """Become the network of an engine that was made from a file."""
         how = engine.description
         self.layers = tuple(layer_from(each) for each in how["layers"])
@@ -214,20 +225,21 @@ class Sequential:
         self.optimizer = optimizer_from(how["optimizer"], schedule)
         self.input_scale, self._threads = how["input_scale"], how["n_threads"]
         self._weighted = check_network(self.layers, engine.n_in, self.rule)
-        self._attach(engine)
+        self._attach(backend, engine)
 
     def _remake(self, optimizer: Optimizer, loss: str) -> None:
         """Go on with another optimizer or loss, on an engine of its own; or change nothing."""
         changes = {"optimizer": optimizer.describe(), "loss": loss, "n_threads": self._threads}
-        engine = choose()(self._engine.description | changes)
+        engine = self._backend.create(self._engine.description | changes)
         warn_of_rules(self._weighted, loss, optimizer.name)
-        for tensors in (self._engine.parameters, self._engine.feedback):
+        source = self._backend.inspected(self._engine)
+        for tensors in (source.parameters, source.feedback):
             for key, values in tensors.items():
                 engine.write(key, values)
         engine.note = self._engine.note
         columns, history = self._validator.columns, self._history
         vars(self).update(optimizer=optimizer, loss=loss)  # last: nothing can fail from here on
-        self._attach(engine)
+        self._attach(self._backend, engine)
         self._validator.columns, self._history = columns, history
 
     # ------------------------------------------------------------------------------- training
@@ -266,9 +278,11 @@ class Sequential:
             epoch, so that a memory map is not copied as a whole. uint8 is scaled by
             ``input_scale``. A C-contiguous array of the network's dtype is used in place, also one
             of PyTorch, JAX or another library that supports DLPack, the buffer protocol or
-            ``__array_interface__``. Arrays on a GPU are refused. Tables (pandas, Polars, PyArrow)
-            must have columns of numbers or booleans without missing values; all later tables must
-            have the same names of columns in the same order. Arrays go by position.
+            ``__array_interface__``. Arrays on a GPU are for networks on that GPU, which copy arrays
+            in the memory of the CPU once a call; y and sample_weight may be anywhere. Tables
+            (pandas, Polars, PyArrow) must have columns of numbers or booleans without missing
+            values; all later tables must have the same names of columns in the same order. Arrays
+            go by position.
         y : array_like of shape (m,) or (m, n_out)
             Integer labels or rows, see Notes.
         epochs : int >= 0
@@ -353,13 +367,17 @@ class Sequential:
             show_bar = shows_bar(verbose)
             options = FitOptions(
                 self.loss, self._engine.n_out, metrics, train_metrics, class_weight,
-                validation_split, validation_data,
+                validation_split, validation_data, self.device,
             )  # fmt: skip
             task = self._task(X, y, sample_weight, validation_data, epochs, batch_size, shuffle)
             task = options.applied_to(task, self.seed)
-            training = Training(
-                self, self._engine, task, checked, self._rates, lambda: self._stopping
+            backend, engine = self._backend, self._engine
+            placed = task._replace(
+                data=backend.placed(engine, task.data),
+                validation=task.validation and backend.placed(engine, task.validation),
+                measured=(task.data, task.validation),
             )
+            training = Training(self, engine, placed, checked, self._rates, lambda: self._stopping)
             try:
                 return training.run(holder, show_bar)
             finally:
@@ -603,6 +621,58 @@ class Sequential:
         """Epochs begun so far by ``fit``."""
         return self._engine.epochs
 
+    # ---------------------------------------------------------------------------------- moving
+
+    @property
+    def device(self) -> str:
+        """Where the network is: "cpu", or a GPU by its number, "cuda:0"."""
+        return self._backend.device
+
+    def to(self, device: str) -> Sequential:
+        """Move the network to another device, in place.
+
+        Parameters, feedback, optimizer state, counters, learning rate and history move along, so
+        that training goes on with the bits that it would have had. Arrays that were taken from
+        ``net.parameters`` and ``net.feedback`` before belong to the network no more.
+
+        Parameters
+        ----------
+        device : str
+            "cpu", "cuda" (the current GPU of CuPy) or "cuda:1".
+
+        Returns
+        -------
+        Sequential
+            This network.
+
+        Raises
+        ------
+        TypeError, ValueError
+            No such device, or something in the network that does not run on a GPU yet.
+        ImportError, RuntimeError
+            CuPy is not installed, there is no GPU or no driver for it, or ``fit`` is running.
+        MemoryError
+            The device has too little memory. As for the other errors, nothing has changed.
+        """
+        backend = choose(device)
+        if backend.device == self.device:
+            return self
+        holder = Holder()
+        try:
+            if not holder.take(id(self)):
+                raise RuntimeError("fit is running on this network; wait for it or stop() it")
+            engine = backend.create(self._engine.description)
+            engine.restore(self._engine.state())
+            engine.note, engine.n_threads = self._engine.note, self._threads
+            checked, schedule, history = self._validator, self._schedule, self._history
+            self._attach(backend, engine)
+            self._validator.columns = checked.columns
+            self._validator.bytes_checked = checked.bytes_checked
+            self._schedule, self._history = schedule, history
+        finally:
+            holder.release()
+        return self
+
     # ---------------------------------------------------------------------------------- keeping
 
     def save(self, file: str | bytes | os.PathLike[str] | os.PathLike[bytes] | Writable) -> None:
@@ -689,7 +759,7 @@ class Sequential:
         """
         from .export.c_source import write_c  # here: few programs need it
 
-        write_c(self._engine, path, learn, name, weights)
+        write_c(self._backend.inspected(self._engine), path, learn, name, weights)
 
     def to_onnx(
         self,
@@ -725,7 +795,7 @@ class Sequential:
         """
         from .export.onnx_model import write_onnx  # here: few programs need it
 
-        write_onnx(self._engine, path, output, dtype)
+        write_onnx(self._backend.inspected(self._engine), path, output, dtype)
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle and copy: the bytes of a file, and the objects that a file cannot hold."""
@@ -734,6 +804,7 @@ class Sequential:
             "rules": custom_rules(self),
             "lr": self.optimizer.lr if callable(self.optimizer.lr) else None,
             "columns": tuple(self._validator.columns),
+            "device": self.device,
             "more": {key: value for key, value in vars(self).items() if key not in OWN},
         }
 
@@ -742,7 +813,9 @@ class Sequential:
         try:
             if not holder.take(id(self)):
                 raise RuntimeError("fit is running on this network; wait for it or stop() it")
-            restore(fresh, partial(choose().load, state["file"]), state["rules"], state["lr"])
+            backend = choose_or_warn(state.get("device", "cpu"))
+            load = partial(backend.load, state["file"])
+            restore(fresh, backend, load, state["rules"], state["lr"])
             fresh._validator.columns = Columns(*state.get("columns", ()))
             vars(self).clear()  # last, when nothing can fail: it may be a network already
             vars(self).update(vars(fresh), **state["more"])
@@ -767,12 +840,12 @@ class Sequential:
         Returns
         -------
         ndarray of shape (m, n_out)
-            In the network's dtype.
+            In the network's dtype; a CuPy array if X is on a GPU.
         """
         logits = choice("output", output, ("probabilities", "logits")) == "logits"
         given = UnreadBatch(self._validator.unread_inputs(X))
         # first: too many rows for the memory are refused before their values are read
-        out = np.empty((len(given.x.array), self._engine.n_out), self.dtype)
+        out = self._validator.outputs(given.x)
         samples = self._validator.read_inputs(given.x)
         with self._validator.naming(given):
             return self._engine.predict(samples, logits, out)
@@ -903,7 +976,8 @@ class Sequential:
         Returns
         -------
         dict of str to ndarray
-            By parameter key, for every parameter that is trained, before clipping and weight decay.
+            By parameter key, for every parameter that is trained, before clipping and weight decay;
+            CuPy arrays if the network is on a GPU.
         """
         return self._on_batch(lambda batch: self._engine.gradients(*batch), x, y, sample_weight)[1]
 
@@ -932,9 +1006,11 @@ class Sequential:
             One for each hidden `Dense`, lowest first.
         """
         names = field_names(fields)
+        on_host, inspected = self._backend.on_host, self._backend.inspected(self._engine)
         return self._on_batch(
-            lambda batch: measure(self._engine, batch, names), x, y, sample_weight
-        )
+            lambda batch: measure(inspected, batch._replace(x=on_host("x", batch.x)), names),
+            x, y, sample_weight,
+        )  # fmt: skip
 
     def summary(self) -> Text:
         """The network as a table, with the rule and feedback of each layer as the engine runs them.

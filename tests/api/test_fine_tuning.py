@@ -158,7 +158,9 @@ def test_wrong_changes_of_a_file_are_refused(how, words):
 
 def test_a_loss_that_does_not_fit_the_output_is_refused():
     net = network(layers=[fa.Dense(4, "tanh"), fa.Dense(3, "tanh")], loss="mse")
-    with pytest.raises(ValueError, match="expected 'linear' on the last layer, got 'tanh'; softmax"):
+    with pytest.raises(
+        ValueError, match="expected 'linear' on the last layer, got 'tanh'; softmax"
+    ):
         fa.load(net.to_bytes(), loss="softmax_cross_entropy")
 
 

@@ -60,8 +60,7 @@ def add_row(folder, name, row):
 def add_activation(root):
     kernels, (row, functions) = root / "csrc/kernels", blocks("hardtanh")
     append(kernels / "activations.def", row)
-    file = kernels / "activation.inc"
-    insert(file, file.read_text().index("/* The identity in place"), functions)
+    append(kernels / "activation.inc", functions)
     (row,) = blocks("hardtanh", "python")
     add_row(root / ORACLE, "ACTIVATIONS", row)
 

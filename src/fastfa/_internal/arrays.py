@@ -75,8 +75,9 @@ def as_array(name: str, value: ArrayLike) -> NDArray[Any]:
         raise TypeError(f"{name}: expected an array, got {kind(value)}; {error}") from error
     if array is None:
         raise TypeError(
-            f"{name}: expected an array in the memory of the CPU, got one on another device; copy "
-            "it with .cpu() (PyTorch), .get() (CuPy) or jax.device_get(...)"
+            f"{name}: expected an array in the memory of the CPU, got one on another device; move "
+            'the network to it with net.to("cuda"), or copy the array with .cpu() (PyTorch), '
+            ".get() (CuPy) or jax.device_get(...)"
         )
     return array
 

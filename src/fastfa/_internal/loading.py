@@ -18,7 +18,7 @@ from .restoring import restore
 from .streams import Readable, reader
 
 if TYPE_CHECKING:
-    from ..backends.protocol import Engine, FindRule
+    from ..backends.protocol import Backend, Engine, FindRule
 
 __all__ = ["check_file", "load"]
 
@@ -32,6 +32,7 @@ def load(
     lr: Callable[[int], float] | None = None,
     optimizer: str | Optimizer | None = None,
     loss: str | None = None,
+    device: str = "cpu",
 ) -> Sequential:
     """A network from a file that ``net.save`` or the C library's ``fa_save`` wrote.
 
@@ -56,6 +57,8 @@ def load(
         Another optimizer, for fine-tuning: it begins as `Sequential.set_optimizer` says.
     loss : str, optional
         Another loss, for fine-tuning. Without `optimizer`, the one of the file begins anew.
+    device : str, default "cpu"
+        Where to load it, "cpu", "cuda" or "cuda:1"; files know no device.
 
     Returns
     -------
@@ -67,7 +70,9 @@ def load(
         The file cannot be read, or its path leads to a device, a pipe or a folder.
     ValueError
         The file does not hold a network, is damaged, or comes from a newer version; or an object
-        that a file cannot hold was not given.
+        that a file cannot hold was not given; or the network does not run on the device.
+    ImportError, RuntimeError
+        CuPy is not installed, or there is no GPU or no driver for it.
 
     Examples
     --------
@@ -78,10 +83,11 @@ def load(
     """
     if lr is not None and not callable(lr):
         raise TypeError(f"lr: expected a function lr(step) -> float, got {show(lr)}")
-    name, engine = _opened(file)
+    backend = choose(device)
+    name, engine = _opened(file, backend)
     net = Sequential.__new__(Sequential)
     try:
-        restore(net, engine, rule, lr, needs_lr=optimizer is None)
+        restore(net, backend, engine, rule, lr, needs_lr=optimizer is None)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
     if optimizer is not None or loss is not None:
@@ -124,12 +130,12 @@ def _bytes(file: bytes | bytearray | memoryview) -> bytes:
         raise TypeError(f"file: expected readable bytes, got {show(file)}; {error}") from error
 
 
-def _opened(file: Any) -> tuple[str, Callable[[FindRule], Engine]]:
+def _opened(file: Any, backend: Backend) -> tuple[str, Callable[[FindRule], Engine]]:
     """The name of the file for messages, and a function that makes the engine from it."""
     if isinstance(file, (bytearray, memoryview)) or (isinstance(file, bytes) and b"\0" in file):
         data = _bytes(file)  # every network has zero bytes, no path has one
-        return "bytes", lambda rules: choose().load(data, rules)
+        return "bytes", lambda rules: backend.load(data, rules)
     if not is_path(file) and hasattr(file, "read"):
-        return show(file), lambda rules: choose().load_from(reader(file), rules)
+        return show(file), lambda rules: backend.load_from(reader(file), rules)
     name = file_name(file)
-    return plain(os.fsdecode(name)), lambda rules: choose().load_path(os.fsencode(name), rules)
+    return plain(os.fsdecode(name)), lambda rules: backend.load_path(os.fsencode(name), rules)

@@ -125,12 +125,12 @@ class Metrics:
     def measure(
         self,
         engine: Engine,
-        batch: Batch,
+        batch: Batch | None,
         rows: NDArray[np.int64] | None = None,
         prefix: str = "",
     ) -> dict[str, float]:
         """All metrics of the samples, or of some `rows` of them, by the names of the logs."""
-        if not self.functions:
+        if not self.functions or batch is None:
             return {}
         prediction = _predictions(engine, batch, rows)
         labels = batch.labels
@@ -179,11 +179,12 @@ def _named_or_callable(where: str, what: object) -> str | Metric:
 def _predictions(engine: Engine, batch: Batch, rows: NDArray[np.int64] | None) -> NDArray[Any]:
     """What ``predict`` returns for the samples, made in parts."""
     m = len(batch.x) if rows is None else len(rows)
-    parts = []
+    outputs = np.empty((m, engine.n_out), engine.description["dtype"])
     for start in range(0, m, ROWS_AT_ONCE):
         part = slice(start, start + ROWS_AT_ONCE)
-        parts.append(engine.predict(batch.x[part if rows is None else rows[part]]))
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        x = batch.x[part if rows is None else rows[part]]
+        engine.predict(x, False, outputs[part])  # into it, also from a GPU
+    return outputs
 
 
 def _as_number(name: str, value: Any) -> float:

@@ -13,6 +13,7 @@ OWN = frozenset(  # attributes of this class; pickle also keeps those that other
         "input_scale",
         "_threads",
         "_weighted",
+        "_backend",
         "_engine",
         "_train_batch_direct",
         "_learn_one_direct",
@@ -36,6 +37,7 @@ FIXED = {  # attributes that cannot be set, and what to do instead
     "parameters": "net.parameters[key] = a copies new values into it",
     "feedback": "net.feedback[key] = a copies new values into it",
     "history": "fit records it",
+    "device": "net.to(device) moves the network",
     "steps": "reset() starts over",
     "epochs": "reset() starts over",
 }

@@ -150,6 +150,7 @@ def _facts(net: Model) -> list[tuple[str, str]]:
         ("optimizer", _optimizer(net)),
         ("dtype, seed", f"{net.dtype}, {net.seed}"),
         ("threads", str(net._engine.n_threads)),
+        *([] if net.device == "cpu" else [("device", net.device)]),
         *(("note", text) for text in _linear_stacks(net)),
     ]
 

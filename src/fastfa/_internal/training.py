@@ -44,6 +44,7 @@ class Task(NamedTuple):
     rows: NDArray[np.int64] | None = None  # the samples that train; None: all
     metrics: Metrics | None = None
     train_metrics: bool = False  # whether they are measured on the training data too
+    measured: tuple[Batch, Batch | None] | None = None  # what metrics read; None: data, validation
 
     @property
     def n(self) -> int:
@@ -182,13 +183,14 @@ class Training:
         if steps < task.steps:
             return None
         logs = _logs(loss_sum / rows, hit_sum / rows, task.metric)
+        measured = task.measured or (task.data, task.validation)
         if task.metrics and task.train_metrics:
-            logs |= task.metrics.measure(self.engine, task.data, task.rows)
+            logs |= task.metrics.measure(self.engine, measured[0], task.rows)
         if task.validation is not None:
             loss, accuracy = self.engine.evaluate(*task.validation, checked=True)
             logs |= _logs(loss, accuracy, task.validation_metric, "val_")
             if task.metrics:
-                logs |= task.metrics.measure(self.engine, task.validation, prefix="val_")
+                logs |= task.metrics.measure(self.engine, measured[1], prefix="val_")
         logs["lr"] = self.rate
         logs["time"] = perf_counter() - start
         return logs

@@ -8,7 +8,8 @@ and which accuracy is reported; the values never do. The table is in `Sequential
 Shapes, lengths and dtypes are compared before any value is read, which takes long for a large X.
 A C-contiguous array of the right dtype is used in place, also if it belongs to PyTorch, JAX or a
 memory map. Other arrays are copied: large ones (a memory map) piece by piece when they are used, up
-to 256 MiB at once if columns are contiguous. Arrays on a GPU are refused. A network that is trained
+to 256 MiB at once if columns are contiguous. Arrays on a GPU are for networks there: they have an
+`InputValidator` of their own. A network that is trained
 on a table with named columns refuses tables with other names or another order from then on.
 """
 
@@ -86,7 +87,7 @@ class InputValidator:
         inputs = self.unread_inputs(x, names[0], known)
         m = len(inputs.array)
         targets = self._unread_targets(y, m, names[1], names[0], known)
-        return UnreadBatch(inputs, targets, _unread_weights(weights, m, names[2], names[0]))
+        return UnreadBatch(inputs, targets, self._unread_weights(weights, m, names[2], names[0]))
 
     @quiet()
     def read(self, batch: UnreadBatch, whole: bool = False) -> Batch:
@@ -95,7 +96,7 @@ class InputValidator:
         The targets come first: there are fewer of them.
         """
         labels, rows = (None, None) if batch.y is None else self._read_targets(batch.y, whole)
-        weights = None if batch.weights is None else _read_weights(batch.weights)
+        weights = None if batch.weights is None else self._read_weights(batch.weights)
         return Batch(self.read_inputs(batch.x, whole), labels, rows, weights)
 
     def naming(self, given: UnreadBatch) -> Naming:
@@ -126,7 +127,7 @@ class InputValidator:
         """X of the right shape, (m, n_in) or (m, ...) with the same product."""
         given = column_names(x)
         check_names(given, (self.columns if columns is None else columns).x, name)
-        array = unread(x, name, FEATURES)
+        array = self._unread(x, name, FEATURES)
         expected = f"shape (m, {self.n_in})"
         if array.ndim < 2:
             hint = "; one sample is X[None, :]" if array.shape == (self.n_in,) else ""
@@ -144,6 +145,10 @@ class InputValidator:
         if array.dtype == np.uint8:
             self._warn_of_small_bytes(array, x.name)
         return _samples(x._replace(array=array), self._dtype_for(array), self.n_in, whole)
+
+    def outputs(self, inputs: Unread) -> NDArray[Any] | None:
+        """Where `predict` writes its outputs for these inputs; None: the engine makes the array."""
+        return np.empty((len(inputs.array), self.n_out), self.dtype)
 
     def _warn_of_small_bytes(self, array: NDArray[np.uint8], name: str) -> None:
         """Warn once of bytes that are not pixels: divided by 255 they almost vanish."""
@@ -169,7 +174,7 @@ class InputValidator:
         """One x as a batch of one; (h, w) is flattened when h w = n_in."""
         names = row_names(x)
         check_names(names, self.columns.x, "x")
-        array = unread(x, "x", FEATURES, names)
+        array = self._unread(x, "x", FEATURES, names)
         if array.ndim == 0 or array.size != self.n_in:
             raise ValueError(f"x: expected shape ({self.n_in},), got shape {array.shape}")
         row = numbers(array, "x", FEATURES, names).reshape(1, -1)
@@ -183,16 +188,26 @@ class InputValidator:
     def target(self, y: ArrayLike) -> NDArray[Any]:
         """One y as a batch of one."""
         check_names(row_names(y), self.columns.y, "y")
-        array = unread(y, "y", LABELS)
+        array = self._unread(y, "y", LABELS)
         if array.shape not in ((), (self.n_out,)):
             expected = f"one number or shape ({self.n_out},)"
             raise ValueError(f"y: expected {expected}, got shape {array.shape}")
         return numbers(array, "y", LABELS)[None]
 
+    def _unread(
+        self,
+        value: ArrayLike,
+        name: str,
+        hint: str = "",
+        names: tuple[str | int, ...] | None = None,
+    ) -> NDArray[Any]:
+        """`arrays.unread`: where other kinds of arrays come in, see `backends.cuda.inputs`."""
+        return unread(value, name, hint, names)
+
     def _unread_targets(self, y: ArrayLike, m: int, name: str, of: str, columns: Columns) -> Unread:
         given = column_names(y)
         check_names(given, columns.y, name)
-        array = unread(y, name, LABELS)
+        array = self._unread(y, name, LABELS)
         if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] != self.n_out):
             column = f"{name}.ravel()" if given is None else f"{name}[{show_name(given[0])}]"
             hint = f"; use {column}" if array.shape == (m, 1) else ""
@@ -200,6 +215,20 @@ class InputValidator:
         _check_length(array, m, name, of)
         self._check_label_kind(array, name)
         return Unread(array, name, given)
+
+    def _unread_weights(
+        self, weights: ArrayLike | None, m: int, name: str, of: str
+    ) -> Unread | None:
+        if weights is None:
+            return None
+        array = self._unread(weights, name)
+        if array.ndim != 1:
+            raise ValueError(f"{name}: expected shape ({m},), got shape {array.shape}")
+        _check_length(array, m, name, of)
+        return Unread(array, name)
+
+    def _read_weights(self, weights: Unread) -> NDArray[np.float64]:
+        return _as_rows(numbers(weights.array, weights.name), np.float64)
 
     def _read_targets(
         self, y: Unread, whole: bool
@@ -236,20 +265,6 @@ class InputValidator:
         if array.dtype.kind == "f":
             refuse(array != np.rint(array), array, name, labels_expected(self.n_out))
         return np.require(array, np.int64, ("C", "A", "E"))
-
-
-def _unread_weights(weights: ArrayLike | None, m: int, name: str, of: str) -> Unread | None:
-    if weights is None:
-        return None
-    array = unread(weights, name)
-    if array.ndim != 1:
-        raise ValueError(f"{name}: expected shape ({m},), got shape {array.shape}")
-    _check_length(array, m, name, of)
-    return Unread(array, name)
-
-
-def _read_weights(weights: Unread) -> NDArray[np.float64]:
-    return _as_rows(numbers(weights.array, weights.name), np.float64)
 
 
 def _samples(given: Unread, dtype: np.dtype[Any], width: int, whole: bool) -> Samples:
