@@ -64,7 +64,8 @@ def main() -> None:
     missing = [cc.split()[0] for cc in (CC, EMULATOR) if not shutil.which(cc.split()[0])]
     if missing:
         raise SystemExit(f"needs {' and '.join(missing)}")
-    print("| network | form | flash, bytes | RAM, bytes | largest stack frame | predict | learn_one |")
+    memory = "flash, bytes | RAM, bytes | largest stack frame"
+    print(f"| network | form | {memory} | predict | learn_one |")
     print("|---|---|--:|--:|--:|--:|--:|")
     with tempfile.TemporaryDirectory() as name:
         for widths in NETWORKS:

@@ -96,6 +96,7 @@ _LAZY = {  # modules that are imported when they are first used, by their name h
     "presets": "experiments.presets",
     "replicas": "replicas",
     "reproduce": "experiments.reproduce",
+    "sklearn": "sklearn",
 }
 _LAZY_NAMES = {  # what is imported when it is first used, and its module: few programs need it
     "Replica": "replicas",
@@ -111,6 +112,7 @@ if TYPE_CHECKING:
     from . import datasets as datasets
     from . import plot as plot
     from . import replicas as replicas
+    from . import sklearn as sklearn
     from ._internal.embedding import get_include, get_library_dir
     from ._internal.rule_context import RuleContext
     from .experiments import demo as demo

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "src/fastfa"
 LEVELS = (
     {"_internal"},
     {"_core"},
-    {"_internal.threads", "backends"},
+    {"_internal.options", "_internal.threads", "backends"},
     {"feedback", "initializers", "optimizers"},
     {"rules"},
     {"layers"},
@@ -23,7 +23,7 @@ LEVELS = (
     {"callbacks"},
     {"_internal.training"},
     {"sequential"},
-    {"_internal.loading", "datasets", "plot", "replicas"},
+    {"_internal.loading", "datasets", "plot", "replicas", "sklearn"},
     {"experiments"},
     {"fastfa"},
     {"__main__"},
