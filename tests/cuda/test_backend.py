@@ -117,7 +117,8 @@ def test_step_by_step_is_the_same(cupy):
 
 def long_run(net, X, y, steps=40, poll=None, seconds=100.0, order=None):
     """Steps of 4 rows in one call; `seconds` is the length of a chunk."""
-    return net._engine.train_steps(X, y, None, None, order, 4, 0, steps, None, poll, seconds)
+    samples = (X, y, None, None)
+    return net._engine.train_steps(*samples, order, 4, 0, steps, None, poll, seconds, checked=True)
 
 
 @pytest.fixture
@@ -289,8 +290,8 @@ def test_a_weight_that_the_dtype_does_not_hold_is_refused(cupy):
     messages = []
     for net in pair():
         before = net._engine.state()
-        with pytest.raises(FloatingPointError) as caught:
-            net._engine.train_steps(X, y, None, weights, None, 50, 0, 1)
+        with pytest.raises(ValueError, match="sample_weight") as caught:
+            net.train_batch(X, y, weights)
         messages.append(str(caught.value))
         assert net._engine.state() == before
     assert messages[0] == messages[1]

@@ -218,7 +218,10 @@ def test_inputs_on_the_gpu_are_not_copied(machine):
     X, y = samples(2000)
     array = cupy.asarray(X)
     net.train_batch(array, y)
-    assert net._engine.place(net._validator.batch(array, y, None)).x.data.ptr == array.data.ptr
+    assert (
+        net._engine.place(net._validator.read(net._validator.unread(array, y, None))).x.data.ptr
+        == array.data.ptr
+    )
 
 
 def test_what_predict_returns_is_memory_of_the_callers_stream(machine):
@@ -271,7 +274,10 @@ def test_bytes_stay_bytes(machine):
     y = X[:, 0].astype(np.int64) % 3
     host, net = network(), network(device="cuda")
     net.train_batch(X[:2], y[:2])
-    before, placed = machine.used[0], net._engine.place(net._validator.batch(X, y, None))
+    before, placed = (
+        machine.used[0],
+        net._engine.place(net._validator.read(net._validator.unread(X, y, None))),
+    )
     assert placed.x.dtype == np.uint8
     assert machine.used[0] - before == X.nbytes + y.nbytes
     host.train_batch(X[:2], y[:2])

@@ -36,7 +36,7 @@ def file_with(engine: Engine, trainable: Mapping[int, bool]) -> bytes:
     for index, flag in trainable.items():
         layers[index]["trainable"] = flag
     old, old_data = _parts(engine.dumps())
-    new, new_data = _parts(choose()(description | {"layers": layers}).dumps())
+    new, new_data = _parts(choose().create(description | {"layers": layers}).dumps())
     data = bytearray(new_data)
     for key, entry in new.items():
         if key in old and key != "__metadata__":

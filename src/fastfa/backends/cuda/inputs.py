@@ -106,7 +106,7 @@ class _Rows:
     """Rows of an array on a GPU, copied to the CPU when they are read."""
 
     def __init__(self, array: Array) -> None:
-        self.array = array
+        self.array, self.shape = array, array.shape
 
     def __len__(self) -> int:
         return len(self.array)
