@@ -4,13 +4,13 @@ finite, checks of data. Run on the host, against the engine in C."""
 import numpy as np
 import pytest
 from cases import Case
-from driver import ENTRIES, HostNetwork, address, compile_all, launch, state_of
+from driver import ENTRIES, HostNetwork, NoMemory, address, compile_all, launch, state_of
 from networks import ACTIVATIONS, dense, description, digest, optimizer
 from shim import ORDERS, LaunchError
 
 from fastfa import _core
 from fastfa.backends.cuda import kernels
-from fastfa.backends.cuda.plan import choose_tile
+from fastfa.backends.cuda.plan import Batch, Plan, choose_tile
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -323,6 +323,18 @@ def test_a_rule_without_kernels_is_refused_by_its_name(name):
     desc = description([dense(3, "tanh"), dense(2)], 4, name)
     with pytest.raises(ValueError, match=f"layer 0: rule: expected one of .*, got '{name}'"):
         HostNetwork(desc)
+
+
+def test_matrices_that_need_larger_indices_are_refused():
+    desc = description([dense(3, "tanh"), dense(2)], 4)
+    plan = HostNetwork(desc).plan
+    plan.step("predict", Batch(2**32 // 3), NoMemory())
+    with pytest.raises(ValueError, match=r"batch: expected rows x units below 2\^32"):
+        plan.step("predict", Batch(2**32 // 3 + 1), NoMemory())
+    layers = _core.Network(desc).layers
+    desc["n_in"] = 2**31
+    with pytest.raises(ValueError, match=r"layer 0: units: expected inputs x units below 2\^32"):
+        Plan(desc, layers)
 
 
 def test_clipping_and_unknown_modes_are_refused():
