@@ -69,7 +69,7 @@ def _step(
         keep -= lr * optimizer["weight_decay"]
     elif group.decays:
         decay = optimizer["weight_decay"]
-    if "beta1" in optimizer:
+    if optimizer["name"] in ("adam", "adamw"):  # files have the fields of all optimizers
         bias1 = 1 - math.pow(optimizer["beta1"], t)
         bias2 = 1 - math.pow(optimizer["beta2"], t)
     if kernel_of(optimizer) == "plain":
