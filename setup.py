@@ -33,7 +33,8 @@ from setuptools.command.sdist import sdist
 
 DEBUG = os.environ.get("FASTFA_DEBUG", "0") == "1"
 NO_BLAS = os.environ.get("FASTFA_NO_BLAS", "0") == "1"
-X86 = platform.machine() in ("x86_64", "AMD64")
+MACHINE = platform.machine()
+X86 = MACHINE in ("x86_64", "AMD64")
 
 # One build folder for each configuration, so that none picks up objects of another.
 CONFIGURATION = [DEBUG, NO_BLAS, *map(os.environ.get, ("CC", "CFLAGS", "LDFLAGS"))]
@@ -57,7 +58,12 @@ FLAGS = {
     if name != "#"
 }
 CUDA_SHARED = ("math.inc", "activation.inc", "optimizer.inc", "loss_row.inc", "activations.def")
-STUBS = [name for name in FLAGS if name != "common" and (name != "isa_c") == X86]
+STUBS = {
+    "x86_64": ("isa_v2", "isa_v3", "isa_v4"),
+    "AMD64": ("isa_v2", "isa_v3", "isa_v4"),
+    "aarch64": ("isa_neon",),
+    "arm64": ("isa_neon",),
+}.get(MACHINE, ("isa_c",))
 VERSION = re.search(r'FASTFA_VERSION "(.*)"', Path("csrc/fastfa.h").read_text())[1]
 SONAME = "libfastfa.so." + ".".join(VERSION.split(".")[:2])  # until 1.0 a minor version may break
 SYSTEM = ["m", "pthread", "dl"]

@@ -47,6 +47,8 @@ HEAD = """\
 #if defined(__x86_64__) && !defined(FASTFA_PORTABLE)
 #define FA_X86_KERNELS /* immintrin.h must come before every region with a target attribute */
 #include <immintrin.h>
+#elif defined(__aarch64__) && !defined(FASTFA_PORTABLE)
+#define FA_ARM_KERNELS
 #endif
 
 #include "fastfa.h"
@@ -192,22 +194,26 @@ def kernel_names(text):
 
 
 def kernels(sources):
-    """The kernels once for each instruction set: three on x86-64, plain C elsewhere."""
+    """The kernels once for each instruction set: three on x86-64, one on ARM, plain C elsewhere."""
     parts, options = [], flags()
-    for isa in ("v2", "v3", "v4", "c"):
+    for isa in ("v2", "v3", "v4", "neon", "c"):
         sources.again("simd.h")
         body = sources.text(CSRC / f"kernels/isa_{isa}.c")
         names = sorted(kernel_names(body))
         body = "".join(f"#define {name} {name}_{isa}\n" for name in names) + body + "\n"
         body += undefined(body)
-        if isa != "c":
+        if isa in ("v2", "v3", "v4"):
             known = [o for o in options[f"isa_{isa}"] if "=" not in o]
             wide = [o for o in options[f"isa_{isa}"] if "=" in o]
             body = TARGET.format(
                 target=",".join(known), wide="".join("," + o for o in wide), body=body
             )
         parts.append(f"\n/* ==== kernels: {isa} {'=' * 60} */\n{body}")
-    return "#ifdef FA_X86_KERNELS\n" + "".join(parts[:3]) + "\n#else\n" + parts[3] + "\n#endif\n"
+    x86, (arm, plain) = "".join(parts[:3]), parts[3:]
+    return (
+        f"#if defined(FA_X86_KERNELS)\n{x86}\n#elif defined(FA_ARM_KERNELS)\n{arm}\n"
+        f"#else\n{plain}\n#endif\n"
+    )
 
 
 def amalgamation():

@@ -101,7 +101,8 @@ typedef enum fa_status {
     FA_E_STOPPED = -4, /* the poll function asked to stop; the last complete step is kept */
     FA_E_STATE = -5,   /* not allowed now: Threads, (4) and (5); or a custom rule failed */
     FA_E_IO = -6,      /* a file cannot be read or written; errno says why */
-    FA_E_FORMAT = -7   /* not the bytes of a network, or one that this version cannot read */
+    FA_E_FORMAT = -7,  /* not the bytes of a network, or one that this version cannot read */
+    FA_E_END = -8      /* a list has no entry of this number: fa_option_info */
 } fa_status;
 
 /* The message of the last failure on this thread; valid until the next failure on this thread. */
@@ -123,6 +124,15 @@ typedef struct fa_init {
     int64_t rows, cols;
 } fa_init;
 
+/* One option of a rule, layer, loss or optimizer: {"decay", 0.01, NULL}. text is NULL for numbers,
+ * integers and flags (0 or 1). An option that is not given has its default. fa_option_info lists
+ * the options of each name; options of another name are refused. This struct is final. */
+typedef struct fa_option {
+    const char *name;
+    double number;
+    const char *text;
+} fa_option;
+
 typedef struct fa_rule_context fa_rule_context; /* section 11 */
 
 /* A learning rule: "backprop", "fa", "dfa", "sdfa", "drtp", "frozen", ... The feedback matrix is
@@ -136,18 +146,13 @@ typedef struct fa_rule_desc {
     double sparsity;       /* share of zeros in each column of a drawn matrix */
     int64_t feedback_rank; /* of a drawn matrix; 0: full */
     int shared;            /* layers take the first columns of one matrix */
-    /* kp, dkp: the share of learned feedback (kp: and of its weights) lost in a step */
-    double decay;
-    double lr_scale;  /* dkp, ldfa, local's heads: factor on the learning rate of feedback; 0: 1 */
-    double threshold; /* ternary: errors up to this size count as 0 */
     /* custom: fills t->signal, on the calling thread, between the forward pass and the deltas of a
      * step; non-zero: stop, FA_E_STATE, nothing is updated. With a feedback name or values
      * "l.feedback" (n_L x n_l) is stored. */
     int (*signal)(void *user, const fa_rule_context *t);
     void *user;
-    int64_t rank;   /* ldfa: width between the factors; 0: that of the output, if it fits */
-    int fixed_head; /* local: the heads keep their first values */
-    double oja;     /* ldfa: P learns by Oja's rule, at lr times this; 0: P stays */
+    const fa_option *options; /* n_options of them */
+    int n_options;
 } fa_rule_desc;
 
 typedef struct fa_layer_desc {
@@ -163,20 +168,19 @@ typedef struct fa_layer_desc {
     const fa_rule_desc *rule; /* NULL: the network's */
     /* dropout */
     double rate;
+    const fa_option *options; /* n_options of them */
+    int n_options;
 } fa_layer_desc;
 
 typedef struct fa_optimizer_desc {
     size_t struct_size; /* fa_optimizer_of sets it */
     const char *name;   /* "sgd", "rmsprop", "adam", "adamw" */
     double lr;
-    double momentum; /* sgd, rmsprop */
-    int nesterov;    /* sgd */
-    double alpha;    /* rmsprop */
-    double beta1, beta2;
-    double eps;
     double weight_decay;
     int decay_bias;
-    double clip_norm; /* 0: off */
+    double clip_norm;         /* 0: off */
+    const fa_option *options; /* n_options of them: momentum, beta1, ... */
+    int n_options;
 } fa_optimizer_desc;
 
 typedef struct fa_net_desc {
@@ -191,14 +195,15 @@ typedef struct fa_net_desc {
     uint64_t seed;
     int n_threads;      /* 0: fa_get_num_threads(), or one where that is no slower */
     double input_scale; /* every input is multiplied by this; 0: 1 for floats, 1/255 for bytes */
+    const fa_option *loss_options; /* n_loss_options of them */
+    int n_loss_options;
 } fa_net_desc;
 
 /* Initialisers. They are inline, so that they use the structs your program was compiled with. The
  * shared library has them as functions too, with the structs of its own version, for callers that
  * cannot compile this header. Such a caller may also set struct_size and names and leave the rest
  * zero. fa_net_create then uses the initialiser's values for a dense layer whose flags and scales
- * are all zero, for a rule whose scales are all zero, and for an optimizer whose alpha, betas and
- * eps are all zero. */
+ * are all zero, and the scale 1 for the feedback of a rule without a scale and `inject`. */
 static inline fa_layer_desc fa_dense(int64_t units, const char *activation)
 {
     fa_layer_desc d;
@@ -222,7 +227,7 @@ static inline fa_rule_desc fa_rule_of(const char *name)
     fa_rule_desc d;
     memset(&d, 0, sizeof d);
     d.struct_size = sizeof d, d.name = name, d.inject = "post";
-    d.feedback.name = "uniform", d.feedback.scale = 1, d.lr_scale = 1;
+    d.feedback.name = "uniform", d.feedback.scale = 1;
     return d;
 }
 
@@ -230,8 +235,7 @@ static inline fa_optimizer_desc fa_optimizer_of(const char *name, double lr)
 {
     fa_optimizer_desc d;
     memset(&d, 0, sizeof d);
-    d.struct_size = sizeof d, d.name = name, d.lr = lr, d.alpha = 0.99;
-    d.beta1 = 0.9, d.beta2 = 0.999, d.eps = 1e-8, d.decay_bias = 1;
+    d.struct_size = sizeof d, d.name = name, d.lr = lr, d.decay_bias = 1;
     return d;
 }
 
@@ -255,6 +259,28 @@ typedef enum fa_names {
     FA_NAMES_DISTRIBUTION
 } fa_names;
 FA_API const char *fa_name(fa_names kind, int i);
+
+/* An option as its owner declares it: a rule, layer, loss or optimizer of that name. */
+typedef enum fa_option_kind {
+    FA_OPTION_NUMBER,
+    FA_OPTION_INTEGER,
+    FA_OPTION_FLAG, /* 0 or 1 */
+    FA_OPTION_TEXT
+} fa_option_kind;
+typedef struct fa_option_desc {
+    size_t struct_size; /* your sizeof; the fields that fit are filled */
+    const char *name;
+    fa_option_kind kind;
+    double number;    /* the default */
+    const char *text; /* the default of a text; else NULL */
+    double low, high; /* values are from low to high; infinite where there is no bound */
+    int low_excluded, high_excluded;
+    int is_field;        /* a field of the description with this name, not an entry of `options` */
+    const char *meaning; /* a sentence */
+} fa_option_desc;
+/* Option i = 0, 1, ... of a FA_NAMES_LAYER, _LOSS, _RULE or _OPTIMIZER; the names and texts are the
+ * library's. FA_E_END: there are i options, or fewer. FA_E_VALUE: there is no such owner. */
+FA_API fa_status fa_option_info(fa_option_desc *info, fa_names kind, const char *owner, int i);
 /* The initialiser that fits an activation ("he_uniform" for "relu"); NULL if there is no such
  * activation. */
 FA_API const char *fa_default_init(const char *activation);

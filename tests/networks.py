@@ -37,20 +37,26 @@ def dropout(rate):
     return {"type": "dropout", "rate": rate}
 
 
-# Settings of a rule that its defaults would hide. A rule gets those that its class has.
+# Options of a rule whose defaults would hide them. A rule gets those that it has.
 OPTIONS = {"decay": 0.01, "lr_scale": 0.7, "oja": 0.3, "threshold": 0.05}
 
 
 def rule(name, inject="post", distribution="uniform", scale=1.0, values=None):
     options = [field.name for field in fields(fastfa.rules.RULES[name])]
-    spec = {"name": name, "inject": inject}
+    spec = fastfa.rules.RULES[name]().describe() | {"inject": inject}
+    del spec["feedback"]
     if "feedback" in options or "scale" in options:
         drawn = {"distribution": distribution} if values is None else {"values": values}
         spec["feedback"] = {**drawn, "scale": scale}
     if name == "pepita":  # as published but larger: the effect of the second pass must be seen
         spec["feedback"] |= {"distribution": "he_uniform"} if values is None else {}
         spec["feedback"]["scale"] = 0.3 * scale
-    return spec | {option: OPTIONS[option] for option in OPTIONS if option in options}
+    return with_options(spec, **OPTIONS)
+
+
+def with_options(spec, **options):
+    """A rule with those of these options that it has."""
+    return spec | {name: value for name, value in options.items() if name in spec}
 
 
 def optimizer(name, **changes):

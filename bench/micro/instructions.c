@@ -60,10 +60,12 @@ static fa_net *network(const scene *s)
     }
     desc.layers = layers;
     desc.loss = "softmax_cross_entropy";
-    const fa_rule_desc rule = fa_rule_of(s->rule);
+    static const fa_option momentum_09 = {"momentum", 0.9, NULL}, fixed_p = {"oja", 0, NULL};
+    fa_rule_desc rule = fa_rule_of(s->rule);
+    if (!strcmp(s->rule, "ldfa")) rule.options = &fixed_p, rule.n_options = 1;
     const bool momentum = !strcmp(s->optimizer, "momentum");
     fa_optimizer_desc optimizer = fa_optimizer_of(momentum ? "sgd" : s->optimizer, 1e-3);
-    optimizer.momentum = momentum ? 0.9 : 0;
+    optimizer.options = &momentum_09, optimizer.n_options = momentum;
     desc.rule = &rule;
     desc.optimizer = &optimizer;
     desc.n_threads = 1;

@@ -7,6 +7,8 @@
 #if defined(__x86_64__) && !defined(FASTFA_PORTABLE)
 #define X86
 #include <immintrin.h>
+#elif defined(__aarch64__) && !defined(FASTFA_PORTABLE)
+#define ARM
 #endif
 
 typedef struct fa_isa {
@@ -37,6 +39,11 @@ static const fa_isa isas[] = {
     {"v3", fa_kernels_v3_rows, has_v3, never},
     {"v2", fa_kernels_v2_rows, has_v2, has_avx}, /* BLAS has AVX kernels, ours are SSE */
 };
+#elif defined(ARM)
+bool fa_l2_is_slow;
+static bool always(void) { return true; }
+static bool never(void) { return false; }
+static const fa_isa isas[] = {{"neon", fa_kernels_neon_rows, always, never}};
 #else
 bool fa_l2_is_slow;
 static bool always(void) { return true; }
@@ -95,10 +102,11 @@ fa_status fa_cpu_check(void)
         return fa_fail(FA_E_STATE,
                        "this processor: expected at least x86-64-v2 (SSE4.2), got less");
     if (refused)
-        return fa_fail(FA_E_VALUE,
-                       "FASTFA_CPU: expected an instruction set of this processor (v2, v3 or v4; "
-                       "best here: %s), got '%s'",
-                       chosen->name, refused);
+        return fa_fail(
+            FA_E_VALUE,
+            "FASTFA_CPU: expected an instruction set of this processor (v2, v3 or v4, or "
+            "neon; best here: %s), got '%s'",
+            chosen->name, refused);
     if (!as_written)
         return fa_fail(FA_E_STATE,
                        "this build: expected IEEE 754 arithmetic, got results that a "
@@ -173,16 +181,36 @@ static void restore_program_mode(void)
 
 static unsigned mode(void) { return _mm_getcsr(); }
 static void set_mode(unsigned mode) { _mm_setcsr(mode); }
+#elif defined(ARM)
+enum {
+    EXACT = 1 << 30,            /* a bit that FPCR has not: a mode is never 0 */
+    FLUSHING = EXACT | 1 << 24, /* FZ: denormals count as zero, before rounding */
+};
+
+static unsigned mode(void)
+{
+    uint64_t control;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(control));
+    return (unsigned)control | EXACT;
+}
+
+static void set_mode(unsigned mode)
+{
+    const uint64_t control = mode & ~(unsigned)EXACT;
+    __asm__ volatile("msr fpcr, %0" : : "r"(control));
+}
 #else
 enum { EXACT = 1, FLUSHING = 1 }; /* here nothing flushes denormals */
+static unsigned mode(void) { return EXACT; }
+static void set_mode(unsigned mode) { (void)mode; }
+#endif
+#ifndef X86
 static void leave_program_mode(void)
 {
     fegetenv(&program_mode.all);
     fesetenv(FE_DFL_ENV);
 }
 static void restore_program_mode(void) { fesetenv(&program_mode.all); }
-static unsigned mode(void) { return EXACT; }
-static void set_mode(unsigned mode) { (void)mode; }
 #endif
 
 /* Not inlined, so that the compiler moves no arithmetic across the change of mode. */

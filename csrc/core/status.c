@@ -100,6 +100,7 @@ const char *fa_status_name(fa_status status)
     case FA_E_STATE: return "wrong state";
     case FA_E_IO: return "cannot read or write";
     case FA_E_FORMAT: return "not a file of this format";
+    case FA_E_END: return "past the end";
     }
     return "unknown status";
 }

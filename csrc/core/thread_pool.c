@@ -61,6 +61,8 @@ static void pause_cpu(void)
 {
 #ifdef __x86_64__
     __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("isb"); /* waits some 10 ns; yield is no operation on most cores */
 #endif
 }
 

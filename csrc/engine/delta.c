@@ -8,9 +8,9 @@ void fa_output_error(const fa_run *run, fa_rows rows)
     const fa_net *net = run->net;
     const fa_block *top = &net->blocks[net->n_blocks - 1];
     const fa_mat e = fa_get(run, top->delta, rows);
-    net->loss->error(net->k, e, run->row_loss + rows.r0, run->row_hit + rows.r0,
-                     fa_get(run, top->layer->out, rows), run->labels ? run->labels + rows.r0 : NULL,
-                     fa_get(run, FA_TARGET, rows));
+    net->loss->error(net->k, net->desc.loss_options, e, run->row_loss + rows.r0,
+                     run->row_hit + rows.r0, fa_get(run, top->layer->out, rows),
+                     run->labels ? run->labels + rows.r0 : NULL, fa_get(run, FA_TARGET, rows));
     if (run->mode < FA_PREDICT && top->layer->activation != FA_ACT_linear)
         top->layer->ops->backward(top->layer, run, fa_all_columns(rows, net->n_out), e, true);
 }
@@ -31,7 +31,7 @@ void fa_compute_delta(const fa_run *run, int b, fa_part part, int worker)
     rule->ops->signal(rule, run, b, part, d, worker);
     if (rule->fuses_relu_backward) return;
     for (int i = block->last; i >= block->first; i--)
-        net->layers[i].ops->backward(&net->layers[i], run, part, d, !rule->pre);
+        net->layers[i].ops->backward(&net->layers[i], run, part, d, rule->inject == FA_INJECT_POST);
 }
 
 bool fa_needs_delta(const fa_run *run, int b)

@@ -26,6 +26,8 @@ fa_status fa_json_i64(int64_t *value, fa_json *j);
 fa_status fa_json_u64(uint64_t *value, fa_json *j);
 fa_status fa_json_real(double *value, fa_json *j); /* finite */
 fa_status fa_json_flag(bool *value, fa_json *j);
+/* Whether the next token is a string; true or false; an object or array. */
+bool fa_json_at_text(fa_json *j), fa_json_at_flag(fa_json *j), fa_json_at_list(fa_json *j);
 fa_status fa_json_end(fa_json *j); /* nothing but white space is left */
 fa_status fa_json_fail(const fa_json *j, const char *expected);
 
@@ -53,7 +55,8 @@ typedef struct fa_description {
     fa_optimizer_desc optimizer;
     fa_layer_desc *layers;
     fa_rule_desc *rules; /* in the same block */
-    int64_t n_layers, n_rules, capacity;
+    fa_option *options;  /* and these, of all structs */
+    int64_t n_layers, n_rules, n_options, capacity, most_options;
 } fa_description;
 fa_status fa_read_description(fa_description *d, char *text);
 /* Reads the fields of a struct that has no layers. */

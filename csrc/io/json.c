@@ -226,6 +226,16 @@ fa_status fa_json_i64(int64_t *value, fa_json *j)
     return FA_OK;
 }
 
+static bool is_at(fa_json *j, const char *one_of)
+{
+    skip_space(j);
+    return j->at < j->end && *j->at && strchr(one_of, *j->at);
+}
+
+bool fa_json_at_text(fa_json *j) { return is_at(j, "\""); }
+bool fa_json_at_flag(fa_json *j) { return is_at(j, "tf"); }
+bool fa_json_at_list(fa_json *j) { return is_at(j, "{["); }
+
 fa_status fa_json_flag(bool *value, fa_json *j)
 {
     skip_space(j);

@@ -87,7 +87,7 @@ typedef struct fa_kernels {
 } fa_kernels;
 
 /* Rows [0] float, [1] double. x86 builds have v2, v3 and v4, other builds have c. */
-extern const fa_kernels fa_kernels_c_rows[2], fa_kernels_v2_rows[2], fa_kernels_v3_rows[2],
+extern const fa_kernels fa_kernels_c_rows[2], fa_kernels_neon_rows[2], fa_kernels_v2_rows[2], fa_kernels_v3_rows[2],
     fa_kernels_v4_rows[2];
 
 #endif

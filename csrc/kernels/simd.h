@@ -6,10 +6,11 @@
  * a * b, a < b). What the extension cannot express, or must not decide (fused multiply-add, masks,
  * rounding), is a primitive.
  *
- * FA_ISA, set by the build: 0 plain C, 2 x86-64-v2 (SSE4.2), 3 x86-64-v3 (AVX2, FMA), 4 x86-64-v4
- * (AVX-512). Never switch on compiler macros: clang does not define them inside target regions.
+ * FA_ISA, set by the build: 0 plain C, 1 NEON (64-bit ARM), 2 x86-64-v2 (SSE4.2), 3 x86-64-v3 (AVX2,
+ * FMA), 4 x86-64-v4 (AVX-512). Never switch on compiler macros: clang does not define them inside
+ * target regions.
  *
- * v3 and v4 compute the same bits: every primitive is exact or correctly rounded in both, and
+ * NEON, v3 and v4 compute the same bits: every primitive is exact or correctly rounded in each, and
  * kernels never let the number of lanes decide the order of a sum. v2 and plain C have no fused
  * multiply-add. */
 #ifndef FA_KERNELS_SIMD_H
@@ -20,9 +21,14 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
-#if FA_ISA >= 2
+#if FA_ISA == 1
+#include <arm_neon.h>
+#elif FA_ISA >= 2
 #include <immintrin.h>
 #endif
+
+#define FA_HAS_FMA (FA_ISA == 1 || FA_ISA >= 3)
+#define FA_REGISTERS (FA_ISA == 1 || FA_ISA == 4 ? 32 : 16)
 
 #if FA_ISA == 4
 #define FA_VBYTES 64
@@ -72,7 +78,7 @@ FA_COMMON_WORDS(double, vf64, vi64, f64)
 #undef FA_COMMON_WORDS
 
 /* Primitives with instructions of their own.
- *   fma(a,b,c)      a * b + c, one rounding where FA_ISA >= 3
+ *   fma(a,b,c)      a * b + c, one rounding where FA_HAS_FMA
  *   sqrt            correctly rounded
  *   take(p,i)       lane by lane p[i]
  *   take2(a,b,i)    lane by lane element i of a followed by b, 0 <= i < 2 VL
@@ -83,7 +89,7 @@ FA_COMMON_WORDS(double, vf64, vi64, f64)
  *   mul_lo32        the 64-bit products of the low halves of 64-bit lanes (no f32 or f64 suffix)
  *   swap_pairs      exchanges neighbouring 64-bit lanes
  *   slices          16 bytes from p, from p + step bytes, ..., until the vector is full (no suffix,
- *                   not SSE) */
+ *                   not for vectors of 16 bytes) */
 #if FA_ISA >= 3
 FA_INLINE __m128 v_slice(const void *p, ptrdiff_t at)
 { return _mm_loadu_ps((const float *)((const char *)p + at)); }
@@ -184,7 +190,19 @@ FA_INLINE void v_store_part_f64(double *p, vf64 v, int64_t n)
 
 #else
 
-#if FA_ISA == 2
+#if FA_ISA == 1
+FA_INLINE vf32 v_fma_f32(vf32 a, vf32 b, vf32 c)
+{ return (vf32)vfmaq_f32((float32x4_t)c, (float32x4_t)a, (float32x4_t)b); }
+FA_INLINE vf64 v_fma_f64(vf64 a, vf64 b, vf64 c)
+{ return (vf64)vfmaq_f64((float64x2_t)c, (float64x2_t)a, (float64x2_t)b); }
+FA_INLINE vf32 v_sqrt_f32(vf32 a) { return (vf32)vsqrtq_f32((float32x4_t)a); }
+FA_INLINE vf64 v_sqrt_f64(vf64 a) { return (vf64)vsqrtq_f64((float64x2_t)a); }
+FA_INLINE int v_any_f32(vi32 m) { return vmaxvq_u32((uint32x4_t)m) != 0; }
+FA_INLINE int v_any_f64(vi64 m) { return vmaxvq_u32((uint32x4_t)m) != 0; }
+FA_INLINE vu64 v_mul_lo32(vu64 a, vu64 b)
+{ return (vu64)vmull_u32(vmovn_u64((uint64x2_t)a), vmovn_u64((uint64x2_t)b)); }
+FA_INLINE vu64 v_swap_pairs(vu64 a) { return (vu64)vextq_u64((uint64x2_t)a, (uint64x2_t)a, 1); }
+#elif FA_ISA == 2
 FA_INLINE vf32 v_sqrt_f32(vf32 a) { return _mm_sqrt_ps(a); }
 FA_INLINE vf64 v_sqrt_f64(vf64 a) { return _mm_sqrt_pd(a); }
 FA_INLINE vf32 v_min_f32(vf32 a, vf32 b) { return _mm_min_ps(a, b); }
@@ -206,14 +224,16 @@ FA_INLINE vf64 v_sqrt_f64(vf64 a)
     for (int i = 0; i < 2; i++) a[i] = __builtin_sqrt(a[i]);
     return a;
 }
-FA_INLINE vf32 v_min_f32(vf32 a, vf32 b) { return v_select_f32(a < b, a, b); }
-FA_INLINE vf64 v_min_f64(vf64 a, vf64 b) { return v_select_f64(a < b, a, b); }
-FA_INLINE vf32 v_max_f32(vf32 a, vf32 b) { return v_select_f32(a > b, a, b); }
-FA_INLINE vf64 v_max_f64(vf64 a, vf64 b) { return v_select_f64(a > b, a, b); }
 FA_INLINE int v_any_f32(vi32 m) { return (m[0] | m[1] | m[2] | m[3]) != 0; }
 FA_INLINE int v_any_f64(vi64 m) { return (m[0] | m[1]) != 0; }
 FA_INLINE vu64 v_mul_lo32(vu64 a, vu64 b) { return (a & 0xffffffff) * (b & 0xffffffff); }
 FA_INLINE vu64 v_swap_pairs(vu64 a) { return (vu64){a[1], a[0]}; }
+#endif
+#if FA_ISA < 2
+FA_INLINE vf32 v_min_f32(vf32 a, vf32 b) { return v_select_f32(a < b, a, b); }
+FA_INLINE vf64 v_min_f64(vf64 a, vf64 b) { return v_select_f64(a < b, a, b); }
+FA_INLINE vf32 v_max_f32(vf32 a, vf32 b) { return v_select_f32(a > b, a, b); }
+FA_INLINE vf64 v_max_f64(vf64 a, vf64 b) { return v_select_f64(a > b, a, b); }
 #endif
 FA_INLINE vf32 v_take_f32(const float *p, vi32 i)
 { return (vf32){p[i[0]], p[i[1]], p[i[2]], p[i[3]]}; }
@@ -228,8 +248,10 @@ FA_INLINE vf64 v_take2_f64(vf64 a, vf64 b, vi64 i)
     const double t[4] = {a[0], a[1], b[0], b[1]};
     return v_take_f64(t, i);
 }
+#if !FA_HAS_FMA
 FA_INLINE vf32 v_fma_f32(vf32 a, vf32 b, vf32 c) { return a * b + c; }
 FA_INLINE vf64 v_fma_f64(vf64 a, vf64 b, vf64 c) { return a * b + c; }
+#endif
 FA_INLINE vf32 v_load_part_f32(const float *p, int64_t n)
 {
     vf32 v = {0};

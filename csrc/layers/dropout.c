@@ -7,12 +7,14 @@ typedef struct state {
     fa_buf mask; /* bytes: 1 where a value is kept */
 } state;
 
+static const fa_option_row dropout_options[] = {{.name = "rate",
+                                                 FA_HALF_OPEN(0, 1),
+                                                 .field = offsetof(fa_layer_desc, rate),
+                                                 .meaning = "probability that a value is dropped"},
+                                                {0}};
+
 static fa_status plan(fa_net *net, fa_layer *layer)
 {
-    const double rate = layer->desc.rate;
-    if (!(rate >= 0 && rate < 1))
-        return fa_fail(FA_E_VALUE, "layer %d: rate: expected 0 <= rate < 1, got %g", layer->index,
-                       rate);
     layer->n_out = layer->n_in;
     layer->out = fa_plan_buffer(net, layer->n_out, net->esize);
     FA_TRY(fa_plan_private(net, &layer->state, sizeof(state)));
@@ -43,6 +45,7 @@ static void backward(const fa_layer *layer, const fa_run *run, fa_part part, fa_
 }
 
 const fa_layer_ops fa_layer_dropout = {.name = "dropout",
+                                       .options = dropout_options,
                                        .flags = FA_TRAIN_ONLY,
                                        .plan = plan,
                                        .forward = forward,

@@ -1,6 +1,8 @@
 /* The field tables of descriptions. To add a field, write its row here; nothing else changes. */
 #include "model/description.h"
 
+#include "model/options.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -11,12 +13,15 @@
     {#field, FA_FIELD_##kind, offsetof(type, field), sizeof((type *)0)->field, table}
 #define UP_TO(type, field) (offsetof(type, field) + sizeof((type *)0)->field)
 #define END {NULL, FA_FIELD_UNSAVED, 0, 0, NULL}
+#define OWNER(kind, type, field) .owner = FA_NAMES_##kind, .owner_name = offsetof(type, field)
+#define TABLE(title, type, last, rows)                                                             \
+    .name = title, .size = sizeof(type), .least = UP_TO(type, last), .fields = rows
 
 static const fa_field init_rows[] = {
     ROW(fa_init, name, TEXT, NULL),     ROW(fa_init, scale, REAL, NULL),
     ROW(fa_init, values, VALUES, NULL), ROW(fa_init, rows, UNSAVED, NULL), /* with values */
     ROW(fa_init, cols, UNSAVED, NULL),  END};
-const fa_table fa_init_fields = {"init", sizeof(fa_init), UP_TO(fa_init, cols), init_rows};
+const fa_table fa_init_fields = {TABLE("init", fa_init, cols, init_rows)};
 
 static const fa_field rule_rows[] = {
     ROW(fa_rule_desc, struct_size, SIZE, NULL),
@@ -26,69 +31,71 @@ static const fa_field rule_rows[] = {
     ROW(fa_rule_desc, sparsity, REAL, NULL),
     ROW(fa_rule_desc, feedback_rank, I64, NULL),
     ROW(fa_rule_desc, shared, FLAG, NULL),
-    ROW(fa_rule_desc, decay, REAL, NULL),
-    ROW(fa_rule_desc, lr_scale, REAL, NULL),
-    ROW(fa_rule_desc, threshold, REAL, NULL),
     ROW(fa_rule_desc, signal, UNSAVED, NULL), /* a function: fa_load_memory asks for it */
     ROW(fa_rule_desc, user, UNSAVED, NULL),
-    ROW(fa_rule_desc, rank, I64, NULL),
-    ROW(fa_rule_desc, fixed_head, FLAG, NULL),
-    ROW(fa_rule_desc, oja, REAL, NULL),
+    ROW(fa_rule_desc, options, OPTIONS, &fa_rule_fields),
+    ROW(fa_rule_desc, n_options, UNSAVED, NULL), /* with options */
     END};
-const fa_table fa_rule_fields = {"rule", sizeof(fa_rule_desc), UP_TO(fa_rule_desc, feedback),
-                                 rule_rows};
+const fa_table fa_rule_fields = {TABLE("rule", fa_rule_desc, feedback, rule_rows),
+                                 OWNER(RULE, fa_rule_desc, name)};
 
-static const fa_field layer_rows[] = {ROW(fa_layer_desc, struct_size, SIZE, NULL),
-                                      ROW(fa_layer_desc, type, TEXT, NULL),
-                                      ROW(fa_layer_desc, units, I64, NULL),
-                                      ROW(fa_layer_desc, activation, TEXT, NULL),
-                                      ROW(fa_layer_desc, use_bias, FLAG, NULL),
-                                      ROW(fa_layer_desc, trainable, FLAG, NULL),
-                                      ROW(fa_layer_desc, lr_scale, REAL, NULL),
-                                      ROW(fa_layer_desc, bias_lr_scale, REAL, NULL),
-                                      ROW(fa_layer_desc, weight_init, PART, &fa_init_fields),
-                                      ROW(fa_layer_desc, bias_init, PART, &fa_init_fields),
-                                      ROW(fa_layer_desc, rule, OPTION, &fa_rule_fields),
-                                      ROW(fa_layer_desc, rate, REAL, NULL),
-                                      END};
-const fa_table fa_layer_fields = {"layer", sizeof(fa_layer_desc), UP_TO(fa_layer_desc, bias_init),
-                                  layer_rows};
+static const fa_field layer_rows[] = {
+    ROW(fa_layer_desc, struct_size, SIZE, NULL),
+    ROW(fa_layer_desc, type, TEXT, NULL),
+    ROW(fa_layer_desc, units, I64, NULL),
+    ROW(fa_layer_desc, activation, TEXT, NULL),
+    ROW(fa_layer_desc, use_bias, FLAG, NULL),
+    ROW(fa_layer_desc, trainable, FLAG, NULL),
+    ROW(fa_layer_desc, lr_scale, REAL, NULL),
+    ROW(fa_layer_desc, bias_lr_scale, REAL, NULL),
+    ROW(fa_layer_desc, weight_init, PART, &fa_init_fields),
+    ROW(fa_layer_desc, bias_init, PART, &fa_init_fields),
+    ROW(fa_layer_desc, rule, POINTER, &fa_rule_fields),
+    ROW(fa_layer_desc, rate, REAL, NULL),
+    ROW(fa_layer_desc, options, OPTIONS, &fa_layer_fields),
+    ROW(fa_layer_desc, n_options, UNSAVED, NULL), /* with options */
+    END};
+const fa_table fa_layer_fields = {TABLE("layer", fa_layer_desc, bias_init, layer_rows),
+                                  OWNER(LAYER, fa_layer_desc, type)};
 
-static const fa_field optimizer_rows[] = {ROW(fa_optimizer_desc, struct_size, SIZE, NULL),
-                                          ROW(fa_optimizer_desc, name, TEXT, NULL),
-                                          ROW(fa_optimizer_desc, lr, REAL, NULL),
-                                          ROW(fa_optimizer_desc, momentum, REAL, NULL),
-                                          ROW(fa_optimizer_desc, nesterov, FLAG, NULL),
-                                          ROW(fa_optimizer_desc, alpha, REAL, NULL),
-                                          ROW(fa_optimizer_desc, beta1, REAL, NULL),
-                                          ROW(fa_optimizer_desc, beta2, REAL, NULL),
-                                          ROW(fa_optimizer_desc, eps, REAL, NULL),
-                                          ROW(fa_optimizer_desc, weight_decay, REAL, NULL),
-                                          ROW(fa_optimizer_desc, decay_bias, FLAG, NULL),
-                                          ROW(fa_optimizer_desc, clip_norm, REAL, NULL),
-                                          END};
-const fa_table fa_optimizer_fields = {"optimizer", sizeof(fa_optimizer_desc),
-                                      UP_TO(fa_optimizer_desc, lr), optimizer_rows};
+static const fa_field optimizer_rows[] = {
+    ROW(fa_optimizer_desc, struct_size, SIZE, NULL),
+    ROW(fa_optimizer_desc, name, TEXT, NULL),
+    ROW(fa_optimizer_desc, lr, REAL, NULL),
+    ROW(fa_optimizer_desc, weight_decay, REAL, NULL),
+    ROW(fa_optimizer_desc, decay_bias, FLAG, NULL),
+    ROW(fa_optimizer_desc, clip_norm, REAL, NULL),
+    ROW(fa_optimizer_desc, options, OPTIONS, &fa_optimizer_fields),
+    ROW(fa_optimizer_desc, n_options, UNSAVED, NULL), /* with options */
+    END};
+const fa_table fa_optimizer_fields = {TABLE("optimizer", fa_optimizer_desc, lr, optimizer_rows),
+                                      OWNER(OPTIMIZER, fa_optimizer_desc, name)};
 
-static const fa_field net_rows[] = {ROW(fa_net_desc, struct_size, SIZE, NULL),
-                                    ROW(fa_net_desc, dtype, DTYPE, NULL),
-                                    ROW(fa_net_desc, n_in, I64, NULL),
-                                    ROW(fa_net_desc, layers, LIST, &fa_layer_fields),
-                                    ROW(fa_net_desc, n_layers, UNSAVED, NULL), /* with layers */
-                                    ROW(fa_net_desc, loss, TEXT, NULL),
-                                    ROW(fa_net_desc, rule, OPTION, &fa_rule_fields),
-                                    ROW(fa_net_desc, optimizer, OPTION, &fa_optimizer_fields),
-                                    ROW(fa_net_desc, seed, U64, NULL),
-                                    ROW(fa_net_desc, n_threads, INT, NULL),
-                                    ROW(fa_net_desc, input_scale, REAL, NULL),
-                                    END};
-const fa_table fa_net_fields = {"network", sizeof(fa_net_desc), UP_TO(fa_net_desc, loss), net_rows};
+static const fa_field net_rows[] = {
+    ROW(fa_net_desc, struct_size, SIZE, NULL),
+    ROW(fa_net_desc, dtype, DTYPE, NULL),
+    ROW(fa_net_desc, n_in, I64, NULL),
+    ROW(fa_net_desc, layers, LIST, &fa_layer_fields),
+    ROW(fa_net_desc, n_layers, UNSAVED, NULL), /* with layers */
+    ROW(fa_net_desc, loss, TEXT, NULL),
+    ROW(fa_net_desc, rule, POINTER, &fa_rule_fields),
+    ROW(fa_net_desc, optimizer, POINTER, &fa_optimizer_fields),
+    ROW(fa_net_desc, seed, U64, NULL),
+    ROW(fa_net_desc, n_threads, INT, NULL),
+    ROW(fa_net_desc, input_scale, REAL, NULL),
+    ROW(fa_net_desc, loss_options, OPTIONS, &fa_net_fields),
+    ROW(fa_net_desc, n_loss_options, UNSAVED, NULL), /* with loss_options */
+    END};
+const fa_table fa_net_fields = {TABLE("network", fa_net_desc, loss, net_rows),
+                                OWNER(LOSS, fa_net_desc, loss)};
 
 static const fa_field state_rows[] = {ROW(fa_state, steps, U64, NULL),
                                       ROW(fa_state, epochs, U64, NULL),
                                       ROW(fa_state, lr, REAL, NULL), END};
-const fa_table fa_state_fields = {"state", sizeof(fa_state), UP_TO(fa_state, lr), state_rows};
+const fa_table fa_state_fields = {TABLE("state", fa_state, lr, state_rows)};
 
+#undef TABLE
+#undef OWNER
 #undef UP_TO
 #undef ROW
 #undef END
@@ -119,7 +126,7 @@ static fa_status walk(const fa_table *table, void *base, fa_visit *visit, void *
         const size_t end = used + (size_t)n;
         FA_TRY(visit(context, f, at, path));
         if (f->kind == FA_FIELD_PART) FA_TRY(walk(f->of, at, visit, context, path, end));
-        if (f->kind == FA_FIELD_OPTION && *(void **)at)
+        if (f->kind == FA_FIELD_POINTER && *(void **)at)
             FA_TRY(walk(f->of, *(void **)at, visit, context, path, end));
         if (f->kind == FA_FIELD_LIST) FA_TRY(walk_list(f, base, visit, context, path, end));
     }
@@ -156,19 +163,19 @@ fa_status fa_walk_values(fa_net_desc *desc, fa_each_init *each, void *context)
 
 /* ---- values that a file could not hold ---- */
 
-static fa_status check_text(const char *text, const char *path)
+fa_status fa_check_name(const char *text, const char *what)
 {
-    if (!text) return FA_OK;
-    FA_TRY(fa_check_utf8(text, path));
+    FA_TRY(fa_check_utf8(text, what));
     if (strlen(text) <= FA_MAX_NAME) return FA_OK;
-    return fa_fail(FA_E_VALUE, "%s: expected a name of at most %d bytes, got %zu", path,
+    return fa_fail(FA_E_VALUE, "%s: expected a name of at most %d bytes, got %zu", what,
                    FA_MAX_NAME, strlen(text));
 }
 
 static fa_status check_field(void *context, const fa_field *f, void *at, const char *path)
 {
     (void)context;
-    if (f->kind == FA_FIELD_TEXT) return check_text(*(const char **)at, path);
+    const char *text = f->kind == FA_FIELD_TEXT ? *(const char **)at : NULL;
+    if (text) return fa_check_name(text, path);
     if (f->kind == FA_FIELD_I64 && *(int64_t *)at < 0)
         return fa_fail(FA_E_VALUE, "%s: expected a number >= 0, got %lld", path,
                        (long long)*(int64_t *)at);
@@ -182,7 +189,7 @@ fa_status fa_check_fields(const fa_table *table, void *base)
 
 /* ---- deep copies ---- */
 
-static fa_status copy_text(fa_net *net, const char **text)
+fa_status fa_keep_text(fa_net *net, const char **text)
 {
     if (!*text) return FA_OK;
     const size_t size = strlen(*text) + 1;
@@ -216,13 +223,32 @@ static fa_status copy_structs(fa_net *net, const void **structs, int64_t n, cons
     return FA_OK;
 }
 
+typedef struct fa_copying {
+    fa_net *net;
+    bool fresh;
+} fa_copying;
+
+static fa_status copy_options(const fa_copying *copying, const fa_field *f, void *at,
+                              const char *path)
+{
+    const char *base = (const char *)at - f->offset;
+    fa_option_owner owner = {.kind = f->of->owner, .layer = -1, .desc = base};
+    memcpy(&owner.name, base + f->of->owner_name, sizeof owner.name);
+    if (sscanf(path, "layers.%d.", &owner.layer) != 1) owner.layer = -1;
+    const fa_option **options = at;
+    return fa_complete_options(copying->net, options, (int *)(void *)(options + 1), &owner,
+                               copying->fresh);
+}
+
 static fa_status copy_field(void *context, const fa_field *f, void *at, const char *path)
 {
-    fa_net *net = context;
+    const fa_copying *copying = context;
+    fa_net *net = copying->net;
     switch (f->kind) {
-    case FA_FIELD_TEXT: return copy_text(net, at);
+    case FA_FIELD_TEXT: return fa_keep_text(net, at);
     case FA_FIELD_LIST: return copy_structs(net, at, net->desc.n_layers, f->of, path);
-    case FA_FIELD_OPTION: return *(void **)at ? copy_structs(net, at, 1, f->of, path) : FA_OK;
+    case FA_FIELD_POINTER: return *(void **)at ? copy_structs(net, at, 1, f->of, path) : FA_OK;
+    case FA_FIELD_OPTIONS: return copy_options(copying, f, at, path);
     default: return FA_OK;
     }
 }
@@ -245,23 +271,13 @@ static void fill_layer(fa_layer_desc *d)
 
 static void fill_rule(fa_rule_desc *d)
 {
-    const fa_rule_desc defaults = fa_rule_of(d->name);
-    if (d->feedback.scale != 0 || d->lr_scale != 0) return;
-    d->feedback.scale = defaults.feedback.scale, d->lr_scale = defaults.lr_scale;
-}
-
-static void fill_optimizer(fa_optimizer_desc *d)
-{
-    const fa_optimizer_desc defaults = fa_optimizer_of(d->name, d->lr);
-    if (d->alpha != 0 || d->beta1 != 0 || d->beta2 != 0 || d->eps != 0) return;
-    d->alpha = defaults.alpha, d->beta1 = defaults.beta1, d->beta2 = defaults.beta2,
-    d->eps = defaults.eps;
+    if (d->feedback.scale == 0 && !d->inject)
+        d->feedback.scale = fa_rule_of(d->name).feedback.scale;
 }
 
 void fa_fill_zeros(fa_net_desc *desc)
 {
     fill_rule((fa_rule_desc *)desc->rule);
-    fill_optimizer((fa_optimizer_desc *)desc->optimizer);
     for (int64_t i = 0; i < desc->n_layers; i++) {
         fa_layer_desc *layer = (fa_layer_desc *)&desc->layers[i];
         fill_layer(layer);
@@ -269,7 +285,7 @@ void fa_fill_zeros(fa_net_desc *desc)
     }
 }
 
-fa_status fa_keep_description(fa_net *net)
+fa_status fa_keep_description(fa_net *net, bool fresh)
 {
     const fa_rule_desc rule = fa_rule_of("backprop");
     const fa_optimizer_desc optimizer = fa_optimizer_of("sgd", 0.1);
@@ -277,7 +293,8 @@ fa_status fa_keep_description(fa_net *net)
     desc->struct_size = sizeof *desc;
     if (!desc->rule) desc->rule = &rule;
     if (!desc->optimizer) desc->optimizer = &optimizer;
-    return fa_walk(&fa_net_fields, desc, copy_field, net);
+    fa_copying copying = {net, fresh};
+    return fa_walk(&fa_net_fields, desc, copy_field, &copying);
 }
 
 /* ---- names that a message lists ---- */

@@ -3,17 +3,28 @@
 
 #include <math.h>
 
-static void softmax_ce_error(const fa_kernels *k, fa_mat e, double *row_loss, double *hit, fa_mat z,
-                             const int64_t *labels, fa_mat y)
-{ k->softmax_ce(e.p, e.ld, row_loss, hit, z.p, z.ld, labels, y.p, y.ld, z.rows, z.cols); }
+static void softmax_ce_error(const fa_kernels *k, const fa_option *options, fa_mat e,
+                             double *row_loss, double *hit, fa_mat z, const int64_t *labels,
+                             fa_mat y)
+{
+    (void)options;
+    k->softmax_ce(e.p, e.ld, row_loss, hit, z.p, z.ld, labels, y.p, y.ld, z.rows, z.cols);
+}
 
-static void sigmoid_ce_error(const fa_kernels *k, fa_mat e, double *row_loss, double *hit, fa_mat z,
-                             const int64_t *labels, fa_mat y)
-{ k->sigmoid_ce(e.p, e.ld, row_loss, hit, z.p, z.ld, labels, y.p, y.ld, z.rows, z.cols); }
+static void sigmoid_ce_error(const fa_kernels *k, const fa_option *options, fa_mat e,
+                             double *row_loss, double *hit, fa_mat z, const int64_t *labels,
+                             fa_mat y)
+{
+    (void)options;
+    k->sigmoid_ce(e.p, e.ld, row_loss, hit, z.p, z.ld, labels, y.p, y.ld, z.rows, z.cols);
+}
 
-static void mse_error(const fa_kernels *k, fa_mat e, double *row_loss, double *hit, fa_mat z,
-                      const int64_t *labels, fa_mat y)
-{ k->mse(e.p, e.ld, row_loss, hit, z.p, z.ld, labels, y.p, y.ld, z.rows, z.cols); }
+static void mse_error(const fa_kernels *k, const fa_option *options, fa_mat e, double *row_loss,
+                      double *hit, fa_mat z, const int64_t *labels, fa_mat y)
+{
+    (void)options;
+    k->mse(e.p, e.ld, row_loss, hit, z.p, z.ld, labels, y.p, y.ld, z.rows, z.cols);
+}
 
 static void softmax_link(const fa_kernels *k, fa_mat z)
 { k->softmax(z.p, z.ld, z.p, z.ld, z.rows, z.cols); }
@@ -35,8 +46,19 @@ static const char *check_nothing(double low, double high, double sum)
     return NULL;
 }
 
-const fa_loss_ops fa_loss_softmax_ce = {
-    "softmax_cross_entropy", 2, true, true, softmax_ce_error, softmax_link, check_probabilities};
-const fa_loss_ops fa_loss_sigmoid_ce = {
-    "sigmoid_cross_entropy", 1, true, true, sigmoid_ce_error, sigmoid_link, check_unit_interval};
-const fa_loss_ops fa_loss_mse = {"mse", 1, false, false, mse_error, NULL, check_nothing};
+const fa_loss_ops fa_loss_softmax_ce = {.name = "softmax_cross_entropy",
+                                        .min_outputs = 2,
+                                        .logits = true,
+                                        .accuracy_rows = true,
+                                        .error = softmax_ce_error,
+                                        .link = softmax_link,
+                                        .check_row = check_probabilities};
+const fa_loss_ops fa_loss_sigmoid_ce = {.name = "sigmoid_cross_entropy",
+                                        .min_outputs = 1,
+                                        .logits = true,
+                                        .accuracy_rows = true,
+                                        .error = sigmoid_ce_error,
+                                        .link = sigmoid_link,
+                                        .check_row = check_unit_interval};
+const fa_loss_ops fa_loss_mse = {
+    .name = "mse", .min_outputs = 1, .error = mse_error, .check_row = check_nothing};

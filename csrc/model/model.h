@@ -79,11 +79,15 @@ typedef struct fa_layer {
     void *state;        /* the layer's own, allocated while it is planned */
 } fa_layer;
 
+typedef enum fa_inject {
+    FA_INJECT_POST, /* at the output of the block: f' and masks apply exactly */
+    FA_INJECT_PRE   /* before the activation: only 0/1 masks apply */
+} fa_inject;
 typedef struct fa_rule {
     const struct fa_rule_ops *ops;
     fa_rule_desc desc;
     unsigned sources;         /* those of ops, unless its plan sets them */
-    bool pre;                 /* inject="pre" */
+    fa_inject inject;         /* where the signal lands */
     bool fuses_relu_backward; /* the product of signal also multiplies by f', so that S is D_l */
     fa_param *feedback;       /* NULL without a stored matrix */
     int64_t step_rows; /* rows of the matrix (n_l columns) that ops->step_feedback makes; or 0 */

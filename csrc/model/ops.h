@@ -1,10 +1,10 @@
-/* The interfaces (ops) of layers, rules, losses and optimizers: one struct each, listed in
- * registry.c. Then the functions that they call while a network is planned (declare.c,
- * feedback_init.c). */
+/* The interfaces (ops) of layers, rules, losses and optimizers, each with its options (NULL: none);
+ * registry.c lists them. Then what they call while a network is planned. */
 #ifndef FA_OPS_H
 #define FA_OPS_H
 
 #include "model/network.h"
+#include "model/options.h"
 
 struct fa_run; /* a call in flight: engine/engine.h */
 
@@ -12,6 +12,7 @@ enum { FA_WEIGHTED = 1, FA_TRAIN_ONLY = 2 /* the identity when predicting */ };
 typedef struct fa_layer_ops {
     const char *name;
     unsigned flags;
+    const fa_option_row *options;
     /* Checks the description, declares buffers and parameters, sets layer->n_out and ->out. */
     fa_status (*plan)(fa_net *net, fa_layer *layer);
     bool columns; /* forward can compute some of the output's columns */
@@ -36,16 +37,15 @@ enum { /* where a rule's signal comes from */
 };
 typedef struct fa_rule_ops {
     const char *name;
+    const fa_option_row *options;
     unsigned sources; /* they order the blocks; FA_NO_UPDATE: the layer does not train */
     bool no_pre;      /* refuses inject="pre", although it does not read from above */
     bool columns;     /* signal can compute some of the block's columns */
     bool product;     /* signal is a product that ends with fa_signal_epilogue, or gathers (nnz) */
     /* Declares the feedback and the buffers of hidden block `block`; NULL: it has none. */
     fa_status (*plan)(fa_net *net, int block);
-    /* Draws other matrices than rule->feedback; sampling: the doubles of workspace that it
-     * needs. */
-    void (*draw)(const fa_net *net, int block);
-    size_t (*sampling)(const fa_rule *rule);
+    void (*draw)(const fa_net *net, int block); /* other matrices than rule->feedback */
+    size_t (*sampling)(const fa_rule *rule);    /* the doubles of workspace that it needs */
     /* S, the signal at the block's output, or a part of it, without 1/m and sample weights. */
     void (*signal)(const fa_rule *rule, const struct fa_run *run, int block, fa_part part, fa_mat s,
                    int worker);
@@ -69,16 +69,16 @@ typedef struct fa_rule_ops {
 
 typedef struct fa_loss_ops {
     const char *name;
+    const fa_option_row *options;
     int min_outputs;
     bool logits;        /* needs a linear output layer */
     bool accuracy_rows; /* row targets have an accuracy too */
-    /* The kernel: error into e, row_loss, hit. */
-    void (*error)(const fa_kernels *k, fa_mat e, double *row_loss, double *hit, fa_mat z,
-                  const int64_t *labels, fa_mat y);
+    /* The kernel: error into e, row_loss, hit. options: of all rows. */
+    void (*error)(const fa_kernels *k, const fa_option *options, fa_mat e, double *row_loss,
+                  double *hit, fa_mat z, const int64_t *labels, fa_mat y);
     /* turns logits into the values that predict returns, in place; NULL: they are the same */
     void (*link)(const fa_kernels *k, fa_mat z);
-    /* NULL if a row of targets with these extremes and this sum is good; else the values
-     * expected. */
+    /* NULL if a row of targets with these extremes and this sum is good; else what is expected. */
     const char *(*check_row)(double low, double high, double sum);
 } fa_loss_ops;
 
@@ -87,8 +87,9 @@ typedef int fa_optim_kernel(void *w, ptrdiff_t ldw, void *s0, void *s1, void *b,
                             const fa_hyper *h);
 typedef struct fa_optim_ops {
     const char *name;
-    bool decoupled_decay; /* AdamW */
-    fa_status (*check)(const fa_optimizer_desc *desc);
+    const fa_option_row *options;
+    bool decoupled_decay;                              /* AdamW */
+    fa_status (*check)(const fa_optimizer_desc *desc); /* of options together; NULL: nothing */
     int (*slots)(const fa_optimizer_desc *desc);
     /* Sets the fields of h that are the same for every parameter, at step t = 1, 2, ... */
     void (*begin)(const fa_optimizer_desc *desc, uint64_t t, fa_hyper *h);

@@ -206,7 +206,7 @@ static fa_status check_optimizer(fa_net *net)
     if (!(d->clip_norm >= 0) || !isfinite(d->clip_norm))
         return fa_fail(FA_E_VALUE, "optimizer: clip_norm: expected a number >= 0 (0: off), got %g",
                        d->clip_norm);
-    FA_TRY(net->optim.ops->check(d));
+    if (net->optim.ops->check) FA_TRY(net->optim.ops->check(d));
     net->optim.n_slots = net->optim.ops->slots(d);
     return FA_OK;
 }
@@ -238,7 +238,7 @@ fa_status fa_plan_network(fa_net *net, const fa_net_desc *from, fa_fits *fits, c
     const fa_net_desc *desc = &net->desc;
     FA_TRY(FA_COPY_STRUCT(&net->desc, from, loss, "desc"));
     FA_TRY(check_head(net, desc));
-    FA_TRY(fa_keep_description(net));
+    FA_TRY(fa_keep_description(net, fresh));
     if (fresh) fa_fill_zeros(&net->desc);
     net->n_in = desc->n_in;
     net->n_layers = (int)desc->n_layers;

@@ -19,38 +19,56 @@ static void list_pre(char *list, size_t size)
         if (takes_pre(fa_find_rule(name))) fa_list_name(list, size, name);
 }
 
-static fa_status resolve_rule(fa_net *net, int b, fa_rule_desc *desc)
+/* Where the rule's signal lands. */
+static fa_status resolve_inject(fa_rule *rule, int layer)
 {
-    fa_block *block = &net->blocks[b];
-    const int i = block->first;
+    static const char *const names[] = {[FA_INJECT_POST] = "post", [FA_INJECT_PRE] = "pre"};
+    const char *asked = rule->desc.inject ? rule->desc.inject : names[FA_INJECT_POST];
     char known[LIST];
-    fa_rule *rule = &block->rule;
-    *rule = (fa_rule){.ops = fa_find_rule(desc->name), .desc = *desc, .weighted = FA_NO_BUF};
-    if (!rule->ops) return fa_unknown_name(i, "rule", FA_NAMES_RULE, desc->name);
-    rule->desc.name = rule->ops->name;
-    rule->sources = rule->ops->sources;
-    rule->pre = desc->inject && !strcmp(desc->inject, "pre");
-    if (desc->inject && !rule->pre && strcmp(desc->inject, "post"))
-        return fa_fail(FA_E_VALUE, "layer %d: inject: expected 'post' or 'pre', got '%s'", i,
-                       desc->inject);
-    if (rule->pre && !takes_pre(rule->ops)) {
-        list_pre(known, sizeof known);
-        return fa_fail(FA_E_VALUE, "layer %d: inject='pre': expected one of the rules %s, got '%s'",
-                       i, known, rule->ops->name);
-    }
-    rule->desc.inject = rule->pre ? "pre" : "post";
-    if (rule->ops->plan) FA_TRY(rule->ops->plan(net, b));
-    rule->fuses_relu_backward = rule->ops->product && !rule->nnz && !rule->pre &&
-                                block->first == block->last &&
-                                block->layer->activation == FA_ACT_relu;
+    rule->inject = !strcmp(asked, names[FA_INJECT_PRE]) ? FA_INJECT_PRE : FA_INJECT_POST;
+    rule->desc.inject = names[rule->inject];
+    if (strcmp(asked, rule->desc.inject) != 0)
+        return fa_fail(FA_E_VALUE, "layer %d: inject: expected 'post' or 'pre', got '%s'", layer,
+                       asked);
+    if (rule->inject == FA_INJECT_POST || takes_pre(rule->ops)) return FA_OK;
+    list_pre(known, sizeof known);
+    return fa_fail(FA_E_VALUE, "layer %d: inject='pre': expected one of the rules %s, got '%s'",
+                   layer, known, rule->ops->name);
+}
+
+/* Whether the rule's product can multiply by f', so that S is D_l. */
+static bool can_fuse_relu_backward(const fa_block *block)
+{
+    return block->rule.ops->product && !block->rule.nnz && block->rule.inject == FA_INJECT_POST &&
+           block->first == block->last && block->layer->activation == FA_ACT_relu;
+}
+
+/* After its plan the rule keeps no name of the caller, and given values of its own only. */
+static fa_status own_feedback(fa_net *net, fa_rule *rule, fa_rule_desc *desc)
+{
     if (!rule->desc.feedback.values)
         rule->desc.feedback.name = fa_distribution_intern(desc->feedback.name);
-    if (rule->ops->before_deltas) net->chunk_rule = rule->ops;
-    if (rule->ops->after_forward) net->barrier_rule = rule->ops;
     if (!rule->feedback && !rule->state) return FA_OK; /* no rule reads the given values */
     FA_TRY(fa_own_values(net, &desc->feedback));
     rule->desc.feedback.values = desc->feedback.values;
     return FA_OK;
+}
+
+/* desc belongs to the network's own description. */
+static fa_status resolve_rule(fa_net *net, int b, fa_rule_desc *desc)
+{
+    fa_block *block = &net->blocks[b];
+    fa_rule *rule = &block->rule;
+    *rule = (fa_rule){.ops = fa_find_rule(desc->name), .desc = *desc, .weighted = FA_NO_BUF};
+    if (!rule->ops) return fa_unknown_name(block->first, "rule", FA_NAMES_RULE, desc->name);
+    rule->desc.name = rule->ops->name;
+    rule->sources = rule->ops->sources;
+    FA_TRY(resolve_inject(rule, block->first));
+    if (rule->ops->plan) FA_TRY(rule->ops->plan(net, b));
+    rule->fuses_relu_backward = can_fuse_relu_backward(block);
+    if (rule->ops->before_deltas) net->chunk_rule = rule->ops;
+    if (rule->ops->after_forward) net->barrier_rule = rule->ops;
+    return own_feedback(net, rule, desc);
 }
 
 /* Given values must be finite. Those that no layer uses are not copied, checked or saved. */
@@ -86,7 +104,7 @@ static fa_status check_mixture(const fa_net *net, int b, const fa_rule_desc *own
 static fa_status check_derivative(const fa_net *net, const fa_block *block)
 {
     (void)net;
-    if (!block->needs_delta || block->rule.pre || block->rule.ops->delta ||
+    if (!block->needs_delta || block->rule.inject == FA_INJECT_PRE || block->rule.ops->delta ||
         !(fa_activation_flags(block->layer->activation) & FA_ZERO_DERIVATIVE))
         return FA_OK;
     char known[LIST];

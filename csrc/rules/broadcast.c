@@ -6,8 +6,6 @@
  * They never compute a product with a transposed W. */
 #include "rules/rules.h"
 
-#include <math.h>
-
 static fa_status plan(fa_net *net, int block)
 { return fa_plan_fixed_feedback(net, block, net->n_out); }
 
@@ -40,22 +38,22 @@ static void sdfa_signal(const fa_rule *rule, const fa_run *run, int block, fa_pa
     fa_feedback_product(run, block, part, sign, s, worker);
 }
 
-static fa_status plan_ternary(fa_net *net, int block)
-{
-    const fa_block *b = &net->blocks[block];
-    if (!(b->rule.desc.threshold >= 0) || !isfinite(b->rule.desc.threshold))
-        return fa_fail(FA_E_VALUE,
-                       "layer %d: rule 'ternary': threshold: expected a number >= 0, got %g",
-                       b->first, b->rule.desc.threshold);
-    return plan_sign(net, block);
-}
+enum { TERNARY_THRESHOLD };
+static const fa_option_row ternary_options[] = {
+    [TERNARY_THRESHOLD] = {.name = "threshold",
+                           .number = 0.25,
+                           FA_AT_LEAST(0),
+                           .zero_if_absent = true,
+                           .meaning = "errors up to this size count as 0"},
+    {0}};
 
 static void ternary_signal(const fa_rule *rule, const fa_run *run, int block, fa_part part,
                            fa_mat s, int worker)
 {
     const fa_mat e = error(run, part.rows);
     const fa_mat t = {fa_scratch(run, worker), e.cols, e.rows, e.cols};
-    run->net->k->ternary(t.p, t.ld, e.p, e.ld, e.rows, e.cols, rule->desc.threshold);
+    run->net->k->ternary(t.p, t.ld, e.p, e.ld, e.rows, e.cols,
+                         fa_option_number(rule, TERNARY_THRESHOLD));
     fa_feedback_product(run, block, part, t, s, worker);
 }
 
@@ -88,8 +86,9 @@ const fa_rule_ops fa_rule_drtp = {.name = "drtp",
                                   .plan = plan_target,
                                   .signal = drtp_signal};
 const fa_rule_ops fa_rule_ternary = {.name = "ternary",
+                                     .options = ternary_options,
                                      .sources = FA_FROM_ERROR,
                                      .columns = true,
-                                     .plan = plan_ternary,
+                                     .plan = plan_sign,
                                      .product = true,
                                      .signal = ternary_signal};

@@ -9,29 +9,50 @@
 
 #include <math.h>
 
+/* Shares of feedback (and with kp of the weights coupled to it) that a step takes away, and factors
+ * on learning rates */
+#define DECAY(meaning_) {.name = "decay", FA_HALF_OPEN(0, 1), .meaning = meaning_}
+#define LR_SCALE(meaning_) {.name = "lr_scale", .number = 1, FA_MORE_THAN(0), .meaning = meaning_}
+enum { KP_DECAY };
+static const fa_option_row kp_options[] = {
+    [KP_DECAY] = DECAY("share of the feedback and of the weights above that is lost in a step"),
+    {0}};
+enum { DKP_DECAY, DKP_LR_SCALE };
+static const fa_option_row dkp_options[] = {
+    [DKP_DECAY] = DECAY("share of the feedback that is lost in a step"),
+    [DKP_LR_SCALE] = LR_SCALE("factor on the learning rate of the feedback"),
+    {0}};
+enum { LDFA_RANK, LDFA_DECAY, LDFA_LR_SCALE, LDFA_OJA };
+static const fa_option_row ldfa_options[] = {
+    [LDFA_RANK] = {.name = "rank",
+                   .kind = FA_OPTION_INTEGER,
+                   FA_CLOSED(0, INT32_MAX),
+                   .meaning =
+                       "width between the factors; 0: that of the output, or the narrower of "
+                       "the two layers if that is less"},
+    [LDFA_DECAY] = DECAY("share of Q that is lost in a step"),
+    [LDFA_LR_SCALE] = LR_SCALE("factor on the learning rate of Q"),
+    [LDFA_OJA] = {.name = "oja",
+                  .number = 0.1,
+                  FA_AT_LEAST(0),
+                  .zero_if_absent = true,
+                  .meaning = "factor on the learning rate of P, which learns by Oja's rule; 0: P "
+                             "stays as drawn"},
+    {0}};
+
 typedef struct state { /* of ldfa */
     fa_param *p;       /* P; Q is rule->feedback, T = d P is rule->weighted */
     fa_buf residual;   /* d P P^T - d, if P learns; else FA_NO_BUF */
 } state;
 static const state *state_of(const fa_rule *rule) { return rule->state; }
 
-/* decay: the share that feedback (and with kp the weights coupled to it) loses in a step */
-static fa_status check(const fa_block *b)
-{
-    const fa_rule_desc *d = &b->rule.desc;
-    if (!(d->decay >= 0 && d->decay < 1))
-        return fa_fail(FA_E_VALUE, "layer %d: rule '%s': decay: expected 0 <= decay < 1, got %g",
-                       b->first, b->rule.ops->name, d->decay);
-    FA_TRY(fa_check_lr_scale(b));
-    return FA_OK;
-}
-
 /* Makes the network's optimizer train feedback on left^T right. */
-static void learn(const fa_block *b, fa_param *p, fa_buf left, fa_buf right)
+static void learn(const fa_block *b, fa_param *p, fa_buf left, fa_buf right, double decay,
+                  double lr_scale)
 {
     p->trainable = b->layer->desc.trainable;
-    p->feedback_decay = b->rule.desc.decay;
-    p->lr_scale = fa_lr_scale_of(&b->rule);
+    p->feedback_decay = decay;
+    p->lr_scale = lr_scale;
     p->grad[p->n_grad++] = (fa_pair){left, right};
 }
 
@@ -39,9 +60,8 @@ static fa_status plan_kp(fa_net *net, int block)
 {
     fa_block *b = &net->blocks[block];
     fa_layer *above = net->blocks[block + 1].layer;
-    FA_TRY(check(b));
     FA_TRY(fa_plan_feedback(net, block, above->n_out));
-    b->rule.feedback->feedback_decay = b->rule.desc.decay;
+    b->rule.feedback->feedback_decay = fa_option_number(&b->rule, KP_DECAY);
     above->weight->coupled = b->rule.feedback;
     return FA_OK;
 }
@@ -51,28 +71,34 @@ static fa_status plan_kp(fa_net *net, int block)
 static fa_status plan_dkp(fa_net *net, int block)
 {
     fa_block *b = &net->blocks[block];
-    FA_TRY(check(b));
     FA_TRY(fa_plan_feedback(net, block, net->n_out));
-    learn(b, b->rule.feedback, net->blocks[net->n_blocks - 1].delta, net->layers[b->last].out);
+    learn(b, b->rule.feedback, net->blocks[net->n_blocks - 1].delta, net->layers[b->last].out,
+          fa_option_number(&b->rule, DKP_DECAY), fa_option_number(&b->rule, DKP_LR_SCALE));
     return FA_OK;
+}
+
+/* The width between the factors, if it fits. */
+static fa_status ldfa_rank(int64_t *rank, const fa_net *net, int block)
+{
+    const fa_block *b = &net->blocks[block];
+    const fa_layer *above = net->blocks[block + 1].layer;
+    const int64_t most = fa_smaller(above->n_out, b->layer->n_out);
+    *rank = (int64_t)fa_option_number(&b->rule, LDFA_RANK);
+    if (*rank == 0) *rank = fa_smaller(net->n_out, most);
+    if (*rank <= most) return FA_OK;
+    return fa_fail(FA_E_VALUE,
+                   "layer %d: rule 'ldfa': rank: expected 1 to %lld, the narrower of layers %d "
+                   "and %d, got %lld",
+                   b->first, (long long)most, b->first, above->index, (long long)*rank);
 }
 
 static fa_status plan_ldfa(fa_net *net, int block)
 {
     fa_block *b = &net->blocks[block];
-    const int64_t above = net->blocks[block + 1].layer->n_out, below = b->layer->n_out,
-                  most = fa_smaller(above, below);
-    const int64_t rank = b->rule.desc.rank == 0 ? fa_smaller(net->n_out, most) : b->rule.desc.rank;
-    FA_TRY(check(b));
-    if (!(b->rule.desc.oja >= 0) || !isfinite(b->rule.desc.oja))
-        return fa_fail(FA_E_VALUE, "layer %d: rule 'ldfa': oja: expected a number >= 0, got %g",
-                       b->first, b->rule.desc.oja);
-    if (rank < 1 || rank > most)
-        return fa_fail(FA_E_VALUE,
-                       "layer %d: rule 'ldfa': rank: expected 1 to %lld, the narrower of layers %d "
-                       "and %d, got %lld",
-                       b->first, (long long)most, b->first, net->blocks[block + 1].first,
-                       (long long)rank);
+    const int64_t above = net->blocks[block + 1].layer->n_out, below = b->layer->n_out;
+    const double oja = fa_option_number(&b->rule, LDFA_OJA);
+    int64_t rank;
+    FA_TRY(ldfa_rank(&rank, net, block));
     if (!fa_feedback_is_plain(&b->rule))
         return fa_fail(FA_E_VALUE,
                        "layer %d: feedback: expected uniform, normal or an initialiser, whole, got "
@@ -84,14 +110,13 @@ static fa_status plan_ldfa(fa_net *net, int block)
     own->p = fa_plan_param(net, "feedback.P", b->first, FA_FEEDBACK, above, rank);
     b->rule.feedback = fa_plan_param(net, "feedback.Q", b->first, FA_FEEDBACK, rank, below);
     b->rule.weighted = fa_plan_buffer(net, rank, net->esize);
-    learn(b, b->rule.feedback, b->rule.weighted, net->layers[b->last].out);
+    learn(b, b->rule.feedback, b->rule.weighted, net->layers[b->last].out,
+          fa_option_number(&b->rule, LDFA_DECAY), fa_option_number(&b->rule, LDFA_LR_SCALE));
     own->residual = FA_NO_BUF;
-    if (b->rule.desc.oja == 0) return FA_OK;
+    if (oja == 0) return FA_OK;
     own->residual = fa_plan_buffer(net, above, net->esize);
     fa_plan_scratch(net, fa_matmul_nt_scratch(&net->linalg, rank));
-    learn(b, own->p, own->residual, b->rule.weighted);
-    own->p->lr_scale = b->rule.desc.oja;
-    own->p->feedback_decay = 0;
+    learn(b, own->p, own->residual, b->rule.weighted, 0, oja);
     return FA_OK;
 }
 
@@ -148,18 +173,21 @@ static void ldfa_matrix(const fa_net *net, int block, void *out)
 }
 
 const fa_rule_ops fa_rule_kp = {.name = "kp",
+                                .options = kp_options,
                                 .sources = FA_FROM_ABOVE,
                                 .columns = true,
                                 .plan = plan_kp,
                                 .product = true,
                                 .signal = fa_chain_signal};
 const fa_rule_ops fa_rule_dkp = {.name = "dkp",
+                                 .options = dkp_options,
                                  .sources = FA_FROM_ERROR,
                                  .columns = true,
                                  .plan = plan_dkp,
                                  .product = true,
                                  .signal = fa_broadcast_signal};
 const fa_rule_ops fa_rule_ldfa = {.name = "ldfa",
+                                  .options = ldfa_options,
                                   .sources = FA_FROM_ABOVE,
                                   .plan = plan_ldfa,
                                   .product = true,

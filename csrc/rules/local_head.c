@@ -7,6 +7,19 @@
 
 #include <math.h>
 
+enum { LOCAL_TRAIN_HEAD, LOCAL_LR_SCALE };
+static const fa_option_row local_options[] = {
+    [LOCAL_TRAIN_HEAD] = {.name = "train_head",
+                          .kind = FA_OPTION_FLAG,
+                          .number = 1,
+                          FA_CLOSED(0, 1),
+                          .meaning = "0: the heads keep their first values"},
+    [LOCAL_LR_SCALE] = {.name = "lr_scale",
+                        .number = 1,
+                        FA_MORE_THAN(0),
+                        .meaning = "factor on the learning rate of the heads"},
+    {0}};
+
 typedef struct state {
     fa_param *weight, *bias; /* of the head: M_l, c_l */
 } state;
@@ -18,7 +31,6 @@ static size_t panel_size(const fa_net *net)
 static fa_status check(const fa_block *b)
 {
     const fa_rule_desc *d = &b->rule.desc;
-    FA_TRY(fa_check_lr_scale(b));
     if (!d->feedback.values && !fa_feedback_is_plain(&b->rule))
         return fa_fail(
             FA_E_VALUE,
@@ -30,8 +42,8 @@ static fa_status check(const fa_block *b)
 
 static void learn(fa_net *net, const fa_block *b, fa_param *p, fa_buf left)
 {
-    p->lr_scale = fa_lr_scale_of(&b->rule);
-    if (b->layer->desc.trainable && !b->rule.desc.fixed_head)
+    p->lr_scale = fa_option_number(&b->rule, LOCAL_LR_SCALE);
+    if (b->layer->desc.trainable && fa_option_number(&b->rule, LOCAL_TRAIN_HEAD) != 0)
         fa_plan_trained(net, p, left, b->rule.weighted);
 }
 
@@ -88,7 +100,7 @@ static fa_mat head_error(const fa_rule *rule, const fa_run *run, int block, fa_r
     fa_matmul(&net->linalg, e, fa_get(run, net->layers[net->blocks[block].last].out, rows),
               head_of(rule), &epilogue, &packed_b);
     fa_count(run, &net->count_forward, rows.r0 == 0);
-    net->loss->error(net->k, e, loss, loss + FA_CHUNK, e,
+    net->loss->error(net->k, net->desc.loss_options, e, loss, loss + FA_CHUNK, e,
                      run->labels ? run->labels + rows.r0 : NULL, fa_get(run, FA_TARGET, rows));
     for (int64_t r = rows.r0; r < rows.r1; r++) /* if a head overflows, the step stops */
         if (!isfinite(loss[r - rows.r0])) run->row_loss[r] = loss[r - rows.r0];
@@ -111,6 +123,7 @@ static void matrix(const fa_net *net, int block, void *out)
 
 const fa_rule_ops fa_rule_local = {
     .name = "local",
+    .options = local_options,
     .sources = FA_FROM_SELF,
     .plan = plan,
     .draw = draw,

@@ -14,6 +14,7 @@ cdef extern from "fastfa.h" nogil:
         FA_E_STATE
         FA_E_IO
         FA_E_FORMAT
+        FA_E_END
 
     const char *fa_last_error()
     const char *fa_status_name(fa_status status)
@@ -30,6 +31,11 @@ cdef extern from "fastfa.h" nogil:
         int64_t rows
         int64_t cols
 
+    ctypedef struct fa_option:
+        const char *name
+        double number
+        const char *text
+
     ctypedef struct fa_rule_context  # section 10
 
     ctypedef struct fa_rule_desc:
@@ -40,14 +46,10 @@ cdef extern from "fastfa.h" nogil:
         double sparsity
         int64_t feedback_rank
         int shared
-        double decay
-        double lr_scale
-        double threshold
         int (*signal)(void *user, const fa_rule_context *t) noexcept
         void *user
-        int64_t rank
-        int fixed_head
-        double oja
+        const fa_option *options
+        int n_options
 
     ctypedef struct fa_layer_desc:
         size_t struct_size
@@ -62,20 +64,18 @@ cdef extern from "fastfa.h" nogil:
         fa_init bias_init
         const fa_rule_desc *rule
         double rate
+        const fa_option *options
+        int n_options
 
     ctypedef struct fa_optimizer_desc:
         size_t struct_size
         const char *name
         double lr
-        double momentum
-        int nesterov
-        double alpha
-        double beta1
-        double beta2
-        double eps
         double weight_decay
         int decay_bias
         double clip_norm
+        const fa_option *options
+        int n_options
 
     ctypedef struct fa_net_desc:
         size_t struct_size
@@ -89,6 +89,8 @@ cdef extern from "fastfa.h" nogil:
         uint64_t seed
         int n_threads
         double input_scale
+        const fa_option *loss_options
+        int n_loss_options
 
     fa_layer_desc fa_dense(int64_t units, const char *activation)
     fa_layer_desc fa_dropout(double rate)
@@ -106,6 +108,27 @@ cdef extern from "fastfa.h" nogil:
         FA_NAMES_DISTRIBUTION
 
     const char *fa_name(fa_names kind, int i)
+
+    ctypedef enum fa_option_kind:
+        FA_OPTION_NUMBER
+        FA_OPTION_INTEGER
+        FA_OPTION_FLAG
+        FA_OPTION_TEXT
+
+    ctypedef struct fa_option_desc:
+        size_t struct_size
+        const char *name
+        fa_option_kind kind
+        double number
+        const char *text
+        double low
+        double high
+        int low_excluded
+        int high_excluded
+        int is_field
+        const char *meaning
+
+    fa_status fa_option_info(fa_option_desc *info, fa_names kind, const char *owner, int i)
     const char *fa_default_init(const char *activation)
 
     ctypedef struct fa_net:

@@ -12,6 +12,7 @@ from ._core import build_info
 from ._core import version as _version
 from ._internal.embedding import get_include, get_library_dir
 from ._internal.loading import check_file, load
+from ._internal.progress import set_verbose
 from ._internal.rule_context import RuleContext
 from ._internal.threads import get_num_threads, set_num_threads
 from .alignment import Alignment
@@ -20,7 +21,7 @@ from .feedback import Feedback
 from .initializers import Init
 from .layers import Dense, Dropout
 from .optimizers import SGD, Adam, AdamW, RMSprop
-from .replicas import Replica, fit_replicas
+from .replicas import Replica, Replicas, fit_replicas
 from .rules import (
     BRSF,
     DFA,
@@ -75,6 +76,7 @@ __all__ = [
     "Local",
     "RMSprop",
     "Replica",
+    "Replicas",
     "Rule",
     "RuleContext",
     "Sequential",
@@ -87,6 +89,7 @@ __all__ = [
     "get_num_threads",
     "load",
     "set_num_threads",
+    "set_verbose",
 ]
 
 _LAZY = {  # modules that are imported when they are first used, by their name here
@@ -95,12 +98,14 @@ _LAZY = {  # modules that are imported when they are first used, by their name h
     "plot": "plot",
     "presets": "experiments.presets",
     "reproduce": "experiments.reproduce",
+    "sklearn": "sklearn",
 }
 
 if TYPE_CHECKING:
     from . import callbacks as callbacks
     from . import datasets as datasets
     from . import plot as plot
+    from . import sklearn as sklearn
     from .experiments import demo as demo
     from .experiments import presets as presets
     from .experiments import reproduce as reproduce

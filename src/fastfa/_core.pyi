@@ -1,7 +1,7 @@
 """Types of the C engine; `backends.reference.Network` has the same protocol."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Literal, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,18 @@ from ._internal.validation import Samples
 NAMES: Final[dict[str, list[str]]]
 POLL_SECONDS: Final[float]
 
+class Option(TypedDict):
+    name: str
+    kind: Literal["number", "integer", "flag", "text"]
+    default: float | str
+    low: float
+    high: float
+    low_excluded: bool
+    high_excluded: bool
+    is_field: bool
+    meaning: str
+
+def options(kind: str, owner: str) -> tuple[Option, ...]: ...
 def default_init(activation: str) -> str: ...
 def version() -> str: ...
 def build_info() -> dict[str, Any]: ...

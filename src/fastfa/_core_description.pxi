@@ -3,6 +3,15 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 
+# What else a dictionary has is an option.
+_RULE_FIELDS = frozenset(("name", "inject", "feedback", "custom"))
+_LAYER_FIELDS = frozenset((
+    "type", "units", "activation", "use_bias", "trainable", "lr_scale", "bias_lr_scale", "weight_init", "bias_init",
+    "rule", "rate",
+))
+_OPTIMIZER_FIELDS = frozenset(("name", "lr", "weight_decay", "decay_bias", "clip_norm"))
+
+
 cdef class _Description:
     """fa_net_desc and everything that it points to."""
 
@@ -11,6 +20,8 @@ cdef class _Description:
     cdef fa_optimizer_desc update
     cdef fa_layer_desc *layers
     cdef fa_rule_desc *rules
+    cdef fa_option *room  # for all options
+    cdef int n_options
     cdef list kept, customs
     cdef object dtype
 
@@ -20,7 +31,8 @@ cdef class _Description:
         self.dtype = np.dtype(description["dtype"])
         self.layers = <fa_layer_desc *>calloc(max(n, 1), sizeof(fa_layer_desc))
         self.rules = <fa_rule_desc *>calloc(max(n, 1), sizeof(fa_rule_desc))
-        if self.layers == NULL or self.rules == NULL:
+        self.room = <fa_option *>calloc(_most_options(description), sizeof(fa_option))
+        if self.layers == NULL or self.rules == NULL or self.room == NULL:
             raise MemoryError("out of memory for a description")
         scale = description["input_scale"]
         self.desc = fa_net_defaults()
@@ -30,6 +42,7 @@ cdef class _Description:
         self.desc.loss = self.text(description["loss"])
         self.desc.n_threads = description["n_threads"]
         self.desc.input_scale = 0 if scale == "auto" else scale
+        self.options(&self.desc.loss_options, &self.desc.n_loss_options, description.get("loss_options", {}), ())
         self.optimizer(description["optimizer"])
         self.rule(&self.general, description["rule"])
         self.desc.rule, self.desc.optimizer = &self.general, &self.update
@@ -41,11 +54,29 @@ cdef class _Description:
     def __dealloc__(self):
         free(self.layers)
         free(self.rules)
+        free(self.room)
 
     cdef const char *text(self, value) except NULL:
         encoded = value.encode()
         self.kept.append(encoded)
         return PyBytes_AS_STRING(encoded)
+
+    cdef int options(self, const fa_option **options, int *n, how, fields) except -1:
+        """The entries of a dictionary that are no fields; None stands for the default."""
+        cdef fa_option *option
+        options[0] = self.room + self.n_options
+        for name, value in how.items():
+            if name in fields or value is None:
+                continue
+            option = self.room + self.n_options
+            option.name = self.text(name)
+            if isinstance(value, str):
+                option.text = self.text(value)
+            else:
+                option.number = value
+            self.n_options += 1
+            n[0] += 1
+        return 0
 
     cdef int init(self, fa_init *init, how, str name_field) except -1:
         init.scale = how.get("scale", 1.0)
@@ -67,17 +98,12 @@ cdef class _Description:
     cdef int rule(self, fa_rule_desc *rule, how) except -1:
         rule[0] = fa_rule_of(self.text(how["name"]))
         rule.inject = self.text(how.get("inject", "post"))
-        rule.decay = how.get("decay", 0.0)
-        rule.lr_scale = how.get("lr_scale", 1.0)
-        rule.threshold = how.get("threshold", 0.0)
+        self.options(&rule.options, &rule.n_options, how, _RULE_FIELDS)
         if "custom" in how:
             custom = _CustomRule(how["custom"])
             self.customs.append(custom)
             rule.signal, rule.user = _signal, <void *>custom
             rule.feedback.name = NULL  # stored only where the rule asks for it
-        rule.rank = how.get("rank") or 0
-        rule.oja = how.get("oja", 0.0)
-        rule.fixed_head = not how.get("train_head", True)
         if how.get("feedback"):
             rule.sparsity = how["feedback"].get("sparsity", 0.0)
             rule.feedback_rank = how["feedback"].get("rank") or 0
@@ -86,11 +112,14 @@ cdef class _Description:
         return 0
 
     cdef int layer(self, int i, how) except -1:
-        if how["type"] != "dense":
-            self.layers[i] = fa_dropout(how["rate"])
-            return 0
         cdef fa_layer_desc *layer = &self.layers[i]
-        layer[0] = fa_dense(how["units"], self.text(how["activation"]))
+        if how["type"] == "dense":
+            layer[0] = fa_dense(how["units"], self.text(how["activation"]))
+        else:
+            layer[0] = fa_dropout(how["rate"])
+        self.options(&layer.options, &layer.n_options, how, _LAYER_FIELDS)
+        if how["type"] != "dense":
+            return 0
         layer.use_bias = how["use_bias"]
         layer.trainable = how["trainable"]
         layer.lr_scale = how["lr_scale"]
@@ -105,16 +134,18 @@ cdef class _Description:
     cdef int optimizer(self, how) except -1:
         cdef fa_optimizer_desc *to = &self.update
         to[0] = fa_optimizer_of(self.text(how["name"]), how["lr"])
-        to.momentum = how.get("momentum", 0.0)
-        to.nesterov = how.get("nesterov", False)
-        to.alpha = how.get("alpha", to.alpha)
-        to.beta1 = how.get("beta1", to.beta1)
-        to.beta2 = how.get("beta2", to.beta2)
-        to.eps = how.get("eps", to.eps)
+        self.options(&to.options, &to.n_options, how, _OPTIMIZER_FIELDS)
         to.weight_decay = how["weight_decay"]
         to.decay_bias = how["decay_bias"]
         to.clip_norm = how["clip_norm"] or 0.0
         return 0
+
+
+def _most_options(description):
+    """At least as many as the entries of all dictionaries that may have options."""
+    parts = [description["optimizer"], description["rule"], description.get("loss_options", ()), *description["layers"]]
+    parts += [layer["rule"] for layer in description["layers"] if layer.get("rule")]
+    return 1 + sum(map(len, parts))
 
 
 # ---- and back ----------------------------------------------------------------------------------
@@ -123,7 +154,7 @@ cdef class _Description:
 cdef object _describe(const fa_net_desc *d):
     """The dictionary that describes the same, which `_Description` would turn back."""
     dtype = np.dtype(np.float64 if d.dtype == FA_F64 else np.float32)
-    return {
+    how = {
         "n_in": d.n_in,
         "dtype": dtype.name,
         "seed": d.seed,
@@ -134,35 +165,35 @@ cdef object _describe(const fa_net_desc *d):
         "rule": _describe_rule(d.rule, dtype),
         "layers": [_describe_layer(&d.layers[i], dtype) for i in range(d.n_layers)],
     }
+    if d.n_loss_options:
+        how["loss_options"] = _describe_options("loss", d.loss, d.loss_options)
+    return how
+
+
+cdef dict _describe_options(str kind, const char *owner, const fa_option *given):
+    """By name; a network's own description has them all, in the order of the library's list."""
+    rows = [row for row in options(kind, owner.decode()) if not row["is_field"]]
+    return {
+        row["name"]: given[i].text.decode() if given[i].text != NULL else type(row["default"])(given[i].number)
+        for i, row in enumerate(rows)
+    }
 
 
 cdef object _describe_optimizer(const fa_optimizer_desc *o):
     return {
         "name": o.name.decode(),
         "lr": o.lr,
-        "momentum": o.momentum,
-        "nesterov": bool(o.nesterov),
-        "alpha": o.alpha,
-        "beta1": o.beta1,
-        "beta2": o.beta2,
-        "eps": o.eps,
         "weight_decay": o.weight_decay,
         "decay_bias": bool(o.decay_bias),
         "clip_norm": o.clip_norm,
-    }
+    } | _describe_options("optimizer", o.name, o.options)
 
 
 cdef object _describe_rule(const fa_rule_desc *r, dtype):
     how = {
         "name": r.name.decode(),
         "inject": "post" if r.inject == NULL else r.inject.decode(),
-        "decay": r.decay,
-        "lr_scale": r.lr_scale or 1.0,
-        "threshold": r.threshold,
-        "rank": r.rank or None,
-        "train_head": not r.fixed_head,
-        "oja": r.oja,
-    }
+    } | _describe_options("rule", r.name, r.options)
     if r.signal != NULL:
         how["custom"] = (<_CustomRule>r.user).rule
         if r.feedback.name == NULL and r.feedback.values == NULL:
@@ -182,7 +213,7 @@ cdef object _describe_rule(const fa_rule_desc *r, dtype):
 
 cdef object _describe_layer(const fa_layer_desc *layer, dtype):
     if layer.type == b"dropout":
-        return {"type": "dropout", "rate": layer.rate}
+        return {"type": "dropout", "rate": layer.rate} | _describe_options("layer", layer.type, layer.options)
     bias = _describe_init(&layer.bias_init, dtype, b"zeros")
     bias.pop("default", None)
     if "values" in bias:
@@ -198,7 +229,7 @@ cdef object _describe_layer(const fa_layer_desc *layer, dtype):
         "weight_init": _describe_init(&layer.weight_init, dtype, fa_default_init(layer.activation)),
         "bias_init": bias,
         "rule": None if layer.rule == NULL else _describe_rule(layer.rule, dtype),
-    }
+    } | _describe_options("layer", layer.type, layer.options)
 
 
 cdef object _describe_init(const fa_init *init, dtype, const char *default):

@@ -20,6 +20,51 @@ NAMES = {
 }
 
 
+_OWNERS = {
+    "layer": FA_NAMES_LAYER, "loss": FA_NAMES_LOSS, "rule": FA_NAMES_RULE, "optimizer": FA_NAMES_OPTIMIZER,
+}
+_KINDS = {
+    FA_OPTION_NUMBER: "number", FA_OPTION_INTEGER: "integer", FA_OPTION_FLAG: "flag", FA_OPTION_TEXT: "text",
+}
+_KNOWN = {}  # the results of `options`
+
+
+def options(kind, owner):
+    """The options of a rule, layer, loss or optimizer as the library declares them, a dictionary for each."""
+    cdef fa_option_desc info
+    if (kind, owner) in _KNOWN:
+        return _KNOWN[kind, owner]
+    cdef bytes name = owner.encode()
+    cdef fa_names names = _OWNERS[kind]
+    rows = []
+    info.struct_size = sizeof(info)
+    while True:
+        status = fa_option_info(&info, names, name, len(rows))
+        if status == FA_E_END:
+            break
+        check(status)
+        rows.append({
+            "name": info.name.decode(),
+            "kind": _KINDS[info.kind],
+            "default": _value_of(info.kind, info.number, info.text),
+            "low": info.low,
+            "high": info.high,
+            "low_excluded": bool(info.low_excluded),
+            "high_excluded": bool(info.high_excluded),
+            "is_field": bool(info.is_field),
+            "meaning": info.meaning.decode(),
+        })
+    return _KNOWN.setdefault((kind, owner), tuple(rows))
+
+
+cdef object _value_of(fa_option_kind kind, double number, const char *text):
+    if kind == FA_OPTION_TEXT:
+        return text.decode()
+    if kind == FA_OPTION_FLAG:
+        return number != 0
+    return int(number) if kind == FA_OPTION_INTEGER else number
+
+
 def default_init(activation):
     """Name of the initialiser that fits the weights in front of an activation."""
     cdef bytes name = activation.encode()

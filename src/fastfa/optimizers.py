@@ -18,6 +18,7 @@ from typing import Any, ClassVar, TypeAlias
 
 from ._internal.attributes import fix
 from ._internal.checks import Described, choice, flag, mismatch, number, show
+from ._internal.options import check_options
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]
 
@@ -51,7 +52,7 @@ class Optimizer(Described):
         result["clip_norm"] = result["clip_norm"] or 0.0
         return result
 
-    def _check_common(self, weight_decay: float, clip_norm: float | None, decay_bias: bool) -> None:
+    def _check(self, weight_decay: float, clip_norm: float | None, decay_bias: bool) -> None:
         lr = self.lr if callable(self.lr) else number("lr", self.lr, low=0.0)
         self._set(
             lr=lr,
@@ -59,6 +60,7 @@ class Optimizer(Described):
             clip_norm=None if clip_norm is None else number("clip_norm", clip_norm, above=0.0),
             decay_bias=flag("decay_bias", decay_bias),
         )
+        check_options(self, "optimizer", self.name)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -88,11 +90,7 @@ class SGD(Optimizer):
     decay_bias: bool = True
 
     def __post_init__(self) -> None:
-        self._check_common(self.weight_decay, self.clip_norm, self.decay_bias)
-        self._set(
-            momentum=number("momentum", self.momentum, low=0.0, below=1.0),
-            nesterov=flag("nesterov", self.nesterov),
-        )
+        self._check(self.weight_decay, self.clip_norm, self.decay_bias)
         if self.nesterov and self.momentum == 0.0:
             raise ValueError("momentum: expected a number > 0 with nesterov=True, got 0.0")
 
@@ -125,12 +123,7 @@ class RMSprop(Optimizer):
     decay_bias: bool = True
 
     def __post_init__(self) -> None:
-        self._check_common(self.weight_decay, self.clip_norm, self.decay_bias)
-        self._set(
-            alpha=number("alpha", self.alpha, low=0.0, below=1.0),
-            eps=number("eps", self.eps, above=0.0),
-            momentum=number("momentum", self.momentum, low=0.0, below=1.0),
-        )
+        self._check(self.weight_decay, self.clip_norm, self.decay_bias)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -164,12 +157,7 @@ class Adam(Optimizer):
     decay_bias: bool = True
 
     def __post_init__(self) -> None:
-        self._check_common(self.weight_decay, self.clip_norm, self.decay_bias)
-        self._set(
-            beta1=number("beta1", self.beta1, low=0.0, below=1.0),
-            beta2=number("beta2", self.beta2, low=0.0, below=1.0),
-            eps=number("eps", self.eps, above=0.0),
-        )
+        self._check(self.weight_decay, self.clip_norm, self.decay_bias)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -18,9 +18,10 @@ from ._internal.history import History
 from ._internal.network_checks import check_network, describe_layers, describe_rule
 from ._internal.notes import custom_rules, write_note
 from ._internal.paths import check_folder, file_name, is_path
+from ._internal.progress import shows_bar
 from ._internal.restoring import restore
 from ._internal.streams import write
-from ._internal.summary import Text, one_line, table
+from ._internal.summary import Text, html, one_line, table
 from ._internal.tensors import Tensors
 from ._internal.training import Task, Training
 from ._internal.validation import (
@@ -258,7 +259,7 @@ class Sequential:
         sample_weight: ArrayLike | None = None,
         shuffle: bool = True,
         callbacks: Sequence[Callback] = (),
-        verbose: bool = True,
+        verbose: bool | None = None,
     ) -> History:
         """Train for some epochs; called again, it continues where it stopped.
 
@@ -293,8 +294,9 @@ class Sequential:
         shuffle : bool, default True
             A new order in each epoch, drawn from the network's seed.
         callbacks : sequence of Callback
-        verbose : bool, default True
-            Show one progress bar over all steps on stderr.
+        verbose : bool, optional
+            Show one progress bar over all steps, in a terminal on stderr; by default if
+            `set_verbose` did not switch bars off.
 
         Returns
         -------
@@ -338,7 +340,7 @@ class Sequential:
                 )
             self._stopping = False
             checked = callback_list(callbacks)
-            show_bar = flag("verbose", verbose)
+            show_bar = shows_bar(verbose)
             task = self._task(X, y, sample_weight, validation_data, epochs, batch_size, shuffle)
             training = Training(
                 self, self._engine, task, checked, self._rates, lambda: self._stopping
@@ -552,6 +554,85 @@ class Sequential:
         write_note(self)
         return self._engine.dumps()
 
+    def to_c(
+        self,
+        path: str | os.PathLike[str],
+        learn: bool = False,
+        *,
+        name: str | None = None,
+        weights: str = "float32",
+    ) -> None:
+        """Write the network as one C99 file with its weights in it, for programs without fastfa.
+
+        The file needs the mathematical library alone: no heap, no other file. It has
+        ``void NAME_predict(const float x[], float out[])``, which gives the values of `predict`
+        but for rounding. For a network of dtype float64 it computes in double. Compile it, and
+        include it with NAME_DECLARATIONS (upper case) defined where it is used.
+
+        Parameters
+        ----------
+        path : path-like
+            An old file is overwritten.
+        learn : bool, default False
+            True adds ``float NAME_learn_one(const float x[], const float y[])``, the step of
+            `learn_one`, its variant ``NAME_learn_label(x, label)``, and the variable ``NAME_lr``.
+            For plain SGD (with weight decay), without Dropout, under the rules backprop, fa, dfa,
+            sdfa, drtp, ternary and frozen.
+        name : str, optional
+            The first part of all public names; None takes it from the file's name.
+        weights : {"float32", "int8"}
+            "int8" rounds each weight to one of 255 multiples of a factor that its unit has, which
+            takes a quarter of the memory; biases and activations stay as they are.
+
+        Raises
+        ------
+        ValueError
+            With learn=True: an optimizer, rule or layer whose step the file cannot take.
+        FloatingPointError
+            A parameter is not finite: nothing is written.
+        OSError
+            The file cannot be written.
+        """
+        from .export.c_source import write_c  # here: few programs need it
+
+        write_c(self._engine, path, learn, name, weights)
+
+    def to_onnx(
+        self,
+        path: str | os.PathLike[str],
+        output: str = "probabilities",
+        *,
+        dtype: str | None = None,
+    ) -> None:
+        """Write the network as an ONNX model, for other runtimes.
+
+        It computes what `predict` does, from the input "x" (m, n_in) to the output "y" (m, n_out),
+        in opset 13. Bytes must be divided by 255 first where ``input_scale`` is "auto". Needs the
+        package onnx.
+
+        Parameters
+        ----------
+        path : path-like
+            An old file is overwritten.
+        output : {"probabilities", "logits"}
+            As for `predict`.
+        dtype : {"float32", "float64"}, optional
+            Of the model; None: the network's. onnxruntime runs some models of float64 only in part:
+            it lacks leaky_relu, softplus and gelu for that type.
+
+        Raises
+        ------
+        ImportError
+            The package onnx is not installed.
+        FloatingPointError
+            A parameter is not finite: nothing is written.
+        OSError
+            The file cannot be written.
+        """
+        from .export.onnx_model import write_onnx  # here: few programs need it
+
+        write_onnx(self._engine, path, output, dtype)
+
     def __getstate__(self) -> dict[str, Any]:
         """For pickle and copy: the bytes of a file, and the objects that a file cannot hold."""
         return {
@@ -744,6 +825,9 @@ class Sequential:
 
     def __repr__(self) -> str:
         return one_line(self)
+
+    def _repr_html_(self) -> str:
+        return html(self)
 
     # ---------------------------------------------------------------------------------- helpers
 

@@ -95,6 +95,90 @@ def test_feedback_shows_the_matrices(rule, sources):
     assert len(shown) == (2 if rule == "drtp" else 4)  # no weights stand for drtp's
 
 
+def test_accuracy_can_be_drawn_as_error_on_a_logarithmic_axis():
+    _, history, _ = trained()
+    accuracy, loss = fa.plot.curves(history, error=True).axes
+    expected = 100 * (1 - np.array(history.history["val_accuracy"]))
+    np.testing.assert_allclose(lines(accuracy)["validation"], expected)
+    assert (accuracy.get_ylabel(), accuracy.get_yscale()) == ("error (%)", "log")
+    assert (loss.get_ylabel(), loss.get_yscale()) == ("loss", "linear")
+    np.testing.assert_array_equal(lines(loss)["training"], history.history["loss"])
+
+
+def test_curves_draw_the_metrics_that_are_named():
+    _, history, _ = trained()
+    loss, seconds = fa.plot.curves(history, metrics=["loss", "time"]).axes
+    assert (loss.get_ylabel(), seconds.get_ylabel()) == ("loss", "time")
+    np.testing.assert_array_equal(lines(seconds)["training"], history.history["time"])
+
+
+def test_plots_draw_into_panels_of_the_caller():
+    from matplotlib.figure import Figure
+
+    net, history, record = trained()
+    mine = Figure()
+    panels = mine.subplots(2, 2)
+    assert fa.plot.curves(history, ax=panels[0]) is mine
+    assert fa.plot.alignment(record, ax=panels[1, 0]) is mine
+    labels = [axes.get_ylabel() for axes in (*panels[0], panels[1, 0])]
+    assert labels == ["accuracy (%)", "loss", "delta: angle to backprop (°)"]
+    assert list(lines(panels[0, 1])) == ["training", "validation"]
+    assert [text.get_text() for text in panels[0, 0].get_legend().get_texts()] == list(
+        lines(panels[0, 0])
+    )
+    part = Figure()
+    matrices = part.subfigures(1, 2)[1].subplots(2, 2)
+    assert fa.plot.feedback(net, ax=matrices) is part
+    for i in (0, 1):
+        shown, expected = matrices[0, i].images[0].get_array(), net.feedback_matrix(i)
+        assert np.array_equal(np.sort(shown, axis=1), np.sort(expected, axis=1))
+
+
+def test_figures_have_the_size_and_title_that_were_asked_for():
+    net, history, record = trained()
+    how = {"figsize": (7, 3.5), "title": "digits"}
+    for figure in (
+        fa.plot.curves(history, **how),
+        fa.plot.alignment(record, **how),
+        fa.plot.feedback(net, **how),
+    ):
+        assert tuple(figure.get_size_inches()) == (7, 3.5)
+        assert figure.get_suptitle() == "digits"
+        assert not figure.axes[0].get_legend() or len(figure.axes) == 1
+
+
+def test_a_single_panel_has_its_legend_inside():
+    _, history, record = trained()
+    alone = fa.plot.alignment(record)
+    assert (alone.legends, alone.get_figwidth()) == ([], 3.5)
+    assert alone.axes[0].get_legend() is not None
+    several = fa.plot.curves(history)
+    assert (len(several.legends), several.get_figwidth()) == (1, 2 * 3.5 + 1)
+
+
+def test_every_line_has_its_own_dashes_and_bands_say_what_they_are():
+    from matplotlib.figure import Figure
+
+    names = ["backprop", "frozen", "dfa", "fa", "kp", "usf", "ifa", "local", "pepita"]
+    axes = Figure().subplots()
+    fa.plot.bands(axes, {name: np.ones((5, 3)) for name in names})
+    fa.plot.bands(axes, {"sdfa": np.ones((1, 3))})
+    looks = {line.get_label(): str(line._unscaled_dash_pattern) for line in axes.lines}
+    assert len({looks[name] for name in names}) == len(names)
+    labels = axes.get_legend_handles_labels()[1]
+    assert labels == [*names, "range of 5 seeds", "sdfa"]
+    one = Figure().subplots()
+    fa.plot.bands(one, {"dfa": np.ones((1, 3))})
+    assert one.get_legend_handles_labels()[1] == ["dfa"]
+
+
+def test_figures_survive_pickle():
+    import pickle
+
+    figure = pickle.loads(pickle.dumps(fa.plot.curves(trained()[1])))
+    assert figure._repr_png_().startswith(b"\x89PNG")
+
+
 def test_files_are_written(tmp_path):
     net, history, record = trained()
     fa.plot.curves(history, path=tmp_path / "a.png")
@@ -134,6 +218,36 @@ def test_what_cannot_be_drawn_is_refused():
         fa.plot.feedback(trained("frozen")[0])
     with pytest.raises(ValueError, match="expected a file name ending in"):
         fa.plot.curves(trained()[1], path="a.txt")
+
+
+def test_panels_sizes_and_metrics_that_do_not_fit_are_refused():
+    from matplotlib.figure import Figure
+
+    _, history, _ = trained()
+    panels = Figure().subplots(1, 3)
+    with pytest.raises(ValueError, match="expected 2 Axes, one for each of accuracy, loss, got 3"):
+        fa.plot.curves(history, ax=panels)
+    with pytest.raises(TypeError, match="ax: expected 2 Axes, one for each of accuracy, loss, got"):
+        fa.plot.curves(history, ax=Figure())
+    with pytest.raises(TypeError, match=r"ax\[1\]: expected an Axes of matplotlib, got 3"):
+        fa.plot.curves(history, ax=[panels[0], 3])
+    with pytest.raises(ValueError, match="figsize: expected None together with ax, got"):
+        fa.plot.curves(history, ax=panels[:2], figsize=(3, 3))
+    with pytest.raises(ValueError, match="title: expected None together with ax, got 'a'"):
+        fa.plot.curves(history, ax=panels[:2], title="a")
+    assert [len(axes.lines) for axes in panels] == [0, 0, 0]
+    with pytest.raises(TypeError, match=r"figsize: expected a pair \(width, height\) in inches"):
+        fa.plot.curves(history, figsize=3)
+    with pytest.raises(ValueError, match=r"figsize\[1\]: expected a finite number > 0, got 0"):
+        fa.plot.curves(history, figsize=(3, 0))
+    with pytest.raises(TypeError, match="title: expected a str, got 3"):
+        fa.plot.curves(history, title=3)
+    with pytest.raises(TypeError, match="error: expected True or False"):
+        fa.plot.curves(history, error="log")
+    with pytest.raises(TypeError, match=r"metrics: .* got 'loss'; did you mean \['loss'\]"):
+        fa.plot.curves(history, metrics="loss")
+    with pytest.raises(ValueError, match=r'metrics\[0\]: .* got "los"; did you mean "loss"'):
+        fa.plot.curves(history, metrics=["los"])
 
 
 def test_what_cannot_be_drawn_leaves_the_old_figure(tmp_path, monkeypatch):

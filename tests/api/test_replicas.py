@@ -233,7 +233,7 @@ def test_ctrl_c_keeps_what_was_trained(on_error):
     replicas = caught.value.replicas
     assert [len(replica.history.epoch) for replica in replicas] == [4, 4, 3, 0, 0]
     assert [replica.error is None for replica in replicas] == [True, True, False, False, False]
-    assert replicas[3].net is not None
+    assert replicas[4].net is None or replicas[4].net.steps == 0
     replicas[2].net.fit(X, Y, 1, verbose=False)
     assert replicas[2].net._engine.state() == alone({"seed": 2}, 4)._engine.state()
 

@@ -147,6 +147,34 @@ def test_no_bar_before_the_arguments_are_checked(capsys, call):
     assert "|" not in capsys.readouterr().err
 
 
+def test_bars_can_be_switched_off_for_the_process(capsys):
+    fa.set_verbose(False)
+    try:
+        network().fit(X, Y)
+        fa.fit_replicas(build, [{"rng": 1}], X, Y)
+        assert capsys.readouterr().err == ""
+        network().fit(X, Y, verbose=True)
+        assert "epoch 1/1" in capsys.readouterr().err
+    finally:
+        fa.set_verbose(True)
+    network().fit(X, Y)
+    assert "epoch 1/1" in capsys.readouterr().err
+    with pytest.raises(TypeError, match="on: expected True or False, got 0"):
+        fa.set_verbose(0)
+    with pytest.raises(TypeError, match="verbose: expected True or False, got 'no'"):
+        network().fit(X, Y, verbose="no")
+
+
+def test_the_variable_of_tqdm_switches_bars_off():
+    script = "from small import *; network().fit(*samples(60), verbose=True)"
+    for variables, shown in (({}, True), ({"TQDM_DISABLE": "1"}, False)):
+        done = subprocess.run(
+            [sys.executable, "-c", script], env=environment(**variables), capture_output=True
+        )
+        assert done.returncode == 0
+        assert (b"epoch 1/1" in done.stderr) == shown
+
+
 # ---- 80 columns
 
 

@@ -78,11 +78,13 @@ UNUSED __attribute__((constructor)) static void ask_for_rules(void)
 static const fa_dtype dtypes[2] UNUSED = {FA_F32, FA_F64};
 
 /* A description and the layers it points to. Stays where it was made. */
+enum { MOST_GIVEN = 8 }; /* options of one struct */
 typedef struct {
     fa_layer_desc layers[4];
     fa_rule_desc rule;
     fa_optimizer_desc optimizer;
     fa_net_desc desc;
+    fa_option of_rule[MOST_GIVEN], of_optimizer[MOST_GIVEN];
 } recipe;
 
 enum { FIRST, DROPOUT, SECOND, LAST }; /* layers of a recipe */
@@ -106,6 +108,32 @@ static UNUSED void recipe_init(recipe *r, const char *rule, fa_dtype dtype)
     r->desc.n_layers = 4;
     r->desc.seed = 7;
     r->desc.n_threads = 1;
+}
+
+/* Whether a rule or optimizer of this name has the option. */
+static UNUSED bool has_option(fa_names kind, const char *owner, const char *name)
+{
+    fa_option_desc o = {.struct_size = sizeof o};
+    for (int i = 0; fa_option_info(&o, kind, owner, i) == FA_OK; i++)
+        if (!o.is_field && !strcmp(o.name, name)) return true;
+    return false;
+}
+
+/* Gives an option, if the rule or optimizer has it: recipes are made for all of them. */
+static UNUSED void rule_option(recipe *r, const char *name, double number)
+{
+    if (!has_option(FA_NAMES_RULE, r->rule.name, name)) return;
+    REQUIRE(r->rule.n_options < MOST_GIVEN, "room for options");
+    r->of_rule[r->rule.n_options++] = (fa_option){name, number, NULL};
+    r->rule.options = r->of_rule;
+}
+
+static UNUSED void optimizer_option(recipe *r, const char *name, double number)
+{
+    if (!has_option(FA_NAMES_OPTIMIZER, r->optimizer.name, name)) return;
+    REQUIRE(r->optimizer.n_options < MOST_GIVEN, "room for options");
+    r->of_optimizer[r->optimizer.n_options++] = (fa_option){name, number, NULL};
+    r->optimizer.options = r->of_optimizer;
 }
 
 static UNUSED fa_net *make(const fa_net_desc *desc)

@@ -23,7 +23,7 @@ typedef struct {
     bool fused; /* has a fused multiply-add */
 } isa;
 
-static isa isas[4];
+static isa isas[3];
 static int n_isas, n_passed, n_failed;
 
 static const size_t size_of[] = {sizeof(float), sizeof(double)};
@@ -39,6 +39,9 @@ static void find_isas(void)
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq"))
         isas[n_isas++] = (isa){"v4", fa_kernels_v4_rows, true};
+#elif defined(__aarch64__)
+    isas[n_isas++] = (isa){"neon", fa_kernels_neon_rows, true};
+    isas[n_isas++] = (isa){"c", fa_kernels_c_rows, false};
 #else
     isas[n_isas++] = (isa){"c", fa_kernels_c_rows, false};
 #endif

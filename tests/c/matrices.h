@@ -18,6 +18,7 @@
 #define UNUSED __attribute__((unused))
 
 #pragma weak fa_kernels_c_rows
+#pragma weak fa_kernels_neon_rows
 #pragma weak fa_kernels_v2_rows
 #pragma weak fa_kernels_v3_rows
 #pragma weak fa_kernels_v4_rows
@@ -212,21 +213,23 @@ static int on_every_flavour(void (*test)(void))
 #else
     const bool v2 = false, v3 = false, v4 = false;
 #endif
-    flavour flavours[] = {
+    enum { V3 = 3, V4, N };
+    flavour flavours[N] = {
         {"c", fa_kernels_c_rows, true, false, {0, 0}},
+        {"neon", fa_kernels_neon_rows, true, true, {0, 0}},
         {"v2", fa_kernels_v2_rows, v2, false, {0, 0}},
         {"v3", fa_kernels_v3_rows, v3, true, {0, 0}},
         {"v4", fa_kernels_v4_rows, v4, true, {0, 0}},
     };
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < N; i++)
         if (flavours[i].rows && flavours[i].supported)
             test_flavour(&flavours[i], test);
         else
             printf("--   %-2s not in this build or not on this CPU\n", flavours[i].name);
-    if (flavours[2].digest[0] && flavours[3].digest[0])
+    if (flavours[V3].digest[0] && flavours[V4].digest[0])
         for (type = F32; type <= F64; type++) {
             isa = "v3";
-            if (flavours[2].digest[type] != flavours[3].digest[type])
+            if (flavours[V3].digest[type] != flavours[V4].digest[type])
                 problem("digest against v4", 0, 0, 0, 1);
             verdict("every output above has the same bits as on v4");
         }

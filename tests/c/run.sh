@@ -19,11 +19,11 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 export CC=${CC:-cc}
-if [[ $(uname -m) == x86_64 ]]; then
-    export machine=-DFA_X86 foreign='' # isa_c.c is not shipped here, but tested
-else
-    export machine='' foreign='isa_v?.c'
-fi
+case $($CC -dumpmachine) in # isa_c.c is not shipped for the first two, but tested
+    x86_64*) export machine=-DFA_X86 foreign='isa_neon.c' ;;
+    aarch64*) export machine='' foreign='isa_v?.c' ;;
+    *) export machine='' foreign='isa_[!c]*.c' ;;
+esac
 
 # One row of csrc/cflags.txt; nothing for a file that has none.
 flags() { sed -n "s/^$1  *//p" csrc/cflags.txt; }
@@ -44,7 +44,7 @@ export -f flags compile
 
 # run_all KIND PROGRAM.c...: builds csrc and the programs under build/, runs each program.
 run_all() {
-    local kind=$1 options link='' sources objects program name failed=0
+    local kind=$1 options link='' own sources objects program name failed=0
     shift
     # without it gcc leaves out vzeroupper, and what follows a kernel waits for the upper halves of registers
     local -r cleared="-fexpensive-optimizations -Wno-ignored-optimization-argument"
@@ -77,8 +77,9 @@ run_all() {
         name=$out/$(basename "$program" .c)
         echo "-- $program ($kind)"
         compile "$program" "$name.o" "$options"
+        own=$(sed -n 's|^ \* Link: \(.*\) \*/$|\1|p' "$program") # of its first comment
         # shellcheck disable=SC2086
-        $CC $options $link "$name.o" $objects -lm -lpthread -ldl -o "$name"
+        $CC $options $link $own "$name.o" $objects -lm -lpthread -ldl -o "$name"
         # shellcheck disable=SC2086
         timeout -k 10 "${FASTFA_TEST_SECONDS:-600}" ${RUNNER-} "$name" || { echo "-- $program ($kind): exit status $?"; failed=1; }
     done

@@ -22,7 +22,7 @@ static void with_optimizer(recipe *r, int i)
 {
     r->optimizer.name = optimizers[i].name;
     r->optimizer.lr = 0.05;
-    r->optimizer.momentum = optimizers[i].momentum;
+    optimizer_option(r, "momentum", optimizers[i].momentum);
     r->optimizer.clip_norm = optimizers[i].clip_norm;
     r->optimizer.weight_decay = optimizers[i].weight_decay;
 }
@@ -107,8 +107,8 @@ static void test_threads_wide(void)
 static fa_status variant_init(recipe *r, const char *rule, fa_dtype dtype, int variant)
 {
     recipe_init(r, rule, dtype);
-    r->rule.oja = 0.1;
-    r->rule.threshold = 0.1;
+    rule_option(r, "oja", 0.1);
+    rule_option(r, "threshold", 0.1);
     if (variant == 1) r->rule.sparsity = 1 - 1.0 / N_OUT;
     if (variant == 2) {
         r->layers[FIRST].activation = r->layers[SECOND].activation = "sign";

@@ -105,6 +105,7 @@ static void test_null_when_looking(void)
     CHECK(fa_name(FA_NAMES_RULE, -1) == NULL && fa_name(FA_NAMES_LOSS, 99) == NULL &&
               fa_name((fa_names)50, 0) == NULL,
           "names");
+    CHECK(fa_option_info(NULL, FA_NAMES_RULE, NULL, 0) == FA_E_VALUE, "options");
     CHECK(fa_default_init(NULL) == NULL && fa_default_init("softmax") == NULL, "default_init");
     watched w = watch("frozen", "mse");
     CHECK(fa_net_tensor(w.net, -1).key == NULL && fa_net_tensor(w.net, 1000).key == NULL,

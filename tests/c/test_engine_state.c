@@ -52,7 +52,7 @@ static const rule_facts facts[] = {
     {"dkp", N_OUT, "0.feedback", 3, 0, 2, 5, true},
     {"ternary", N_OUT, "0.feedback", 3, 0, 2, 3, false},
     {"ifa", N_OUT, "0.feedback", 3, 0, 2, 3, false},
-    {"ldfa", N_HIDDEN_2, "", 3, 0, 4, 5, true},
+    {"ldfa", N_HIDDEN_2, "", 3, 0, 6, 7, true},
     {"pepita", 0, "", 6, 0, 1, 3, false},
     {"local", N_OUT, "0.head.weight", 5, 0, 2, 5, false},
 };
@@ -168,7 +168,7 @@ static void test_tensors(void)
     recipe_init(&r, "fa", FA_F32);
     r.layers[SECOND].use_bias = 0;
     r.layers[LAST].trainable = 0;
-    r.optimizer.momentum = 0.5;
+    optimizer_option(&r, "momentum", 0.5);
     fa_net *net = make(&r.desc);
     CHECK(fa_net_n_tensors(net) == 5 + 2 + 5, "%lld tensors", (long long)fa_net_n_tensors(net));
     expect_tensor(net, 0, "0.weight", FA_WEIGHT, N_IN, N_HIDDEN_1);
@@ -399,6 +399,7 @@ static void test_gradients_agree_with_a_step(void)
     for (int rule = 0; rule < n_rules; rule++) {
         recipe r;
         recipe_init(&r, rules[rule], FA_F64);
+        rule_option(&r, "oja", 1); /* as all that learns */
         r.optimizer.lr = 1;
         fa_net *net = make(&r.desc);
         const int64_t n = fa_net_n_tensors(net);

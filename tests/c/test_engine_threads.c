@@ -23,7 +23,7 @@ static fa_net *new_net(const char *rule, int threads, double momentum)
     recipe_init(&r, rule, FA_F32);
     r.desc.n_threads = threads;
     r.optimizer.lr = 0.01;
-    r.optimizer.momentum = momentum;
+    optimizer_option(&r, "momentum", momentum);
     return make(&r.desc);
 }
 

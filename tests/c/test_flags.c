@@ -17,6 +17,8 @@ static const struct {
     {"v4", fa_kernels_v4_rows},
     {"v3", fa_kernels_v3_rows},
     {"v2", fa_kernels_v2_rows},
+#elif defined(__aarch64__)
+    {"neon", fa_kernels_neon_rows},
 #endif
     {"c", fa_kernels_c_rows},
 };
@@ -159,8 +161,8 @@ static void test_rules(void)
                 while (fa_activation_flags(n % n_activations) & FA_ZERO_DERIVATIVE && ++n);
                 recipe r;
                 describe(&r, isa, rule, o % 2, activation, optimizers[o / 2], losses[n % 3]);
-                r.optimizer.momentum = o < 4 && n % 2 ? 0.9 : 0;
-                r.optimizer.nesterov = o < 2 && n % 2;
+                optimizer_option(&r, "momentum", o < 4 && n % 2 ? 0.9 : 0);
+                optimizer_option(&r, "nesterov", o < 2 && n % 2);
                 r.optimizer.clip_norm = n % 3 ? 0 : 0.5;
                 r.optimizer.weight_decay = n % 5 ? 0 : 0.01;
                 if (!strcmp(rule, "dfa") && o > 3) r.rule.sparsity = 0.9;
@@ -272,7 +274,7 @@ static void test_losses(void)
                 fill(y, dtype, 19 * n, (double[]){0, 1}, 2);
                 const fa_mat out = {(char *)z, n, 19, n};
                 const fa_fp fp = fa_fp_begin(true);
-                loss->error(k, out, row_loss, hit, out, rows ? NULL : labels,
+                loss->error(k, NULL, out, row_loss, hit, out, rows ? NULL : labels,
                             (fa_mat){(char *)y, n, 19, n});
                 no_flags("error");
                 fa_fp_end(&fp);

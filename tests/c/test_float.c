@@ -273,7 +273,7 @@ static void describe(recipe *r, const kind *k, fa_dtype dtype, int threads)
     r->rule.feedback.name = k->feedback;
     r->rule.sparsity = k->sparsity, r->rule.feedback_rank = k->rank;
     r->rule.signal = !strcmp(k->rule, "custom") ? signal_of : NULL;
-    r->rule.decay = 1e-310;
+    rule_option(r, "decay", 1e-310);
     r->optimizer = fa_optimizer_of(k->optimizer, 0.1234567890123456789);
     r->optimizer.weight_decay = 1.2345678901234567e-310;
     r->optimizer.clip_norm = k->clip;

@@ -18,7 +18,7 @@ static fa_net *new_net(const char *rule, fa_dtype dtype, double momentum)
 {
     recipe r;
     recipe_init(&r, rule, dtype);
-    r.optimizer.momentum = momentum;
+    optimizer_option(&r, "momentum", momentum);
     return make(&r.desc);
 }
 

@@ -95,8 +95,8 @@ static void ruin(const scene *s)
     r.layers[FIRST].activation = r.layers[SECOND].activation = "relu";
     r.optimizer = fa_optimizer_of(s->optimizer, s->dtype == FA_F64 ? 1e30 : 0.1);
     r.desc.loss = s->next % 2 ? "mse" : "softmax_cross_entropy";
-    r.optimizer.momentum = s->momentum;
-    if (!strcmp(s->rule, "ldfa")) r.rule.oja = 0.5;
+    optimizer_option(&r, "momentum", s->momentum);
+    rule_option(&r, "oja", 0.5);
     r.desc.n_threads = s->threads;
     fa_net *net = make(&r.desc);
     const fa_samples bad = labelled(&huge[s->dtype == FA_F64], 0, s->batch);

@@ -95,8 +95,9 @@ static fa_status set_field(void *context, const fa_field *f, void *at, const cha
         SET(FA_FIELD_DTYPE, fa_dtype, types)
     case FA_FIELD_VALUES:
     case FA_FIELD_PART:
-    case FA_FIELD_OPTION:
+    case FA_FIELD_POINTER:
     case FA_FIELD_LIST:
+    case FA_FIELD_OPTIONS: /* test_options.c has all their values */
     case FA_FIELD_SIZE:
     case FA_FIELD_UNSAVED: break;
     }
@@ -160,10 +161,11 @@ static void test_messages(void)
     CHECK(fa_net_create(&net, &d) == FA_E_VALUE &&
               strstr(fa_last_error(), "layers.1.rate: expected a finite number, got"),
           "a rate of a dense layer");
-    layers[1].rate = 0, rule.rank = -1;
-    CHECK(fa_net_create(&net, &d) == FA_E_VALUE && strstr(fa_last_error(), "rule.rank: expected"),
-          "a rank of dfa");
-    rule.rank = 0, layers[0].weight_init.scale = FLT_MAX;
+    layers[1].rate = 0, rule.feedback_rank = -1, rule.name = "backprop";
+    CHECK(fa_net_create(&net, &d) == FA_E_VALUE &&
+              strstr(fa_last_error(), "rule.feedback_rank: expected"),
+          "a rank of a rule without feedback");
+    rule.feedback_rank = 0, rule.name = "dfa", layers[0].weight_init.scale = FLT_MAX;
     layers[0].weight_init.name = "he_normal";
     CHECK(fa_net_create(&net, &d) == FA_E_VALUE && strstr(fa_last_error(), "0.weight"),
           "a scale whose draws no float holds");
@@ -279,7 +281,7 @@ static void test_most_layers(void)
     fa_layer_desc *layers = calloc(FA_MAX_LAYERS, sizeof *layers);
     fa_rule_desc rule = fa_rule_of("dfa"), own = fa_rule_of(name);
     own.inject = own.feedback.name = name;
-    own.feedback.scale = own.sparsity = own.decay = own.threshold = own.oja = -1.0 / 3e100;
+    own.feedback.scale = own.sparsity = -1.0 / 3e100;
     fa_optimizer_desc o = fa_optimizer_of("adam", 1.0 / 3);
     fa_net_desc d = fa_net_defaults();
     d.n_in = 1, d.layers = layers, d.n_layers = FA_MAX_LAYERS, d.rule = &rule, d.optimizer = &o;

@@ -123,7 +123,6 @@ static void describe(const shape *s, fa_dtype dtype, const char *rule)
     now.layers[3] = fa_dense(s->width[3], "linear");
     now.rule = fa_rule_of(rule);
     if (!strcmp(rule, "custom")) now.rule.signal = own_signal;
-    if (!strcmp(rule, "ldfa")) now.rule.oja = 0.1;
     now.optimizer = fa_optimizer_of("sgd", 1e-4);
     now.desc = fa_net_defaults();
     now.desc.n_in = s->width[0], now.desc.layers = now.layers, now.desc.n_layers = 4;

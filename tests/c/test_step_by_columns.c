@@ -102,7 +102,7 @@ static void recipe_wide(recipe *r, const char *rule, fa_dtype dtype, int64_t n_o
     r->layers[FIRST].units = 517, r->layers[SECOND].units = 323, r->layers[LAST].units = n_out;
     r->desc.n_in = 64;
     r->desc.loss = n_out == 10 ? "softmax_cross_entropy" : "mse";
-    r->rule.threshold = 0.1, r->rule.oja = 0.1;
+    rule_option(r, "threshold", 0.1), rule_option(r, "oja", 0.1);
 }
 
 static void test_every_rule(void)

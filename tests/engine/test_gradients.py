@@ -14,6 +14,7 @@ from networks import (
     dropout,
     rule,
     samples,
+    with_options,
 )
 
 from fastfa import _core
@@ -278,7 +279,7 @@ def test_sample_weights_scale_a_sample_and_nothing_else(name):
 def test_gradients_are_what_plain_sgd_subtracts(name, dtype):
     layers = [dense(60, "tanh"), dropout(0.2), dense(3)]
     for optimizer in (SGD, SGD | {"clip_norm": 1e9}):  # the product in place, and through a buffer
-        how = rule(name) | {"decay": 0.0, "lr_scale": 1.0}
+        how = with_options(rule(name), decay=0.0, lr_scale=1.0)
         desc = description(layers, 6, how, dtype=dtype, optimizer=optimizer)
         net = _core.Network(desc)
         data = samples(desc, 20)

@@ -131,7 +131,7 @@ def test_bad_settings_name_the_layer(options, message):
     layers = [LAYERS[0], LAYERS[1] | {"rule": rule("local") | options}, LAYERS[2]]
     with pytest.raises(ValueError, match=rf"layer 1: .*{message}"):
         _core.Network(description(layers, 6, "fa"))
-    with pytest.raises(ValueError, match="lr_scale: expected a number > 0"):
+    with pytest.raises(ValueError, match=r"lr_scale: expected a finite number > 0, got 0; train"):
         fa.Local(lr_scale=0)
 
 

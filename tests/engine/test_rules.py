@@ -15,6 +15,7 @@ from networks import (
     pair,
     rule,
     samples,
+    with_options,
 )
 
 from fastfa import _core
@@ -177,7 +178,7 @@ def test_direct_kolen_pollack_of_one_hidden_layer_is_kolen_pollack(optimizer, dt
     how = OPTIMIZERS[optimizer] | {"clip_norm": 0.0, "weight_decay": 0.0}
     desc = description(layers, 6, "kp", optimizer=how, dtype=dtype)
     data = samples(desc, 33, weights=True)
-    rules = [rule(name) | {"decay": 0.0, "lr_scale": 1.0} for name in ("kp", "dkp")]
+    rules = [with_options(rule(name), decay=0.0, lr_scale=1.0) for name in ("kp", "dkp")]
     nets = [_core.Network(desc | {"rule": how}) for how in rules]
     for _ in range(10):
         for net in nets:
@@ -207,7 +208,7 @@ def test_learned_feedback_aligns():
     layers = [dense(40, "tanh"), dense(30, "tanh"), dense(5)]
     angles = {}
     for name in ("fa", "kp", "dfa", "dkp"):
-        how = rule(name) | {"decay": 0.02, "lr_scale": 1.0}
+        how = with_options(rule(name), decay=0.02, lr_scale=1.0)
         desc = description(layers, 20, how)
         net, data = _core.Network(desc), samples(desc, 200)
         for _ in range(300):

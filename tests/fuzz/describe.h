@@ -7,8 +7,9 @@
 
 #include "api/api.h"
 #include "fuzz.h"
+#include "model/options.h"
 
-enum { MOST_LAYERS = 6 };
+enum { MOST_LAYERS = 6, MOST_LISTS = 2 * MOST_LAYERS + 3 /* of options */ };
 
 typedef struct {
     fa_layer_desc layers[MOST_LAYERS];
@@ -16,7 +17,8 @@ typedef struct {
     fa_rule_desc rules[MOST_LAYERS + 1];
     fa_optimizer_desc optimizer;
     fa_net_desc desc;
-    int n_rules, n_kept;
+    fa_option options[MOST_LISTS][FA_MAX_OPTIONS];
+    int n_rules, n_kept, n_lists;
     void *kept[4 * MOST_LAYERS + 1]; /* given values */
 } drawn;
 
@@ -122,6 +124,32 @@ static void *new_optimizer(drawn *d)
     return &d->optimizer;
 }
 
+/* Some of the options of the struct's name, most with values of their own range; rarely one of
+ * another name, one twice, or a value of another kind. */
+static void give_options(drawn *d, const fa_field *f, void *at)
+{
+    const char *base = (const char *)at - f->offset, *owner;
+    memcpy(&owner, base + f->of->owner_name, sizeof owner);
+    const fa_option_row *rows = fa_option_rows(f->of->owner, owner);
+    fa_option *list = d->options[d->n_lists++];
+    int n = 0;
+    for (int i = 0; rows && rows[i].name && n < FA_MAX_OPTIONS - 1; i++) {
+        if (rows[i].field ? !once_in(200) : take(2)) continue;
+        list[n] = (fa_option){rows[i].name, take(2) ? rows[i].number : plain_number(), NULL};
+        if (rows[i].kind == FA_OPTION_FLAG && once_in(4)) list[n].number = (double)take(2);
+        if (rows[i].kind == FA_OPTION_INTEGER) list[n].number = (double)take(5);
+        if (once_in(40)) list[n].number = odd_number();
+        if (once_in(200)) list[n].text = "nonsense";
+        if (once_in(200)) list[n].name = "nonsense";
+        n++;
+        if (once_in(200)) list[n] = list[n - 1], n++;
+    }
+    const fa_option *const given = list;
+    if (once_in(200)) n = -1;
+    memcpy(at, &given, sizeof given);
+    memcpy((char *)at + sizeof given, &n, sizeof n);
+}
+
 static fa_status draw_field(void *context, const fa_field *f, void *at, const char *path)
 {
     drawn *d = context;
@@ -149,7 +177,10 @@ static fa_status draw_field(void *context, const fa_field *f, void *at, const ch
     case FA_FIELD_VALUES:
         if (!take(12)) give_values(d, (fa_init *)((char *)at - f->offset), path);
         break;
-    case FA_FIELD_OPTION:
+    case FA_FIELD_OPTIONS:
+        if (!take(6)) give_options(d, f, at);
+        break;
+    case FA_FIELD_POINTER:
         *(void **)at = f->of == &fa_optimizer_fields ? new_optimizer(d) : new_rule(d, path);
         break;
     case FA_FIELD_SIZE:

@@ -19,7 +19,7 @@ esac
 new=$out/$kept kept=tests/fuzz/$kept crashes=tests/fuzz/$crashes
 mkdir -p "$new" "$kept" "$crashes"
 flags() { sed -n "s/^$1  *//p" csrc/cflags.txt; }
-[[ $(uname -m) == x86_64 ]] && machine=-DFA_X86 foreign=isa_c || machine='' foreign='isa_v?'
+[[ $(uname -m) == x86_64 ]] && machine=-DFA_X86 foreign='isa_[cn]*' || machine='' foreign='isa_v?'
 
 objects=()
 for source in $(find csrc -name '*.c' ! -name "$foreign.c") tests/fuzz/fuzz_$1.c; do

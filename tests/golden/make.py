@@ -54,6 +54,19 @@ NETWORKS = {
             "dtype": "float64",
         },
     ),
+    # options whose value is not their default, or is zero: a file of before options lacks zeros
+    "local-fixed-heads": lambda: (
+        stack(rule=fa.Local(lr_scale=0.5)),
+        {"rule": fa.Local(train_head=False), "optimizer": fa.Adam(0.01, beta1=0.0)},
+    ),
+    "ldfa-fixed-factor": lambda: (
+        stack("relu", rule=fa.Ternary(threshold=0.0)),
+        {"rule": fa.LDFA(oja=0.0, lr_scale=2.0), "optimizer": fa.RMSprop(0.01, alpha=0.0)},
+    ),
+    "ternary-zero": lambda: (
+        stack(rule=fa.Ternary(threshold=0.125)),
+        {"rule": fa.Ternary(threshold=0.0), "optimizer": fa.SGD(0.1)},
+    ),
 }
 
 

@@ -25,8 +25,8 @@ class Engine(NamedTuple):
     object: Path
 
 
-def hashes(program, **environment):
-    found = re.findall("hash .*", run(program, **environment))
+def hashes(*program, **environment):
+    found = re.findall("hash .*", run(*program, **environment))
     assert len(found) > 20
     return found
 
@@ -115,6 +115,15 @@ def test_plain_c_where_there_is_no_x86(folder, engine, library, tmp_path):
     program = build(folder, tmp_path, engine)
     assert '"isa": "c"' in run(program)
     assert hashes(program) == hashes(library, FASTFA_CPU="v2", FASTFA_GEMM="own")
+
+
+@pytest.mark.skipif("v3" not in USABLE, reason="needs fused multiply-add here too")
+@compiled_by((("aarch64-linux-gnu-gcc",), ("-O2",)))
+def test_64_bit_arm_has_the_bits_of_avx2(folder, engine, library, tmp_path):
+    emulator = need("qemu-aarch64")
+    program = build(folder, tmp_path, engine, ("-static",))
+    assert '"isa": "neon"' in run(emulator, program)
+    assert hashes(emulator, program) == hashes(library, FASTFA_CPU="v3", FASTFA_GEMM="own")
 
 
 @compiled_by((("musl-gcc",), ("-O1",)))

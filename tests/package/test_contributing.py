@@ -4,6 +4,7 @@ import re
 import shutil
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 from compiling import CC, ROOT, STRICT, run
@@ -53,16 +54,6 @@ def add_row(folder, name, row):
     insert(file, rows, row)
 
 
-def define(root, folder, beside, name, code, table_name):
-    """Put Python code into the file of its like, where the file with the table can name it."""
-    home, (registry, start, _) = file_with(root / folder, beside), table(root / folder, table_name)
-    if home != registry:
-        append(home, code)
-        module = ".".join(home.relative_to(root / "src").with_suffix("").parts)
-        code = f"from {module} import {name}"
-    insert(registry, start, code)
-
-
 # ------------------------------------------------------------------------ the steps of the text
 
 
@@ -83,11 +74,9 @@ def add_rule(root):
     file, start, _ = table(csrc, "fa_rule_table")
     insert(file, start, "extern const fa_rule_ops fa_rule_deadzone;")
 
-    function, row, rule = blocks("eadzone", "python")
-    define(root, ORACLE, "S_l = sign(e) B_l", "Deadzone", function, "RULES")
-    add_row(root / ORACLE, "RULES", row)
-    define(root, RULES, 'name: ClassVar[str] = "sdfa"', "Deadzone", rule, "_ALL")
-    add_row(root / RULES, "_ALL", "Deadzone,")
+    function, rule = blocks("eadzone", "python")
+    append(file_with(root / ORACLE, "S_l = sign(e) B_l"), function)
+    append(file_with(root / RULES, 'name: ClassVar[str] = "sdfa"'), rule)
 
 
 # ------------------------------------------------------------------------------ tests/README.md
@@ -131,6 +120,28 @@ def test_a_rule(root):
     compile_all(root / "csrc", "isa_c.c", "deadzone.c")
 
 
+def new_lines(root):
+    """The lines that are in the copy and not in the original, by file."""
+    found = {}
+    for name in ("csrc", "src"):
+        for file in filter(Path.is_file, (root / name).rglob("*")):
+            original = ROOT / file.relative_to(root)
+            before = original.read_bytes().splitlines() if original.exists() else []
+            if added := set(file.read_bytes().splitlines()) - set(before):
+                found[file.relative_to(root).as_posix()] = added
+    return found
+
+
+def test_a_rule_takes_four_files_and_an_option_three(root):
+    add_rule(root)
+    added = new_lines(root)
+    kernels = {name for name in added if name.startswith("csrc/kernels/")}
+    assert (len(added.keys() - kernels), len(kernels)) == (4, 2)
+    assert {name for name, lines in added.items() if b"limit" in b" ".join(lines)} == {
+        "csrc/rules/deadzone.c", f"{RULES}/broadcast.py", f"{ORACLE}/rules_broadcast.py"
+    }  # fmt: skip
+
+
 # ------------------------------------------------------------------------------------- both at work
 
 TRAIN = """
@@ -139,8 +150,7 @@ import fastfa as fa
 from fastfa.rules import RULES
 
 for dtype in ("float32", "float64"):
-    how = {"name": "deadzone", "inject": "post",
-           "feedback": {"distribution": "uniform", "scale": 1.0}}
+    how = RULES["deadzone"](limit=0.3).describe()
     layers = [dense(19, "hardtanh"), dense(7, "tanh"), dense(3)]
     desc = description(layers, 6, how, dtype=dtype, n_threads=2)
     engine, oracle = pair(desc)
@@ -152,9 +162,15 @@ for dtype in ("float32", "float64"):
 
 X, y, *_ = fa.datasets.load("digits")
 layers = [fa.Dense(32, "hardtanh"), fa.Dense(10)]
-net = fa.Sequential(layers, input_shape=64, rule=RULES["deadzone"](), optimizer="adam", rng=0)
+settings = {"input_shape": 64, "optimizer": "adam", "rng": 0}
+net = fa.Sequential(layers, rule=RULES["deadzone"](limit=0.2), **settings)
 first, *_, last = net.fit(X, y, 10, verbose=False).history["loss"]
-print(fa.__file__, net.rule, last < first)
+try:
+    RULES["deadzone"](limit=-0.5)
+except ValueError as error:
+    print(error)
+assert fa.Sequential(layers, rule="deadzone", **settings).rule.limit == 0.1
+print(fa.__file__, fa.load(net.to_bytes()).rule, last < first)
 """
 
 
@@ -169,4 +185,5 @@ def test_both_train_as_their_equations(root):
     build = (sys.executable, "setup.py", "-q", "build_ext", "--inplace")
     run("sh", "-c", 'cd "$0" && exec "$@"', root, *build, FASTFA_NO_BLAS="1", FASTFA_DEBUG="0")
     said = run_python(f"import sys; sys.path.insert(0, {str(root / 'src')!r})\n{TRAIN}")
-    assert said == f"{root}/src/fastfa/__init__.py Deadzone() True"
+    refused = "limit: expected a finite number >= 0, got -0.5"
+    assert said == f"{refused}\n{root}/src/fastfa/__init__.py Deadzone(limit=0.2) True"

@@ -106,9 +106,11 @@ def number(
     *,
     low: float = -math.inf,
     above: float = -math.inf,
+    high: float = math.inf,
     below: float = math.inf,
+    hint: str = "",
 ) -> float:
-    """`value` as a finite float with value >= low, value > above and value < below."""
+    """`value` as a finite float within the bounds; `low` and `high` are values themselves."""
     is_number = not isinstance(value, bool) and isinstance(
         value, (int, float, np.integer, np.floating)
     )
@@ -119,18 +121,18 @@ def number(
             result, value = math.inf, None
         except (TypeError, ValueError):  # from a subclass of float
             result = math.nan
-        if math.isfinite(result) and low <= result and above < result < below:
+        if math.isfinite(result) and low <= result <= high and above < result < below:
             return result
     bounds = [
         f"{sign} {bound:g}"
-        for sign, bound in ((">=", low), (">", above), ("<", below))
+        for sign, bound in ((">=", low), (">", above), ("<=", high), ("<", below))
         if math.isfinite(bound)
     ]
     expected = " ".join(["a finite number", " and ".join(bounds)]).strip()
     if not is_number:
         raise TypeError(mismatch(name, expected, show(value)))
     got = show(value) if isinstance(value, int) else result if value is not None else _TOO_LARGE
-    raise ValueError(mismatch(name, expected, got))
+    raise ValueError(mismatch(name, expected, got, hint))
 
 
 def flag(name: str, value: object) -> bool:
@@ -138,6 +140,13 @@ def flag(name: str, value: object) -> bool:
     if not isinstance(value, (bool, np.bool_)):
         raise TypeError(mismatch(name, "True or False", show(value)))
     return bool(value)
+
+
+def text(name: str, value: object) -> str:
+    """`value` as a plain str; anything else is an error."""
+    if not isinstance(value, str):
+        raise TypeError(mismatch(name, "a text", show(value)))
+    return str.__str__(value)
 
 
 def entries(name: str, values: Iterable[T], expected: str) -> list[T]:
@@ -181,7 +190,8 @@ def nearest(value: str, names: Sequence[str], cutoff: float = 0.55) -> str:
 def warn(message: str, category: type[Warning] = UserWarning) -> None:
     """Warn at the line that called this package."""
     frame, level = sys._getframe(1), 2
-    inside = (__name__.partition(".")[0], "numpy")  # NumPy wraps functions under `errstate`
+    # NumPy wraps functions under `errstate`, scikit-learn the methods of estimators
+    inside = (__name__.partition(".")[0], "numpy", "sklearn")
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in inside:
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)

@@ -13,11 +13,33 @@ from typing import TYPE_CHECKING, Any, NoReturn
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-__all__ = ["Progress", "warn"]
+from .checks import flag
+
+__all__ = ["Progress", "set_verbose", "shows_bar", "warn"]
 
 SECONDS_BETWEEN_LINES = 5.0  # of a bar that goes to a file and not to a terminal
 BAR_COLUMNS = 76  # of a complete bar without its numbers
 HOURS = len("  1:00:00")
+
+_VERBOSE = [True]
+
+
+def set_verbose(on: bool) -> None:
+    """Set whether training shows a progress bar where ``verbose=`` is not given.
+
+    It holds for this process, and for all threads. tqdm draws the bars, so its environment variable
+    ``TQDM_DISABLE=1`` also switches them off, even those that ``verbose=True`` asks for.
+
+    Parameters
+    ----------
+    on : bool
+    """
+    _VERBOSE[0] = flag("on", on)
+
+
+def shows_bar(verbose: object) -> bool:
+    """Whether to show a bar for the argument ``verbose``."""
+    return _VERBOSE[0] if verbose is None else flag("verbose", verbose)
 
 
 def warn(message: str, kind: type[Warning] = RuntimeWarning, *, raises: bool = False) -> None:
@@ -62,7 +84,7 @@ class Progress:
             return
         self._shown = False
         stream = _Stream(sys.stderr)
-        interval = 0.1 if stream.isatty() else SECONDS_BETWEEN_LINES
+        interval = 0.1 if stream.isatty() or in_notebook() else SECONDS_BETWEEN_LINES
         try:
             self._bar = _bar_class()(
                 **self._settings, file=stream, miniters=1, mininterval=interval, dynamic_ncols=True,
@@ -84,7 +106,7 @@ class Progress:
         bar, columns = self._bar, self._bar.format_dict["ncols"]
         text = ", ".join(f"{key}={value:.4f}" for key, value in numbers.items())
         bar.bar_format = None
-        if columns is not None and BAR_COLUMNS + len(text) > columns:
+        if isinstance(columns, int) and BAR_COLUMNS + len(text) > columns:
             short = _short(numbers, columns - len(self._text) - HOURS)
             short = short.replace("{", "{{").replace("}", "}}")
             bar.bar_format, text = f"{{desc}} {short} {{remaining}}", ""
@@ -162,10 +184,22 @@ class _Stream:
                 self.stop(error)
 
 
-def _bar_class() -> type[tqdm[NoReturn]]:
-    from tqdm import tqdm  # here, so that importing fastfa imports NumPy only
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook, which IPython says."""
+    if "IPython" not in sys.modules:
+        return False
+    with suppress(Exception):  # any module may have that name
+        return "IPKernelApp" in sys.modules["IPython"].get_ipython().config
+    return False
 
-    class Bar(tqdm):  # type: ignore[type-arg]
+
+def _bar_class() -> type[tqdm[NoReturn]]:
+    from importlib import import_module  # here, so that importing fastfa imports NumPy only
+
+    # tqdm.auto draws the same bar in a terminal, and takes longer to import
+    base: Any = import_module("tqdm.auto" if in_notebook() else "tqdm").tqdm
+
+    class Bar(base):  # type: ignore[misc]
         _lock = RLock()  # another thread could hold tqdm's own lock while the process forks
         monitor_interval = 0  # no monitor thread: each update reads the clock
 

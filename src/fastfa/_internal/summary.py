@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from ..layers import Dense, Layer
 from ..rules import Rule
+from .html import html_table
 
 if TYPE_CHECKING:
     from .model import Model
 
 HEADER = ("#", "layer", "output", "parameters", "trained", "rule", "feedback")
+NUMBERS = (0, 2, 3)  # the columns that hold numbers
 
 
 class Text(str):
@@ -48,8 +50,13 @@ def table(net: Model) -> Text:
     return Text("\n".join(lines))
 
 
+def html(net: Model) -> str:
+    """The same table for a notebook."""
+    return html_table(HEADER, _rows(net), NUMBERS) + html_table((), _facts(net))
+
+
 def _cell(text: str, width: int, column: int) -> str:
-    return text.rjust(width) if column in (0, 2, 3) else text.ljust(width)
+    return text.rjust(width) if column in NUMBERS else text.ljust(width)
 
 
 def _name(layer: Layer) -> str:

@@ -134,8 +134,7 @@ class Training:
         """The logs of one epoch, or None if it was stopped before its end."""
         task, start = self.task, perf_counter()
         self.bar.describe(label)
-        order = self.engine.shuffle(len(task.data.x))  # also if unused: it counts epochs
-        loss_sum, hit_sum, rows, steps = self._steps(order if task.shuffle else None)
+        loss_sum, hit_sum, rows, steps = self._steps(self._order())
         if steps < task.steps:
             return None
         logs = _logs(loss_sum / rows, hit_sum / rows, task.metric)
@@ -144,6 +143,11 @@ class Training:
             logs |= _logs(loss, accuracy, task.validation_metric, "val_")
         logs["time"] = perf_counter() - start
         return logs
+
+    def _order(self) -> NDArray[np.int64] | None:
+        """The order of the samples in this epoch; None: as they are."""
+        order = self.engine.shuffle(len(self.task.data.x))  # also if unused: it counts epochs
+        return order if self.task.shuffle else None
 
     def _steps(self, order: NDArray[np.int64] | None) -> Sums:
         """All steps of an epoch: in one call, or one by one if a callback needs each."""

@@ -10,6 +10,7 @@ import difflib
 import math
 import re
 import signal
+import textwrap
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -171,11 +172,11 @@ def section(name: str, preset: Preset, runs: Sequence[Run]) -> tuple[str, str]:
     lines = [
         f"## {name}: {preset.title}",
         "",
-        preset.settings,
+        _wrapped(preset.settings),
         "",
-        f"Source: {preset.source}.",
+        _wrapped(f"Source: {preset.source}."),
         "",
-        *([preset.note, ""] if preset.note else []),
+        *([_wrapped(preset.note), ""] if preset.note else []),
         f"In the table: {preset.quantity}.",
         "",
         f"| rule | {preset.unit} | published | ours, median | min | max | seeds | band | |",
@@ -183,10 +184,15 @@ def section(name: str, preset: Preset, runs: Sequence[Run]) -> tuple[str, str]:
         *(_line(row, values) for row, values in rows),
         "",
         *(_table(preset, runs) if preset.table else ()),
-        f"Processor seconds a run: {_seconds(preset, runs)}. {'; '.join(_builds(runs))}.",
+        _wrapped(f"Processor seconds a run: {_seconds(preset, runs)}. {'; '.join(_builds(runs))}."),
         "",
     ]
     return verdict, "\n".join(lines)
+
+
+def _wrapped(text: str) -> str:
+    """A paragraph of the page, in lines of at most 120 columns."""
+    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
 
 
 def _values(row: Row, runs: Sequence[Run]) -> list[float]:

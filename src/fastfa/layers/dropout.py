@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._internal.attributes import fix
-from .._internal.checks import number
+from .._internal.options import check_options
 from .base import Layer
 
 __all__ = ["Dropout"]
@@ -29,7 +29,7 @@ class Dropout(Layer):
     rate: float
 
     def __post_init__(self) -> None:
-        self._set(rate=number("rate", self.rate, low=0.0, below=1.0))
+        check_options(self, "layer", "dropout")
 
     def describe(self) -> dict[str, Any]:
         """The description for a backend."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from .._internal.checks import Described, choice, mismatch, number, show
+from .._internal.checks import Described, choice, show
+from .._internal.options import check_options
 from ..feedback import Feedback
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ class Rule(Described):
 
     name: ClassVar[str] = "custom"
     source: ClassVar[str] = "error"
+    _hints: ClassVar[Mapping[str, str]] = {}  # what to do instead of a wrong value of an option
 
     def signal(self, ctx: RuleContext) -> ArrayLike:
         """The signal S_l (m, n_l) of one hidden layer, for each sample; for custom rules.
@@ -52,30 +55,28 @@ class Rule(Described):
         raise NotImplementedError
 
     def describe(self) -> dict[str, Any]:
-        """The description for a backend; all rules have name, inject and feedback."""
+        """The description for a backend: name, inject, feedback, and every other field."""
         if is_custom(self):
             own = getattr(self, "feedback", None)
             row = {"name": "custom", "inject": getattr(self, "inject", "post"), "custom": self}
             return row if own is None else row | {"feedback": own.describe()}
         feedback: Feedback = getattr(self, "feedback", DEFAULT_FEEDBACK)
-        return {
+        row = {
             "name": self.name,
             "inject": getattr(self, "inject", "post"),
             "feedback": feedback.describe(),
         }
+        options = [each.name for each in fields(self) if each.name not in row]
+        return row | {name: getattr(self, name) for name in options}
+
+    def _check_options(self) -> None:
+        """Check the fields that are options of the rule in the library."""
+        check_options(self, "rule", self.name, self._hints)
 
 
 def is_custom(rule: Rule) -> bool:
     """Whether a rule's signal is written in Python."""
     return type(rule).signal is not Rule.signal
-
-
-def check_lr_scale(value: object, instead: str = "") -> float:
-    """The factor on the learning rate of what a rule learns; `instead` says how to learn none."""
-    scale = number("lr_scale", value, low=0.0)
-    if scale == 0:
-        raise ValueError(mismatch("lr_scale", "a number > 0", 0, instead))
-    return scale
 
 
 def check_feedback(value: object) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from .._internal.checks import choice, number
+from .._internal.checks import choice
 from ..feedback import Feedback
 from .base import DEFAULT_FEEDBACK, Rule, check_feedback
 
@@ -22,6 +22,7 @@ class BroadcastRule(Rule):
     def __post_init__(self) -> None:
         check_feedback(self.feedback)
         choice("inject", self.inject, ("post", "pre"))
+        self._check_options()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -118,11 +119,3 @@ class Ternary(BroadcastRule):
     source: ClassVar[str] = "error"
 
     threshold: float = 0.25
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._set(threshold=number("threshold", self.threshold, low=0.0))
-
-    def describe(self) -> dict[str, Any]:
-        """The description for a backend."""
-        return super().describe() | {"threshold": self.threshold}

@@ -23,6 +23,7 @@ class ChainRule(Rule):
     def __post_init__(self) -> None:
         check_feedback(self.feedback)
         check_chain_inject(self.name, self.inject)
+        self._check_options()
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from .._internal.checks import integer, number
-from .base import check_lr_scale
 from .broadcast import BroadcastRule
 from .chain import ChainRule
 
@@ -42,14 +41,6 @@ class KP(ChainRule):
 
     decay: float = 0.0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._set(decay=number("decay", self.decay, low=0.0, below=1.0))
-
-    def describe(self) -> dict[str, Any]:
-        """The description for a backend."""
-        return super().describe() | {"decay": self.decay}
-
 
 @dataclass(frozen=True, eq=False, repr=False)
 class DKP(BroadcastRule):
@@ -82,16 +73,7 @@ class DKP(BroadcastRule):
     decay: float = 0.0
     lr_scale: float = 1.0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._set(
-            decay=number("decay", self.decay, low=0.0, below=1.0),
-            lr_scale=check_lr_scale(self.lr_scale, "feedback that does not learn is DFA"),
-        )
-
-    def describe(self) -> dict[str, Any]:
-        """The description for a backend."""
-        return super().describe() | {"decay": self.decay, "lr_scale": self.lr_scale}
+    _hints: ClassVar[Mapping[str, str]] = {"lr_scale": "feedback that does not learn is DFA"}
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -131,18 +113,3 @@ class LDFA(ChainRule):
     decay: float = 0.0
     lr_scale: float = 1.0
     oja: float = 0.1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._set(oja=number("oja", self.oja, low=0.0))
-        if self.rank is not None:
-            self._set(rank=integer("rank", self.rank, 1, 2**31 - 1))
-        self._set(
-            decay=number("decay", self.decay, low=0.0, below=1.0),
-            lr_scale=check_lr_scale(self.lr_scale),
-        )
-
-    def describe(self) -> dict[str, Any]:
-        """The description for a backend."""
-        own = {"rank": self.rank, "decay": self.decay, "lr_scale": self.lr_scale}
-        return super().describe() | own | {"oja": self.oja}

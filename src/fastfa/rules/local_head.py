@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from .._internal.checks import flag
-from .base import check_lr_scale
 from .broadcast import BroadcastRule
 
 __all__ = ["Local"]
@@ -45,13 +44,4 @@ class Local(BroadcastRule):
     train_head: bool = True
     lr_scale: float = 1.0
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._set(
-            train_head=flag("train_head", self.train_head),
-            lr_scale=check_lr_scale(self.lr_scale, "train_head=False keeps the heads"),
-        )
-
-    def describe(self) -> dict[str, Any]:
-        """The description for a backend."""
-        return super().describe() | {"train_head": self.train_head, "lr_scale": self.lr_scale}
+    _hints: ClassVar[Mapping[str, str]] = {"lr_scale": "train_head=False keeps the heads"}

@@ -6,26 +6,34 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from .._core import NAMES, options
 from .._internal.attributes import fix
 from .._internal.checks import choice, kind, show
 from ..feedback import Feedback
+from . import (
+    broadcast,
+    chain,
+    indirect,
+    learned_feedback,
+    local_head,
+    pepita,
+    sign_symmetry,
+)
 from .base import Rule, is_custom
-from .broadcast import DFA, DRTP, SDFA, BroadcastRule, Ternary
-from .chain import FA, Backprop, Frozen
-from .indirect import IFA
-from .learned_feedback import DKP, KP, LDFA
-from .local_head import Local
-from .pepita import PEPITA
-from .sign_symmetry import BRSF, FRSF, USF
+from .broadcast import BroadcastRule
 
 __all__ = ["RULES"]
 
-_ALL = (
-    Backprop, FA, DFA, SDFA, DRTP, USF, FRSF, BRSF, KP, DKP, Ternary, IFA, LDFA, Local, PEPITA,
-    Frozen,
-)  # fmt: skip
-RULES: dict[str, type[Rule]] = {rule.name: rule for rule in _ALL}
-fix(Rule, *_ALL)
+_FAMILIES = (broadcast, chain, indirect, learned_feedback, local_head, pepita, sign_symmetry)
+_CLASSES: dict[str, type[Rule]] = {
+    each.name: each
+    for family in _FAMILIES
+    for each in vars(family).values()
+    if isinstance(each, type) and issubclass(each, Rule) and "name" in vars(each)
+}
+# In the order of the library, which has one more: the rules that users write.
+RULES = {name: _CLASSES[name] for name in NAMES["rule"] if name != "custom"}
+fix(Rule, *RULES.values())
 
 
 def can_inject_before(rule: Rule) -> bool:
@@ -55,16 +63,23 @@ def rule_from(how: Mapping[str, Any]) -> Rule:
         rule: Rule = how["custom"]
         return rule
     kind: Any = RULES[how["name"]]
-    values = {}
+    values: dict[str, Any] = {}
     for each in fields(kind):
         if each.name == "feedback":
             values["feedback"] = _feedback_from(how["feedback"], kind().feedback)
         elif each.name == "scale":
             values["scale"] = how["feedback"]["scale"]
+        elif each.default is None and how[each.name] == _default(kind.name, each.name):
+            values[each.name] = None
         else:
             values[each.name] = how[each.name]
     result: Rule = kind(**values)
     return result
+
+
+def _default(rule: str, option: str) -> object:
+    """The default of the library, for which a field may have None."""
+    return next(row["default"] for row in options("rule", rule) if row["name"] == option)
 
 
 def _feedback_from(how: Mapping[str, Any], default: Feedback) -> Feedback:

@@ -124,9 +124,9 @@ class Rule:
         """The description of its feedback matrix; empty where it has none."""
         return self.spec.get("feedback") or {}
 
-    def option(self, name: str, default: float) -> Any:
-        """One of its settings."""
-        return self.spec.get(name, default)
+    def option(self, name: str) -> Any:
+        """One of its options."""
+        return self.spec[name]
 
     # ---------------------------------------------------------------------------- its own arrays
 

@@ -1,35 +1,34 @@
-"""The table of learning rules, by name. A rule is a class, in the module of its family."""
+"""All learning rules by name. A rule is a class, in the module of its family."""
 
 from __future__ import annotations
 
+from . import (
+    rules_broadcast,
+    rules_chain,
+    rules_custom,
+    rules_learned,
+    rules_local,
+    rules_pepita,
+    rules_sign,
+)
 from .base import Spec
 from .rule import Rule
-from .rules_broadcast import DFA, DRTP, IFA, SDFA, Ternary
-from .rules_chain import FA, Backprop, Frozen
-from .rules_custom import Custom
-from .rules_learned import DKP, KP, LDFA
-from .rules_local import Local
-from .rules_pepita import Pepita
-from .rules_sign import BRSF, FRSF, USF
 
+_FAMILIES = (
+    rules_broadcast,
+    rules_chain,
+    rules_custom,
+    rules_learned,
+    rules_local,
+    rules_pepita,
+    rules_sign,
+)
+# The name of a rule is that of its class in lower case.
 RULES: dict[str, type[Rule]] = {
-    "backprop": Backprop,
-    "fa": FA,
-    "dfa": DFA,
-    "sdfa": SDFA,
-    "drtp": DRTP,
-    "frozen": Frozen,
-    "usf": USF,
-    "frsf": FRSF,
-    "brsf": BRSF,
-    "kp": KP,
-    "dkp": DKP,
-    "ternary": Ternary,
-    "ifa": IFA,
-    "ldfa": LDFA,
-    "local": Local,
-    "pepita": Pepita,
-    "custom": Custom,
+    each.__name__.lower(): each
+    for family in _FAMILIES
+    for each in vars(family).values()
+    if isinstance(each, type) and issubclass(each, Rule) and each.__module__ == family.__name__
 }
 
 

@@ -38,7 +38,7 @@ class Ternary(DFA):
 
     def broadcast(self, net: Network, step: Step) -> Array:
         """T(e)."""
-        large = np.abs(step.error) > net.dtype.type(self.option("threshold", 0.0))
+        large = np.abs(step.error) > net.dtype.type(self.option("threshold"))
         return np.where(large, np.sign(step.error), 0).astype(net.dtype)
 
 

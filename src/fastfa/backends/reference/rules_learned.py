@@ -18,7 +18,7 @@ class KP(FA):
 
     def couple(self, net: Network, layer: Layer, weight: Array, before: Array) -> None:
         """W_{l+1} <- (1 - lambda) W_{l+1} + u, B_l <- (1 - lambda) B_l + u^T, u the step taken."""
-        keep, taken = 1 - self.option("decay", 0.0), weight - before
+        keep, taken = 1 - self.option("decay"), weight - before
         matrix = net.feedback[layer.key("feedback")]
         matrix[...] = keep * matrix + taken.T
         if keep != 1:
@@ -41,8 +41,8 @@ class DKP(DFA):
     def update(self, net: Network, layer: Layer, grads: dict[str, Array], lr: float) -> None:
         """B_l loses the share lambda, then takes the optimizer's step at lr * lr_scale."""
         key = layer.key("feedback")
-        net.feedback[key] *= 1 - self.option("decay", 0.0)
-        net.optimize(key, grads[key], lr * self.option("lr_scale", 1.0))
+        net.feedback[key] *= 1 - self.option("decay")
+        net.optimize(key, grads[key], lr * self.option("lr_scale"))
 
 
 class LDFA(Rule):
@@ -58,7 +58,7 @@ class LDFA(Rule):
     def first_feedback(self, net: Network, layer: Layer) -> dict[str, Array]:
         """P with orthonormal columns, and Q as a stored matrix of r rows would be drawn."""
         above, seed = net.dense[layer.ordinal + 1], net.description["seed"]
-        rank = self.spec.get("rank") or min(net.n_out, above.n_out, layer.n_out)
+        rank = self.option("rank") or min(net.n_out, above.n_out, layer.n_out)
         stream = Stream(seed, PROJECTION, layer.ordinal)
         p = orthogonal(draw(DrawSpec("normal", 1.0), stream, (above.n_out, rank)))
         stream, shape = Stream(seed, FEEDBACK, layer.ordinal), (rank, layer.n_out)
@@ -84,20 +84,20 @@ class LDFA(Rule):
         """T Q; keeps T, and Oja's residual T P^T - d_{l+1} where P learns."""
         above, (p, q) = delta_above(layer, step), self.factors(net, layer)
         t = step.kept[layer.key("T")] = net.product("feedback", above, p)
-        if self.spec.get("oja"):
+        if self.option("oja"):
             step.kept[layer.key("residual")] = net.product("feedback", t, p.T) - above
         return net.product("feedback", t, q)
 
     def trained(self, layer: Layer) -> list[str]:
         """Q, and P where `oja` is not zero."""
-        parts = ("feedback.Q", "feedback.P") if self.spec.get("oja") else ("feedback.Q",)
+        parts = ("feedback.Q", "feedback.P") if self.option("oja") else ("feedback.Q",)
         return [layer.key(part) for part in parts]
 
     def gradients(self, net: Network, layer: Layer, step: Step) -> dict[str, Array]:
         """gQ_l and gP_l."""
         h, t = step.trace.inputs[layer.ordinal + 1], step.weigh(step.kept[layer.key("T")])
         grads = {layer.key("feedback.Q"): net.product("outer", t.T, h) / len(h)}
-        if self.spec.get("oja"):
+        if self.option("oja"):
             residual = step.kept[layer.key("residual")]
             grads[layer.key("feedback.P")] = net.product("outer", residual.T, t) / len(h)
         return grads
@@ -105,7 +105,7 @@ class LDFA(Rule):
     def update(self, net: Network, layer: Layer, grads: dict[str, Array], lr: float) -> None:
         """Q as DKP's B_l; P at lr * oja."""
         p, q = layer.key("feedback.P"), layer.key("feedback.Q")
-        net.feedback[q] *= 1 - self.option("decay", 0.0)
-        net.optimize(q, grads[q], lr * self.option("lr_scale", 1.0))
+        net.feedback[q] *= 1 - self.option("decay")
+        net.optimize(q, grads[q], lr * self.option("lr_scale"))
         if p in grads:
-            net.optimize(p, grads[p], lr * self.spec["oja"])
+            net.optimize(p, grads[p], lr * self.option("oja"))

@@ -53,7 +53,7 @@ class Local(Rule):
 
     def trained(self, layer: Layer) -> list[str]:
         """M_l and c_l, unless the heads are fixed."""
-        return list(self.keys(layer)) if self.spec.get("train_head", True) else []
+        return list(self.keys(layer)) if self.option("train_head") else []
 
     def gradients(self, net: Network, layer: Layer, step: Step) -> dict[str, Array]:
         """gM_l and gc_l."""
@@ -67,4 +67,4 @@ class Local(Rule):
         """M_l and c_l as every weight and bias, at lr * lr_scale."""
         for key in self.trained(layer):
             decay = net.weight_decay(is_bias=key.endswith("bias"))
-            net.optimize(key, grads[key], lr * self.option("lr_scale", 1.0), decay)
+            net.optimize(key, grads[key], lr * self.option("lr_scale"), decay)
