@@ -47,6 +47,7 @@ TAUGHT = {
     "frozen": ("frozen", {}),
     "mixed": ("dfa", {0: "fa", 1: "backprop"}),
     "frozen below": ("backprop", {0: "drtp", 1: "frozen"}),
+    "sparse": (rule("dfa") | {"feedback": {"distribution": "uniform", "sparsity": 0.9}}, {}),
     "direct below": ("fa", {0: "ternary", 1: "sdfa"}),
 }
 
@@ -98,16 +99,18 @@ class Case:
     odd: bool = False
     order: str = "random"
     dtype: str = "float32"
+    tile: str = "16x32"
 
     @property
     def words(self):
-        chosen = [getattr(self, name) for name in (*FACTORS, "dtype")]
+        chosen = [getattr(self, name) for name in (*FACTORS, "dtype", "tile")]
         return "-".join(str(choice).replace(" ", "_") for choice in chosen)
 
     @property
     def possible(self):
-        """Whether the engine takes it: units that step learn by inject="pre" alone."""
-        return (self.layers == "steps") <= self.taught.endswith("pre")
+        """Whether the engine takes it: units that step, feedback without an empty column."""
+        steps = self.layers == "steps" and not self.taught.endswith("pre")
+        return not steps and (self.taught != "sparse" or LOSSES[self.loss][1] >= 5)
 
     def description(self):
         loss, n_out, out_activation, _ = LOSSES[self.loss]

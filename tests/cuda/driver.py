@@ -96,7 +96,8 @@ class HostNetwork:
         self.dtype = description["dtype"]
         self.plan = Plan(twin.description, twin.layers)
         self.memory = HostMemory(twin)
-        self.order, self.choices, self.compiled = order, choices, compiled
+        self.choices = {"tile": kernels.TILES[self.dtype]["16x32"]} | choices
+        self.order, self.compiled = order, compiled
         self.lr, self.steps, self.launches = twin.lr, 0, 0
 
     @property

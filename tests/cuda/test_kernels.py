@@ -1,16 +1,22 @@
-"""What GPU kernels do besides plain steps: tiles, barriers, maps, other calls, numbers that are not
-finite, checks of data. Run on the host, against the engine in C."""
+"""Tiles, barriers, maps, other calls, numbers that are not finite, checks of data.
+
+The GPU kernels run on the host, against the engine in C.
+"""
 
 import numpy as np
 import pytest
 from cases import Case
-from driver import ENTRIES, HostNetwork, address, compile_all, launch, state_of
+from driver import ENTRIES, HostNetwork, NoMemory, address, compile_all, launch, state_of
 from networks import ACTIVATIONS, dense, description, digest, optimizer
-from shim import ORDERS, LaunchError
+from shim import ORDERS, ROOT, LaunchError
 
 from fastfa import _core
 from fastfa.backends.cuda import kernels
-from fastfa.backends.cuda.plan import choose_tile
+from fastfa.backends.cuda.plan import Batch, Plan, choose_tile
+
+pytestmark = pytest.mark.skipif(
+    _core.build_info()["isa"] not in ("v3", "v4"), reason="other instruction sets have other bits"
+)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -66,7 +72,7 @@ def scan(what, values, blocks=3, compiled=ENTRIES, order="forward", **fields):
 def needs_barriers(compiled, order):
     """A digest of a step with several parts of products and of rows, and of a scan."""
     case = Case("dfa", "adam", "softmax", "tile + 1", m=133)
-    gpu = HostNetwork(case.description(), order, compiled)
+    gpu = HostNetwork(case.description(), order, compiled, tile=kernels.TILES["float32"]["32x32"])
     x, labels, *_ = case.data()
     loss = gpu.train_batch(x[:133], labels[:133], None, None)
     values = np.where(np.arange(1000) % 700 == 699, np.inf, 1).astype(np.float32)
@@ -318,11 +324,32 @@ def test_wrong_target_rows_are_found(dtype):
 # ----------------------------------------------------------------------------------- the interface
 
 
+def test_the_shared_text_is_that_of_the_engine():
+    shared = [path for path in kernels.FOLDER.iterdir() if path.suffix in (".inc", ".def")]
+    assert {path.name for path in shared} == {
+        name for name in (*kernels.PARTS, "activations.def") if not name.endswith(".cuh")
+    }
+    for path in shared:
+        assert path.read_text() == (ROOT / "csrc/kernels" / path.name).read_text(), "build again"
+
+
 @pytest.mark.parametrize("name", ["dkp", "pepita", "local"])
 def test_a_rule_without_kernels_is_refused_by_its_name(name):
     desc = description([dense(3, "tanh"), dense(2)], 4, name)
     with pytest.raises(ValueError, match=f"layer 0: rule: expected one of .*, got '{name}'"):
         HostNetwork(desc)
+
+
+def test_matrices_that_need_larger_indices_are_refused():
+    desc = description([dense(3, "tanh"), dense(2)], 4)
+    plan = HostNetwork(desc).plan
+    plan.step("predict", Batch(2**32 // 3), NoMemory())
+    with pytest.raises(ValueError, match=r"batch: expected rows x units below 2\^32"):
+        plan.step("predict", Batch(2**32 // 3 + 1), NoMemory())
+    layers = _core.Network(desc).layers
+    desc["n_in"] = 2**31
+    with pytest.raises(ValueError, match=r"layer 0: units: expected inputs x units below 2\^32"):
+        Plan(desc, layers)
 
 
 def test_clipping_and_unknown_modes_are_refused():

@@ -247,11 +247,14 @@ def tile_table(kernel_tile: Tile, sizes: Sequence[tuple[int, int, bool]]) -> NDA
     `sizes`: rows, columns, and whether it is a bias, of which a block has as many columns as it has
     threads. `index` is the position in `sizes`, and so in the table of layers or parameters.
     """
-    found = []
+    parts = []
     for index, (rows, cols, bias) in enumerate(sizes):
         down, across = (rows, kernel_tile.threads) if bias else (kernel_tile.rows, kernel_tile.cols)
-        found += [(index, i, j, 0) for i in range(0, rows, down) for j in range(0, cols, across)]
-    return np.array(found, layout("tile_of", "float32"))
+        i, j = np.meshgrid(np.arange(0, rows, down), np.arange(0, cols, across), indexing="ij")
+        part: NDArray[np.void] = np.zeros(i.size, layout("tile_of", "float32"))
+        part["index"], part["i0"], part["j0"] = index, i.ravel(), j.ravel()
+        parts.append(part)
+    return np.concatenate(parts)
 
 
 # ----------------------------------------------------------------------------------- the kernels

@@ -46,6 +46,7 @@ RULES = {
     "drtp": "label",
 }
 CHAIN = ("backprop", "frozen", "fa")  # they read the delta of the block above
+MOST_NUMBERS = 2**32  # of a matrix: kernels have indices of 32 bits (`at` in common.cuh)
 MODES = ("train", "gradients", "deltas", "evaluate", "predict", "logits")
 DROPOUT = 4 << 28  # the purpose of its random numbers
 
@@ -178,6 +179,12 @@ class Plan:
             raise ValueError("clip_norm: expected 0 on a GPU, got another; train on the CPU")
         self.input_dropouts: tuple[tuple[int, float], ...] = ()
         self.blocks = self._read_blocks(layers)
+        for block in self.blocks:
+            if block.n_in * block.n_out >= MOST_NUMBERS:
+                raise ValueError(
+                    f"layer {block.index}: units: expected inputs x units below 2^32 on a GPU, got "
+                    f"{block.n_in} x {block.n_out}"
+                )
         groups = (group for block in self.blocks for _, group in block.parameters)
         self.groups = list(dict.fromkeys(groups))
 
@@ -314,6 +321,11 @@ class _Builder:
 
     def buffer(self, name: str, width: int, dtype: str | None = None) -> int:
         """The address of a row buffer."""
+        if self.m * width >= MOST_NUMBERS:
+            raise ValueError(
+                f"batch: expected rows x units below 2^32 on a GPU, got {self.m} x {width}; "
+                "take smaller batches"
+            )
         return self.memory.reserve(name, (self.m, width), dtype or self.dtype)
 
     @property

@@ -59,6 +59,10 @@ FA_INLINE bool stops(const control_block *c, int ahead)
     return c->halt || c->bad_input || waits || after_ruin;
 }
 
+/* Where element (i, j) of a matrix of `cols` columns is: 32 bits, for they need half the registers.
+ * plan.py refuses larger matrices. The samples of a call may have more. */
+FA_INLINE unsigned at(int i, int cols, int j) { return (unsigned)i * (unsigned)cols + (unsigned)j; }
+
 FA_INLINE bool is_finite(T x) { return x - x == 0; }
 
 /* The sample in row i of the batch */

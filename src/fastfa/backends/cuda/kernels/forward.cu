@@ -33,12 +33,12 @@ extern "C" __global__ void __launch_bounds__(TILE::threads, TILE::resident)
     T sum[TILE::high][TILE::wide];
     multiply<TILE>(sum, shared, left, right, i0, j0, a.in.m, a.n, a.in.k);
     for_each_output<TILE>(sum, shared, i0, j0, a.in.m, a.n, [&](int i, int j, T x) {
-        const size_t at = (size_t)i * a.n + j;
+        const unsigned to = at(i, a.n, j);
         if (a.bias) x += a.bias[j];
         if (i == 0 && !is_finite(x)) c->suspect = 1;
-        if (a.preact) a.preact[at] = x;
+        if (a.preact) a.preact[to] = x;
         x = activate(ACTIVATIONS, 0, x);
-        a.out[at] = x;
-        if (DROPS) a.dropped[at] = drop(x, a.dropouts, a.n_dropouts, c->step + a.in.ahead, i, j);
+        a.out[to] = x;
+        if (DROPS) a.dropped[to] = drop(x, a.dropouts, a.n_dropouts, c->step + a.in.ahead, i, j);
     });
 }

@@ -20,14 +20,14 @@ template <int samples, int drops> struct layer_left {
 
     __device__ __forceinline__ T operator()(int i, int p) const
     {
-        if (!samples) return in.left[(size_t)i * in.k + p];
+        if (!samples) return in.left[at(i, in.k, p)];
         const control_block *c = in.control;
-        const int64_t at = sample_of(c, i, in.m, in.ahead) * in.k + p;
-        T x = samples == 2 ? (T)((const unsigned char *)c->x)[at] / in.scale
-                           : in.scale * ((const T *)c->x)[at];
+        const int64_t from = sample_of(c, i, in.m, in.ahead) * in.k + p;
+        T x = samples == 2 ? (T)((const unsigned char *)c->x)[from] / in.scale
+                           : in.scale * ((const T *)c->x)[from];
         if (samples == 1 && keeps && !is_finite(x)) in.control->bad_input = 1;
         if (drops) x = drop(x, in.dropouts, in.n_dropouts, c->step + in.ahead, i, p);
-        if (keeps) in.kept[(size_t)i * in.k + p] = x;
+        if (keeps) in.kept[at(i, in.k, p)] = x;
         return x;
     }
 };

@@ -118,8 +118,8 @@ FA_INLINE void lose_rows(const int loss, const int among, const loss_arguments &
     __syncthreads();
     for (int t = mine; t < elements; t += threads) {
         const int i = t / n, j = t % n;
-        const size_t at = (size_t)i * stride + j, to = (size_t)(i0 + i) * n + j;
-        a.error[to] = final_error(loss, among, row[i], e[at], x[at], j);
+        const unsigned from = at(i, stride, j), to = at(i0 + i, n, j);
+        a.error[to] = final_error(loss, among, row[i], e[from], x[from], j);
         if (a.target) a.target[to] = wanted_at(row[i].target, j);
     }
 }

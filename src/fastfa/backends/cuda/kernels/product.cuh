@@ -19,9 +19,9 @@ template <int rows_, int cols_, int depth_, int high_, int wide_> struct tile {
         left_stride = rows + padding,
         right_stride = cols + padding,
         part = depth * (left_stride + right_stride),
-        outputs = high * wide * (int)sizeof(T), /* bytes of a thread's */
+        outputs = high * wide * (int)sizeof(T),        /* bytes of a thread's */
         unrolled = outputs >= 128 ? 1 : 128 / outputs, /* steps: more would need more registers */
-        shared = 2 * part, /* numbers of shared memory */
+        shared = 2 * part,                             /* numbers of shared memory */
     };
 };
 
@@ -177,8 +177,7 @@ struct by_row {
     const T *of;
     int stride;
     enum { by_p = 1 };
-    __device__ __forceinline__ T operator()(int i, int p) const
-    { return of[(size_t)i * stride + p]; }
+    __device__ __forceinline__ T operator()(int i, int p) const { return of[at(i, stride, p)]; }
 };
 
 /* Element (i, p) is at [p][i]. */
@@ -186,6 +185,5 @@ struct by_column {
     const T *of;
     int stride;
     enum { by_p = 0 };
-    __device__ __forceinline__ T operator()(int i, int p) const
-    { return of[(size_t)p * stride + i]; }
+    __device__ __forceinline__ T operator()(int i, int p) const { return of[at(p, stride, i)]; }
 };

@@ -48,7 +48,7 @@ struct KERNEL_source {
     enum { by_p = 1 };
     __device__ __forceinline__ T operator()(int i, int p) const
     {
-        const T x = of[(size_t)i * stride + p];
+        const T x = of[at(i, stride, p)];
         if (SIGNALS >> SIGNAL_sign & 1 && kind == SIGNAL_sign) return fa_sign(x).x;
         if (SIGNALS >> SIGNAL_ternary & 1 && kind == SIGNAL_ternary)
             return (T)((x > threshold) - (x < -threshold));
@@ -60,22 +60,22 @@ extern "C" __global__ void __launch_bounds__(TILE::threads, TILE::resident)
     KERNEL(signal_arguments a)
 {
     __shared__ __align__(16) T shared[TILE::shared];
-    const tile_of at = a.tiles[blockIdx.x];
-    const signal s = a.layers[at.index];
+    const tile_of block = a.tiles[blockIdx.x];
+    const signal s = a.layers[block.index];
     const int products = SIGNALS & ~(1 << SIGNAL_label | 1 << SIGNAL_transposed);
     const KERNEL_source left = {s.source, s.k, s.kind, s.threshold};
     T sum[TILE::high][TILE::wide];
     if (SIGNALS >> SIGNAL_transposed & 1 && s.kind == SIGNAL_transposed) {
         const by_row right = {s.matrix, s.k};
-        multiply<TILE>(sum, shared, left, right, at.i0, at.j0, a.m, s.n, s.k);
+        multiply<TILE>(sum, shared, left, right, block.i0, block.j0, a.m, s.n, s.k);
     } else if (products && s.kind != SIGNAL_label) {
         const by_column right = {s.matrix, s.n};
-        multiply<TILE>(sum, shared, left, right, at.i0, at.j0, a.m, s.n, s.k);
+        multiply<TILE>(sum, shared, left, right, block.i0, block.j0, a.m, s.n, s.k);
     }
-    for_each_output<TILE>(sum, shared, at.i0, at.j0, a.m, s.n, [&](int i, int j, T d) {
-        const size_t to = (size_t)i * s.n + j;
+    for_each_output<TILE>(sum, shared, block.i0, block.j0, a.m, s.n, [&](int i, int j, T d) {
+        const unsigned to = at(i, s.n, j);
         if (SIGNALS >> SIGNAL_label & 1 && s.kind == SIGNAL_label)
-            d = s.matrix[(size_t)s.label[i] * s.n + j];
+            d = s.matrix[at(s.label[i], s.n, j)];
         if (DROPS)
             d = drop_back(d, s.dropouts, s.n_dropouts, s.exact, a.control->step + a.ahead, i, j);
         if (s.exact) d = activate_back(ACTIVATIONS, s.activation, d, s.x[to]);

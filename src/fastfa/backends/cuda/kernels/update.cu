@@ -64,38 +64,38 @@ struct KERNEL_right {
     enum { by_p = 0 };
     __device__ __forceinline__ T operator()(int j, int p) const
     {
-        const T d = of[(size_t)p * stride + j];
+        const T d = of[at(p, stride, j)];
         return WEIGHTED ? d * row_weight[p] : d;
     }
 };
 
 /* One entry: its gradient is f.mean * sum. A bias adds in another order than a product. */
 FA_INLINE void KERNEL_step(const update_arguments &a, const parameter &p, const step_factors &f,
-                           size_t at, T sum, bool bias)
+                           unsigned to, T sum, bool bias)
 {
     if (OPTIMIZER == OPTIMIZER_gradient) {
-        p.value[at] = f.mean * sum;
+        p.value[to] = f.mean * sum;
         return;
     }
     if (OPTIMIZER == OPTIMIZER_plain) {
-        const T step = f.mean * sum, value = f.keep == 0 ? (T)0 : p.value[at];
+        const T step = f.mean * sum, value = f.keep == 0 ? (T)0 : p.value[to];
         if (f.keep == 0)
-            p.value[at] = step;
+            p.value[to] = step;
         else
-            p.value[at] = bias ? fma(f.keep, value, step) : fma(f.mean, sum, f.keep * value);
+            p.value[to] = bias ? fma(f.keep, value, step) : fma(f.mean, sum, f.keep * value);
         return;
     }
     const fa_factors factors = factors_of(f);
-    fa_entries x = {p.value[at], 0, 0};
-    if (p.slot0) x.s0 = p.slot0[at];
-    if (p.slot1) x.s1 = p.slot1[at];
+    fa_entries x = {p.value[to], 0, 0};
+    if (p.slot0) x.s0 = p.slot0[to];
+    if (p.slot1) x.s1 = p.slot1[to];
     const V g = f.mean * sum;
     if (OPTIMIZER == OPTIMIZER_sgd) fa_sgd_step(&x, g, &factors);
     if (OPTIMIZER == OPTIMIZER_rmsprop) fa_rmsprop_step(&x, g, &factors);
     if (OPTIMIZER == OPTIMIZER_adam) fa_adam_step(&x, g, &factors);
-    p.value[at] = x.w.x;
-    if (p.slot0) p.slot0[at] = x.s0.x;
-    if (p.slot1) p.slot1[at] = x.s1.x;
+    p.value[to] = x.w.x;
+    if (p.slot0) p.slot0[to] = x.s0.x;
+    if (p.slot1) p.slot1[to] = x.s1.x;
     if (!is_finite(x.w.x) || !is_finite(x.s0.x) || !is_finite(x.s1.x))
         a.control->ruined = (int)(a.control->done + a.ahead + 1);
 }
@@ -113,20 +113,20 @@ extern "C" __global__ void __launch_bounds__(TILE::threads, TILE::resident)
     KERNEL(update_arguments a)
 {
     __shared__ __align__(16) T shared[TILE::shared];
-    const tile_of at = a.tiles[blockIdx.x];
-    const parameter p = a.parameters[at.index];
+    const tile_of block = a.tiles[blockIdx.x];
+    const parameter p = a.parameters[block.index];
     const KERNEL_right right = {p.right, a.row_weight, p.cols};
     const step_factors &f = a.control->table[(a.control->done + a.ahead) * a.groups + p.group];
     if (stops(a.control, a.ahead)) return;
     if (!p.left) {
-        const int j = at.j0 + (int)threadIdx.x;
+        const int j = block.j0 + (int)threadIdx.x;
         if (j < p.cols) KERNEL_step(a, p, f, j, KERNEL_column(a, right, j), true);
         return;
     }
     const by_column left = {p.left, p.rows};
     T sum[TILE::high][TILE::wide];
-    multiply<TILE>(sum, shared, left, right, at.i0, at.j0, p.rows, p.cols, a.m);
-    for_each_output<TILE>(sum, shared, at.i0, at.j0, p.rows, p.cols, [&](int i, int j, T x) {
-        KERNEL_step(a, p, f, (size_t)i * p.cols + j, x, false);
+    multiply<TILE>(sum, shared, left, right, block.i0, block.j0, p.rows, p.cols, a.m);
+    for_each_output<TILE>(sum, shared, block.i0, block.j0, p.rows, p.cols, [&](int i, int j, T x) {
+        KERNEL_step(a, p, f, at(i, p.cols, j), x, false);
     });
 }
