@@ -15,9 +15,7 @@ from ._internal import arguments
 from ._internal.attributes import hints_keywords, refuse_fixed, refuse_unknown
 from ._internal.checks import choice, flag, integer, number, show
 from ._internal.exclusive import Holder
-from ._internal.fit_options import FitOptions
 from ._internal.history import History
-from ._internal.metrics import Metric, Metrics
 from ._internal.network_attributes import FIXED, OWN, SETTABLE
 from ._internal.network_checks import (
     check_network,
@@ -33,7 +31,6 @@ from ._internal.samples import Batch, Columns, UnreadBatch
 from ._internal.streams import write
 from ._internal.summary import Text, html, one_line, table
 from ._internal.tensors import Tensors
-from ._internal.trainable import file_with, layer_indices
 from ._internal.training import Task, Training
 from ._internal.validation import STEP_NAMES, VALIDATION_NAMES
 from .alignment import Alignment, field_names, measure
@@ -49,6 +46,7 @@ from .rules.registry import as_rule, rule_from
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+    from ._internal.metrics import Metric
     from ._internal.streams import Writable
     from .backends.protocol import Backend, Engine
 
@@ -356,6 +354,8 @@ class Sequential:
         "f1" is the macro mean over the classes that occur in y or the predictions (at 0.5 where
         outputs are independent), "auc" that of each class against the others.
         """
+        from ._internal.fit_options import FitOptions  # here, so that importing fastfa stays short
+
         holder = Holder()
         try:
             if not holder.take(id(self)):
@@ -557,7 +557,7 @@ class Sequential:
         """
         if not layers:
             raise TypeError("freeze: expected at least one layer, got none")
-        self._set_trainable(layer_indices(self.layers, layers, "freeze"), False)
+        self._set_trainable(layers, "freeze", False)
 
     def unfreeze(self, *layers: int) -> None:
         """Let layers train that were frozen, or made with ``trainable=False``; without any, all.
@@ -574,10 +574,12 @@ class Sequential:
         TypeError, ValueError, RuntimeError
             As `freeze`, or a layer cannot train, such as units of zero derivative.
         """
-        self._set_trainable(layer_indices(self.layers, layers, "unfreeze"), True)
+        self._set_trainable(layers, "unfreeze", True)
 
-    def _set_trainable(self, indices: Sequence[int], flag: bool) -> None:
-        layers = list(self.layers)
+    def _set_trainable(self, given: Sequence[int], name: str, flag: bool) -> None:
+        from ._internal.trainable import file_with, layer_indices  # here, as in `fit`
+
+        indices, layers = layer_indices(self.layers, given, name), list(self.layers)
         for i in indices:
             layers[i] = replace(layers[i], trainable=flag)  # type: ignore[call-arg]
         if tuple(layers) == self.layers:
@@ -905,6 +907,8 @@ class Sequential:
             "loss", and "accuracy" or (several independent 0/1 outputs) "binary_accuracy" where
             loss and targets define one, and the metrics.
         """
+        from ._internal.metrics import Metrics  # here, so that importing fastfa stays short
+
         more = Metrics(metrics, self.loss, self._engine.n_out)
         given = self._validator.unread(X, y, sample_weight)
         batch = self._validator.read(given)

@@ -8,13 +8,14 @@ from functools import wraps
 from typing import Any, TypeVar, cast
 
 from .checks import check_keywords, nearest, quote
-from .other_names import of_argument
 
 NEAR = 0.8  # similarity from which a name counts as a misspelling of another
 
 
 def refuse_unknown(of: object, name: str, known: Iterable[str], instead: str = "") -> None:
     """Raise for an attribute that nothing reads."""
+    from .other_names import of_argument  # here, because only failing calls need it
+
     names = sorted(each for each in known if not each.startswith("_"))
     other = of_argument(name, names)
     close = f'did you mean "{other}"?' if other else nearest(name, names)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from ..layers import Dense, Layer
 from ..rules import Rule
-from .html import html_table
 
 if TYPE_CHECKING:
     from .model import Model
@@ -53,6 +52,8 @@ def table(net: Model) -> Text:
 
 def html(net: Model) -> str:
     """The same table for a notebook."""
+    from .html import html_table  # here, so that the import of fastfa stays short
+
     return html_table(HEADER, _rows(net), NUMBERS) + html_table((), _facts(net))
 
 

@@ -18,7 +18,6 @@ from ..callbacks.hooks import logs_added, names_added
 from .exclusive import Holder
 from .history import History
 from .progress import Progress
-from .subsets import train_on_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -223,6 +222,8 @@ class Training:
             if order is None or self.task.rows is None:
                 result = train(*data, order, size, first, count, rates, poll)
             else:
+                from .subsets import train_on_rows  # here, so that importing fastfa stays short
+
                 result = train_on_rows(train, data, order, (size, first, count), rates, poll)
         except FloatingPointError as error:
             batch = first + self.engine.steps - begin + 1
