@@ -13,8 +13,10 @@ import numpy as np
 from ._core import NAMES
 from ._internal import arguments
 from ._internal.attributes import hints_keywords, refuse_fixed, refuse_unknown
-from ._internal.checks import choice, flag, integer, number, show
+from ._internal.checks import choice, integer, number
+from ._internal.engines import moved, remade
 from ._internal.exclusive import Holder
+from ._internal.fit_task import checked, fit_task
 from ._internal.history import History
 from ._internal.network_attributes import FIXED, OWN, SETTABLE
 from ._internal.network_checks import (
@@ -31,15 +33,15 @@ from ._internal.samples import Batch, Columns, UnreadBatch
 from ._internal.streams import write
 from ._internal.summary import Text, html, one_line, table
 from ._internal.tensors import Tensors
-from ._internal.training import Task, Training
-from ._internal.validation import STEP_NAMES, VALIDATION_NAMES
+from ._internal.training import Training
+from ._internal.validation import STEP_NAMES
 from .alignment import Alignment, field_names, measure
 from .backends import choose, choose_or_warn
 from .callbacks import Callback
 from .callbacks.hooks import callback_list
 from .layers import Layer
 from .layers.registry import layer_from
-from .optimizers import Optimizer, as_optimizer, optimizer_from, rate_at
+from .optimizers import Optimizer, as_optimizer, optimizer_from, rate_at, rates_at
 from .rules import Frozen, Rule
 from .rules.registry import as_rule, rule_from
 
@@ -228,13 +230,8 @@ class Sequential:
     def _remake(self, optimizer: Optimizer, loss: str) -> None:
         """Go on with another optimizer or loss, on an engine of its own; or change nothing."""
         changes = {"optimizer": optimizer.describe(), "loss": loss, "n_threads": self._threads}
-        engine = self._backend.create(self._engine.description | changes)
+        engine = remade(self._engine, self._backend, changes)
         warn_of_rules(self._weighted, loss, optimizer.name)
-        source = self._backend.inspected(self._engine)
-        for tensors in (source.parameters, source.feedback):
-            for key, values in tensors.items():
-                engine.write(key, values)
-        engine.note = self._engine.note
         columns, history = self._validator.columns, self._history
         vars(self).update(optimizer=optimizer, loss=loss)  # last: nothing can fail from here on
         self._attach(self._backend, engine)
@@ -363,13 +360,16 @@ class Sequential:
                     "fit is already running on this network; wait for it or stop() it"
                 )
             self._stopping = False
-            checked = callback_list(callbacks)
+            hooks = callback_list(callbacks)
             show_bar = shows_bar(verbose)
             options = FitOptions(
                 self.loss, self._engine.n_out, metrics, train_metrics, class_weight,
                 validation_split, validation_data, self.device,
             )  # fmt: skip
-            task = self._task(X, y, sample_weight, validation_data, epochs, batch_size, shuffle)
+            task = fit_task(
+                self._validator, self._engine, X, y, sample_weight, validation_data, epochs,
+                batch_size, shuffle,
+            )  # fmt: skip
             task = options.applied_to(task, self.seed)
             backend, engine = self._backend, self._engine
             placed = task._replace(
@@ -377,7 +377,7 @@ class Sequential:
                 validation=task.validation and backend.placed(engine, task.validation),
                 measured=(task.data, task.validation),
             )
-            training = Training(self, engine, placed, checked, self._rates, lambda: self._stopping)
+            training = Training(self, engine, placed, hooks, self._rates, lambda: self._stopping)
             try:
                 return training.run(holder, show_bar)
             finally:
@@ -476,7 +476,8 @@ class Sequential:
             The loss of a sample is not finite; the samples before it have been learnt. Or an
             update overflowed, as in `train_batch`.
         """
-        batch = self._checked(self._validator.unread(X, y, sample_weight))
+        given = self._validator.unread(X, y, sample_weight)
+        batch = checked(self._validator, self._engine, given)
         m = len(batch.x)
         loss, *_ = self._engine.train_steps(*batch, None, 1, 0, m, self._rates(m), checked=True)
         self._validator.columns = self._validator.columns_with(X, y)
@@ -663,13 +664,11 @@ class Sequential:
         try:
             if not holder.take(id(self)):
                 raise RuntimeError("fit is running on this network; wait for it or stop() it")
-            engine = backend.create(self._engine.description)
-            engine.restore(self._engine.state())
-            engine.note, engine.n_threads = self._engine.note, self._threads
-            checked, schedule, history = self._validator, self._schedule, self._history
+            engine = moved(self._engine, backend, self._threads)
+            before, schedule, history = self._validator, self._schedule, self._history
             self._attach(backend, engine)
-            self._validator.columns = checked.columns
-            self._validator.bytes_checked = checked.bytes_checked
+            self._validator.columns = before.columns
+            self._validator.bytes_checked = before.bytes_checked
             self._schedule, self._history = schedule, history
         finally:
             holder.release()
@@ -1047,62 +1046,6 @@ class Sequential:
         with self._validator.naming(given):
             return call(batch)
 
-    def _checked(self, given: UnreadBatch) -> Batch:
-        """Samples whose values the engine has checked; its calls on them need not."""
-        batch = self._validator.read(given)
-        with self._validator.naming(given):
-            self._engine.check(*batch)
-        return batch
-
-    def _task(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None,
-        validation_data: tuple[ArrayLike, ...] | None,
-        epochs: int,
-        batch_size: int,
-        shuffle: bool,
-    ) -> Task:
-        """The arguments of ``fit``, checked; the values of arrays last, since they may be many."""
-        epochs, batch_size = integer("epochs", epochs, 0), integer("batch_size", batch_size, 1)
-        shuffle = flag("shuffle", shuffle)
-        validator = self._validator
-        given = validator.unread(X, y, sample_weight)
-        columns = validator.columns_with(X, y)
-        given_validation = self._unread_validation(validation_data, columns)
-        # first: with too many rows for the memory of their order, no value is read
-        np.empty(len(given.x.array), np.int64)
-        data = self._checked(given)
-        if data.weights is not None and not data.weights.any():
-            raise ValueError("sample_weight: expected a weight above 0, got only zeros")
-        validation = None if given_validation is None else self._checked(given_validation)
-        return Task(
-            data=data,
-            columns=columns,
-            metric=validator.metric(data),
-            validation=validation,
-            validation_metric=None if validation is None else validator.metric(validation),
-            epochs=epochs,
-            batch_size=min(batch_size, len(data.x)),
-            shuffle=shuffle,
-        )
-
-    def _unread_validation(
-        self, data: tuple[ArrayLike, ...] | None, columns: Columns
-    ) -> UnreadBatch | None:
-        if data is None:
-            return None
-        if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
-            raise ValueError(
-                f"validation_data: expected (X, y) or (X, y, sample_weight), got {show(data)}"
-            )
-        weights = data[2] if len(data) == 3 else None
-        return self._validator.unread(data[0], data[1], weights, VALIDATION_NAMES, columns)
-
     def _rates(self, count: int) -> NDArray[np.float64] | None:
         """Learning rates of the next `count` steps, or None if the rate is a number."""
-        if self._schedule is None:
-            return None
-        first = self._engine.steps
-        return np.array([rate_at(self._schedule, first + i) for i in range(count)], np.float64)
+        return rates_at(self._schedule, self._engine.steps, count)

@@ -14,7 +14,13 @@ PACKAGE = ROOT / "src/fastfa"
 LEVELS = (
     {"_internal"},
     {"_core"},
-    {"_internal.metrics", "_internal.options", "_internal.threads", "backends"},
+    {
+        "_internal.engines",
+        "_internal.metrics",
+        "_internal.options",
+        "_internal.threads",
+        "backends",
+    },
     {"feedback", "initializers", "optimizers"},
     {"rules"},
     {"layers"},
@@ -29,6 +35,7 @@ LEVELS = (
     {"_internal.notes", "_internal.restoring", "_internal.summary"},
     {"callbacks"},
     {"_internal.fit_options", "_internal.training"},
+    {"_internal.fit_task"},
     {"sequential"},
     {"_internal.loading", "datasets", "plot", "replicas", "sklearn"},
     {"experiments"},
