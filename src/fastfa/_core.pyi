@@ -1,7 +1,7 @@
 """Types of the C engine; `backends.reference.Network` has the same protocol."""
 
 from collections.abc import Callable
-from typing import Any, Final, Literal, TypedDict
+from typing import Any, Final, Literal, TypedDict, type_check_only
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,7 @@ from ._internal.samples import Samples
 NAMES: Final[dict[str, list[str]]]
 POLL_SECONDS: Final[float]
 
+@type_check_only
 class Option(TypedDict):
     name: str
     kind: Literal["number", "integer", "flag", "text"]
