@@ -316,9 +316,11 @@ def test_a_sweep_goes_on_where_it_stopped(tmp_path):
         assert replica.result == final_loss(expected, history)
         assert replica.history.history["loss"] == history.history["loss"]
         assert replica.history.epoch == [1, 2]
-    made.clear()
-    fa.fit_replicas(counting, SETTINGS, X, Y, **(call | {"epochs": 3}))
-    assert made == SETTINGS  # another training
+    for change in ({"epochs": 3}, {"class_weight": {0: 2.0}}, {"validation_split": 0.25}):
+        for expected in (SETTINGS, []):  # another training; and again
+            made.clear()
+            fa.fit_replicas(counting, SETTINGS, X, Y, **(call | change))
+            assert made == expected
 
 
 def test_equal_settings_are_as_many_networks(tmp_path):
@@ -394,3 +396,21 @@ def test_a_frame_needs_pandas(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match="pip install pandas"):
         fa.Replicas().to_frame()
+
+
+def mean_error(y, prediction):
+    return float((prediction.argmax(1) != y).mean())
+
+
+def test_workers_get_all_arguments_of_fit(pool):
+    call = {
+        "epochs": 2, "metrics": {"error": mean_error}, "class_weight": "balanced",
+        "validation_split": 0.25, "train_metrics": True,
+    }  # fmt: skip
+    replicas = fa.fit_replicas(build, SETTINGS[:2], X, Y, executor=pool, verbose=False, **call)
+    for setting, net, history in replicas:
+        expected = build(**setting)
+        own = expected.fit(X, Y, verbose=False, **call)
+        assert net._engine.state() == expected._engine.state()
+        assert history.history["val_error"] == own.history["val_error"]
+        assert history.history["error"] == own.history["error"]

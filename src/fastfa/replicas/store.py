@@ -19,6 +19,7 @@ from .results import Replica
 
 __all__ = ["Finished"]
 
+FIT = ("epochs", "batch_size", "shuffle", "class_weight", "validation_split")
 KEYS = ("setting", "fit", "epoch", "history", "result")
 
 
@@ -35,9 +36,8 @@ class Finished:
     def __init__(self, path: object, fit: Mapping[str, Any]) -> None:
         self.path = os.fsdecode(file_name(path))
         check_folder(self.path)
-        self.fit = {"epochs": 1, "batch_size": 32, "shuffle": True} | {
-            key: fit[key] for key in ("epochs", "batch_size", "shuffle") if key in fit
-        }
+        own = {key: fit[key] for key in FIT if fit.get(key) is not None}
+        self.fit = json.loads(_text("fit", {"epochs": 1, "batch_size": 32, "shuffle": True} | own))
         self.rows: dict[str, list[dict[str, Any]]] = {}
         for row in self._read():
             if row["fit"] == self.fit:
