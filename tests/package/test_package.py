@@ -4,6 +4,7 @@ import ctypes
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,8 +21,9 @@ VENDOR = Path(_core.__file__).parent / "_vendor"
 
 
 def test_one_version():
-    """Distribution, module and engine agree; the truth is FASTFA_VERSION in csrc/fastfa.h."""
-    versions = {importlib.metadata.version("fastfa"), fastfa.__version__}
+    """Distribution, module, engine and citation agree; the truth is FASTFA_VERSION in fastfa.h."""
+    cited = re.search(r'^version: "(.*)"$', (ROOT / "CITATION.cff").read_text(), re.M)
+    versions = {importlib.metadata.version("fastfa"), fastfa.__version__, cited[1]}
     assert versions == {_core.build_info()["version"]}
 
 
