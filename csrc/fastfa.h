@@ -302,7 +302,7 @@ FA_API fa_status fa_net_trim(fa_net *net);
 
 /* n samples. Exactly one of labels and y is set, except for predicting. Calls that train on many
  * batches (fa_train_epoch, fa_train_steps, fa_learn_many) do not check the values of y;
- * fa_train_batch and fa_check do, and refuse probabilities outside 0..1, for example. */
+ * fa_train_batch and fa_check do, and refuse negative probabilities, for example. */
 typedef struct fa_samples {
     size_t struct_size; /* fa_samples_of sets it */
     const void *x;      /* n x n_in, of x_dtype */
@@ -340,8 +340,9 @@ FA_API fa_status fa_train_batch(double *loss, fa_net *net, const fa_samples *bat
 /* One pass over all samples in a new random order, in batches of batch_size; the last may be short.
  * Checks shapes and labels before the first step, and values as it uses them: a batch with an input
  * that is not finite stops it, like a loss that is not finite. fa_check, once before training,
- * names the value; after it, samples.checked = 1 spares every epoch the search. On FA_E_NONFINITE *metrics counts the steps made before. The first epoch over n
- * samples allocates n numbers for the order, the later ones nothing. */
+ * names the value; after it, samples.checked = 1 spares every epoch the search. On FA_E_NONFINITE
+ * *metrics counts the steps made before. The first epoch over n samples allocates n numbers for the
+ * order, the later ones nothing. */
 FA_API fa_status fa_train_epoch(fa_metrics *metrics, fa_net *net, const fa_samples *samples,
                                 int64_t batch_size);
 

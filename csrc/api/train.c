@@ -26,6 +26,11 @@ static fa_status step(fa_net *net, fa_run *run)
     return FA_OK;
 }
 
+/* Whether the inputs that a step reads may be infinite: values that nobody has looked at, or any
+ * that a large scale multiplies afterwards. */
+static bool inputs_may_be_infinite(const fa_net *net, const fa_samples *s, bool checked)
+{ return fabs(net->input_scale) > 1 || (s->x_dtype != FA_U8 && !checked); }
+
 fa_status fa_train_batch(double *loss, fa_net *net, const fa_samples *batch)
 {
     FA_FIXED_FP(true);
@@ -40,7 +45,8 @@ fa_status fa_train_batch(double *loss, fa_net *net, const fa_samples *batch)
                   .mode = FA_TRAIN,
                   .data = s,
                   .m = s.n,
-                  .lr = fa_state_of(net)->lr};
+                  .lr = fa_state_of(net)->lr,
+                  .x_unchecked = inputs_may_be_infinite(net, &s, true)};
     fa_status status = fa_check_counts(net, 1, 0);
     if (status == FA_OK) status = step(net, &run);
     if (status == FA_OK) status = check_suspect(net);
@@ -82,6 +88,10 @@ static fa_status check_epoch(const fa_net *net, const fa_samples *s, const fa_ep
                            (long long)s->n - 1, (long long)sample, (long long)i);
         if (s->labels && !fa_label_fits(net, s->labels[sample]))
             return fa_bad_label(net, s, sample);
+        if (s->weights && !s->checked && s->weights[sample] < 0)
+            return fa_fail(FA_E_VALUE,
+                           "sample_weight: expected finite numbers >= 0, got %g at index %lld",
+                           s->weights[sample], (long long)sample);
     }
     for (int64_t i = 0; e->lrs && i < e->count; i++)
         if (!(e->lrs[i] >= 0) || !isfinite(e->lrs[i]))
@@ -122,7 +132,7 @@ static fa_run batch_run(fa_net *net, const fa_samples *s, const fa_epoch *e, int
     fa_run run = {.net = net,
                   .work = work,
                   .mode = FA_TRAIN,
-                  .x_unchecked = s->x_dtype != FA_U8 && !s->checked};
+                  .x_unchecked = inputs_may_be_infinite(net, s, s->checked)};
     select_batch(&run, net, s, e, e->first + i);
     run.lr = e->lrs ? e->lrs[i] : fa_state_of(net)->lr;
     return run;

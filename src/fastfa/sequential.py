@@ -232,10 +232,11 @@ class Sequential:
         changes = {"optimizer": optimizer.describe(), "loss": loss, "n_threads": self._threads}
         engine = remade(self._engine, self._backend, changes)
         warn_of_rules(self._weighted, loss, optimizer.name)
-        columns, history = self._validator.columns, self._history
+        before, history = self._validator, self._history
         vars(self).update(optimizer=optimizer, loss=loss)  # last: nothing can fail from here on
         self._attach(self._backend, engine)
-        self._validator.columns, self._history = columns, history
+        self._validator.columns, self._history = before.columns, history
+        self._validator.bytes_checked = before.bytes_checked
 
     # ------------------------------------------------------------------------------- training
 
@@ -300,7 +301,8 @@ class Sequential:
             where they are classes (means over outputs or classes, see Notes). Or functions,
             ``{"cost": f}``: ``f(y, prediction)`` returns a number. y are the labels (m,) or rows,
             prediction is what `predict` returns, and both are (m,) for one output. `EarlyStopping`
-            and `Checkpoint` can monitor them; tell them ``mode="max"`` for your own.
+            and `Checkpoint` can monitor them; where more is better, tell them ``mode="max"`` for
+            every name but "f1", "auc" and "r2". Functions may read their arrays, not write.
         train_metrics : bool, optional
             Measure the metrics on the training data too, after each epoch. That costs one more
             forward pass over it. By default only if there are no validation data.
@@ -311,7 +313,8 @@ class Sequential:
         validation_split : float in (0, 1), optional
             Share of the samples that validate instead of training. They are drawn from the
             network's seed, so that a second ``fit`` on the same data holds out the same ones; of
-            labels each class gives its share. X is not copied, only what is held out.
+            labels each class gives its share. X is not copied, only what is held out. Not for a
+            network on a GPU.
 
         Returns
         -------
@@ -370,7 +373,7 @@ class Sequential:
                 self._validator, self._engine, X, y, sample_weight, validation_data, epochs,
                 batch_size, shuffle,
             )  # fmt: skip
-            task = options.applied_to(task, self.seed)
+            task = options.applied_to(task, self.seed, self.dtype)
             backend, engine = self._backend, self._engine
             placed = task._replace(
                 data=backend.placed(engine, task.data),
@@ -589,7 +592,7 @@ class Sequential:
         warn_of_rules(weighted, self.loss, self.optimizer.name)
         state, history = self.__getstate__(), self._history
         bytes_checked = self._validator.bytes_checked
-        state["file"] = file_with(self._engine, dict.fromkeys(indices, flag))
+        state["file"] = file_with(self._engine, dict.fromkeys(indices, flag), self._threads)
         self.__setstate__(state)
         self._history, self._validator.bytes_checked = history, bytes_checked
 

@@ -278,3 +278,14 @@ def test_layers_are_not_frozen_while_it_trains():
 
     network().fit(X, Y, callbacks=[fa.Callback(on_epoch_end=change)], **QUIET)
     assert errors == [True]
+
+
+def test_the_number_of_threads_and_the_look_at_bytes_stay():
+    net = network()
+    net.n_threads = 2
+    net._validator.bytes_checked = True
+    net.freeze(0)
+    assert net.n_threads == 2
+    net.set_optimizer("sgd")
+    assert net.n_threads == 2
+    assert net._validator.bytes_checked

@@ -213,11 +213,15 @@ def test_log_hands_over_single_steps():
     assert calls == [(n, ["accuracy", "loss"]) for n in (1, 2, 3, 4)]
 
 
+def to_nobody(logs, step):
+    pass
+
+
 def test_log_is_described_copied_and_checked():
-    log = fa.callbacks.Log(print, 3, "step")
-    assert repr(log) == "Log(print, every=3, unit='step')"
+    log = fa.callbacks.Log(to_nobody, 3, "step")
+    assert repr(log) == "Log(to_nobody, every=3, unit='step')"
     for other in (copy.copy(log), pickle.loads(pickle.dumps(log))):
-        assert (other.function, other.every, other.unit) == (print, 3, "step")
+        assert (other.function, other.every, other.unit) == (to_nobody, 3, "step")
     with pytest.raises(TypeError, match=r"function: expected a function \(logs, step\), got 3"):
         fa.callbacks.Log(3)
     with pytest.raises(AttributeError, match=r"Log\.every is fixed when it is made"):
@@ -291,3 +295,8 @@ def test_tensorboard_is_checked_described_and_copied(tmp_path, monkeypatch):
 
 def test_tensorboard_is_imported_when_it_is_used():
     assert run_python("import sys, fastfa; print('tensorboardX' in sys.modules)") == "False"
+
+
+def test_a_function_without_the_arguments_of_log_is_refused_at_once():
+    with pytest.raises(TypeError, match=r"function: expected arguments \(logs, step=\), got"):
+        fa.callbacks.Log(lambda logs: None)

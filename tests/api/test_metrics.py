@@ -356,3 +356,46 @@ def test_sweeps_take_them_all():
         class_weight="balanced", validation_split=0.2, **QUIET,
     )  # fmt: skip
     assert {"f1", "val_f1"} <= set(replicas[0].history.history)
+
+
+def test_weights_that_leave_a_part_of_a_split_without_samples_are_refused():
+    net = shallow()
+    rows, others = held_out(net, X, LABELS, 0.25)
+    for part, word in ((rows, "trains"), (others, "validates")):
+        weights = np.ones(M)
+        weights[part] = 0
+        with pytest.raises(ValueError, match=f"sample_weight: .* for a sample that {word}"):
+            net.fit(X, LABELS, sample_weight=weights, validation_split=0.25, **QUIET)
+        assert net.steps == 0
+
+
+def test_functions_get_arrays_that_they_cannot_change():
+    labels = LABELS.copy()
+
+    def careless(truth, prediction):
+        for array in (truth, prediction):
+            with pytest.raises(ValueError, match="read-only"):
+                array[:] = 0
+        return 1.0
+
+    metrics = {"careless": careless, "f1": "f1"}
+    assert shallow().evaluate(X, labels, metrics=metrics)["careless"] == 1
+    assert (labels == LABELS).all()
+    assert labels.flags.writeable
+
+
+@pytest.mark.parametrize("value", [np.ones(2), "1", None, [1.0], True])
+def test_what_a_function_returns_must_be_a_number(value):
+    with pytest.raises(TypeError, match=r'metrics\["odd"\]: expected a function that'):
+        shallow().evaluate(X, LABELS, metrics={"odd": lambda *_: value})
+
+
+def test_class_weights_of_bytes_go_by_the_dtype_of_the_network():
+    x, weight = np.arange(M * 6).reshape(M, 6).astype(np.uint8), {0: 1e39}
+    with pytest.raises(ValueError, match="class_weight: expected weights that float32 holds"):
+        shallow().fit(x, LABELS, class_weight=weight, **QUIET)
+    net = fa.Sequential(
+        [fa.Dense(3)], input_shape=6, rng=0, dtype="float64", optimizer=fa.SGD(1e-300)
+    )
+    net.fit(x, LABELS, class_weight=weight, **QUIET)
+    assert net.steps == 3

@@ -272,3 +272,14 @@ def test_what_cannot_be_drawn_leaves_the_old_figure(tmp_path, monkeypatch):
     with pytest.raises(MemoryError):
         fa.plot.finish(figure, path)
     assert path.read_bytes() == old
+
+
+@pytest.mark.parametrize("name", ["f1", "loss"])
+def test_curves_of_metrics_of_validation_data_alone(name):
+    x, y = np.random.default_rng(0).normal(size=(40, 5)), np.arange(40) % 3
+    net = fa.Sequential([fa.Dense(3)], input_shape=5, rng=0)
+    history = net.fit(x, y, 3, metrics=["f1"], validation_split=0.25, verbose=False)
+    for given in (history, {"a": history}):
+        figure = fa.plot.curves(given, metrics=[name])
+        assert all(len(line.get_ydata()) == 3 for line in figure.axes[0].lines)
+        assert len(figure.axes[0].lines) == (2 if name == "loss" and given is history else 1)

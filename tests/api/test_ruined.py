@@ -131,3 +131,34 @@ def test_predict_one_returns_what_overflows_with_finite_parameters(dtype):
     expected = net.predict(FINE)[0]
     assert np.isinf(expected).all()
     np.testing.assert_array_equal(net.predict_one(FINE[0].astype(dtype)), expected)
+
+
+@pytest.mark.parametrize("kind", ["floats", "bytes"])
+def test_inputs_that_a_large_scale_makes_infinite_stop_before_their_step(kind):
+    """A unit of tanh hides them from the loss. Values are looked at before they are scaled."""
+    net = fa.Sequential(
+        [fa.Dense(4, "tanh"), fa.Dense(2)], input_shape=1, rule="dfa", rng=0,
+        optimizer=fa.SGD(0.1), input_scale=1e38 if kind == "bytes" else 1e20,
+    )  # fmt: skip
+    x = np.full((6, 1), 200, np.uint8) if kind == "bytes" else np.full((6, 1), 1e20, np.float32)
+    y = np.arange(6) % 2
+    before = net._engine.state()
+    for train in (
+        lambda: net.fit(x, y, batch_size=3, verbose=False),
+        lambda: net.learn_many(x, y),
+        lambda: net.train_batch(x, y),
+        lambda: net.learn_one(x[0], 1),
+    ):
+        with pytest.raises(FloatingPointError, match="loss is not finite"):
+            train()
+        assert net._engine.state()[24:] == before[24:]  # after the counters and the rate
+        assert net.steps == 0
+
+
+def test_negative_weights_are_refused_in_many_steps():
+    net = fa.Sequential([fa.Dense(2)], input_shape=1, rng=0)
+    x, y = np.ones((6, 1), np.float32), np.arange(6) % 2
+    before = net._engine.state()
+    with pytest.raises(ValueError, match="sample_weight: expected finite numbers >= 0, got -1"):
+        net._engine.train_steps(x, y, None, np.array([1.0] * 5 + [-1.0]), None, 3, 0, 2)
+    assert net._engine.state() == before

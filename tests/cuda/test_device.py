@@ -506,3 +506,14 @@ def test_a_thread_that_comes_again_waits_behind_those_that_wait():
         order.append("came again")
     thread.join()
     assert order == ["waited", "came again"]
+
+
+def test_a_file_with_what_no_gpu_runs_loads_with_another_optimizer(machine, tmp_path):
+    net = network(optimizer=fa.SGD(0.1, clip_norm=1.0))
+    net.save(tmp_path / "net")
+    with pytest.raises(ValueError, match="clip_norm"):
+        fa.load(tmp_path / "net", device="cuda")
+    moved = fa.load(tmp_path / "net", optimizer="sgd", device="cuda")
+    assert moved.device == "cuda:0"
+    for key, values in net.parameters.items():
+        assert (moved._backend.on_host("x", moved.parameters[key]) == values).all()

@@ -256,3 +256,32 @@ def test_what_scikit_learn_has_and_fastfa_has_not():
     X, y, v = table()
     refuses(ValueError, lambda: classifier(solver="lbfgs").fit(X, y), "solver", "lbfgs", "gradient")
     refuses(ValueError, lambda: regressor(loss="poisson").fit(X, v), "loss", "poisson", "log1p")
+
+
+@pytest.mark.parametrize("weight", [-1.0, np.inf, np.nan, "2"])
+def test_class_weights_that_are_no_weights_are_refused(weight):
+    X, y, _ = table()
+    with pytest.raises((TypeError, ValueError), match=r"class_weight\[1\]: expected a finite nu"):
+        fit(classifier(class_weight={0: 1.0, 1: weight, 2: 1.0}), X, y)
+
+
+@pytest.mark.parametrize("weight", [1e-200, 1e200, 1e308])
+def test_the_size_of_sample_weights_does_not_matter(weight):
+    """They are taken relative to their mean, also where their sum is infinite."""
+    X, y, _ = table()
+    expected = fit(classifier(alpha=0.0), X, y)
+    model = fit(classifier(alpha=0.0), X, y, np.full(len(X), weight))
+    np.testing.assert_allclose(model.loss_curve_, expected.loss_curve_, rtol=1e-10)
+    assert model.loss_curve_[0] > 0
+
+
+def test_weights_too_small_for_the_penalty_are_refused():
+    X, y, _ = table()
+    with pytest.raises(ValueError, match="sample_weight: expected weights of 1e-300 or more"):
+        fit(classifier(alpha=1.0), X, y, np.full(len(X), 1e-320))
+
+
+def test_targets_that_the_dtype_does_not_hold_are_named():
+    X, _, _ = table()
+    with pytest.raises(ValueError, match="y: expected"):
+        MLPRegressor(dtype="float32", max_iter=2).fit(X, np.full(len(X), 1e300))

@@ -56,7 +56,7 @@ class FitOptions:
                 mismatch("validation_split", "None with validation_data", f"{self.share:g}")
             )
 
-    def applied_to(self, task: Task, seed: int) -> Task:
+    def applied_to(self, task: Task, seed: int, dtype: str) -> Task:
         """The task of ``fit`` with these options."""
         data = task.data
         if self.metrics:
@@ -65,6 +65,11 @@ class FitOptions:
                 self.metrics.check(task.validation.labels is not None)
         if self.share is not None:
             rows, held_out = split(self.share, data, self.loss, seed)
+            if data.weights is not None:
+                for part, which in ((rows, "trains"), (held_out, "validates")):
+                    if not data.weights[part].any():
+                        expected = f"a weight above 0 for a sample that {which}"
+                        raise ValueError(mismatch("sample_weight", expected, "only zeros"))
             task = task._replace(
                 rows=rows,
                 batch_size=min(task.batch_size, len(rows)),
@@ -73,7 +78,7 @@ class FitOptions:
             )
         train = self.train_metrics
         return task._replace(
-            data=with_class_weights(data, self.class_weight, self.loss, task.rows),
+            data=with_class_weights(data, self.class_weight, self.loss, dtype, task.rows),
             metrics=self.metrics,
             train_metrics=task.validation is None if train is None else train,
         )

@@ -83,17 +83,19 @@ def load(
     """
     if lr is not None and not callable(lr):
         raise TypeError(f"lr: expected a function lr(step) -> float, got {show(lr)}")
-    backend = choose(device)
+    remakes = optimizer is not None or loss is not None
+    wanted = choose(device)
+    backend = choose() if remakes else wanted  # the file may have what no GPU runs
     name, engine = _opened(file, backend)
     net = Sequential.__new__(Sequential)
     try:
         restore(net, backend, engine, rule, lr, needs_lr=optimizer is None)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
-    if optimizer is not None or loss is not None:
+    if remakes:
         other = net.optimizer if optimizer is None else as_optimizer("optimizer", optimizer)
         net._remake(other, net.loss if loss is None else choice("loss", loss, NAMES["loss"]))
-    return net
+    return net.to(wanted.device)
 
 
 def check_file(path: Path) -> bool:

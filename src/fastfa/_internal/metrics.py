@@ -136,6 +136,8 @@ class Metrics:
         labels = batch.labels
         given = batch.y[:] if labels is None and batch.y is not None else labels
         y: NDArray[Any] = np.asarray(given if rows is None else given[rows])  # type: ignore[index]
+        y, prediction = y.view(), prediction.view()
+        y.flags.writeable = prediction.flags.writeable = False  # all functions get these
         result = {}
         for name, what in self.functions.items():
             if isinstance(what, str):
@@ -188,8 +190,11 @@ def _predictions(engine: Engine, batch: Batch, rows: NDArray[np.int64] | None) -
 
 
 def _as_number(name: str, value: Any) -> float:
-    if isinstance(value, (bool, np.bool_, str)) or not hasattr(value, "__float__"):
+    try:
+        if isinstance(value, (bool, np.bool_, str)):
+            raise TypeError
+        return float(value)
+    except (TypeError, ValueError):
         raise TypeError(
             mismatch(f"metrics[{quote(name)}]", "a function that returns a number", show(value))
-        )
-    return float(value)
+        ) from None

@@ -119,7 +119,11 @@ def check_class_weight(value: object, n_out: int) -> dict[int, float] | str | No
 
 
 def with_class_weights(
-    batch: Batch, of_class: dict[int, float] | str | None, loss: str, rows: NDArray[Any] | None
+    batch: Batch,
+    of_class: dict[int, float] | str | None,
+    loss: str,
+    dtype: str,
+    rows: NDArray[Any] | None,
 ) -> Batch:
     """The batch with the weight of each sample multiplied by that of its class.
 
@@ -143,7 +147,6 @@ def with_class_weights(
     if not (weights if rows is None else weights[rows]).any():
         expected = "a weight above 0 for a class that trains"
         raise ValueError(mismatch("class_weight", expected, "only zeros"))
-    dtype = np.dtype(np.float32 if batch.x.dtype == np.uint8 else batch.x.dtype)
     if weights.max() > np.finfo(dtype).max:  # the engine has looked at the values before
         expected = f"weights that {dtype} holds"
         raise ValueError(mismatch("class_weight", expected, f"{weights.max():g}"))

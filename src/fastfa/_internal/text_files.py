@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from io import FileIO
 
-__all__ = ["append_lines", "first_line"]
+__all__ = ["append_lines", "first_line", "is_json"]
 
 BLOCK = 1 << 16
 
@@ -57,6 +57,17 @@ def first_line(path: str | os.PathLike[str]) -> str:
     with suppress(FileNotFoundError), open(path, encoding="utf-8", errors="replace") as file:
         return file.readline(BLOCK)
     return ""
+
+
+def is_json(line: str) -> bool:
+    """Whether a line is a whole value of JSON."""
+    import json  # here: few programs read such files
+
+    try:
+        json.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 def _last_line(file: FileIO) -> tuple[int, bytes]:

@@ -24,7 +24,7 @@ def layer_indices(layers: Sequence[Layer], given: Sequence[object], name: str) -
     return indices or dense
 
 
-def file_with(engine: Engine, trainable: Mapping[int, bool]) -> bytes:
+def file_with(engine: Engine, trainable: Mapping[int, bool], n_threads: int) -> bytes:
     """The bytes of a network's file in which these layers train, or do not.
 
     What a new network with that description would have in its file says which tensors there are. It
@@ -36,7 +36,9 @@ def file_with(engine: Engine, trainable: Mapping[int, bool]) -> bytes:
     for index, flag in trainable.items():
         layers[index]["trainable"] = flag
     old, old_data = _parts(engine.dumps())
-    new, new_data = _parts(choose().create(description | {"layers": layers}).dumps())
+    new, new_data = _parts(
+        choose().create(description | {"layers": layers, "n_threads": n_threads}).dumps()
+    )
     data = bytearray(new_data)
     for key, entry in new.items():
         if key in old and key != "__metadata__":

@@ -135,6 +135,9 @@ class Engine(BaseEngine[Samples], Protocol):
     def check(self, x: Samples, labels: Labels, y: Samples | None, weights: Weights) -> None:
         """ValueError for a value that the network does not take."""
 
+    def check_targets(self, n: int, labels: Labels, y: Samples | None, weights: Weights) -> None:
+        """The same for the targets and weights of n samples alone."""
+
     def predict(self, x: Samples, logits: bool = False, out: Array | None = None) -> Array:
         """As `BaseEngine.predict`, into `out` if it is given."""
 

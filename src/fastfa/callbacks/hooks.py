@@ -66,9 +66,12 @@ def logs_added(
     added = {}
     for key in names:
         value = own.get(key, nan)
-        if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__float__"):
-            raise TypeError(mismatch(f"{what}: {plain(key)}", "a number", show(value)))
-        added[key] = float(value)
+        try:
+            if isinstance(value, (bool, np.bool_, str)):
+                raise TypeError
+            added[key] = float(value)  # type: ignore[arg-type]
+        except (TypeError, ValueError):
+            raise TypeError(mismatch(f"{what}: {plain(key)}", "a number", show(value))) from None
     return added
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from inspect import signature
 from typing import TYPE_CHECKING
 
-from .._internal.checks import choice, integer, show
+from .._internal.checks import choice, integer, mismatch, show
 from .base import Callback
 
 if TYPE_CHECKING:
@@ -43,6 +45,12 @@ class Log(Callback):
     ) -> None:
         if not callable(function):
             raise TypeError(f"function: expected a function (logs, step), got {show(function)}")
+        with suppress(ValueError):  # compiled code without a signature
+            try:
+                signature(function).bind({}, step=1)
+            except TypeError:
+                got = f"{show(function)}{signature(function)}"
+                raise TypeError(mismatch("function", "arguments (logs, step=)", got)) from None
         self.function = function
         self.every = integer("every", every, 1)
         self.unit = choice("unit", unit, ("epoch", "step"))

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from .._internal.text_files import append_lines
+from .._internal.text_files import append_lines, is_json
 
 __all__ = ["Curves", "Run", "Store"]
 
@@ -63,7 +63,7 @@ class Store:
 
     def add(self, run: Run) -> None:
         """Append a run; an incomplete line of a killed process is removed first."""
-        append_lines(self.path, json.dumps(asdict(run)) + "\n", _is_whole)
+        append_lines(self.path, json.dumps(asdict(run)) + "\n", is_json)
 
     def of(self, preset: str, version: int) -> list[Run]:
         """The longest run of each rule and seed of a preset; of equal lengths the last one."""
@@ -80,7 +80,7 @@ class Store:
             return
         text = self.path.read_text(encoding="utf-8", errors="replace")
         for number, line in enumerate(text.splitlines(keepends=True), 1):
-            if not line.endswith("\n") and not _is_whole(line):
+            if not line.endswith("\n") and not is_json(line):
                 return  # incomplete, or another process is writing it
             try:
                 run = Run(**json.loads(line))
@@ -91,11 +91,3 @@ class Store:
                 for what, curve in run.curves.items()
             }
             yield run
-
-
-def _is_whole(line: str) -> bool:
-    try:
-        json.loads(line)
-    except ValueError:
-        return False
-    return True

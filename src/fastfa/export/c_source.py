@@ -95,8 +95,8 @@ def _check_learning(engine: Engine, layers: Sequence[WeightedLayer], int8: bool)
                 "learn",
                 "a network with plain SGD",
                 show(_optimizer_text(optimizer)),
-                "other optimizers keep more values for each weight; load the network with "
-                "fa.SGD(lr), or write it with learn=False",
+                "other optimizers keep more values for each weight; net.set_optimizer(fa.SGD(lr)) "
+                "first, or write it with learn=False",
             )
         )
     if any(layer["type"] == "dropout" and layer["rate"] for layer in how["layers"]):

@@ -102,7 +102,7 @@ def _chosen(metrics: object, logs: Sequence[Mapping[str, Any]]) -> list[str]:
     if isinstance(metrics, str) or not isinstance(metrics, Sequence) or not metrics:
         hint = f"did you mean [{show(metrics)}]?" if isinstance(metrics, str) else ""
         raise TypeError(mismatch("metrics", expected, show(metrics), hint))
-    known = [name for name in common if not name.startswith("val_")]
+    known = list(dict.fromkeys(name.removeprefix("val_") for name in common))
     names: list[Any] = entries("metrics", metrics, expected)
     return [choice(f"metrics[{i}]", name, known) for i, name in enumerate(names)]
 
@@ -138,5 +138,5 @@ def _key(log: Mapping[str, Any], metric: str, part: str) -> str | None:
     """The entry of a history for a part of the metric; "best" prefers validation."""
     held_out = "val_" + metric
     if part == "training" or (part == "best" and held_out not in log):
-        return metric
+        return metric if metric in log else None
     return held_out if held_out in log else None

@@ -83,7 +83,8 @@ def fit_replicas(
         again with the same settings, `fit_replicas` trains only those that the file has not, so a
         sweep that was killed goes on. Networks themselves are not in it; failed ones train again.
         Settings and results must be numbers, texts, lists and mappings; rules and the like are
-        kept as text. The file does not know the data: take another one for other data.
+        kept as text. The file does not know the data, nor what `result`
+        computes: take another one for others.
     **fit
         Passed on to `Sequential.fit`: epochs, batch_size, validation_data, sample_weight, shuffle,
         metrics, train_metrics, class_weight, validation_split.

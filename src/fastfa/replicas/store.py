@@ -12,7 +12,7 @@ import numpy as np
 
 from .._internal.checks import Described, mismatch, show
 from .._internal.paths import check_folder, file_name
-from .._internal.text_files import append_lines
+from .._internal.text_files import append_lines, is_json
 from ..callbacks import History
 from .jobs import Job
 from .results import Replica
@@ -47,7 +47,7 @@ class Finished:
         rows: list[dict[str, Any]] = []
         with suppress(FileNotFoundError), open(self.path, encoding="utf-8") as file:
             for number, line in enumerate(file, 1):
-                if not line.endswith("\n") and not _is_whole(line):
+                if not line.endswith("\n") and not is_json(line):
                     break  # of a process that was killed
                 try:
                     row = json.loads(line)
@@ -80,14 +80,14 @@ class Finished:
             "fit": self.fit,
             "epoch": job.history.epoch,
             "history": job.history.history,
-            "result": json.loads(_text("result", job.result)),
+            "result": json.loads(_text("result", job.result, False)),
         }
-        append_lines(self.path, json.dumps(row) + "\n", _is_whole)
+        append_lines(self.path, json.dumps(row) + "\n", is_json)
 
 
-def _text(name: str, value: object) -> str:
+def _text(name: str, value: object, sort_keys: bool = True) -> str:
     try:
-        return json.dumps(value, sort_keys=True, default=_plain)
+        return json.dumps(value, sort_keys=sort_keys, default=_plain)
     except (TypeError, ValueError) as error:
         raise TypeError(
             mismatch(name, "numbers, texts, lists and mappings with path=", show(value), str(error))
@@ -101,11 +101,3 @@ def _plain(value: object) -> object:
     if isinstance(value, Described) and "<" not in repr(value):
         return repr(value)
     raise TypeError(mismatch("JSON", "a value that it can hold", show(value)))
-
-
-def _is_whole(line: str) -> bool:
-    try:
-        json.loads(line)
-    except ValueError:
-        return False
-    return True

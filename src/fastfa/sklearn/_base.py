@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from math import ceil, inf
+from math import ceil, inf, isfinite
 from numbers import Real
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -112,8 +112,13 @@ class Perceptron(CallbackSupport, BaseEstimator):  # type: ignore[misc]
 
     def _make(self, data: Samples, values: list[NDArray[Any]]) -> None:
         """A new network with the values that were drawn, and the attributes of its shape."""
-        weight = 1.0 if data.weights is None else data.weights.mean()
-        decay = self.alpha / (self._batch_rows(len(data.x)) * weight) if weight > 0 else 0.0
+        weight = 1.0
+        if data.weights is not None and data.weights.any():
+            largest = data.weights.max()  # or else the sum of large weights is infinite
+            weight = float(largest * (data.weights / largest).mean())
+        decay = float(self.alpha) / (self._batch_rows(len(data.x)) * weight)
+        if not isfinite(decay):  # alpha counts next to the loss, which such weights make nothing
+            raise ValueError(mismatch("sample_weight", "weights of 1e-300 or more", f"{weight:g}"))
         n_in, n_out = data.x.shape[1], self.n_outputs_
         seed = int(copy.deepcopy(self._split_state).randint(0, 2**63 - 1, dtype=np.int64))
         self.network_ = _networks.build(
@@ -190,21 +195,25 @@ class Perceptron(CallbackSupport, BaseEstimator):  # type: ignore[misc]
         return {"network_": copy.deepcopy(self.network_)}
 
     def _batch(self, data: Samples) -> Batch:
-        """The samples as the engine takes them; scikit-learn has checked their values."""
+        """The samples as the engine takes them; scikit-learn has checked the values of X."""
         net, weights = self.network_, data.weights
         if weights is not None:
-            total = weights.sum()
-            if not total > 0:
+            if not weights.any():
                 raise ValueError(
                     "sample_weight: expected weights above 0 in the parts to train on and to "
                     "validate with, got only zeros in one"
                 )
-            weights = np.require(weights * (len(weights) / total), np.float64, ("C", "A"))
+            weights = weights / weights.max()  # or else a sum of large weights is infinite
+            weights = np.require(weights * (len(weights) / weights.sum()), np.float64, ("C", "A"))
         x = np.require(data.x, net.dtype, ("C", "A", "E"))
         if net.loss == "softmax_cross_entropy":
-            return Batch(x, np.require(data.y, np.int64, ("C", "A")), None, weights)
-        rows = data.y.reshape(-1, self.n_outputs_)
-        return Batch(x, None, np.require(rows, net.dtype, ("C", "A", "E")), weights)
+            batch = Batch(x, np.require(data.y, np.int64, ("C", "A")), None, weights)
+        else:
+            with np.errstate(over="ignore"):  # the engine refuses what becomes infinite
+                rows = np.require(data.y.reshape(-1, self.n_outputs_), net.dtype, ("C", "A", "E"))
+            batch = Batch(x, None, rows, weights)
+        net._engine.check_targets(len(x), *batch[1:])
+        return batch
 
     def _split(
         self, data: Samples, fixed: Samples | None, fresh: bool, incremental: bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.utils import column_or_1d, compute_sample_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
-from .._internal.checks import mismatch, show
+from .._internal.checks import mismatch, number, show
 from ._base import Perceptron, Samples, as_numpy, keep, like
 from ._scores import accuracy, classes_of
 from ._versions import with_callbacks
@@ -154,6 +155,9 @@ class _Classifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
                 "class_weight: expected a dict or None with partial_fit, got 'balanced'; a part "
                 "of the samples does not tell how frequent the classes are"
             )
+        if isinstance(self.class_weight, Mapping):
+            for label, weight in self.class_weight.items():
+                number(f"class_weight[{show(label)}]", weight, low=0.0)
         of_classes: NDArray[np.float64] = compute_sample_weight(self.class_weight, y)
         return of_classes if weights is None else of_classes * weights
 

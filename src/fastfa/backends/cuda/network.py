@@ -255,8 +255,12 @@ class Network:
 
     def check(self, x: Any, labels: Any, y: Any, weights: Any) -> None:
         """Refuse values that the network does not take: those on the CPU by the twin."""
-        self._twin.check_targets(len(x), labels, y, weights)
+        self.check_targets(len(x), labels, y, weights)
         self._check_inputs(x)
+
+    def check_targets(self, n: int, labels: Any, y: Any, weights: Any) -> None:
+        """The same for the targets and weights of n samples, which are on the CPU."""
+        self._twin.check_targets(n, labels, y, weights)
 
     def _check_inputs(self, x: Any) -> None:
         if isinstance(x, (np.ndarray, Pieces)):
