@@ -315,6 +315,8 @@ typedef struct fa_samples {
     int64_t n;
     int accumulate; /* not 0: adds to the sums in metrics; several calls give the bits of one over
                        all samples */
+    int checked;    /* not 0: fa_check has passed these values and they are the same since, so calls
+                       do not look at them once more */
 } fa_samples;
 
 static inline fa_samples fa_samples_of(const void *x, ptrdiff_t ldx, fa_dtype x_dtype, int64_t n)
@@ -338,13 +340,14 @@ FA_API fa_status fa_train_batch(double *loss, fa_net *net, const fa_samples *bat
 /* One pass over all samples in a new random order, in batches of batch_size; the last may be short.
  * Checks shapes and labels before the first step, and values as it uses them: a batch with an input
  * that is not finite stops it, like a loss that is not finite. fa_check, once before training,
- * names the value. On FA_E_NONFINITE *metrics counts the steps made before. The first epoch over n
+ * names the value; after it, samples.checked = 1 spares every epoch the search. On FA_E_NONFINITE *metrics counts the steps made before. The first epoch over n
  * samples allocates n numbers for the order, the later ones nothing. */
 FA_API fa_status fa_train_epoch(fa_metrics *metrics, fa_net *net, const fa_samples *samples,
                                 int64_t batch_size);
 
-/* Checks every value: inputs and targets are finite, labels in range, probabilities valid.
- * fa_train_batch, fa_predict, fa_evaluate and section 8 do it by themselves. */
+/* Checks every value: inputs and targets are finite, labels in range, probabilities valid. Without
+ * targets it checks x and weights, without x (NULL) targets and weights. fa_train_batch, fa_predict,
+ * fa_evaluate and section 8 do it by themselves, unless samples.checked is set. */
 FA_API fa_status fa_check(const fa_net *net, const fa_samples *samples);
 
 FA_API double fa_net_lr(const fa_net *net);

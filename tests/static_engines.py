@@ -1,4 +1,4 @@
-"""Not run: mypy finds that each engine does what `backends.protocol` says."""
+"""Not run: mypy finds that each engine and backend does what `backends.protocol` says."""
 
 from typing import Any
 
@@ -6,8 +6,11 @@ from numpy.typing import NDArray
 
 from fastfa import _core
 from fastfa.backends import reference
-from fastfa.backends.protocol import BaseEngine, Engine
+from fastfa.backends.cuda import GPU
+from fastfa.backends.native import CPU
+from fastfa.backends.protocol import Backend, BaseEngine, Engine
 
 whole: type[Engine] = _core.Network
 base: list[type[BaseEngine[NDArray[Any]]]] = [_core.Network, reference.Network]
+devices: list[type[Backend]] = [CPU, GPU]
 wrong: type[Engine] = reference.Network  # type: ignore[assignment]

@@ -54,36 +54,65 @@ static double feedback_angle(const fa_net *net, const void *b, int64_t rows, int
     return angle(s);
 }
 
-/* A chain rule's matrix stands for W_{l+1}, an error rule's for W_{l+1} ... W_L. Other rules have
- * no weight angle. */
-static void weight_angles(fa_angles *angles, const fa_net *net, double *path, double *next,
-                          double *single)
+/* Memory for the weights that matrices stand for, in double. */
+typedef struct weight_buffers {
+    double *path;    /* W_{l+1} ... W_L (n_l x n_L) of the block in turn */
+    double *next;    /* the path of the block below, while it is computed */
+    double *weights; /* W_{l+1} alone */
+    double *made;    /* a matrix that the rule makes for a report, in the network's dtype */
+} weight_buffers;
+
+/* Adds the layer above to the path: W_{l+1} times the path of block l + 1. */
+static void extend_path(weight_buffers *buffers, const fa_net *net, const fa_layer *above)
 {
-    const int top = net->n_blocks - 1;
-    const int64_t c = net->n_out;
-    for (int64_t i = 0; i < c; i++) path[i * c + i] = 1;
-    for (int b = top - 1; b >= 0; b--) {
-        const fa_layer *above = net->blocks[b + 1].layer;
-        multiply_up(net, next, above, path, c);
-        memcpy(path, next, (size_t)(above->n_in * c) * sizeof *path);
-        const fa_rule *rule = &net->blocks[b].rule;
-        angles[b].weight_angle = NAN;
-        angles[b].has_weight_angle = 1;
-        if (rule->feedback && rule->sources & FA_FROM_ERROR) {
-            angles[b].weight_angle = feedback_angle(
-                net, rule->feedback->value, rule->feedback->rows, rule->feedback->cols, path);
-        } else if (rule->ops == &fa_rule_backprop) {
-            angles[b].weight_angle = 0; /* backprop uses the weights themselves */
-        } else if ((rule->feedback || rule->step_rows) && rule->sources & FA_FROM_ABOVE) {
-            const int64_t n = above->n_in * above->n_out;
-            for (int64_t i = 0; i < n; i++) single[i] = element(net, above->weight->value, i);
-            if (fa_makes_matrix(net, b)) rule->ops->matrix(net, b, single + n);
-            angles[b].weight_angle = feedback_angle(
-                net, fa_makes_matrix(net, b) ? (void *)(single + n) : rule->feedback->value,
-                above->n_out, above->n_in, single);
-        } else {
-            angles[b].has_weight_angle = 0;
-        }
+    double *const path = buffers->path;
+    multiply_up(net, buffers->next, above, path, net->n_out);
+    buffers->path = buffers->next;
+    buffers->next = path;
+}
+
+/* An error rule's matrix (n_L x n_l) stands for the whole path. */
+static double error_rule_angle(const fa_net *net, const fa_param *feedback,
+                               const weight_buffers *buffers)
+{ return feedback_angle(net, feedback->value, feedback->rows, feedback->cols, buffers->path); }
+
+/* A chain rule's matrix (n_{l+1} x n_l) stands for W_{l+1}; the rule may make it for each step. */
+static double chain_rule_angle(const fa_net *net, int b, const weight_buffers *buffers)
+{
+    const fa_rule *rule = &net->blocks[b].rule;
+    const fa_layer *above = net->blocks[b + 1].layer;
+    for (int64_t i = 0; i < above->n_in * above->n_out; i++)
+        buffers->weights[i] = element(net, above->weight->value, i);
+    const bool makes = fa_makes_matrix(net, b);
+    if (makes) rule->ops->matrix(net, b, buffers->made);
+    return feedback_angle(net, makes ? buffers->made : rule->feedback->value, above->n_out,
+                          above->n_in, buffers->weights);
+}
+
+/* Whether a rule has a weight angle, and the angle. */
+static bool weight_angle(double *angle_of, const fa_net *net, int b, const weight_buffers *buffers)
+{
+    const fa_rule *rule = &net->blocks[b].rule;
+    const bool stored = rule->feedback, made_from_weights = rule->step_rows > 0;
+    *angle_of = NAN;
+    if (rule->ops == &fa_rule_backprop)
+        *angle_of = 0; /* it uses the weights themselves */
+    else if (stored && rule->sources & FA_FROM_ERROR)
+        *angle_of = error_rule_angle(net, rule->feedback, buffers);
+    else if ((stored || made_from_weights) && rule->sources & FA_FROM_ABOVE)
+        *angle_of = chain_rule_angle(net, b, buffers);
+    else
+        return false;
+    return true;
+}
+
+static void weight_angles(fa_angles *angles, const fa_net *net, weight_buffers *buffers)
+{
+    const int64_t outputs = net->n_out;
+    for (int64_t i = 0; i < outputs; i++) buffers->path[i * outputs + i] = 1; /* of the output */
+    for (int b = net->n_blocks - 2; b >= 0; b--) {
+        extend_path(buffers, net, net->blocks[b + 1].layer);
+        angles[b].has_weight_angle = weight_angle(&angles[b].weight_angle, net, b, buffers);
     }
 }
 
@@ -99,10 +128,15 @@ static fa_status measure_weights(fa_angles *angles, const fa_net *net)
     if (!fa_add_bytes(&size, widest, 2 * net->n_out, sizeof(double)) ||
         !fa_add_bytes(&size, largest, 2, sizeof(double)))
         return fa_fail(FA_E_MEMORY, "out of memory for alignment");
-    double *path = fa_alloc(size);
-    if (!path) return fa_fail(FA_E_MEMORY, "out of memory for alignment");
-    weight_angles(angles, net, path, path + widest * net->n_out, path + 2 * widest * net->n_out);
-    fa_free(path);
+    double *memory = fa_alloc(size);
+    if (!memory) return fa_fail(FA_E_MEMORY, "out of memory for alignment");
+    const int64_t path_size = widest * net->n_out;
+    weight_buffers buffers = {.path = memory,
+                              .next = memory + path_size,
+                              .weights = memory + 2 * path_size,
+                              .made = memory + 2 * path_size + largest};
+    weight_angles(angles, net, &buffers);
+    fa_free(memory);
     return FA_OK;
 }
 

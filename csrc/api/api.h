@@ -7,7 +7,8 @@
 
 /* ---- validate.c ---- */
 
-/* Copies samples, and checks sizes, pointers and labels; with values, every number too. */
+/* Copies samples, and checks sizes and pointers; with `values` every value too, unless the caller
+ * says that they are checked. */
 fa_status fa_validate_samples(fa_samples *to, const fa_net *net, const fa_samples *from,
                               bool targets, bool values);
 fa_status fa_bad_label(const fa_net *net, const fa_samples *s, int64_t i);

@@ -119,7 +119,10 @@ typedef struct fa_progress {
 static fa_run batch_run(fa_net *net, const fa_samples *s, const fa_epoch *e, int64_t i,
                         fa_work *work)
 {
-    fa_run run = {.net = net, .work = work, .mode = FA_TRAIN, .x_unchecked = s->x_dtype != FA_U8};
+    fa_run run = {.net = net,
+                  .work = work,
+                  .mode = FA_TRAIN,
+                  .x_unchecked = s->x_dtype != FA_U8 && !s->checked};
     select_batch(&run, net, s, e, e->first + i);
     run.lr = e->lrs ? e->lrs[i] : fa_state_of(net)->lr;
     return run;

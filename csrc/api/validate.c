@@ -1,13 +1,12 @@
 /* Validation: every call checks the shapes of its samples here before it does anything else, and
- * their values, unless it trains on many batches; train.c checks the labels of those. */
+ * their values, unless they are checked already or it trains on many batches; train.c checks the
+ * labels of those. */
 #include "api/api.h"
 
 #include <math.h>
 
-static fa_status check_shapes(const fa_net *net, const fa_samples *s, bool targets)
+static fa_status check_inputs(const fa_net *net, const fa_samples *s)
 {
-    if (s->n < 1)
-        return fa_fail(FA_E_VALUE, "X: expected at least one sample, got %lld", (long long)s->n);
     if (!s->x) return fa_fail(FA_E_VALUE, "X: expected a pointer, got NULL");
     if (s->x_dtype != net->dtype && s->x_dtype != FA_U8)
         return fa_fail(FA_E_VALUE, "X: expected the network's dtype (%s) or bytes, got %d",
@@ -15,7 +14,11 @@ static fa_status check_shapes(const fa_net *net, const fa_samples *s, bool targe
     if (s->ldx < net->n_in)
         return fa_fail(FA_E_VALUE, "X: expected a row stride of at least %lld, got %lld",
                        (long long)net->n_in, (long long)s->ldx);
-    if (!targets) return FA_OK;
+    return FA_OK;
+}
+
+static fa_status check_targets(const fa_net *net, const fa_samples *s)
+{
     if (!s->labels == !s->y)
         return fa_fail(FA_E_VALUE, "y: expected either labels or rows, got %s",
                        s->y ? "both" : "neither");
@@ -23,6 +26,14 @@ static fa_status check_shapes(const fa_net *net, const fa_samples *s, bool targe
         return fa_fail(FA_E_VALUE, "y: expected a row stride of at least %lld, got %lld",
                        (long long)net->n_out, (long long)s->ldy);
     return FA_OK;
+}
+
+static fa_status check_shapes(const fa_net *net, const fa_samples *s, bool inputs, bool targets)
+{
+    if (s->n < 1)
+        return fa_fail(FA_E_VALUE, "X: expected at least one sample, got %lld", (long long)s->n);
+    if (inputs) FA_TRY(check_inputs(net, s));
+    return targets ? check_targets(net, s) : FA_OK;
 }
 
 fa_status fa_bad_label(const fa_net *net, const fa_samples *s, int64_t i)
@@ -76,25 +87,34 @@ static fa_status check_rows(const fa_net *net, const fa_samples *s)
     return FA_OK;
 }
 
+/* Targets first: there are fewer of them. */
+static fa_status check_values(const fa_net *net, const fa_samples *s, bool inputs, bool targets)
+{
+    if (targets && s->labels) FA_TRY(check_labels(net, s));
+    if (targets && s->y) FA_TRY(check_rows(net, s));
+    if (s->weights) FA_TRY(check_weights(net, s));
+    if (!inputs || s->x_dtype == FA_U8) return FA_OK;
+    return check_finite(net, "X", s->x, s->ldx, s->n, net->n_in);
+}
+
 fa_status fa_validate_samples(fa_samples *s, const fa_net *net, const fa_samples *from,
                               bool targets, bool values)
 {
     FA_REQUIRE(net);
     FA_TRY(FA_COPY_STRUCT(s, from, n, "samples"));
-    FA_TRY(check_shapes(net, s, targets));
-    if (!values) return FA_OK;
-    if (targets && s->labels) FA_TRY(check_labels(net, s));
-    if (s->x_dtype != FA_U8) FA_TRY(check_finite(net, "X", s->x, s->ldx, s->n, net->n_in));
-    if (targets && s->y) FA_TRY(check_rows(net, s));
-    return s->weights ? check_weights(net, s) : FA_OK;
+    FA_TRY(check_shapes(net, s, true, targets));
+    return values && !s->checked ? check_values(net, s, true, targets) : FA_OK;
 }
 
 fa_status fa_check(const fa_net *net, const fa_samples *samples)
 {
     FA_FIXED_FP(true);
     fa_samples s;
-    FA_TRY(fa_validate_samples(&s, net, samples, false, false));
-    return fa_validate_samples(&s, net, samples, s.labels || s.y, true);
+    FA_REQUIRE(net);
+    FA_TRY(FA_COPY_STRUCT(&s, samples, n, "samples"));
+    const bool targets = s.labels || s.y, inputs = s.x || !targets;
+    FA_TRY(check_shapes(net, &s, inputs, targets));
+    return check_values(net, &s, inputs, targets);
 }
 
 bool fa_has_accuracy(const fa_net *net, const fa_samples *s)

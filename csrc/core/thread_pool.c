@@ -132,8 +132,8 @@ static void *worker_main(void *argument)
 {
     const int worker = (int)(intptr_t)argument;
     fa_use_process_affinity();
-    fa_fp_begin(
-        true); /* a new thread inherits the floating-point mode of the thread that made it */
+    /* A new thread inherits the floating-point mode of the thread that made it. */
+    fa_fp_begin(true);
     while (!atomic_load(&pool.quit)) {
         wait_for_work(worker);
         work(worker);

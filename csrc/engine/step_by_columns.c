@@ -133,33 +133,49 @@ typedef struct update_job {
     int threads;
 } update_job;
 
-/* Updates slice i of n of a work item's columns, in some of its rows. */
-static void update(const fa_run *run, const fa_column_item *item, fa_rows rows, int64_t i,
-                   int64_t n, int worker)
+/* Slice i of n of a parameter's columns, in some of its rows. */
+static fa_tile column_slice(int64_t cols, fa_rows rows, int64_t i, int64_t n)
+{ return (fa_tile){rows.r0, rows.r1, fa_partition(cols, i, n), fa_partition(cols, i + 1, n)}; }
+
+/* A thread's part of a work item: slice `thread * parts + part` of all threads' slices, so that a
+ * thread's slices are next to each other. Example: two threads, work items of two parts,
+ *
+ *   slices of the columns   0: thread 0, part 0   1: thread 0, part 1   2: thread 1, part 0   3: ...
+ */
+static fa_tile slice_of_thread(int64_t cols, const fa_column_item *item, int64_t thread,
+                               int64_t threads)
+{ return column_slice(cols, item->rows, thread * item->parts + item->part, threads * item->parts); }
+
+/* Half of a part of a work item in a thread's share of its rows. */
+static fa_tile rows_of_thread(int64_t cols, const fa_column_item *item, int64_t thread,
+                              int64_t threads, int half)
 {
-    const int64_t cols = run->net->params[item->param].cols;
-    const fa_tile t = {rows.r0, rows.r1, fa_partition(cols, i, n), fa_partition(cols, i + 1, n)};
-    if (t.i0 < t.i1 && t.j0 < t.j1) fa_update(run, item->param, t, worker);
+    const int64_t n = item->rows.r1 - item->rows.r0;
+    const fa_rows rows = {item->rows.r0 + fa_partition(n, thread, threads),
+                          item->rows.r0 + fa_partition(n, thread + 1, threads)};
+    return column_slice(cols, rows, 2 * item->part + half, 2 * item->parts);
 }
 
-/* A thread's columns of a work item. A parameter too narrow for that is divided by rows, in two
- * halves, because scratch holds no more. */
+static void update(const fa_run *run, int param, fa_tile t, int worker)
+{
+    if (t.i0 < t.i1 && t.j0 < t.j1) fa_update(run, param, t, worker);
+}
+
+/* What a thread does of a work item: its columns. A parameter too narrow for that is divided by
+ * rows, in two halves of the columns, because scratch holds no more. */
 static void column_item_task(void *context, int64_t task, int worker)
 {
     const update_job *job = context;
     const fa_net *net = job->run->net;
     const fa_column_item *item = &net->column_items[task % net->n_column_items];
     const int64_t thread = task / net->n_column_items, threads = job->threads;
-    if (is_wide(net->params[item->param].cols, job->threads)) {
-        update(job->run, item, item->rows, thread * item->parts + item->part, threads * item->parts,
-               worker);
+    const int64_t cols = net->params[item->param].cols;
+    if (is_wide(cols, job->threads)) {
+        update(job->run, item->param, slice_of_thread(cols, item, thread, threads), worker);
         return;
     }
-    const int64_t n = item->rows.r1 - item->rows.r0;
-    const fa_rows rows = {item->rows.r0 + fa_partition(n, thread, threads),
-                          item->rows.r0 + fa_partition(n, thread + 1, threads)};
     for (int half = 0; half < 2; half++)
-        update(job->run, item, rows, 2 * item->part + half, 2 * item->parts, worker);
+        update(job->run, item->param, rows_of_thread(cols, item, thread, threads, half), worker);
 }
 
 void fa_update_columns(const fa_run *run, int threads)

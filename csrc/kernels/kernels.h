@@ -86,8 +86,8 @@ typedef struct fa_kernels {
     fa_dact_fn *dact[FA_N_ACTIVATIONS];
 } fa_kernels;
 
-/* Rows [0] float, [1] double. x86 builds have v2, v3 and v4, other builds have c. */
-extern const fa_kernels fa_kernels_c_rows[2], fa_kernels_neon_rows[2], fa_kernels_v2_rows[2], fa_kernels_v3_rows[2],
-    fa_kernels_v4_rows[2];
+/* Rows [0] float, [1] double. x86 builds have v2, v3 and v4, 64-bit ARM has neon, others have c. */
+extern const fa_kernels fa_kernels_c_rows[2], fa_kernels_neon_rows[2], fa_kernels_v2_rows[2],
+    fa_kernels_v3_rows[2], fa_kernels_v4_rows[2];
 
 #endif

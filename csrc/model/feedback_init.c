@@ -172,29 +172,37 @@ typedef struct fa_draw_spec {
     double size;
 } fa_draw_spec; /* uniform in +-size, or normal with standard deviation size */
 
-/* Var(B) = scale^2 / (3 n) for every distribution, n = cols: that of uniform in +-scale / sqrt(n).
- * Initialisers with fans treat B^T as weights from cols units to rows units. */
-static fa_draw_spec draw_spec(const fa_net *net, int block, int64_t rows, int64_t cols)
+/* As an initialiser draws weights: B^T has those of a layer from cols units to rows units. "forward"
+ * is the initialiser of the source layer. */
+static fa_draw_spec spec_of_weights(const fa_net *net, int block, int64_t rows, int64_t cols)
 {
     const fa_init *init = &net->blocks[block].rule.desc.feedback;
-    const fa_distribution distribution = distribution_of(init->name);
-    const double n = (double)cols;
-    if (distribution == AS_WEIGHTS && strcmp(init->name, "forward")) {
-        fa_draw_spec spec = {0};
+    fa_draw_spec spec = {0};
+    if (strcmp(init->name, "forward")) {
         spec.size = fa_init_size(&spec.normal, init->name, init->scale, cols, rows);
         return spec;
     }
-    if (distribution == AS_WEIGHTS) {
-        const fa_layer *source = source_layer(net, block);
-        const fa_init *w = &source->desc.weight_init;
-        fa_draw_spec spec = {0};
-        spec.size =
-            init->scale * fa_init_size(&spec.normal,
-                                       w->name ? w->name : fa_default_init(source->desc.activation),
-                                       w->name ? w->scale : 1, cols, rows);
-        return spec;
-    }
-    switch (distribution) {
+    const fa_layer *source = source_layer(net, block);
+    const fa_init *w = &source->desc.weight_init;
+    const char *name = w->name ? w->name : fa_default_init(source->desc.activation);
+    const double scale = w->name ? w->scale : 1;
+    spec.size = init->scale * fa_init_size(&spec.normal, name, scale, cols, rows);
+    return spec;
+}
+
+/* Every distribution has the variance scale^2 / (3 n), n = cols, that of the first:
+ *
+ *   uniform in +-a             a^2 / 3      a = scale / sqrt(n)
+ *   normal, deviation a        a^2          a = scale / sqrt(3 n)
+ *   sign, +-a                  a^2          a = scale / sqrt(3 n)
+ *   ternary, -a, 0 or a        2 a^2 / 3    a = scale / sqrt(2 n)
+ *   orthogonal                 drawn from normal numbers, scaled when it is orthonormal */
+static fa_draw_spec draw_spec(const fa_net *net, int block, int64_t rows, int64_t cols)
+{
+    const fa_init *init = &net->blocks[block].rule.desc.feedback;
+    const double n = (double)cols;
+    switch (distribution_of(init->name)) {
+    case AS_WEIGHTS: return spec_of_weights(net, block, rows, cols);
     case NORMAL: return (fa_draw_spec){true, init->scale / sqrt(3 * n)};
     case ORTHOGONAL: return (fa_draw_spec){true, 1};
     case SIGN: return (fa_draw_spec){false, init->scale / sqrt(3 * n)};
@@ -245,8 +253,8 @@ static void fill(double *out, const fa_net *net, int block, int64_t rows, int64_
     (spec.normal ? fa_rng_normal : fa_rng_uniform)(
         out, FA_F64, 0, n, levels ? 1 : spec.size,
         fa_rng_stream(net->seed, FA_RNG_FEEDBACK, ordinal_of(net, block), 0));
-    for (int64_t i = 0; levels && i < n;
-         i++) { /* from -1..1 to two or three equally likely levels */
+    if (!levels) return;
+    for (int64_t i = 0; i < n; i++) { /* from -1..1 to two or three equally likely levels */
         if (distribution == SIGN)
             out[i] = out[i] >= 0 ? spec.size : -spec.size;
         else

@@ -77,7 +77,7 @@ static fa_status plan_layers(fa_net *net)
     if (net->loss->logits && last->activation != FA_ACT_linear)
         return fa_fail(FA_E_VALUE,
                        "layer %d: activation: expected 'linear' on the last layer, got '%s'; %s "
-                       "takes logits",
+                       "takes logits, and predictions are probabilities",
                        last->index, last->desc.activation, net->loss->name);
     if (last->n_out < net->loss->min_outputs)
         return fa_fail(FA_E_VALUE,
@@ -144,11 +144,18 @@ static fa_status plan_state(fa_net *net)
 }
 
 /* Whether the update of one sample can be left to the forward pass of the next sample, which knows
- * the parameters of layers only. */
+ * the parameters of layers only; and whether it saves anything: a pass over weights that do not
+ * train is the same either way, but two workspaces take more cache than one. */
 static bool can_defer(const fa_net *net)
 {
     int trained = 0, of_layers = 0;
-    for (int i = 0; i < net->n_params; i++) trained += net->params[i].trainable;
+    double entries = 0;
+    for (int i = 0; i < net->n_params; i++) {
+        const fa_param *p = &net->params[i];
+        trained += p->trainable;
+        if (p->trainable) entries += (double)p->rows * (double)p->cols;
+    }
+    if (2 * entries < net->n_weights) return false;
     for (int b = 0; b < net->n_blocks; b++) {
         const fa_param *of_layer[] = {net->blocks[b].layer->weight, net->blocks[b].layer->bias};
         for (int i = 0; i < 2; i++)

@@ -17,7 +17,8 @@
 #include <math.h>
 
 /* The size of tiles: their columns; their entries if the product writes the parameter itself
- * (direct); and their entries if the gradient waits in cache for the optimizer (waiting). */
+ * (direct); and their entries if the gradient waits in cache for the optimizer (waiting). Measured:
+ * bench/RESULTS.md, "How large should blocks and tiles be?", by bench/studies/ab.c. */
 typedef struct fa_tile_size {
     int64_t cols, direct, waiting;
 } fa_tile_size;
@@ -104,28 +105,31 @@ static fa_status plan_column_items(fa_net *net)
     return FA_OK;
 }
 
-/* Divides the matrices that rules make for each step into rows of about the size of a tile. */
+/* Divides the matrix that a rule makes for each step into rows of about the size of a tile; the
+ * entries of a sparse one (nnz in each column) are gathered by one task. If tasks is NULL it only
+ * counts them. */
+static int64_t partition_feedback(const fa_net *net, int block, fa_feedback_task *tasks)
+{
+    const fa_block *b = &net->blocks[block];
+    if (!b->needs_delta) return 0;
+    const int64_t rows = b->rule.nnz ? b->rule.nnz : b->rule.step_rows;
+    const int64_t height = b->rule.nnz ? rows : fa_round_up(FA_TILE_AREA / b->layer->n_out + 1, 16);
+    int64_t n = 0;
+    for (int64_t r = 0; r < rows; r += height, n++)
+        if (tasks) tasks[n] = (fa_feedback_task){block, {r, r + height < rows ? r + height : rows}};
+    return n;
+}
+
 static fa_status plan_feedback_tasks(fa_net *net)
 {
-    for (int pass = 0; pass < 2; pass++) {
-        int64_t n = 0;
-        for (int b = 0; b < net->n_blocks; b++) {
-            const fa_rule *rule = &net->blocks[b].rule;
-            const int64_t rows = !net->blocks[b].needs_delta ? 0
-                                 : rule->nnz                 ? rule->nnz
-                                                             : rule->step_rows;
-            const int64_t height =
-                rule->nnz ? rows : fa_round_up(FA_TILE_AREA / net->blocks[b].layer->n_out + 1, 16);
-            for (int64_t r = 0; r < rows; r += height, n++)
-                if (pass)
-                    net->feedback_tasks[n] =
-                        (fa_feedback_task){b, {r, r + height < rows ? r + height : rows}};
-        }
-        if (pass || n == 0) break;
-        net->n_feedback_tasks = n;
-        net->feedback_tasks = fa_net_alloc(net, n, sizeof *net->feedback_tasks);
-        if (!net->feedback_tasks) return fa_fail(FA_E_MEMORY, "out of memory for the plan");
-    }
+    int64_t n = 0;
+    for (int b = 0; b < net->n_blocks; b++) n += partition_feedback(net, b, NULL);
+    if (n == 0) return FA_OK;
+    net->feedback_tasks = fa_net_alloc(net, n, sizeof *net->feedback_tasks);
+    if (!net->feedback_tasks) return fa_fail(FA_E_MEMORY, "out of memory for the plan");
+    for (int b = 0; b < net->n_blocks; b++)
+        net->n_feedback_tasks +=
+            partition_feedback(net, b, net->feedback_tasks + net->n_feedback_tasks);
     return FA_OK;
 }
 

@@ -150,6 +150,7 @@ cdef extern from "fastfa.h" nogil:
         const double *weights
         int64_t n
         int accumulate
+        int checked
 
     fa_samples fa_samples_of(const void *x, ptrdiff_t ldx, fa_dtype x_dtype, int64_t n)
 

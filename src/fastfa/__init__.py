@@ -2,6 +2,38 @@
 
 One keyword, ``rule="dfa"``, selects how the error reaches the hidden layers. The engine is a C
 library; this package describes networks to it. Importing fastfa imports NumPy only.
+
+Start here:
+
+>>> import fastfa as fa
+>>> X, y, X_test, y_test = fa.datasets.load("digits")  # images of 8 x 8 pixels, in the package
+>>> layers = [fa.Dense(64, "tanh"), fa.Dense(10)]
+>>> net = fa.Sequential(layers, input_shape=64, rule="dfa", optimizer=fa.SGD(0.1), rng=0)
+>>> history = net.fit(X, y, epochs=20, validation_data=(X_test, y_test), verbose=False)
+>>> net.evaluate(X_test, y_test)["accuracy"] > 0.9
+True
+>>> net.alignment(X[:500], y[:500])[0].delta_angle < 90  # degrees to backprop's signal
+True
+>>> net.save("digits.safetensors")  # doctest: +SKIP
+>>> net = fa.load("digits.safetensors")  # doctest: +SKIP
+
+Rules: backprop, fa, dfa, sdfa, drtp, usf, frsf, brsf, kp, dkp, ternary, ifa, ldfa, local, pepita,
+frozen (hidden layers that do not learn, the baseline); and your own, see ``help(fa.Rule)``.
+
+Where to look:
+
+=======================================  ==========================================================
+rules, with their equations and sources  ``help(fa.rules)``, and ``help(fa.DFA)`` for one of them
+networks, training                       ``help(fa.Sequential)``, ``help(fa.Dense)``
+feedback matrices                        ``help(fa.Feedback)``
+callbacks                                ``help(fa.callbacks)``
+many networks at a time                  ``help(fa.fit_replicas)``
+pictures                                 ``help(fa.plot)``
+a comparison of the rules, in seconds    ``python -m fastfa demo`` in a shell
+published experiments                    ``python -m fastfa reproduce list``
+the C library                            ``fa.get_include()``, ``python -m fastfa --cflags --libs``
+mathematics, files, decisions            the folder docs/ of the repository; it is not installed
+=======================================  ==========================================================
 """
 
 from __future__ import annotations
@@ -10,10 +42,8 @@ from typing import TYPE_CHECKING
 
 from ._core import build_info
 from ._core import version as _version
-from ._internal.embedding import get_include, get_library_dir
 from ._internal.loading import check_file, load
 from ._internal.progress import set_verbose
-from ._internal.rule_context import RuleContext
 from ._internal.threads import get_num_threads, set_num_threads
 from .alignment import Alignment
 from .callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, History
@@ -21,7 +51,6 @@ from .feedback import Feedback
 from .initializers import Init
 from .layers import Dense, Dropout
 from .optimizers import SGD, Adam, AdamW, RMSprop
-from .replicas import Replica, Replicas, fit_replicas
 from .rules import (
     BRSF,
     DFA,
@@ -97,26 +126,43 @@ _LAZY = {  # modules that are imported when they are first used, by their name h
     "demo": "experiments.demo",
     "plot": "plot",
     "presets": "experiments.presets",
+    "replicas": "replicas",
     "reproduce": "experiments.reproduce",
     "sklearn": "sklearn",
+}
+_LAZY_NAMES = {  # what is imported when it is first used, and its module: few programs need it
+    "Replica": "replicas",
+    "Replicas": "replicas",
+    "RuleContext": "_internal.rule_context",
+    "fit_replicas": "replicas",
+    "get_include": "_internal.embedding",
+    "get_library_dir": "_internal.embedding",
 }
 
 if TYPE_CHECKING:
     from . import callbacks as callbacks
     from . import datasets as datasets
     from . import plot as plot
+    from . import replicas as replicas
     from . import sklearn as sklearn
+    from ._internal.embedding import get_include, get_library_dir
+    from ._internal.rule_context import RuleContext
     from .experiments import demo as demo
     from .experiments import presets as presets
     from .experiments import reproduce as reproduce
+    from .replicas import Replica, Replicas, fit_replicas
 else:  # or else type checkers would accept any name
 
     def __getattr__(name):
-        """Import a module of _LAZY when it is first asked for."""
-        if name in _LAZY:
-            from importlib import import_module
+        """Import a module of _LAZY, or what has one in _LAZY_NAMES, when it is first asked for."""
+        from importlib import import_module
 
+        if name in _LAZY:
             return import_module(f"{__name__}.{_LAZY[name]}")
+        if name in _LAZY_NAMES:
+            value = getattr(import_module(f"{__name__}.{_LAZY_NAMES[name]}"), name)
+            globals()[name] = value
+            return value
         from ._internal.checks import nearest, show
 
         names = [*globals()["__all__"], *_LAZY, "callbacks"]
@@ -127,4 +173,4 @@ else:  # or else type checkers would accept any name
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *_LAZY, *_LAZY_NAMES})

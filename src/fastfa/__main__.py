@@ -190,8 +190,8 @@ def _add_reproduce(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--page",
         metavar="FILE",
-        default="docs/reproduction.md",
-        help="page whose section is written; the others stay (default: %(default)s)",
+        default="reproduction.md",
+        help="page whose section is written; the others stay (default: %(default)s, here)",
     )
 
 

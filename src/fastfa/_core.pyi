@@ -1,17 +1,18 @@
 """Types of the C engine; `backends.reference.Network` has the same protocol."""
 
 from collections.abc import Callable
-from typing import Any, Final, Literal, TypedDict
+from typing import Any, Final, Literal, TypedDict, type_check_only
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Buffer, disjoint_base
 
-from ._internal.validation import Samples
+from ._internal.samples import Samples
 
 NAMES: Final[dict[str, list[str]]]
 POLL_SECONDS: Final[float]
 
+@type_check_only
 class Option(TypedDict):
     name: str
     kind: Literal["number", "integer", "flag", "text"]
@@ -57,6 +58,14 @@ class Network:
         y: Samples | None,
         weights: NDArray[np.float64] | None,
     ) -> None: ...
+    def check_targets(
+        self,
+        n: int,
+        labels: NDArray[np.int64] | None,
+        y: Samples | None,
+        weights: NDArray[np.float64] | None,
+    ) -> None: ...
+    def check_inputs(self, x: Samples) -> None: ...
     def shuffle(self, n: int) -> NDArray[np.int64]: ...
     def train_batch_direct(self, x: object, y: object) -> float | None: ...
     def learn_one_direct(self, x: object, y: object) -> float | None: ...
@@ -82,6 +91,8 @@ class Network:
         lrs: NDArray[np.float64] | None = None,
         poll: Callable[[int], object] | None = None,
         poll_seconds: float = ...,
+        *,
+        checked: bool = False,
     ) -> tuple[float, float, int, int]: ...
     def predict(
         self, x: Samples, logits: bool = False, out: NDArray[Any] | None = None
@@ -92,6 +103,8 @@ class Network:
         labels: NDArray[np.int64] | None,
         y: Samples | None,
         weights: NDArray[np.float64] | None,
+        *,
+        checked: bool = False,
     ) -> tuple[float, float]: ...
     def gradients(
         self,

@@ -1,4 +1,5 @@
 # What is of the library and not of one network. Part of _core.pyx.
+from libc.stdint cimport int64_t
 
 
 def _names(fa_names kind):

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ._internal.arrays import quiet
+from ._internal.checks import choice, entries, mismatch, show
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ._internal.validation import Batch
+    from ._internal.samples import Batch
     from .backends.protocol import Engine
 
 __all__ = ["Alignment"]
@@ -25,7 +27,7 @@ class Alignment(NamedTuple):
 
     The reference is full backprop of the same network through its exact weights under the same
     dropout masks. Angles are in degrees between arrays flattened whole, accumulated in double;
-    nan if undefined (a frozen layer, units of zero derivative).
+    nan if undefined (a frozen layer, units of zero derivative) or not asked for.
 
     Attributes
     ----------
@@ -63,16 +65,44 @@ class Alignment(NamedTuple):
     error_ratio: float
 
 
-def measure(engine: Engine, batch: Batch) -> list[Alignment]:
-    """The alignment of each hidden layer on a batch, lowest first."""
+FROM_DELTAS = ("descent", "effective_rank", "error_ratio")  # besides what the engine measures
+
+
+def field_names(fields: Sequence[str] | None) -> tuple[str, ...]:
+    """The argument ``fields`` of `Sequential.alignment`: fields of `Alignment` without "layer"."""
+    known = Alignment._fields[1:]
+    if fields is None:
+        return known
+    expected = "a list of names of fields"
+    if isinstance(fields, str) or not isinstance(fields, Sequence):
+        hint = f"did you mean [{show(fields)}]?" if isinstance(fields, str) else ""
+        raise TypeError(mismatch("fields", expected, show(fields), hint))
+    names = entries("fields", fields, expected)
+    return tuple(choice(f"fields[{i}]", name, known) for i, name in enumerate(names))
+
+
+def measure(
+    engine: Engine, batch: Batch, fields: Sequence[str] = Alignment._fields
+) -> list[Alignment]:
+    """The `fields` of the alignment of each hidden layer on a batch, lowest first; others nan."""
     rows = engine.alignment(*batch)
-    extras = _extras(engine, engine.deltas(*batch))
-    return [Alignment(**row, **extra) for row, extra in zip(rows, extras, strict=True)]
+    asked = [name for name in FROM_DELTAS if name in fields]
+    deltas = engine.deltas(*batch) if asked else []
+    extras = _extras(engine, deltas, asked) if asked else [{} for _ in rows]
+    empty = dict.fromkeys(Alignment._fields[1:], math.nan)
+    return [
+        Alignment(
+            layer=row["layer"], **empty | {k: v for k, v in (row | more).items() if k in fields}
+        )
+        for row, more in zip(rows, extras, strict=True)
+    ]
 
 
 @quiet()
-def _extras(engine: Engine, deltas: list[NDArray[Any] | None]) -> list[dict[str, Any]]:
-    """The fields "descent", "effective_rank" and "error_ratio" of each hidden layer, lowest first.
+def _extras(
+    engine: Engine, deltas: list[NDArray[Any] | None], asked: Sequence[str]
+) -> list[dict[str, Any]]:
+    """Those of FROM_DELTAS that are asked for, of each hidden layer, lowest first.
 
     Parameters
     ----------
@@ -80,17 +110,20 @@ def _extras(engine: Engine, deltas: list[NDArray[Any] | None]) -> list[dict[str,
     deltas : list of ndarray of shape (m, n_l), or None
         The result of ``engine.deltas``; None for a layer without a signal. The delta of a frozen
         layer, which passes the error on, does not count.
+    asked : sequence of str
     """
     error = 0.0 if deltas[-1] is None else _rms(deltas[-1])
     own = [d if layer["source"] else None for d, layer in zip(deltas, engine.layers, strict=True)]
-    return [
-        {
-            "descent": descent,
-            "effective_rank": math.nan if delta is None else effective_rank(delta),
-            "error_ratio": math.nan if delta is None or not error else _rms(delta) / error,
-        }
-        for delta, descent in zip(own, _descents(engine, deltas), strict=False)
-    ]
+    found: list[dict[str, Any]] = [{} for _ in deltas[:-1]]
+    if "descent" in asked:
+        for each, descent in zip(found, _descents(engine, deltas), strict=True):
+            each["descent"] = descent
+    for each, delta in zip(found, own, strict=False):
+        if "effective_rank" in asked:
+            each["effective_rank"] = math.nan if delta is None else effective_rank(delta)
+        if "error_ratio" in asked:
+            each["error_ratio"] = math.nan if delta is None or not error else _rms(delta) / error
+    return found
 
 
 @quiet()

@@ -109,15 +109,16 @@ def _mnist(path: str | os.PathLike[str] | None) -> Split:
     given = path if path is not None else os.environ.get("FASTFA_MNIST")
     if not given:
         raise FileNotFoundError(
-            "MNIST is not part of fastfa. Pass path= (or set FASTFA_MNIST) to an .npz file with "
-            f"{', '.join(_KEYS)}, or to a directory with the four files "
-            f"{_idx_name('train-images')}, ... (plain or .gz)"
+            "MNIST is not part of fastfa; give path= (--data on the command line), or set "
+            f"FASTFA_MNIST, to an .npz file with {', '.join(_KEYS)}, or to a directory with the "
+            f"four files {_idx_name('train-images')}, ... (plain or .gz)"
         )
     place = Path(given)
     if not place.exists():
         raise FileNotFoundError(
             f"no MNIST at {str(place)!r}: put an .npz file or the directory of the four IDX files "
-            "there, or pass another path= (default: the environment variable FASTFA_MNIST)"
+            "there, or name another place by path= (--data on the command line) or by the "
+            "environment variable FASTFA_MNIST"
         )
     if place.is_dir():
         return _read_idx_directory(place)

@@ -14,11 +14,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+import numpy as np
 
 from ._internal.attributes import fix
 from ._internal.checks import Described, choice, flag, mismatch, number, show
 from ._internal.options import check_options
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]
 
@@ -28,6 +33,15 @@ Rate: TypeAlias = float | Callable[[int], float]
 def rate_at(schedule: Callable[[int], float], step: int) -> float:
     """The checked learning rate of a schedule at `step`."""
     return number(f"lr({step})", schedule(step), low=0.0)
+
+
+def rates_at(
+    schedule: Callable[[int], float] | None, first: int, count: int
+) -> NDArray[np.float64] | None:
+    """The rates of `count` steps from `first` on; None without a schedule."""
+    if schedule is None:
+        return None
+    return np.array([rate_at(schedule, first + i) for i in range(count)], np.float64)
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -3,92 +3,59 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from ._core import NAMES
 from ._internal import arguments
-from ._internal.attributes import refuse_fixed, refuse_unknown
-from ._internal.checks import choice, flag, integer, number, show
+from ._internal.attributes import hints_keywords, refuse_fixed, refuse_unknown
+from ._internal.checks import choice, integer, number
+from ._internal.engines import moved, remade
 from ._internal.exclusive import Holder
+from ._internal.fit_task import checked, fit_task
 from ._internal.history import History
-from ._internal.network_checks import check_network, describe_layers, describe_rule
+from ._internal.network_attributes import FIXED, OWN, SETTABLE
+from ._internal.network_checks import (
+    check_network,
+    describe_layers,
+    describe_rule,
+    warn_of_rules,
+)
 from ._internal.notes import custom_rules, write_note
 from ._internal.paths import check_folder, file_name, is_path
 from ._internal.progress import shows_bar
 from ._internal.restoring import restore
+from ._internal.samples import Batch, Columns, UnreadBatch
 from ._internal.streams import write
 from ._internal.summary import Text, html, one_line, table
 from ._internal.tensors import Tensors
-from ._internal.training import Task, Training
-from ._internal.validation import (
-    STEP_NAMES,
-    VALIDATION_NAMES,
-    Batch,
-    Columns,
-    InputValidator,
-    UnreadBatch,
-)
-from .alignment import Alignment, measure
-from .backends import choose
+from ._internal.training import Training
+from ._internal.validation import STEP_NAMES
+from .alignment import Alignment, field_names, measure
+from .backends import choose, choose_or_warn
 from .callbacks import Callback
 from .callbacks.hooks import callback_list
 from .layers import Layer
 from .layers.registry import layer_from
-from .optimizers import Optimizer, as_optimizer, optimizer_from, rate_at
+from .optimizers import Optimizer, as_optimizer, optimizer_from, rate_at, rates_at
 from .rules import Frozen, Rule
 from .rules.registry import as_rule, rule_from
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+    from ._internal.metrics import Metric
     from ._internal.streams import Writable
-    from .backends.protocol import Engine
+    from .backends.protocol import Backend, Engine
 
 __all__ = ["Alignment", "Sequential"]
 
+T = TypeVar("T")
 MAX_THREADS = 64
-OWN = frozenset(  # attributes of this class; pickle also keeps those that others add
-    [
-        "layers",
-        "loss",
-        "rule",
-        "optimizer",
-        "dtype",
-        "seed",
-        "input_scale",
-        "_threads",
-        "_weighted",
-        "_engine",
-        "_train_batch_direct",
-        "_learn_one_direct",
-        "_predict_one_direct",
-        "_schedule",
-        "_validator",
-        "_parameters",
-        "_feedback",
-        "_stopping",
-        "_history",
-    ]
-)
-
-_ANOTHER = "make another network, fa.Sequential(..., {}=...)"
-FIXED = {  # attributes that cannot be set, and what to do instead
-    "layers": "make another network, fa.Sequential([...], ...)",
-    **{name: _ANOTHER.format(name) for name in ("loss", "dtype", "input_scale")},
-    "rule": _ANOTHER.format("rule") + "; a rule of its own for a layer is Dense(..., rule=...)",
-    "optimizer": _ANOTHER.format("optimizer") + "; the learning rate alone is net.lr",
-    "seed": _ANOTHER.format("rng"),
-    "parameters": "net.parameters[key] = a copies new values into it",
-    "feedback": "net.feedback[key] = a copies new values into it",
-    "history": "fit records it",
-    "steps": "reset() starts over",
-    "epochs": "reset() starts over",
-}
-SETTABLE = ("lr", "n_threads")
 
 
 class Sequential:
@@ -110,9 +77,10 @@ class Sequential:
         PyTorch corresponds here to 2 / n_out of it for mse, and to 1 / n_out of it for binary
         cross-entropy.
     rule : str or Rule, default "backprop"
-        How the error reaches the hidden layers: "backprop", "fa", "dfa", "sdfa", "drtp", "frozen",
-        or an object such as ``DFA(feedback=Feedback("normal"), inject="pre")``. A layer's own rule
-        takes precedence.
+        How the error reaches the hidden layers: "backprop", "fa", "dfa", "sdfa", "drtp", "usf",
+        "frsf", "brsf", "kp", "dkp", "ternary", "ifa", "ldfa", "local", "pepita", "frozen", or an
+        object such as ``DFA(feedback=Feedback("normal"), inject="pre")``. ``help(fastfa.rules)``
+        has a table of them. A layer's own rule takes precedence.
     optimizer : str or Optimizer, default "adam"
         "sgd", "rmsprop", "adam", "adamw" with PyTorch's defaults, or an object such as
         ``SGD(0.1, momentum=0.9)``.
@@ -127,11 +95,14 @@ class Sequential:
         "auto" divides uint8 inputs by 255 and does not change other dtypes; a number multiplies all
         inputs. It holds for training and prediction. A warning is given once for bytes that seem
         not to be pixels, because none of them is above 63.
+    device : str, default "cpu"
+        "cpu"; or "cuda", the current GPU of CuPy, or its number as in "cuda:1". What runs there is
+        in ``docs/DEVICES.md``.
 
     Attributes
     ----------
     layers : tuple of Layer
-    loss, dtype : str
+    loss, dtype, device : str
     rule : Rule
     optimizer : Optimizer
         As given; the current learning rate is ``lr``.
@@ -140,13 +111,15 @@ class Sequential:
     parameters, feedback : mapping of str to ndarray
         Live writable views by key: "0.weight" (n_in, units), "0.bias" (units,), "0.feedback"
         (n_source, units), where 0 is the index in the layer list. ``net.parameters[key] = a``
-        checks the values and copies them.
+        checks the values and copies them. On a GPU they are CuPy arrays.
 
     Raises
     ------
     TypeError, ValueError
         An argument of the wrong type or value; the message names the argument or layer, the
-        expected value and the given one.
+        expected value and the given one. Or something that does not run on the GPU yet.
+    ImportError, RuntimeError
+        CuPy is not installed, or there is no GPU or no driver for it.
     MemoryError
         The network does not fit into memory.
 
@@ -158,6 +131,7 @@ class Sequential:
     (64, 32)
     """
 
+    @hints_keywords("Sequential")
     def __init__(
         self,
         layers: Sequence[Layer],
@@ -170,6 +144,7 @@ class Sequential:
         rng: int | np.random.Generator | None = None,
         n_threads: int | None = None,
         input_scale: str | float = "auto",
+        device: str = "cpu",
     ) -> None:
         if "_engine" in vars(self):
             raise TypeError("a network is made once: make another, or reset() this one")
@@ -182,9 +157,11 @@ class Sequential:
         self.seed = arguments.seed(rng)
         self.input_scale = arguments.scale(input_scale)
         self._threads = 0 if n_threads is None else integer("n_threads", n_threads, 0, MAX_THREADS)
-        self._weighted = check_network(self.layers, n_in, self.loss, self.rule)
+        self._weighted = check_network(self.layers, n_in, self.rule)
+        backend = choose(device)
         self._attach(
-            choose()(
+            backend,
+            backend.create(
                 {
                     "n_in": n_in,
                     "dtype": self.dtype,
@@ -196,8 +173,9 @@ class Sequential:
                     "rule": describe_rule(self.rule, self._weighted),
                     "layers": describe_layers(self.layers, self._weighted),
                 }
-            )
+            ),
         )
+        warn_of_rules(self._weighted, self.loss, self.optimizer.name)
 
     if not TYPE_CHECKING:  # or else type checkers would allow any assignment
 
@@ -219,23 +197,26 @@ class Sequential:
         if type(self) is Sequential and name not in vars(self) and not hasattr(Sequential, name):
             refuse_unknown(self, name, dir(self), "; a class derived from Sequential keeps its own")
 
-    def _attach(self, engine: Engine) -> None:
+    def _attach(self, backend: Backend, engine: Engine) -> None:
         """Set the attributes that depend on the engine; those of the description are set."""
-        self._engine = engine
+        self._backend, self._engine = backend, engine
         self._train_batch_direct: Callable[[object, object], float | None] | None
         self._train_batch_direct = None  # until `train_batch` knows that bytes need no check
         self._learn_one_direct = engine.learn_one_direct
         self._predict_one_direct = engine.predict_one_direct
         self._schedule = self.optimizer.schedule
-        self._validator = InputValidator(
+        self._validator = backend.validator(
             engine.n_in, engine.n_out, self.loss, self.dtype, self.input_scale
         )
-        self._parameters = Tensors(engine.parameters, "parameters", engine.write)
-        self._feedback = Tensors(engine.feedback, "feedback", engine.write)
+        write, on_host = engine.write, backend.on_host
+        self._parameters = Tensors(engine.parameters, "parameters", write, on_host)
+        self._feedback = Tensors(engine.feedback, "feedback", write, on_host)
         self._stopping = False
         self._history: History | None = None
 
-    def _restore(self, engine: Engine, schedule: Callable[[int], float] | None) -> None:
+    def _restore(
+        self, backend: Backend, engine: Engine, schedule: Callable[[int], float] | None
+    ) -> None:
         """Become the network of an engine that was made from a file."""
         how = engine.description
         self.layers = tuple(layer_from(each) for each in how["layers"])
@@ -243,11 +224,22 @@ class Sequential:
         self.rule = rule_from(how["rule"])
         self.optimizer = optimizer_from(how["optimizer"], schedule)
         self.input_scale, self._threads = how["input_scale"], how["n_threads"]
-        self._weighted = check_network(self.layers, engine.n_in, self.loss, self.rule)
-        self._attach(engine)
+        self._weighted = check_network(self.layers, engine.n_in, self.rule)
+        self._attach(backend, engine)
+
+    def _remake(self, optimizer: Optimizer, loss: str) -> None:
+        """Go on with another optimizer or loss, on an engine of its own; or change nothing."""
+        changes = {"optimizer": optimizer.describe(), "loss": loss, "n_threads": self._threads}
+        engine = remade(self._engine, self._backend, changes)
+        warn_of_rules(self._weighted, loss, optimizer.name)
+        columns, history = self._validator.columns, self._history
+        vars(self).update(optimizer=optimizer, loss=loss)  # last: nothing can fail from here on
+        self._attach(self._backend, engine)
+        self._validator.columns, self._history = columns, history
 
     # ------------------------------------------------------------------------------- training
 
+    @hints_keywords("fit")
     def fit(
         self,
         X: ArrayLike,
@@ -260,6 +252,10 @@ class Sequential:
         shuffle: bool = True,
         callbacks: Sequence[Callback] = (),
         verbose: bool | None = None,
+        metrics: Sequence[str] | Mapping[str, str | Metric] | None = None,
+        train_metrics: bool | None = None,
+        class_weight: Mapping[int, float] | str | None = None,
+        validation_split: float | None = None,
     ) -> History:
         """Train for some epochs; called again, it continues where it stopped.
 
@@ -277,9 +273,11 @@ class Sequential:
             epoch, so that a memory map is not copied as a whole. uint8 is scaled by
             ``input_scale``. A C-contiguous array of the network's dtype is used in place, also one
             of PyTorch, JAX or another library that supports DLPack, the buffer protocol or
-            ``__array_interface__``. Arrays on a GPU are refused. Tables (pandas, Polars, PyArrow)
-            must have columns of numbers or booleans without missing values; all later tables must
-            have the same names of columns in the same order. Arrays go by position.
+            ``__array_interface__``. Arrays on a GPU are for networks on that GPU, which copy arrays
+            in the memory of the CPU once a call; y and sample_weight may be anywhere. Tables
+            (pandas, Polars, PyArrow) must have columns of numbers or booleans without missing
+            values; all later tables must have the same names of columns in the same order. Arrays
+            go by position.
         y : array_like of shape (m,) or (m, n_out)
             Integer labels or rows, see Notes.
         epochs : int >= 0
@@ -297,6 +295,23 @@ class Sequential:
         verbose : bool, optional
             Show one progress bar over all steps, in a terminal on stderr; by default if
             `set_verbose` did not switch bars off.
+        metrics : sequence of str, or mapping of str to str or callable, optional
+            More entries of the logs, by name: "rmse", "mae", "r2" where y are values; "f1", "auc"
+            where they are classes (means over outputs or classes, see Notes). Or functions,
+            ``{"cost": f}``: ``f(y, prediction)`` returns a number. y are the labels (m,) or rows,
+            prediction is what `predict` returns, and both are (m,) for one output. `EarlyStopping`
+            and `Checkpoint` can monitor them; tell them ``mode="max"`` for your own.
+        train_metrics : bool, optional
+            Measure the metrics on the training data too, after each epoch. That costs one more
+            forward pass over it. By default only if there are no validation data.
+        class_weight : mapping of int to float, or "balanced", optional
+            Factor on the loss and gradient of each training sample by its label, besides
+            `sample_weight`; labels that are missing have 1. "balanced": all classes count the same,
+            m / (classes * samples of the class).
+        validation_split : float in (0, 1), optional
+            Share of the samples that validate instead of training. They are drawn from the
+            network's seed, so that a second ``fit`` on the same data holds out the same ones; of
+            labels each class gives its share. X is not copied, only what is held out.
 
         Returns
         -------
@@ -331,7 +346,13 @@ class Sequential:
         ..                     c > 1: rows (m, c)                   none
         ..                     c > 1: labels (m,), taken one-hot    accuracy
         =====================  ===================================  ========================
+
+        The metrics by name are those of scikit-learn: "rmse" and "r2" are means over the outputs,
+        "f1" is the macro mean over the classes that occur in y or the predictions (at 0.5 where
+        outputs are independent), "auc" that of each class against the others.
         """
+        from ._internal.fit_options import FitOptions  # here, so that importing fastfa stays short
+
         holder = Holder()
         try:
             if not holder.take(id(self)):
@@ -339,12 +360,24 @@ class Sequential:
                     "fit is already running on this network; wait for it or stop() it"
                 )
             self._stopping = False
-            checked = callback_list(callbacks)
+            hooks = callback_list(callbacks)
             show_bar = shows_bar(verbose)
-            task = self._task(X, y, sample_weight, validation_data, epochs, batch_size, shuffle)
-            training = Training(
-                self, self._engine, task, checked, self._rates, lambda: self._stopping
+            options = FitOptions(
+                self.loss, self._engine.n_out, metrics, train_metrics, class_weight,
+                validation_split, validation_data, self.device,
+            )  # fmt: skip
+            task = fit_task(
+                self._validator, self._engine, X, y, sample_weight, validation_data, epochs,
+                batch_size, shuffle,
+            )  # fmt: skip
+            task = options.applied_to(task, self.seed)
+            backend, engine = self._backend, self._engine
+            placed = task._replace(
+                data=backend.placed(engine, task.data),
+                validation=task.validation and backend.placed(engine, task.validation),
+                measured=(task.data, task.validation),
             )
+            training = Training(self, engine, placed, hooks, self._rates, lambda: self._stopping)
             try:
                 return training.run(holder, show_bar)
             finally:
@@ -386,7 +419,7 @@ class Sequential:
                 return loss
         if getattr(x, "dtype", None) != np.uint8 or self._validator.bytes_checked:
             self._train_batch_direct = self._engine.train_batch_direct
-        loss = self._engine.train_batch(*self._batch(x, y, sample_weight))
+        loss = self._on_batch(lambda batch: self._engine.train_batch(*batch), x, y, sample_weight)
         self._validator.columns = self._validator.columns_with(x, y)
         return loss
 
@@ -443,9 +476,10 @@ class Sequential:
             The loss of a sample is not finite; the samples before it have been learnt. Or an
             update overflowed, as in `train_batch`.
         """
-        batch = self._validator.batch(X, y, sample_weight)
+        given = self._validator.unread(X, y, sample_weight)
+        batch = checked(self._validator, self._engine, given)
         m = len(batch.x)
-        loss, *_ = self._engine.train_steps(*batch, None, 1, 0, m, self._rates(m))
+        loss, *_ = self._engine.train_steps(*batch, None, 1, 0, m, self._rates(m), checked=True)
         self._validator.columns = self._validator.columns_with(X, y)
         return loss / m
 
@@ -478,6 +512,87 @@ class Sequential:
         if self._schedule is None:
             self._engine.lr = number("lr", self.optimizer.lr)
 
+    def set_optimizer(self, optimizer: str | Optimizer) -> None:
+        """Replace the optimizer; parameters and feedback stay as they are.
+
+        This begins a new training, such as fine-tuning: the state of the optimizer is new, steps
+        and epochs count from 0, and the learning rate is that of the new optimizer. Arrays that
+        were taken from ``net.parameters`` or ``net.feedback`` before no longer belong to it.
+
+        Parameters
+        ----------
+        optimizer : str or Optimizer
+            As for `Sequential`.
+
+        Raises
+        ------
+        RuntimeError
+            ``fit`` is running on this network.
+        """
+        holder = Holder()
+        try:
+            if not holder.take(id(self)):
+                raise RuntimeError("fit is running on this network; wait for it or stop() it")
+            self._remake(as_optimizer("optimizer", optimizer), self.loss)
+        finally:
+            holder.release()
+
+    def freeze(self, *layers: int) -> None:
+        """Keep layers from training: their weights, biases and feedback stay as they are.
+
+        Training goes on otherwise: other layers keep their optimizer state, and the counters go on.
+        Error still passes through frozen layers to those below. Arrays that were taken from
+        ``net.parameters`` or ``net.feedback`` before no longer belong to the network.
+
+        Parameters
+        ----------
+        *layers : int
+            Places of `Dense` in the list of layers.
+
+        Raises
+        ------
+        TypeError, ValueError
+            No such layer; nothing has changed.
+        RuntimeError
+            ``fit`` is running on this network.
+        """
+        if not layers:
+            raise TypeError("freeze: expected at least one layer, got none")
+        self._set_trainable(layers, "freeze", False)
+
+    def unfreeze(self, *layers: int) -> None:
+        """Let layers train that were frozen, or made with ``trainable=False``; without any, all.
+
+        Their optimizer state begins with zeros.
+
+        Parameters
+        ----------
+        *layers : int
+            As for `freeze`.
+
+        Raises
+        ------
+        TypeError, ValueError, RuntimeError
+            As `freeze`, or a layer cannot train, such as units of zero derivative.
+        """
+        self._set_trainable(layers, "unfreeze", True)
+
+    def _set_trainable(self, given: Sequence[int], name: str, flag: bool) -> None:
+        from ._internal.trainable import file_with, layer_indices  # here, as in `fit`
+
+        indices, layers = layer_indices(self.layers, given, name), list(self.layers)
+        for i in indices:
+            layers[i] = replace(layers[i], trainable=flag)  # type: ignore[call-arg]
+        if tuple(layers) == self.layers:
+            return
+        weighted = check_network(layers, self._engine.n_in, self.rule)
+        warn_of_rules(weighted, self.loss, self.optimizer.name)
+        state, history = self.__getstate__(), self._history
+        bytes_checked = self._validator.bytes_checked
+        state["file"] = file_with(self._engine, dict.fromkeys(indices, flag))
+        self.__setstate__(state)
+        self._history, self._validator.bytes_checked = history, bytes_checked
+
     @property
     def lr(self) -> float:
         """Learning rate of the next step; setting it replaces a schedule from now on."""
@@ -508,6 +623,56 @@ class Sequential:
     def epochs(self) -> int:
         """Epochs begun so far by ``fit``."""
         return self._engine.epochs
+
+    # ---------------------------------------------------------------------------------- moving
+
+    @property
+    def device(self) -> str:
+        """Where the network is: "cpu", or a GPU by its number, "cuda:0"."""
+        return self._backend.device
+
+    def to(self, device: str) -> Sequential:
+        """Move the network to another device, in place.
+
+        Parameters, feedback, optimizer state, counters, learning rate and history move along, so
+        that training goes on with the bits that it would have had. Arrays that were taken from
+        ``net.parameters`` and ``net.feedback`` before belong to the network no more.
+
+        Parameters
+        ----------
+        device : str
+            "cpu", "cuda" (the current GPU of CuPy) or "cuda:1".
+
+        Returns
+        -------
+        Sequential
+            This network.
+
+        Raises
+        ------
+        TypeError, ValueError
+            No such device, or something in the network that does not run on a GPU yet.
+        ImportError, RuntimeError
+            CuPy is not installed, there is no GPU or no driver for it, or ``fit`` is running.
+        MemoryError
+            The device has too little memory. As for the other errors, nothing has changed.
+        """
+        backend = choose(device)
+        if backend.device == self.device:
+            return self
+        holder = Holder()
+        try:
+            if not holder.take(id(self)):
+                raise RuntimeError("fit is running on this network; wait for it or stop() it")
+            engine = moved(self._engine, backend, self._threads)
+            before, schedule, history = self._validator, self._schedule, self._history
+            self._attach(backend, engine)
+            self._validator.columns = before.columns
+            self._validator.bytes_checked = before.bytes_checked
+            self._schedule, self._history = schedule, history
+        finally:
+            holder.release()
+        return self
 
     # ---------------------------------------------------------------------------------- keeping
 
@@ -595,7 +760,7 @@ class Sequential:
         """
         from .export.c_source import write_c  # here: few programs need it
 
-        write_c(self._engine, path, learn, name, weights)
+        write_c(self._backend.inspected(self._engine), path, learn, name, weights)
 
     def to_onnx(
         self,
@@ -631,7 +796,7 @@ class Sequential:
         """
         from .export.onnx_model import write_onnx  # here: few programs need it
 
-        write_onnx(self._engine, path, output, dtype)
+        write_onnx(self._backend.inspected(self._engine), path, output, dtype)
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle and copy: the bytes of a file, and the objects that a file cannot hold."""
@@ -640,6 +805,7 @@ class Sequential:
             "rules": custom_rules(self),
             "lr": self.optimizer.lr if callable(self.optimizer.lr) else None,
             "columns": tuple(self._validator.columns),
+            "device": self.device,
             "more": {key: value for key, value in vars(self).items() if key not in OWN},
         }
 
@@ -648,7 +814,9 @@ class Sequential:
         try:
             if not holder.take(id(self)):
                 raise RuntimeError("fit is running on this network; wait for it or stop() it")
-            restore(fresh, partial(choose().load, state["file"]), state["rules"], state["lr"])
+            backend = choose_or_warn(state.get("device", "cpu"))
+            load = partial(backend.load, state["file"])
+            restore(fresh, backend, load, state["rules"], state["lr"])
             fresh._validator.columns = Columns(*state.get("columns", ()))
             vars(self).clear()  # last, when nothing can fail: it may be a network already
             vars(self).update(vars(fresh), **state["more"])
@@ -673,13 +841,15 @@ class Sequential:
         Returns
         -------
         ndarray of shape (m, n_out)
-            In the network's dtype.
+            In the network's dtype; a CuPy array if X is on a GPU.
         """
         logits = choice("output", output, ("probabilities", "logits")) == "logits"
-        inputs = self._validator.unread_inputs(X)
+        given = UnreadBatch(self._validator.unread_inputs(X))
         # first: too many rows for the memory are refused before their values are read
-        out = np.empty((len(inputs.array), self._engine.n_out), self.dtype)
-        return self._engine.predict(self._validator.read_inputs(inputs), logits, out)
+        out = self._validator.outputs(given.x)
+        samples = self._validator.read_inputs(given.x)
+        with self._validator.naming(given):
+            return self._engine.predict(samples, logits, out)
 
     def predict_one(self, x: ArrayLike) -> NDArray[Any]:
         """Outputs for one sample, in a fraction of the time of `predict`.
@@ -704,32 +874,49 @@ class Sequential:
             functions too. This method does not notice that.
         """
         out = self._predict_one_direct(x)
-        if out is None:
-            out = self._engine.predict(
-                self._validator.inputs(self._validator.sample(x), "x"), False
-            )[0]
-        return out
+        if out is not None:
+            return out
+        given = UnreadBatch(self._validator.unread_inputs(self._validator.sample(x), "x"))
+        samples = self._validator.read_inputs(given.x)
+        with self._validator.naming(given):
+            outputs = self._engine.predict(samples)
+        row: NDArray[Any] = outputs[0]
+        return row
 
     def evaluate(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        metrics: Sequence[str] | Mapping[str, str | Metric] | None = None,
     ) -> dict[str, float]:
         """Mean loss and accuracy, without dropout; memory is kept as by `predict`.
 
         Parameters
         ----------
         X, y, sample_weight
-            As for `fit`. Weights enter the loss, not the accuracy.
+            As for `fit`. Weights enter the loss, not the accuracy and not the metrics.
+        metrics
+            As for `fit`.
 
         Returns
         -------
         dict
             "loss", and "accuracy" or (several independent 0/1 outputs) "binary_accuracy" where
-            loss and targets define one.
+            loss and targets define one, and the metrics.
         """
-        batch = self._validator.batch(X, y, sample_weight)
-        loss, accuracy = self._engine.evaluate(*batch)
+        from ._internal.metrics import Metrics  # here, so that importing fastfa stays short
+
+        more = Metrics(metrics, self.loss, self._engine.n_out)
+        given = self._validator.unread(X, y, sample_weight)
+        batch = self._validator.read(given)
+        more.check(batch.labels is not None)
+        with self._validator.naming(given):
+            loss, accuracy = self._engine.evaluate(*batch)
         metric = self._validator.metric(batch)
-        return {"loss": loss} if metric is None else {"loss": loss, metric: accuracy}
+        logs = {"loss": loss} if metric is None else {"loss": loss, metric: accuracy}
+        return logs | more.measure(self._engine, batch)
 
     # -------------------------------------------------------------------------- looking inside
 
@@ -792,12 +979,18 @@ class Sequential:
         Returns
         -------
         dict of str to ndarray
-            By parameter key, for every parameter that is trained, before clipping and weight decay.
+            By parameter key, for every parameter that is trained, before clipping and weight decay;
+            CuPy arrays if the network is on a GPU.
         """
-        return self._engine.gradients(*self._batch(x, y, sample_weight))[1]
+        return self._on_batch(lambda batch: self._engine.gradients(*batch), x, y, sample_weight)[1]
 
     def alignment(
-        self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        fields: Sequence[str] | None = None,
     ) -> list[Alignment]:
         """How close each hidden layer's signal is to backpropagation's on this batch.
 
@@ -805,13 +998,22 @@ class Sequential:
         ----------
         x, y, sample_weight
             As for `train_batch`.
+        fields : sequence of str, optional
+            Names of the fields of `Alignment` to measure; others are nan. Default: all of them.
+            "effective_rank" takes most of the time: eigenvalues of a matrix as wide as the layer,
+            by NumPy, whose BLAS may use threads of its own.
 
         Returns
         -------
         list of Alignment
             One for each hidden `Dense`, lowest first.
         """
-        return measure(self._engine, self._batch(x, y, sample_weight))
+        names = field_names(fields)
+        on_host, inspected = self._backend.on_host, self._backend.inspected(self._engine)
+        return self._on_batch(
+            lambda batch: measure(inspected, batch._replace(x=on_host("x", batch.x)), names),
+            x, y, sample_weight,
+        )  # fmt: skip
 
     def summary(self) -> Text:
         """The network as a table, with the rule and feedback of each layer as the engine runs them.
@@ -831,57 +1033,19 @@ class Sequential:
 
     # ---------------------------------------------------------------------------------- helpers
 
-    def _batch(self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None) -> Batch:
-        given = self._validator.unread(x, y, sample_weight, STEP_NAMES)
-        return self._validator.read(given, whole=True)
-
-    def _task(
+    def _on_batch(
         self,
-        X: ArrayLike,
+        call: Callable[[Batch], T],
+        x: ArrayLike,
         y: ArrayLike,
         sample_weight: ArrayLike | None,
-        validation_data: tuple[ArrayLike, ...] | None,
-        epochs: int,
-        batch_size: int,
-        shuffle: bool,
-    ) -> Task:
-        """The arguments of ``fit``, checked; the values of arrays last, since they may be many."""
-        epochs, batch_size = integer("epochs", epochs, 0), integer("batch_size", batch_size, 1)
-        shuffle = flag("shuffle", shuffle)
-        validator = self._validator
-        given = validator.unread(X, y, sample_weight)
-        columns = validator.columns_with(X, y)
-        given_validation = self._unread_validation(validation_data, columns)
-        data = validator.read(given)
-        if data.weights is not None and not data.weights.any():
-            raise ValueError("sample_weight: expected a weight above 0, got only zeros")
-        validation = None if given_validation is None else validator.read(given_validation)
-        return Task(
-            data=data,
-            columns=columns,
-            metric=validator.metric(data),
-            validation=validation,
-            validation_metric=None if validation is None else validator.metric(validation),
-            epochs=epochs,
-            batch_size=min(batch_size, len(data.x)),
-            shuffle=shuffle,
-        )
-
-    def _unread_validation(
-        self, data: tuple[ArrayLike, ...] | None, columns: Columns
-    ) -> UnreadBatch | None:
-        if data is None:
-            return None
-        if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):
-            raise ValueError(
-                f"validation_data: expected (X, y) or (X, y, sample_weight), got {show(data)}"
-            )
-        weights = data[2] if len(data) == 3 else None
-        return self._validator.unread(data[0], data[1], weights, VALIDATION_NAMES, columns)
+    ) -> T:
+        """The result of the engine's call on one batch, whose values the engine checks."""
+        given = self._validator.unread(x, y, sample_weight, STEP_NAMES)
+        batch = self._validator.read(given, whole=True)
+        with self._validator.naming(given):
+            return call(batch)
 
     def _rates(self, count: int) -> NDArray[np.float64] | None:
         """Learning rates of the next `count` steps, or None if the rate is a number."""
-        if self._schedule is None:
-            return None
-        first = self._engine.steps
-        return np.array([rate_at(self._schedule, first + i) for i in range(count)], np.float64)
+        return rates_at(self._schedule, self._engine.steps, count)

@@ -1,5 +1,8 @@
 """What the package promises: names, and the objects that describe a network."""
 
+import doctest
+import re
+
 import numpy as np
 import pytest
 from processes import run_python
@@ -138,3 +141,17 @@ def test_dtype(dtype):
 
 def test_input_shape_may_be_a_tuple_of_one():
     assert_same(copies(network(input_shape=(N_IN,))), copies(network()))
+
+
+def test_help_begins_with_a_start_that_runs_and_names_every_rule():
+    example = doctest.DocTestParser().get_doctest(fa.__doc__, {}, "fastfa", None, 0)
+    result = doctest.DocTestRunner(verbose=False).run(example)
+    assert (result.failed, result.attempted) == (0, 7)  # two lines that write files are left out
+    for text in (fa.__doc__, fa.Sequential.__doc__, fa.rules.__doc__):
+        words = set(re.findall(r"\w+", text))
+        assert set(fa.rules.RULES) <= words
+
+
+def test_help_names_only_what_there_is():
+    for name in re.findall(r"help\(fa\.([\w.]+)\)", fa.__doc__):
+        assert hasattr(fa, name)

@@ -60,6 +60,11 @@ def validator():
     return InputValidator(N_IN, CLASSES, "softmax_cross_entropy", "float32")
 
 
+def inputs_of(validator, x):
+    """The array that the engine gets."""
+    return validator.read_inputs(validator.unread_inputs(x))
+
+
 @pytest.fixture
 def x(rng):
     return rng.normal(size=(ROWS, N_IN)).astype(np.float32)
@@ -72,7 +77,7 @@ def net():
 
 @pytest.mark.parametrize("wrap", [Dlpack, Interface, memoryview])
 def test_memory_of_others_is_used_in_place(wrap, x, validator):
-    taken = validator.inputs(wrap(x))
+    taken = inputs_of(validator, wrap(x))
     assert np.shares_memory(taken, x)
     assert np.array_equal(taken, x)
 
@@ -81,7 +86,7 @@ def test_memmap_is_used_in_place(x, validator, tmp_path):
     path = tmp_path / "x"
     x.tofile(path)
     mapped = np.memmap(path, np.float32, "r", shape=x.shape)
-    assert np.shares_memory(validator.inputs(mapped), mapped)
+    assert np.shares_memory(inputs_of(validator, mapped), mapped)
 
 
 def test_array_of_the_standard_library_is_used_in_place():
@@ -100,7 +105,7 @@ def test_results_do_not_depend_on_the_kind_of_array(wrap, x, net):
 
 def test_other_layouts_are_copied(x, validator):
     wide = np.asfortranarray(x)
-    taken = validator.inputs(Dlpack(wide))
+    taken = inputs_of(validator, Dlpack(wide))
     assert taken.flags.c_contiguous
     assert np.array_equal(taken, x)
 
@@ -182,7 +187,7 @@ def test_no_other_library_is_imported():
 def test_torch(x, net, validator):
     torch = pytest.importorskip("torch")
     tensor = torch.from_numpy(x)
-    assert np.shares_memory(validator.inputs(tensor), x)
+    assert np.shares_memory(inputs_of(validator, tensor), x)
     assert np.array_equal(net.predict(tensor), net.predict(x))
     with pytest.raises(TypeError, match="detach"):
         net.predict(tensor.clone().requires_grad_())
@@ -202,7 +207,7 @@ def test_torch(x, net, validator):
 def test_jax(x, net, validator):
     jax = pytest.importorskip("jax")
     there = jax.numpy.asarray(x)
-    taken = validator.inputs(there)
+    taken = inputs_of(validator, there)
     assert np.shares_memory(taken, np.asarray(there))
     assert np.array_equal(net.predict(there), net.predict(x))
     net.fit(there, jax.numpy.arange(ROWS) % CLASSES, epochs=1, verbose=False)
@@ -217,3 +222,20 @@ def test_pandas(x, net, validator):
     net.fit(frame, column, epochs=1, verbose=False)
     with pytest.raises(TypeError, match="y: expected real numbers, got '0' at row 0; number"):
         net.fit(frame, column.astype("string"), epochs=1, verbose=False)
+
+
+@pytest.mark.parametrize("layout", ["csr_matrix", "csr_array", "csc_matrix", "coo_array"])
+def test_sparse_matrices_are_refused_with_what_to_do(layout):
+    sparse = pytest.importorskip("scipy.sparse")
+    x, y = np.eye(6, 4), np.arange(6) % 3
+    given, net = getattr(sparse, layout)(x), fa.Sequential([fa.Dense(3)], input_shape=4, rng=0)
+    words = rf"expected a dense array, got a sparse {layout} of shape \(6, 4\); use X.toarray\(\)"
+    for call in (lambda: net.fit(given, y, verbose=False), lambda: net.predict(given)):
+        with pytest.raises(TypeError, match="^X: " + words):
+            call()
+    with pytest.raises(TypeError, match=r"use x\.toarray\(\)"):
+        net.train_batch(given, y)
+    with pytest.raises(TypeError, match=r"use validation_data\[0\]\.toarray\(\)"):
+        net.fit(x, y, validation_data=(given, y), verbose=False)
+    assert net.steps == 0
+    net.fit(given.toarray(), y, verbose=False)

@@ -6,6 +6,7 @@ from small import N_OUT, refuses, samples
 from small import shallow as network
 
 import fastfa as fa
+from fastfa._internal import validation
 
 NAN, INF = float("nan"), float("inf")
 
@@ -317,18 +318,18 @@ WIDE = fa.Feedback(np.ones((N_OUT, 9)))
         (
             [fa.Dense(4, "relu"), fa.Dense(3, "sigmoid")],
             {"loss": "sigmoid_cross_entropy"},
-            ["layer 1", '"linear"', 'got "sigmoid"', "losses take logits"],
+            ["layer 1", "'linear'", "got 'sigmoid'", "takes logits"],
         ),
-        ([fa.Dense(3, "relu")], {}, ["layer 0", '"linear"', 'got "relu"', "losses take logits"]),
+        ([fa.Dense(3, "relu")], {}, ["layer 0", "'linear'", "got 'relu'", "takes logits"]),
         (
             [fa.Dense(3, "sign")],
             {"loss": "mse"},
-            ["layer 0", "can learn", 'got "sign"', "zero derivative"],
+            ["layer 0", "without zero derivative", "got 'sign'"],
         ),
         (
             [fa.Dense(4), fa.Dense(3, rule="fa")],
             {},
-            ["layer 1", "no rule in the output layer", "got 'fa'"],
+            ["layer 1", "rule: expected none", "got 'fa'", "always gets the exact error"],
         ),
         (
             [fa.Dense(4, weight_init=np.ones((4, 6))), fa.Dense(3)],
@@ -353,17 +354,17 @@ WIDE = fa.Feedback(np.ones((N_OUT, 9)))
         (
             [fa.Dense(4, "threshold"), fa.Dense(3)],
             {"rule": "drtp"},
-            ["layer 0", "zero derivative", 'got "threshold"', '"drtp"', 'inject="pre"'],
+            ["layer 0", "zero derivative", "'drtp'", "got 'threshold'", "inject='pre'"],
         ),
         (
             [fa.Dense(4, "sign"), fa.Dense(3)],
             {"rule": "backprop"},
-            ["layer 0", "zero derivative", 'got "sign"', '"backprop"', 'inject="pre"'],
+            ["layer 0", "zero derivative", "'backprop'", "got 'sign'", "inject='pre'"],
         ),
         (  # the layer does not learn, but the one below needs its delta
             [fa.Dense(4, "tanh"), fa.Dense(4, "sign", rule="frozen"), fa.Dense(3)],
             {"rule": "fa"},
-            ["layer 1", "zero derivative", 'got "sign"', '"frozen"'],
+            ["layer 1", "zero derivative", "'frozen'", "got 'sign'"],
         ),
     ],
 )
@@ -487,3 +488,67 @@ def test_a_network_that_fits_no_memory():
     with pytest.raises(MemoryError):
         network(layers=[fa.Dense(2**31 - 1), fa.Dense(3)], input_shape=2**20)
     assert np.isfinite(network().train_batch(X, Y))
+
+
+# ---- how often values are looked at ----
+
+
+class Spoil(fa.Callback):
+    """Makes a value infinite after all have been checked, before the first step."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def on_train_begin(self, net):
+        self.array[3, 2] = INF
+
+
+@pytest.mark.parametrize("layout", ["C", "F"])  # used in place, and converted in pieces
+def test_fit_looks_at_each_value_once(layout, monkeypatch):
+    """tanh makes an infinite input 1, so no result shows it: only a second look would find it."""
+    monkeypatch.setattr(validation, "LARGE_BY_COLUMNS", 0)
+    layers = [fa.Dense(5, "tanh", trainable=False), fa.Dense(N_OUT)]
+    for spoiled in (0, 1):
+        x, held_out = (np.asarray(X.copy(), order=layout) for _ in range(2))
+        net = fa.Sequential(layers, input_shape=X.shape[1], rule="dfa", rng=0)
+        fit = {"validation_data": (held_out, Y), "verbose": False}
+        net.fit(x, Y, 2, 4, callbacks=[Spoil((x, held_out)[spoiled])], **fit)
+        assert net.steps == 10
+        name = ("X", r"validation_data\[0\]")[spoiled]
+        with pytest.raises(ValueError, match=rf"^{name}: expected finite .*inf at row 3, column 2"):
+            net.fit(x, Y, 2, 4, **fit)
+        assert net.steps == 10
+
+
+def test_python_looks_at_no_value_that_the_engine_takes(monkeypatch):
+    net, rows = network(), np.eye(N_OUT)[Y]
+    weights = np.ones(20)
+    net.train_batch(X, Y)
+
+    def look(*_):
+        raise AssertionError("values are the engine's to check")
+
+    monkeypatch.setattr(np, "isfinite", look)
+    for x, y in ((X, Y), (X.astype(np.float64), rows), (np.asfortranarray(X), rows)):
+        net.fit(x, y, 1, 8, sample_weight=weights, validation_data=(x, y), verbose=False)
+        net.train_batch(x, y, weights)
+        net.learn_many(x, y)
+        net.evaluate(x, y)
+        net.gradients(x, y)
+        net.predict(x)
+        net.predict_one(x[0])
+    assert net.steps > 3
+
+
+@pytest.mark.parametrize("rows", [True, False])
+def test_fit_of_more_rows_than_memory_reads_no_value(rows):
+    """Arrays with a stride of 0 may have any number of rows; reading these would take years."""
+    many = 2**44
+    x = np.lib.stride_tricks.as_strided(X[0], (many, X.shape[1]), (0, X.itemsize))
+    one = np.eye(N_OUT)[0] if rows else np.array(1)
+    y = np.lib.stride_tricks.as_strided(one, (many, *one.shape), (0, *one.strides))
+    net = network()
+    before = state(net)
+    with pytest.raises(MemoryError):
+        net.fit(x, y, verbose=False)
+    assert state(net) == before

@@ -217,8 +217,8 @@ class Waits(fa.Callback):
         (lambda: with_hook("on_epoch_end", nothing), "got a coroutine function"),
         (lambda: with_hook("on_epoch_end", functools.partial(nothing)), "got a coroutine function"),
         (
-            lambda: with_hook("on_epoch_begin", print),
-            'hook of callbacks.*: expected one of .*, got "on_epoch_begin"',
+            lambda: with_hook("on_epoch_start", print),
+            'hook of callbacks.*: expected one of .*, got "on_epoch_start"',
         ),
         (
             lambda: with_hook("on_epoch_end", lambda: 0),

@@ -122,9 +122,9 @@ def test_epoch_callbacks_alone_do_not_make_it_step():
         def __getattr__(self, name):
             return getattr(net_engine, name)
 
-        def train_steps(self, *args):
+        def train_steps(self, *args, **options):
             calls.append(args[7])  # count
-            return steps(*args)
+            return steps(*args, **options)
 
     net_engine, net._engine = net._engine, Engine()
     net.fit(X, y, 2, 16, callbacks=[fa.Callback()], verbose=False)
@@ -413,7 +413,7 @@ def test_early_stopping_needs_its_value():
         net.fit(X, y, 3, callbacks=[fa.EarlyStopping()], verbose=False)
     misspelt = fa.EarlyStopping("val_acc")
     with pytest.raises(
-        ValueError, match=r"logs, loss, accuracy, val_loss, val_accuracy, time, got"
+        ValueError, match=r"logs, loss, accuracy, val_loss, val_accuracy, lr, time, got"
     ):
         net.fit(X, y, 3, validation_data=(X, y), callbacks=[misspelt], verbose=False)
     assert net.steps == 0
@@ -483,7 +483,7 @@ def test_a_later_fit_does_not_replace_a_better_checkpoint(tmp_path):
         (
             "{val_loss}",
             {},
-            'field: expected one of the logs, epoch, loss, accuracy, time, got "val_loss"',
+            'field: expected one of the logs, epoch, loss, accuracy, lr, time, got "val_loss"',
         ),
         (
             "net",

@@ -44,13 +44,14 @@ def test_integers_and_booleans_become_floats(dtype):
 
 def test_an_array_of_the_right_kind_is_used_in_place():
     X, y = samples()
-    batch = network()._validator.batch(X, y, np.ones(len(X)))
+    validator = network()._validator
+    batch = validator.read(validator.unread(X, y, np.ones(len(X))))
     assert batch.x is X
     assert batch.labels is y
     rows = np.eye(N_OUT, dtype=np.float32)[y]
-    assert network()._validator.batch(X, rows, None).y is rows
-    pixels = np.zeros((4, N_IN), np.uint8)
-    assert network()._validator.inputs(pixels) is pixels
+    assert validator.read(validator.unread(X, rows, None)).y is rows
+    pixels = np.full((4, N_IN), 99, np.uint8)
+    assert validator.read_inputs(validator.unread_inputs(pixels)) is pixels
 
 
 def test_uint8_is_divided_by_255():
@@ -120,7 +121,7 @@ def test_targets_and_metrics_by_the_table(loss, n_out, kind, metric):
     expected = {"loss"} if metric is None else {"loss", metric}
     assert set(net.evaluate(X, y)) == expected
     history = net.fit(X, y, epochs=1, validation_data=(X, y), verbose=False)
-    assert set(history.history) == expected | {f"val_{key}" for key in expected} | {"time"}
+    assert set(history.history) == expected | {f"val_{key}" for key in expected} | {"lr", "time"}
     assert all(np.isfinite(values).all() for values in history.history.values())
 
 

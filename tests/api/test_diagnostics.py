@@ -306,6 +306,118 @@ def test_exploding_layer_warns_once():
     assert len(warned(caught)) == 1
 
 
+# ------------------------------------------------------------------------------------ some fields
+
+
+@pytest.mark.parametrize("asked", [["delta_angle"], ["descent", "error_ratio"], []])
+def test_alignment_measures_the_fields_that_are_asked_for(asked):
+    x, y = batch()
+    net = network("dfa")
+    everything, some = net.alignment(x, y), net.alignment(x, y, fields=asked)
+    for full, part in zip(everything, some, strict=True):
+        assert part.layer == full.layer
+        for name in fa.Alignment._fields[1:]:
+            value = getattr(part, name)
+            assert value == getattr(full, name) if name in asked else np.isnan(value)
+
+
+def test_eigenvalues_are_computed_only_if_they_are_asked_for(monkeypatch):
+    x, y = batch()
+    monkeypatch.setattr(np.linalg, "eigvalsh", lambda _: 1 / 0)
+    network("dfa").alignment(x, y, fields=["delta_angle", "descent", "error_ratio"])
+    with pytest.raises(ZeroDivisionError):
+        network("dfa").alignment(x, y)
+
+
+def test_records_have_the_fields_that_are_asked_for():
+    x, y = batch()
+    record = fa.callbacks.Alignment((x, y), fields=["delta_angle"])
+    network("dfa").fit(x, y, 2, callbacks=[record], verbose=False)
+    assert {name for layer in record.history.values() for name in layer} == {"delta_angle"}
+    assert len(record.history[0]["delta_angle"]) == 3
+
+
+def test_wrong_fields_are_refused():
+    x, y = batch()
+    for call in (
+        lambda fields: network("dfa").alignment(x, y, fields=fields),
+        lambda fields: fa.callbacks.Alignment((x, y), fields=fields),
+    ):
+        with pytest.raises(
+            ValueError, match=r'fields\[0\]: .*got "delta"; did you mean "delta_ang'
+        ):
+            call(["delta"])
+        with pytest.raises(TypeError, match=r"got 'descent'; did you mean \['descent'\]\?"):
+            call("descent")
+
+
+# ----------------------------------------------------------------- warnings when a network is made
+
+
+def made(rule, activation="relu", loss="softmax_cross_entropy", optimizer="adam", **changes):
+    layers = [fa.Dense(6, activation), fa.Dense(3)]
+    changes = {"layers": layers, "input_shape": 4, "rng": 0} | changes
+    return fa.Sequential(rule=rule, loss=loss, optimizer=optimizer, **changes)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"rule": "drtp"}, r'"drtp" sends the targets.*units of "relu" grow.*such as "tanh"'),
+        ({"rule": "drtp", "optimizer": "sgd"}, 'units of "relu" grow without bound'),
+        ({"rule": "drtp", "activation": "tanh", "loss": "mse"}, 'with loss="mse" it diverges'),
+        (
+            {"rule": "sdfa"},
+            r'"sdfa" sends signs.*units of "relu" grow without bound.*as under Adam',
+        ),
+        ({"rule": "sdfa", "activation": "tanh", "loss": "mse", "optimizer": "sgd"}, "under SGD"),
+    ],
+)
+def test_rules_that_do_harm_with_these_settings_warn(settings, words):
+    with pytest.warns(fa.rules.RuleWarning, match=words) as caught:
+        net = made(**settings)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = fa.load(net.to_bytes())  # it was said when it was made
+        assert again.rule.name == settings["rule"]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"rule": "drtp", "activation": "tanh"},
+        {"rule": "sdfa", "activation": "tanh"},
+        {"rule": "sdfa", "optimizer": "sgd"},
+        {"rule": "sdfa", "loss": "mse"},
+        {"rule": "dfa", "loss": "mse", "optimizer": "sgd"},
+        {"rule": "ternary"},
+        {"rule": "drtp", "layers": [fa.Dense(3)], "loss": "mse"},
+        {"rule": "drtp", "layers": [fa.Dense(6, "relu", trainable=False), fa.Dense(3)]},
+        {"rule": "drtp", "layers": [fa.Dense(6, "relu", rule="fa"), fa.Dense(3)]},
+    ],
+)
+def test_rules_that_do_no_harm_do_not_warn(settings):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made(**settings)
+
+
+def test_drtp_is_worse_than_frozen_where_it_warns():
+    """What the warning says, on a small regression."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((400, 5))
+    y = np.sin(x[:, 0]) + x[:, 1] * x[:, 2]
+    r2 = {}
+    for name in ("drtp", "frozen", "dfa"):
+        layers = [fa.Dense(50, "relu"), fa.Dense(50, "relu"), fa.Dense(1)]
+        net = fa.Sequential(layers, input_shape=5, rule=name, loss="mse", rng=0)
+        net.fit(x, y, 200, verbose=False)
+        r2[name] = net.evaluate(x, y, metrics=["r2"])["r2"]
+    assert r2["drtp"] < 0 < r2["frozen"] < r2["dfa"]
+
+
 # --------------------------------------------------------------------------------------- CSV logger
 
 
@@ -317,7 +429,7 @@ def test_csv_logger_writes_what_the_history_has(tmp_path):
     history = net.fit(x, y, 2, **fit).history
     more = net.fit(x, y, 1, **fit).history
     header, *lines = (tmp_path / "log.csv").read_text().splitlines()
-    assert header == "epoch,loss,accuracy,val_loss,val_accuracy,time"
+    assert header == "epoch,loss,accuracy,val_loss,val_accuracy,lr,time"
     assert [line.split(",")[0] for line in lines] == ["1", "2", "3"]
     losses = [float(line.split(",")[1]) for line in lines]
     assert losses == history["loss"] + more["loss"]
@@ -328,9 +440,9 @@ def test_csv_logger_writes_what_the_history_has(tmp_path):
     [
         ("", ""),
         ("epo", ""),
-        ("epoch,loss,accuracy,time", ""),
-        ("epoch,loss,accuracy,time\n", ""),
-        ("epoch,loss,accuracy,time\n1,0.5,0.7,1\n2,0.", "1,0.5,0.7,1\n"),
+        ("epoch,loss,accuracy,lr,time", ""),
+        ("epoch,loss,accuracy,lr,time\n", ""),
+        ("epoch,loss,accuracy,lr,time\n1,0.5,0.7,0.1,1\n2,0.", "1,0.5,0.7,0.1,1\n"),
     ],
 )
 def test_csv_logger_goes_on_where_a_line_was_cut(tmp_path, cut, kept):
@@ -339,7 +451,7 @@ def test_csv_logger_goes_on_where_a_line_was_cut(tmp_path, cut, kept):
     path.write_text(cut)
     network("fa").fit(x, y, 2, callbacks=[fa.CSVLogger(path, append=True)], verbose=False)
     *before, first, second = path.read_text().splitlines(keepends=True)
-    assert "".join(before) == "epoch,loss,accuracy,time\n" + kept
+    assert "".join(before) == "epoch,loss,accuracy,lr,time\n" + kept
     assert first.startswith("1,")
     assert second.startswith("2,")
     assert second.endswith("\n")

@@ -181,6 +181,31 @@ def test_summary_shows_the_scale_of_the_feedback():
     assert "[dfa normal 3x8, scale 0.25]" in repr(net)
 
 
+@pytest.mark.parametrize(
+    ("activations", "notes"),
+    [
+        (["linear", "linear"], ["0 and 2"]),
+        (["tanh", "linear"], ["1 and 2"]),
+        (["linear", "relu"], ["0 and 1"]),
+        (["linear", "relu", "linear", "linear"], ["0 and 1", "2 and 4"]),
+        (["tanh", "relu"], []),
+        ([], []),
+    ],
+)
+def test_summary_says_where_no_non_linearity_is_between_layers(activations, notes):
+    layers = [*(fa.Dense(5, each) for each in activations), fa.Dense(3)]
+    net = fa.Sequential(layers, input_shape=4, rng=0)
+    lines = [line for line in net.summary().splitlines() if line.startswith("note")]
+    assert lines == [f"note         no non-linearity between layers {each}" for each in notes]
+    assert net._repr_html_().count("no non-linearity between layers") == len(notes)
+
+
+def test_summary_counts_layers_as_the_list_does():
+    layers = [fa.Dense(5), fa.Dropout(0.5), fa.Dense(3)]
+    text = fa.Sequential(layers, input_shape=4, rng=0).summary()
+    assert text.endswith("note         no non-linearity between layers 0 and 2")
+
+
 def test_summary_of_frozen_layers_says_so():
     text = network(rule="frozen").summary()
     rows = [line.split() for line in text.splitlines()[2:6]]

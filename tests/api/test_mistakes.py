@@ -2,12 +2,14 @@
 
 import copy
 import pickle
+import re
 
 import numpy as np
 import pytest
 from small import refuses
 
 import fastfa as fa
+from fastfa import rules
 
 X = np.random.default_rng(0).standard_normal((20, 6)).astype(np.float32)
 Y = np.arange(20) % 3
@@ -19,20 +21,25 @@ def network(rule="dfa", activation="tanh", **options):
 
 
 @pytest.mark.parametrize(
-    ("rule", "instead"),
-    [
-        ("local", 'rule=Local(inject="pre")'),
-        (fa.Local(train_head=False), 'rule=Local(inject="pre")'),
-        ("drtp", 'rule=DRTP(inject="pre")'),
-        ("dfa", 'rule=DFA(inject="pre")'),
-        ("backprop", 'rule=DFA(inject="pre")'),
-        ("ifa", 'rule=DFA(inject="pre")'),
-    ],
+    ("rule", "name"),
+    [(rule, rule) for rule in ("local", "drtp", "dfa", "backprop", "ifa")]
+    + [(fa.Local(train_head=False), "local")],
 )
-def test_units_without_derivative_name_a_rule_that_works(rule, instead):
-    refuses(ValueError, lambda: network(rule, "sign"), "layer 0", 'got "sign"', instead)
-    name, _ = instead.removeprefix("rule=").split("(")
-    network(getattr(fa, name)(inject="pre"), "sign").train_batch(X, Y)
+def test_units_without_derivative_name_rules_that_work(rule, name):
+    words = ("layer 0", f"under rule '{name}'", "got 'sign'", "with inject='pre'")
+    refuses(ValueError, lambda: network(rule, "sign"), *words)
+
+
+def test_those_rules_work():
+    with pytest.raises(ValueError, match="of the rules") as caught:
+        network("fa", "sign")
+    names = re.search(r"one of the rules (.*) with", str(caught.value))[1].split(", ")
+    tried = []
+    for rule in vars(rules).values():
+        if getattr(rule, "name", "") in {*names} - {"custom"}:
+            network(rule(inject="pre"), "sign").train_batch(X, Y)
+            tried.append(rule.name)
+    assert sorted([*tried, "custom"]) == sorted(names)
 
 
 class Signature(fa.Callback):
@@ -51,7 +58,7 @@ class Misspelt(fa.Callback):
 
 
 class Keras(fa.Callback):
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_train_batch_begin(self, batch, logs=None):
         pass
 
 
@@ -61,7 +68,11 @@ class Keras(fa.Callback):
         (Signature(), TypeError, ["callbacks[0]: Signature.on_epoch_end", "(net, epoch, logs)"]),
         (Batch(), TypeError, ["Batch.on_batch_end", "(net, step, logs)", "got (net, step)"]),
         (Misspelt(), ValueError, ["callbacks[0] (Misspelt)", 'did you mean "on_epoch_end"?']),
-        (Keras(), ValueError, ["callbacks[0] (Keras)", '"on_train_begin"', 'got "on_epoch_begin"']),
+        (
+            Keras(),
+            ValueError,
+            ["callbacks[0] (Keras)", 'got "on_train_batch_begin"'],
+        ),
         (fa.Callback, TypeError, ["callbacks[0]", "did you mean Callback()?"]),
     ],
 )
@@ -195,7 +206,7 @@ NET = network()
     ("of", "name", "words"),
     [
         (NET, "rule", ["Sequential.rule is fixed", "fa.Sequential(..., rule=...)", "Dense("]),
-        (NET, "optimizer", ["fa.Sequential(..., optimizer=...)", "net.lr"]),
+        (NET, "optimizer", ["net.set_optimizer(...)", "net.lr"]),
         (NET, "loss", ["fa.Sequential(..., loss=...)"]),
         (NET, "layers", ["fa.Sequential([...], ...)"]),
         (NET, "dtype", ["fa.Sequential(..., dtype=...)"]),
@@ -288,3 +299,83 @@ def test_a_network_is_made_once():
     net = network()
     refuses(TypeError, lambda: net.__init__([fa.Dense(2)], input_shape=3), "made once")
     assert net.predict(X).shape == (20, 3)
+
+
+# ---- names of other libraries
+
+OTHER_VALUES = {
+    "binary_crossentropy": ("loss", "sigmoid_cross_entropy"),
+    "bce": ("loss", "sigmoid_cross_entropy"),
+    "CrossEntropyLoss": ("loss", "softmax_cross_entropy"),
+    "sparse_categorical_crossentropy": ("loss", "softmax_cross_entropy"),
+    "mean_squared_error": ("loss", "mse"),
+    "backpropagation": ("rule", "backprop"),
+    "feedback_alignment": ("rule", "fa"),
+    "Kolen-Pollack": ("rule", "kp"),
+    "nesterov": ("optimizer", "sgd"),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_VALUES)
+def test_values_with_names_of_other_libraries_get_ours(name):
+    argument, ours = OTHER_VALUES[name]
+    layers = [fa.Dense(4, "tanh"), fa.Dense(2)]
+    with pytest.raises(ValueError, match=f'got "{name}"; did you mean "{ours}"'):
+        fa.Sequential(layers, input_shape=3, **{argument: name})
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [("identity", "linear"), ("logistic", "sigmoid"), ("heaviside", "threshold")],
+)
+def test_activations_with_names_of_other_libraries_get_ours(name, ours):
+    with pytest.raises(ValueError, match=f'got "{name}"; did you mean "{ours}"'):
+        fa.Dense(3, name)
+
+
+OTHER_ARGUMENTS = [
+    (lambda **k: fa.Sequential([fa.Dense(2)], input_shape=3, **k), "random_state", "rng"),
+    (lambda **k: fa.Sequential([fa.Dense(2)], input_shape=3, **k), "seed", "rng"),
+    (lambda **k: fa.Sequential([fa.Dense(2)], input_shape=3, **k), "n_jobs", "n_threads"),
+    (lambda **k: fa.Sequential([fa.Dense(2)], input_shape=3, **k), "optimiser", "optimizer"),
+    (fa.SGD, "learning_rate", "lr"),
+    (fa.Adam, "beta_1", "beta1"),
+    (fa.Adam, "epsilon", "eps"),
+    (fa.EarlyStopping, "restore_best_weights", "restore_best"),
+    (lambda **k: fa.Checkpoint("a", **k), "filepath", "path"),
+    (lambda **k: fa.Dense(3, **k), "kernel_initializer", "weight_init"),
+    (lambda **k: fa.Dense(3, **k), "bias", "use_bias"),
+    (fa.DFA, "feedbck", "feedback"),
+    (fa.Feedback, "distributon", "distribution"),
+    (lambda **k: network().fit(X, Y, **k), "n_epochs", "epochs"),
+    (lambda **k: network().fit(X, Y, **k), "validation_fraction", "validation_split"),
+]
+
+
+@pytest.mark.parametrize(("call", "name", "ours"), OTHER_ARGUMENTS)
+def test_arguments_with_names_of_other_libraries_get_ours(call, name, ours):
+    words = rf'expected keyword arguments .*, got "{name}"; did you mean "{ours}"'
+    with pytest.raises(TypeError, match=words):
+        call(**{name: 1})
+
+
+def test_every_hint_names_something_that_exists_or_is_planned():
+    """A name here that is misspelt would never be suggested."""
+    from fastfa._core import NAMES
+    from fastfa._internal import other_names
+
+    known = {each for names in NAMES.values() for each in names} | set(fa.rules.RULES)
+    known |= {"rmse", "mae", "r2", "f1", "auc", "sgd", "adam", "adamw", "rmsprop"}
+    planned = {"huber", "pinball", "silu", "wm"}
+    suggested = {each for names in other_names._VALUES.values() for each in names}
+    assert suggested <= known | planned
+
+
+def test_signatures_show_what_they_did():
+    import inspect
+
+    assert list(inspect.signature(fa.SGD).parameters)[:2] == ["lr", "momentum"]
+    assert "rng" in inspect.signature(fa.Sequential).parameters
+    assert "metrics" in inspect.signature(fa.Sequential.fit).parameters
+    with pytest.raises(TypeError, match="missing 1 required keyword-only argument: 'input_shape'"):
+        fa.Sequential([fa.Dense(2)])

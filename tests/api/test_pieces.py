@@ -10,7 +10,7 @@ from small import assert_same, copies
 
 import fastfa as fa
 from fastfa import _core
-from fastfa._internal import validation
+from fastfa._internal import samples, validation
 
 M, N_IN, N_OUT = 700, 6, 3
 RNG = np.random.default_rng(0)
@@ -30,7 +30,7 @@ def set_limit(monkeypatch, size):
 def pieces(monkeypatch):
     """Every array counts as large, and pieces are small."""
     set_limit(monkeypatch, 0)
-    monkeypatch.setattr(validation, "ELEMENTS_AT_ONCE", 50 * N_IN)
+    monkeypatch.setattr(samples, "ELEMENTS_AT_ONCE", 50 * N_IN)
     monkeypatch.setattr(fa._core, "PART_BYTES", 100 * N_IN * 4)
 
 

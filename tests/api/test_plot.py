@@ -212,6 +212,13 @@ def test_what_cannot_be_drawn_is_refused():
         fa.plot.alignment(fa.callbacks.Alignment((x, [0, 1, 2])))
     with pytest.raises(ValueError, match="field"):
         fa.plot.alignment(trained()[2], "angle")
+    net, _, _ = trained()
+    x = np.zeros((3, 5))
+    record = fa.callbacks.Alignment((x, [0, 1, 2]), fields=["descent"])
+    net.fit(x, [0, 1, 2], callbacks=[record], verbose=False)
+    with pytest.raises(ValueError, match='recorded, got "delta_angle"; that record left it out'):
+        fa.plot.alignment({"a": [record]})
+    assert fa.plot.alignment(record, "descent").axes
     with pytest.raises(ValueError, match="same hidden layers"):
         fa.plot.alignment({"a": trained()[2], "b": trained(hidden=(24,))[2]})
     with pytest.raises(ValueError, match="frozen and pepita ones have none"):

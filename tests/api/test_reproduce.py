@@ -247,3 +247,28 @@ def test_list(capsys):
 def test_what_cannot_run_is_refused(arguments, message, capsys):
     assert main(["reproduce", *arguments]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_page_is_in_the_current_folder(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["reproduce", "linear"]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "reproduction.jsonl",
+        "reproduction.md",
+    ]
+    assert "written to reproduction.md" in capsys.readouterr().out
+
+
+def test_missing_data_are_reported_first_and_by_the_words_of_the_command_line(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FASTFA_MNIST", raising=False)
+    assert main(["reproduce", "linear", "akrout"]) == 2
+    assert "give path= (--data on the command line), or set FASTFA_MNIST" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []  # also the experiment that needs no MNIST has not run
+    for command in (["reproduce", "akrout"], ["demo"]):
+        assert main([*command, "--data", "nofile"]) == 2
+        text = capsys.readouterr().err
+        assert "no MNIST at 'nofile'" in text
+        assert "path= (--data on the command line)" in text

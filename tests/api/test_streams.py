@@ -281,7 +281,7 @@ def test_a_log_that_a_kill_tore_goes_on(tmp_path, torn):
     assert rows_of(path) == ["epoch", "1", "2", "3"]
 
 
-@pytest.mark.parametrize("there", ["", "epo", "epoch,loss,accuracy,time", "1,2,3,4\n", "epoch\n"])
+@pytest.mark.parametrize("there", ["", "epo", "epoch,loss,accuracy,lr", "1,2,3,4\n", "epoch\n"])
 def test_a_log_goes_on_only_under_its_own_columns(tmp_path, there):
     path, net = tmp_path / "log.csv", network()
     path.write_text(there)
@@ -437,7 +437,7 @@ net.fit(*samples(60), epochs=epochs - net.epochs, callbacks=callbacks, verbose=F
     assert_same(copies(fa.load(path)), copies(whole))
     assert set(rows_of(log)[1:]) == {str(n) for n in range(1, 61)}
     cells = {len(line.split(",")) for line in log.read_text().splitlines()}
-    assert cells == {4}
+    assert cells == {5}
     assert np.isfinite(np.loadtxt(log, delimiter=",", skiprows=1)).all()
 
 

@@ -87,7 +87,7 @@ def test_batches_of_one_train():
 def test_history_has_one_entry_an_epoch():
     X, y = samples()
     history = network().fit(X, y, epochs=3, validation_data=(X, y), verbose=False)
-    assert set(history.history) == {"loss", "accuracy", "val_loss", "val_accuracy", "time"}
+    assert set(history.history) == {"loss", "accuracy", "val_loss", "val_accuracy", "lr", "time"}
     assert all(len(values) == 3 for values in history.history.values())
     assert all(seconds > 0 for seconds in history.history["time"])
     assert repr(history).startswith("History(3 epochs; last: loss ")

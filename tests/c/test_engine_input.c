@@ -105,18 +105,21 @@ static void test_sample_shapes(void)
     refuse_samples(__LINE__, &w, NULL, "samples", false, false);
     REFUSE_SAMPLES(fine, s.n = 0, "X", SHAPE);
     REFUSE_SAMPLES(fine, s.n = -5, "X", SHAPE);
-    REFUSE_SAMPLES(fine, s.x = NULL, "X", SHAPE);
     REFUSE_SAMPLES(fine, s.ldx = N_IN - 1, "X", SHAPE);
     REFUSE_SAMPLES(fine, s.ldx = -N_IN, "X", SHAPE);
     REFUSE_SAMPLES(fine, s.x_dtype = FA_F64, "X", SHAPE);
     REFUSE_SAMPLES(fine, s.x_dtype = (fa_dtype)9, "X", SHAPE);
     REFUSE_SAMPLES(rows, s.ldy = N_OUT - 1, "y", TARGET);
     REFUSE_SAMPLES(rows, s.labels = data.labels, "y", TARGET);
-    fa_samples none = inputs(&data, 0, ROWS);
-    for (int i = 0; i < N_DOORS - 1; i++) /* fa_check takes samples for predicting, too */
+    fa_samples no_targets = inputs(&data, 0, ROWS), no_inputs = fine;
+    no_inputs.x = NULL;
+    for (int i = 0; i < N_DOORS - 1; i++) { /* fa_check takes what there is */
+        CHECK(doors[i].call(w.net, &no_inputs) == FA_E_VALUE && strstr(fa_last_error(), "X"),
+              "%s: no x", doors[i].name);
         if (doors[i].targets)
-            CHECK(doors[i].call(w.net, &none) == FA_E_VALUE && strstr(fa_last_error(), "y"),
+            CHECK(doors[i].call(w.net, &no_targets) == FA_E_VALUE && strstr(fa_last_error(), "y"),
                   "%s: no y", doors[i].name);
+    }
     unwatch(&w);
 }
 
@@ -200,6 +203,75 @@ static void test_probabilities(void)
     const fa_samples s = SAMPLES(.x = data.x, .ldx = N_IN, .y = y, .ldy = N_OUT, .n = ROWS);
     CHECK(fa_check(w.net, &s) == FA_OK, "mse takes any numbers");
     unwatch(&w);
+}
+
+/* fa_check looks at the part of the samples that there is. */
+static void test_check_of_a_part(void)
+{
+    watched w = watch("dfa", "softmax_cross_entropy");
+    float x[ROWS * N_IN], y[ROWS * N_OUT];
+    memcpy(x, data.x, sizeof x), memcpy(y, data.y, sizeof y);
+    fa_samples s = SAMPLES(.x = x, .ldx = N_IN, .n = ROWS);
+    CHECK(fa_check(w.net, &s) == FA_OK, "x alone");
+    x[3] = NAN;
+    CHECK(fa_check(w.net, &s) == FA_E_VALUE && strstr(fa_last_error(), "X: "), "x alone, bad");
+    s.y = y, s.ldy = N_OUT;
+    s.x = NULL;
+    CHECK(fa_check(w.net, &s) == FA_OK, "y alone");
+    y[3] = -1;
+    CHECK(fa_check(w.net, &s) == FA_E_VALUE && strstr(fa_last_error(), "y: "), "y alone, bad");
+    s.y = NULL;
+    CHECK(fa_check(w.net, &s) == FA_E_VALUE && strstr(fa_last_error(), "X: "), "nothing");
+    unwatch(&w);
+}
+
+/* An infinite input that no result shows: tanh makes it 1, and its weights do not train. Only a
+ * search finds it: none where the caller says that the samples are checked, but in fa_check. */
+static void test_checked(void)
+{
+    recipe r;
+    recipe_init(&r, "dfa", FA_F32);
+    r.layers[0].trainable = 0;
+    fa_net *net = make(&r.desc);
+    float x[ROWS * N_IN];
+    memcpy(x, data.x, sizeof x);
+    x[20 * N_IN + 5] = INFINITY;
+    fa_samples s = labelled(&data, 0, ROWS);
+    s.x = x;
+    for (s.checked = 0; s.checked < 2; s.checked++) {
+        const bool looks = !s.checked;
+        double loss;
+        fa_metrics m;
+        fa_angles angles[2];
+        void *grads[MOST_TENSORS] = {NULL};
+        const struct {
+            const char *name;
+            fa_status status, refusal;
+        } calls[] = {
+            {"train_batch", fa_train_batch(&loss, net, &s), FA_E_VALUE},
+            {"train_steps", fa_train_steps(&m, net, &s, &EPOCH(.batch_size = 8, .count = 4)),
+             FA_E_NONFINITE},
+            {"train_epoch", fa_train_epoch(&m, net, &s, 8), FA_E_NONFINITE},
+            {"learn_many", fa_learn_many(&m, net, &s), FA_E_NONFINITE},
+            {"predict", fa_predict(out, N_OUT, net, &s, 0), FA_E_VALUE},
+            {"evaluate", fa_evaluate(&m, net, &s), FA_E_VALUE},
+            {"gradients", fa_gradients(&loss, grads, net, &s), FA_E_VALUE},
+            {"alignment", fa_alignment(angles, net, &s), FA_E_VALUE},
+        };
+        for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
+            CHECK(calls[i].status == (looks ? calls[i].refusal : FA_OK), "%s, checked %d: %s",
+                  calls[i].name, s.checked, fa_status_name(calls[i].status));
+        CHECK(fa_check(net, &s) == FA_E_VALUE, "fa_check always looks");
+    }
+    s.checked = 1;
+    s.n = 0;
+    double loss;
+    CHECK(fa_train_batch(&loss, net, &s) == FA_E_VALUE, "shapes are checked always");
+    int64_t labels[ROWS] = {N_OUT};
+    s = labelled(&data, 0, ROWS);
+    s.checked = 1, s.labels = labels;
+    CHECK(fa_train_batch(&loss, net, &s) == FA_E_VALUE, "no label reaches beyond its memory");
+    fa_net_free(net);
 }
 
 /* ---- epochs ---- */
@@ -367,6 +439,8 @@ int main(void)
     RUN(test_one_output);
     RUN(test_values);
     RUN(test_probabilities);
+    RUN(test_check_of_a_part);
+    RUN(test_checked);
     RUN(test_epochs);
     RUN(test_not_finite);
     RUN(test_norm_not_finite);

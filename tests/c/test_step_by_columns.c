@@ -1,4 +1,4 @@
-/* Threads that have columns of each layer instead of rows of the batch (csrc/columns.c): the same
+/* Threads that have columns of each layer instead of rows of the batch (csrc/engine/step_by_columns.c): the same
  * bits as one thread, for every rule, with dropout, sample weights, a wide output, and more rows
  * than go by at a time. */
 #include "check.h"

@@ -11,7 +11,7 @@ NAMES = {
     "alignment": ["Alignment"],
     "callbacks": [
         "Alignment", "AlignmentWarning", "CSVLogger", "Callback", "Checkpoint", "EarlyStopping",
-        "History",
+        "History", "Log", "TensorBoard",
     ],
     "datasets": ["load"],
     "demo": ["DEFAULT_RULES", "Run", "Settings", "report", "run", "table", "verdict"],
@@ -25,7 +25,7 @@ NAMES = {
     "reproduce": ["Part", "find", "names", "reproduce", "section", "update_page"],
     "rules": [
         "BRSF", "DFA", "DKP", "DRTP", "FA", "FRSF", "IFA", "KP", "LDFA", "PEPITA", "RULES", "SDFA",
-        "USF", "Backprop", "Frozen", "Local", "Rule", "Ternary",
+        "USF", "Backprop", "Frozen", "Local", "Rule", "RuleWarning", "Ternary",
     ],
     "sequential": ["Alignment", "Sequential"],
 }  # fmt: skip

@@ -65,6 +65,9 @@ def as_array(name: str, value: ArrayLike) -> NDArray[Any]:
                 f"{name}: expected no masked entries, got some; fill them: {name}.filled(0.0)"
             )
         return np.asarray(value)
+    if hasattr(value, "toarray") and hasattr(value, "nnz"):  # of SciPy
+        got = f"a sparse {kind(value)} of shape {getattr(value, 'shape', '?')}"
+        raise TypeError(mismatch(name, "a dense array", got, f"use {name}.toarray()"))
     try:
         elsewhere = hasattr(value, "__cuda_array_interface__") or _device(value) not in _HOST_MEMORY
         array = None if elsewhere else _host_array(value)
@@ -72,8 +75,9 @@ def as_array(name: str, value: ArrayLike) -> NDArray[Any]:
         raise TypeError(f"{name}: expected an array, got {kind(value)}; {error}") from error
     if array is None:
         raise TypeError(
-            f"{name}: expected an array in the memory of the CPU, got one on another device; copy "
-            "it with .cpu() (PyTorch), .get() (CuPy) or jax.device_get(...)"
+            f"{name}: expected an array in the memory of the CPU, got one on another device; move "
+            'the network to it with net.to("cuda"), or copy the array with .cpu() (PyTorch), '
+            ".get() (CuPy) or jax.device_get(...)"
         )
     return array
 

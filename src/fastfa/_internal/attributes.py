@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import FrozenInstanceError, fields, is_dataclass
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar, cast
 
-from .checks import nearest, quote
+from .checks import check_keywords, nearest, quote
 
 NEAR = 0.8  # similarity from which a name counts as a misspelling of another
-OTHER_NAMES = {"learning_rate": "lr", "num_threads": "n_threads", "weights": "parameters"}
 
 
 def refuse_unknown(of: object, name: str, known: Iterable[str], instead: str = "") -> None:
     """Raise for an attribute that nothing reads."""
+    from .other_names import of_argument  # here, because only failing calls need it
+
     names = sorted(each for each in known if not each.startswith("_"))
-    other = OTHER_NAMES.get(name)
-    close = f'did you mean "{other}"?' if other in names else nearest(name, names)
+    other = of_argument(name, names)
+    close = f'did you mean "{other}"?' if other else nearest(name, names)
     close = f" ({close})" if close else ""
     raise AttributeError(f"{type(of).__name__} has no attribute {quote(name)}{close}{instead}")
 
@@ -26,12 +28,36 @@ def refuse_fixed(of: object, name: str, hints: Mapping[str, str]) -> None:
     raise AttributeError(f"{type(of).__name__}.{name} is fixed when it is made; {hints[name]}")
 
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def hints_keywords(name: str) -> Callable[[F], F]:
+    """A decorator of methods: an unknown keyword gets an error that says what it is called here."""
+
+    def decorated(method: F) -> F:
+        code = method.__code__
+        known = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]  # without `self`
+
+        @wraps(method)
+        def call(self: Any, *arguments: Any, **keywords: Any) -> Any:
+            if not keywords.keys() <= known_set:
+                check_keywords(name, keywords, known)
+            return method(self, *arguments, **keywords)
+
+        known_set = frozenset(known)
+        return cast("F", call)
+
+    return decorated
+
+
 def fix(*classes: type) -> None:
-    """Make assignments to objects of frozen classes raise errors that say what to do instead.
+    """Make errors say what to do: of assignments to frozen objects, and of unknown arguments.
 
     Subclasses that users write may have more attributes.
     """
     for each in classes:
+        if "__init__" in vars(each) and is_dataclass(each):
+            each.__init__ = hints_keywords(each.__name__)(each.__init__)  # type: ignore[method-assign]
         each.__setattr__ = _set  # type: ignore[method-assign, assignment]
         each.__delattr__ = _delete  # type: ignore[method-assign, assignment]
 

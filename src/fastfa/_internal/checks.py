@@ -21,13 +21,6 @@ T = TypeVar("T")
 INT64_MAX = 2**63 - 1
 _TOO_LARGE = "an int that no float can hold"
 MAX_NAME = 100  # characters of an unknown name that are compared with the known ones
-# Names of other libraries, for hints.
-_OTHER_NAMES = {
-    "xavier": "glorot",
-    "kaiming": "he",
-    "gaussian": "normal",
-    "bce": "sigmoid_cross_entropy",
-}
 
 
 def mismatch(name: str, expected: str, got: object, hint: str = "") -> str:
@@ -36,7 +29,25 @@ def mismatch(name: str, expected: str, got: object, hint: str = "") -> str:
 
 
 class Described:
-    """Base of the immutable descriptions. The repr is the call that makes it, without defaults."""
+    """Base of the immutable descriptions: equal values make equal objects, with one hash.
+
+    The repr is the call that makes it, without defaults.
+    """
+
+    def _values(self) -> tuple[object, ...]:
+        """What makes two objects of one class equal."""
+        return tuple(getattr(self, field.name) for field in fields(self))  # type: ignore[arg-type]
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if type(other) is not type(self):
+            return NotImplemented
+        pairs = zip(self._values(), other._values(), strict=True)
+        return all(_equal(mine, its) for mine, its in pairs)
+
+    def __hash__(self) -> int:
+        return hash((type(self), *map(_hashable, self._values())))
 
     def __repr__(self) -> str:
         shown = []
@@ -44,7 +55,7 @@ class Described:
             value = getattr(self, field.name)
             if field.default is MISSING:
                 shown.append(show(value))
-            elif isinstance(value, np.ndarray) or value != field.default:
+            elif not _equal(value, field.default):
                 shown.append(f"{field.name}={show(value)}")
         return f"{kind(self)}({', '.join(shown)})"
 
@@ -52,6 +63,18 @@ class Described:
         """Store checked values; nothing else writes to a frozen object."""
         for name, value in values.items():
             object.__setattr__(self, name, value)
+
+
+def _equal(first: object, second: object) -> bool:
+    if isinstance(first, np.ndarray) and isinstance(second, np.ndarray):
+        return np.array_equal(first, second)
+    arrays = isinstance(first, np.ndarray) or isinstance(second, np.ndarray)
+    return not arrays and bool(first == second)
+
+
+def _hashable(value: object) -> object:
+    """`value`, or the contents of an array; 0.0 makes one of both zeros, which are equal."""
+    return (value.shape, (value + 0.0).tobytes()) if isinstance(value, np.ndarray) else value
 
 
 def show(value: object) -> str:
@@ -180,11 +203,24 @@ def nearest(value: str, names: Sequence[str], cutoff: float = 0.55) -> str:
     """A question that suggests the name in `names` most like `value`, or ""."""
     from difflib import get_close_matches  # here, because only failing calls need it
 
+    from .other_names import of_value, with_our_words
+
     asked = value[:MAX_NAME].lower()
-    for elsewhere, here in _OTHER_NAMES.items():
-        asked = asked.replace(elsewhere, here)
-    close = get_close_matches(asked, names, n=1, cutoff=cutoff)
+    other = of_value(asked, names)
+    close = [other] if other else get_close_matches(with_our_words(asked), names, 1, cutoff)
     return f'did you mean "{close[0]}"?' if close else ""
+
+
+def check_keywords(name: str, given: Iterable[str], known: Sequence[str]) -> None:
+    """Refuse keyword arguments that a function does not have, with the name that it has."""
+    for each in given:
+        if each not in known:
+            from .other_names import of_argument
+
+            other = of_argument(each, known)
+            hint = f'did you mean "{other}"?' if other else nearest(each, known, 0.6)
+            expected = "keyword arguments " + ", ".join(known)
+            raise TypeError(mismatch(name, expected, quote(each), hint))
 
 
 def warn(message: str, category: type[Warning] = UserWarning) -> None:

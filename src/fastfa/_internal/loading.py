@@ -7,16 +7,18 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .. import _core
+from .._core import NAMES
 from ..backends import choose
+from ..optimizers import Optimizer, as_optimizer
 from ..rules import Rule
 from ..sequential import Sequential
-from .checks import plain, show
+from .checks import choice, plain, show
 from .paths import file_name, is_path
 from .restoring import restore
 from .streams import Readable, reader
 
 if TYPE_CHECKING:
-    from ..backends.protocol import Engine, FindRule
+    from ..backends.protocol import Backend, Engine, FindRule
 
 __all__ = ["check_file", "load"]
 
@@ -28,11 +30,15 @@ def load(
     *,
     rule: Rule | Mapping[Any, Rule] | None = None,
     lr: Callable[[int], float] | None = None,
+    optimizer: str | Optimizer | None = None,
+    loss: str | None = None,
+    device: str = "cpu",
 ) -> Sequential:
     """A network from a file that ``net.save`` or the C library's ``fa_save`` wrote.
 
     It continues bit for bit where the saved network stopped: parameters, feedback, optimizer
-    state, dropout and shuffling. ``reset()`` starts it over from its seed.
+    state, dropout and shuffling; with `optimizer` or `loss`, parameters and feedback only.
+    ``reset()`` starts it over from its seed.
 
     Parameters
     ----------
@@ -45,7 +51,14 @@ def load(
         several rules one object for each class name; with several objects of one class one for
         each layer index, where -1 is the rule of the network.
     lr : callable, optional
-        Only for networks whose learning rate is a function of the step: that function.
+        Only for networks whose learning rate is a function of the step: that function. Not needed
+        with another optimizer.
+    optimizer : str or Optimizer, optional
+        Another optimizer, for fine-tuning: it begins as `Sequential.set_optimizer` says.
+    loss : str, optional
+        Another loss, for fine-tuning. Without `optimizer`, the one of the file begins anew.
+    device : str, default "cpu"
+        Where to load it, "cpu", "cuda" or "cuda:1"; files know no device.
 
     Returns
     -------
@@ -57,7 +70,9 @@ def load(
         The file cannot be read, or its path leads to a device, a pipe or a folder.
     ValueError
         The file does not hold a network, is damaged, or comes from a newer version; or an object
-        that a file cannot hold was not given.
+        that a file cannot hold was not given; or the network does not run on the device.
+    ImportError, RuntimeError
+        CuPy is not installed, or there is no GPU or no driver for it.
 
     Examples
     --------
@@ -68,12 +83,16 @@ def load(
     """
     if lr is not None and not callable(lr):
         raise TypeError(f"lr: expected a function lr(step) -> float, got {show(lr)}")
-    name, engine = _opened(file)
+    backend = choose(device)
+    name, engine = _opened(file, backend)
     net = Sequential.__new__(Sequential)
     try:
-        restore(net, engine, rule, lr)
+        restore(net, backend, engine, rule, lr, needs_lr=optimizer is None)
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
+    if optimizer is not None or loss is not None:
+        other = net.optimizer if optimizer is None else as_optimizer("optimizer", optimizer)
+        net._remake(other, net.loss if loss is None else choice("loss", loss, NAMES["loss"]))
     return net
 
 
@@ -111,12 +130,12 @@ def _bytes(file: bytes | bytearray | memoryview) -> bytes:
         raise TypeError(f"file: expected readable bytes, got {show(file)}; {error}") from error
 
 
-def _opened(file: Any) -> tuple[str, Callable[[FindRule], Engine]]:
+def _opened(file: Any, backend: Backend) -> tuple[str, Callable[[FindRule], Engine]]:
     """The name of the file for messages, and a function that makes the engine from it."""
     if isinstance(file, (bytearray, memoryview)) or (isinstance(file, bytes) and b"\0" in file):
         data = _bytes(file)  # every network has zero bytes, no path has one
-        return "bytes", lambda rules: choose().load(data, rules)
+        return "bytes", lambda rules: backend.load(data, rules)
     if not is_path(file) and hasattr(file, "read"):
-        return show(file), lambda rules: choose().load_from(reader(file), rules)
+        return show(file), lambda rules: backend.load_from(reader(file), rules)
     name = file_name(file)
-    return plain(os.fsdecode(name)), lambda rules: choose().load_path(os.fsencode(name), rules)
+    return plain(os.fsdecode(name)), lambda rules: backend.load_path(os.fsencode(name), rules)

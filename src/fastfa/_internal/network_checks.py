@@ -1,4 +1,7 @@
-"""Checks that need the whole network: layers together with their neighbours."""
+"""Kinds and shapes that need the whole network: layers together with their neighbours.
+
+Which layers, rules and losses fit together is checked in C (csrc/model/plan.c, plan_rules.c).
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,11 @@ import numpy as np
 from ..feedback import Feedback
 from ..layers import Dense, Dropout, Layer
 from ..rules import Frozen, Rule
-from ..rules.registry import as_rule, can_inject_before
-from .checks import kind, show
+from ..rules.base import RuleWarning
+from ..rules.registry import as_rule
+from .checks import show, warn
 
-ZERO_DERIVATIVE = ("sign", "threshold")
+BOUNDED = ("tanh", "sigmoid", "sign", "threshold", "hardtanh", "hard_sigmoid", "softsign")
 
 
 @dataclass(frozen=True)
@@ -36,18 +40,56 @@ class Weighted:
         return self.layer.trainable and not isinstance(self.rule, Frozen)
 
 
-def check_network(layers: Sequence[Layer], n_in: int, loss: str, rule: Rule) -> list[Weighted]:
-    """The weighted layers of a network; ValueError or TypeError if it cannot be trained."""
+def check_network(layers: Sequence[Layer], n_in: int, rule: Rule) -> list[Weighted]:
+    """The weighted layers of a network; ValueError or TypeError for kinds and shapes."""
     places = _places(layers, n_in, rule)
-    _check_output(places[-1], loss)
     for i, place in enumerate(places):
         _check_initial(place)
         if place.rule is not None and not (place.rule.name == "ifa" and i > 0):
             shape = _feedback_shape(places, i, place.rule)
             places[i] = _with_values(place, _two_pass_rule(places[:i]) or place.rule, shape)
             _check_feedback(places[i], places[i].rule or place.rule, shape)
-    _check_derivatives(places)
     return places
+
+
+def warn_of_rules(places: Sequence[Weighted], loss: str, optimizer: str) -> None:
+    """Warn of rules whose signal does not shrink with the error, where that does harm.
+
+    It was measured on seven tables: such networks diverged or ended below those whose hidden layers
+    are frozen. Under mse some did so only after many epochs, and a few came close to frozen.
+    """
+    for place in places[:-1]:
+        if place.rule is not None and place.learns and place.rule.name in ("drtp", "sdfa"):
+            reason = _harm(place.rule.name, place.layer.activation, loss, optimizer)
+            if reason:
+                warn(f'{place}: rule "{place.rule.name}" {reason}', RuleWarning)
+                return
+
+
+def _harm(rule: str, activation: str, loss: str, optimizer: str) -> str:
+    """Why a rule does harm with these, and what to do; "" where it does not."""
+    grows = f'units of "{activation}" grow without bound'
+    if rule == "drtp" and loss == "mse":
+        return (
+            'sends the targets, whatever the error is: with loss="mse" it diverges sooner or later '
+            'for values (regression), and for labels if lr is not small; take "dfa" or "kp"'
+        )
+    if rule == "drtp" and activation not in BOUNDED:
+        return (
+            f"sends the targets, whatever the error is, so {grows}; take an activation with "
+            'bounds, such as "tanh", or "dfa"'
+        )
+    if rule == "sdfa" and loss == "mse" and optimizer == "sgd":
+        return (
+            'sends signs, which do not shrink with the error: with loss="mse" it diverges under '
+            'SGD if lr is not small; take fa.Adam() or "dfa"'
+        )
+    if rule == "sdfa" and loss != "mse" and optimizer != "sgd" and activation not in BOUNDED:
+        return (
+            f"sends signs, which do not shrink with the error, so {grows} where steps do not "
+            'depend on its size, as under Adam; take "tanh", fa.SGD with a small lr, or "dfa"'
+        )
+    return ""
 
 
 def _places(layers: Sequence[Layer], n_in: int, rule: Rule) -> list[Weighted]:
@@ -63,30 +105,6 @@ def _places(layers: Sequence[Layer], n_in: int, rule: Rule) -> list[Weighted]:
         got = repr(layers[-1]) if layers else "no layers"
         raise ValueError(f"layers: expected a Dense at the end, the output, got {got}")
     return [*places[:-1], replace(places[-1], rule=None)]
-
-
-def _check_output(output: Weighted, loss: str) -> None:
-    activation = output.layer.activation
-    if output.layer.rule is not None:
-        raise ValueError(
-            f"{output}: expected no rule in the output layer, got {show(output.layer.rule)}; it "
-            "always gets the exact error"
-        )
-    if loss != "mse" and activation != "linear":
-        raise ValueError(
-            f'{output}: expected the activation "linear" with loss="{loss}", got "{activation}"; '
-            "losses take logits, and predict returns probabilities"
-        )
-    if loss == "softmax_cross_entropy" and output.layer.units == 1:
-        raise ValueError(
-            f"{output}: expected at least 2 units for softmax, got 1; softmax of one output is "
-            'always 1, so for yes or no use loss="sigmoid_cross_entropy"'
-        )
-    if activation in ZERO_DERIVATIVE:
-        raise ValueError(
-            f'{output}: expected an activation that can learn, got "{activation}"; it has zero '
-            "derivative, so use another one in the output layer"
-        )
 
 
 def _check_initial(place: Weighted) -> None:
@@ -127,28 +145,6 @@ def _check_feedback(place: Weighted, rule: Rule, expected: tuple[int, int]) -> N
     got = feedback.distribution.shape
     if got != expected:
         raise ValueError(f"{place}: feedback of {rule.name}: expected shape {expected}, got {got}")
-
-
-def _check_derivatives(places: Sequence[Weighted]) -> None:
-    """Refuse a hidden layer whose delta is needed and multiplied by an f' that is always zero.
-
-    The delta of a layer is needed if the layer learns, or if the layer below needs its own delta
-    and computes it from this one.
-    """
-    needed_below = False
-    for place in places[:-1]:
-        assert place.rule is not None  # only the output has none
-        needed = place.learns or needed_below
-        injects = getattr(place.rule, "inject", "post")
-        multiplied = injects == "post" and place.rule.source != "input"  # by f'
-        if needed and multiplied and place.layer.activation in ZERO_DERIVATIVE:
-            other = kind(place.rule) if can_inject_before(place.rule) else "DFA"
-            raise ValueError(
-                f"{place}: expected an activation without zero derivative, got "
-                f'"{place.layer.activation}"; rule "{place.rule.name}" teaches it nothing with '
-                f'inject="post": take rule={other}(inject="pre"), or another activation'
-            )
-        needed_below = needed and place.rule.source in ("above", "")
 
 
 def describe_rule(rule: Rule, places: Sequence[Weighted]) -> dict[str, Any]:

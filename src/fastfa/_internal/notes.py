@@ -7,7 +7,6 @@ the network was trained on.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from ..layers import Dense
 from ..rules import Rule
 from ..rules.base import is_custom
 from .checks import show
-from .validation import Columns
+from .samples import Columns
 
 if TYPE_CHECKING:
     from .model import Model
@@ -28,6 +27,8 @@ def write_note(net: Model) -> None:
 
     A note of another program stays, unless the network could not be loaded without ours.
     """
+    import json  # here and below: most programs that import fastfa read and write no file
+
     before = net._engine.note
     ours = _note_of(net)
     needed = ours.keys() - {"columns"}
@@ -77,6 +78,8 @@ def _places(net: Model) -> list[tuple[int, Rule]]:
 
 def read_note(note: str | None) -> dict[str, Any]:
     """The content of a note: {} without one of fastfa; ValueError if it is malformed."""
+    import json
+
     try:
         python = json.loads(note or "{}")["fastfa"]
     except (ValueError, KeyError, TypeError, RecursionError):

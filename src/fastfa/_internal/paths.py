@@ -12,16 +12,16 @@ def is_path(file: object) -> bool:
     return isinstance(file, (str, bytes)) or hasattr(file, "__fspath__")
 
 
-def file_name(path: object) -> str | bytes:
-    """`path` as the operating system takes it."""
+def file_name(path: object, argument: str = "path") -> str | bytes:
+    """`path` as the operating system takes it; `argument` is its name in errors."""
     try:
         name: str | bytes = os.fspath(path)  # type: ignore[call-overload]
     except TypeError:
-        raise TypeError(f"path: expected a str or a path, got {show(path)}") from None
+        raise TypeError(f"{argument}: expected a str or a path, got {show(path)}") from None
     if not name:
-        raise ValueError(f"path: expected a name, got {show(path)}")
+        raise ValueError(f"{argument}: expected a name, got {show(path)}")
     if (b"\0" if isinstance(name, bytes) else "\0") in name:  # type: ignore[operator]
-        raise ValueError(f"path: expected a name without a zero byte, got {show(path)}")
+        raise ValueError(f"{argument}: expected a name without a zero byte, got {show(path)}")
     return name
 
 

@@ -11,17 +11,22 @@ from .checks import mismatch, plain, show
 from .notes import columns_of, read_note
 
 if TYPE_CHECKING:
-    from ..backends.protocol import Engine, FindRule
+    from ..backends.protocol import Backend, Engine, FindRule
     from .model import Model
 
 
 def restore(
     net: Model,
+    backend: Backend,
     engine_of: Callable[[FindRule], Engine],
     rule: Rule | Mapping[Any, Rule] | None,
     lr: Callable[[int], float] | None,
+    needs_lr: bool = True,
 ) -> None:
-    """Make the empty object `net` the network that a file describes."""
+    """Make the empty object `net` the network that a file describes, on the device of `backend`.
+
+    Without `needs_lr` its rate will be replaced, so that the function of a file may be missing.
+    """
     rules = RuleResolver(rule)
     engine = engine_of(rules)
     gives_none = rule is None or (isinstance(rule, Mapping) and len(rule) == 0)
@@ -30,7 +35,7 @@ def restore(
             mismatch("rule", "none", show(rule), "no rule of the file is in Python, so give none")
         )
     rates = read_note(engine.note).get("lr")
-    if rates is not None and lr is None:
+    if rates is not None and lr is None and needs_lr:
         raise ValueError(
             f"lr: expected the function {plain(rates['function'])}, got None; a file cannot hold "
             "it, so give it: load(path, lr=...)"
@@ -39,7 +44,7 @@ def restore(
         raise ValueError(
             mismatch("lr", "none", show(lr), "its rate is a number: set net.lr after loading")
         )
-    net._restore(engine, lr)
+    net._restore(backend, engine, lr)
     columns = columns_of(read_note(engine.note))
     net._validator.columns = columns.that_fit(engine.n_in, engine.n_out)
     if rates is not None and not rates["in force"]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..layers import Dense, Layer
 from ..rules import Rule
-from .html import html_table
 
 if TYPE_CHECKING:
     from .model import Model
@@ -52,6 +52,8 @@ def table(net: Model) -> Text:
 
 def html(net: Model) -> str:
     """The same table for a notebook."""
+    from .html import html_table  # here, so that the import of fastfa stays short
+
     return html_table(HEADER, _rows(net), NUMBERS) + html_table((), _facts(net))
 
 
@@ -149,7 +151,21 @@ def _facts(net: Model) -> list[tuple[str, str]]:
         ("optimizer", _optimizer(net)),
         ("dtype, seed", f"{net.dtype}, {net.seed}"),
         ("threads", str(net._engine.n_threads)),
+        *([] if net.device == "cpu" else [("device", net.device)]),
+        *(("note", text) for text in _linear_stacks(net)),
     ]
+
+
+def _linear_stacks(net: Model) -> Iterator[str]:
+    """Says which layers in a row could be one, as nothing between them is non-linear."""
+    first = None
+    for place in net._weighted:
+        if first is None:
+            first = place.index
+        if place.layer.activation != "linear" or place is net._weighted[-1]:
+            if first != place.index:
+                yield f"no non-linearity between layers {first} and {place.index}"
+            first = None
 
 
 def _optimizer(net: Model) -> str:

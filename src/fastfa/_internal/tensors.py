@@ -16,21 +16,23 @@ if TYPE_CHECKING:
 class Tensors(Mapping[str, "NDArray[Any]"]):
     """Live arrays of a network by key, "0.weight"; assignment copies values into them.
 
-    An array is a writable view of the network's memory and stays valid as long as it is
-    referenced. ``tensors[key] = a`` first checks shape and finiteness, and changes nothing if they
-    are wrong. The keys are fixed.
+    An array is a writable view of the network's memory, on a GPU a CuPy array, and stays valid as
+    long as it is referenced. ``tensors[key] = a`` first checks shape and finiteness, and changes
+    nothing if they are wrong. The keys are fixed.
     """
 
-    __slots__ = ("_arrays", "_kind", "_write")
+    __slots__ = ("_arrays", "_kind", "_on_host", "_write")
 
     def __init__(
         self,
         arrays: Mapping[str, NDArray[Any]],
         kind: str,
         write: Callable[[str, NDArray[Any]], None],
+        on_host: Callable[[str, Any], Any],
     ) -> None:
         self._arrays = dict(arrays)
         self._kind = kind
+        self._on_host = on_host  # copies an array from the network's GPU
         self._write = write  # the engine's method: it waits for training in another thread
 
     def __getitem__(self, key: str) -> NDArray[Any]:
@@ -49,7 +51,7 @@ class Tensors(Mapping[str, "NDArray[Any]"]):
     def __setitem__(self, key: str, value: ArrayLike) -> None:
         view = self._find(key)
         name = f'{self._kind}["{key}"]'
-        array = unread(value, name)
+        array = unread(self._on_host(name, value), name)
         if array.shape != view.shape:
             raise ValueError(f"{name}: expected shape {view.shape}, got {array.shape}")
         self._write(key, convert(numbers(array, name), view.dtype, name))

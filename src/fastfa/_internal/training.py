@@ -9,10 +9,12 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..callbacks import Callback
+from ..callbacks.hooks import logs_added, names_added
 from .exclusive import Holder
 from .history import History
 from .progress import Progress
@@ -22,12 +24,13 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..backends.protocol import Engine, Sums
+    from .metrics import Metrics
     from .model import Model
-    from .validation import Batch, Columns
+    from .samples import Batch, Columns
 
 
 class Task(NamedTuple):
-    """The data of a training and its settings."""
+    """The data of a training, checked, and its settings."""
 
     data: Batch
     columns: Columns
@@ -37,11 +40,26 @@ class Task(NamedTuple):
     epochs: int
     batch_size: int
     shuffle: bool
+    rows: NDArray[np.int64] | None = None  # the samples that train; None: all
+    metrics: Metrics | None = None
+    train_metrics: bool = False  # whether they are measured on the training data too
+    measured: tuple[Batch, Batch | None] | None = None  # what metrics read; None: data, validation
+
+    @property
+    def n(self) -> int:
+        """Samples of an epoch."""
+        return len(self.data.x if self.rows is None else self.rows)
 
     @property
     def steps(self) -> int:
         """Steps of an epoch; the last batch may be shorter."""
-        return math.ceil(len(self.data.x) / self.batch_size)
+        return math.ceil(self.n / self.batch_size)
+
+    def order(self, shuffled: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """The order of an epoch's samples, where `shuffled` is one of 0..n-1; None: as they are."""
+        if self.rows is None:
+            return shuffled if self.shuffle else None
+        return self.rows[shuffled] if self.shuffle else self.rows
 
 
 class Training:
@@ -77,12 +95,17 @@ class Training:
         self.rates = rates
         self.stopped = stopped
         self.history = History()
+        self.added: list[list[str]] = []  # by each callback: the names of the logs that it adds
+        self.rate = engine.lr  # of the last step
         self.shown = 0  # value of engine.steps that the bar shows
 
     def run(self, holder: Holder, verbose: bool) -> History:
         """Train until the epochs are done or it is stopped."""
+        known = self._log_names()
         for i, callback in enumerate(self.callbacks):
-            callback._check_logs(self._log_names())
+            callback._check_logs(known)
+            self.added.append(names_added(callback, known, f"callbacks[{i}]"))
+            known = known | dict.fromkeys(self.added[-1], math.nan)
             _hold(holder, callback, f"callbacks[{i}]")
         self.net._history = self.history
         self.net._validator.columns = self.task.columns
@@ -101,34 +124,55 @@ class Training:
         self._call_hooks("on_train_begin")
         self.bar.start()
         for number in range(1, self.task.epochs + 1):
+            if not self.stopped():
+                self._call_hooks("on_epoch_begin", self.engine.epochs + 1)
             if self.stopped():
                 break
             logs = self._epoch(f"epoch {number}/{self.task.epochs}")
             if logs is None:
                 break
-            self.history.add(self.engine.epochs, logs)
-            self.bar.show({key: value for key, value in logs.items() if key != "time"})
-            self._call_hooks("on_epoch_end", self.engine.epochs, logs)
+            self._end_epoch(self.engine.epochs, logs)
         self._call_hooks("on_train_end")
 
-    def _call_hooks(self, hook: str, *number_and_logs: object) -> None:
-        """Call a hook of all callbacks; each gets its own copy of the logs."""
-        for callback in self.callbacks if hook != "on_batch_end" else self.each_batch:
-            own = (dict(x) if isinstance(x, dict) else x for x in number_and_logs)
-            result = getattr(callback, hook)(self.net, *own)
-            if inspect.iscoroutine(result) or inspect.isgenerator(result):
-                result.close()
-                raise TypeError(
-                    f"{type(callback).__name__}.{hook}: expected work when it is called, got "
-                    f"{result!r}, which nobody runs"
-                )
+    def _end_epoch(self, epoch: int, logs: dict[str, float]) -> None:
+        """Record and show the logs; each callback gets a copy, to which it may add its own."""
+        self.history.add(epoch, logs)
+        self._show(logs)
+        for callback, names in zip(self.callbacks, self.added, strict=True):
+            own = dict(logs)
+            self._call_hook(callback, "on_epoch_end", epoch, own)
+            added = logs_added(callback, names, own, logs)
+            logs |= added
+            self.history.extend(added)
+        if any(self.added):
+            self._show(logs)
+
+    def _show(self, logs: dict[str, float]) -> None:
+        self.bar.show({key: logs[key] for key in logs if key not in ("lr", "time")})
+
+    def _call_hooks(self, hook: str, *arguments: object) -> None:
+        """Call a hook of all callbacks."""
+        for callback in self.callbacks:
+            self._call_hook(callback, hook, *arguments)
+
+    def _call_hook(self, callback: Callback, hook: str, *arguments: object) -> None:
+        result = getattr(callback, hook)(self.net, *arguments)
+        if inspect.iscoroutine(result) or inspect.isgenerator(result):
+            result.close()
+            raise TypeError(
+                f"{type(callback).__name__}.{hook}: expected work when it is called, got "
+                f"{result!r}, which nobody runs"
+            )
 
     def _log_names(self) -> dict[str, float]:
         """The names that the logs of every epoch will have; the values are nan."""
-        logs = _logs(math.nan, math.nan, self.task.metric)
-        if self.task.validation is not None:
-            logs |= _logs(math.nan, math.nan, self.task.validation_metric, "val_")
-        return {**logs, "time": math.nan}
+        task, nan = self.task, math.nan
+        own = [] if task.metrics is None else task.metrics.names()
+        logs = _logs(nan, nan, task.metric) | dict.fromkeys(own if task.train_metrics else [], nan)
+        if task.validation is not None:
+            logs |= _logs(nan, nan, task.validation_metric, "val_")
+            logs |= {f"val_{name}": nan for name in own}
+        return {**logs, "lr": nan, "time": nan}
 
     def _epoch(self, label: str) -> dict[str, float] | None:
         """The logs of one epoch, or None if it was stopped before its end."""
@@ -138,16 +182,21 @@ class Training:
         if steps < task.steps:
             return None
         logs = _logs(loss_sum / rows, hit_sum / rows, task.metric)
+        measured = task.measured or (task.data, task.validation)
+        if task.metrics and task.train_metrics:
+            logs |= task.metrics.measure(self.engine, measured[0], task.rows)
         if task.validation is not None:
-            loss, accuracy = self.engine.evaluate(*task.validation)
+            loss, accuracy = self.engine.evaluate(*task.validation, checked=True)
             logs |= _logs(loss, accuracy, task.validation_metric, "val_")
+            if task.metrics:
+                logs |= task.metrics.measure(self.engine, measured[1], prefix="val_")
+        logs["lr"] = self.rate
         logs["time"] = perf_counter() - start
         return logs
 
     def _order(self) -> NDArray[np.int64] | None:
         """The order of the samples in this epoch; None: as they are."""
-        order = self.engine.shuffle(len(self.task.data.x))  # also if unused: it counts epochs
-        return order if self.task.shuffle else None
+        return self.task.order(self.engine.shuffle(self.task.n))  # also if unused: it counts epochs
 
     def _steps(self, order: NDArray[np.int64] | None) -> Sums:
         """All steps of an epoch: in one call, or one by one if a callback needs each."""
@@ -158,17 +207,24 @@ class Training:
             loss, hits, m, _ = self._call(order, steps, 1)
             loss_sum, hit_sum, rows, steps = loss_sum + loss, hit_sum + hits, rows + m, steps + 1
             logs = _logs(loss / m, hits / m, self.task.metric)
-            self._call_hooks("on_batch_end", self.engine.steps, logs)
+            for callback in self.each_batch:
+                self._call_hook(callback, "on_batch_end", self.engine.steps, dict(logs))
         return loss_sum, hit_sum, rows, steps
 
     def _call(self, order: NDArray[np.int64] | None, first: int, count: int) -> Sums:
         """Steps first..first+count-1 of the epoch in the engine."""
         self.shown = begin = self.engine.steps
         size, rates = self.task.batch_size, self.rates(count)
+        self.rate = self.engine.lr if rates is None else float(rates[-1])
         try:
-            result = self.engine.train_steps(
-                *self.task.data, order, size, first, count, rates, self._poll
-            )
+            train = partial(self.engine.train_steps, checked=True)
+            data, poll = self.task.data, self._poll
+            if order is None or self.task.rows is None:
+                result = train(*data, order, size, first, count, rates, poll)
+            else:
+                from .subsets import train_on_rows  # here, so that importing fastfa stays short
+
+                result = train_on_rows(train, data, order, (size, first, count), rates, poll)
         except FloatingPointError as error:
             batch = first + self.engine.steps - begin + 1
             if "nothing was updated" not in str(error):  # an update overflowed

@@ -1,19 +1,22 @@
 """Validation of samples: conversion of all inputs to the arrays that the engine takes, or an error.
 
+Kinds, shapes and lengths are checked here, values by the engine: see `refusals`.
+
 X becomes (m, n_in) in the network's dtype, or uint8; y becomes integer labels (m,) or rows
 (m, n_out). The loss, the number of outputs and the shape and dtype of y decide which of the two,
 and which accuracy is reported; the values never do. The table is in `Sequential.fit`.
 Shapes, lengths and dtypes are compared before any value is read, which takes long for a large X.
 A C-contiguous array of the right dtype is used in place, also if it belongs to PyTorch, JAX or a
 memory map. Other arrays are copied: large ones (a memory map) piece by piece when they are used, up
-to 256 MiB at once if columns are contiguous. Arrays on a GPU are refused. A network that is trained
+to 256 MiB at once if columns are contiguous. Arrays on a GPU are for networks there: they have an
+`InputValidator` of their own. A network that is trained
 on a table with named columns refuses tables with other names or another order from then on.
 """
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,102 +26,25 @@ from .arrays import (
     check_names,
     column_names,
     numbers,
-    place,
     quiet,
     row_names,
     show_name,
     unread,
 )
-from .checks import mismatch, warn
+from .checks import warn
+from .refusals import Naming, check_finite, labels_expected, refuse
+from .samples import Batch, Columns, Pieces, Samples, Unread, UnreadBatch, in_turn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 FIT_NAMES = ("X", "y", "sample_weight")
 STEP_NAMES = ("x", "y", "sample_weight")
 VALIDATION_NAMES = ("validation_data[0]", "validation_data[1]", "validation_data[2]")
 
-ROW_SUM_TOLERANCE = 1e-3
 SMALL_BYTE = 64  # a quarter of the range; images have greater values
 LARGE = 1 << 23  # bytes; arrays that are larger after conversion are converted in pieces
 LARGE_BY_COLUMNS = 1 << 28  # the same if rows are not contiguous: gathering them is slow
-ELEMENTS_AT_ONCE = 1 << 20  # the finite check works in pieces and needs no large temporary
-
-
-class Pieces:
-    """A large array of another dtype or layout, converted piece by piece when it is used.
-
-    Parameters
-    ----------
-    source : ndarray of shape (m, ...)
-    dtype : dtype
-        The dtype of the network.
-    width : int
-        Number of entries in a row of `source`.
-    """
-
-    __slots__ = ("dtype", "shape", "source")
-
-    def __init__(self, source: NDArray[Any], dtype: DTypeLike, width: int) -> None:
-        self.source = source
-        self.dtype = np.dtype(dtype)
-        self.shape = (len(source), width)
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    @quiet()
-    def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[Any]:
-        source = self.source
-        if isinstance(rows, slice):
-            piece = source[rows]
-        elif source.flags.f_contiguous:  # along columns, which are contiguous
-            piece = source.T.take(rows, axis=-1).T
-        else:
-            piece = source.take(rows, axis=0)
-        return np.require(piece.reshape(len(piece), self.shape[1]), self.dtype, ("C", "A", "E"))
-
-
-Samples: TypeAlias = "NDArray[Any] | Pieces"
-
-
-class Unread(NamedTuple):
-    """An array whose shape and kind of dtype are right, and whose values are not checked yet."""
-
-    array: NDArray[Any]
-    name: str  # in errors
-    columns: tuple[str | int, ...] | None = None  # the names of its columns
-
-
-class UnreadBatch(NamedTuple):
-    """Samples that fit each other by their shapes; `InputValidator.read` checks their values."""
-
-    x: Unread
-    y: Unread
-    weights: Unread | None
-
-
-class Batch(NamedTuple):
-    """Checked samples in the engine's order of arguments; exactly one of labels and y is None."""
-
-    x: Samples
-    labels: NDArray[np.int64] | None
-    y: Samples | None
-    weights: NDArray[np.float64] | None
-
-
-class Columns(NamedTuple):
-    """Names of the columns of X, and of y if it is a table of rows; None without names."""
-
-    x: tuple[str | int, ...] | None = None
-    y: tuple[str | int, ...] | None = None
-
-    def that_fit(self, n_in: int, n_out: int) -> Columns:
-        """The names, without those whose number is not that of the inputs, or outputs."""
-        x, y = self.x or (), self.y or ()
-        return Columns(x if len(x) == n_in else None, y if len(y) == n_out else None)
 
 
 class InputValidator:
@@ -143,10 +69,6 @@ class InputValidator:
         self.columns = Columns()
         self.bytes_checked = input_scale != "auto"
 
-    def batch(self, x: ArrayLike, y: ArrayLike, weights: ArrayLike | None) -> Batch:
-        """Samples with their targets and weights."""
-        return self.read(self.unread(x, y, weights))
-
     @quiet()
     def unread(
         self,
@@ -165,17 +87,21 @@ class InputValidator:
         inputs = self.unread_inputs(x, names[0], known)
         m = len(inputs.array)
         targets = self._unread_targets(y, m, names[1], names[0], known)
-        return UnreadBatch(inputs, targets, _unread_weights(weights, m, names[2], names[0]))
+        return UnreadBatch(inputs, targets, self._unread_weights(weights, m, names[2], names[0]))
 
     @quiet()
     def read(self, batch: UnreadBatch, whole: bool = False) -> Batch:
-        """The samples with all values checked; if they are needed `whole`, without `Pieces`.
+        """The samples for the engine; if they are needed `whole`, without `Pieces`.
 
         The targets come first: there are fewer of them.
         """
-        labels, rows = self._read_targets(batch.y, whole)
-        weights = None if batch.weights is None else _read_weights(batch.weights)
+        labels, rows = (None, None) if batch.y is None else self._read_targets(batch.y, whole)
+        weights = None if batch.weights is None else self._read_weights(batch.weights)
         return Batch(self.read_inputs(batch.x, whole), labels, rows, weights)
+
+    def naming(self, given: UnreadBatch) -> Naming:
+        """The context of an engine's call on samples: names a value that it refuses."""
+        return Naming(given, self.loss, self.n_out, self.dtype)
 
     def columns_with(self, x: ArrayLike, y: ArrayLike, one: bool = False) -> Columns:
         """The columns of training, or else those of these samples; `one`: of a single row."""
@@ -194,18 +120,14 @@ class InputValidator:
             return "accuracy" if self.n_out == 1 else "binary_accuracy"
         return None
 
-    def inputs(self, x: ArrayLike, name: str = "X") -> Samples:
-        """X as (m, n_in); (m, ...) is flattened when its product fits."""
-        return self.read_inputs(self.unread_inputs(x, name))
-
     @quiet()
     def unread_inputs(
         self, x: ArrayLike, name: str = "X", columns: Columns | None = None
     ) -> Unread:
-        """X of the right shape, before its values are checked."""
+        """X of the right shape, (m, n_in) or (m, ...) with the same product."""
         given = column_names(x)
         check_names(given, (self.columns if columns is None else columns).x, name)
-        array = unread(x, name, FEATURES)
+        array = self._unread(x, name, FEATURES)
         expected = f"shape (m, {self.n_in})"
         if array.ndim < 2:
             hint = "; one sample is X[None, :]" if array.shape == (self.n_in,) else ""
@@ -218,19 +140,23 @@ class InputValidator:
 
     @quiet()
     def read_inputs(self, x: Unread, whole: bool = False) -> Samples:
-        """X as (m, n_in), its values checked."""
+        """X as (m, n_in)."""
         array = numbers(x.array, x.name, FEATURES)
         if array.dtype == np.uint8:
             self._warn_of_small_bytes(array, x.name)
         return _samples(x._replace(array=array), self._dtype_for(array), self.n_in, whole)
 
+    def outputs(self, inputs: Unread) -> NDArray[Any] | None:
+        """Where `predict` writes its outputs for these inputs; None: the engine makes the array."""
+        return np.empty((len(inputs.array), self.n_out), self.dtype)
+
     def _warn_of_small_bytes(self, array: NDArray[np.uint8], name: str) -> None:
         """Warn once of bytes that are not pixels: divided by 255 they almost vanish."""
         if self.bytes_checked:
             return
-        greatest, rows = 0, max(1, ELEMENTS_AT_ONCE // self.n_in)
-        for start in range(0, len(array), rows):
-            greatest = max(greatest, int(array[start : start + rows].max()))
+        greatest = 0
+        for _, part in in_turn(array):
+            greatest = max(greatest, int(part.max()))
             if greatest >= SMALL_BYTE:  # images have one in the first piece
                 self.bytes_checked = True
                 return
@@ -248,7 +174,7 @@ class InputValidator:
         """One x as a batch of one; (h, w) is flattened when h w = n_in."""
         names = row_names(x)
         check_names(names, self.columns.x, "x")
-        array = unread(x, "x", FEATURES, names)
+        array = self._unread(x, "x", FEATURES, names)
         if array.ndim == 0 or array.size != self.n_in:
             raise ValueError(f"x: expected shape ({self.n_in},), got shape {array.shape}")
         row = numbers(array, "x", FEATURES, names).reshape(1, -1)
@@ -262,16 +188,26 @@ class InputValidator:
     def target(self, y: ArrayLike) -> NDArray[Any]:
         """One y as a batch of one."""
         check_names(row_names(y), self.columns.y, "y")
-        array = unread(y, "y", LABELS)
+        array = self._unread(y, "y", LABELS)
         if array.shape not in ((), (self.n_out,)):
             expected = f"one number or shape ({self.n_out},)"
             raise ValueError(f"y: expected {expected}, got shape {array.shape}")
         return numbers(array, "y", LABELS)[None]
 
+    def _unread(
+        self,
+        value: ArrayLike,
+        name: str,
+        hint: str = "",
+        names: tuple[str | int, ...] | None = None,
+    ) -> NDArray[Any]:
+        """`arrays.unread`: where other kinds of arrays come in, see `backends.cuda.inputs`."""
+        return unread(value, name, hint, names)
+
     def _unread_targets(self, y: ArrayLike, m: int, name: str, of: str, columns: Columns) -> Unread:
         given = column_names(y)
         check_names(given, columns.y, name)
-        array = unread(y, name, LABELS)
+        array = self._unread(y, name, LABELS)
         if array.ndim not in (1, 2) or (array.ndim == 2 and array.shape[1] != self.n_out):
             column = f"{name}.ravel()" if given is None else f"{name}[{show_name(given[0])}]"
             hint = f"; use {column}" if array.shape == (m, 1) else ""
@@ -280,6 +216,20 @@ class InputValidator:
         self._check_label_kind(array, name)
         return Unread(array, name, given)
 
+    def _unread_weights(
+        self, weights: ArrayLike | None, m: int, name: str, of: str
+    ) -> Unread | None:
+        if weights is None:
+            return None
+        array = self._unread(weights, name)
+        if array.ndim != 1:
+            raise ValueError(f"{name}: expected shape ({m},), got shape {array.shape}")
+        _check_length(array, m, name, of)
+        return Unread(array, name)
+
+    def _read_weights(self, weights: Unread) -> NDArray[np.float64]:
+        return _as_rows(numbers(weights.array, weights.name), np.float64)
+
     def _read_targets(
         self, y: Unread, whole: bool
     ) -> tuple[NDArray[np.int64] | None, Samples | None]:
@@ -287,8 +237,9 @@ class InputValidator:
         if self._holds_labels(array):
             return self._labels(array, y.name), None
         rows = _samples(y._replace(array=array), self.dtype, self.n_out, whole)
-        for start, piece in _in_turn(rows):
-            self._check_rows(piece, y.name, start)
+        if self.loss == "sigmoid_cross_entropy" and self.n_out == 1:  # the engine takes 0.5 too
+            for start, part in in_turn(rows):
+                refuse((part != 0) & (part != 1), part, y.name, "0 or 1", start)
         return None, rows
 
     def _holds_labels(self, y: NDArray[Any]) -> bool:
@@ -311,70 +262,31 @@ class InputValidator:
     def _labels(self, array: NDArray[Any], name: str) -> NDArray[np.int64]:
         """Class numbers as int64; whole floats pass, except for mse, which needs integers."""
         self._check_label_kind(array, name)  # again: objects may have become floats
-        expected = f"integer labels from 0 to {self.n_out - 1}"
         if array.dtype.kind == "f":
-            _refuse(array != np.rint(array), array, name, expected)
-        _refuse((array < 0) | (array >= self.n_out), array, name, expected)
+            refuse(array != np.rint(array), array, name, labels_expected(self.n_out))
         return np.require(array, np.int64, ("C", "A", "E"))
-
-    def _check_rows(self, rows: NDArray[Any], name: str, start: int) -> None:
-        if self.loss == "sigmoid_cross_entropy" and self.n_out == 1:
-            _refuse((rows != 0) & (rows != 1), rows, name, "0 or 1", start)
-        elif self.loss == "sigmoid_cross_entropy":
-            _refuse((rows < 0) | (rows > 1), rows, name, "values within 0..1", start)
-        elif self.loss == "softmax_cross_entropy":
-            _refuse(rows < 0, rows, name, "probabilities >= 0", start)
-            sums = rows.sum(axis=1, dtype=np.float64)
-            wrong = np.abs(sums - 1) > ROW_SUM_TOLERANCE
-            _refuse(wrong, sums, name, "rows that sum to 1", start)
-
-
-def _unread_weights(weights: ArrayLike | None, m: int, name: str, of: str) -> Unread | None:
-    if weights is None:
-        return None
-    array = unread(weights, name)
-    if array.ndim != 1:
-        raise ValueError(f"{name}: expected shape ({m},), got shape {array.shape}")
-    _check_length(array, m, name, of)
-    return Unread(array, name)
-
-
-def _read_weights(weights: Unread) -> NDArray[np.float64]:
-    array, name, _ = weights
-    converted = convert(numbers(array, name), np.float64, name)
-    _refuse(converted < 0, converted, name, "weights >= 0")
-    return converted
 
 
 def _samples(given: Unread, dtype: np.dtype[Any], width: int, whole: bool) -> Samples:
-    """Finite rows of `width` entries, converted if necessary.
+    """Rows of `width` entries, converted if necessary; large arrays become `Pieces`.
 
-    Large arrays become `Pieces`, unless they are needed `whole`; an array that is too large for
-    the memory is then refused before its values are checked.
+    Unless they are needed `whole`: then one that is too large for the memory is refused.
     """
-    array, name, names = given
+    array = given.array
     as_is = array.dtype == dtype and array.flags.c_contiguous and array.flags.aligned
     by_columns = array.strides[-1] != array.itemsize
     limit = LARGE_BY_COLUMNS if by_columns else LARGE
     if whole or as_is or len(array) * width * dtype.itemsize <= limit:
-        flat = array if array.ndim == 2 else array.reshape(len(array), width)
-        return convert(flat, dtype, name, names)
-    pieces = Pieces(array, dtype, width)
-    if array.dtype.kind == "f":
-        for start, piece in _in_turn(pieces):
-            source = array[start : start + len(piece)].reshape(piece.shape)
-            _check_finite(piece, source, name, names, start)
-    return pieces
+        return _as_rows(array if array.ndim == 2 else array.reshape(len(array), width), dtype)
+    return Pieces(array, dtype, width)
 
 
-def _in_turn(samples: Samples) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Parts of the samples, each with the number of its first row."""
-    rows = max(1, ELEMENTS_AT_ONCE // samples.shape[1])
-    for start in range(0, len(samples), rows):
-        yield start, samples[start : start + rows]
+@quiet()  # a value too large for float32 becomes inf, which the engine refuses
+def _as_rows(array: NDArray[Any], dtype: DTypeLike) -> NDArray[Any]:
+    """A C-contiguous array of `dtype`: `array` itself if it is one."""
+    return np.require(array, dtype, ("C", "A", "E"))
 
 
-@quiet()  # a value too large for float32 becomes inf, which is refused below
 def convert(
     array: NDArray[Any],
     dtype: DTypeLike,
@@ -385,46 +297,12 @@ def convert(
 
     `names` are the names of its columns.
     """
-    converted = np.require(array, dtype, ("C", "A", "E"))
-    if converted.dtype.kind == "f":
-        _check_finite(converted, array, name, names)
-    return converted
-
-
-def _check_finite(
-    converted: NDArray[Any],
-    array: NDArray[Any],
-    name: str,
-    names: tuple[str | int, ...] | None,
-    first: int = 0,
-) -> None:
-    width = max(1, converted.size // len(converted))
-    rows = max(1, ELEMENTS_AT_ONCE // width)
-    for start in range(0, len(converted), rows):
-        finite = np.isfinite(converted[start : start + rows])
-        if not finite.all():
-            expected = f"finite values in {converted.dtype}"
-            _refuse(~finite, array[start : start + rows], name, expected, first + start, names)
+    if np.dtype(dtype).kind == "f":
+        check_finite(array, dtype, name, names)
+    return _as_rows(array, dtype)
 
 
 def _check_length(array: NDArray[Any], m: int, name: str, of: str) -> None:
     if len(array) != m:
         expected = f"one entry for each of the {m} rows of {of}"
         raise ValueError(f"{name}: expected {expected}, got {len(array)}")
-
-
-def _refuse(
-    wrong: NDArray[np.bool_],
-    array: NDArray[Any],
-    name: str,
-    expected: str,
-    start: int = 0,
-    names: tuple[str | int, ...] | None = None,
-) -> None:
-    """Raise an error for the first wrong entry of `array`; its rows count from `start`."""
-    if wrong.any():
-        at = tuple(int(i) for i in np.argwhere(wrong)[0])
-        missing = names is not None and array[at] != array[at]
-        hint = "fill in missing values or leave those rows out" if missing else ""
-        got = f"{array[at]} at {place(at, names, start)}"
-        raise ValueError(mismatch(name, expected, got, hint))

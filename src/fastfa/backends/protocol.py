@@ -1,9 +1,9 @@
-"""The contract between `Sequential` and the engines that run a network.
+"""The contract between `Sequential` and the engines that run a network, on whatever device.
 
 An engine is made from a plain description (dictionaries, strings, numbers, arrays) and holds one
-network. Its caller has checked all arguments. Samples are four of them: x (m, n_in) in the
-network's dtype or uint8; either labels (m,) or rows y (m, n_out), the other None; weights (m,) or
-None.
+network. Its caller has checked all arguments but the values of samples: an `Engine` refuses wrong
+ones by a ValueError, the NumPy reference refuses nothing. Samples are x (m, n_in) in the network's
+dtype or uint8; either labels (m,) or rows y (m, n_out), the other None; weights (m,) or None.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
-from .._internal.validation import Samples
+from .._internal.samples import Batch, Samples
+from .._internal.validation import InputValidator
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["BaseEngine", "Engine"]
+__all__ = ["Backend", "BaseEngine", "Engine"]
 
 Array: TypeAlias = "NDArray[Any]"
 Labels: TypeAlias = "NDArray[np.int64] | None"
@@ -131,8 +132,39 @@ class Engine(BaseEngine[Samples], Protocol):
 
     note: str | None  # text that goes into the file
 
+    def check(self, x: Samples, labels: Labels, y: Samples | None, weights: Weights) -> None:
+        """ValueError for a value that the network does not take."""
+
     def predict(self, x: Samples, logits: bool = False, out: Array | None = None) -> Array:
         """As `BaseEngine.predict`, into `out` if it is given."""
+
+    def train_steps(
+        self,
+        x: Samples,
+        labels: Labels,
+        y: Samples | None,
+        weights: Weights,
+        order: NDArray[np.int64] | None,
+        batch_size: int,
+        first: int,
+        count: int,
+        lrs: NDArray[np.float64] | None = None,
+        poll: Callable[[int], object] | None = None,
+        *,
+        checked: bool = False,
+    ) -> Sums:
+        """As `BaseEngine.train_steps`; `checked`: by `check`, so values need no look."""
+
+    def evaluate(
+        self,
+        x: Samples,
+        labels: Labels,
+        y: Samples | None,
+        weights: Weights,
+        *,
+        checked: bool = False,
+    ) -> tuple[float, float]:
+        """As `BaseEngine.evaluate`; `checked` as in `train_steps`."""
 
     def has_feedback_matrix(self, index: int) -> bool:
         """Whether `feedback_matrix` has one for this layer."""
@@ -152,14 +184,42 @@ class Engine(BaseEngine[Samples], Protocol):
     def dumps(self) -> bytes:
         """The bytes of that file."""
 
-    @staticmethod
-    def load(data: bytes, rules: FindRule) -> Engine:
+    def state(self) -> bytes:
+        """Counters, learning rate, parameters, feedback and slots: the same bytes on any device."""
+
+    def restore(self, state: bytes) -> None:
+        """Continue from what `state` returned, also on another device."""
+
+
+class Backend(Protocol):
+    """A device, and how networks get onto it."""
+
+    @property
+    def device(self) -> str:
+        """Its name, "cpu" or "cuda:0"."""
+
+    def create(self, description: dict[str, Any]) -> Engine:
+        """A new network."""
+
+    def load(self, data: bytes, rules: FindRule) -> Engine:
         """The network in the bytes of a file."""
 
-    @staticmethod
-    def load_path(path: bytes, rules: FindRule) -> Engine:
+    def load_path(self, path: bytes, rules: FindRule) -> Engine:
         """The network in a file."""
 
-    @staticmethod
-    def load_from(read: Callable[[int], bytes], rules: FindRule) -> Engine:
+    def load_from(self, read: Callable[[int], bytes], rules: FindRule) -> Engine:
         """The network in a stream; `read(n)` returns its next 1 to n bytes."""
+
+    def validator(
+        self, n_in: int, n_out: int, loss: str, dtype: str, input_scale: str | float
+    ) -> InputValidator:
+        """What checks the samples of such a network."""
+
+    def placed(self, engine: Engine, batch: Batch) -> Batch:
+        """Samples for many calls of `train_steps` and `evaluate`: where the engine reads them."""
+
+    def inspected(self, engine: Engine) -> Engine:
+        """An engine on the CPU with the numbers of `engine`: itself, or its twin there."""
+
+    def on_host(self, name: str, value: Any) -> Any:
+        """`value`, or a copy in the memory of the CPU if it is an array on this device."""

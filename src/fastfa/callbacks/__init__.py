@@ -6,6 +6,8 @@ from .base import Callback
 from .checkpoint import Checkpoint
 from .csv_logger import CSVLogger
 from .early_stopping import EarlyStopping
+from .log import Log
+from .tensorboard import TensorBoard
 
 __all__ = [
     "Alignment",
@@ -15,4 +17,6 @@ __all__ = [
     "Checkpoint",
     "EarlyStopping",
     "History",
+    "Log",
+    "TensorBoard",
 ]

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from .._internal.checks import choice, integer, show
 from .._internal.progress import warn
+from ..alignment import field_names
 from .base import RecordingCallback
 from .faults import FaultDetector
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import ArrayLike
 
@@ -40,6 +41,9 @@ class Alignment(RecordingCallback):
         Number of epochs, or steps, between measurements.
     unit : {"epoch", "step"}, default "epoch"
         "step" makes ``fit`` return to Python after every step, which takes time.
+    fields : sequence of str, optional
+        Fields to measure and record, as for ``net.alignment``. Without "delta_angle" and
+        "error_ratio" there are no warnings of what they show.
 
     Attributes
     ----------
@@ -63,14 +67,21 @@ class Alignment(RecordingCallback):
     4
     """
 
-    _SETTINGS = ("batch", "every", "unit")
+    _SETTINGS = ("batch", "every", "unit", "fields")
 
-    def __init__(self, batch: tuple[ArrayLike, ...], every: int = 1, unit: str = "epoch") -> None:
+    def __init__(
+        self,
+        batch: tuple[ArrayLike, ...],
+        every: int = 1,
+        unit: str = "epoch",
+        fields: Sequence[str] | None = None,
+    ) -> None:
         if not isinstance(batch, (tuple, list)) or len(batch) not in (2, 3):
             raise ValueError(f"batch: expected (x, y) or (x, y, sample_weight), got {show(batch)}")
         self.batch = tuple(batch)
         self.every = integer("every", every, 1)
         self.unit = choice("unit", unit, ("epoch", "step"))
+        self.fields = None if fields is None else field_names(fields)
         self._begin(None)
         if unit == "step":  # on the object: with the hook in the class, `fit` would always call it
             self.on_batch_end = self._on_batch_end  # type: ignore[method-assign]
@@ -106,13 +117,14 @@ class Alignment(RecordingCallback):
             self._measure(net)
 
     def _measure(self, net: Model) -> None:
-        rows = net.alignment(*self.batch)
+        rows = net.alignment(*self.batch, fields=self.fields)
+        names = field_names(self.fields)
         self.step.append(net.steps)
         self.epoch.append(net.epochs)
         for row in rows:
-            fields = row._asdict()
-            of_layer = self.history.setdefault(fields.pop("layer"), {})
-            for name, value in fields.items():
+            of_layer = self.history.setdefault(row.layer, {})
+            for name in names:
+                value = getattr(row, name)
                 of_layer.setdefault(name, []).append(math.nan if value is None else value)
         for message in self._watch.look(net, rows):
             warn(message, AlignmentWarning, raises=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from .._internal.attributes import hints_keywords
 from .._internal.checks import flag, integer, show
 from .._internal.paths import check_folder, file_name
 from .base import RecordingCallback, file_key
@@ -34,7 +35,8 @@ class Checkpoint(RecordingCallback):
     monitor : str, optional
         With save_best_only: which entry of the epoch's logs to watch.
     mode : {"auto", "min", "max"}, default "auto"
-        Whether smaller or greater is better; "auto": greater for accuracies, else smaller.
+        Whether smaller or greater is better; "auto": greater for accuracies, f1, auc and r2, else
+        smaller.
     save_best_only : bool, default False
         Save only if `monitor` is better than at all earlier saves.
 
@@ -70,6 +72,7 @@ class Checkpoint(RecordingCallback):
 
     _SETTINGS = ("path", "every", "monitor", "mode", "save_best_only")
 
+    @hints_keywords("Checkpoint")
     def __init__(
         self,
         path: str | os.PathLike[str],

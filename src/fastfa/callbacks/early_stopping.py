@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .._internal.attributes import hints_keywords
 from .._internal.checks import flag, integer, number
 from .base import RecordingCallback
 from .monitoring import WORST, direction, entry, gain
@@ -28,7 +29,8 @@ class EarlyStopping(RecordingCallback):
     min_delta : float >= 0, default 0.0
         An improvement must be greater than this.
     mode : {"auto", "min", "max"}, default "auto"
-        Whether smaller or greater is better; "auto": greater for accuracies, else smaller.
+        Whether smaller or greater is better; "auto": greater for accuracies, f1, auc and r2, else
+        smaller.
     restore_best : bool, default True
         At the end of training, also by Ctrl-C or another exception, restore parameters and feedback
         of the best epoch. Optimizer state and counters do not change.
@@ -53,6 +55,7 @@ class EarlyStopping(RecordingCallback):
 
     _SETTINGS = ("monitor", "patience", "min_delta", "mode", "restore_best")
 
+    @hints_keywords("EarlyStopping")
     def __init__(
         self,
         monitor: str = "val_loss",

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction, signature
+from math import nan
 from typing import Any
 
-from .._internal.checks import choice, entries, kind, mismatch, plain, show
+import numpy as np
+
+from .._internal.checks import choice, entries, kind, mismatch, plain, quote, show
 from .base import Callback
 
 HOOKS = {  # of `Callback`, with their arguments
     "on_train_begin": ("net",),
+    "on_epoch_begin": ("net", "epoch"),
     "on_batch_end": ("net", "step", "logs"),
     "on_epoch_end": ("net", "epoch", "logs"),
     "on_train_end": ("net",),
@@ -33,6 +38,38 @@ def callback_list(callbacks: object) -> list[Callback]:
             raise TypeError(mismatch(f"callbacks[{i}]", "a Callback object", show(callback), hint))
         _check_hooks(callback, f"callbacks[{i}]")
     return found
+
+
+def names_added(callback: Callback, known: Iterable[str], name: str) -> list[str]:
+    """The logs that a callback says it adds; `known` are those that there are before it."""
+    expected, what = "a list of names of logs", f"{name}: {kind(callback)}.adds"
+    if isinstance(callback.adds, str) or not isinstance(callback.adds, Iterable):
+        raise TypeError(mismatch(what, expected, show(callback.adds)))
+    taken, names = {"epoch", *known}, entries(what, callback.adds, expected)
+    for key in names:
+        if not isinstance(key, str) or not key:
+            raise TypeError(mismatch(what, expected, show(key)))
+        if key in taken:
+            raise ValueError(mismatch(what, "names that no other log has", quote(key)))
+        taken.add(key)
+    return names
+
+
+def logs_added(
+    callback: Callback, names: Iterable[str], own: Mapping[str, object], known: Iterable[str]
+) -> dict[str, float]:
+    """What a callback added to its copy of the logs in an epoch, under the `names` that it said."""
+    what = f"logs added by {kind(callback)}"
+    for key in own.keys() - {*names, *known}:
+        hint = "name it in the attribute adds"
+        raise ValueError(mismatch(what, f"one of its adds, [{', '.join(names)}]", show(key), hint))
+    added = {}
+    for key in names:
+        value = own.get(key, nan)
+        if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__float__"):
+            raise TypeError(mismatch(f"{what}: {plain(key)}", "a number", show(value)))
+        added[key] = float(value)
+    return added
 
 
 def _check_hooks(callback: Callback, name: str) -> None:

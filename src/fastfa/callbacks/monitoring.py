@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from .._internal.checks import choice, plain, quote, show
 
+GREATER_IS_BETTER = ("f1", "auc", "r2")  # besides accuracies
 WORST = {"min": math.inf, "max": -math.inf}
 
 
@@ -15,7 +16,10 @@ def direction(monitor: str, mode: str) -> str:
     if not isinstance(monitor, str):
         raise TypeError(f"monitor: expected a str, got {show(monitor)}")
     choice("mode", mode, ("auto", "min", "max"))
-    return ("max" if "accuracy" in monitor else "min") if mode == "auto" else mode
+    if mode != "auto":
+        return mode
+    greater = "accuracy" in monitor or monitor.removeprefix("val_") in GREATER_IS_BETTER
+    return "max" if greater else "min"
 
 
 def gain(mode: str, value: float, best: float) -> float:

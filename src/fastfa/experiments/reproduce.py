@@ -312,6 +312,9 @@ def main(wanted: Sequence[str], part: Part, *, data: str | None, page: str) -> s
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that measurements are stored
     store, texts = Store(to.with_suffix(".jsonl")), []
+    on_mnist = [] if only_page else [name for name in chosen if PRESETS[name].needs_mnist]
+    if any(_wanted(name, PRESETS[name], store, part) for name in on_mnist):
+        datasets.load("mnist", path=data)  # before hours of work: its error says where to put it
     for name in chosen:
         if not only_page:
             reproduce(name, store, part, data=data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from .._core import NAMES, default_init
@@ -92,6 +92,10 @@ class Dense(Layer):
     def initial_bias(self) -> Init | NDArray[Any]:
         """The initialiser of b, or its values."""
         return as_init("bias_init", self.bias_init, ndim=1)
+
+    def _values(self) -> tuple[object, ...]:
+        own = (getattr(self, field.name) for field in fields(self) if field.name != "rule")
+        return *own, None if self.rule is None else as_rule("rule", self.rule)  # of a name too
 
     def describe(self) -> dict[str, Any]:
         """The description for a backend."""

@@ -96,7 +96,8 @@ def _draw_pair(
 def _feedback_pairs(net: Sequential) -> Iterator[Any]:
     """Of each hidden layer the name of the source, B, and the weights that B stands for or None."""
     layers = net._engine.layers
-    weights = [net.parameters[f"{layer['index']}.weight"] for layer in layers]
+    keys = [f"{layer['index']}.weight" for layer in layers]
+    weights = [net._backend.on_host(key, net.parameters[key]) for key in keys]
     for i, layer in enumerate(layers[:-1]):
         last = {"above": i + 1, "error": len(layers) - 1}.get(layer["source"])
         if layer["source"] in ("", "input"):  # frozen, or pepita

@@ -10,7 +10,8 @@ import numpy as np
 
 from .. import callbacks
 from .._internal.arrays import quiet
-from .._internal.checks import choice
+from .._internal.checks import choice, mismatch, quote
+from ..alignment import field_names
 from .panels import (
     add_legend,
     bands,
@@ -74,6 +75,7 @@ def alignment(
         A new one, or that of `ax`.
     """
     choice("field", field, FIELDS)
+    _check_field(recorded, field)
     alone = isinstance(recorded, callbacks.Alignment)
     record, lines = _of_one(recorded, field) if alone else _of_several(recorded, field)
     if ax is None:
@@ -89,6 +91,18 @@ def alignment(
         return finish(figure, path)
     add_legend(panels[0])
     return write(figure, path)
+
+
+def _check_field(recorded: object, field: str) -> None:
+    """Refuse records that were told to leave the field out."""
+    named = recorded.values() if isinstance(recorded, Mapping) else [recorded]
+    for of in named:
+        for one in of if isinstance(of, (list, tuple)) else [of]:
+            if isinstance(one, callbacks.Alignment) and field not in field_names(one.fields):
+                hint = "that record left it out"
+                raise ValueError(
+                    mismatch("field", "one of the fields recorded", quote(field), hint)
+                )
 
 
 def _of_one(recorded: Any, field: str) -> tuple[callbacks.Alignment, dict[str, dict[str, Any]]]:

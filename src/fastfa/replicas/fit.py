@@ -85,7 +85,8 @@ def fit_replicas(
         Settings and results must be numbers, texts, lists and mappings; rules and the like are
         kept as text. The file does not know the data: take another one for other data.
     **fit
-        Passed on to `Sequential.fit`: epochs, batch_size, validation_data, sample_weight, shuffle.
+        Passed on to `Sequential.fit`: epochs, batch_size, validation_data, sample_weight, shuffle,
+        metrics, train_metrics, class_weight, validation_split.
 
     Returns
     -------
@@ -172,7 +173,10 @@ def _in_threads(executor: Executor | None) -> bool:
 
 _ON_ERROR = ("raise", "record")
 _SETTINGS = "a list of mappings of build's arguments"
-_FIT = ("epochs", "batch_size", "validation_data", "sample_weight", "shuffle")
+_FIT = (
+    "epochs", "batch_size", "validation_data", "sample_weight", "shuffle", "metrics",
+    "train_metrics", "class_weight", "validation_split",
+)  # fmt: skip
 
 
 def _check(build: object, settings: object, callbacks: object, fit: Mapping[str, Any]) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .._internal.checks import kind, show
-from .._internal.html import html_table
 from ..callbacks import History
 from ..sequential import Sequential
 
@@ -76,6 +75,8 @@ class Replicas(list[Replica]):
         return pd.DataFrame(_rows(self))
 
     def _repr_html_(self) -> str:
+        from .._internal.html import html_table  # here, so that the import of fastfa stays short
+
         rows = _rows(self[:MAX_SHOWN])
         names = list(rows[0]) if rows else []
         numbers = [i for i, name in enumerate(names, 1) if all(_is_number(r[name]) for r in rows)]

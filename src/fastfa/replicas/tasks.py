@@ -10,7 +10,6 @@ import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 from .._internal.checks import mismatch, show
 from .._internal.progress import Progress
@@ -47,6 +46,8 @@ class TaskSweep:
 
         dumps = _pickler(executor)
         data = _dumped(dumps, self.plan, jobs)
+        from uuid import uuid4  # here, so that importing fastfa imports NumPy only
+
         workers, key = _workers(executor), uuid4().hex
         self.bar.start()
 

@@ -26,7 +26,7 @@ name           family   S_l (m, n_l)                 source
 =============  =======  ===========================  =======================================
 """
 
-from .base import Rule
+from .base import Rule, RuleWarning
 from .broadcast import DFA, DRTP, SDFA, Ternary
 from .chain import FA, Backprop, Frozen
 from .indirect import IFA
@@ -38,5 +38,6 @@ from .sign_symmetry import BRSF, FRSF, USF
 
 __all__ = [
     "BRSF", "DFA", "DKP", "DRTP", "FA", "FRSF", "IFA", "KP", "LDFA", "PEPITA", "RULES", "SDFA",
-    "USF", "Backprop", "Frozen", "Local", "Rule", "Ternary",
+    "USF", "Backprop", "Frozen", "Local", "Rule", "RuleWarning",
+    "Ternary",
 ]  # fmt: skip

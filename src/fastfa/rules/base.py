@@ -15,14 +15,21 @@ if TYPE_CHECKING:
 
     from .._internal.rule_context import RuleContext
 
-__all__ = ["Rule"]
+__all__ = ["Rule", "RuleWarning"]
 
 DEFAULT_FEEDBACK = Feedback()
+
+
+class RuleWarning(UserWarning):
+    """A rule diverges or learns badly with the loss, optimizer or activation of its network."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Rule(Described):
     """Base of all rules; use one of its subclasses, or a name.
+
+    Rules with equal options are equal; one that is written in Python is equal only to itself,
+    unless its class defines ``__eq__``.
 
     Attributes
     ----------
@@ -53,6 +60,9 @@ class Rule(Described):
             The step, as read-only arrays that you may keep.
         """
         raise NotImplementedError
+
+    def _values(self) -> tuple[object, ...]:
+        return (id(self),) if is_custom(self) else super()._values()  # its class may have more
 
     def describe(self) -> dict[str, Any]:
         """The description for a backend: name, inject, feedback, and every other field."""

@@ -51,7 +51,8 @@ class SDFA(BroadcastRule):
     """Direct feedback alignment of the error's sign: S_l = sign(e) B_l, B_l of shape (n_L, n_l).
 
     The sign of a softmax error never shrinks, so hidden units drift into saturation during long
-    training: use it for studies, with a small or falling learning rate.
+    training: use it for studies, with a small or falling learning rate. `Sequential` warns of
+    units without bounds, such as relu, under Adam and its like, and of mse under SGD.
 
     Parameters
     ----------
@@ -73,6 +74,9 @@ class SDFA(BroadcastRule):
 @dataclass(frozen=True, eq=False, repr=False)
 class DRTP(BroadcastRule):
     """Direct random target projection: S_l = Y B_l, with Y the targets, B_l of shape (n_L, n_l).
+
+    The signal is the same however small the error has become. So the rule is for classes and for
+    hidden units with bounds, such as tanh; `Sequential` warns of others and of mse.
 
     Parameters
     ----------

@@ -20,7 +20,6 @@ from . import (
     sign_symmetry,
 )
 from .base import Rule, is_custom
-from .broadcast import BroadcastRule
 
 __all__ = ["RULES"]
 
@@ -34,11 +33,6 @@ _CLASSES: dict[str, type[Rule]] = {
 # In the order of the library, which has one more: the rules that users write.
 RULES = {name: _CLASSES[name] for name in NAMES["rule"] if name != "custom"}
 fix(Rule, *RULES.values())
-
-
-def can_inject_before(rule: Rule) -> bool:
-    """Whether the rule has the option ``inject="pre"``."""
-    return isinstance(rule, BroadcastRule)
 
 
 def as_rule(name: str, value: object) -> Rule:
@@ -66,7 +60,7 @@ def rule_from(how: Mapping[str, Any]) -> Rule:
     values: dict[str, Any] = {}
     for each in fields(kind):
         if each.name == "feedback":
-            values["feedback"] = _feedback_from(how["feedback"], kind().feedback)
+            values["feedback"] = _feedback_from(how["feedback"])
         elif each.name == "scale":
             values["scale"] = how["feedback"]["scale"]
         elif each.default is None and how[each.name] == _default(kind.name, each.name):
@@ -82,14 +76,12 @@ def _default(rule: str, option: str) -> object:
     return next(row["default"] for row in options("rule", rule) if row["name"] == option)
 
 
-def _feedback_from(how: Mapping[str, Any], default: Feedback) -> Feedback:
-    """The feedback of a description; the default object if equal, so that a repr leaves it out."""
-    feedback = Feedback(
+def _feedback_from(how: Mapping[str, Any]) -> Feedback:
+    """The feedback of a description."""
+    return Feedback(
         how.get("values", how.get("distribution")),
         scale=how["scale"],
         sparsity=how["sparsity"],
         rank=how["rank"],
         shared=how["shared"],
     )
-    same = "values" not in how and feedback.describe() == default.describe()
-    return default if same else feedback

@@ -18,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from .._internal.arguments import dtype_name
 from .._internal.arrays import as_array
 from .._internal.checks import choice, flag, integer, mismatch, number, show
-from .._internal.validation import Batch
+from .._internal.samples import Batch
 from . import _networks
 from ._training import Settings, Validation, train
 from ._versions import CallbackSupport

@@ -15,8 +15,8 @@ from sklearn.exceptions import ConvergenceWarning
 
 from .._internal.checks import warn
 from .._internal.exclusive import Holder
+from .._internal.samples import Batch, Columns
 from .._internal.training import Task, Training
-from .._internal.validation import Batch, Columns
 from ..callbacks import Callback
 from ._networks import dense_keys
 

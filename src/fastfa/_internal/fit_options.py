@@ -1,0 +1,79 @@
+"""The arguments of ``fit`` that choose samples, weigh classes and name metrics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .checks import flag, mismatch, show
+from .metrics import Metrics
+from .subsets import check_class_weight, check_split, rows_of, split, with_class_weights
+
+if TYPE_CHECKING:
+    from .training import Task
+
+
+class FitOptions:
+    """These arguments, checked without a look at the samples.
+
+    Parameters
+    ----------
+    loss : str
+    n_out : int
+    metrics, train_metrics, class_weight, validation_split
+        As for `Sequential.fit`.
+    validation_data : object
+        Excludes a split.
+    device : str
+        Of the network: a GPU excludes a split.
+    """
+
+    def __init__(
+        self,
+        loss: str,
+        n_out: int,
+        metrics: object,
+        train_metrics: object,
+        class_weight: object,
+        validation_split: object,
+        validation_data: object,
+        device: str,
+    ) -> None:
+        self.loss = loss
+        self.metrics = Metrics(metrics, loss, n_out)
+        self.train_metrics = None if train_metrics is None else flag("train_metrics", train_metrics)
+        if self.train_metrics and not self.metrics:
+            hint = "metrics names none"
+            raise ValueError(mismatch("train_metrics", "None", show(train_metrics), hint))
+        self.class_weight = check_class_weight(class_weight, n_out)
+        self.share = check_split(validation_split)
+        if self.share is not None and device != "cpu":
+            hint = "split the samples yourself, and give validation_data"
+            raise ValueError(
+                mismatch("validation_split", f"None on {device}", f"{self.share:g}", hint)
+            )
+        if self.share is not None and validation_data is not None:
+            raise ValueError(
+                mismatch("validation_split", "None with validation_data", f"{self.share:g}")
+            )
+
+    def applied_to(self, task: Task, seed: int) -> Task:
+        """The task of ``fit`` with these options."""
+        data = task.data
+        if self.metrics:
+            self.metrics.check(data.labels is not None)
+            if task.validation is not None:
+                self.metrics.check(task.validation.labels is not None)
+        if self.share is not None:
+            rows, held_out = split(self.share, data, self.loss, seed)
+            task = task._replace(
+                rows=rows,
+                batch_size=min(task.batch_size, len(rows)),
+                validation=rows_of(data, held_out),
+                validation_metric=task.metric,
+            )
+        train = self.train_metrics
+        return task._replace(
+            data=with_class_weights(data, self.class_weight, self.loss, task.rows),
+            metrics=self.metrics,
+            train_metrics=task.validation is None if train is None else train,
+        )
