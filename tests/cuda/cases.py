@@ -47,7 +47,7 @@ TAUGHT = {
     "frozen": ("frozen", {}),
     "mixed": ("dfa", {0: "fa", 1: "backprop"}),
     "frozen below": ("backprop", {0: "drtp", 1: "frozen"}),
-    "sparse": (rule("dfa") | {"feedback": {"distribution": "uniform", "sparsity": 0.9}}, {}),
+    "sparse": (rule("dfa") | {"feedback": {"distribution": "uniform", "sparsity": 0.8}}, {}),
     "direct below": ("fa", {0: "ternary", 1: "sdfa"}),
 }
 
