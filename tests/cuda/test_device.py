@@ -175,7 +175,6 @@ def test_what_a_gpu_does_not_run_is_refused_by_name(cupy):
     cases = [
         ({"rule": "kp"}, "layer 0: rule", "one of backprop", "got kp", 'device="cpu"'),
         ({"rule": Mine()}, "layer 0: rule", "got Mine", "written in Python"),
-        ({"rule": fa.DFA(feedback=fa.Feedback(sparsity=0.5))}, "sparsity=0.5", 'device="cpu"'),
         ({"optimizer": fa.SGD(0.1, clip_norm=1.0)}, "clip_norm=1", 'device="cpu"'),
         ({"rule": fa.Local()}, "got local"),
     ]
@@ -517,3 +516,13 @@ def test_a_file_with_what_no_gpu_runs_loads_with_another_optimizer(machine, tmp_
     assert moved.device == "cuda:0"
     for key, values in net.parameters.items():
         assert (moved._backend.on_host("x", moved.parameters[key]) == values).all()
+
+
+@pytest.mark.parametrize("sparsity", [0.5, 0.66])  # 0.66: one entry a unit
+def test_sparse_feedback_has_the_bits_of_the_cpu(machine, sparsity):
+    rule = fa.DFA(feedback=fa.Feedback(sparsity=sparsity))
+    X, y = samples(40)
+    nets = [network(rule=rule, device=device) for device in ("cpu", "cuda")]
+    for net in nets:
+        net.fit(X, y, 2, 16, verbose=False)
+    assert nets[0]._engine.state() == nets[1]._engine.state()

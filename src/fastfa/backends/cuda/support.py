@@ -49,12 +49,3 @@ def _check_rule(place: str, rule: dict[str, Any]) -> None:
                 f"its kernels are not written yet; {_STAY}",
             )
         )
-    if rule.get("feedback", {}).get("sparsity"):
-        raise ValueError(
-            mismatch(
-                f"{place}: feedback",
-                "a matrix without sparsity on a GPU",
-                f"sparsity={rule['feedback']['sparsity']:g}",
-                f"its kernels are not written yet; {_STAY}",
-            )
-        )
