@@ -26,9 +26,6 @@ static double angle(fa_sums s)
 
 /* ---- the weights that a feedback matrix stands for ---- */
 
-static double element(const fa_net *net, const void *p, int64_t i)
-{ return net->dtype == FA_F64 ? ((const double *)p)[i] : (double)((const float *)p)[i]; }
-
 /* below (n_in x c) = W (n_in x n_out) above (n_out x c), in double */
 static void multiply_up(const fa_net *net, double *below, const fa_layer *layer,
                         const double *above, int64_t c)
@@ -36,7 +33,7 @@ static void multiply_up(const fa_net *net, double *below, const fa_layer *layer,
     memset(below, 0, (size_t)(layer->n_in * c) * sizeof *below);
     for (int64_t i = 0; i < layer->n_in; i++)
         for (int64_t p = 0; p < layer->n_out; p++) {
-            const double w = element(net, layer->weight->value, i * layer->n_out + p);
+            const double w = fa_value_at(net, layer->weight->value, i * layer->n_out + p);
             for (int64_t j = 0; j < c; j++) below[i * c + j] += w * above[p * c + j];
         }
 }
@@ -48,7 +45,7 @@ static double feedback_angle(const fa_net *net, const void *b, int64_t rows, int
     fa_sums s = {0};
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < cols; j++) {
-            const double x = element(net, b, i * cols + j), y = path[j * rows + i];
+            const double x = fa_value_at(net, b, i * cols + j), y = path[j * rows + i];
             s.ab += x * y, s.aa += x * x, s.bb += y * y;
         }
     return angle(s);
@@ -82,7 +79,7 @@ static double chain_rule_angle(const fa_net *net, int b, const weight_buffers *b
     const fa_rule *rule = &net->blocks[b].rule;
     const fa_layer *above = net->blocks[b + 1].layer;
     for (int64_t i = 0; i < above->n_in * above->n_out; i++)
-        buffers->weights[i] = element(net, above->weight->value, i);
+        buffers->weights[i] = fa_value_at(net, above->weight->value, i);
     const bool makes = fa_makes_matrix(net, b);
     if (makes) rule->ops->matrix(net, b, buffers->made);
     return feedback_angle(net, makes ? buffers->made : rule->feedback->value, above->n_out,

@@ -1,5 +1,5 @@
 /* Compiles every kernel file for float, then for double, and fills this object's two rows of the
- * table. Included once by each isa_*.c stub, which sets FA_ISA and FA_FLAVOUR (v4, v3, v2, c). */
+ * table. Included once by each isa_*.c stub, which sets FA_ISA and FA_FLAVOUR (v4, v3, v2, neon, c). */
 #include "kernels.h"
 #include "simd.h"
 

@@ -11,7 +11,8 @@
  * target regions.
  *
  * NEON, v3 and v4 compute the same bits: every primitive is exact or correctly rounded in each, and
- * kernels never let the number of lanes decide the order of a sum. v2 and plain C have no fused
+ * kernels never let the number of lanes decide the order of a sum. (One edge: ARM flushes a result
+ * that would round up to the smallest normal number.) v2 and plain C have no fused
  * multiply-add. */
 #ifndef FA_KERNELS_SIMD_H
 #define FA_KERNELS_SIMD_H

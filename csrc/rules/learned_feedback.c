@@ -7,8 +7,6 @@
  *         Oja's subspace rule */
 #include "rules/rules.h"
 
-#include <math.h>
-
 /* Shares of feedback (and with kp of the weights coupled to it) that a step takes away, and factors
  * on learning rates */
 #define DECAY(meaning_) {.name = "decay", FA_HALF_OPEN(0, 1), .meaning = meaning_}

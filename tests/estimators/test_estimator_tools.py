@@ -145,7 +145,7 @@ def test_import():
         "try:\n    import fastfa.sklearn\n"
         "except ImportError as error: print(error)"
     )
-    assert 'pip install "fastfa[sklearn]"' in run_python(code)
+    assert 'pip install scikit-learn, or ".[sklearn]"' in run_python(code)
 
 
 def test_a_scikit_learn_that_is_too_old(monkeypatch):

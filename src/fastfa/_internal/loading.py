@@ -56,7 +56,8 @@ def load(
     optimizer : str or Optimizer, optional
         Another optimizer, for fine-tuning: it begins as `Sequential.set_optimizer` says.
     loss : str, optional
-        Another loss, for fine-tuning. Without `optimizer`, the one of the file begins anew.
+        Another loss, for fine-tuning. Without `optimizer`, that of the file starts with
+            empty state.
     device : str, default "cpu"
         Where to load it, "cpu", "cuda" or "cuda:1"; files know no device.
 

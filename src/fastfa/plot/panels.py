@@ -193,7 +193,7 @@ def finish(figure: Figure, path: str | os.PathLike[str] | None = None) -> Figure
 
 
 def add_legend(axes: Axes) -> None:
-    """A legend inside a panel, where lines leave room, unless it has no lines to name."""
+    """Draw a legend inside a panel, where there is room; none if no line has a name."""
     if axes.get_legend_handles_labels()[1]:
         axes.legend(frameon=False, fontsize="small")
 

@@ -5,7 +5,7 @@ parameters, attributes and meaning, so that only the import changes. They also h
 ``dropout=``, ``class_weight=`` and others. `FAClassifier` and `FARegressor` are the same estimators
 with other defaults: small batches, early stopping, standardised targets.
 
-They need scikit-learn 1.6 or later: ``pip install "fastfa[sklearn]"``.
+They need scikit-learn 1.6 or later: ``pip install scikit-learn``.
 """
 
 from __future__ import annotations

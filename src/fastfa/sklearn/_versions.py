@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 __all__ = ["CallbackSupport", "require", "with_callbacks"]
 
 OLDEST = (1, 6)
-_INSTALL = 'pip install "fastfa[sklearn]"'
+_INSTALL = 'pip install scikit-learn, or ".[sklearn]" in a checkout of fastfa'
 
 
 def require() -> None:

@@ -67,7 +67,7 @@ def _foreign(cupy: Any, value: Any) -> Array:
 
 
 def to_host(array: Array) -> NDArray[Any]:
-    """A copy in the memory of the CPU, after the work of the caller's current stream."""
+    """A copy in the memory of the CPU, made after the work that the current stream has queued."""
     with on_gpu(int(array.device.id)):
         copied: NDArray[Any] = array.get()
     return copied

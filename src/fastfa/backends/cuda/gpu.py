@@ -12,8 +12,8 @@ from ..._internal.checks import mismatch, quote
 __all__ = ["cupy_module", "find_gpu", "on_gpu"]
 
 _INSTALL = (
-    'pip install "cupy-cuda13x[ctk]", or "cupy-cuda12x[ctk]" for a driver of CUDA 12; with fastfa '
-    'itself: pip install "fastfa[cuda13]", in a checkout pip install ".[cuda13]"'
+    'pip install "cupy-cuda13x[ctk]", or "cupy-cuda12x[ctk]" for a driver of CUDA 12; in a '
+    'checkout of fastfa also pip install ".[cuda13]"'
 )
 _first_process: list[int] = []  # that used a GPU: its children cannot
 

@@ -40,7 +40,7 @@ call: pointers to samples, targets, weights, order (int64) and factors (`factors
 first batch, `step` (steps that the network has taken), and 0 in all other fields. In a call of
 steps of m rows each, launch number t passes `ahead` = t; a captured graph of u steps has `ahead` =
 0 .. u - 1 and ends with `advance(rows=u * m, steps=u)`. A short last batch has another m: first
-advance the block (or write it anew), then launch with `ahead` = 0. After a chunk the host reads the
+advance the block (or write it), then launch with `ahead` = 0. After a chunk the host reads the
 block: `counted` steps were made, with `loss` and `hits`; if `halt` (a loss is not finite),
 `bad_input`, `ruined` (a parameter) or `suspect` is set, no later step was made. `suspect`: a
 product was not finite; the host looks at all tensors, as the engine in C does. If they are finite,

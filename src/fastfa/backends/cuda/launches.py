@@ -119,7 +119,7 @@ class Launches:
         _send(self._sequence(1))
 
     def replay(self, steps: int, times: int, stream: Any) -> None:
-        """Make so many steps in a row, several times, from a graph."""
+        """Replay a graph of several steps, several times."""
         graph = self._graphs.get(steps) or self._capture(steps, stream)
         for _ in range(times):
             graph.launch(stream)
