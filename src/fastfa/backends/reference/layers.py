@@ -6,6 +6,7 @@ import itertools
 from dataclasses import replace
 from typing import Any
 
+from .recurrent import Recurrent
 from .rule import Layer
 from .rules import rule_of
 from .rules_chain import Backprop
@@ -21,7 +22,8 @@ def read_layers(description: dict[str, Any]) -> list[Layer]:
             dropouts.append((index, float(spec["rate"])))
         else:
             rule = rule_of(spec["rule"] or description["rule"], len(layers))
-            layers.append(Layer(index, len(layers), n_in, spec, tuple(dropouts), rule))
+            kind = Recurrent if spec["type"] == "recurrent" else Layer
+            layers.append(kind(index, len(layers), n_in, spec, tuple(dropouts), rule))
             n_in, dropouts = layers[-1].n_out, []
     layers[-1] = replace(layers[-1], rule=Backprop({"name": "backprop"}))  # d_L = e in every rule
     return mark_needed(layers)

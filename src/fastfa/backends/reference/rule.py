@@ -85,9 +85,14 @@ class Layer:
         return f"{self.index}.{part}"
 
     @property
+    def parts(self) -> list[str]:
+        """The names of its parameters, without the index: W_l and, if any, b_l."""
+        return ["weight", "bias"][: 1 + self.spec["use_bias"]]
+
+    @property
     def keys(self) -> list[str]:
-        """Names of W_l and, if any, b_l."""
-        return [self.key("weight"), self.key("bias")][: 1 + self.spec["use_bias"]]
+        """Names of its parameters."""
+        return [self.key(part) for part in self.parts]
 
     def first_weight(self, seed: int) -> Doubles:
         """The first W_l (n_{l-1}, n_l)."""
@@ -101,6 +106,10 @@ class Layer:
             stream, fans = Stream(seed, BIAS, self.ordinal), (self.n_in, self.n_out)
             first[self.key("bias")] = initial(self.spec["bias_init"], stream, fans[1:], fans)
         return first
+
+    def first_feedback(self, seed: int) -> dict[str, Array]:
+        """The layer's own feedback tensors and their first values: none."""
+        return {}
 
 
 class Rule:
