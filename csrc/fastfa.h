@@ -156,9 +156,9 @@ typedef struct fa_rule_desc {
 } fa_rule_desc;
 
 typedef struct fa_layer_desc {
-    size_t struct_size; /* fa_dense and fa_dropout set it; one value in all layers of a network */
-    const char *type;   /* "dense" or "dropout" */
-    /* dense */
+    size_t struct_size; /* fa_dense, ... set it; one value in all layers of a network */
+    const char *type;   /* "dense", "dropout" or "recurrent" */
+    /* dense, recurrent */
     int64_t units;
     /* "linear", "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "gelu", "sign", "threshold" */
     const char *activation;
@@ -170,6 +170,7 @@ typedef struct fa_layer_desc {
     double rate;
     const fa_option *options; /* n_options of them */
     int n_options;
+    fa_init recurrent_init; /* recurrent: of U; name NULL: "glorot_uniform" */
 } fa_layer_desc;
 
 typedef struct fa_optimizer_desc {
@@ -219,6 +220,15 @@ static inline fa_layer_desc fa_dropout(double rate)
     fa_layer_desc d;
     memset(&d, 0, sizeof d);
     d.struct_size = sizeof d, d.type = "dropout", d.rate = rate;
+    return d;
+}
+
+/* h_t = (1 - leak) h_{t-1} + leak f(x_t W + h_{t-1} U + b). Its options: "leak" (1), "time", how
+ * errors go back in time ("bptt"), "time_decay" (0). Networks with such a layer take sequences. */
+static inline fa_layer_desc fa_recurrent(int64_t units, const char *activation)
+{
+    fa_layer_desc d = fa_dense(units, activation);
+    d.type = "recurrent", d.recurrent_init.scale = 1;
     return d;
 }
 
@@ -317,6 +327,12 @@ typedef struct fa_samples {
                        all samples */
     int checked;    /* not 0: fa_check has passed these values and they are the same since, so calls
                        do not look at them once more */
+    /* For networks with a recurrent layer: each sample is a sequence of time_steps rows of x, which
+     * follow each other. every_step 0: targets and predictions are of the last step, n of them;
+     * else of every step, n x time_steps of them, and a label -1 or a row of NaN says that a step
+     * has no target. n sample weights. 0 for other networks. */
+    int64_t time_steps;
+    int every_step;
 } fa_samples;
 
 static inline fa_samples fa_samples_of(const void *x, ptrdiff_t ldx, fa_dtype x_dtype, int64_t n)
@@ -331,7 +347,7 @@ static inline fa_samples fa_samples_of(const void *x, ptrdiff_t ldx, fa_dtype x_
 typedef struct fa_metrics {
     double loss; /* sum over batches of mean loss times rows: divide by rows */
     double hits; /* right answers: divide by rows; NaN where the loss and targets define none */
-    int64_t rows, steps;
+    int64_t rows, steps; /* rows with a target; training steps */
 } fa_metrics;
 
 /* One step on the samples as one batch. *loss is the mean loss before the update. */
@@ -356,8 +372,8 @@ FA_API fa_status fa_net_set_lr(fa_net *net, double lr);
 
 /* ---- 5. using it ----------------------------------------------------------------------------- */
 
-/* out (n x n_out): probabilities for the cross-entropies, values for mse; logits != 0: the outputs
- * before softmax or sigmoid. On FA_E_NONFINITE (weights that are not finite) out has been
+/* out (n x n_out; with every_step n time_steps x n_out): probabilities for the cross-entropies,
+ * values for mse; logits != 0: the outputs before softmax or sigmoid. On FA_E_NONFINITE (weights that are not finite) out has been
  * written. */
 FA_API fa_status fa_predict(void *out, ptrdiff_t ldo, const fa_net *net, const fa_samples *samples,
                             int logits);
@@ -366,7 +382,14 @@ FA_API fa_status fa_evaluate(fa_metrics *metrics, const fa_net *net, const fa_sa
 /* Parameters, feedback and optimizer slots. data points into the network and stays valid, and at
  * the same place, until fa_net_free; reading it while another thread trains is a data race. This
  * struct is final. */
-typedef enum fa_tensor_kind { FA_WEIGHT, FA_BIAS, FA_FEEDBACK, FA_SLOT } fa_tensor_kind;
+/* FA_STATE: what a recurrent layer remembers of a stream: "0.state", "0.trace.weight", ... */
+typedef enum fa_tensor_kind {
+    FA_WEIGHT,
+    FA_BIAS,
+    FA_FEEDBACK,
+    FA_SLOT,
+    FA_STATE
+} fa_tensor_kind;
 typedef struct fa_tensor {
     const char *key; /* "0.weight", "0.bias", "0.feedback"; slots carry their parameter's key */
     fa_tensor_kind kind;
@@ -456,13 +479,24 @@ FA_API fa_status fa_learn_one(double *loss, fa_net *net, const void *x, int64_t 
  * the optimizer is plain SGD. On FA_E_NONFINITE *metrics counts the samples learnt before. */
 FA_API fa_status fa_learn_many(fa_metrics *metrics, fa_net *net, const fa_samples *samples);
 
+/* A stream, for networks with recurrent layers: one step of it. x is one row; y or, if it is NULL,
+ * label is its target; y NULL and label -1: none. out (n_out; may be NULL) is the prediction, made
+ * before learning. The step moves the state; where there is a target, it learns, and *loss (may be
+ * NULL) is the loss before the update. Layers whose "time" needs later steps (bptt, kp, fa, sign,
+ * broadcast) learn from whole sequences only: with a target FA_E_VALUE. Allocates nothing. */
+FA_API fa_status fa_stream_step(void *out, double *loss, fa_net *net, const void *x, int64_t label,
+                                const void *y);
+/* Forgets the stream: state and traces are zero, as in a new network. */
+FA_API fa_status fa_stream_reset(fa_net *net);
+
 /* A prepared prediction: the work that fa_predict repeats for each call is done once. One thread at
  * a time uses a predictor; any number of predictors use a network, which must outlive them. */
 typedef struct fa_predictor fa_predictor;
 FA_API fa_status fa_predictor_create(fa_predictor **predictor, const fa_net *net, fa_dtype x_dtype,
                                      int logits);
 FA_API void fa_predictor_free(fa_predictor *predictor); /* NULL is fine */
-/* out (n_out) of x (n_in), with the bits of fa_predict. Checks neither pointers nor inputs nor
+/* out (n_out) of x (n_in), with the bits of fa_predict; with recurrent layers that of the next step
+ * of the stream, which does not move. Checks neither pointers nor inputs nor
  * weights: NaN in, NaN out. */
 FA_API fa_status fa_predict_one(void *out, fa_predictor *predictor, const void *x);
 

@@ -8,11 +8,14 @@ void fa_output_error(const fa_run *run, fa_rows rows)
     const fa_net *net = run->net;
     const fa_block *top = &net->blocks[net->n_blocks - 1];
     const fa_mat e = fa_get(run, top->delta, rows);
-    net->loss->error(net->k, net->desc.loss_options, e, run->row_loss + rows.r0,
+    if (net->recurrent)
+        fa_sequence_error(run, rows);
+    else
+        net->loss->error(net->k, net->desc.loss_options, e, run->row_loss + rows.r0,
                      run->row_hit + rows.r0, fa_get(run, top->layer->out, rows),
                      run->labels ? run->labels + rows.r0 : NULL, fa_get(run, FA_TARGET, rows));
     if (run->mode < FA_PREDICT && top->layer->activation != FA_ACT_linear)
-        top->layer->ops->backward(top->layer, run, fa_all_columns(rows, net->n_out), e, true);
+        top->layer->ops->backward(top->layer, run, fa_all_columns(rows, net->n_out), e, true, 0);
 }
 
 /* The rule writes S_l into the buffer of D_l. The layers of the block turn it into D_l, unless the
@@ -28,10 +31,14 @@ void fa_compute_delta(const fa_run *run, int b, fa_part part, int worker)
         rule->ops->delta(run, b, part.rows, d);
         return;
     }
-    rule->ops->signal(rule, run, b, part, d, worker);
+    for (fa_part p = part; p.rows.r0 < part.rows.r1; p.rows.r0 += FA_CHUNK) {
+        p.rows.r1 = fa_smaller(p.rows.r0 + FA_CHUNK, part.rows.r1);
+        rule->ops->signal(rule, run, b, p, fa_get_part(run, block->delta, p), worker);
+    }
     if (rule->fuses_relu_backward) return;
     for (int i = block->last; i >= block->first; i--)
-        net->layers[i].ops->backward(&net->layers[i], run, part, d, rule->inject == FA_INJECT_POST);
+        net->layers[i].ops->backward(&net->layers[i], run, part, d, rule->inject == FA_INJECT_POST,
+                                     worker);
 }
 
 bool fa_needs_delta(const fa_run *run, int b)

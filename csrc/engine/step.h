@@ -13,6 +13,8 @@ fa_status fa_run_step(fa_run *run);
  * update. */
 fa_status fa_run_deferred(fa_run *run);
 void fa_run_flush(fa_run *run);
+/* A step of a stream without a target: the forward pass; traces move, nothing is updated. */
+fa_status fa_run_without_target(fa_run *run);
 fa_rows fa_chunk_of(const fa_run *run, int64_t task);
 
 /* ---- forward.c ---- */
@@ -34,6 +36,7 @@ void fa_weight_rows(const fa_run *run, fa_rows rows);
 void fa_begin_update(fa_run *run);
 void fa_update(const fa_run *run, int param, fa_tile t, int worker); /* a tile: gradient and step */
 void fa_update_serial(const fa_run *run);
+void fa_move_traces(const fa_run *run);
 extern fa_task_fn fa_update_task, fa_gradient_task, fa_norm_task, fa_apply_task;
 fa_status fa_check_norm(fa_run *run);
 
@@ -63,7 +66,7 @@ void fa_tuner_record(fa_net *net, int64_t rows, double seconds);
 
 typedef struct fa_call { /* the caller sets: */
     bool writes;    /* excludes other calls on the network; else runs alongside other readers */
-    bool in_chunks; /* row buffers of FA_PREDICT_CHUNK rows per thread, not of all rows */
+    int64_t chunk;  /* not 0: row buffers of so many rows per thread, not of all rows */
     int n_work, slot[2]; /* of the workspaces */
     /* fa_call_begin sets: */
     const fa_net *net;

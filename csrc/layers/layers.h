@@ -4,4 +4,15 @@
 
 #include "engine/engine.h"
 
+/* ---- dense.c: what every weighted layer has ---- */
+
+/* Checks the description and declares W, b, the outputs and, if the activation needs them, the
+ * pre-activations. */
+fa_status fa_plan_weights(fa_net *net, fa_layer *layer);
+/* a = x W + b, some columns of it */
+void fa_dense_product(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat a, bool relu,
+                      int worker);
+void fa_dense_transport(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat d,
+                        fa_mat out, int worker);
+
 #endif

@@ -54,6 +54,7 @@ static const fa_field layer_rows[] = {
     ROW(fa_layer_desc, rate, REAL, NULL),
     ROW(fa_layer_desc, options, OPTIONS, &fa_layer_fields),
     ROW(fa_layer_desc, n_options, UNSAVED, NULL), /* with options */
+    ROW(fa_layer_desc, recurrent_init, PART, &fa_init_fields),
     END};
 const fa_table fa_layer_fields = {TABLE("layer", fa_layer_desc, bias_init, layer_rows),
                                   OWNER(LAYER, fa_layer_desc, type)};
@@ -259,8 +260,11 @@ static fa_status copy_field(void *context, const fa_field *f, void *at, const ch
  * fields zero. */
 static void fill_layer(fa_layer_desc *d)
 {
-    const fa_layer_desc defaults = fa_dense(d->units, d->activation);
-    if (!d->type || strcmp(d->type, "dense") || d->use_bias || d->trainable || d->lr_scale != 0 ||
+    const fa_layer_desc defaults = fa_recurrent(d->units, d->activation);
+    const bool recurrent = d->type && !strcmp(d->type, "recurrent");
+    if (recurrent && d->recurrent_init.scale == 0 && !d->recurrent_init.name)
+        d->recurrent_init.scale = defaults.recurrent_init.scale;
+    if (!d->type || (!recurrent && strcmp(d->type, "dense") != 0) || d->use_bias || d->trainable || d->lr_scale != 0 ||
         d->bias_lr_scale != 0 || d->weight_init.scale != 0 || d->bias_init.scale != 0)
         return;
     d->use_bias = defaults.use_bias, d->trainable = defaults.trainable;

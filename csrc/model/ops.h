@@ -8,7 +8,11 @@
 
 struct fa_run; /* a call in flight: engine/engine.h */
 
-enum { FA_WEIGHTED = 1, FA_TRAIN_ONLY = 2 /* the identity when predicting */ };
+enum {
+    FA_WEIGHTED = 1,
+    FA_TRAIN_ONLY = 2, /* the identity when predicting */
+    FA_OVER_TIME = 4   /* computes whole sequences, T rows each, or one step of a stream */
+};
 typedef struct fa_layer_ops {
     const char *name;
     unsigned flags;
@@ -20,10 +24,15 @@ typedef struct fa_layer_ops {
     /* Changes d, in place, from the signal at the layer's output to that at its input, or at the
      * pre-activation of a weighted layer. exact false (inject="pre"): only 0/1 masks apply. */
     void (*backward)(const fa_layer *layer, const struct fa_run *run, fa_part part, fa_mat d,
-                     bool exact);
+                     bool exact, int worker);
     /* weighted layers: out = d W^T, a part of the exact signal for the block below */
     void (*transport)(const fa_layer *layer, const struct fa_run *run, fa_part part, fa_mat d,
                       fa_mat out, int worker);
+    /* FA_OVER_TIME: draws what it has beside weight and bias; after a step of a stream, keeps its
+     * state; FA_E_VALUE where it cannot learn in a stream. */
+    void (*draw)(const fa_net *net, const fa_layer *layer);
+    void (*keep)(const fa_layer *layer, const struct fa_run *run);
+    fa_status (*streams)(const fa_layer *layer);
 } fa_layer_ops;
 
 enum { /* where a rule's signal comes from */
@@ -39,6 +48,7 @@ typedef struct fa_rule_ops {
     const char *name;
     const fa_option_row *options;
     unsigned sources; /* they order the blocks; FA_NO_UPDATE: the layer does not train */
+    bool no_sequences; /* refuses networks with recurrent layers */
     bool no_pre;      /* refuses inject="pre", although it does not read from above */
     bool columns;     /* signal can compute some of the block's columns */
     bool product;     /* signal is a product that ends with fa_signal_epilogue, or gathers (nnz) */
@@ -125,7 +135,10 @@ fa_status fa_plan_fixed_feedback(fa_net *net, int block, int64_t source);
 /* Allocates the private struct of a layer or rule, zeroed, and sets *state to it. */
 fa_status fa_plan_private(fa_net *net, void **state, size_t size);
 static inline bool fa_trains(const fa_block *block)
-{ return block->layer->desc.trainable && !(block->rule.ops && block->rule.sources & FA_NO_UPDATE); }
+{
+    return block->layer->desc.trainable && !block->layer->fixed &&
+           !(block->rule.ops && block->rule.sources & FA_NO_UPDATE);
+}
 static inline bool fa_makes_matrix(const fa_net *net, int block) /* by ops->matrix */
 {
     const fa_rule_ops *ops = net->blocks[block].rule.ops;

@@ -39,7 +39,7 @@ static fa_status resolve_inject(fa_rule *rule, int layer)
 /* Whether the rule's product can multiply by f', so that S is D_l. */
 static bool can_fuse_relu_backward(const fa_block *block)
 {
-    return block->rule.ops->product && !block->rule.nnz && block->rule.inject == FA_INJECT_POST &&
+    return block->rule.ops->product && !(block->layer->ops->flags & FA_OVER_TIME) && !block->rule.nnz && block->rule.inject == FA_INJECT_POST &&
            block->first == block->last && block->layer->activation == FA_ACT_relu;
 }
 
@@ -54,6 +54,22 @@ static fa_status own_feedback(fa_net *net, fa_rule *rule, fa_rule_desc *desc)
     return FA_OK;
 }
 
+static fa_status check_sequences(const fa_net *net, const fa_block *block, const fa_rule *rule)
+{
+    if (!net->recurrent) return FA_OK;
+    if (rule->ops->no_sequences)
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: rule: expected one that sends errors or deltas step by step in a "
+                       "network with recurrent layers, such as dfa, fa or backprop, got '%s'",
+                       block->first, rule->ops->name);
+    if (block->layer->recurrent && rule->desc.inject && !strcmp(rule->desc.inject, "pre"))
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: inject: expected 'post' in a recurrent layer, got 'pre'; its "
+                       "signal goes back through time, where f' belongs",
+                       block->first);
+    return FA_OK;
+}
+
 /* desc belongs to the network's own description. */
 static fa_status resolve_rule(fa_net *net, int b, fa_rule_desc *desc)
 {
@@ -62,6 +78,7 @@ static fa_status resolve_rule(fa_net *net, int b, fa_rule_desc *desc)
     *rule = (fa_rule){.ops = fa_find_rule(desc->name), .desc = *desc, .weighted = FA_NO_BUF};
     if (!rule->ops) return fa_unknown_name(block->first, "rule", FA_NAMES_RULE, desc->name);
     rule->desc.name = rule->ops->name;
+    FA_TRY(check_sequences(net, block, rule));
     rule->sources = rule->ops->sources;
     FA_TRY(resolve_inject(rule, block->first));
     if (rule->ops->plan) FA_TRY(rule->ops->plan(net, b));

@@ -154,6 +154,7 @@ static void delta(const fa_run *run, int block, fa_rows rows, fa_mat d)
 const fa_rule_ops fa_rule_pepita = {
     .name = "pepita",
     .sources = FA_FROM_INPUT,
+    .no_sequences = true,
     .no_pre = true,
     .plan = plan,
     .draw = draw,
