@@ -7,7 +7,7 @@ from libc.string cimport memcpy
 _RULE_FIELDS = frozenset(("name", "inject", "feedback", "custom"))
 _LAYER_FIELDS = frozenset((
     "type", "units", "activation", "use_bias", "trainable", "lr_scale", "bias_lr_scale", "weight_init", "bias_init",
-    "rule", "rate",
+    "rule", "rate", "recurrent_init",
 ))
 _OPTIMIZER_FIELDS = frozenset(("name", "lr", "weight_decay", "decay_bias", "clip_norm"))
 
@@ -115,10 +115,13 @@ cdef class _Description:
         cdef fa_layer_desc *layer = &self.layers[i]
         if how["type"] == "dense":
             layer[0] = fa_dense(how["units"], self.text(how["activation"]))
+        elif how["type"] == "recurrent":
+            layer[0] = fa_recurrent(how["units"], self.text(how["activation"]))
+            self.init(&layer.recurrent_init, how["recurrent_init"], "name")
         else:
             layer[0] = fa_dropout(how["rate"])
         self.options(&layer.options, &layer.n_options, how, _LAYER_FIELDS)
-        if how["type"] != "dense":
+        if how["type"] not in ("dense", "recurrent"):
             return 0
         layer.use_bias = how["use_bias"]
         layer.trainable = how["trainable"]
@@ -218,8 +221,11 @@ cdef object _describe_layer(const fa_layer_desc *layer, dtype):
     bias.pop("default", None)
     if "values" in bias:
         bias["values"] = bias["values"][0]
+    recurrent = {}
+    if layer.type == b"recurrent":
+        recurrent["recurrent_init"] = _describe_init(&layer.recurrent_init, dtype, b"glorot_uniform")
     return {
-        "type": "dense",
+        "type": layer.type.decode(),
         "units": layer.units,
         "activation": layer.activation.decode(),
         "use_bias": bool(layer.use_bias),
@@ -229,7 +235,7 @@ cdef object _describe_layer(const fa_layer_desc *layer, dtype):
         "weight_init": _describe_init(&layer.weight_init, dtype, fa_default_init(layer.activation)),
         "bias_init": bias,
         "rule": None if layer.rule == NULL else _describe_rule(layer.rule, dtype),
-    } | _describe_options("layer", layer.type, layer.options)
+    } | recurrent | _describe_options("layer", layer.type, layer.options)
 
 
 cdef object _describe_init(const fa_init *init, dtype, const char *default):

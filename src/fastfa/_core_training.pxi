@@ -26,6 +26,8 @@ cdef class _NetworkTraining(_NetworkState):
         for rows in self._slices_to_check(n, targets, 1 if y is None else self.n_out):
             s = fa_samples_of(NULL, self.n_in, self.c_dtype(), min(rows.stop, n) - rows.start)
             part = _rows_of((labels, y, weights), rows)
+            if self.recurrent:  # of the last step: as if it were the only one
+                s.time_steps = targets.shape[1] if targets.ndim == (3 if labels is None else 2) else 1
             self._add_targets(&s, part[0], part[1], part[2])
             self._check_values(&s)
 
@@ -95,6 +97,59 @@ cdef class _NetworkTraining(_NetworkState):
             return None
         check_call(status, self.customs)
         return loss
+
+    def stream_step(self, x, label, y):
+        """One step of a stream: the outputs, and the loss or None. x (n_in,); y (n_out,), or label, -1 for none."""
+        cdef cnp.npy_intp n_out = self.n_out
+        cdef const void *data = _vector(x, self.n_in, self.typenum, "x")
+        cdef const void *target = _vector(y, self.n_out, self.typenum, "y")
+        cdef int64_t number = label
+        cdef object out = cnp.PyArray_EMPTY(1, &n_out, self.typenum, 0)
+        cdef void *to = cnp.PyArray_DATA(out)
+        cdef double loss = 0
+        cdef fa_status status
+        with nogil:
+            status = fa_stream_step(to, &loss, self.net, data, number, target)
+        check(status)
+        return out, None if target == NULL and number == -1 else loss
+
+    def step_direct(self, x, y):
+        """`stream_step` on a plain sample with a label, a plain row or None; or None: take the other way."""
+        cdef cnp.npy_intp n_out = self.n_out
+        cdef const void *target = NULL
+        cdef int64_t number = -1
+        cdef double loss = 0
+        cdef fa_status status
+        if not self._is_plain_sample(x):
+            return None
+        if y is None:
+            pass
+        elif cnp.PyArray_CheckExact(y):
+            if not (
+                cnp.PyArray_ISCARRAY_RO(y) and cnp.PyArray_TYPE(y) == self.typenum and cnp.PyArray_NDIM(y) == 1
+                and cnp.PyArray_DIM(y, 0) == n_out
+            ):
+                return None
+            target = cnp.PyArray_DATA(y)
+        elif isinstance(y, (int, np.integer)) and n_out > 1 and 0 <= y < n_out:
+            number = y
+        else:
+            return None
+        cdef const void *data = cnp.PyArray_DATA(x)
+        cdef object out = cnp.PyArray_EMPTY(1, &n_out, self.typenum, 0)
+        cdef void *to = cnp.PyArray_DATA(out)
+        with nogil:
+            status = fa_stream_step(to, &loss, self.net, data, number, target)
+        if status == FA_E_VALUE:
+            return None
+        check(status)
+        return out, None if y is None else loss
+
+    def reset_stream(self):
+        cdef fa_status status
+        with nogil:
+            status = fa_stream_reset(self.net)
+        check(status)
 
     def train_batch(self, x, labels, y, weights):
         cdef fa_samples s = self._samples(x, labels, y, weights)
