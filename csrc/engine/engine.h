@@ -23,7 +23,7 @@ typedef struct fa_work { /* one block: this header, then the memory that it poin
     int64_t *labels;
     atomic_bool bad_label;
     atomic_bool nonfinite; /* a product with weights, biases or learned feedback was not finite */
-    uint8_t *has_target; /* recurrent layers: of each row; else NULL */
+    uint8_t *has_target; /* recurrent layers: copies x rows; else NULL */
     double *weights, *row_loss, *row_hit;
     fa_hyper *hyper;                       /* one per parameter */
     char *scratch, *pack_caches;           /* of each worker; pack_caches: fa_pack_cache, or NULL */
@@ -66,6 +66,7 @@ typedef struct fa_run {
     fa_mat *buf;
     int64_t *labels;       /* of the batch, our copy; NULL with row targets */
     const double *weights; /* of the batch; NULL: ones */
+    uint8_t *has_target; /* recurrent layers: of each row */
     double *row_loss, *row_hit;
     double count; /* rows with a target: the m of 1/m */
     /* results */

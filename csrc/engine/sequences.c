@@ -68,7 +68,7 @@ static void load_label(const fa_run *run, int64_t r, int64_t target)
 {
     const int64_t label = target < 0 ? -1 : run->data.labels[target];
     const bool fits = fa_label_fits(run->net, label);
-    run->work->has_target[r] = fits;
+    run->has_target[r] = fits;
     run->labels[r] = fits ? label : 0;
     if (!fits && label != -1) atomic_store(&run->work->bad_label, true);
 }
@@ -77,8 +77,8 @@ static void load_target(const fa_run *run, int64_t r, int64_t target)
 {
     const fa_net *net = run->net;
     const fa_mat y = fa_get(run, FA_TARGET, (fa_rows){r, r + 1});
-    run->work->has_target[r] = has_target(run, target);
-    if (run->work->has_target[r])
+    run->has_target[r] = has_target(run, target);
+    if (run->has_target[r])
         memcpy(y.p, (const char *)run->data.y + (size_t)(target * run->data.ldy) * net->esize,
                (size_t)net->n_out * net->esize);
     else
@@ -99,7 +99,7 @@ void fa_load_sequences(const fa_run *run, fa_rows rows)
 /* The first row from r on, up to `end`, of which `wanted` says whether it has a target. */
 static int64_t next_row(const fa_run *run, int64_t r, int64_t end, bool wanted)
 {
-    while (r < end && run->work->has_target[r] != wanted) r++;
+    while (r < end && run->has_target[r] != wanted) r++;
     return r;
 }
 

@@ -100,7 +100,7 @@ static void lay_out(const fa_net *net, fa_work *w, fa_layout *c, bool training)
     if (training && net->chunk_rule)
         w->rule = reserve(c, 1, 1, net->chunk_rule->workspace(net, w->rows));
     w->labels = reserve(c, w->copies, w->rows, sizeof *w->labels);
-    if (net->recurrent) w->has_target = reserve(c, w->rows, 1, 1);
+    if (net->recurrent) w->has_target = reserve(c, w->copies, w->rows, 1);
     w->weights = reserve(c, w->rows, 1, sizeof *w->weights);
     w->row_loss = reserve(c, w->rows, 1, sizeof *w->row_loss);
     w->row_hit = reserve(c, w->rows, 1, sizeof *w->row_hit);
@@ -206,6 +206,7 @@ void fa_run_bind(fa_run *run, int copy)
     if (!fa_gathers_input(run)) run->buf[FA_INPUT] = user_rows(d->x, d->ldx, run->m, net->n_in);
     if (d->y && !run->index && !net->recurrent) run->buf[FA_TARGET] = user_rows(d->y, d->ldy, run->m, net->n_out);
     run->labels = d->labels ? w->labels + copy * w->rows : NULL;
+    run->has_target = net->recurrent ? w->has_target + copy * w->rows : NULL;
     run->weights = d->weights && (run->index || net->recurrent) ? w->weights : d->weights;
     run->row_loss = w->row_loss;
     run->row_hit = w->row_hit;

@@ -122,6 +122,7 @@ static fa_status plan(fa_net *net, fa_layer *layer)
     FA_TRY(fa_init_check(&layer->desc.recurrent_init, "recurrent_init", layer->index, n, n));
     own->leak = fa_layer_option(layer, LEAK)->number;
     own->f = own->leak == 1 ? layer->out : fa_plan_buffer(net, n, net->esize);
+    net->buffers[own->f].predicts = true;
     layer->fixed = !own->time->learns;
     layer->before = fa_plan_buffer(net, n, net->esize);
     layer->recurrent = fa_plan_param(net, "recurrent", layer->index, FA_WEIGHT, n, n);

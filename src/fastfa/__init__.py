@@ -25,6 +25,7 @@ Where to look:
 =======================================  ==========================================================
 rules, with their equations and sources  ``help(fa.rules)``, and ``help(fa.DFA)`` for one of them
 networks, training                       ``help(fa.Sequential)``, ``help(fa.Dense)``
+sequences and streams                    ``help(fa.Recurrent)``
 feedback matrices                        ``help(fa.Feedback)``
 callbacks                                ``help(fa.callbacks)``
 many networks at a time                  ``help(fa.fit_replicas)``
@@ -49,7 +50,7 @@ from .alignment import Alignment
 from .callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, History
 from .feedback import Feedback
 from .initializers import Init
-from .layers import Dense, Dropout
+from .layers import Dense, Dropout, Recurrent
 from .optimizers import SGD, Adam, AdamW, RMSprop
 from .rules import (
     BRSF,
@@ -104,6 +105,7 @@ __all__ = [
     "Init",
     "Local",
     "RMSprop",
+    "Recurrent",
     "Replica",
     "Replicas",
     "Rule",

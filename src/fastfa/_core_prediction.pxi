@@ -37,6 +37,7 @@ cdef class _NetworkPrediction(_NetworkTraining):
         cdef cnp.npy_intp n_out = self.n_out
         cdef void *data = cnp.PyArray_DATA(x)
         cdef fa_samples s = fa_samples_of(data, self.n_in, self.c_dtype(), 1)
+        s.time_steps = self.recurrent
         cdef fa_predictor *predictor = self.handle.idle
         self.handle.idle = NULL  # another thread that comes meanwhile makes its own
         if predictor == NULL:

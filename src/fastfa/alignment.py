@@ -87,7 +87,7 @@ def measure(
     """The `fields` of the alignment of each hidden layer on a batch, lowest first; others nan."""
     rows = engine.alignment(*batch)
     asked = [name for name in FROM_DELTAS if name in fields]
-    deltas = engine.deltas(*batch) if asked else []
+    deltas = [_rows(d) for d in engine.deltas(*batch)] if asked else []
     extras = _extras(engine, deltas, asked) if asked else [{} for _ in rows]
     empty = dict.fromkeys(Alignment._fields[1:], math.nan)
     return [
@@ -96,6 +96,11 @@ def measure(
         )
         for row, more in zip(rows, extras, strict=True)
     ]
+
+
+def _rows(delta: NDArray[Any] | None) -> NDArray[Any] | None:
+    """A row for each step of sequences."""
+    return None if delta is None else delta.reshape(-1, delta.shape[-1])
 
 
 @quiet()

@@ -13,7 +13,7 @@ import numpy as np
 from ._core import NAMES
 from ._internal import arguments
 from ._internal.attributes import hints_keywords, refuse_fixed, refuse_unknown
-from ._internal.checks import choice, integer, number
+from ._internal.checks import choice, flag, integer, mismatch, number
 from ._internal.engines import moved, remade
 from ._internal.exclusive import Holder
 from ._internal.fit_task import checked, fit_task
@@ -30,6 +30,8 @@ from ._internal.paths import check_folder, file_name, is_path
 from ._internal.progress import shows_bar
 from ._internal.restoring import restore
 from ._internal.samples import Batch, Columns, UnreadBatch
+from ._internal.sequences import SequenceValidator
+from ._internal.streaming import Streaming
 from ._internal.streams import write
 from ._internal.summary import Text, html, one_line, table
 from ._internal.tensors import Tensors
@@ -39,7 +41,7 @@ from .alignment import Alignment, field_names, measure
 from .backends import choose, choose_or_warn
 from .callbacks import Callback
 from .callbacks.hooks import callback_list
-from .layers import Layer
+from .layers import Layer, Recurrent
 from .layers.registry import layer_from
 from .optimizers import Optimizer, as_optimizer, optimizer_from, rate_at, rates_at
 from .rules import Frozen, Rule
@@ -58,7 +60,7 @@ T = TypeVar("T")
 MAX_THREADS = 64
 
 
-class Sequential:
+class Sequential(Streaming):
     """A network that is a stack of layers, trained by the rule of your choice.
 
     The attributes ``lr`` and ``n_threads`` may be set. Assigning to another one, or to an unknown
@@ -66,10 +68,11 @@ class Sequential:
 
     Parameters
     ----------
-    layers : sequence of Dense and Dropout
+    layers : sequence of Dense, Recurrent and Dropout
         From the input up; the last one is a `Dense`, the output.
     input_shape : int or tuple of one int
-        Number of inputs n_in.
+        Number of inputs n_in. With a `Recurrent` layer that of a step; (None, n_in) and (T, n_in)
+        mean the same there.
     loss : {"softmax_cross_entropy", "sigmoid_cross_entropy", "mse"}
         Losses take logits, sum over the outputs and average over the samples; mse has a factor 1/2.
         So the error of a sample is Yhat - Y for all three. PyTorch's mean reduction averages mse
@@ -136,7 +139,7 @@ class Sequential:
         self,
         layers: Sequence[Layer],
         *,
-        input_shape: int | tuple[int],
+        input_shape: int | tuple[int] | tuple[int | None, int],
         loss: str = "softmax_cross_entropy",
         rule: str | Rule = "backprop",
         optimizer: str | Optimizer = "adam",
@@ -148,8 +151,8 @@ class Sequential:
     ) -> None:
         if "_engine" in vars(self):
             raise TypeError("a network is made once: make another, or reset() this one")
-        n_in = arguments.width(input_shape)
         self.layers = arguments.layer_tuple(layers)
+        n_in = arguments.width(input_shape, any(isinstance(x, Recurrent) for x in self.layers))
         self.loss = choice("loss", loss, NAMES["loss"])
         self.rule = as_rule("rule", rule)
         self.optimizer = as_optimizer("optimizer", optimizer)
@@ -205,9 +208,9 @@ class Sequential:
         self._learn_one_direct = engine.learn_one_direct
         self._predict_one_direct = engine.predict_one_direct
         self._schedule = self.optimizer.schedule
-        self._validator = backend.validator(
-            engine.n_in, engine.n_out, self.loss, self.dtype, self.input_scale
-        )
+        self._recurrent = any(isinstance(x, Recurrent) for x in self.layers)
+        make = SequenceValidator if self._recurrent else backend.validator
+        self._validator = make(engine.n_in, engine.n_out, self.loss, self.dtype, self.input_scale)
         write, on_host = engine.write, backend.on_host
         self._parameters = Tensors(engine.parameters, "parameters", write, on_host)
         self._feedback = Tensors(engine.feedback, "feedback", write, on_host)
@@ -269,6 +272,7 @@ class Sequential:
         Parameters
         ----------
         X : array_like of shape (m, n_in)
+            With a `Recurrent` layer sequences (m, T, n_in); T may differ between calls. Otherwise
             (m, h, w) is accepted if h w = n_in. Other dtypes and layouts are converted, large
             arrays (above 8 MiB; above 256 MiB if columns are contiguous) piece by piece in each
             epoch, so that a memory map is not copied as a whole. uint8 is scaled by
@@ -280,7 +284,9 @@ class Sequential:
             values; all later tables must have the same names of columns in the same order. Arrays
             go by position.
         y : array_like of shape (m,) or (m, n_out)
-            Integer labels or rows, see Notes.
+            Integer labels or rows, see Notes. For sequences those of the last step, or (m, T) and
+            (m, T, n_out) for every step, -1 or NaN where there is no target; the loss is the mean
+            over all targets of a batch.
         epochs : int >= 0
             0 trains nothing: ``10 - net.epochs`` continues to the tenth epoch.
         batch_size : int >= 1, default 32
@@ -365,6 +371,10 @@ class Sequential:
             self._stopping = False
             hooks = callback_list(callbacks)
             show_bar = shows_bar(verbose)
+            if metrics is not None or class_weight is not None or validation_split is not None:
+                self._refuse_sequences(
+                    "metrics, class_weight, validation_split", "give validation_data"
+                )
             options = FitOptions(
                 self.loss, self._engine.n_out, metrics, train_metrics, class_weight,
                 validation_split, validation_data, self.device,
@@ -426,24 +436,31 @@ class Sequential:
         self._validator.columns = self._validator.columns_with(x, y)
         return loss
 
-    def learn_one(self, x: ArrayLike, y: ArrayLike) -> float:
+    def learn_one(self, x: ArrayLike, y: ArrayLike | None = None) -> float | None:
         """One step on one sample, as soon as it comes: `train_batch` with a batch of one.
+
+        With recurrent layers x is the next step of a stream: `step_one` without its answer.
 
         Parameters
         ----------
         x : array_like of shape (n_in,)
         y : int, or array_like of shape (n_out,)
+            None, with recurrent layers: no target; the state moves, nothing is learnt.
 
         Returns
         -------
-        float
-            The loss before the update.
+        float or None
+            The loss before the update; None without y.
 
         Raises
         ------
         TypeError, ValueError, FloatingPointError
             As `train_batch`.
         """
+        if self._recurrent:
+            return self._stream_step(x, y)[1]
+        if y is None:
+            raise ValueError(mismatch("y", "a target", "None", "only streams have steps without"))
         if self._schedule is None:
             loss = self._learn_one_direct(x, y)
             if loss is not None:
@@ -479,6 +496,7 @@ class Sequential:
             The loss of a sample is not finite; the samples before it have been learnt. Or an
             update overflowed, as in `train_batch`.
         """
+        self._refuse_sequences("learn_many", "call learn_one for each step of a stream")
         given = self._validator.unread(X, y, sample_weight)
         batch = checked(self._validator, self._engine, given)
         m = len(batch.x)
@@ -828,7 +846,9 @@ class Sequential:
 
     # ---------------------------------------------------------------------------------- using
 
-    def predict(self, X: ArrayLike, output: str = "probabilities") -> NDArray[Any]:
+    def predict(
+        self, X: ArrayLike, output: str = "probabilities", *, last: bool = False
+    ) -> NDArray[Any]:
         """Outputs for any number of samples, without dropout.
 
         Memory is kept for the next call only if it is no more than a training batch needed, or the
@@ -840,22 +860,29 @@ class Sequential:
         output : {"probabilities", "logits"}
             "probabilities": Yhat, the softmax or sigmoid of the logits; "logits": the logits. For
             mse both are the values of the output layer.
+        last : bool, default False
+            Of sequences X (m, T, n_in): the outputs of the last step alone.
 
         Returns
         -------
         ndarray of shape (m, n_out)
-            In the network's dtype; a CuPy array if X is on a GPU.
+            (m, T, n_out) for sequences, without `last`. In the network's dtype; a CuPy array if X
+            is on a GPU.
         """
         logits = choice("output", output, ("probabilities", "logits")) == "logits"
         given = UnreadBatch(self._validator.unread_inputs(X))
         # first: too many rows for the memory are refused before their values are read
         out = self._validator.outputs(given.x)
+        if flag("last", last):
+            out = self._last_outputs(out)
         samples = self._validator.read_inputs(given.x)
         with self._validator.naming(given):
             return self._engine.predict(samples, logits, out)
 
     def predict_one(self, x: ArrayLike) -> NDArray[Any]:
         """Outputs for one sample, in a fraction of the time of `predict`.
+
+        With recurrent layers: for the next step of a stream, whose state does not move.
 
         Parameters
         ----------
@@ -864,7 +891,7 @@ class Sequential:
         Returns
         -------
         ndarray of shape (n_out,)
-            The row that ``predict(x[None])`` has, bit for bit.
+            The row that ``predict(x[None])`` has, bit for bit, without recurrent layers.
 
         Raises
         ------
@@ -879,6 +906,8 @@ class Sequential:
         out = self._predict_one_direct(x)
         if out is not None:
             return out
+        if self._recurrent:
+            return self._peek(x)
         given = UnreadBatch(self._validator.unread_inputs(self._validator.sample(x), "x"))
         samples = self._validator.read_inputs(given.x)
         with self._validator.naming(given):

@@ -16,8 +16,12 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
 
-def width(input_shape: object) -> int:
-    """The number of inputs."""
+def width(input_shape: object, sequences: bool = False) -> int:
+    """The number of inputs; of a step in a network for sequences, where (T, n_in) will do too."""
+    if sequences and isinstance(input_shape, (tuple, list)) and len(input_shape) == 2:
+        if input_shape[0] is not None:
+            integer("input_shape[0]", input_shape[0], 1)
+        input_shape = input_shape[1]
     if isinstance(input_shape, (tuple, list)):
         if len(input_shape) != 1:
             raise ValueError(

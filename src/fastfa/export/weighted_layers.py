@@ -72,10 +72,17 @@ def weighted_layers(engine: Engine) -> list[WeightedLayer]:
 
     Raises
     ------
+    ValueError
+        A layer of another kind.
     FloatingPointError
         A parameter is not finite.
     """
     how = engine.description
+    for i, layer in enumerate(how["layers"]):
+        if layer["type"] not in ("dense", "dropout"):
+            hint = "it has a state, which the exported form has no place for yet"
+            expected = "Dense and Dropout to write another form"
+            raise ValueError(mismatch(f"layer {i}", expected, layer["type"], hint))
     found = []
     for learns in engine.layers:
         index = learns["index"]

@@ -9,21 +9,35 @@ from ..initializers import init_from
 from ..rules.registry import rule_from
 from .dense import Dense
 from .dropout import Dropout
+from .recurrent import Recurrent
 
 
 def layer_from(how: Mapping[str, Any]) -> Dense | Dropout:
     """The layer that a description stands for."""
     if how["type"] == "dropout":
         return Dropout(how["rate"])
+    if how["type"] == "recurrent":
+        return Recurrent(
+            **_weighted(how),
+            leak=how["leak"],
+            time=how["time"],
+            time_decay=how["time_decay"],
+            recurrent_init=init_from(how["recurrent_init"]),
+        )
+    return Dense(**_weighted(how))
+
+
+def _weighted(how: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that all weighted layers have."""
     weight = how["weight_init"]
-    return Dense(
-        how["units"],
-        how["activation"],
-        use_bias=how["use_bias"],
-        weight_init=None if weight.get("default") else init_from(weight),
-        bias_init=init_from(how["bias_init"]),
-        rule=None if how["rule"] is None else rule_from(how["rule"]),
-        trainable=how["trainable"],
-        lr_scale=how["lr_scale"],
-        bias_lr_scale=how["bias_lr_scale"],
-    )
+    return {
+        "units": how["units"],
+        "activation": how["activation"],
+        "use_bias": how["use_bias"],
+        "weight_init": None if weight.get("default") else init_from(weight),
+        "bias_init": init_from(how["bias_init"]),
+        "rule": None if how["rule"] is None else rule_from(how["rule"]),
+        "trainable": how["trainable"],
+        "lr_scale": how["lr_scale"],
+        "bias_lr_scale": how["bias_lr_scale"],
+    }

@@ -1,0 +1,144 @@
+"""Streams: what networks with recurrent layers do step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from ..optimizers import rate_at
+from .checks import mismatch, show
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from ..backends.protocol import Engine, StreamEngine
+
+__all__ = ["Streaming"]
+
+
+class Streaming:
+    """The part of `Sequential` that runs streams."""
+
+    _engine: Engine
+    _validator: Any  # a SequenceValidator where there are sequences
+    _schedule: Callable[[int], float] | None
+    _recurrent: bool
+    input_scale: str | float
+
+    def step_one(self, x: ArrayLike, y: ArrayLike | None = None) -> NDArray[Any]:
+        """The next step of a stream: the answer to x, made before y is learnt.
+
+        For networks with `Recurrent` layers. The state moves; where there is a target y, the
+        network learns from it, if the layers' ``time`` needs no later step. Nothing is allocated
+        but the answer, and no history is kept.
+
+        Parameters
+        ----------
+        x : array_like of shape (n_in,)
+        y : int, or array_like of shape (n_out,), optional
+            None: no target in this step.
+
+        Returns
+        -------
+        ndarray of shape (n_out,)
+
+        Raises
+        ------
+        TypeError, ValueError
+            Arrays that do not fit, or a layer whose ``time`` cannot learn from a stream; nothing
+            has changed.
+        FloatingPointError
+            The loss is not finite: nothing has changed. Or an update overflowed.
+        """
+        return self._stream_step(x, y)[0]
+
+    def reset_state(self) -> None:
+        """Forget the stream: states and traces are zero, as in a new network."""
+        self._needs_stream("reset_state")
+        self._stream_engine.reset_stream()
+
+    @property
+    def state(self) -> dict[str, NDArray[Any]]:
+        """What recurrent layers remember of a stream, copies by key; assign it to go back there.
+
+        "0.state" (n,) is the last output, "0.trace.weight", "0.trace.recurrent" and "0.trace.bias"
+        what the parameters have led to so far. Files have it too.
+        """
+        self._needs_stream("state")
+        return {key: values.copy() for key, values in self._stream_engine.stream.items()}
+
+    @state.setter
+    def state(self, values: Mapping[str, ArrayLike]) -> None:
+        self._needs_stream("state")
+        known = self._stream_engine.stream
+        if not isinstance(values, Mapping) or values.keys() != known.keys():
+            got = sorted(values) if isinstance(values, Mapping) else show(values)
+            raise ValueError(mismatch("state", f"arrays for {sorted(known)}", got))
+        arrays = {
+            key: np.array(value, known[key].dtype, order="C") for key, value in values.items()
+        }
+        for key, array in arrays.items():
+            expected = f"finite values of shape {known[key].shape}"
+            if array.shape != known[key].shape:
+                raise ValueError(mismatch(f"state[{key!r}]", expected, f"shape {array.shape}"))
+            if not np.isfinite(array).all():
+                raise ValueError(mismatch(f"state[{key!r}]", expected, "inf or nan"))
+        for key, array in arrays.items():
+            self._engine.write(key, array)
+
+    # ---------------------------------------------------------------------------------- helpers
+
+    @property
+    def _stream_engine(self) -> StreamEngine:
+        return cast("StreamEngine", self._engine)
+
+    def _needs_stream(self, name: str) -> None:
+        if not self._recurrent:
+            expected = "a network with a Recurrent layer"
+            raise ValueError(mismatch(name, expected, "one without", "only these have a state"))
+
+    def _refuse_sequences(self, name: str, hint: str) -> None:
+        if self._recurrent:
+            expected = "a network without recurrent layers"
+            raise ValueError(mismatch(name, expected, "one with", hint))
+
+    def _last_outputs(self, out: NDArray[Any] | None) -> NDArray[Any]:
+        """Where the outputs of the last step go, in place of those of every step."""
+        self._needs_stream("last")
+        assert out is not None
+        return np.empty((len(out), out.shape[-1]), out.dtype)
+
+    def _stream_step(self, x: ArrayLike, y: ArrayLike | None) -> tuple[NDArray[Any], float | None]:
+        """The outputs, and the loss or None."""
+        self._needs_stream("step_one")
+        if self._schedule is not None and y is not None:
+            self._engine.lr = rate_at(self._schedule, self._engine.steps)
+        done = self._stream_engine.step_direct(x, y)
+        if done is not None:
+            return done
+        row = self._row(x)
+        if y is None:
+            return self._stream_engine.stream_step(row, -1, None)
+        labels, rows = self._validator.one_target(y)
+        if labels is not None:
+            return self._stream_engine.stream_step(row, int(labels[0]), None)
+        return self._stream_engine.stream_step(row, -1, rows[0])
+
+    def _row(self, x: ArrayLike) -> NDArray[Any]:
+        """x as the engine takes it: scaled bytes become numbers of the network's dtype."""
+        row = self._validator.sample(x)
+        if row.dtype == np.uint8:
+            row = row / 255 if self.input_scale == "auto" else row
+        return np.ascontiguousarray(row[0], self._validator.dtype)
+
+    def _peek(self, x: ArrayLike) -> NDArray[Any]:
+        """The outputs of the next step, whose arguments need conversion."""
+        row = self._row(x)
+        out = self._engine.predict_one_direct(row)
+        if out is None:  # not finite: the step would say why
+            raise FloatingPointError("predict_one: an input, output or parameter is not finite")
+        return out
