@@ -383,13 +383,7 @@ FA_API fa_status fa_evaluate(fa_metrics *metrics, const fa_net *net, const fa_sa
  * the same place, until fa_net_free; reading it while another thread trains is a data race. This
  * struct is final. */
 /* FA_STATE: what a recurrent layer remembers of a stream: "0.state", "0.trace.weight", ... */
-typedef enum fa_tensor_kind {
-    FA_WEIGHT,
-    FA_BIAS,
-    FA_FEEDBACK,
-    FA_SLOT,
-    FA_STATE
-} fa_tensor_kind;
+typedef enum fa_tensor_kind { FA_WEIGHT, FA_BIAS, FA_FEEDBACK, FA_SLOT, FA_STATE } fa_tensor_kind;
 typedef struct fa_tensor {
     const char *key; /* "0.weight", "0.bias", "0.feedback"; slots carry their parameter's key */
     fa_tensor_kind kind;

@@ -74,8 +74,8 @@ static fa_status run_forward(fa_forward_job *job)
     const fa_net *net = job->run.net;
     const int64_t n = job->run.data.n, times = fa_times(&job->run.data);
     job->run.times = times;
-    job->chunk = net->recurrent ? fa_sequence_chunk(net, n * times, times, 1) / times
-                                : FA_PREDICT_CHUNK;
+    job->chunk =
+        net->recurrent ? fa_sequence_chunk(net, n * times, times, 1) / times : FA_PREDICT_CHUNK;
     fa_call call = {.chunk = job->chunk * times, .n_work = 1, .slot = {1}};
     FA_TRY(fa_call_begin(&call, net, n * times));
     job->run.work = call.work[0];
@@ -129,11 +129,8 @@ fa_status fa_evaluate(fa_metrics *metrics, const fa_net *net, const fa_samples *
     fa_samples s;
     FA_TRY(fa_validate_samples(&s, net, samples, true, true));
     const int64_t rows = fa_rows_in(&s);
-    fa_forward_job job = {.run = {.net = net,
-                                  .mode = FA_EVALUATE,
-                                  .data = s,
-                                  .m = rows,
-                                  .times = fa_times(&s)}};
+    fa_forward_job job = {
+        .run = {.net = net, .mode = FA_EVALUATE, .data = s, .m = rows, .times = fa_times(&s)}};
     job.targets = net->recurrent ? (int64_t)fa_count_targets(&job.run) : s.n;
     job.row_loss = fa_alloc((size_t)rows * 2 * sizeof(double));
     if (!job.row_loss)
@@ -173,15 +170,14 @@ fa_status fa_predictor_create(fa_predictor **predictor, const fa_net *net, fa_dt
         fa_free(work);
         return fa_fail(FA_E_MEMORY, "out of memory for a predictor");
     }
-    *p = (fa_predictor){
-        .run = {.net = net,
-                .work = work,
-                .mode = FA_PREDICT,
-                .m = 1,
-                .times = 1,
-                .stream = net->recurrent,
-                .skip_finite_check = true},
-        .logits = logits};
+    *p = (fa_predictor){.run = {.net = net,
+                                .work = work,
+                                .mode = FA_PREDICT,
+                                .m = 1,
+                                .times = 1,
+                                .stream = net->recurrent,
+                                .skip_finite_check = true},
+                        .logits = logits};
     p->run.data = fa_samples_of(NULL, net->n_in, x_dtype, 1);
     fa_run_bind(&p->run, 0);
     *predictor = p;

@@ -23,7 +23,7 @@ typedef struct fa_work { /* one block: this header, then the memory that it poin
     int64_t *labels;
     atomic_bool bad_label;
     atomic_bool nonfinite; /* a product with weights, biases or learned feedback was not finite */
-    uint8_t *has_target; /* recurrent layers: copies x rows; else NULL */
+    uint8_t *has_target;   /* recurrent layers: copies x rows; else NULL */
     double *weights, *row_loss, *row_hit;
     fa_hyper *hyper;                       /* one per parameter */
     char *scratch, *pack_caches;           /* of each worker; pack_caches: fa_pack_cache, or NULL */
@@ -50,11 +50,10 @@ typedef struct fa_run {
     bool skip_finite_check; /* of weights */
     bool x_unchecked;       /* the first phase must check X for numbers that are not finite */
     fa_samples data;
-    const int64_t *index; /* row r of the batch is sample index[r]; NULL: sample r */
-    int64_t m, chunk; /* rows of the batch, of a chunk */
-    int64_t times;    /* recurrent layers: rows of a sequence */
-    bool stream;      /* recurrent layers: the one row is the next step of the stream */
-    bool shared; /* between threads */
+    const int64_t *index;    /* row r of the batch is sample index[r]; NULL: sample r */
+    int64_t m, chunk, times; /* rows of the batch, of a chunk, of a sequence (recurrent layers) */
+    bool stream;             /* recurrent layers: the one row is the next step of the stream */
+    bool shared;             /* between threads */
     uint64_t step;
     double lr;
     void *const *grads; /* where gradients go, one per parameter; NULL entries are skipped */
@@ -66,7 +65,7 @@ typedef struct fa_run {
     fa_mat *buf;
     int64_t *labels;       /* of the batch, our copy; NULL with row targets */
     const double *weights; /* of the batch; NULL: ones */
-    uint8_t *has_target; /* recurrent layers: of each row */
+    uint8_t *has_target;   /* recurrent layers: of each row */
     double *row_loss, *row_hit;
     double count; /* rows with a target: the m of 1/m */
     /* results */
@@ -122,16 +121,6 @@ fa_pack_cache *fa_pack_cache_of(const fa_run *run, int worker);
 fa_packed_b fa_packing_buffer(const fa_run *run, int worker);
 /* C = A B^T, with the worker's scratch, of which fa_matmul_nt_scratch bytes were planned */
 void fa_run_matmul_nt(const fa_run *run, fa_mat c, fa_mat a, fa_mat b, int worker);
-
-/* ---- sequences.c: networks with recurrent layers ---- */
-
-double fa_count_targets(const fa_run *run);
-/* Copies whole sequences of the batch and says which of their rows have a target. */
-void fa_load_sequences(const fa_run *run, fa_rows rows);
-/* fa_output_error without f': losses and errors are 0 where there is no target. */
-void fa_sequence_error(const fa_run *run, fa_rows rows);
-/* Rows of a task: whole sequences. */
-int64_t fa_sequence_chunk(const fa_net *net, int64_t rows, int64_t times, int threads);
 
 /* ---- forward.c, delta.c, update.c: parts of a step that rules use ---- */
 

@@ -117,11 +117,10 @@ void fa_sequence_error(const fa_run *run, fa_rows rows)
         }
         const fa_rows part = {first, end};
         if (first < end)
-            net->loss->error(net->k, net->desc.loss_options, fa_get(run, top->delta, part),
-                             run->row_loss + first, run->row_hit + first,
-                             fa_get(run, top->layer->out, part),
-                             run->labels ? run->labels + first : NULL,
-                             fa_get(run, FA_TARGET, part));
+            net->loss->error(
+                net->k, net->desc.loss_options, fa_get(run, top->delta, part),
+                run->row_loss + first, run->row_hit + first, fa_get(run, top->layer->out, part),
+                run->labels ? run->labels + first : NULL, fa_get(run, FA_TARGET, part));
         r = end;
     }
 }

@@ -17,6 +17,16 @@ void fa_run_flush(fa_run *run);
 fa_status fa_run_without_target(fa_run *run);
 fa_rows fa_chunk_of(const fa_run *run, int64_t task);
 
+/* ---- sequences.c: networks with recurrent layers ---- */
+
+double fa_count_targets(const fa_run *run);
+/* Copies whole sequences of the batch and says which of their rows have a target. */
+void fa_load_sequences(const fa_run *run, fa_rows rows);
+/* fa_output_error without f': losses and errors are 0 where there is no target. */
+void fa_sequence_error(const fa_run *run, fa_rows rows);
+/* Rows of a task: whole sequences. */
+int64_t fa_sequence_chunk(const fa_net *net, int64_t rows, int64_t times, int threads);
+
 /* ---- forward.c ---- */
 
 void fa_load_batch(const fa_run *run, fa_rows rows);          /* input, targets and labels */
@@ -65,8 +75,8 @@ void fa_tuner_record(fa_net *net, int64_t rows, double seconds);
 /* ---- call.c: the lock and workspaces of a call ---- */
 
 typedef struct fa_call { /* the caller sets: */
-    bool writes;    /* excludes other calls on the network; else runs alongside other readers */
-    int64_t chunk;  /* not 0: row buffers of so many rows per thread, not of all rows */
+    bool writes;   /* excludes other calls on the network; else runs alongside other readers */
+    int64_t chunk; /* not 0: row buffers of so many rows per thread, not of all rows */
     int n_work, slot[2]; /* of the workspaces */
     /* fa_call_begin sets: */
     const fa_net *net;

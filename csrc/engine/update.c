@@ -45,8 +45,7 @@ void fa_move_traces(const fa_run *run)
 {
     for (int i = 0; i < run->net->n_params; i++) {
         const fa_param *p = &run->net->params[i];
-        if (p->trace)
-            trace_product(run, p, (fa_tile){0, p->rows, 0, p->cols}, (fa_mat){0}, 0, 0);
+        if (p->trace) trace_product(run, p, (fa_tile){0, p->rows, 0, p->cols}, (fa_mat){0}, 0, 0);
     }
 }
 

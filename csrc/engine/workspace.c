@@ -204,7 +204,8 @@ void fa_run_bind(fa_run *run, int copy)
 
     const fa_samples *d = &run->data;
     if (!fa_gathers_input(run)) run->buf[FA_INPUT] = user_rows(d->x, d->ldx, run->m, net->n_in);
-    if (d->y && !run->index && !net->recurrent) run->buf[FA_TARGET] = user_rows(d->y, d->ldy, run->m, net->n_out);
+    if (d->y && !run->index && !net->recurrent)
+        run->buf[FA_TARGET] = user_rows(d->y, d->ldy, run->m, net->n_out);
     run->labels = d->labels ? w->labels + copy * w->rows : NULL;
     run->has_target = net->recurrent ? w->has_target + copy * w->rows : NULL;
     run->weights = d->weights && (run->index || net->recurrent) ? w->weights : d->weights;

@@ -20,11 +20,11 @@
 #include <string.h>
 
 typedef enum fa_carrier { /* K */
-    CARRY_NONE,
-    CARRY_DIAGONAL,
-    CARRY_EXACT,
-    CARRY_SIGN,
-    CARRY_MATRIX /* stored: fixed, or learned by Kolen-Pollack */
+                          CARRY_NONE,
+                          CARRY_DIAGONAL,
+                          CARRY_EXACT,
+                          CARRY_SIGN,
+                          CARRY_MATRIX /* stored: fixed, or learned by Kolen-Pollack */
 } fa_carrier;
 typedef enum fa_share { SHARE_NONE, SHARE_LEAK, SHARE_ALL } fa_share; /* c: 0, 1 - k, 1 */
 
@@ -64,7 +64,8 @@ static const fa_option_row recurrent_options[] = {
                          "broadcast or frozen"},
     [TIME_DECAY] = {.name = "time_decay",
                     FA_HALF_OPEN(0, 1),
-                    .meaning = "share of U and its feedback that is lost in a step under time 'kp'"},
+                    .meaning =
+                        "share of U and its feedback that is lost in a step under time 'kp'"},
     {0}};
 
 typedef struct state {
@@ -128,8 +129,7 @@ static fa_status plan(fa_net *net, fa_layer *layer)
     layer->recurrent = fa_plan_param(net, "recurrent", layer->index, FA_WEIGHT, n, n);
     layer->recurrent->lr_scale = layer->desc.lr_scale;
     if (own->time->carrier == CARRY_MATRIX)
-        own->feedback =
-            fa_plan_param(net, "recurrent_feedback", layer->index, FA_FEEDBACK, n, n);
+        own->feedback = fa_plan_param(net, "recurrent_feedback", layer->index, FA_FEEDBACK, n, n);
     if (!strcmp(own->time->name, "kp")) {
         own->feedback->feedback_decay = fa_layer_option(layer, TIME_DECAY)->number;
         layer->recurrent->coupled = own->feedback;
@@ -154,10 +154,11 @@ static void draw(const fa_net *net, const fa_layer *layer)
 static fa_status streams(const fa_layer *layer)
 {
     if (state_of(layer)->time->streams || !layer->desc.trainable) return FA_OK;
-    return fa_fail(FA_E_VALUE,
-                   "layer %d: time: expected diagonal, leak, none or frozen to learn from a stream, "
-                   "got '%s', which needs later steps; train on whole sequences",
-                   layer->index, state_of(layer)->time->name);
+    return fa_fail(
+        FA_E_VALUE,
+        "layer %d: time: expected diagonal, leak, none or frozen to learn from a stream, "
+        "got '%s', which needs later steps; train on whole sequences",
+        layer->index, state_of(layer)->time->name);
 }
 
 /* ---- forward ---- */
@@ -249,7 +250,8 @@ static void forward(const fa_layer *layer, const fa_run *run, fa_part part, int 
     for (int64_t i = 0; i < first.rows; i++)
         memset(first.p + (size_t)(i * first.ld) * net->esize, 0, (size_t)first.cols * net->esize);
     for (int64_t t = 1; t < run->times; t++)
-        copy(net, step_of(run, layer->before, part.rows, t), step_of(run, layer->out, part.rows, t - 1));
+        copy(net, step_of(run, layer->before, part.rows, t),
+             step_of(run, layer->out, part.rows, t - 1));
 }
 
 /* ---- back through time ---- */
@@ -312,11 +314,10 @@ static void through_time(const way_back *w)
     const fa_mat g = w->g;
     memset(g.p, 0, (size_t)(g.rows * g.cols) * net->esize);
     for (int64_t t = w->run->times; t-- > 0;) {
-        const fa_mat s = step_of_delta(w, t), later = t + 1 < w->run->times
-                                                          ? step_of_delta(w, t + 1)
-                                                          : (fa_mat){0};
-        net->k->carry(g.p, g.ld, s.p, s.ld, later.p, later.ld,
-                      diagonal && later.p ? w->k.p : NULL, g.rows, g.cols, c);
+        const fa_mat s = step_of_delta(w, t),
+                     later = t + 1 < w->run->times ? step_of_delta(w, t + 1) : (fa_mat){0};
+        net->k->carry(g.p, g.ld, s.p, s.ld, later.p, later.ld, diagonal && later.p ? w->k.p : NULL,
+                      g.rows, g.cols, c);
         if (w->k.p && !diagonal && later.p) {
             fa_packed_b packed = fa_packing_buffer(w->run, w->worker);
             fa_matmul_add(&net->linalg, g, later, w->k, NULL, &packed);

@@ -264,8 +264,9 @@ static void fill_layer(fa_layer_desc *d)
     const bool recurrent = d->type && !strcmp(d->type, "recurrent");
     if (recurrent && d->recurrent_init.scale == 0 && !d->recurrent_init.name)
         d->recurrent_init.scale = defaults.recurrent_init.scale;
-    if (!d->type || (!recurrent && strcmp(d->type, "dense") != 0) || d->use_bias || d->trainable || d->lr_scale != 0 ||
-        d->bias_lr_scale != 0 || d->weight_init.scale != 0 || d->bias_init.scale != 0)
+    if (!d->type || (!recurrent && strcmp(d->type, "dense") != 0) || d->use_bias || d->trainable ||
+        d->lr_scale != 0 || d->bias_lr_scale != 0 || d->weight_init.scale != 0 ||
+        d->bias_init.scale != 0)
         return;
     d->use_bias = defaults.use_bias, d->trainable = defaults.trainable;
     d->lr_scale = defaults.lr_scale, d->bias_lr_scale = defaults.bias_lr_scale;

@@ -18,10 +18,10 @@
 #include "linalg/linalg.h"
 
 enum {
-    FA_CHUNK = 256,        /* rows of the batch that a layer or rule handles at a time, at most */
-    FA_BLAS_CHUNK = 32,    /* fixed chunk size when BLAS is used */
-    FA_TILE_AREA = 16384,  /* entries of a gradient that waits for the optimizer in cache */
-    FA_PREDICT_CHUNK = 64, /* rows of a task that only predicts */
+    FA_CHUNK = 256,         /* rows of the batch that a layer or rule handles at a time, at most */
+    FA_BLAS_CHUNK = 32,     /* fixed chunk size when BLAS is used */
+    FA_TILE_AREA = 16384,   /* entries of a gradient that waits for the optimizer in cache */
+    FA_PREDICT_CHUNK = 64,  /* rows of a task that only predicts */
     FA_SEQUENCE_CHUNK = 64, /* sequences that a recurrent layer handles at a time, at most */
     FA_MAX_LAYERS = 4096,
     FA_MAX_NOTE = 1 << 20,

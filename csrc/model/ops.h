@@ -54,11 +54,11 @@ enum { /* where a rule's signal comes from */
 typedef struct fa_rule_ops {
     const char *name;
     const fa_option_row *options;
-    unsigned sources; /* they order the blocks; FA_NO_UPDATE: the layer does not train */
+    unsigned sources;  /* they order the blocks; FA_NO_UPDATE: the layer does not train */
     bool no_sequences; /* refuses networks with recurrent layers */
-    bool no_pre;      /* refuses inject="pre", although it does not read from above */
-    bool columns;     /* signal can compute some of the block's columns */
-    bool product;     /* signal is a product that ends with fa_signal_epilogue, or gathers (nnz) */
+    bool no_pre;       /* refuses inject="pre", although it does not read from above */
+    bool columns;      /* signal can compute some of the block's columns */
+    bool product;      /* signal is a product that ends with fa_signal_epilogue, or gathers (nnz) */
     /* Declares the feedback and the buffers of hidden block `block`; NULL: it has none. */
     fa_status (*plan)(fa_net *net, int block);
     void (*draw)(const fa_net *net, int block); /* other matrices than rule->feedback */

@@ -122,8 +122,7 @@ static void plan_gradients(fa_net *net)
             fa_plan_trained(net, of_layer[i], left[i], block->delta);
             of_layer[i]->trainable = fa_trains(block);
         }
-        if (layer->recurrent)
-            net->work_per_row += 3 * (double)layer->n_out * (double)layer->n_out;
+        if (layer->recurrent) net->work_per_row += 3 * (double)layer->n_out * (double)layer->n_out;
         if (b || net->chunk_rule) /* an upper bound: transport, or a second pass */
             net->work_per_row += layer->work;
         net->work_per_row += 2 * layer->work;
@@ -178,7 +177,8 @@ static bool can_defer(const fa_net *net)
             if (of_layer[i] && of_layer[i]->trainable)
                 of_layers += of_layer[i]->in_place && !of_layer[i]->coupled;
     }
-    return trained == of_layers && !net->recurrent && !net->chunk_rule && !net->barrier_rule && !net->n_feedback_tasks;
+    return trained == of_layers && !net->recurrent && !net->chunk_rule && !net->barrier_rule &&
+           !net->n_feedback_tasks;
 }
 
 static void plan_phases(fa_net *net)

@@ -39,7 +39,8 @@ static fa_status resolve_inject(fa_rule *rule, int layer)
 /* Whether the rule's product can multiply by f', so that S is D_l. */
 static bool can_fuse_relu_backward(const fa_block *block)
 {
-    return block->rule.ops->product && !(block->layer->ops->flags & FA_OVER_TIME) && !block->rule.nnz && block->rule.inject == FA_INJECT_POST &&
+    return block->rule.ops->product && !(block->layer->ops->flags & FA_OVER_TIME) &&
+           !block->rule.nnz && block->rule.inject == FA_INJECT_POST &&
            block->first == block->last && block->layer->activation == FA_ACT_relu;
 }
 

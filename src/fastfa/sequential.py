@@ -13,10 +13,10 @@ import numpy as np
 from ._core import NAMES
 from ._internal import arguments
 from ._internal.attributes import hints_keywords, refuse_fixed, refuse_unknown
-from ._internal.checks import choice, flag, integer, mismatch, number
+from ._internal.checks import choice, flag, integer, number
 from ._internal.engines import moved, remade
 from ._internal.exclusive import Holder
-from ._internal.fit_task import checked, fit_task
+from ._internal.fit_task import fit_task
 from ._internal.history import History
 from ._internal.network_attributes import FIXED, OWN, SETTABLE
 from ._internal.network_checks import (
@@ -371,10 +371,7 @@ class Sequential(Streaming):
             self._stopping = False
             hooks = callback_list(callbacks)
             show_bar = shows_bar(verbose)
-            if metrics is not None or class_weight is not None or validation_split is not None:
-                self._refuse_sequences(
-                    "metrics, class_weight, validation_split", "give validation_data"
-                )
+            self._check_fit_options(metrics, class_weight, validation_split)
             options = FitOptions(
                 self.loss, self._engine.n_out, metrics, train_metrics, class_weight,
                 validation_split, validation_data, self.device,
@@ -435,74 +432,6 @@ class Sequential(Streaming):
         loss = self._on_batch(lambda batch: self._engine.train_batch(*batch), x, y, sample_weight)
         self._validator.columns = self._validator.columns_with(x, y)
         return loss
-
-    def learn_one(self, x: ArrayLike, y: ArrayLike | None = None) -> float | None:
-        """One step on one sample, as soon as it comes: `train_batch` with a batch of one.
-
-        With recurrent layers x is the next step of a stream: `step_one` without its answer.
-
-        Parameters
-        ----------
-        x : array_like of shape (n_in,)
-        y : int, or array_like of shape (n_out,)
-            None, with recurrent layers: no target; the state moves, nothing is learnt.
-
-        Returns
-        -------
-        float or None
-            The loss before the update; None without y.
-
-        Raises
-        ------
-        TypeError, ValueError, FloatingPointError
-            As `train_batch`.
-        """
-        if self._recurrent:
-            return self._stream_step(x, y)[1]
-        if y is None:
-            raise ValueError(mismatch("y", "a target", "None", "only streams have steps without"))
-        if self._schedule is None:
-            loss = self._learn_one_direct(x, y)
-            if loss is not None:
-                return loss
-        loss = self.train_batch(self._validator.sample(x), self._validator.target(y))
-        self._validator.columns = self._validator.columns_with(x, y, one=True)
-        return loss
-
-    def learn_many(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
-    ) -> float:
-        """One step on each sample of a stream, in order.
-
-        It has the bits of calling `learn_one` for each, and takes less time: under plain SGD the
-        update for one sample and the forward pass of the next read the weights together.
-
-        Parameters
-        ----------
-        X : array_like of shape (m, n_in)
-        y : array_like of shape (m,) or (m, n_out)
-        sample_weight : array_like of shape (m,), optional
-
-        Returns
-        -------
-        float
-            Mean of the losses, each before its update.
-
-        Raises
-        ------
-        TypeError, ValueError
-            Arrays that do not fit; nothing has changed.
-        FloatingPointError
-            The loss of a sample is not finite; the samples before it have been learnt. Or an
-            update overflowed, as in `train_batch`.
-        """
-        self._refuse_sequences("learn_many", "call learn_one for each step of a stream")
-        given = self._validator.unread(X, y, sample_weight)
-        batch = checked(self._validator, self._engine, given)
-        m = len(batch.x)
-        loss, *_ = self._engine.train_steps(*batch, None, 1, 0, m, self._rates(m), checked=True)
-        self._validator.columns = self._validator.columns_with(X, y)
-        return loss / m
 
     @property
     def n_threads(self) -> int:
@@ -878,42 +807,6 @@ class Sequential(Streaming):
         samples = self._validator.read_inputs(given.x)
         with self._validator.naming(given):
             return self._engine.predict(samples, logits, out)
-
-    def predict_one(self, x: ArrayLike) -> NDArray[Any]:
-        """Outputs for one sample, in a fraction of the time of `predict`.
-
-        With recurrent layers: for the next step of a stream, whose state does not move.
-
-        Parameters
-        ----------
-        x : array_like of shape (n_in,)
-
-        Returns
-        -------
-        ndarray of shape (n_out,)
-            The row that ``predict(x[None])`` has, bit for bit, without recurrent layers.
-
-        Raises
-        ------
-        TypeError, ValueError
-            As `predict`.
-        FloatingPointError
-            An output is not finite because a parameter is not; NaN in a weight or bias always
-            leads to that. `predict` raises it also if an infinite parameter leaves the outputs
-            finite, since relu(-inf) is 0, tanh(inf) is 1, and softmax and sigmoid are such
-            functions too. This method does not notice that.
-        """
-        out = self._predict_one_direct(x)
-        if out is not None:
-            return out
-        if self._recurrent:
-            return self._peek(x)
-        given = UnreadBatch(self._validator.unread_inputs(self._validator.sample(x), "x"))
-        samples = self._validator.read_inputs(given.x)
-        with self._validator.naming(given):
-            outputs = self._engine.predict(samples)
-        row: NDArray[Any] = outputs[0]
-        return row
 
     def evaluate(
         self,

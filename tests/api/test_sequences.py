@@ -28,7 +28,7 @@ def test_fit_learns_to_remember():
     X, y = memory_task()
     n = net(optimizer=fa.Adam(0.01))
     history = n.fit(X, y, epochs=15, batch_size=20, validation_data=memory_task(seed=1))
-    assert history.val_accuracy[-1] > 0.95
+    assert history.history["val_accuracy"][-1] > 0.95
     assert n.evaluate(X, y)["accuracy"] > 0.95
     frozen = net(time="frozen", optimizer=fa.Adam(0.01))
     frozen.fit(X, y, epochs=15, batch_size=20)
@@ -122,18 +122,19 @@ def test_what_is_not_for_sequences_says_so(tmp_path):
         n.to_c(tmp_path / "n.c")
     with pytest.raises(ValueError, match="layer 1: the last layer: expected dense, got recurrent"):
         net(fa.Dense(3), fa.Recurrent(3))
-    with pytest.raises(ValueError, match="time: expected .*bptt"):
+    with pytest.raises(ValueError, match=r"time: expected .*bptt"):
         fa.Recurrent(3, time="future")
-    with pytest.raises(ValueError, match="leak: expected"):
+    with pytest.raises(ValueError, match=r"leak: expected .*0"):
         fa.Recurrent(3, leak=0)
     with pytest.raises(ValueError, match="recurrent_init: expected shape"):
         net(fa.Recurrent(3, recurrent_init=np.zeros((2, 3))), fa.Dense(2))
     with pytest.raises(ValueError, match="layer 0: inject: expected 'post' in a recurrent layer"):
         net(rule=fa.DFA(inject="pre"))
     plain = fa.Sequential([fa.Dense(3)], input_shape=2)
-    for call in (plain.reset_state, lambda: plain.state, lambda: plain.step_one([0, 0])):
-        with pytest.raises(ValueError, match="Recurrent layer"):
-            call()
+    plain.reset_state()
+    assert plain.state == {}
+    with pytest.raises(ValueError, match="Recurrent layer"):
+        plain.step_one([0, 0])
     with pytest.raises(ValueError, match="y: expected a target, got None"):
         plain.learn_one([0.0, 0.0])
 

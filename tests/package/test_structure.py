@@ -36,6 +36,7 @@ LEVELS = (
     {"callbacks"},
     {"_internal.fit_options", "_internal.training"},
     {"_internal.fit_task"},
+    {"_internal.streaming"},
     {"sequential"},
     {"_internal.loading", "datasets", "plot", "replicas", "sklearn"},
     {"experiments"},

@@ -1,4 +1,4 @@
-"""Streams: what networks with recurrent layers do step by step."""
+"""Sample by sample: single samples, and streams for networks with recurrent layers."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 
 from ..optimizers import rate_at
 from .checks import mismatch, show
+from .fit_task import checked
+from .samples import UnreadBatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,13 +23,126 @@ __all__ = ["Streaming"]
 
 
 class Streaming:
-    """The part of `Sequential` that runs streams."""
+    """The part of `Sequential` that takes samples one by one."""
 
     _engine: Engine
     _validator: Any  # a SequenceValidator where there are sequences
     _schedule: Callable[[int], float] | None
+    _learn_one_direct: Callable[[object, object], float | None]
+    _predict_one_direct: Callable[[object], NDArray[Any] | None]
     _recurrent: bool
     input_scale: str | float
+
+    if TYPE_CHECKING:  # of Sequential
+
+        def train_batch(
+            self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+        ) -> float: ...
+        def _rates(self, count: int) -> NDArray[np.float64] | None: ...
+
+    def learn_one(self, x: ArrayLike, y: ArrayLike | None = None) -> float | None:
+        """One step on one sample, as soon as it comes: `train_batch` with a batch of one.
+
+        With recurrent layers x is the next step of a stream: `step_one` without its answer.
+
+        Parameters
+        ----------
+        x : array_like of shape (n_in,)
+        y : int, or array_like of shape (n_out,)
+            None, with recurrent layers: no target; the state moves, nothing is learnt.
+
+        Returns
+        -------
+        float or None
+            The loss before the update; None without y.
+
+        Raises
+        ------
+        TypeError, ValueError, FloatingPointError
+            As `train_batch`.
+        """
+        if self._recurrent:
+            return self._stream_step(x, y)[1]
+        if y is None:
+            raise ValueError(mismatch("y", "a target", "None", "only streams have steps without"))
+        if self._schedule is None:
+            loss = self._learn_one_direct(x, y)
+            if loss is not None:
+                return loss
+        loss = self.train_batch(self._validator.sample(x), self._validator.target(y))
+        self._validator.columns = self._validator.columns_with(x, y, one=True)
+        return loss
+
+    def learn_many(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """One step on each sample of a stream, in order.
+
+        It has the bits of calling `learn_one` for each, and takes less time: under plain SGD the
+        update for one sample and the forward pass of the next read the weights together.
+
+        Parameters
+        ----------
+        X : array_like of shape (m, n_in)
+        y : array_like of shape (m,) or (m, n_out)
+        sample_weight : array_like of shape (m,), optional
+
+        Returns
+        -------
+        float
+            Mean of the losses, each before its update.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Arrays that do not fit; nothing has changed.
+        FloatingPointError
+            The loss of a sample is not finite; the samples before it have been learnt. Or an
+            update overflowed, as in `train_batch`.
+        """
+        self._refuse_sequences("learn_many", "call learn_one for each step of a stream")
+        given = self._validator.unread(X, y, sample_weight)
+        batch = checked(self._validator, self._engine, given)
+        m = len(batch.x)
+        loss, *_ = self._engine.train_steps(*batch, None, 1, 0, m, self._rates(m), checked=True)
+        self._validator.columns = self._validator.columns_with(X, y)
+        return loss / m
+
+    def predict_one(self, x: ArrayLike) -> NDArray[Any]:
+        """Outputs for one sample, in a fraction of the time of `predict`.
+
+        With recurrent layers: for the next step of a stream, whose state does not move.
+
+        Parameters
+        ----------
+        x : array_like of shape (n_in,)
+
+        Returns
+        -------
+        ndarray of shape (n_out,)
+            The row that ``predict(x[None])`` has, bit for bit, without recurrent layers.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `predict`.
+        FloatingPointError
+            An output is not finite because a parameter is not; NaN in a weight or bias always
+            leads to that. `predict` raises it also if an infinite parameter leaves the outputs
+            finite, since relu(-inf) is 0, tanh(inf) is 1, and softmax and sigmoid are such
+            functions too. This method does not notice that.
+        """
+        out = self._predict_one_direct(x)
+        if out is not None:
+            return out
+        if self._recurrent:
+            return self._peek(x)
+        given = UnreadBatch(self._validator.unread_inputs(self._validator.sample(x), "x"))
+        samples = self._validator.read_inputs(given.x)
+        with self._validator.naming(given):
+            outputs = self._engine.predict(samples)
+        row: NDArray[Any] = outputs[0]
+        return row
 
     def step_one(self, x: ArrayLike, y: ArrayLike | None = None) -> NDArray[Any]:
         """The next step of a stream: the answer to x, made before y is learnt.
@@ -58,17 +173,18 @@ class Streaming:
 
     def reset_state(self) -> None:
         """Forget the stream: states and traces are zero, as in a new network."""
-        self._needs_stream("reset_state")
-        self._stream_engine.reset_stream()
+        if self._recurrent:
+            self._stream_engine.reset_stream()
 
     @property
     def state(self) -> dict[str, NDArray[Any]]:
         """What recurrent layers remember of a stream, copies by key; assign it to go back there.
 
         "0.state" (n,) is the last output, "0.trace.weight", "0.trace.recurrent" and "0.trace.bias"
-        what the parameters have led to so far. Files have it too.
+        what the parameters have led to so far. Files have it too. Empty without recurrent layers.
         """
-        self._needs_stream("state")
+        if not self._recurrent:
+            return {}
         return {key: values.copy() for key, values in self._stream_engine.stream.items()}
 
     @state.setter
@@ -105,6 +221,12 @@ class Streaming:
         if self._recurrent:
             expected = "a network without recurrent layers"
             raise ValueError(mismatch(name, expected, "one with", hint))
+
+    def _check_fit_options(self, *options: object) -> None:
+        """Refuse arguments of ``fit`` that sequences cannot have yet."""
+        if any(option is not None for option in options):
+            name = "metrics, class_weight, validation_split"
+            self._refuse_sequences(name, "give validation_data")
 
     def _last_outputs(self, out: NDArray[Any] | None) -> NDArray[Any]:
         """Where the outputs of the last step go, in place of those of every step."""
