@@ -35,7 +35,7 @@ typedef struct fa_time {
     bool streams, learns;
 } fa_time;
 
-static const fa_time times[] = {
+static const fa_time time_rules[] = {
     {"bptt", {0}, CARRY_EXACT, SHARE_LEAK, false, true},
     {"kp", {0}, CARRY_MATRIX, SHARE_LEAK, false, true},
     {"fa", {0}, CARRY_MATRIX, SHARE_LEAK, false, true},
@@ -46,8 +46,8 @@ static const fa_time times[] = {
     {"broadcast", {0}, CARRY_NONE, SHARE_ALL, false, true},
     {"frozen", {0}, CARRY_NONE, SHARE_NONE, true, false},
 };
-enum { N_TIMES = sizeof times / sizeof *times };
-static const fa_time *const exact_time = &times[0];
+enum { N_TIMES = sizeof time_rules / sizeof *time_rules };
+static const fa_time *const exact_time = &time_rules[0];
 
 enum { LEAK, TIME, TIME_DECAY };
 static const fa_option_row recurrent_options[] = {
@@ -85,12 +85,12 @@ static fa_status find_time(const fa_time **time, const fa_layer *layer)
     char known[128] = "";
     const char *name = fa_layer_option(layer, TIME)->text;
     for (int i = 0; i < N_TIMES; i++) {
-        *time = &times[i];
-        if (!strcmp(times[i].name, name)) return FA_OK;
+        *time = &time_rules[i];
+        if (!strcmp(time_rules[i].name, name)) return FA_OK;
         for (int j = 0; j < 2; j++)
-            if (times[i].alias[j] && !strcmp(times[i].alias[j], name)) return FA_OK;
+            if (time_rules[i].alias[j] && !strcmp(time_rules[i].alias[j], name)) return FA_OK;
         snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", i ? ", " : "",
-                 times[i].name);
+                 time_rules[i].name);
     }
     return fa_fail(FA_E_VALUE, "layer %d: time: expected one of %s, got '%s'", layer->index, known,
                    name);
