@@ -465,7 +465,7 @@ FA_API fa_status fa_net_copy_note(char *note, size_t *size, const fa_net *net);
 
 /* One step on one sample, as soon as it comes: fa_train_batch on a batch of one, in less time. x is
  * n_in values of the network's dtype; the target is y, n_out values of it, or, if y is NULL, the
- * label. */
+ * label. With recurrent layers: fa_stream_step. */
 FA_API fa_status fa_learn_one(double *loss, fa_net *net, const void *x, int64_t label,
                               const void *y);
 

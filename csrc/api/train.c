@@ -59,6 +59,7 @@ fa_status fa_train_batch(double *loss, fa_net *net, const fa_samples *batch)
 fa_status fa_learn_one(double *loss, fa_net *net, const void *x, int64_t label, const void *y)
 {
     FA_REQUIRE(net);
+    if (net->recurrent) return fa_stream_step(NULL, loss, net, x, label, y);
     fa_samples one = fa_samples_of(x, net->n_in, net->dtype, 1);
     one.y = y, one.ldy = net->n_out;
     if (!y) one.labels = &label;

@@ -52,6 +52,7 @@ cdef class _NetworkState:
     cdef int typenum
     cdef readonly object description, dtype, parameters, feedback, slots, stream
     cdef readonly bint recurrent
+    cdef str loss
     cdef readonly int64_t n_in, n_out
 
     cdef int _take(self, _Handle handle, list customs, description) except -1:
@@ -64,6 +65,7 @@ cdef class _NetworkState:
         self.dtype = np.dtype(description["dtype"])
         self.typenum = cnp.NPY_FLOAT64 if self.dtype == np.float64 else cnp.NPY_FLOAT32
         self.n_in = description["n_in"]
+        self.loss = description["loss"]
         self.n_out = block_info(self.net, fa_net_n_blocks(self.net) - 1).n_out
         self.parameters, self.feedback, self.slots, self.stream = {}, {}, {}, {}
         self.recurrent = any(layer["type"] == "recurrent" for layer in description["layers"])

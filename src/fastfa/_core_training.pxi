@@ -11,6 +11,13 @@ POLL_SECONDS = 0.01  # between looks at signals and at net.stop() while C trains
 CHECK_BYTES = 1 << 26  # of samples that are checked between looks at signals
 
 
+cdef struct _Target:  # of a step of a stream: a row, or a label; -1: none
+    const void *row
+    int64_t label
+    float single  # what the row may be
+    double double_
+
+
 cdef class _NetworkTraining(_NetworkState):
     """The part of `Network` that trains."""
 
@@ -83,6 +90,8 @@ cdef class _NetworkTraining(_NetworkState):
 
     def learn_one_direct(self, x, y):
         """One step on one plain sample and its label, or None: take the other way."""
+        if self.recurrent:
+            return self._learn_step(x, y)
         if not (
             self._is_plain_sample(x) and isinstance(y, (int, np.integer)) and 0 <= y < self.n_out and self.n_out > 1
         ):
@@ -113,37 +122,59 @@ cdef class _NetworkTraining(_NetworkState):
         check(status)
         return out, None if target == NULL and number == -1 else loss
 
+    cdef bint _plain_target(self, y, _Target *target) noexcept:
+        """Whether y needs no conversion: a label, a number, a plain row, or None."""
+        target.row, target.label = NULL, -1
+        if y is None:
+            return True
+        if cnp.PyArray_CheckExact(y):
+            target.row = cnp.PyArray_DATA(y)
+            return (
+                cnp.PyArray_ISCARRAY_RO(y) and cnp.PyArray_TYPE(y) == self.typenum and cnp.PyArray_NDIM(y) == 1
+                and cnp.PyArray_DIM(y, 0) == self.n_out
+            )
+        if self.n_out > 1:
+            if not isinstance(y, (int, np.integer)) or not 0 <= y < self.n_out:
+                return False
+            target.label = y
+            return True
+        if self.loss != "mse" or not isinstance(y, float):  # others have rules about y
+            return False
+        target.single, target.double_ = y, y
+        target.row = <const void *>&target.double_ if self.typenum == cnp.NPY_FLOAT64 else <const void *>&target.single
+        return True
+
     def step_direct(self, x, y):
         """`stream_step` on a plain sample with a label, a plain row or None; or None: take the other way."""
         cdef cnp.npy_intp n_out = self.n_out
-        cdef const void *target = NULL
-        cdef int64_t number = -1
+        cdef _Target target
         cdef double loss = 0
         cdef fa_status status
-        if not self._is_plain_sample(x):
-            return None
-        if y is None:
-            pass
-        elif cnp.PyArray_CheckExact(y):
-            if not (
-                cnp.PyArray_ISCARRAY_RO(y) and cnp.PyArray_TYPE(y) == self.typenum and cnp.PyArray_NDIM(y) == 1
-                and cnp.PyArray_DIM(y, 0) == n_out
-            ):
-                return None
-            target = cnp.PyArray_DATA(y)
-        elif isinstance(y, (int, np.integer)) and n_out > 1 and 0 <= y < n_out:
-            number = y
-        else:
+        if not self._is_plain_sample(x) or not self._plain_target(y, &target):
             return None
         cdef const void *data = cnp.PyArray_DATA(x)
         cdef object out = cnp.PyArray_EMPTY(1, &n_out, self.typenum, 0)
         cdef void *to = cnp.PyArray_DATA(out)
         with nogil:
-            status = fa_stream_step(to, &loss, self.net, data, number, target)
+            status = fa_stream_step(to, &loss, self.net, data, target.label, target.row)
         if status == FA_E_VALUE:
             return None
         check(status)
         return out, None if y is None else loss
+
+    cdef object _learn_step(self, x, y):
+        cdef _Target target
+        cdef double loss = 0
+        cdef fa_status status
+        if not self._is_plain_sample(x) or y is None or not self._plain_target(y, &target):
+            return None
+        cdef const void *data = cnp.PyArray_DATA(x)
+        with nogil:
+            status = fa_stream_step(NULL, &loss, self.net, data, target.label, target.row)
+        if status == FA_E_VALUE:
+            return None
+        check(status)
+        return loss
 
     def reset_stream(self):
         cdef fa_status status

@@ -61,14 +61,14 @@ class Streaming:
         TypeError, ValueError, FloatingPointError
             As `train_batch`.
         """
-        if self._recurrent:
-            return self._stream_step(x, y)[1]
-        if y is None:
-            raise ValueError(mismatch("y", "a target", "None", "only streams have steps without"))
         if self._schedule is None:
             loss = self._learn_one_direct(x, y)
             if loss is not None:
                 return loss
+        if self._recurrent:
+            return self._stream_step(x, y)[1]
+        if y is None:
+            raise ValueError(mismatch("y", "a target", "None", "only streams have steps without"))
         loss = self.train_batch(self._validator.sample(x), self._validator.target(y))
         self._validator.columns = self._validator.columns_with(x, y, one=True)
         return loss
