@@ -13,7 +13,7 @@ import numpy as np
 from ._core import NAMES
 from ._internal import arguments
 from ._internal.attributes import hints_keywords, refuse_fixed, refuse_unknown
-from ._internal.checks import choice, integer, number
+from ._internal.checks import choice, flag, integer, number
 from ._internal.engines import moved, remade
 from ._internal.exclusive import Holder
 from ._internal.fit_task import checked, fit_task
@@ -415,7 +415,7 @@ class Sequential:
             overflowed: the message names the parameter and a remedy.
         """
         if self._schedule is not None:
-            self._engine.lr = rate_at(self._schedule, self._engine.steps)
+            self._set_rate()
         if sample_weight is None and self._train_batch_direct is not None:
             loss = self._train_batch_direct(x, y)
             if loss is not None:
@@ -968,16 +968,23 @@ class Sequential:
         return self._engine.feedback_matrix(checked)
 
     def gradients(
-        self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        feedback: bool = False,
     ) -> dict[str, NDArray[Any]]:
         """The gradients that the next ``train_batch(x, y)`` would give to the optimizer.
 
-        Nothing changes.
+        Nothing changes. `apply_gradients` takes them.
 
         Parameters
         ----------
         x, y, sample_weight
             As for `train_batch`.
+        feedback : bool, default False
+            True: also those of feedback that learns by the optimizer (rules "dkp" and "ldfa").
 
         Returns
         -------
@@ -985,7 +992,41 @@ class Sequential:
             By parameter key, for every parameter that is trained, before clipping and weight decay;
             CuPy arrays if the network is on a GPU.
         """
-        return self._on_batch(lambda batch: self._engine.gradients(*batch), x, y, sample_weight)[1]
+        learned = flag("feedback", feedback)
+        return self._on_batch(
+            lambda batch: self._engine.gradients(*batch, feedback=learned), x, y, sample_weight
+        )[1]
+
+    def apply_gradients(self, grads: Mapping[str, ArrayLike]) -> None:
+        """The optimizer's step on gradients that you give.
+
+        ``net.apply_gradients(net.gradients(x, y))`` is ``net.train_batch(x, y)``; in between, sum
+        them over machines or batches, or change them. It has the same bits, but for plain SGD,
+        which `train_batch` rounds once less. The step counts, its learning rate, clipping, weight
+        decay and state of the optimizer are those of every step.
+
+        Parameters
+        ----------
+        grads : mapping of str to array_like
+            The keys and shapes of `gradients`: all weights and biases that train. Feedback that
+            learns by the optimizer (rules "dkp" and "ldfa") takes a step where its key is given
+            (``gradients(..., feedback=True)``) and else stays as it is. That of rule "kp" takes the
+            steps of its weight, as in every step. On a GPU the step is computed on the CPU.
+
+        Raises
+        ------
+        TypeError, ValueError
+            A key is missing or unknown or does not train, a shape is wrong, or a number is not
+            finite; nothing has changed.
+        FloatingPointError
+            The norm of all gradients is not finite (with ``clip_norm``); nothing has changed. Or
+            this update overflowed, as in `train_batch`.
+        """
+        from ._internal.given_gradients import given_gradients  # here, as in `fit`
+
+        checked_grads = given_gradients(self._engine, grads, self._backend.on_host)
+        self._set_rate()
+        self._engine.apply_gradients(checked_grads)
 
     def alignment(
         self,
@@ -1048,6 +1089,11 @@ class Sequential:
         batch = self._validator.read(given, whole=True)
         with self._validator.naming(given):
             return call(batch)
+
+    def _set_rate(self) -> None:
+        """Give the engine the rate of the next step, where a schedule has it."""
+        if self._schedule is not None:
+            self._engine.lr = rate_at(self._schedule, self._engine.steps)
 
     def _rates(self, count: int) -> NDArray[np.float64] | None:
         """Learning rates of the next `count` steps, or None if the rate is a number."""
