@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from .._internal.checks import choice, plain, quote, show
+from .checks import choice, plain, quote, show
 
 GREATER_IS_BETTER = ("f1", "auc", "r2")  # besides accuracies
 WORST = {"min": math.inf, "max": -math.inf}
