@@ -202,7 +202,7 @@ class HostNetwork:
         return {
             key: array
             for key, array in self.memory.arrays.items()
-            if key.split(".")[-1] in ("weight", "bias", "slot0", "slot1")
+            if key.split(".")[-1] in ("weight", "bias", "slot0", "slot1", "slot2")
         }
 
 

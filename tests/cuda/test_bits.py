@@ -38,6 +38,11 @@ LONG = [
         ("ternary", "sgd decay", "sigmoid one", "tile + 1", "input", False, "float32"),
         ("backprop", "adam", "softmax", "tile + 1", "hidden", True, "float64"),
         ("dfa", "sgd", "mse preact", "primes", "no", False, "float64"),
+        ("fa", "rmsprop centered", "softmax", "tile + 1", "no", False, "float32"),
+        ("dfa", "adagrad", "softmax", "primes", "no", True, "float64"),
+        ("backprop", "nadam", "mse", "tile - 1", "no", False, "float32"),
+        ("dfa", "radam", "softmax", "tile + 1", "no", False, "float32"),
+        ("fa", "lion", "sigmoid", "primes", "no", True, "float32"),
     )
 ]
 EXTRAS = (

@@ -10,13 +10,18 @@ enum {
     OPTIMIZER_plain,    /* sgd without slots */
     OPTIMIZER_sgd,
     OPTIMIZER_rmsprop,
-    OPTIMIZER_adam
+    OPTIMIZER_adam,
+    OPTIMIZER_rmsprop_centered,
+    OPTIMIZER_adagrad,
+    OPTIMIZER_nadam,
+    OPTIMIZER_lion
 };
 
 struct parameter {
     T *value;       /* (rows x cols) */
     T *slot0;       /* or NULL */
     T *slot1;       /* or NULL */
+    T *slot2;       /* or NULL */
     const T *left;  /* H (m x rows); NULL: ones, for a bias */
     const T *right; /* D (m x cols), without sample weights */
     int rows;
@@ -51,6 +56,7 @@ FA_INLINE fa_factors factors_of(const step_factors &f)
     all.one_beta1 = f.one_beta1;
     all.one_beta2 = f.one_beta2;
     all.bias2 = f.bias2;
+    all.lr_g = f.lr_g;
     all.nesterov = f.nesterov != 0;
     return all;
 }
@@ -86,16 +92,22 @@ FA_INLINE void KERNEL_step(const update_arguments &a, const parameter &p, const 
         return;
     }
     const fa_factors factors = factors_of(f);
-    fa_entries x = {p.value[to], 0, 0};
+    fa_entries x = {p.value[to], 0, 0, 0};
     if (p.slot0) x.s0 = p.slot0[to];
     if (p.slot1) x.s1 = p.slot1[to];
+    if (OPTIMIZER == OPTIMIZER_rmsprop_centered && p.slot2) x.s2 = p.slot2[to];
     const V g = f.mean * sum;
     if (OPTIMIZER == OPTIMIZER_sgd) fa_sgd_step(&x, g, &factors);
     if (OPTIMIZER == OPTIMIZER_rmsprop) fa_rmsprop_step(&x, g, &factors);
     if (OPTIMIZER == OPTIMIZER_adam) fa_adam_step(&x, g, &factors);
+    if (OPTIMIZER == OPTIMIZER_rmsprop_centered) fa_rmsprop_centered_step(&x, g, &factors);
+    if (OPTIMIZER == OPTIMIZER_adagrad) fa_adagrad_step(&x, g, &factors);
+    if (OPTIMIZER == OPTIMIZER_nadam) fa_nadam_step(&x, g, &factors);
+    if (OPTIMIZER == OPTIMIZER_lion) fa_lion_step(&x, g, &factors);
     p.value[to] = x.w.x;
     if (p.slot0) p.slot0[to] = x.s0.x;
     if (p.slot1) p.slot1[to] = x.s1.x;
+    if (OPTIMIZER == OPTIMIZER_rmsprop_centered && p.slot2) p.slot2[to] = x.s2.x;
     if (!is_finite(x.w.x) || !is_finite(x.s0.x) || !is_finite(x.s1.x))
         a.control->ruined = (int)(a.control->done + a.ahead + 1);
 }
