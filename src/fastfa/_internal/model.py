@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ..alignment import Alignment
     from ..backends.protocol import Backend, Engine
     from ..layers import Layer
@@ -28,12 +31,14 @@ class Model(Protocol):
     seed: int
     input_scale: str | float
 
+    _backend: Backend
     _engine: Engine
     _weighted: list[Weighted]
     _validator: InputValidator
     _schedule: Callable[[int], float] | None
     _history: History | None
 
+    def _rates(self, count: int, /) -> NDArray[np.float64] | None: ...
     @property
     def parameters(self) -> Tensors: ...
     @property
