@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from .._internal.checks import choice, mismatch, plain, quote, show
+from .checks import choice, mismatch, plain, quote, show
 
 GREATER_IS_BETTER = ("f1", "auc", "r2")  # besides accuracies
 SMALLER_IS_BETTER = ("rmse", "mae", "time", "lr")  # besides losses
