@@ -28,13 +28,13 @@ def direction(monitor: str, mode: str) -> str:
     return "min" if name.endswith("loss") or name in SMALLER_IS_BETTER else "auto"
 
 
-def check_monitor(monitor: str, mode: str, logs: Mapping[str, float]) -> None:
+def check_monitor(monitor: str, mode: str, logs: Mapping[str, float], where: str = "") -> None:
     """Before training: refuse a monitor that no epoch logs, or whose better values are unknown."""
-    entry("monitor", monitor, logs)
+    entry(f"{where}monitor", monitor, logs)
     if mode == "auto":
         expected = f'"min" or "max" for monitor={quote(monitor)}'
         hint = "a name of one's own does not say whether smaller or greater is better"
-        raise ValueError(mismatch("mode", expected, '"auto"', hint))
+        raise ValueError(mismatch(f"{where}mode", expected, '"auto"', hint))
 
 
 def gain(mode: str, value: float, best: float) -> float:
