@@ -282,7 +282,7 @@ typedef struct fa_option_desc {
 /* Option i = 0, 1, ... of a FA_NAMES_LAYER, _LOSS, _RULE or _OPTIMIZER; the names and texts are the
  * library's. FA_E_END: there are i options, or fewer. FA_E_VALUE: there is no such owner. */
 FA_API fa_status fa_option_info(fa_option_desc *info, fa_names kind, const char *owner, int i);
-/* The initialiser that fits an activation ("he_uniform" for "relu"); NULL if there is no such
+/* The initialiser that fits an activation ("glorot_uniform" for "relu"); NULL if there is no such
  * activation. */
 FA_API const char *fa_default_init(const char *activation);
 

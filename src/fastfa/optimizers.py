@@ -13,7 +13,7 @@ All optimizers take these arguments besides their own:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -52,7 +52,10 @@ def rates_at(
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Optimizer(Described):
-    """Base of all optimizers; use one of its subclasses, or a name for PyTorch's defaults."""
+    """Base of all optimizers; use one of its subclasses, or a name for PyTorch's defaults.
+
+    `SGD` has no default rate, so it has no name alone.
+    """
 
     name: ClassVar[str]
 
@@ -98,8 +101,9 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    lr : float, schedule or callable, default 1e-3
-        Learning rate, see the module.
+    lr : float, schedule or callable
+        Learning rate, see the module. It has no default: 0.1 is common for networks with tanh or
+        relu and cross-entropy, 0.01 with momentum or for values.
     momentum : float in [0, 1), default 0.0
     nesterov : bool, default False
         Needs momentum > 0.
@@ -109,6 +113,7 @@ class SGD(Optimizer):
 
     name: ClassVar[str] = "sgd"
 
+    lr: Rate = field()
     momentum: float = 0.0
     nesterov: bool = False
     weight_decay: float = 0.0
@@ -344,8 +349,13 @@ def as_optimizer(name: str, value: object) -> Optimizer:
     if isinstance(value, Optimizer) and type(value) in OPTIMIZERS.values():
         return value
     if isinstance(value, str):
-        return OPTIMIZERS[choice(name, value, OPTIMIZERS)]()
-    hint = f"did you mean {show(value)}()?" if value in OPTIMIZERS.values() else ""
+        chosen = choice(name, value, OPTIMIZERS)
+        if chosen == "sgd":  # no rate suits every network, and a small one learns next to nothing
+            hint = "give it, such as fa.SGD(0.1)"
+            raise ValueError(mismatch(name, 'a learning rate with "sgd"', '"sgd" alone', hint))
+        return OPTIMIZERS[chosen]()
+    call = "(0.1)" if value is SGD else "()"
+    hint = f"did you mean {show(value)}{call}?" if value in OPTIMIZERS.values() else ""
     raise TypeError(
         mismatch(name, 'a name or an optimizer such as "adam" or SGD(0.1)', show(value), hint)
     )

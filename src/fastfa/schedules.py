@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ._internal.attributes import fix
 from ._internal.checks import Described, integer, mismatch, number, show
-from ._internal.monitoring import WORST, direction, entry, gain
+from ._internal.monitoring import WORST, check_monitor, direction, entry, gain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -316,8 +316,8 @@ class PlateauRecord:
         return [best if math.isfinite(best) else None, waited, rest]
 
     def check(self, logs: Mapping[str, float]) -> None:
-        """ValueError if the logs will have no such entry."""
-        entry("lr: monitor", self.of.monitor, logs)
+        """ValueError if the logs will have no such entry, or nobody knows which value is better."""
+        check_monitor(self.of.monitor, self.mode, logs, where="lr: ")
 
     def next_rate(self, rate: float, logs: Mapping[str, float]) -> float:
         """The rate after an epoch with these logs."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -14,13 +14,14 @@ from ._internal.attributes import hints_keywords, refuse_fixed, refuse_unknown
 from ._internal.checks import choice, flag, integer, number
 from ._internal.engines import moved, remade
 from ._internal.exclusive import Holder
-from ._internal.fit_task import checked, fit_task
+from ._internal.fit_task import checked
 from ._internal.history import History
 from ._internal.network_attributes import FIXED, OWN, SETTABLE
 from ._internal.network_checks import (
     check_network,
     describe_layers,
     describe_rule,
+    warn_of_depth,
     warn_of_rules,
 )
 from ._internal.notes import custom_rules, write_note
@@ -31,7 +32,6 @@ from ._internal.samples import Batch, Columns, UnreadBatch
 from ._internal.streams import write
 from ._internal.summary import Text, html, one_line, table
 from ._internal.tensors import Tensors
-from ._internal.training import Training
 from ._internal.validation import STEP_NAMES
 from .alignment import Alignment, field_names, measure
 from .backends import choose
@@ -81,8 +81,8 @@ class Sequential:
         object such as ``DFA(feedback=Feedback("normal"), inject="pre")``. ``help(fastfa.rules)``
         has a table of them. A layer's own rule takes precedence.
     optimizer : str or Optimizer, default "adam"
-        "sgd", "rmsprop", "adam", "adamw", "adagrad", "nadam", "radam" with PyTorch's defaults,
-        "lion", or an object such as ``SGD(0.1, momentum=0.9)``.
+        "rmsprop", "adam", "adamw", "adagrad", "nadam", "radam" with PyTorch's defaults, "lion", or
+        an object such as ``SGD(0.1, momentum=0.9)``, which needs a learning rate.
     dtype : {"float32", "float64"}
     rng : int, numpy.random.Generator or None
         Seed in 0..2**64-1 of all random draws; a Generator draws the seed; None takes a random
@@ -178,6 +178,7 @@ class Sequential:
             ),
         )
         warn_of_rules(self._weighted, self.loss, self.optimizer.name)
+        warn_of_depth(self._weighted)
 
     if not TYPE_CHECKING:  # or else type checkers would allow any assignment
 
@@ -243,9 +244,9 @@ class Sequential:
     @hints_keywords("fit")
     def fit(
         self,
-        X: ArrayLike,
-        y: ArrayLike,
-        epochs: int = 1,
+        X: ArrayLike | None = None,
+        y: ArrayLike | None = None,
+        epochs: int | None = None,
         batch_size: int = 32,
         *,
         validation_data: tuple[ArrayLike, ...] | None = None,
@@ -257,6 +258,8 @@ class Sequential:
         train_metrics: bool | None = None,
         class_weight: Mapping[int, float] | str | None = None,
         validation_split: float | None = None,
+        batches: Iterable[Sequence[ArrayLike]] | None = None,
+        steps_per_epoch: int | None = None,
     ) -> History:
         """Train for some epochs; called again, it continues where it stopped.
 
@@ -281,8 +284,9 @@ class Sequential:
             go by position.
         y : array_like of shape (m,) or (m, n_out)
             Integer labels or rows, see Notes.
-        epochs : int >= 0
-            0 trains nothing: ``10 - net.epochs`` continues to the tenth epoch.
+        epochs : int >= 0, optional
+            Default: 1, which is rarely enough; a warning says so once. 0 trains nothing:
+            ``10 - net.epochs`` continues to the tenth epoch.
         batch_size : int >= 1, default 32
             The last batch may be smaller, and so is a batch larger than X.
         validation_data : tuple, optional
@@ -301,8 +305,8 @@ class Sequential:
             where they are classes (means over outputs or classes, see Notes). Or functions,
             ``{"cost": f}``: ``f(y, prediction)`` returns a number. y are the labels (m,) or rows,
             prediction is what `predict` returns, and both are (m,) for one output. `EarlyStopping`
-            and `Checkpoint` can monitor them; where more is better, tell them ``mode="max"`` for
-            every name but "f1", "auc" and "r2". Functions may read their arrays, not write.
+            and `Checkpoint` can monitor them; of names of your own tell them whether more is
+            better: ``mode="max"`` or ``"min"``. Functions may read their arrays, not write.
         train_metrics : bool, optional
             Measure the metrics on the training data too, after each epoch. That costs one more
             forward pass over it. By default only if there are no validation data.
@@ -315,6 +319,17 @@ class Sequential:
             network's seed, so that a second ``fit`` on the same data holds out the same ones; of
             labels each class gives its share. X is not copied, only what is held out. Not for a
             network on a GPU.
+        batches : iterable of (x, y) or (x, y, sample_weight), optional
+            Instead of X and y: a generator, a DataLoader of PyTorch, a list, an object with
+            ``__iter__``. Each batch is what `train_batch` takes, of any size and dtype, and is
+            converted when its turn comes; none is kept, so the memory does not grow with the data.
+            They train in their order. An iterable begins again in each epoch. The first batch is
+            read before the first hook of the callbacks. What needs all samples at once is refused:
+            `class_weight`, `validation_split`, and metrics of the training data.
+        steps_per_epoch : int >= 1, optional
+            Batches of an epoch. The next epoch goes on after them, and an iterable starts again at
+            its end. Default: an epoch is all of them. An iterator, such as a generator, cannot
+            start again: it needs this for more than one epoch.
 
         Returns
         -------
@@ -324,7 +339,8 @@ class Sequential:
         Raises
         ------
         TypeError, ValueError
-            Arrays or settings that do not fit; nothing has changed.
+            Arrays or settings that do not fit; nothing has changed. Of `batches` the one that does
+            not fit is named by its number, and the network is as it was before that one.
         FloatingPointError
             The loss of a batch is not finite; the network is as it was before that batch, or has
             the best weights of an `EarlyStopping`. Or an update overflowed: the message names the
@@ -354,7 +370,7 @@ class Sequential:
         "f1" is the macro mean over the classes that occur in y or the predictions (at 0.5 where
         outputs are independent), "auc" that of each class against the others.
         """
-        from ._internal.fit_options import FitOptions  # here, so that importing fastfa stays short
+        from ._internal.fit_call import FitCall  # here, so that importing fastfa stays short
 
         holder = Holder()
         try:
@@ -365,22 +381,11 @@ class Sequential:
             self._stopping = False
             hooks = callback_list(callbacks)
             show_bar = shows_bar(verbose)
-            options = FitOptions(
-                self.loss, self._engine.n_out, metrics, train_metrics, class_weight,
-                validation_split, validation_data, self.device,
+            call = FitCall(
+                X, y, epochs, batch_size, validation_data, sample_weight, shuffle, metrics,
+                train_metrics, class_weight, validation_split, batches, steps_per_epoch,
             )  # fmt: skip
-            task = fit_task(
-                self._validator, self._engine, X, y, sample_weight, validation_data, epochs,
-                batch_size, shuffle,
-            )  # fmt: skip
-            task = options.applied_to(task, self.seed, self.dtype)
-            backend, engine = self._backend, self._engine
-            placed = task._replace(
-                data=backend.placed(engine, task.data),
-                validation=task.validation and backend.placed(engine, task.validation),
-                measured=(task.data, task.validation),
-            )
-            training = Training(self, engine, placed, hooks, self._rates, lambda: self._stopping)
+            training = call.training(self, hooks, lambda: self._stopping)
             try:
                 return training.run(holder, show_bar)
             finally:

@@ -219,16 +219,19 @@ VALUES = [5, 4, 4, 4.5, 3, 3, 3, 3, math.nan, 2, 2.5, 1.95, 1.94, 1.93, 1.92, 1.
 
 def test_plateau_by_hand():
     flat = [1.0] * 8
-    assert rates_of(Plateau(1.0, 0.5, 2, monitor="value"), flat) == [
+    assert rates_of(Plateau(1.0, 0.5, 2, monitor="value", mode="min"), flat) == [
         1, 1, 1, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125,
     ]  # fmt: skip
-    assert rates_of(Plateau(1.0, 0.5, 2, monitor="value", cooldown=2), flat) == [
+    assert rates_of(Plateau(1.0, 0.5, 2, monitor="value", mode="min", cooldown=2), flat) == [
         1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25,
     ]  # fmt: skip
-    assert rates_of(Plateau(1.0, 0.5, 1, monitor="value", floor=0.3), flat)[-3:] == [0.3] * 3
+    floored = Plateau(1.0, 0.5, 1, monitor="value", mode="min", floor=0.3)
+    assert rates_of(floored, flat)[-3:] == [0.3] * 3
     rising = [1.0, 2.0, 3.0, 4.0]
     assert rates_of(Plateau(1.0, 0.5, 1, monitor="value", mode="max"), rising) == [1] * 5
-    assert rates_of(Plateau(1.0, 0.5, 1, monitor="value"), rising) == [1, 1, 0.5, 0.25, 0.125]
+    assert rates_of(Plateau(1.0, 0.5, 1, monitor="value", mode="min"), rising) == [
+        1, 1, 0.5, 0.25, 0.125,
+    ]  # fmt: skip
 
 
 def test_plateau_needs_its_entry_and_names_it():
@@ -330,6 +333,13 @@ def test_pytorch_reduces_on_the_same_plateaus(how, min_delta):
         VALUES,
     )  # fmt: skip
     plateau = Plateau(
-        0.2, 0.5, patience, monitor="value", min_delta=min_delta, cooldown=cooldown, floor=floor
+        0.2,
+        0.5,
+        patience,
+        monitor="value",
+        mode="min",
+        min_delta=min_delta,
+        cooldown=cooldown,
+        floor=floor,
     )
     np.testing.assert_allclose(rates_of(plateau, VALUES), expected, rtol=1e-12)

@@ -6,6 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ..alignment import Alignment
     from ..backends.protocol import Backend, Engine
     from ..layers import Layer
@@ -29,6 +32,7 @@ class Model(Protocol):
     seed: int
     input_scale: str | float
 
+    _backend: Backend
     _engine: Engine
     _weighted: list[Weighted]
     _validator: InputValidator
@@ -37,6 +41,7 @@ class Model(Protocol):
     _history: History | None
     _threads: int
 
+    def _rates(self, count: int, /) -> NDArray[np.float64] | None: ...
     @property
     def parameters(self) -> Tensors: ...
     @property

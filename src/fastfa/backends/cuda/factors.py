@@ -26,10 +26,23 @@ LEAST_PRODUCT = 1e-17  # as in csrc/model/optimizers.c
 
 @dataclass(frozen=True)
 class Group:
-    """Parameters whose steps have the same factors: their `lr_scale`, and whether they decay."""
+    """Parameters whose steps have the same factors.
+
+    Attributes
+    ----------
+    lr_scale : float
+    decays : bool
+        By the optimizer's `weight_decay`.
+    feedback_decay : float
+        The share that they lose in a step besides.
+    learned : bool
+        Whether they are feedback: the product never writes it, as `in_place` in csrc/model/model.h.
+    """
 
     lr_scale: float
     decays: bool
+    feedback_decay: float = 0.0
+    learned: bool = False
 
 
 def n_slots(optimizer: Mapping[str, Any]) -> int:
@@ -40,10 +53,11 @@ def n_slots(optimizer: Mapping[str, Any]) -> int:
     return 1 if optimizer["name"] in ("adagrad", "lion") else 2
 
 
-def kernel_of(optimizer: Mapping[str, Any]) -> str:
-    """Which of `kernels.OPTIMIZERS` makes the steps."""
+def kernel_of(optimizer: Mapping[str, Any], group: Group) -> str:
+    """Which of `kernels.OPTIMIZERS` makes the steps of a group."""
     name = str(optimizer["name"])
-    if name == "sgd" and n_slots(optimizer) == 0 and optimizer["clip_norm"] == 0:
+    in_place = n_slots(optimizer) == 0 and optimizer["clip_norm"] == 0 and not group.learned
+    if name == "sgd" and in_place:
         return "plain"
     if name == "rmsprop" and optimizer.get("centered"):
         return "rmsprop_centered"
@@ -94,12 +108,12 @@ def _step(
 ) -> dict[str, float]:
     """The factors of step t = 1, 2, ... on m rows, as doubles."""
     lr *= group.lr_scale
-    keep, decay = 1.0, 0.0
+    keep, decay = 1.0 - group.feedback_decay, 0.0
     if group.decays and optimizer["name"] in ("adamw", "lion"):
         keep -= lr * optimizer["weight_decay"]
     elif group.decays:
         decay = optimizer["weight_decay"]
-    if kernel_of(optimizer) == "plain":
+    if kernel_of(optimizer, group) == "plain":
         return fixed | {"mean": -lr / m, "keep": keep - lr * decay}
     made = {"lr": lr, "keep": keep, "decay": decay, "mean": 1 / m}
     if optimizer["name"] not in ("adam", "adamw", "nadam", "radam"):
