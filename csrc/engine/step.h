@@ -16,6 +16,9 @@ void fa_run_flush(fa_run *run);
 /* A step of a stream without a target: the forward pass; traces move, nothing is updated. */
 fa_status fa_run_without_target(fa_run *run);
 fa_rows fa_chunk_of(const fa_run *run, int64_t task);
+/* The update alone, on gradients that the caller has computed. Those of parameters whose entry is
+ * NULL are 0 to clipping, and such parameters stay as they are. */
+fa_status fa_run_apply(fa_run *run, void *const *grads, int threads);
 
 /* ---- sequences.c: networks with recurrent layers ---- */
 
@@ -47,7 +50,7 @@ void fa_begin_update(fa_run *run);
 void fa_update(const fa_run *run, int param, fa_tile t, int worker); /* a tile: gradient and step */
 void fa_update_serial(const fa_run *run);
 void fa_move_traces(const fa_run *run);
-extern fa_task_fn fa_update_task, fa_gradient_task, fa_norm_task, fa_apply_task;
+extern fa_task_fn fa_update_task, fa_gradient_task, fa_norm_task, fa_given_norm_task, fa_apply_task;
 fa_status fa_check_norm(fa_run *run);
 
 /* ---- feedback_product.c ---- */

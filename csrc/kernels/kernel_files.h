@@ -12,6 +12,7 @@
 #include "gemm.inc"
 #include "online.inc"
 #include "recurrent.inc"
+#include "signs.inc"
 #include "rows.inc"
 #include "sparse.inc"
 #include "random.inc"

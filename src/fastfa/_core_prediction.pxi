@@ -12,7 +12,7 @@ cdef class _NetworkPrediction(_NetworkTraining):
 
     def predict(self, x, logits=False, out=None):
         if out is None:
-            out = np.empty((*x.shape[:-1], self.n_out), self.dtype)
+            out = np.empty((*x.shape[: len(x.shape) - 1], self.n_out), self.dtype)
         for rows in self._slices(len(x)):
             for part in self._parts(rows, x, None):
                 self._predict(out[part], x[part], logits)

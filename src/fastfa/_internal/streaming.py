@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from ..optimizers import rate_at
 from .checks import mismatch, show
 from .fit_task import checked
 from .samples import UnreadBatch
@@ -27,7 +26,7 @@ class Streaming:
 
     _engine: Engine
     _validator: Any  # a SequenceValidator where there are sequences
-    _schedule: Callable[[int], float] | None
+    _schedule: object | None
     _learn_one_direct: Callable[[object, object], float | None]
     _predict_one_direct: Callable[[object], NDArray[Any] | None]
     _recurrent: bool
@@ -38,6 +37,7 @@ class Streaming:
         def train_batch(
             self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
         ) -> float: ...
+        def _set_rate(self) -> None: ...
         def _rates(self, count: int) -> NDArray[np.float64] | None: ...
 
     def learn_one(self, x: ArrayLike, y: ArrayLike | None = None) -> float | None:
@@ -225,7 +225,7 @@ class Streaming:
     def _check_fit_options(self, *options: object) -> None:
         """Refuse arguments of ``fit`` that sequences cannot have yet."""
         if any(option is not None for option in options):
-            name = "metrics, class_weight, validation_split"
+            name = "metrics, class_weight, validation_split, batches"
             self._refuse_sequences(name, "give validation_data")
 
     def _last_outputs(self, out: NDArray[Any] | None) -> NDArray[Any]:
@@ -237,8 +237,8 @@ class Streaming:
     def _stream_step(self, x: ArrayLike, y: ArrayLike | None) -> tuple[NDArray[Any], float | None]:
         """The outputs, and the loss or None."""
         self._needs_stream("step_one")
-        if self._schedule is not None and y is not None:
-            self._engine.lr = rate_at(self._schedule, self._engine.steps)
+        if y is not None:
+            self._set_rate()
         done = self._stream_engine.step_direct(x, y)
         if done is not None:
             return done
