@@ -50,7 +50,8 @@ cdef class _NetworkInspection(_NetworkPrediction):
             deltas = []
             for b in range(n):
                 info = block_info(self.net, b)
-                deltas.append(np.empty((*x.shape[: len(x.shape) - 1], info.n_out), self.dtype) if info.needs_delta else None)
+                shape = (*x.shape[: len(x.shape) - 1], info.n_out)
+                deltas.append(np.empty(shape, self.dtype) if info.needs_delta else None)
                 if info.needs_delta:
                     pointers[b] = cnp.PyArray_DATA(deltas[b])
             with nogil:
