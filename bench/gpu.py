@@ -1,6 +1,6 @@
 """What only a GPU can show: the same bits, microseconds a step, and peers on the same GPU.
 
-    python bench/gpu.py --out FOLDER        about 7 minutes; each part adds to FOLDER/gpu.json
+    python bench/gpu.py --out FOLDER        about 8 minutes; each part adds to FOLDER/gpu.json
     python bench/gpu.py --only bits steps   some parts
     python bench/gpu.py --fake              small sizes over the stand-in for CuPy of tests/cuda:
                                             shows that the program runs, and no speed
@@ -39,6 +39,7 @@ NETWORKS = {  # widths and batch
 GOALS = {"64-128-128-10 b32": (15, 10), "784-512-512-10 b128": (30, 22),
          "784-1024x4-10 b256": (170, 125)}  # fmt: skip  # microseconds, backprop and dfa
 RULES = ("backprop", "dfa")
+LEARNED = ("usf", "frsf", "brsf", "kp", "dkp", "ldfa", "ifa", "local", "pepita")
 SMALL = {"8-12-3 b4": ((8, 12, 3), 4)}
 WINDOWS = 5
 
@@ -157,9 +158,15 @@ def bits(run: Run) -> dict[str, Any]:
     rules = ("backprop", "fa", "dfa", "sdfa", "drtp", "ternary", "frozen")
     losses = ("softmax_cross_entropy", "sigmoid_cross_entropy", "mse")
     activations = ("relu", "tanh", "sigmoid", "gelu", "softplus", "leaky_relu")
+    clipped = {
+        "sgd, clipped": fa.SGD(0.05, clip_norm=0.5),
+        "adam, clipped": fa.Adam(0.01, clip_norm=0.1),
+    }
+    pairs = [(rule, optimizers) for rule in rules]
+    pairs += [(rule, clipped) for rule in ("backprop", *LEARNED)]
     different, n, worst = [], 0, 0.0
-    for i, rule in enumerate(rules[: 2 if run.fake else None]):
-        for j, (name, optimizer) in enumerate(optimizers.items()):
+    for i, (rule, chosen) in enumerate(pairs if not run.fake else pairs[:2] + pairs[-2:]):
+        for j, (name, optimizer) in enumerate(chosen.items()):
             if run.fake and j > 1:
                 break
             case = (rule, name, losses[(i + j) % 3], activations[(i * 2 + j) % 6])
@@ -356,7 +363,7 @@ def jax_scan(run: Run) -> dict[str, Any]:
 
 PARTS = {  # with deadlines in seconds, in the order of their worth
     "machine": (machine, 40),
-    "bits": (bits, 60),
+    "bits": (bits, 90),
     "steps": (steps, 100),
     "depth": (depth, 40),
     "host": (host, 30),

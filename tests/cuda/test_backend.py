@@ -50,7 +50,7 @@ CASES = {
 TAUGHT = ("usf", "frsf", "brsf", "kp", "dkp", "ldfa", "ifa", "local", "pepita")
 CASES |= {
     rule: (network, {"rule": rule, "optimizer": fa.SGD(0.1, momentum=0.9, clip_norm=c)}, samples, w)
-    for rule, c, w in zip(TAUGHT, (None, 0.1, None) * 3, (None, WEIGHTS) * 5)
+    for rule, c, w in zip(TAUGHT, (None, 0.1, None) * 3, (None, WEIGHTS) * 5, strict=False)
 }
 CASES["clipped"] = (shallow, {"optimizer": fa.Adam(0.01, clip_norm=0.5)}, samples, WEIGHTS)
 

@@ -22,7 +22,7 @@ def test_every_part_runs_over_the_fake(tmp_path):
     assert list(results) == list(MEASURED)
     assert [part for part in MEASURED if {"failed", "not measured"} & set(results[part])] == []
     assert results["bits"]["different"] == []
-    assert results["bits"]["cases"] == 4
+    assert results["bits"]["cases"] == 8
     assert results["bits"]["largest relative gap of losses"] < 1e-12
 
 

@@ -81,7 +81,10 @@ def needs_barriers(compiled, order):
     clipped.train_batch(x[:17], labels[:17], None, None)
     values = np.where(np.arange(1000) % 700 == 699, np.inf, 1).astype(np.float32)
     return digest(
-        gpu.state(), clipped.state(), loss, -1 if (i := scan("finite", values, 1, compiled, order)) is None else i
+        gpu.state(),
+        clipped.state(),
+        loss,
+        -1 if (i := scan("finite", values, 1, compiled, order)) is None else i,
     )
 
 
@@ -393,7 +396,7 @@ def test_what_has_no_kernels_is_refused_by_its_name(change, message):
 def test_layers_and_activations_without_kernels_are_refused():
     for layer in (dense(3, "new"), dense(3) | {"type": "new"}):
         desc = description([layer, dense(2)], 4)
-        with pytest.raises(ValueError, match="layer 0: .*: expected one of .* on a GPU, got new"):
+        with pytest.raises(ValueError, match=r"layer 0: .*: expected one of .* on a GPU, got new"):
             check_supported(desc)
 
 
