@@ -367,7 +367,7 @@ class Sequential:
             show_bar = shows_bar(verbose)
             options = FitOptions(
                 self.loss, self._engine.n_out, metrics, train_metrics, class_weight,
-                validation_split, validation_data, self.device,
+                validation_split, validation_data,
             )  # fmt: skip
             task = fit_task(
                 self._validator, self._engine, X, y, sample_weight, validation_data, epochs,
