@@ -60,7 +60,8 @@ def with_options(spec, **options):
 
 
 def optimizer(name, **changes):
-    return fastfa.optimizers.OPTIMIZERS[name]().describe() | changes
+    required = {"lr": 0.01} if name == "sgd" else {}
+    return fastfa.optimizers.OPTIMIZERS[name](**required).describe() | changes
 
 
 SGD = optimizer("sgd", lr=0.1)

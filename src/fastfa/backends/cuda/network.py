@@ -213,6 +213,17 @@ class Network:
         """The angles of `Alignment` for each hidden `Dense`, computed on the CPU."""
         return self.snapshot().alignment(x, labels, y, weights)
 
+    @property
+    def trained(self) -> list[str]:
+        """Keys of what the optimizer changes."""
+        return self._twin.trained
+
+    def apply_gradients(self, gradients: dict[str, NDArray[Any]]) -> None:
+        """The optimizer's step on gradients that are on the CPU, computed there."""
+        with self._pulled() as twin:
+            twin.apply_gradients(gradients)
+            self._push()
+
     # ---- writing, files
 
     def write(self, key: str, values: NDArray[Any]) -> None:
@@ -369,9 +380,12 @@ class Network:
             yield start, launches
 
     def gradients(
-        self, x: Any, labels: Any, y: Any, weights: Any
+        self, x: Any, labels: Any, y: Any, weights: Any, feedback: bool = False
     ) -> tuple[float, dict[str, Array]]:
-        """Mean loss, and what the next step would hand to the optimizer, as CuPy arrays."""
+        """Mean loss, and what the next step would hand to the optimizer, as CuPy arrays.
+
+        `feedback`: no rule on a GPU has feedback that learns.
+        """
         self.check(x, labels, y, weights)
         keys = [each.key for each in self.plan.trained if not each.is_feedback]
         with on_gpu(self.gpu) as cupy:
