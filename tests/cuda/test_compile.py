@@ -8,10 +8,15 @@ import itertools
 import re
 
 import pytest
+from driver import NoMemory
+from networks import ADAM, dense, description
 from nvrtc import compile_each, compile_text
 
-from fastfa.backends.cuda import kernels
+from fastfa import _core
+from fastfa.backends.cuda import kernels, one_block
 from fastfa.backends.cuda.kernels import TILES
+from fastfa.backends.cuda.plan import Plan
+from fastfa.backends.cuda.steps import Batch
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_90", "sm_100", "sm_120")
 MAIN = "sm_90"
@@ -95,6 +100,20 @@ def texts(architecture, dtype):
     return [(kernels.source(chunk), architecture) for chunk in chunks]
 
 
+def programs(dtype):
+    """The text of networks that train together: of few kernels, and of many."""
+    found = []
+    for rule, clip in ("dfa", 0), ("pepita", 0.1):
+        layers = [dense(16, "tanh"), dense(3)]
+        desc = description(layers, 8, rule, dtype=dtype, optimizer=ADAM | {"clip_norm": clip})
+        batch = Batch(32)
+        plan = Plan(desc, _core.Network(desc).layers)
+        tile = one_block.tile_of(dtype)
+        step = plan.step("train", batch, NoMemory(), tile=tile, heads=one_block.HEADS)
+        found.append(one_block.source(step.kernels))
+    return found
+
+
 @pytest.fixture(scope="module", params=itertools.product(ARCHITECTURES, ("float32", "float64")),
                 ids="-".join)  # fmt: skip
 def compiled(request):
@@ -116,6 +135,19 @@ def test_kernels_compile_within_their_budgets(compiled):
             assert usage.registers <= MOST_REGISTERS, f"{name}: {usage}"
             assert usage.stack == usage.spills == 0, f"{name}: {usage}"
             assert usage.shared <= MOST_SHARED, f"{name}: {usage}"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_networks_that_train_together_need_no_more_than_a_multiprocessor_has(dtype):
+    """Two blocks at a time: shared memory holds no more of them."""
+    for result in compile_each([(text, MAIN) for text in programs(dtype)]):
+        assert result.warnings == ""
+        (usage,) = result.usage.values()
+        assert usage.registers <= 65536 // (2 * one_block.THREADS)
+        assert usage.stack == usage.spills == 0
+        assert usage.shared + one_block.workspace(dtype) <= MOST_SHARED
+        for name in count(result.ptx):
+            assert name.split(".")[0] not in ("atom", "red", "shfl", "vote", "match", "activemask")
 
 
 def test_every_operation_is_rounded_by_itself_and_denormals_are_zero(compiled):

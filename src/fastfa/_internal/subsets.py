@@ -68,7 +68,9 @@ def rows_of(batch: Batch, rows: NDArray[np.int64]) -> Batch:
 
 def taken(part: Any, rows: NDArray[np.int64]) -> Any:
     """Some rows of an array, copied where it is."""
-    device = getattr(part, "device", None)  # of CuPy, which copies on the current one; or "cpu"
+    device: Any = getattr(
+        part, "device", None
+    )  # of CuPy, which copies on the current one; or "cpu"
     with device if hasattr(device, "__enter__") else nullcontext():
         return part[rows]
 

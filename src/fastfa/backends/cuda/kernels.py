@@ -73,6 +73,7 @@ __all__ = [
     "ACTIVATIONS",
     "APPLY_TILE",
     "LOSSES",
+    "MARK",
     "NEEDS_PREACT",
     "OPTIMIZERS",
     "OPTIONS",
@@ -390,12 +391,12 @@ def signal(
 
 def draw(dtype: str) -> Kernel:
     """Uniform numbers of a step."""
-    return _kernel(dtype, "draw", ("draw",), "draw_arguments", 256)
+    return _kernel(dtype, "draw", ("draw",), "draw_arguments", 128)
 
 
 def subtract(dtype: str) -> Kernel:
     """The difference of two matrices."""
-    return _kernel(dtype, "subtract", ("subtract",), "subtract_arguments", 256)
+    return _kernel(dtype, "subtract", ("subtract",), "subtract_arguments", 128)
 
 
 def update(
@@ -415,7 +416,7 @@ def update(
 
 def norm(dtype: str) -> Kernel:
     """The squares of gradients, of one tile of the engine in C by a block."""
-    return _kernel(dtype, "norm", ("norm",), "norm_arguments", 256)
+    return _kernel(dtype, "norm", ("norm",), "norm_arguments", 128)
 
 
 def clip(dtype: str) -> Kernel:
@@ -452,7 +453,7 @@ def sum_rows(dtype: str) -> Kernel:
 
 def weigh(dtype: str) -> Kernel:
     """Deltas times sample weights."""
-    return _kernel(dtype, "weigh", ("weigh",), "weigh_arguments", 256)
+    return _kernel(dtype, "weigh", ("weigh",), "weigh_arguments", 128)
 
 
 def scan(dtype: str, what: str) -> Kernel:
