@@ -50,7 +50,7 @@ CASES = {
 TAUGHT = ("usf", "frsf", "brsf", "kp", "dkp", "ldfa", "ifa", "local", "pepita")
 CASES |= {
     rule: (network, {"rule": rule, "optimizer": fa.SGD(0.1, momentum=0.9, clip_norm=c)}, samples, w)
-    for rule, c, w in zip(TAUGHT, (None, 0.1, None) * 3, (None, WEIGHTS) * 5)
+    for rule, c, w in zip(TAUGHT, (None, 0.1, None) * 3, (None, WEIGHTS) * 5, strict=False)
 }
 CASES["clipped"] = (shallow, {"optimizer": fa.Adam(0.01, clip_norm=0.5)}, samples, WEIGHTS)
 
@@ -121,6 +121,34 @@ def test_looking_inside_gives_the_same(cupy):
     np.testing.assert_array_equal(gpu.feedback_matrix(0), host.feedback_matrix(0))
     assert str(gpu.summary()) == f"{host.summary()}\ndevice       cuda:0"
     assert same_state(host, gpu)  # nothing has changed
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
+@pytest.mark.parametrize("by_step", [False, True])
+def test_a_split_has_the_bits_of_the_cpu(cupy, on_gpu, by_step):
+    host, gpu = pair()
+    X, y = samples()
+    given = {"validation_split": 0.2, "metrics": ["f1"], "train_metrics": True, "verbose": False}
+    given["callbacks"] = [AtStep(3, lambda net: None)] if by_step else []
+    expected = host.fit(X, y, 3, 16, sample_weight=WEIGHTS, **given)
+    got = gpu.fit(cupy.asarray(X) if on_gpu else X, y, 3, 16, sample_weight=WEIGHTS, **given)
+    assert host.steps == 3 * 3  # 40 samples, of which the last batch has 8
+    assert same_state(host, gpu)
+    assert "val_f1" in expected.history
+    for key in expected.history.keys() - {"time"}:
+        np.testing.assert_allclose(got.history[key], expected.history[key], rtol=1e-12)
+
+
+def test_a_split_of_samples_on_a_gpu_that_is_not_the_current_one(machine):
+    import cupy
+
+    host, gpu = network(), network(device="cuda:1")
+    X, y = samples()
+    with cupy.cuda.Device(1):
+        there = cupy.asarray(X)
+    host.fit(X, y, 2, 16, validation_split=0.2, metrics=["f1"], verbose=False)
+    gpu.fit(there, y, 2, 16, validation_split=0.2, metrics=["f1"], verbose=False)
+    assert same_state(host, gpu)
 
 
 def test_step_by_step_is_the_same(cupy):

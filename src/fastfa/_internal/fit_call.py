@@ -47,7 +47,7 @@ class FitCall(NamedTuple):
         """The training on X and y, or on batches; everything is checked, and nothing changed."""
         options = FitOptions(
             net.loss, net._engine.n_out, self.metrics, self.train_metrics, self.class_weight,
-            self.validation_split, self.validation_data, net.device,
+            self.validation_split, self.validation_data,
         )  # fmt: skip
         if self.batches is not None:
             return self._on_batches(net, hooks, stopped, options)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from .checks import choice, entries, mismatch, quote, show
+from .subsets import taken
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -184,7 +185,7 @@ def _predictions(engine: Engine, batch: Batch, rows: NDArray[np.int64] | None) -
     outputs = np.empty((m, engine.n_out), engine.description["dtype"])
     for start in range(0, m, ROWS_AT_ONCE):
         part = slice(start, start + ROWS_AT_ONCE)
-        x = batch.x[part if rows is None else rows[part]]
+        x = batch.x[part] if rows is None else taken(batch.x, rows[part])
         engine.predict(x, False, outputs[part])  # into it, also from a GPU
     return outputs
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,9 +61,18 @@ def split(
 
 
 def rows_of(batch: Batch, rows: NDArray[np.int64]) -> Batch:
-    """Some of the samples, copied."""
-    parts = (None if part is None else part[rows] for part in batch)
+    """Some of the samples, copied where they are."""
+    parts = (None if part is None else taken(part, rows) for part in batch)
     return type(batch)(*parts)  # type: ignore[arg-type]
+
+
+def taken(part: Any, rows: NDArray[np.int64]) -> Any:
+    """Some rows of an array, copied where it is."""
+    device: Any = getattr(
+        part, "device", None
+    )  # of CuPy, which copies on the current one; or "cpu"
+    with device if hasattr(device, "__enter__") else nullcontext():
+        return part[rows]
 
 
 def train_on_rows(

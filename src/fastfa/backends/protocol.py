@@ -9,6 +9,7 @@ dtype or uint8; either labels (m,) or rows y (m, n_out), the other None; weights
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
@@ -204,6 +205,13 @@ class Engine(BaseEngine[Samples], Protocol):
         """Continue from what `state` returned, also on another device."""
 
 
+class Together(Protocol):
+    """Networks on one device that train at the same time, each called by a thread of its own."""
+
+    def with_member(self, net: Any, /) -> AbstractContextManager[None]:
+        """While a network, an engine of the backend, trains as one of them."""
+
+
 class Backend(Protocol):
     """A device, and how networks get onto it."""
 
@@ -233,6 +241,9 @@ class Backend(Protocol):
 
     def inspected(self, engine: Engine) -> Engine:
         """An engine on the CPU with the numbers of `engine`: itself, or its twin there."""
+
+    def together(self) -> Together | None:
+        """A new group of networks for `fit_replicas`; None: they need not know of each other."""
 
     def on_host(self, name: str, value: Any) -> Any:
         """`value`, or a copy in the memory of the CPU if it is an array on this device."""

@@ -14,6 +14,7 @@ from .arrays import as_gpu_array, is_gpu_array, to_host
 from .gpu import find_gpu
 from .inputs import GPUInputValidator
 from .network import Network
+from .together import Together
 
 if TYPE_CHECKING:
     from ..protocol import Engine, FindRule
@@ -63,6 +64,10 @@ class GPU:
         """The network's twin on the CPU, with the numbers of now."""
         assert isinstance(engine, Network)
         return engine.snapshot()
+
+    def together(self) -> Together:
+        """A new group of networks that train at the same time."""
+        return Together()
 
     def on_host(self, name: str, value: Any) -> Any:
         """`value`, or a copy in the memory of the CPU if it is an array on this GPU."""

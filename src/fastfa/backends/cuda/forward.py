@@ -31,9 +31,12 @@ class ForwardBuilder:
         memory: Memory,
         multiprocessors: int,
         tile: Tile | None,
+        heads: Sequence[Tile] = (),
     ) -> None:
         self.model, self.mode, self.batch, self.memory = model, mode, batch, memory
         self.multiprocessors, self.tile = multiprocessors, tile
+        usual = [TILES[model.dtype][name] for name in ("head16", "head32", "head64")]
+        self.heads = heads or usual
         self.dtype, self.m, self.last = model.dtype, batch.m, model.blocks[-1]
         self.trains = mode in ("train", "gradients", "deltas")
         self.made = Step()
@@ -195,8 +198,7 @@ class ForwardBuilder:
 
     def fitting_head(self) -> Tile | None:
         """The tile whose columns hold all outputs."""
-        tiles = [TILES[self.dtype][name] for name in ("head16", "head32", "head64")]
-        return next((tile for tile in tiles if tile.cols >= self.model.n_out), None)
+        return next((tile for tile in self.heads if tile.cols >= self.model.n_out), None)
 
     def add_loss(self, pass_: str = "") -> None:
         """The last layer, its error and losses."""

@@ -104,8 +104,8 @@ class SignalBuilder(ForwardBuilder):
         self, kind: str, source: tuple[str, int], matrix: int, to: tuple[str, int], **fields: Any
     ) -> None:
         """A product alone, without f'; see `struct signal` for the fields."""
-        row = {"source": self.buffer(*source), "k": source[1], "matrix": matrix,
-               "delta": self.buffer(*to), "n": to[1], "kind": kernels.SIGNALS.index(kind)}  # fmt: skip
+        row = {"source": self.buffer(*source), "k": source[1], "matrix": matrix}
+        row |= {"delta": self.buffer(*to), "n": to[1], "kind": kernels.SIGNALS.index(kind)}
         drops, learns = fields.get("n_dropouts", 0) > 0, fields.get("learns", 0) > 0
         self.add_products([row | fields], {kind}, {"linear"}, drops=drops, learns=learns)
 

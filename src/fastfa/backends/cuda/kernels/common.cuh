@@ -75,6 +75,13 @@ FA_INLINE int64_t sample_of(const control_block *c, int i, int m, int ahead)
     return c->order ? c->order[row] : row;
 }
 
+/* The shared memory that a launch asks for, of 8 bytes */
+FA_INLINE double *shared_of_launch(void)
+{
+    extern __shared__ double dynamic[];
+    return dynamic;
+}
+
 /* What a block computes: a tile of one matrix of a table */
 struct tile_of {
     int index;
