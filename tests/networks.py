@@ -60,7 +60,8 @@ def with_options(spec, **options):
 
 
 def optimizer(name, **changes):
-    return fastfa.optimizers.OPTIMIZERS[name]().describe() | changes
+    kind = fastfa.optimizers.OPTIMIZERS[name]
+    return (kind(0.1) if name == "sgd" else kind()).describe() | changes
 
 
 SGD = optimizer("sgd", lr=0.1)
