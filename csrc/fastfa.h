@@ -182,6 +182,8 @@ typedef struct fa_optimizer_desc {
     double clip_norm;         /* 0: off */
     const fa_option *options; /* n_options of them: momentum, beta1, ... */
     int n_options;
+    /* l1 sign(w) is added to the gradient, after clipping; to biases as weight_decay is */
+    double l1;
 } fa_optimizer_desc;
 
 typedef struct fa_net_desc {

@@ -67,10 +67,25 @@ static void step(const fa_run *run, const fa_param *p, fa_tile t, fa_mat g, fa_o
         atomic_store(&((fa_net *)net)->suspect, true);
 }
 
-static void optimizer_step(const fa_run *run, const fa_param *p, fa_tile t, fa_mat g)
+/* g + l1 sign(w), in the second half of scratch. Kernels multiply the sum by the clip factor, which
+ * the second term is divided by. */
+static fa_mat add_l1(const fa_run *run, const fa_param *p, fa_tile t, fa_mat g, int worker)
+{
+    const fa_net *net = run->net;
+    const fa_mat w = tile_of(net, p->value, p, t);
+    char *const half = (char *)fa_scratch(run, worker) + net->scratch_size / 2;
+    const fa_mat sum = {half, w.cols, w.rows, w.cols};
+    net->k->ternary(sum.p, sum.ld, w.p, w.ld, w.rows, w.cols, 0);
+    net->k->add_scaled(sum.p, sum.ld, g.p, g.ld, sum.p, sum.ld, w.rows, w.cols,
+                       net->optim.desc.l1 / run->clip_scale);
+    return sum;
+}
+
+static void optimizer_step(const fa_run *run, const fa_param *p, fa_tile t, fa_mat g, int worker)
 {
     fa_hyper h = run->work->hyper[p - run->net->params];
     h.g_scale = run->clip_scale;
+    if (p->sparsens) g = add_l1(run, p, t, g, worker);
     step(run, p, t, g, run->net->optim.ops->kernel(run->net->k, &run->net->optim.desc), &h);
 }
 
@@ -92,7 +107,7 @@ void fa_update(const fa_run *run, int param, fa_tile t, int worker)
     const fa_mat g = {fa_scratch(run, worker), t.j1 - t.j0, t.i1 - t.i0, t.j1 - t.j0};
     tile_product(run, p, t, g, p->in_place ? scale.alpha : 1 / (double)run->m, 0, worker);
     if (!p->in_place) {
-        optimizer_step(run, p, t, g);
+        optimizer_step(run, p, t, g, worker);
         return;
     }
     fa_hyper h = run->work->hyper[param];
@@ -163,12 +178,12 @@ void fa_given_norm_task(void *context, int64_t task, int worker)
 
 void fa_apply_task(void *context, int64_t task, int worker)
 {
-    (void)worker;
     const fa_run *run = context;
     const fa_tile_task *work = &run->net->tiles[task];
     const fa_param *p = &run->net->params[work->param];
     if (!run->grads[work->param]) return;
-    optimizer_step(run, p, work->tile, tile_of(run->net, run->grads[work->param], p, work->tile));
+    const fa_mat g = tile_of(run->net, run->grads[work->param], p, work->tile);
+    optimizer_step(run, p, work->tile, g, worker);
 }
 
 void fa_begin_update(fa_run *run)

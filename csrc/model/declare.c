@@ -60,8 +60,11 @@ void fa_plan_trained(fa_net *net, fa_param *p, fa_buf left, fa_buf right)
 {
     const fa_optimizer_desc *d = &net->optim.desc;
     p->trainable = true;
-    p->decays = d->weight_decay != 0 && (p->kind != FA_BIAS || d->decay_bias);
-    p->in_place = net->optim.ops->in_place && net->optim.n_slots == 0 && d->clip_norm == 0;
+    const bool shrinks = p->kind != FA_BIAS || d->decay_bias;
+    p->decays = d->weight_decay != 0 && shrinks;
+    p->sparsens = d->l1 != 0 && shrinks;
+    p->in_place =
+        net->optim.ops->in_place && net->optim.n_slots == 0 && d->clip_norm == 0 && !p->sparsens;
     p->grad[p->n_grad++] = (fa_pair){left, right};
 }
 

@@ -67,6 +67,7 @@ static const fa_field optimizer_rows[] = {
     ROW(fa_optimizer_desc, clip_norm, REAL, NULL),
     ROW(fa_optimizer_desc, options, OPTIONS, &fa_optimizer_fields),
     ROW(fa_optimizer_desc, n_options, UNSAVED, NULL), /* with options */
+    ROW(fa_optimizer_desc, l1, REAL, NULL),
     END};
 const fa_table fa_optimizer_fields = {TABLE("optimizer", fa_optimizer_desc, lr, optimizer_rows),
                                       OWNER(OPTIMIZER, fa_optimizer_desc, name)};

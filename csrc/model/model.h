@@ -61,7 +61,8 @@ typedef struct fa_param { /* weights, biases and feedback, learned or not */
     int n_grad;
     double lr_scale;
     double feedback_decay; /* share lost in a step, apart from the optimizer's decay */
-    bool decays, trainable;
+    bool decays, sparsens; /* by weight_decay, by l1 */
+    bool trainable;
     bool in_place;            /* the product writes the parameter itself */
     struct fa_param *coupled; /* feedback that receives every step transposed (Kolen-Pollack) */
 } fa_param;

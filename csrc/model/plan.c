@@ -219,6 +219,8 @@ static fa_status check_optimizer(fa_net *net)
     if (!(d->weight_decay >= 0) || !isfinite(d->weight_decay))
         return fa_fail(FA_E_VALUE, "optimizer: weight_decay: expected a number >= 0, got %g",
                        d->weight_decay);
+    if (!(d->l1 >= 0) || !isfinite(d->l1))
+        return fa_fail(FA_E_VALUE, "optimizer: l1: expected a number >= 0, got %g", d->l1);
     if (!(d->clip_norm >= 0) || !isfinite(d->clip_norm))
         return fa_fail(FA_E_VALUE, "optimizer: clip_norm: expected a number >= 0 (0: off), got %g",
                        d->clip_norm);

@@ -76,6 +76,7 @@ cdef extern from "fastfa.h" nogil:
         double clip_norm
         const fa_option *options
         int n_options
+        double l1
 
     ctypedef struct fa_net_desc:
         size_t struct_size

@@ -9,7 +9,7 @@ _LAYER_FIELDS = frozenset((
     "type", "units", "activation", "use_bias", "trainable", "lr_scale", "bias_lr_scale", "weight_init", "bias_init",
     "rule", "rate",
 ))
-_OPTIMIZER_FIELDS = frozenset(("name", "lr", "weight_decay", "decay_bias", "clip_norm"))
+_OPTIMIZER_FIELDS = frozenset(("name", "lr", "weight_decay", "decay_bias", "clip_norm", "l1"))
 
 
 cdef class _Description:
@@ -140,6 +140,7 @@ cdef class _Description:
         to.weight_decay = how["weight_decay"]
         to.decay_bias = how["decay_bias"]
         to.clip_norm = how["clip_norm"] or 0.0
+        to.l1 = how.get("l1", 0.0)
         return 0
 
 
@@ -188,6 +189,7 @@ cdef object _describe_optimizer(const fa_optimizer_desc *o):
         "weight_decay": o.weight_decay,
         "decay_bias": bool(o.decay_bias),
         "clip_norm": o.clip_norm,
+        "l1": o.l1,
     } | _describe_options("optimizer", o.name, o.options)
 
 

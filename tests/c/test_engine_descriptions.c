@@ -239,6 +239,8 @@ static void test_optimizers(void)
     REFUSE(O.lr = INFINITY, "lr");
     REFUSE(O.weight_decay = -1, "weight_decay");
     REFUSE(O.weight_decay = NAN, "weight_decay");
+    REFUSE(O.l1 = -1, "l1");
+    REFUSE(O.l1 = NAN, "l1");
     REFUSE(O.clip_norm = -1, "clip_norm");
     REFUSE(O.clip_norm = INFINITY, "clip_norm");
 #undef O

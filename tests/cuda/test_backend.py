@@ -473,3 +473,18 @@ def test_other_threads_have_their_turn(cupy):
 
 def test_unrolled_graphs_are_shorter_than_a_chunk():
     assert 1 < training.UNROLLED <= 64
+
+
+@pytest.mark.parametrize("rule", ["fa", "kp", "dkp"])
+def test_given_gradients_take_the_step_of_the_engine(cupy, rule):
+    host, gpu = pair(rule=rule, optimizer=fa.NAdam(0.01, clip_norm=0.5))
+    X, y = samples()
+    for net in (host, gpu):
+        net.train_batch(X, y)
+        net.apply_gradients(net.gradients(X, y))
+        net.train_batch(X, y)
+    assert gpu.steps == 3
+    assert same_state(host, gpu)
+    if rule == "dkp":
+        with pytest.raises(ValueError, match=r"feedback: expected False on a GPU.*0\.feedback"):
+            gpu.gradients(X, y, feedback=True)

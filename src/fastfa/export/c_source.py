@@ -89,7 +89,8 @@ def _check_learning(engine: Engine, layers: Sequence[WeightedLayer], int8: bool)
                 "steps are smaller than the distance of two such weights",
             )
         )
-    if optimizer["name"] != "sgd" or optimizer.get("momentum") or optimizer["clip_norm"]:
+    more = any(optimizer.get(key) for key in ("momentum", "clip_norm", "l1"))
+    if optimizer["name"] != "sgd" or more:
         raise ValueError(
             mismatch(
                 "learn",
@@ -122,7 +123,7 @@ def _check_learning(engine: Engine, layers: Sequence[WeightedLayer], int8: bool)
 
 def _optimizer_text(how: dict[str, Any]) -> str:
     parts = [str(how["name"])]
-    parts += [f"{key}={how[key]:g}" for key in ("momentum", "clip_norm") if how.get(key)]
+    parts += [f"{key}={how[key]:g}" for key in ("momentum", "clip_norm", "l1") if how.get(key)]
     return " with ".join([parts[0], ", ".join(parts[1:])]) if parts[1:] else parts[0]
 
 

@@ -201,7 +201,7 @@ class Network:
     def _update(self, grads: dict[str, Array], lr: float) -> None:
         """Clip by the global norm, then one optimizer step on all that learns."""
         clip = self._clip_factor(grads) if self.description["optimizer"]["clip_norm"] else 1.0
-        grads = {key: g * clip for key, g in grads.items()}
+        grads = {key: g * clip + self._l1(key) for key, g in grads.items()}
         self.steps += 1
         for layer in self.dense:
             if layer.trains:
@@ -221,6 +221,12 @@ class Network:
         if bias in grads:
             rate = lr * layer.spec["bias_lr_scale"]
             self.optimize(bias, grads[bias], rate, self.weight_decay(is_bias=True))
+
+    def _l1(self, key: str) -> Array | float:
+        """What the optimizer's l1 adds to a gradient: nothing to that of feedback."""
+        o = self.description["optimizer"]
+        spared = key not in self.parameters or (key.endswith("bias") and not o["decay_bias"])
+        return 0.0 if spared else float(o.get("l1", 0.0)) * np.sign(self.parameters[key])
 
     def weight_decay(self, is_bias: bool = False) -> float:
         """The optimizer's weight decay for a weight or a bias."""
