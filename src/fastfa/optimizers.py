@@ -2,9 +2,9 @@
 
 All optimizers take these arguments besides their own:
 
-- ``lr``: a finite number >= 0, or a function ``lr(step) -> float`` of the steps taken so far
-  (0 for the first one). It is called in advance for all steps of a call, so it must depend on
-  the step alone.
+- ``lr``: a finite number >= 0, one of `fastfa.schedules`, or a function ``lr(step) -> float`` of
+  the steps taken so far (0 for the first one). A function is called in advance for all steps of a
+  call, so it must depend on the step alone; files cannot hold it.
 - ``weight_decay``: factor >= 0 on the parameters, biases too unless ``decay_bias=False``.
 - ``clip_norm``: None, or the largest global norm of the gradients of all trained parameters;
   larger gradients are scaled by clip_norm / (norm + 1e-6), before weight decay.
@@ -21,27 +21,23 @@ import numpy as np
 from ._internal.attributes import fix
 from ._internal.checks import Described, choice, flag, mismatch, number, show
 from ._internal.options import check_options
+from .schedules import Plateau, Rates, first_rate, rate_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]
 
-Rate: TypeAlias = float | Callable[[int], float]
-
-
-def rate_at(schedule: Callable[[int], float], step: int) -> float:
-    """The checked learning rate of a schedule at `step`."""
-    return number(f"lr({step})", schedule(step), low=0.0)
+Rate: TypeAlias = float | Callable[[int], float] | Plateau
 
 
 def rates_at(
-    schedule: Callable[[int], float] | None, first: int, count: int
+    schedule: Rates | None, first: int, count: int, epochs: int
 ) -> NDArray[np.float64] | None:
-    """The rates of `count` steps from `first` on; None without a schedule."""
+    """The rates of `count` steps from `first` on, in the epoch begun last; None: no schedule."""
     if schedule is None:
         return None
-    return np.array([rate_at(schedule, first + i) for i in range(count)], np.float64)
+    return np.array([rate_at(schedule, first + i, epochs) for i in range(count)], np.float64)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -60,17 +56,23 @@ class Optimizer(Described):
         """The learning rate as a function of the step, or None when it is a number."""
         return self.lr if callable(self.lr) else None
 
+    @property
+    def plateau(self) -> Plateau | None:
+        """The learning rate as a function of the logs, or None."""
+        return self.lr if isinstance(self.lr, Plateau) else None
+
     def describe(self) -> dict[str, Any]:
         """The description for a backend; of a schedule it has the first value."""
         result = {"name": self.name} | {
             each.name: getattr(self, each.name) for each in fields(self)
         }
-        result["lr"] = rate_at(self.lr, 0) if callable(self.lr) else self.lr
+        result["lr"] = first_rate(self.lr)
         result["clip_norm"] = result["clip_norm"] or 0.0
         return result
 
     def _check(self, weight_decay: float, clip_norm: float | None, decay_bias: bool) -> None:
-        lr = self.lr if callable(self.lr) else number("lr", self.lr, low=0.0)
+        changes = callable(self.lr) or isinstance(self.lr, Plateau)
+        lr = self.lr if changes else number("lr", self.lr, low=0.0)
         self._set(
             lr=lr,
             weight_decay=number("weight_decay", weight_decay, low=0.0),
@@ -89,7 +91,7 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    lr : float or callable
+    lr : float, schedule or callable
         Learning rate, see the module. It has no default: 0.1 is common for networks with tanh or
         relu and cross-entropy, 0.01 with momentum or for values.
     momentum : float in [0, 1), default 0.0
@@ -120,7 +122,7 @@ class RMSprop(Optimizer):
 
     Parameters
     ----------
-    lr : float or callable, default 1e-2
+    lr : float, schedule or callable, default 1e-2
         Learning rate, see the module.
     alpha : float in [0, 1), default 0.99
         Decay of the mean square.
@@ -153,7 +155,7 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    lr : float or callable, default 1e-3
+    lr : float, schedule or callable, default 1e-3
         Learning rate, see the module.
     beta1, beta2 : float in [0, 1), default 0.9, 0.999
         Decay of the mean and of the mean square of the gradient.
@@ -203,7 +205,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {each.name: each for each in (SGD, RMSp
 fix(Optimizer, *OPTIMIZERS.values())
 
 
-def optimizer_from(how: Mapping[str, Any], schedule: Rate | None) -> Optimizer:
+def optimizer_from(how: Mapping[str, Any], schedule: Rates | Plateau | None) -> Optimizer:
     """The optimizer that a description stands for; a schedule replaces its rate."""
     kind = OPTIMIZERS[how["name"]]
     values = {each.name: how[each.name] for each in fields(kind)}

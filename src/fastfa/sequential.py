@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -13,7 +11,7 @@ import numpy as np
 from ._core import NAMES
 from ._internal import arguments
 from ._internal.attributes import hints_keywords, refuse_fixed, refuse_unknown
-from ._internal.checks import choice, integer, number
+from ._internal.checks import choice, flag, integer, number
 from ._internal.engines import moved, remade
 from ._internal.exclusive import Holder
 from ._internal.fit_task import checked
@@ -29,21 +27,22 @@ from ._internal.network_checks import (
 from ._internal.notes import custom_rules, write_note
 from ._internal.paths import check_folder, file_name, is_path
 from ._internal.progress import shows_bar
-from ._internal.restoring import restore
+from ._internal.restoring import set_state
 from ._internal.samples import Batch, Columns, UnreadBatch
 from ._internal.streams import write
 from ._internal.summary import Text, html, one_line, table
 from ._internal.tensors import Tensors
 from ._internal.validation import STEP_NAMES
 from .alignment import Alignment, field_names, measure
-from .backends import choose, choose_or_warn
+from .backends import choose
 from .callbacks import Callback
 from .callbacks.hooks import callback_list
 from .layers import Layer
 from .layers.registry import layer_from
-from .optimizers import Optimizer, as_optimizer, optimizer_from, rate_at, rates_at
+from .optimizers import Optimizer, as_optimizer, optimizer_from, rates_at
 from .rules import Frozen, Rule
 from .rules.registry import as_rule, rule_from
+from .schedules import Plateau, PlateauRecord, Rates, Schedule, first_rate, rate_at
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -131,6 +130,9 @@ class Sequential:
     (64, 32)
     """
 
+    _schedule: Rates | None  # the rate by step or epoch, unless it was set since
+    _plateau: PlateauRecord | None  # the rate by the logs, likewise
+
     @hints_keywords("Sequential")
     def __init__(
         self,
@@ -205,7 +207,7 @@ class Sequential:
         self._train_batch_direct = None  # until `train_batch` knows that bytes need no check
         self._learn_one_direct = engine.learn_one_direct
         self._predict_one_direct = engine.predict_one_direct
-        self._schedule = self.optimizer.schedule
+        self._begin_rates()
         self._validator = backend.validator(
             engine.n_in, engine.n_out, self.loss, self.dtype, self.input_scale
         )
@@ -215,9 +217,7 @@ class Sequential:
         self._stopping = False
         self._history: History | None = None
 
-    def _restore(
-        self, backend: Backend, engine: Engine, schedule: Callable[[int], float] | None
-    ) -> None:
+    def _restore(self, backend: Backend, engine: Engine, schedule: Rates | Plateau | None) -> None:
         """Become the network of an engine that was made from a file."""
         how = engine.description
         self.layers = tuple(layer_from(each) for each in how["layers"])
@@ -420,7 +420,7 @@ class Sequential:
             overflowed: the message names the parameter and a remedy.
         """
         if self._schedule is not None:
-            self._engine.lr = rate_at(self._schedule, self._engine.steps)
+            self._set_rate()
         if sample_weight is None and self._train_batch_direct is not None:
             loss = self._train_batch_direct(x, y)
             if loss is not None:
@@ -516,9 +516,9 @@ class Sequential:
         """
         self._engine.reset()
         self._validator.columns = Columns()
-        self._schedule = self.optimizer.schedule
+        self._begin_rates()
         if self._schedule is None:
-            self._engine.lr = number("lr", self.optimizer.lr)
+            self._engine.lr = first_rate(self.optimizer.lr)
 
     def set_optimizer(self, optimizer: str | Optimizer) -> None:
         """Replace the optimizer; parameters and feedback stay as they are.
@@ -566,7 +566,9 @@ class Sequential:
         """
         if not layers:
             raise TypeError("freeze: expected at least one layer, got none")
-        self._set_trainable(layers, "freeze", False)
+        from ._internal.trainable import set_trainable  # here, as in `fit`
+
+        set_trainable(self, layers, "freeze", False)
 
     def unfreeze(self, *layers: int) -> None:
         """Let layers train that were frozen, or made with ``trainable=False``; without any, all.
@@ -583,35 +585,21 @@ class Sequential:
         TypeError, ValueError, RuntimeError
             As `freeze`, or a layer cannot train, such as units of zero derivative.
         """
-        self._set_trainable(layers, "unfreeze", True)
+        from ._internal.trainable import set_trainable  # here, as in `fit`
 
-    def _set_trainable(self, given: Sequence[int], name: str, flag: bool) -> None:
-        from ._internal.trainable import file_with, layer_indices  # here, as in `fit`
-
-        indices, layers = layer_indices(self.layers, given, name), list(self.layers)
-        for i in indices:
-            layers[i] = replace(layers[i], trainable=flag)  # type: ignore[call-arg]
-        if tuple(layers) == self.layers:
-            return
-        weighted = check_network(layers, self._engine.n_in, self.rule)
-        warn_of_rules(weighted, self.loss, self.optimizer.name)
-        state, history = self.__getstate__(), self._history
-        bytes_checked = self._validator.bytes_checked
-        state["file"] = file_with(self._engine, dict.fromkeys(indices, flag), self._threads)
-        self.__setstate__(state)
-        self._history, self._validator.bytes_checked = history, bytes_checked
+        set_trainable(self, layers, "unfreeze", True)
 
     @property
     def lr(self) -> float:
         """Learning rate of the next step; setting it replaces a schedule from now on."""
         if self._schedule is not None:
-            return rate_at(self._schedule, self._engine.steps)
+            return rate_at(self._schedule, self._engine.steps, self._engine.epochs)
         return self._engine.lr
 
     @lr.setter
     def lr(self, value: float) -> None:
         self._engine.lr = number("lr", value, low=0.0)
-        self._schedule = None
+        self._schedule = self._plateau = None
 
     @property
     def history(self) -> History | None:
@@ -673,11 +661,12 @@ class Sequential:
             if not holder.take(id(self)):
                 raise RuntimeError("fit is running on this network; wait for it or stop() it")
             engine = moved(self._engine, backend, self._threads)
-            before, schedule, history = self._validator, self._schedule, self._history
+            before, rates = self._validator, (self._schedule, self._plateau)
+            history = self._history
             self._attach(backend, engine)
             self._validator.columns = before.columns
             self._validator.bytes_checked = before.bytes_checked
-            self._schedule, self._history = schedule, history
+            (self._schedule, self._plateau), self._history = rates, history
         finally:
             holder.release()
         return self
@@ -811,25 +800,14 @@ class Sequential:
         return {
             "file": self.to_bytes(),
             "rules": custom_rules(self),
-            "lr": self.optimizer.lr if callable(self.optimizer.lr) else None,
+            "lr": None if isinstance(self.optimizer.lr, Schedule) else self.optimizer.schedule,
             "columns": tuple(self._validator.columns),
             "device": self.device,
             "more": {key: value for key, value in vars(self).items() if key not in OWN},
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        holder, fresh = Holder(), object.__new__(type(self))
-        try:
-            if not holder.take(id(self)):
-                raise RuntimeError("fit is running on this network; wait for it or stop() it")
-            backend = choose_or_warn(state.get("device", "cpu"))
-            load = partial(backend.load, state["file"])
-            restore(fresh, backend, load, state["rules"], state["lr"])
-            fresh._validator.columns = Columns(*state.get("columns", ()))
-            vars(self).clear()  # last, when nothing can fail: it may be a network already
-            vars(self).update(vars(fresh), **state["more"])
-        finally:
-            holder.release()
+        set_state(self, state)
 
     # ---------------------------------------------------------------------------------- using
 
@@ -973,16 +951,23 @@ class Sequential:
         return self._engine.feedback_matrix(checked)
 
     def gradients(
-        self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        feedback: bool = False,
     ) -> dict[str, NDArray[Any]]:
         """The gradients that the next ``train_batch(x, y)`` would give to the optimizer.
 
-        Nothing changes.
+        Nothing changes. `apply_gradients` takes them.
 
         Parameters
         ----------
         x, y, sample_weight
             As for `train_batch`.
+        feedback : bool, default False
+            True: also those of feedback that learns by the optimizer (rules "dkp" and "ldfa").
 
         Returns
         -------
@@ -990,7 +975,41 @@ class Sequential:
             By parameter key, for every parameter that is trained, before clipping and weight decay;
             CuPy arrays if the network is on a GPU.
         """
-        return self._on_batch(lambda batch: self._engine.gradients(*batch), x, y, sample_weight)[1]
+        learned = flag("feedback", feedback)
+        return self._on_batch(
+            lambda batch: self._engine.gradients(*batch, feedback=learned), x, y, sample_weight
+        )[1]
+
+    def apply_gradients(self, grads: Mapping[str, ArrayLike]) -> None:
+        """The optimizer's step on gradients that you give.
+
+        ``net.apply_gradients(net.gradients(x, y))`` is ``net.train_batch(x, y)``; in between, sum
+        them over machines or batches, or change them. It has the same bits, but for plain SGD,
+        which `train_batch` rounds once less. The step counts, its learning rate, clipping, weight
+        decay and state of the optimizer are those of every step.
+
+        Parameters
+        ----------
+        grads : mapping of str to array_like
+            The keys and shapes of `gradients`: all weights and biases that train. Feedback that
+            learns by the optimizer (rules "dkp" and "ldfa") takes a step where its key is given
+            (``gradients(..., feedback=True)``) and else stays as it is. That of rule "kp" takes the
+            steps of its weight, as in every step. On a GPU the step is computed on the CPU.
+
+        Raises
+        ------
+        TypeError, ValueError
+            A key is missing or unknown or does not train, a shape is wrong, or a number is not
+            finite; nothing has changed.
+        FloatingPointError
+            The norm of all gradients is not finite (with ``clip_norm``); nothing has changed. Or
+            this update overflowed, as in `train_batch`.
+        """
+        from ._internal.given_gradients import given_gradients  # here, as in `fit`
+
+        checked_grads = given_gradients(self._engine, grads, self._backend.on_host)
+        self._set_rate()
+        self._engine.apply_gradients(checked_grads)
 
     def alignment(
         self,
@@ -1054,6 +1073,17 @@ class Sequential:
         with self._validator.naming(given):
             return call(batch)
 
+    def _set_rate(self) -> None:
+        """Give the engine the rate of the next step, where a schedule has it."""
+        if self._schedule is not None:
+            self._engine.lr = rate_at(self._schedule, self._engine.steps, self._engine.epochs)
+
+    def _begin_rates(self) -> None:
+        """The optimizer's own rates, from their beginning."""
+        plateau = self.optimizer.plateau
+        self._schedule = self.optimizer.schedule
+        self._plateau = None if plateau is None else PlateauRecord(plateau)
+
     def _rates(self, count: int) -> NDArray[np.float64] | None:
         """Learning rates of the next `count` steps, or None if the rate is a number."""
-        return rates_at(self._schedule, self._engine.steps, count)
+        return rates_at(self._schedule, self._engine.steps, count, self._engine.epochs)

@@ -16,12 +16,13 @@ LEVELS = (
     {"_core"},
     {
         "_internal.engines",
+        "_internal.given_gradients",
         "_internal.metrics",
         "_internal.options",
         "_internal.threads",
         "backends",
     },
-    {"feedback", "initializers", "optimizers"},
+    {"feedback", "initializers", "optimizers", "schedules"},
     {"rules"},
     {"layers"},
     {

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..layers import Layer
     from ..optimizers import Optimizer
     from ..rules import Rule
+    from ..schedules import Plateau, PlateauRecord
     from .history import History
     from .network_checks import Weighted
     from .tensors import Tensors
@@ -36,7 +37,9 @@ class Model(Protocol):
     _weighted: list[Weighted]
     _validator: InputValidator
     _schedule: Callable[[int], float] | None
+    _plateau: PlateauRecord | None
     _history: History | None
+    _threads: int
 
     def _rates(self, count: int, /) -> NDArray[np.float64] | None: ...
     @property
@@ -51,6 +54,8 @@ class Model(Protocol):
     def steps(self) -> int: ...
     @property
     def epochs(self) -> int: ...
+    def __getstate__(self) -> dict[str, Any]: ...
+    def __setstate__(self, state: dict[str, Any], /) -> None: ...
     def save(self, file: str, /) -> None: ...
     def stop(self) -> None: ...
     def alignment(
@@ -58,5 +63,9 @@ class Model(Protocol):
     ) -> Sequence[Alignment]: ...
     def feedback_matrix(self, index: int, /) -> Any: ...
     def _restore(
-        self, backend: Backend, engine: Engine, schedule: Callable[[int], float] | None, /
+        self,
+        backend: Backend,
+        engine: Engine,
+        schedule: Callable[[int], float] | Plateau | None,
+        /,
     ) -> None: ...

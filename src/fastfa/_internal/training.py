@@ -104,6 +104,8 @@ class Training:
     def run(self, holder: Holder, verbose: bool) -> History:
         """Train until the epochs are done or it is stopped."""
         known = self._log_names()
+        if self.net._plateau is not None:
+            self.net._plateau.check(known)
         for i, callback in enumerate(self.callbacks):
             callback._check_logs(known)
             self.added.append(names_added(callback, known, f"callbacks[{i}]"))
@@ -141,7 +143,12 @@ class Training:
         self._call_hooks("on_train_end")
 
     def _end_epoch(self, epoch: int, logs: dict[str, float]) -> None:
-        """Record and show the logs; each callback gets a copy, to which it may add its own."""
+        """Record and show the logs; each callback gets a copy, to which it may add its own.
+
+        The rate of the next epoch comes first, so that a callback that saves has it too.
+        """
+        if self.net._plateau is not None:
+            self.engine.lr = self.net._plateau.next_rate(self.engine.lr, logs)
         self.history.add(epoch, logs)
         self._show(logs)
         for callback, names in zip(self.callbacks, self.added, strict=True):

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from .._internal.attributes import hints_keywords
 from .._internal.checks import flag, integer, show
+from .._internal.monitoring import WORST, check_monitor, direction, entry, gain
 from .._internal.paths import check_folder, file_name
 from .base import RecordingCallback, file_key
-from .monitoring import WORST, check_monitor, direction, entry, gain
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from .._internal.attributes import hints_keywords
 from .._internal.checks import flag, integer, number
+from .._internal.monitoring import WORST, check_monitor, direction, entry, gain
 from .base import RecordingCallback
-from .monitoring import WORST, check_monitor, direction, entry, gain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

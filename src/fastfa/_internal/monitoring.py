@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from .._internal.checks import choice, mismatch, plain, quote, show
+from .checks import choice, mismatch, plain, quote, show
 
 GREATER_IS_BETTER = ("f1", "auc", "r2")  # besides accuracies
 SMALLER_IS_BETTER = ("rmse", "mae", "time", "lr")  # besides losses
@@ -28,13 +28,13 @@ def direction(monitor: str, mode: str) -> str:
     return "min" if name.endswith("loss") or name in SMALLER_IS_BETTER else "auto"
 
 
-def check_monitor(monitor: str, mode: str, logs: Mapping[str, float]) -> None:
+def check_monitor(monitor: str, mode: str, logs: Mapping[str, float], where: str = "") -> None:
     """Before training: refuse a monitor that no epoch logs, or whose better values are unknown."""
-    entry("monitor", monitor, logs)
+    entry(f"{where}monitor", monitor, logs)
     if mode == "auto":
         expected = f'"min" or "max" for monitor={quote(monitor)}'
         hint = "a name of one's own does not say whether smaller or greater is better"
-        raise ValueError(mismatch("mode", expected, '"auto"', hint))
+        raise ValueError(mismatch(f"{where}mode", expected, '"auto"', hint))
 
 
 def gain(mode: str, value: float, best: float) -> float:
