@@ -430,9 +430,7 @@ class Network:
         """FloatingPointError if a step was stopped because numbers are not finite."""
         if block["bad_norm"]:
             shown = "inf" if block["bad_norm"] == 1 else "nan"
-            raise FloatingPointError(
-                f"gradient norm is not finite ({shown}); nothing was updated"
-            )
+            raise FloatingPointError(f"gradient norm is not finite ({shown}); nothing was updated")
         if block["halt"] or block["bad_input"] or block["ruined"]:
             shown = "nan" if block["bad_input"] or math.isnan(block["stopped_loss"]) else "inf"
             self.check_tensors()
