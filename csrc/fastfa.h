@@ -160,7 +160,8 @@ typedef struct fa_layer_desc {
     const char *type;   /* "dense" or "dropout" */
     /* dense */
     int64_t units;
-    /* "linear", "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "gelu", "sign", "threshold" */
+    /* "linear", "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "gelu", "sign", "threshold",
+     * "elu", "selu", "silu", "mish", "hardtanh", "hard_sigmoid", "softsign" */
     const char *activation;
     int use_bias, trainable;
     double lr_scale, bias_lr_scale;

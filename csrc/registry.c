@@ -27,12 +27,13 @@ const fa_optim_ops *const fa_optim_table[] = {&fa_optim_sgd, &fa_optim_rmsprop, 
 static const struct {
     const char *name;
     unsigned flags;
-    const char *init;
+    const char *init, *option;
 } activations[] = {
-#define FA_ACTIVATION(name, flags, init) {#name, flags, init},
+#define FA_ACTIVATION(name, flags, init) {#name, flags, init, ""},
+#define FA_WITH_OPTION(name, flags, init, option) {#name, flags, init, option},
 #include "kernels/activations.def"
 #undef FA_ACTIVATION
-    {NULL, 0, NULL}};
+    {NULL, 0, NULL, NULL}};
 
 /* The row of a table of that name, or NULL. */
 #define DEFINE_FIND(what, type, table)                                                             \
@@ -58,6 +59,7 @@ int fa_find_activation(const char *name)
 
 unsigned fa_activation_flags(int activation) { return activations[activation].flags; }
 const char *fa_activation_name(int activation) { return activations[activation].name; }
+const char *fa_activation_option(int activation) { return activations[activation].option; }
 
 const char *fa_default_init(const char *activation)
 {

@@ -29,7 +29,7 @@ static void mse_error(const fa_kernels *k, const fa_option *options, fa_mat e, d
 static void softmax_link(const fa_kernels *k, fa_mat z)
 { k->softmax(z.p, z.ld, z.p, z.ld, z.rows, z.cols); }
 static void sigmoid_link(const fa_kernels *k, fa_mat z)
-{ k->act[FA_ACT_sigmoid](z.p, z.ld, z.p, z.ld, z.rows, z.cols); }
+{ k->act[FA_ACT_sigmoid](z.p, z.ld, z.p, z.ld, z.rows, z.cols, 0); }
 
 static const char *check_unit_interval(double low, double high, double sum)
 {

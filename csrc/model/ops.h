@@ -107,6 +107,7 @@ const fa_optim_ops *fa_find_optim(const char *name);
 int fa_find_activation(const char *name); /* -1: unknown name */
 unsigned fa_activation_flags(int activation);
 const char *fa_activation_name(int activation);
+const char *fa_activation_option(int activation); /* the layer's option that f depends on, or "" */
 
 /* ---- declare.c: called by plan functions ---- */
 

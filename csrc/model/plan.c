@@ -47,6 +47,9 @@ static fa_status plan_layer(fa_net *net, fa_layer_desc *desc, int i)
         if (layer->activation < 0)
             return fa_unknown_name(i, "activation", FA_NAMES_ACTIVATION, desc->activation);
         layer->desc.activation = fa_activation_name(layer->activation);
+        const int option =
+            fa_find_option(layer->ops->options, fa_activation_option(layer->activation));
+        if (option >= 0) layer->f_option = layer->desc.options[option].number;
         layer->ordinal = net->n_blocks;
     }
     layer->n_in = i ? net->layers[i - 1].n_out : net->n_in;

@@ -786,7 +786,8 @@ class Sequential:
             As for `predict`.
         dtype : {"float32", "float64"}, optional
             Of the model; None: the network's. onnxruntime runs some models of float64 only in part:
-            it lacks leaky_relu, softplus and gelu for that type.
+            it lacks leaky_relu, softplus, gelu, elu, selu, mish, hard_sigmoid and softsign for
+            that type.
 
         Raises
         ------

@@ -129,6 +129,19 @@ def test_hidden_activations(activation, loss, dtype):
         assert_agrees(desc, samples(desc, 19), steps=1)
 
 
+@pytest.mark.parametrize(("activation", "option"), [("leaky_relu", "slope"), ("elu", "alpha")])
+def test_options_of_activations(activation, option, dtype):
+    for value in (0.0, 0.3, 2.5):
+        options = {option: value}
+        layers = [
+            dense(9, activation, **options),
+            dense(5, activation),
+            dense(2, activation, **options),
+        ]
+        desc = description(layers, 6, "dfa", loss="mse", dtype=dtype)
+        assert_agrees(desc, samples(desc, 19, rows=True))
+
+
 @pytest.mark.parametrize("activation", DIFFERENTIABLE)
 @pytest.mark.parametrize(("name", "inject"), TAUGHT)
 def test_output_activations_of_mse(name, inject, activation):

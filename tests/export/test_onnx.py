@@ -8,8 +8,13 @@ import pytest
 import fastfa as fa
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="the test extra installs it")
-ALL = ("linear", "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "gelu", "sign", "threshold")
-IN_DOUBLE = ("linear", "relu", "tanh", "sigmoid", "sign", "threshold")  # that onnxruntime has
+ALL = (
+    "linear", "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "gelu", "sign", "threshold",
+    "elu", "selu", "silu", "mish", "hardtanh", "hard_sigmoid", "softsign",
+)  # fmt: skip
+IN_DOUBLE = (
+    "linear", "relu", "tanh", "sigmoid", "sign", "threshold", "silu", "hardtanh",
+)  # fmt: skip
 LOSSES = ("softmax_cross_entropy", "sigmoid_cross_entropy", "mse")
 
 

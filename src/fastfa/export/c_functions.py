@@ -7,22 +7,33 @@ from __future__ import annotations
 
 __all__ = ["ACTIVATIONS", "DERIVATIVES", "FUNCTIONS", "LOSSES", "NEEDS_SUM"]
 
-# f(a)
+_SOFTPLUS = "({x} > 0 ? {x} + log1p{{f}}(exp{{f}}(-{x})) : log1p{{f}}(exp{{f}}({x})))"
+_TANH_SOFTPLUS = "tanh{f}" + _SOFTPLUS.format(x="h")
+
+# f(a); a number that follows from the layer is named as its option
 ACTIVATIONS = {
     "relu": "a > 0 ? a : 0",
-    "leaky_relu": "a > 0 ? a : a * ({real})0.01",
+    "leaky_relu": "a > 0 ? a : a * slope",
     "tanh": "tanh{f}(a)",
     "sigmoid": "1 / (1 + exp{f}(-a))",
     "softplus": "a > 0 ? a + log1p{f}(exp{f}(-a)) : log1p{f}(exp{f}(a))",
     "gelu": "a * ({real})0.5 * (1 + erf{f}(a * ({real})0.70710678118654752))",
     "sign": "({real})((a > 0) - (a < 0))",
     "threshold": "a > 0 ? 1 : 0",
+    "elu": "a > 0 ? a : alpha * expm1{f}(a)",
+    "selu": "({real})1.0507009873554805 *\n"
+    "                 (a > 0 ? a : ({real})1.6732632423543773 * expm1{f}(a))",
+    "silu": "a / (1 + exp{f}(-a))",
+    "mish": "a * tanh{f}" + _SOFTPLUS.format(x="a"),
+    "hardtanh": "a > 1 ? 1 : a < -1 ? -1 : a",
+    "hard_sigmoid": "a > 3 ? 1 : a < -3 ? 0 : (a + 3) / 6",
+    "softsign": "a / (1 + fabs{f}(a))",
 }
 
 # f'(a), computed from h = f(a), or from a itself for the names in NEEDS_SUM
 DERIVATIVES = {
     "relu": "h > 0 ? 1 : 0",
-    "leaky_relu": "h > 0 ? 1 : ({real})0.01",
+    "leaky_relu": "h > 0 ? 1 : slope",
     "tanh": "1 - h * h",
     "sigmoid": "h * (1 - h)",
     "softplus": "1 / (1 + exp{f}(-h))",
@@ -30,8 +41,17 @@ DERIVATIVES = {
     "           h * ({real})0.39894228040143268 * exp{f}(h * h * ({real})-0.5)",
     "sign": "0 * h",
     "threshold": "0 * h",
+    "elu": "h > 0 ? 1 : h + alpha",
+    "selu": "h > 0 ? ({real})1.0507009873554805 : h + ({real})1.7580993408473768",
+    "silu": "1 / (1 + exp{f}(-h)) * (1 + h / (1 + exp{f}(h)))",
+    "mish": f"{_TANH_SOFTPLUS} +\n"
+    f"           h * (1 - {_TANH_SOFTPLUS} *\n"
+    f"                {_TANH_SOFTPLUS}) / (1 + exp{{f}}(-h))",
+    "hardtanh": "h > -1 && h < 1 ? 1 : 0",
+    "hard_sigmoid": "h > 0 && h < 1 ? 1 / ({real})6 : 0",
+    "softsign": "(1 - fabs{f}(h)) * (1 - fabs{f}(h))",
 }
-NEEDS_SUM = ("softplus", "gelu")
+NEEDS_SUM = ("softplus", "gelu", "silu", "mish")
 
 # The functions by name, in the order in which a file has them.
 FUNCTIONS = {

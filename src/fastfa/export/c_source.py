@@ -18,7 +18,7 @@ from .._core import version
 from .._internal.checks import choice, flag, mismatch, show
 from .._internal.paths import check_folder, file_name
 from .c_functions import ACTIVATIONS, DERIVATIVES, FUNCTIONS, LOSSES, NEEDS_SUM
-from .weighted_layers import WeightedLayer, input_factor, weighted_layers
+from .weighted_layers import OPTION_OF, WeightedLayer, input_factor, weighted_layers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -249,23 +249,30 @@ class _File:
         texts = [text.format(**fill) for text in texts]
         for name, formula in ACTIVATIONS.items():
             if name in self.activations:
-                texts.append(self._map(f"{name}_of", "a", formula.format(**fill)))
+                texts.append(self._map(name, formula.format(**fill)))
         for name, formula in DERIVATIVES.items():
             if name in self.derivatives:
-                texts.append(self._multiply(f"{name}_back", formula.format(**fill)))
+                texts.append(self._multiply(name, formula.format(**fill)))
         return texts
 
-    def _map(self, name: str, variable: str, formula: str) -> str:
+    def _option(self, activation: str) -> str:
+        """The last parameter of the functions of an activation that has an option."""
+        option = OPTION_OF.get(activation)
+        return f", {self.real} {option}" if option else ""
+
+    def _map(self, activation: str, formula: str) -> str:
         return (
-            f"static void {name}({self.real} *out, const {self.real} *from, int n)\n{{\n"
+            f"static void {activation}_of({self.real} *out, const {self.real} *from, "
+            f"int n{self._option(activation)})\n{{\n"
             f"    for (int i = 0; i < n; i++) {{\n"
-            f"        const {self.real} {variable} = from[i];\n"
+            f"        const {self.real} a = from[i];\n"
             f"        out[i] = {formula};\n    }}\n}}\n"
         )
 
-    def _multiply(self, name: str, formula: str) -> str:
+    def _multiply(self, activation: str, formula: str) -> str:
         return (
-            f"static void {name}({self.real} *d, const {self.real} *from, int n)\n{{\n"
+            f"static void {activation}_back({self.real} *d, const {self.real} *from, "
+            f"int n{self._option(activation)})\n{{\n"
             f"    for (int i = 0; i < n; i++) {{\n"
             f"        const {self.real} h = from[i];\n"
             f"        d[i] *= {formula};\n    }}\n}}\n"
@@ -305,12 +312,16 @@ class _File:
         self.functions.add(kind)
         return f"{kind}({source}, {layer.n_in}, {values}, {self._bias(i)}, {to}, {layer.n_out});"
 
+    def _value(self, layer: WeightedLayer) -> str:
+        """The argument for `_option`."""
+        return f", {_number(layer.option, self.suffix)}" if layer.activation in OPTION_OF else ""
+
     def _activate(self, i: int, to: str, source: str) -> list[str]:
         layer = self.layers[i]
         if layer.activation == "linear":
             return []
         self.activations.add(layer.activation)
-        return [f"{layer.activation}_of({to}, {source}, {layer.n_out});"]
+        return [f"{layer.activation}_of({to}, {source}, {layer.n_out}{self._value(layer)});"]
 
     def _inputs(self, to: str) -> list[str]:
         if self.factor == 1:
@@ -413,7 +424,7 @@ class _File:
             return []
         self.derivatives.add(layer.activation)
         of = "a" if layer.activation in NEEDS_SUM else "h"
-        return [f"{layer.activation}_back(d{i}, {of}{i}, {layer.n_out});"]
+        return [f"{layer.activation}_back(d{i}, {of}{i}, {layer.n_out}{self._value(layer)});"]
 
     def _signal(self, i: int) -> list[str]:
         """The delta of a hidden layer."""

@@ -18,7 +18,7 @@ import numpy as np
 
 from . import kernels
 from .factors import Group, kernel_of, n_slots
-from .kernels import NEEDS_PREACT, TILES, Kernel, Tile
+from .kernels import NEEDS_PREACT, OPTION_OF, TILES, Kernel, Tile
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -135,6 +135,7 @@ class Block:
     n_in: int
     n_out: int
     activation: str
+    option: float
     rule: str
     exact: bool
     threshold: float
@@ -210,6 +211,7 @@ class Plan:
                     n_in=width,
                     n_out=layer["units"],
                     activation=layer["activation"],
+                    option=layer.get(OPTION_OF.get(layer["activation"], ""), 0.0),
                     rule=fact["rule"] if hidden else "output",
                     exact=fact["inject"] == "post",
                     threshold=rule.get("threshold", 0.0) if hidden else 0.0,
@@ -400,6 +402,7 @@ class _Builder:
             "dropouts": dropouts,
             "n_dropouts": n_dropouts,
             "n": block.n_out,
+            "option": block.option,
         }
         self.add(kernel, tile.blocks(self.m, block.n_out), **values)
 
@@ -427,6 +430,7 @@ class _Builder:
             "row_hit": self.buffer("row_hit", 1, "float64"),
             "m": self.m,
             "n": last.n_out,
+            "option": last.option,
         }
         if self.trains and self.batch.weighted:
             fields["row_weight"] = self.buffer("row_weight", 1)
@@ -485,6 +489,7 @@ class _Builder:
             "activation": kernels.ACTIVATIONS.index(block.activation),
             "exact": int(block.exact),
             "threshold": block.threshold,
+            "option": block.option,
         }
         if block.rule == "drtp":
             fields["source"] = self.buffer("target", n_source)

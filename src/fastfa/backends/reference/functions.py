@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -31,13 +32,34 @@ def gelu_derivative(a: Array) -> Array:
     return np.asarray(normal_cdf(x) + x * density)
 
 
-# name -> (f(A), f' from A and H)
-ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array, Array], Array]]] = {
+def mish(a: Array) -> Array:
+    """A tanh(softplus(a)) (Misra 2019), in double."""
+    x = a.astype(np.float64)
+    return np.asarray(x * np.tanh(np.logaddexp(x, 0)))
+
+
+def mish_derivative(a: Array) -> Array:
+    """w + a (1 - w^2) sigmoid(a), w = tanh(softplus(a)), in double."""
+    x = a.astype(np.float64)
+    w = np.tanh(np.logaddexp(x, 0))
+    return np.asarray(w + x * (1 - w * w) * sigmoid(x))
+
+
+SELU_SCALE, SELU_ALPHA = 1.0507009873554804934, 1.6732632423543772848  # Klambauer et al. 2017
+
+
+def elu(a: Array, alpha: float = 1.0) -> Array:
+    """A if a > 0 else alpha (exp(a) - 1) (Clevert et al. 2016)."""
+    return np.asarray(np.where(a > 0, a, alpha * np.expm1(np.minimum(a, 0))))
+
+
+# name -> (f(A), f' from A and H); both also take the option that OPTION_OF names
+ACTIVATIONS: dict[str, tuple[Callable[..., Array], Callable[..., Array]]] = {
     "linear": (lambda a: a, lambda a, h: np.ones_like(a)),
     "relu": (lambda a: np.maximum(a, 0), lambda a, h: h > 0),
     "leaky_relu": (
-        lambda a: np.where(a > 0, a, 0.01 * a),
-        lambda a, h: np.where(h > 0, 1.0, 0.01),
+        lambda a, slope=0.01: np.where(a > 0, a, slope * a),
+        lambda a, h, slope=0.01: np.where(h > 0, 1.0, slope),
     ),
     "tanh": (np.tanh, lambda a, h: 1 - h * h),
     "sigmoid": (sigmoid, lambda a, h: h * (1 - h)),
@@ -45,7 +67,34 @@ ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array, Array], 
     "gelu": (lambda a: a * normal_cdf(a.astype(np.float64)), lambda a, h: gelu_derivative(a)),
     "sign": (np.sign, lambda a, h: np.zeros_like(a)),
     "threshold": (lambda a: a > 0, lambda a, h: np.zeros_like(a)),
+    "elu": (elu, lambda a, h, alpha=1.0: np.where(h > 0, 1, h + alpha)),
+    "selu": (
+        lambda a: SELU_SCALE * elu(a, SELU_ALPHA),
+        lambda a, h: np.where(h > 0, SELU_SCALE, h + SELU_SCALE * SELU_ALPHA),
+    ),
+    "silu": (
+        lambda a: a * sigmoid(a.astype(np.float64)),
+        lambda a, h: sigmoid(a) * (1 + a * sigmoid(-a)),
+    ),
+    "mish": (mish, lambda a, h: mish_derivative(a)),
+    "hardtanh": (lambda a: np.clip(a, -1, 1), lambda a, h: np.abs(h) < 1),
+    "hard_sigmoid": (
+        lambda a: np.clip((a + 3) / 6, 0, 1),
+        lambda a, h: np.where((h > 0) & (h < 1), 1 / 6, 0.0),
+    ),
+    "softsign": (lambda a: a / (1 + np.abs(a)), lambda a, h: (1 - np.abs(h)) ** 2),
 }
+OPTION_OF = {"leaky_relu": "slope", "elu": "alpha"}
+
+
+def activation(spec: Spec) -> tuple[Callable[[Array], Array], Callable[[Array, Array], Array]]:
+    """F and f' of a layer, with its option."""
+    f, derivative = ACTIVATIONS[spec["activation"]]
+    name = OPTION_OF.get(spec["activation"])
+    if name is None or name not in spec:
+        return f, derivative
+    return partial(f, **{name: spec[name]}), partial(derivative, **{name: spec[name]})
+
 
 # ------------------------------------------------------------------------------------------ losses
 # Each takes z (m, n_L) and dense targets y (m, n_L) in double and gives the loss of each sample,

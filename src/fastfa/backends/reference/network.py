@@ -14,10 +14,10 @@ import numpy.typing as npt
 from .base import Array, Doubles, Maybe, Spec, rows_of
 from .draws import DROPOUT, SHUFFLE, Stream, keep_mask, permutation
 from .functions import (
-    ACTIVATIONS,
     LINKS,
     LOSSES,
     OPTIMIZERS,
+    activation,
     angle,
     correct,
     dense_targets,
@@ -109,7 +109,7 @@ class Network:
             trace.keep.append(keep)
             trace.gain.append(gain)
             trace.a.append(a)
-            h = ACTIVATIONS[layer.spec["activation"]][0](a).astype(self.dtype)
+            h = activation(layer.spec)[0](a).astype(self.dtype)
             trace.h.append(h)
         return trace
 
@@ -132,7 +132,7 @@ class Network:
 
     def _slope(self, layer: Layer, trace: Trace) -> Array:
         """f'(A_l)."""
-        derivative = ACTIVATIONS[layer.spec["activation"]][1]
+        derivative = activation(layer.spec)[1]
         return derivative(trace.a[layer.ordinal], trace.h[layer.ordinal])
 
     # --------------------------------------------------------------------------- one step, in order

@@ -28,6 +28,7 @@ struct signal {
     int activation;
     int exact; /* 0: inject="pre": no f', and of dropouts the masks alone */
     T threshold;
+    T option; /* of the activation */
 };
 
 struct signal_arguments {
@@ -78,7 +79,7 @@ extern "C" __global__ void __launch_bounds__(TILE::threads, TILE::resident)
             d = s.matrix[at(s.label[i], s.n, j)];
         if (DROPS)
             d = drop_back(d, s.dropouts, s.n_dropouts, s.exact, a.control->step + a.ahead, i, j);
-        if (s.exact) d = activate_back(ACTIVATIONS, s.activation, d, s.x[to]);
+        if (s.exact) d = activate_back(ACTIVATIONS, s.activation, d, s.x[to], s.option);
         s.delta[to] = d;
     });
 }
