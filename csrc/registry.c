@@ -16,9 +16,11 @@ const fa_rule_ops *const fa_rule_table[] = {
     &fa_rule_dkp,      &fa_rule_ternary, &fa_rule_ifa,  &fa_rule_ldfa, &fa_rule_pepita,
     &fa_rule_local,    &fa_rule_custom,  NULL};
 
-extern const fa_loss_ops fa_loss_softmax_ce, fa_loss_sigmoid_ce, fa_loss_mse;
-const fa_loss_ops *const fa_loss_table[] = {&fa_loss_softmax_ce, &fa_loss_sigmoid_ce, &fa_loss_mse,
-                                            NULL};
+extern const fa_loss_ops fa_loss_softmax_ce, fa_loss_sigmoid_ce, fa_loss_mse, fa_loss_huber,
+    fa_loss_mae, fa_loss_pinball, fa_loss_poisson, fa_loss_focal, fa_loss_custom;
+const fa_loss_ops *const fa_loss_table[] = {
+    &fa_loss_softmax_ce, &fa_loss_sigmoid_ce, &fa_loss_mse,   &fa_loss_huber,  &fa_loss_mae,
+    &fa_loss_pinball,    &fa_loss_poisson,    &fa_loss_focal, &fa_loss_custom, NULL};
 
 extern const fa_optim_ops fa_optim_sgd, fa_optim_rmsprop, fa_optim_adam, fa_optim_adamw;
 const fa_optim_ops *const fa_optim_table[] = {&fa_optim_sgd, &fa_optim_rmsprop, &fa_optim_adam,

@@ -165,7 +165,8 @@ static bool can_defer(const fa_net *net)
             if (of_layer[i] && of_layer[i]->trainable)
                 of_layers += of_layer[i]->in_place && !of_layer[i]->coupled;
     }
-    return trained == of_layers && !net->chunk_rule && !net->barrier_rule && !net->n_feedback_tasks;
+    return trained == of_layers && !net->chunk_rule && !net->barrier_rule &&
+           !net->n_feedback_tasks && !fa_has_own_loss(net);
 }
 
 static void plan_phases(fa_net *net)
@@ -173,7 +174,7 @@ static void plan_phases(fa_net *net)
     int n = 0;
     net->defers = can_defer(net);
     net->clips = net->optim.desc.clip_norm > 0;
-    if (net->barrier_rule) {
+    if (net->barrier_rule || fa_has_own_loss(net)) {
         net->phases[n++] = FA_PHASE_FORWARD;
         net->phases[n++] = FA_PHASE_DELTAS;
     } else {

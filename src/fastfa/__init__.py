@@ -25,6 +25,7 @@ Where to look:
 =======================================  ==========================================================
 rules, with their equations and sources  ``help(fa.rules)``, and ``help(fa.DFA)`` for one of them
 networks, training                       ``help(fa.Sequential)``, ``help(fa.Dense)``
+losses                                   ``help(fa.losses)``
 feedback matrices                        ``help(fa.Feedback)``
 callbacks                                ``help(fa.callbacks)``
 many networks at a time                  ``help(fa.fit_replicas)``
@@ -50,6 +51,7 @@ from .callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, History
 from .feedback import Feedback
 from .initializers import Init
 from .layers import Dense, Dropout
+from .losses import Focal, Huber, Pinball, SoftmaxCrossEntropy
 from .optimizers import SGD, Adam, AdamW, RMSprop
 from .rules import (
     BRSF,
@@ -99,16 +101,20 @@ __all__ = [
     "Dropout",
     "EarlyStopping",
     "Feedback",
+    "Focal",
     "Frozen",
     "History",
+    "Huber",
     "Init",
     "Local",
+    "Pinball",
     "RMSprop",
     "Replica",
     "Replicas",
     "Rule",
     "RuleContext",
     "Sequential",
+    "SoftmaxCrossEntropy",
     "Ternary",
     "build_info",
     "check_file",

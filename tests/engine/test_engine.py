@@ -118,8 +118,11 @@ def test_deep_network(dtype):
 # ------------------------------------------------------------------- losses, activations, targets
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("loss", LOSSES)
+# Every activation with a loss, and every loss with two activations or more
+HIDDEN = [(name, LOSSES[i % len(LOSSES)]) for i, name in enumerate(ACTIVATIONS)]
+
+
+@pytest.mark.parametrize(("activation", "loss"), HIDDEN)
 def test_hidden_activations(activation, loss, dtype):
     for name, inject in TAUGHT:
         if activation not in DIFFERENTIABLE and (inject == "post" and name != "frozen"):
@@ -163,7 +166,8 @@ def test_metrics(loss, n_out, rows, dtype):
     assert_close(mine.evaluate(*data), ref.evaluate(*data), dtype)
     unweighted = mine.evaluate(*data[:3], None)
     np.testing.assert_equal(mine.evaluate(*data)[1], unweighted[1])
-    assert np.isnan(unweighted[1]) == (loss == "mse" and (rows or n_out == 1))
+    values = loss in ("mse", "huber", "mae", "pinball", "poisson")
+    assert np.isnan(unweighted[1]) == (values and (rows or n_out == 1))
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -77,6 +77,24 @@ def test_every_activation_and_loss_predicts_the_same(tmp_path, loss, dtype):
     np.testing.assert_allclose(got, net.predict(x), rtol=1e-6, atol=1e-6)
 
 
+LOSSES = [
+    "huber", "mae", "pinball", "poisson", "focal", fa.SoftmaxCrossEntropy(smoothing=0.3),
+    fa.Huber(0.2), fa.Pinball(0.9), fa.Focal(1.5, 0.6),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=str)
+def test_other_losses(tmp_path, loss):
+    x, y = data(60, 7, 3, "float64")
+    net = network([fa.Dense(6, "tanh")], loss, dtype="float64", rule="dfa")
+    program = compiled(tmp_path, net, learn=True)
+    losses = [net.learn_one(a, b) for a, b in zip(x, y, strict=True)]
+    got = answers(tmp_path, program, "label", x, y[:, None].astype("float64"))
+    np.testing.assert_allclose(got[:, 0], losses, rtol=1e-8)  # printed with nine digits
+    got = answers(tmp_path, compiled(tmp_path, net, labels=False), "predict", x)
+    np.testing.assert_allclose(got, net.predict(x), rtol=1e-8)
+
+
 @pytest.mark.parametrize("name", ["sign", "threshold"])
 def test_units_without_a_derivative(tmp_path, name):
     x, y = data(60, 7, 3)

@@ -15,7 +15,7 @@ ALL = (
 IN_DOUBLE = (
     "linear", "relu", "tanh", "sigmoid", "sign", "threshold", "silu", "hardtanh",
 )  # fmt: skip
-LOSSES = ("softmax_cross_entropy", "sigmoid_cross_entropy", "mse")
+LOSSES = ("softmax_cross_entropy", "sigmoid_cross_entropy", "mse", "focal", "poisson", "huber")
 
 
 def network(names, loss="softmax_cross_entropy", **options):

@@ -21,7 +21,7 @@ LEVELS = (
         "_internal.threads",
         "backends",
     },
-    {"feedback", "initializers", "optimizers"},
+    {"feedback", "initializers", "losses", "optimizers"},
     {"rules"},
     {"layers"},
     {

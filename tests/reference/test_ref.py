@@ -27,8 +27,13 @@ def numerical_gradient(net, key, data, step=1e-5):
     return slope
 
 
-@pytest.mark.parametrize("loss", LOSSES)
-@pytest.mark.parametrize("activation", DIFFERENTIABLE)
+@pytest.mark.parametrize(
+    ("activation", "loss"),
+    [
+        *((name, "mse") for name in DIFFERENTIABLE),
+        *((name, LOSSES[i % len(LOSSES)]) for i, name in enumerate(DIFFERENTIABLE)),
+    ],
+)
 def test_backprop_is_the_gradient(activation, loss):
     output = activation if loss == "mse" else "linear"
     net = network(

@@ -1,8 +1,8 @@
 """What the file of a network says beyond the engine's data, in its note.
 
 The engine's file has everything but Python objects. The note says which rules are written in
-Python, whether the learning rate is a function, and the names of the columns of the tables that
-the network was trained on.
+Python, whether the learning rate or the loss is a function, and the names of the columns of the
+tables that the network was trained on.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..layers import Dense
+from ..losses import CUSTOM, loss_name
 from ..rules import Rule
 from ..rules.base import is_custom
 from .checks import show
+from .own_loss import name_of
 from .samples import Columns
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ def _note_of(net: Model) -> dict[str, Any]:
     python = {
         "rules": {str(layer): type(each).__name__ for layer, each in _places(net)},
         "lr": rates if callable(net.optimizer.lr) else None,
+        "loss": name_of(net.loss) if loss_name(net.loss) == CUSTOM else None,
         "columns": net._validator.columns if any(net._validator.columns) else None,
     }
     return {key: value for key, value in python.items() if value}
@@ -92,7 +95,10 @@ def read_note(note: str | None) -> dict[str, Any]:
         if not isinstance(how[0], str) or not isinstance(how[1], bool):
             raise ValueError(f"note: expected a name and a flag at 'lr', got {show(rates)}")
     columns = python.get("columns") if isinstance(python, dict) else None
-    return {"rules": names, "lr": rates, "columns": columns}
+    loss = python.get("loss") if isinstance(python, dict) else None
+    if not isinstance(loss, (str, type(None))):
+        raise ValueError(f"note: expected a name at 'loss', got {show(loss)}")
+    return {"rules": names, "lr": rates, "columns": columns, "loss": loss}
 
 
 def _part(python: object, key: str) -> dict[str, Any] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..losses import CUSTOM
 from ..rules import Rule
 from ..rules.base import is_custom
 from .checks import mismatch, plain, show
@@ -21,11 +22,14 @@ def restore(
     engine_of: Callable[[FindRule], Engine],
     rule: Rule | Mapping[Any, Rule] | None,
     lr: Callable[[int], float] | None,
+    loss: object = None,
     needs_lr: bool = True,
+    needs_loss: bool = True,
 ) -> None:
     """Make the empty object `net` the network that a file describes, on the device of `backend`.
 
-    Without `needs_lr` its rate will be replaced, so that the function of a file may be missing.
+    Without `needs_lr` its rate will be replaced, so that the function of a file may be missing;
+    without `needs_loss` its loss.
     """
     rules = RuleResolver(rule)
     engine = engine_of(rules)
@@ -44,11 +48,30 @@ def restore(
         raise ValueError(
             mismatch("lr", "none", show(lr), "its rate is a number: set net.lr after loading")
         )
+    _give_loss(engine, loss, needs_loss)
     net._restore(backend, engine, lr)
     columns = columns_of(read_note(engine.note))
     net._validator.columns = columns.that_fit(engine.n_in, engine.n_out)
     if rates is not None and not rates["in force"]:
         net._schedule = None
+
+
+def _give_loss(engine: Engine, loss: object, needed: bool) -> None:
+    """Give a loss in Python to the network of a file, which has its name alone."""
+    if engine.description["loss"] != CUSTOM:
+        return
+    if loss is None and needed:
+        name = plain(read_note(engine.note).get("loss") or "that it was trained with")
+        raise ValueError(
+            f"loss: expected the function {name}, got None; a file cannot hold it, so give it: "
+            "load(path, loss=...)"
+        )
+    engine.set_loss(loss if callable(loss) else replaced)
+
+
+def replaced(logits: object, y: object) -> None:
+    """Stand for the loss of a file until it is replaced."""
+    raise RuntimeError("loss: expected to be replaced before it is used")
 
 
 class RuleResolver:

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._core import version
+from .._core import options, version
 from .._internal.checks import choice, flag, mismatch, show
+from .._internal.loss_kinds import SIDES, VALUES
 from .._internal.paths import check_folder, file_name
-from .c_functions import ACTIVATIONS, DERIVATIVES, FUNCTIONS, LOSSES, NEEDS_SUM
+from .c_functions import ACTIVATIONS, DERIVATIVES, FUNCTIONS, LOSSES, MEANINGS, NEEDS_SUM
 from .weighted_layers import OPTION_OF, WeightedLayer, input_factor, weighted_layers
 
 if TYPE_CHECKING:
@@ -99,6 +100,10 @@ def _check_learning(engine: Engine, layers: Sequence[WeightedLayer], int8: bool)
                 "first, or write it with learn=False",
             )
         )
+    if how["loss"] not in LOSSES:
+        raise ValueError(
+            mismatch("loss", "one of fastfa's own with learn=True", "a function in Python")
+        )
     if any(layer["type"] == "dropout" and layer["rate"] for layer in how["layers"]):
         raise ValueError(
             mismatch(
@@ -165,7 +170,7 @@ class _File:
     @property
     def _labels(self) -> bool:
         """Whether a target may be a label."""
-        return self.loss != "mse" or self.layers[-1].n_out > 1
+        return self.loss not in VALUES or self.layers[-1].n_out > 1
 
     def _prototypes(self) -> list[str]:
         real, n, upper = self.real, self.name, self.name.upper()
@@ -194,11 +199,7 @@ class _File:
         return lines
 
     def _meaning(self) -> str:
-        link = {
-            "softmax_cross_entropy": "probabilities of the classes",
-            "sigmoid_cross_entropy": "probabilities of the outputs",
-            "mse": "values",
-        }[self.loss]
+        link = MEANINGS.get(self.loss, "values")
         scale = self.engine.description["input_scale"]
         pixels = "; divide bytes by 255 first" if scale == "auto" else ""
         return f"out: {link}{pixels}."
@@ -240,12 +241,21 @@ class _File:
         rules = dict.fromkeys(layer.rule for layer in self.layers[:-1])
         return " and ".join(rules) or "one layer"
 
+    def _loss_options(self) -> dict[str, str]:
+        given = self.engine.description.get("loss_options") or {}
+        rows = options("loss", self.loss)
+        return {
+            row["name"]: _number(given.get(row["name"], row["default"]), self.suffix)
+            for row in rows
+        }
+
     def _called(self) -> list[str]:
         """The functions that the bodies call."""
-        fill = {"real": self.real, "f": self.suffix}
+        fill = {"real": self.real, "f": self.suffix, **self._loss_options()}
         texts = [text for name, text in FUNCTIONS.items() if name in self.functions]
         if self.learn:
-            texts.append(LOSSES[self.loss])
+            smoothed = ", smoothed" if float((fill.get("smoothing") or "0").rstrip("f")) else ""
+            texts.append(LOSSES[self.loss + smoothed])
         texts = [text.format(**fill) for text in texts]
         for name, formula in ACTIVATIONS.items():
             if name in self.activations:
@@ -335,9 +345,12 @@ class _File:
         if self.loss == "softmax_cross_entropy":
             self.functions.add("softmax")
             return [f"softmax({of}, {n});"]
-        if self.loss == "sigmoid_cross_entropy":
+        if self.loss in SIDES:
             self.activations.add("sigmoid")
             return [f"sigmoid_of({of}, {of}, {n});"]
+        if self.loss == "poisson":
+            self.functions.add("exponential")
+            return [f"exponential({of}, {n});"]
         return []
 
     def _predict(self) -> str:

@@ -33,6 +33,8 @@ OPERATORS: dict[str, tuple[str, dict[str, Any]]] = {  # activations that ONNX ha
 LINKS: dict[str, tuple[str, dict[str, Any]]] = {
     "softmax_cross_entropy": ("Softmax", {"axis": 1}),
     "sigmoid_cross_entropy": ("Sigmoid", {}),
+    "focal": ("Sigmoid", {}),
+    "poisson": ("Exp", {}),
 }
 
 

@@ -164,6 +164,9 @@ def _parameters(index: int, layer: Mapping[str, Any], optimizer: Mapping[str, An
     return tuple(found)
 
 
+LOSSES = tuple(name for name in kernels.LOSSES if name != "softmax")  # which is a link
+
+
 class Plan:
     """The blocks of a network, and the launches of a step.
 

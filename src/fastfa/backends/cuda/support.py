@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..._internal.checks import mismatch
-from .plan import RULES
+from .plan import LOSSES, RULES
 
 __all__ = ["check_supported"]
 
@@ -18,6 +18,16 @@ def check_supported(description: dict[str, Any]) -> None:
     hidden = [i for i, layer in enumerate(layers) if layer["type"] == "dense"][:-1]
     for i in hidden:
         _check_rule(f"layer {i}", layers[i].get("rule") or description["rule"])
+    if description["loss"] not in LOSSES:
+        raise ValueError(
+            mismatch("loss", f"one of {', '.join(LOSSES)} on a GPU", description["loss"],
+                     f"its kernels are not written yet; {_STAY}")
+        )  # fmt: skip
+    if (description.get("loss_options") or {}).get("smoothing"):
+        raise ValueError(
+            mismatch("loss", "no smoothing on a GPU", str(description["loss_options"]["smoothing"]),
+                     f"its kernels are not written yet; {_STAY}")
+        )  # fmt: skip
     if description["optimizer"].get("clip_norm"):
         raise ValueError(
             mismatch(

@@ -107,8 +107,11 @@ def softmax(z: Doubles) -> Doubles:
     return np.asarray(t / t.sum(axis=1, keepdims=True), np.float64)
 
 
-def softmax_cross_entropy(z: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
-    """Log sum exp z - sum y z; z are logits, rows of y sum to 1."""
+def softmax_cross_entropy(
+    z: Doubles, y: Doubles, smoothing: float = 0.0
+) -> tuple[Doubles, Doubles]:
+    """Log sum exp z - sum y z; z are logits, rows of y sum to 1. Szegedy et al. 2016: smoothing."""
+    y = (1 - smoothing) * y + smoothing / z.shape[1]
     top = z.max(axis=1)
     log_sum = top + np.log(np.exp(z - top[:, None]).sum(axis=1))
     return log_sum - (y * z).sum(axis=1), softmax(z) - y
@@ -124,15 +127,68 @@ def mse(z: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
     return 0.5 * ((z - y) ** 2).sum(axis=1), z - y
 
 
-LOSSES = {
+def huber(z: Doubles, y: Doubles, delta: float = 1.0) -> tuple[Doubles, Doubles]:
+    """Sum of r^2 / 2 where |r| <= delta, else delta (|r| - delta / 2); r = z - y (Huber 1964)."""
+    r = z - y
+    size = np.abs(r)
+    loss = np.where(size <= delta, 0.5 * r * r, delta * (size - 0.5 * delta))
+    return loss.sum(axis=1), np.clip(r, -delta, delta)
+
+
+def mae(z: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
+    """Sum |z - y|."""
+    return np.abs(z - y).sum(axis=1), np.sign(z - y)
+
+
+def pinball(z: Doubles, y: Doubles, quantile: float = 0.5) -> tuple[Doubles, Doubles]:
+    """Sum of q (y - z) where z < y, else (1 - q) (z - y) (Koenker & Bassett 1978)."""
+    r = z - y
+    error = np.where(r > 0, 1 - quantile, np.where(r < 0, -quantile, 0.0))
+    return (error * r).sum(axis=1), error
+
+
+def poisson(z: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
+    """Sum exp z - y z: the negative log likelihood of counts y without log y!."""
+    return (np.exp(z) - y * z).sum(axis=1), np.exp(z) - y
+
+
+def focal(
+    z: Doubles, y: Doubles, gamma: float = 2.0, alpha: float = 0.25
+) -> tuple[Doubles, Doubles]:
+    """Sum alpha y q^gamma (-log p) + (1 - alpha) (1 - y) p^gamma (-log q) (Lin et al. 2017)."""
+    p, q = sigmoid(z), sigmoid(-z)
+    no_p, no_q = np.logaddexp(-z, 0.0), np.logaddexp(z, 0.0)  # -log p, -log q
+    yes, no = alpha * y * q**gamma, (1 - alpha) * (1 - y) * p**gamma
+    error = no * (gamma * q * no_q + p) - yes * (gamma * p * no_p + q)
+    return (yes * no_p + no * no_q).sum(axis=1), error
+
+
+LOSSES: dict[str, Callable[..., tuple[Doubles, Doubles]]] = {
     "softmax_cross_entropy": softmax_cross_entropy,
     "sigmoid_cross_entropy": sigmoid_cross_entropy,
     "mse": mse,
+    "huber": huber,
+    "mae": mae,
+    "pinball": pinball,
+    "poisson": poisson,
+    "focal": focal,
 }
-LINKS: dict[str, Callable[[Doubles], Array]] = {  # from z to the predictions
+
+
+def loss_of(description: Spec) -> Callable[[Doubles, Doubles], tuple[Doubles, Doubles]]:
+    """The loss of a description with its options; a function of the user gets rows of targets."""
+    if description["loss"] == "custom":
+        function: Callable[[Doubles, Doubles], tuple[Doubles, Doubles]]
+        function = description["loss_function"]
+        return function
+    return partial(LOSSES[description["loss"]], **description.get("loss_options", {}))
+
+
+LINKS: dict[str, Callable[[Doubles], Array]] = {  # from z to the predictions; else z itself
     "softmax_cross_entropy": softmax,
     "sigmoid_cross_entropy": sigmoid,
-    "mse": lambda z: z,
+    "poisson": np.exp,
+    "focal": sigmoid,
 }
 
 
@@ -147,9 +203,10 @@ def dense_targets(labels: Maybe, y: Maybe, n_out: int) -> Doubles:
 
 def correct(loss: str, z: Array, y: Doubles, from_labels: bool) -> Doubles:
     """How right each row is, 0..1; nan where the loss and targets define no accuracy."""
-    if loss == "mse" and not (from_labels and z.shape[1] > 1):
+    sides, classes = ("sigmoid_cross_entropy", "focal"), ("softmax_cross_entropy",)
+    if loss not in (*sides, *classes) and not (from_labels and z.shape[1] > 1):
         return np.full(len(z), np.nan)
-    if loss == "sigmoid_cross_entropy" and (z.shape[1] == 1 or not from_labels):
+    if loss in sides and (z.shape[1] == 1 or not from_labels):
         return np.asarray(((z > 0) == (y > 0.5)).mean(axis=1))
     return np.asarray(z.argmax(axis=1) == y.argmax(axis=1), np.float64)
 

@@ -15,12 +15,12 @@ from .base import Array, Doubles, Maybe, Spec, rows_of
 from .draws import DROPOUT, SHUFFLE, Stream, keep_mask, permutation
 from .functions import (
     LINKS,
-    LOSSES,
     OPTIMIZERS,
     activation,
     angle,
     correct,
     dense_targets,
+    loss_of,
     norm,
     slot_count,
 )  # fmt: skip
@@ -127,7 +127,7 @@ class Network:
 
     def loss_of(self, trace: Trace, target: Doubles) -> tuple[Doubles, Array]:
         """The loss of each sample (m,) and the error e = dloss_i/dA_L (m, n_L)."""
-        row_loss, error = LOSSES[self.description["loss"]](trace.h[-1].astype(np.float64), target)
+        row_loss, error = loss_of(self.description)(trace.h[-1].astype(np.float64), target)
         return row_loss, (error * self._slope(self.dense[-1], trace)).astype(self.dtype)
 
     def _slope(self, layer: Layer, trace: Trace) -> Array:
@@ -291,7 +291,8 @@ class Network:
         z = self.forward(self.scaled(x), training=False).h[-1]
         if logits:
             return z
-        return LINKS[self.description["loss"]](z.astype(np.float64)).astype(self.dtype)
+        link = LINKS.get(self.description["loss"], lambda z: z)
+        return link(z.astype(np.float64)).astype(self.dtype)
 
     @np.errstate(all="ignore")
     def evaluate(self, x: Array, labels: Maybe, y: Maybe, weights: Maybe) -> tuple[float, float]:
