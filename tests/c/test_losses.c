@@ -171,7 +171,7 @@ typedef enum {
 static const char *const loss_name[] = {"softmax_ce", "sigmoid_ce", "mse",     "softmax_ce_smooth",
                                         "huber",      "pinball",    "poisson", "focal"};
 /* The options of the losses that have any */
-static const double smoothing = 0.2, delta = 0.75, below = 0.3, above = 0.9, gamma_ = 1.5,
+static const double smoothing = 0.2, delta = 0.75, q_below = 0.3, q_above = 0.9, gamma_ = 1.5,
                     alpha = 0.25;
 
 typedef struct {
@@ -197,7 +197,7 @@ static void call_loss(const fa_kernels *kernels, loss_kind kind, void *e, int64_
     if (kind == HUBER)
         kernels->huber(e, lde, row_loss, hit, z, ld, labels, y, ld, rows, cols, delta, 0);
     if (kind == PINBALL)
-        kernels->pinball(e, lde, row_loss, hit, z, ld, labels, y, ld, rows, cols, below, above);
+        kernels->pinball(e, lde, row_loss, hit, z, ld, labels, y, ld, rows, cols, q_below, q_above);
     if (kind == POISSON)
         kernels->poisson(e, lde, row_loss, hit, z, ld, labels, y, ld, rows, cols, 0, 0);
     if (kind == FOCAL)
@@ -222,8 +222,8 @@ static long double plain_column(loss_kind kind, double *e, long double z, long d
         return fabsl(r) <= delta ? r * r / 2 : delta * (fabsl(r) - (long double)delta / 2);
     }
     if (kind == PINBALL) {
-        *e = r > 0 ? above : r < 0 ? -below : 0;
-        return r > 0 ? above * r : -below * r;
+        *e = r > 0 ? q_above : r < 0 ? -q_below : 0;
+        return r > 0 ? q_above * r : -q_below * r;
     }
     if (kind == POISSON) {
         *e = (double)(expl(z) - y);

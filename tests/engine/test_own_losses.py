@@ -150,7 +150,7 @@ def test_a_loss_may_use_other_networks_but_not_its_own():
         return half_squares(logits, y)
 
     net = network(loss)
-    with pytest.raises(RuntimeError, match="a call from a function that one of its own calls"):
+    with pytest.raises(RuntimeError, match="a call from inside its own training"):
         net.train_batch(x, y)
     assert net.steps == 0
 
