@@ -3,7 +3,7 @@
 #ifndef FA_ENGINE_H
 #define FA_ENGINE_H
 
-#include "model/ops.h"
+#include "model/declare.h"
 
 /* ---- a call in flight ---- */
 
@@ -123,8 +123,7 @@ void fa_run_matmul_nt(const fa_run *run, fa_mat c, fa_mat a, fa_mat b, int worke
 void fa_forward_layers(const fa_run *run, fa_rows rows, int worker);
 /* The losses of rows, and the error in the last delta. */
 void fa_output_error(const fa_run *run, fa_rows rows);
-/* The network's loss of rows that a layer or head computes: error into e, losses, hits. e may be
- * z. */
+/* The same of rows of any outputs z: of a head, for example. e may be z. */
 void fa_loss_of_rows(const fa_run *run, fa_mat e, double *row_loss, double *hit, fa_mat z,
                      fa_rows rows);
 fa_status fa_own_loss_status(const fa_run *run); /* FA_E_STATE: the user's function failed */
@@ -141,6 +140,8 @@ void fa_count(const fa_run *run, const atomic_llong *counter, bool first);
 
 /* The epilogue of the last product of a signal: f', where the rule fuses it. */
 fa_epilogue fa_signal_epilogue(const fa_run *run, int block, fa_part part);
+/* The stored or per-step matrix of the block */
+fa_mat fa_feedback_of(const fa_run *run, int block);
 /* S = source B with the stored or per-step matrix of the block; only the non-zero entries of a
  * sparse one. */
 void fa_feedback_product(const fa_run *run, int block, fa_part part, fa_mat source, fa_mat s,

@@ -184,11 +184,12 @@ def loss_of(description: Spec) -> Callable[[Doubles, Doubles], tuple[Doubles, Do
     return partial(LOSSES[description["loss"]], **description.get("loss_options", {}))
 
 
-LINKS: dict[str, Callable[[Doubles], Array]] = {  # from z to the predictions; else z itself
+LINKS: dict[str, Callable[[Doubles], Array]] = {  # from z to the predictions
     "softmax_cross_entropy": softmax,
     "sigmoid_cross_entropy": sigmoid,
     "poisson": np.exp,
     "focal": sigmoid,
+    **dict.fromkeys(("mse", "huber", "mae", "pinball", "custom"), np.asarray),
 }
 
 
