@@ -53,7 +53,7 @@ from .feedback import Feedback
 from .initializers import Init
 from .layers import Dense, Dropout
 from .losses import Focal, Huber, Pinball, SoftmaxCrossEntropy
-from .optimizers import SGD, Adam, AdamW, RMSprop
+from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RAdam, RMSprop
 from .rules import (
     BRSF,
     DFA,
@@ -91,6 +91,7 @@ __all__ = [
     "SDFA",
     "SGD",
     "USF",
+    "Adagrad",
     "Adam",
     "AdamW",
     "Alignment",
@@ -107,8 +108,11 @@ __all__ = [
     "History",
     "Huber",
     "Init",
+    "Lion",
     "Local",
+    "NAdam",
     "Pinball",
+    "RAdam",
     "RMSprop",
     "Replica",
     "Replicas",
