@@ -99,7 +99,7 @@ typedef enum fa_status {
      * fa_predict_one), until you recover. */
     FA_E_NONFINITE = -3,
     FA_E_STOPPED = -4, /* the poll function asked to stop; the last complete step is kept */
-    FA_E_STATE = -5,   /* not allowed now: Threads, (4) and (5); or a custom rule failed */
+    FA_E_STATE = -5,   /* not allowed now: Threads, (4) and (5); or a custom rule or loss failed */
     FA_E_IO = -6,      /* a file cannot be read or written; errno says why */
     FA_E_FORMAT = -7,  /* not the bytes of a network, or one that this version cannot read */
     FA_E_END = -8      /* a list has no entry of this number: fa_option_info */
@@ -160,7 +160,8 @@ typedef struct fa_layer_desc {
     const char *type;   /* "dense" or "dropout" */
     /* dense */
     int64_t units;
-    /* "linear", "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "gelu", "sign", "threshold" */
+    /* "linear", "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "gelu", "sign", "threshold",
+     * "elu", "selu", "silu", "mish", "hardtanh", "hard_sigmoid", "softsign" */
     const char *activation;
     int use_bias, trainable;
     double lr_scale, bias_lr_scale;
@@ -192,8 +193,10 @@ typedef struct fa_net_desc {
     int64_t n_in;
     const fa_layer_desc *layers; /* n_layers of them, the last one dense */
     int64_t n_layers;
-    const char *loss;         /* "softmax_cross_entropy", "sigmoid_cross_entropy", "mse" */
-    const fa_rule_desc *rule; /* NULL: fa_rule_of("backprop") */
+    /* "softmax_cross_entropy", "sigmoid_cross_entropy", "mse", "huber", "mae", "pinball",
+     * "poisson", "focal"; "custom": fa_net_set_loss gives its function */
+    const char *loss;
+    const fa_rule_desc *rule;           /* NULL: fa_rule_of("backprop") */
     const fa_optimizer_desc *optimizer; /* NULL: fa_optimizer_of("sgd", 0.1) */
     uint64_t seed;
     int n_threads;      /* 0: fa_get_num_threads(), or one where that is no slower */
@@ -359,9 +362,9 @@ FA_API fa_status fa_net_set_lr(fa_net *net, double lr);
 
 /* ---- 5. using it ----------------------------------------------------------------------------- */
 
-/* out (n x n_out): probabilities for the cross-entropies, values for mse; logits != 0: the outputs
- * before softmax or sigmoid. On FA_E_NONFINITE (weights that are not finite) out has been
- * written. */
+/* out (n x n_out): probabilities for the cross-entropies and focal, e^z for poisson, values for the
+ * others; logits != 0: the outputs before softmax, sigmoid or exp. On FA_E_NONFINITE (weights that
+ * are not finite) out has been written. */
 FA_API fa_status fa_predict(void *out, ptrdiff_t ldo, const fa_net *net, const fa_samples *samples,
                             int logits);
 FA_API fa_status fa_evaluate(fa_metrics *metrics, const fa_net *net, const fa_samples *samples);
@@ -649,6 +652,27 @@ FA_API fa_view fa_rule_context_output(const fa_rule_context *t, int64_t block);
  * rules. */
 FA_API fa_status fa_multiply(void *c, const fa_net *net, const void *a, ptrdiff_t lda,
                              const void *b, ptrdiff_t ldb, int64_t rows, int64_t k, int64_t cols);
+
+/* ---- 12. a loss of your own ------------------------------------------------------------------ */
+
+/* Rows as the function of a loss "custom" sees them; valid during the call. It fills `losses` and
+ * `error`. Later versions may add fields at the end. */
+typedef struct fa_loss_context {
+    const fa_net *net;
+    fa_view output;        /* of the last layer */
+    const int64_t *labels; /* or NULL: the targets are rows */
+    fa_view target;        /* or data NULL: the targets are labels */
+    double *losses;        /* to be filled: the loss of each row */
+    fa_view error;         /* to be filled: dloss_i/doutput; may be the memory of `output` */
+} fa_loss_context;
+
+/* The function of a network whose loss is "custom". It is called on the thread that made the call,
+ * for all rows of a step, or for some of them at a time: by fa_evaluate and under rules that
+ * compute a loss of their own (local, pepita). Non-zero stops: FA_E_STATE, nothing is updated.
+ * Until it is set, such a network predicts and does not train: a file holds no function. Clones
+ * keep it. */
+FA_API fa_status fa_net_set_loss(fa_net *net, int (*loss)(void *user, const fa_loss_context *t),
+                                 void *user);
 
 #ifdef __cplusplus
 }

@@ -26,6 +26,8 @@ def dense(units, activation="linear", **changes):
         "trainable": True,
         "lr_scale": 1.0,
         "bias_lr_scale": 1.0,
+        "slope": 0.01,
+        "alpha": 1.0,
         "weight_init": {"name": "glorot_uniform", "scale": 1.0},
         "bias_init": {"name": "uniform", "scale": 0.3},
         "rule": None,
@@ -109,7 +111,7 @@ RULES = tuple(name for name in _core.NAMES["rule"] if name != "custom")  # custo
 PER_LAYER = tuple(n for n in RULES if accepts([dense(2, "tanh", rule=rule(n)), dense(2)], "fa"))
 BROADCAST = tuple(n for n in RULES if accepts([dense(2, "tanh"), dense(2)], rule(n, "pre")))
 TAUGHT = tuple((name, "post") for name in RULES) + tuple((name, "pre") for name in BROADCAST)
-LOSSES = tuple(_core.NAMES["loss"])
+LOSSES = tuple(name for name in _core.NAMES["loss"] if name != "custom")  # custom: a function
 ACTIVATIONS = tuple(_core.NAMES["activation"])
 DIFFERENTIABLE = tuple(n for n in ACTIVATIONS if accepts([dense(2, n), dense(2)]))
 SMOOTH = tuple(filter(is_smooth, DIFFERENTIABLE))

@@ -239,6 +239,21 @@ fa_status fa_net_set_threads(fa_net *net, int n)
     return FA_OK;
 }
 
+fa_status fa_net_set_loss(fa_net *net, int (*loss)(void *user, const fa_loss_context *t),
+                          void *user)
+{
+    FA_REQUIRE(net);
+    if (!fa_has_own_loss(net))
+        return fa_fail(FA_E_VALUE,
+                       "loss: expected 'custom' to have a function of its own, got '%s'",
+                       net->loss->name);
+    FA_TRY(fa_lock_write(fa_lock_of(net)));
+    net->own_loss = loss;
+    net->own_loss_user = user;
+    fa_unlock_write(fa_lock_of(net));
+    return FA_OK;
+}
+
 fa_status fa_net_set_lr(fa_net *net, double lr)
 {
     FA_FIXED_FP(false);

@@ -55,12 +55,13 @@ static fa_status run_forward(fa_forward_job *job)
     fa_call call = {.in_chunks = true, .n_work = 1, .slot = {1}};
     FA_TRY(fa_call_begin(&call, net, n));
     job->run.work = call.work[0];
-    fa_parallel_for(call.threads, fa_ceil_div(n, FA_PREDICT_CHUNK), forward_task, job);
-    fa_status status = FA_OK;
-    if (atomic_load(&call.work[0]->bad_label))
+    const bool serial = !job->out && fa_has_own_loss(net);
+    fa_parallel_for(serial ? 1 : call.threads, fa_ceil_div(n, FA_PREDICT_CHUNK), forward_task, job);
+    fa_status status = fa_own_loss_status(&job->run);
+    if (status == FA_OK && atomic_load(&call.work[0]->bad_label))
         status = fa_fail(FA_E_VALUE,
                          "y: expected labels that do not change in use, got one out of range");
-    else if (atomic_load(&call.work[0]->nonfinite))
+    else if (status == FA_OK && atomic_load(&call.work[0]->nonfinite))
         status = fa_check_tensors(net);
     fa_call_end(&call);
     return status;

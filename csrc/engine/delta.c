@@ -8,9 +8,8 @@ void fa_output_error(const fa_run *run, fa_rows rows)
     const fa_net *net = run->net;
     const fa_block *top = &net->blocks[net->n_blocks - 1];
     const fa_mat e = fa_get(run, top->delta, rows);
-    net->loss->error(net->k, net->desc.loss_options, e, run->row_loss + rows.r0,
-                     run->row_hit + rows.r0, fa_get(run, top->layer->out, rows),
-                     run->labels ? run->labels + rows.r0 : NULL, fa_get(run, FA_TARGET, rows));
+    fa_loss_of_rows(run, e, run->row_loss + rows.r0, run->row_hit + rows.r0,
+                    fa_get(run, top->layer->out, rows), rows);
     if (run->mode < FA_PREDICT && top->layer->activation != FA_ACT_linear)
         top->layer->ops->backward(top->layer, run, fa_all_columns(rows, net->n_out), e, true);
 }

@@ -21,7 +21,7 @@ typedef struct fa_work { /* one block: this header, then the memory that it poin
     /* copies x rows: a copy of the labels, each checked as it is read, so that no other thread can
      * change it later. */
     int64_t *labels;
-    atomic_bool bad_label;
+    atomic_bool bad_label, loss_failed; /* loss_failed: the function of a loss "custom" */
     atomic_bool nonfinite; /* a product with weights, biases or learned feedback was not finite */
     double *weights, *row_loss, *row_hit;
     fa_hyper *hyper;                       /* one per parameter */
@@ -123,6 +123,10 @@ void fa_run_matmul_nt(const fa_run *run, fa_mat c, fa_mat a, fa_mat b, int worke
 void fa_forward_layers(const fa_run *run, fa_rows rows, int worker);
 /* The losses of rows, and the error in the last delta. */
 void fa_output_error(const fa_run *run, fa_rows rows);
+/* The same of rows of any outputs z: of a head, for example. e may be z. */
+void fa_loss_of_rows(const fa_run *run, fa_mat e, double *row_loss, double *hit, fa_mat z,
+                     fa_rows rows);
+fa_status fa_own_loss_status(const fa_run *run); /* FA_E_STATE: the user's function failed */
 /* The factors of an update in place: value = beta * value + alpha * (sum over pairs of left^T
  * right). */
 typedef struct fa_update_scale {

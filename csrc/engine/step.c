@@ -28,7 +28,7 @@ static void forward_task(void *context, int64_t task, int worker)
     const fa_run *run = context;
     const fa_rows rows = fa_chunk_of(run, task);
     fa_forward(run, rows, worker);
-    fa_loss_and_error(run, rows);
+    if (!fa_has_own_loss(run->net)) fa_loss_and_error(run, rows);
 }
 
 static void delta_task(void *context, int64_t task, int worker)
@@ -71,6 +71,7 @@ fa_status fa_check_loss(fa_run *run)
     if (atomic_load(&run->work->bad_label))
         return fa_fail(FA_E_VALUE, "y: expected labels that do not change in use, got one out of "
                                    "range; nothing was updated");
+    FA_TRY(fa_own_loss_status(run));
     if (run->weights) FA_TRY(check_weights(run));
     double loss = 0, hits = 0;
     for (int64_t r = 0; r < run->m; r++) {
@@ -107,11 +108,13 @@ static void begin(fa_run *run, int64_t chunk, int threads)
     atomic_store_explicit(&run->work->nonfinite, false, memory_order_relaxed);
 }
 
-/* At the barrier between the forward pass and the deltas, if a rule asks for one. */
+/* At the barrier between the forward pass and the deltas, if a rule or the loss asks for one. */
 static fa_status after_forward(fa_run *run)
 {
+    const fa_rule_ops *rule = run->exact ? NULL : run->net->barrier_rule;
+    if (fa_has_own_loss(run->net)) fa_loss_and_error(run, (fa_rows){0, run->m});
     FA_TRY(fa_check_loss(run));
-    return run->net->barrier_rule->after_forward(run);
+    return rule ? rule->after_forward(run) : FA_OK;
 }
 
 /* FA_PHASE_DELTAS checks the losses again: those of local heads may not be finite. */
@@ -132,6 +135,7 @@ static fa_status run_phase(fa_run *run, fa_phase kind, int threads, bool by_colu
 {
     const fa_net *net = run->net;
     const struct phase *phase = &phases[kind];
+    if (kind == FA_PHASE_DELTAS && fa_deltas_are_serial(net)) threads = 1;
     if (kind == FA_PHASE_UPDATE && threads == 1)
         fa_update_serial(run);
     else if (kind == FA_PHASE_ROWS && by_columns)
@@ -167,7 +171,7 @@ static fa_status probing_step(fa_run *run, int threads)
 {
     const fa_net *net = run->net;
     begin_step(run, threads);
-    if (net->barrier_rule && !run->exact) {
+    if ((net->barrier_rule && !run->exact) || fa_has_own_loss(net)) {
         FA_TRY(run_phase(run, FA_PHASE_FORWARD, threads, false));
         FA_TRY(run_phase(run, FA_PHASE_DELTAS, threads, false));
     } else {

@@ -27,6 +27,7 @@ bool fa_gathers_input(const fa_run *run); /* X is copied into a row buffer, not 
 /* ---- delta.c ---- */
 
 void fa_loss_and_error(const fa_run *run, fa_rows rows); /* also checks that the input is finite */
+bool fa_deltas_are_serial(const fa_net *net); /* rules call the user's loss while they run */
 bool fa_needs_delta(const fa_run *run, int b);
 void fa_compute_delta(const fa_run *run, int b, fa_part part, int worker);
 /* Sample weights enter here, once for every rule; 1/m is in the factor of the update. */

@@ -153,6 +153,7 @@ fa_work *fa_work_acquire(const fa_net *net, int slot, int64_t rows, int copies, 
 {
     fa_work *w = atomic_exchange(&((fa_net *)net)->idle_work[slot], NULL);
     if (w) atomic_store(&w->bad_label, false), atomic_store(&w->nonfinite, false);
+    if (w) atomic_store(&w->loss_failed, false);
     if (w && w->rows >= rows && w->copies >= copies && w->threads >= threads) return w;
     if (w && !trains) keep_idle(net, slot, w);
     if (trains) fa_free(w);

@@ -5,6 +5,8 @@
 
 enum { MAX_UNITS = INT32_MAX };
 
+static const fa_option_row dense_options[] = {FA_OPTIONS_OF_ACTIVATIONS, {0}};
+
 static fa_status plan(fa_net *net, fa_layer *layer)
 {
     const fa_layer_desc *d = &layer->desc;
@@ -77,7 +79,7 @@ static void forward(const fa_layer *layer, const fa_run *run, fa_part part, int 
         fa_matmul(&net->linalg, a, x, w, &epilogue, &packed_b);
     fa_count(run, &net->count_forward, fa_is_first(part));
     if (layer->activation != FA_ACT_linear && !fuses_relu)
-        net->k->act[layer->activation](h.p, h.ld, a.p, a.ld, h.rows, h.cols);
+        net->k->act[layer->activation](h.p, h.ld, a.p, a.ld, h.rows, h.cols, layer->f_option);
 }
 
 static void backward(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat d, bool exact)
@@ -85,7 +87,7 @@ static void backward(const fa_layer *layer, const fa_run *run, fa_part part, fa_
     if (!exact) return;
     const fa_mat x =
         fa_get_part(run, layer->preact == FA_NO_BUF ? layer->out : layer->preact, part);
-    run->net->k->dact[layer->activation](d.p, d.ld, x.p, x.ld, d.rows, d.cols);
+    run->net->k->dact[layer->activation](d.p, d.ld, x.p, x.ld, d.rows, d.cols, layer->f_option);
 }
 
 static void transport(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat d, fa_mat out,
@@ -98,6 +100,7 @@ static void transport(const fa_layer *layer, const fa_run *run, fa_part part, fa
 
 const fa_layer_ops fa_layer_dense = {.name = "dense",
                                      .flags = FA_WEIGHTED,
+                                     .options = dense_options,
                                      .plan = plan,
                                      .columns = true,
                                      .forward = forward,

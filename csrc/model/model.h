@@ -75,6 +75,7 @@ typedef struct fa_layer {
     int index, ordinal; /* in the layer list; among the weighted layers */
     int64_t n_in, n_out;
     int activation;
+    double f_option;         /* the option that the activation has, if it has one */
     fa_param *weight, *bias; /* NULL if it has none */
     fa_buf in, out, preact;
     fa_buf gradient_in; /* the left factor of the weight's gradient; `in` unless a rule sets it */

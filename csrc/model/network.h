@@ -47,6 +47,8 @@ struct fa_net {
     fa_param *params;
     int n_params;
     const struct fa_loss_ops *loss;
+    int (*own_loss)(void *user, const fa_loss_context *t); /* of loss "custom", or NULL */
+    void *own_loss_user;
     fa_optim optim;
     /* The rule, if any, that runs before the deltas of a chunk, and between the forward pass and
      * all deltas. */

@@ -80,7 +80,8 @@ typedef struct fa_loss_ops {
     int min_outputs;
     bool logits;        /* needs a linear output layer */
     bool accuracy_rows; /* row targets have an accuracy too */
-    /* The kernel: error into e, row_loss, hit. options: of all rows. */
+    /* The kernel: error into e, row_loss, hit. options: of all rows. NULL: a function of the user,
+     * see engine/own_loss.c */
     void (*error)(const fa_kernels *k, const fa_option *options, fa_mat e, double *row_loss,
                   double *hit, fa_mat z, const int64_t *labels, fa_mat y);
     /* turns logits into the values that predict returns, in place; NULL: they are the same */
@@ -88,6 +89,8 @@ typedef struct fa_loss_ops {
     /* NULL if a row of targets with these extremes and this sum is good; else what is expected. */
     const char *(*check_row)(double low, double high, double sum);
 } fa_loss_ops;
+
+static inline bool fa_has_own_loss(const fa_net *net) { return !net->loss->error; }
 
 typedef int fa_optim_kernel(FA_STEP_PARAMETERS);
 typedef struct fa_optim_ops {
@@ -112,5 +115,6 @@ const fa_optim_ops *fa_find_optim(const char *name);
 int fa_find_activation(const char *name); /* -1: unknown name */
 unsigned fa_activation_flags(int activation);
 const char *fa_activation_name(int activation);
+const char *fa_activation_option(int activation); /* the layer's option that f depends on, or "" */
 
 #endif

@@ -55,6 +55,9 @@ static fa_status plan_layer(fa_net *net, fa_layer_desc *desc, int i)
         if (layer->activation < 0)
             return fa_unknown_name(i, "activation", FA_NAMES_ACTIVATION, desc->activation);
         layer->desc.activation = fa_activation_name(layer->activation);
+        const int option =
+            fa_find_option(layer->ops->options, fa_activation_option(layer->activation));
+        if (option >= 0) layer->f_option = layer->desc.options[option].number;
         layer->ordinal = net->n_blocks;
     }
     layer->n_in = i ? net->layers[i - 1].n_out : net->n_in;
@@ -171,7 +174,8 @@ static bool can_defer(const fa_net *net)
             if (of_layer[i] && of_layer[i]->trainable)
                 of_layers += of_layer[i]->in_place && !of_layer[i]->coupled;
     }
-    return trained == of_layers && !net->chunk_rule && !net->barrier_rule && !net->n_feedback_tasks;
+    return trained == of_layers && !net->chunk_rule && !net->barrier_rule &&
+           !net->n_feedback_tasks && !fa_has_own_loss(net);
 }
 
 static void plan_phases(fa_net *net)
@@ -179,7 +183,7 @@ static void plan_phases(fa_net *net)
     int n = 0;
     net->defers = can_defer(net);
     net->clips = net->optim.desc.clip_norm > 0;
-    if (net->barrier_rule) {
+    if (net->barrier_rule || fa_has_own_loss(net)) {
         net->phases[n++] = FA_PHASE_FORWARD;
         net->phases[n++] = FA_PHASE_DELTAS;
     } else {

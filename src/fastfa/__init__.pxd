@@ -298,6 +298,16 @@ cdef extern from "fastfa.h" nogil:
     fa_status fa_multiply(void *c, const fa_net *net, const void *a, ptrdiff_t lda, const void *b, ptrdiff_t ldb,
                           int64_t rows, int64_t k, int64_t cols)
 
+    ctypedef struct fa_loss_context:
+        const fa_net *net
+        fa_view output
+        const int64_t *labels
+        fa_view target
+        double *losses
+        fa_view error
+
+    fa_status fa_net_set_loss(fa_net *net, int (*loss)(void *user, const fa_loss_context *t) noexcept, void *user)
+
     fa_status fa_save(const fa_net *net, const char *path)
     fa_status fa_save_to(const fa_net *net, int (*write)(void *user, const void *data, size_t size) noexcept,
                          void *user)

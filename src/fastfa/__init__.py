@@ -25,6 +25,7 @@ Where to look:
 =======================================  ==========================================================
 rules, with their equations and sources  ``help(fa.rules)``, and ``help(fa.DFA)`` for one of them
 networks, training                       ``help(fa.Sequential)``, ``help(fa.Dense)``
+losses                                   ``help(fa.losses)``
 feedback matrices                        ``help(fa.Feedback)``
 learning rates that change               ``help(fa.schedules)``
 callbacks                                ``help(fa.callbacks)``
@@ -51,6 +52,7 @@ from .callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, History
 from .feedback import Feedback
 from .initializers import Init
 from .layers import Dense, Dropout
+from .losses import Focal, Huber, Pinball, SoftmaxCrossEntropy
 from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RAdam, RMSprop
 from .rules import (
     BRSF,
@@ -101,12 +103,15 @@ __all__ = [
     "Dropout",
     "EarlyStopping",
     "Feedback",
+    "Focal",
     "Frozen",
     "History",
+    "Huber",
     "Init",
     "Lion",
     "Local",
     "NAdam",
+    "Pinball",
     "RAdam",
     "RMSprop",
     "Replica",
@@ -114,6 +119,7 @@ __all__ = [
     "Rule",
     "RuleContext",
     "Sequential",
+    "SoftmaxCrossEntropy",
     "Ternary",
     "build_info",
     "check_file",

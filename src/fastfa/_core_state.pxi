@@ -69,6 +69,14 @@ cdef class _NetworkState:
             self._add_view(fa_net_tensor(self.net, i))
         return 0
 
+    def set_loss(self, function):
+        """Give the loss "custom" its function."""
+        cdef _CustomRule custom = _CustomRule(function)
+        custom.net = self
+        check(fa_net_set_loss(self.net, _own_loss, <void *>custom))
+        self.customs.append(custom)
+        self.description = dict(self.description, loss_function=function)
+
     cdef int _add_view(self, fa_tensor tensor) except -1:
         if tensor.data == NULL:
             return 0

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from ._core import NAMES
 from ._internal import arguments
 from ._internal.attributes import hints_keywords, refuse_fixed, refuse_unknown
 from ._internal.checks import choice, flag, integer, number
@@ -39,6 +38,7 @@ from .callbacks import Callback
 from .callbacks.hooks import callback_list
 from .layers import Layer
 from .layers.registry import layer_from
+from .losses import CUSTOM, Function, Loss, as_loss, describe_loss, loss_from, loss_name
 from .optimizers import Optimizer, as_optimizer, optimizer_from, rates_at
 from .rules import Frozen, Rule
 from .rules.registry import as_rule, rule_from
@@ -69,12 +69,20 @@ class Sequential:
         From the input up; the last one is a `Dense`, the output.
     input_shape : int or tuple of one int
         Number of inputs n_in.
-    loss : {"softmax_cross_entropy", "sigmoid_cross_entropy", "mse"}
-        Losses take logits, sum over the outputs and average over the samples; mse has a factor 1/2.
-        So the error of a sample is Yhat - Y for all three. PyTorch's mean reduction averages mse
+    loss : str, Loss or callable, default "softmax_cross_entropy"
+        "softmax_cross_entropy", "sigmoid_cross_entropy" and "mse" take logits, sum over the outputs
+        and average over the samples; mse has a factor 1/2.
+        So the error of a sample is Yhat - Y for these three. PyTorch's mean reduction averages mse
         and binary cross-entropy over all entries instead: with n_out outputs, a learning rate of
         PyTorch corresponds here to 2 / n_out of it for mse, and to 1 / n_out of it for binary
-        cross-entropy.
+        cross-entropy. Others are "huber", "mae", "pinball", "poisson" and "focal", or an object
+        with options, such as ``Huber(delta=0.5)`` or ``SoftmaxCrossEntropy(smoothing=0.1)``: see
+        ``help(fastfa.losses)``.
+        A function ``f(logits, y) -> (losses, errors)`` is a loss of your own. It gets the outputs
+        of some rows (m, n_out) and their targets, labels (m,) or rows (m, n_out), and returns the
+        loss of each row (m,) and dloss/dlogits (m, n_out); a row's values must not depend on other
+        rows. Its exceptions are raised, and the network stays as it was. A file keeps its name:
+        give it to `load`.
     rule : str or Rule, default "backprop"
         How the error reaches the hidden layers: "backprop", "fa", "dfa", "sdfa", "drtp", "usf",
         "frsf", "brsf", "kp", "dkp", "ternary", "ifa", "ldfa", "local", "pepita", "frozen", or an
@@ -101,7 +109,9 @@ class Sequential:
     Attributes
     ----------
     layers : tuple of Layer
-    loss, dtype, device : str
+    loss : str, Loss or callable
+        As given.
+    dtype, device : str
     rule : Rule
     optimizer : Optimizer
         As given; the current learning rate is ``lr``.
@@ -139,7 +149,7 @@ class Sequential:
         layers: Sequence[Layer],
         *,
         input_shape: int | tuple[int],
-        loss: str = "softmax_cross_entropy",
+        loss: str | Loss | Function = "softmax_cross_entropy",
         rule: str | Rule = "backprop",
         optimizer: str | Optimizer = "adam",
         dtype: DTypeLike = "float32",
@@ -152,7 +162,7 @@ class Sequential:
             raise TypeError("a network is made once: make another, or reset() this one")
         n_in = arguments.width(input_shape)
         self.layers = arguments.layer_tuple(layers)
-        self.loss = choice("loss", loss, NAMES["loss"])
+        self.loss = as_loss("loss", loss)
         self.rule = as_rule("rule", rule)
         self.optimizer = as_optimizer("optimizer", optimizer)
         self.dtype = arguments.dtype_name(dtype)
@@ -168,7 +178,7 @@ class Sequential:
                     "n_in": n_in,
                     "dtype": self.dtype,
                     "seed": self.seed,
-                    "loss": self.loss,
+                    **describe_loss(self.loss),
                     "input_scale": self.input_scale,
                     "n_threads": self._threads,
                     "optimizer": self.optimizer.describe(),
@@ -177,7 +187,7 @@ class Sequential:
                 }
             ),
         )
-        warn_of_rules(self._weighted, self.loss, self.optimizer.name)
+        warn_of_rules(self._weighted, loss_name(self.loss), self.optimizer.name)
         warn_of_depth(self._weighted)
 
     if not TYPE_CHECKING:  # or else type checkers would allow any assignment
@@ -209,7 +219,7 @@ class Sequential:
         self._predict_one_direct = engine.predict_one_direct
         self._begin_rates()
         self._validator = backend.validator(
-            engine.n_in, engine.n_out, self.loss, self.dtype, self.input_scale
+            engine.n_in, engine.n_out, loss_name(self.loss), self.dtype, self.input_scale
         )
         write, on_host = engine.write, backend.on_host
         self._parameters = Tensors(engine.parameters, "parameters", write, on_host)
@@ -221,18 +231,19 @@ class Sequential:
         """Become the network of an engine that was made from a file."""
         how = engine.description
         self.layers = tuple(layer_from(each) for each in how["layers"])
-        self.loss, self.dtype, self.seed = how["loss"], how["dtype"], how["seed"]
+        self.loss, self.dtype, self.seed = loss_from(how), how["dtype"], how["seed"]
         self.rule = rule_from(how["rule"])
         self.optimizer = optimizer_from(how["optimizer"], schedule)
         self.input_scale, self._threads = how["input_scale"], how["n_threads"]
         self._weighted = check_network(self.layers, engine.n_in, self.rule)
         self._attach(backend, engine)
 
-    def _remake(self, optimizer: Optimizer, loss: str) -> None:
+    def _remake(self, optimizer: Optimizer, loss: str | Loss | Function) -> None:
         """Go on with another optimizer or loss, on an engine of its own; or change nothing."""
-        changes = {"optimizer": optimizer.describe(), "loss": loss, "n_threads": self._threads}
+        changes = {"optimizer": optimizer.describe(), "n_threads": self._threads}
+        changes |= describe_loss(loss)
         engine = remade(self._engine, self._backend, changes)
-        warn_of_rules(self._weighted, loss, optimizer.name)
+        warn_of_rules(self._weighted, loss_name(loss), optimizer.name)
         before, history = self._validator, self._history
         vars(self).update(optimizer=optimizer, loss=loss)  # last: nothing can fail from here on
         self._attach(self._backend, engine)
@@ -780,7 +791,8 @@ class Sequential:
             As for `predict`.
         dtype : {"float32", "float64"}, optional
             Of the model; None: the network's. onnxruntime runs some models of float64 only in part:
-            it lacks leaky_relu, softplus and gelu for that type.
+            it lacks leaky_relu, softplus, gelu, elu, selu, mish, hard_sigmoid and softsign for
+            that type.
 
         Raises
         ------
@@ -801,6 +813,7 @@ class Sequential:
             "file": self.to_bytes(),
             "rules": custom_rules(self),
             "lr": None if isinstance(self.optimizer.lr, Schedule) else self.optimizer.schedule,
+            "loss": self.loss if loss_name(self.loss) == CUSTOM else None,
             "columns": tuple(self._validator.columns),
             "device": self.device,
             "more": {key: value for key, value in vars(self).items() if key not in OWN},
@@ -894,7 +907,7 @@ class Sequential:
         """
         from ._internal.metrics import Metrics  # here, so that importing fastfa stays short
 
-        more = Metrics(metrics, self.loss, self._engine.n_out)
+        more = Metrics(metrics, loss_name(self.loss), self._engine.n_out)
         given = self._validator.unread(X, y, sample_weight)
         batch = self._validator.read(given)
         more.check(batch.labels is not None)

@@ -113,7 +113,8 @@ def test_every_barrier_is_needed(file, n, monkeypatch):
 
 ZEROS = {"name": "zeros", "scale": 1.0}
 STEPS = ("sign", "threshold")
-FEW_VALUES = {"linear": 1, "relu": 2, "leaky_relu": 2, "sign": 3, "threshold": 2}
+FEW_VALUES = {"linear": 1, "relu": 2, "leaky_relu": 2, "sign": 3, "threshold": 2,
+              "hardtanh": 2, "hard_sigmoid": 2}  # fmt: skip
 
 
 def identity(dtype):

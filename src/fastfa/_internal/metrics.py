@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from .checks import choice, entries, mismatch, quote, show
+from .loss_kinds import NO_CLASSES
 from .subsets import taken
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class Metrics:
 
     def check(self, labels: bool) -> None:
         """Refuse names that have no meaning for the targets, which are `labels` or rows."""
-        values = self.loss == "mse" and not labels
+        values = self.loss in NO_CLASSES and not labels
         fitting = tuple(OF_VALUES) if values else OF_CLASSES
         for name, what in self.functions.items():
             if isinstance(what, str) and what not in fitting:

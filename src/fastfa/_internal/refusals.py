@@ -13,6 +13,7 @@ import numpy as np
 
 from .arrays import FEATURES, LABELS, numbers, place, quiet
 from .checks import mismatch
+from .loss_kinds import SIDES
 from .samples import in_turn
 
 if TYPE_CHECKING:
@@ -65,8 +66,10 @@ def _check_targets(y: Unread, loss: str, n_out: int, dtype: np.dtype[Any]) -> No
         return
     check_finite(array, dtype, name, names)
     for start, rows in in_turn(array):
-        if loss == "sigmoid_cross_entropy":
+        if loss in SIDES:
             refuse((rows < 0) | (rows > 1), rows, name, "values within 0..1", start)
+        elif loss == "poisson":
+            refuse(rows < 0, rows, name, "values >= 0", start)
         elif loss == "softmax_cross_entropy":
             refuse(rows < 0, rows, name, "probabilities >= 0", start)
             sums = rows.sum(axis=1, dtype=np.float64)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .checks import integer, mismatch, number, quote, show
+from .loss_kinds import SIDES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,7 +26,7 @@ def class_labels(batch: Batch, loss: str) -> NDArray[np.int64] | None:
     """The class of each sample, if the targets are labels or the 0 and 1 of one output."""
     if batch.labels is not None or batch.y is None:
         return batch.labels
-    if loss == "sigmoid_cross_entropy" and batch.y.shape[1] == 1:
+    if loss in SIDES and batch.y.shape[1] == 1:
         return batch.y[:].ravel().astype(np.int64)
     return None
 

@@ -7,7 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..layers import Dense, Layer
+from ..losses import Loss
 from ..rules import Rule
+from .own_loss import name_of
 
 if TYPE_CHECKING:
     from .model import Model
@@ -33,9 +35,15 @@ def one_line(net: Model) -> str:
         how = f" [{_how(hidden[index])}]" if index in hidden else ""
         chain.append(_name(layer) + how)
     return (
-        f"Sequential({' -> '.join(chain)}; {net.loss}, {net.optimizer!r}, "
+        f"Sequential({' -> '.join(chain)}; {_loss(net)}, {net.optimizer!r}, "
         f"{net.dtype}, seed={net.seed})"
     )
+
+
+def _loss(net: Model) -> str:
+    if isinstance(net.loss, str):
+        return net.loss
+    return repr(net.loss) if isinstance(net.loss, Loss) else f"the function {name_of(net.loss)}"
 
 
 def table(net: Model) -> Text:
@@ -147,7 +155,7 @@ def _facts(net: Model) -> list[tuple[str, str]]:
     return [
         ("parameters", f"{total:,} ({trained:,} trained), feedback {feedback:,}"),
         ("input", f"{net._engine.n_in} values, {_scale(net.input_scale)}"),
-        ("loss", net.loss),
+        ("loss", _loss(net)),
         ("optimizer", _optimizer(net)),
         ("dtype, seed", f"{net.dtype}, {net.seed}"),
         ("threads", str(net._engine.n_threads)),

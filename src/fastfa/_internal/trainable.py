@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..backends import choose
 from ..layers import Dense, Layer
+from ..losses import loss_name
 from .checks import integer, mismatch, show
 from .network_checks import check_network, warn_of_rules
 
@@ -25,7 +26,7 @@ def set_trainable(net: Model, given: Sequence[object], name: str, flag: bool) ->
     if tuple(layers) == net.layers:
         return
     weighted = check_network(layers, net._engine.n_in, net.rule)
-    warn_of_rules(weighted, net.loss, net.optimizer.name)
+    warn_of_rules(weighted, loss_name(net.loss), net.optimizer.name)
     state, history = net.__getstate__(), net._history
     bytes_checked = net._validator.bytes_checked
     state["file"] = file_with(net._engine, dict.fromkeys(indices, flag), net._threads)

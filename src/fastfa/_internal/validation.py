@@ -32,6 +32,7 @@ from .arrays import (
     unread,
 )
 from .checks import warn
+from .loss_kinds import NO_CLASSES, SIDES, VALUES
 from .refusals import Naming, check_finite, labels_expected, refuse
 from .samples import Batch, Columns, Pieces, Samples, Unread, UnreadBatch, in_turn
 
@@ -116,7 +117,7 @@ class InputValidator:
         """The name of the accuracy for these targets, by the table in `Sequential.fit`, or None."""
         if self.loss == "softmax_cross_entropy" or batch.labels is not None:
             return "accuracy"
-        if self.loss == "sigmoid_cross_entropy":
+        if self.loss in SIDES:
             return "accuracy" if self.n_out == 1 else "binary_accuracy"
         return None
 
@@ -237,7 +238,7 @@ class InputValidator:
         if self._holds_labels(array):
             return self._labels(array, y.name), None
         rows = _samples(y._replace(array=array), self.dtype, self.n_out, whole)
-        if self.loss == "sigmoid_cross_entropy" and self.n_out == 1:  # the engine takes 0.5 too
+        if self.loss in SIDES and self.n_out == 1:  # the engine takes 0.5 too
             for start, part in in_turn(rows):
                 refuse((part != 0) & (part != 1), part, y.name, "0 or 1", start)
         return None, rows
@@ -248,19 +249,19 @@ class InputValidator:
     def _expected(self) -> str:
         """For messages: what y may be for this loss and number of outputs."""
         rows = f"rows (m, {self.n_out})"
-        if self.n_out == 1 and self.loss == "sigmoid_cross_entropy":
+        if self.n_out == 1 and self.loss in SIDES:
             return "0 or 1 as (m,) or (m, 1)"
-        if self.n_out == 1 and self.loss == "mse":
+        if self.n_out == 1 and self.loss in NO_CLASSES:
             return "values as (m,) or (m, 1)"
         return f"integer labels (m,) or {rows}"
 
     def _check_label_kind(self, array: NDArray[Any], name: str) -> None:
-        """Refuse labels in floats for mse, which takes them for values of one output."""
-        if self.loss == "mse" and array.dtype.kind == "f" and self._holds_labels(array):
+        """Refuse labels in floats for mse and the like: they would be values of one output."""
+        if self.loss in VALUES and array.dtype.kind == "f" and self._holds_labels(array):
             raise ValueError(f"{name}: expected {self._expected()}, got {array.dtype} (m,)")
 
     def _labels(self, array: NDArray[Any], name: str) -> NDArray[np.int64]:
-        """Class numbers as int64; whole floats pass, except for mse, which needs integers."""
+        """Class numbers as int64; whole floats pass, except for mse and the like."""
         self._check_label_kind(array, name)  # again: objects may have become floats
         if array.dtype.kind == "f":
             refuse(array != np.rint(array), array, name, labels_expected(self.n_out))

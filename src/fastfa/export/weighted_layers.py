@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._internal.checks import mismatch
+from ..layers.dense import OPTION_OF
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..backends.protocol import Engine
 
-__all__ = ["WeightedLayer", "input_factor", "weighted_layers"]
+__all__ = ["OPTION_OF", "WeightedLayer", "input_factor", "weighted_layers"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class WeightedLayer:
     weight : ndarray of shape (n_in, units)
     bias : ndarray of shape (units,) or None
     activation : str
+    option : float
+        Of the activation, if it has one.
     rule, inject : str
         As the engine runs them; the rule of the last layer is "output".
     trainable, needs_delta : bool
@@ -42,6 +45,7 @@ class WeightedLayer:
     weight: NDArray[Any]
     bias: NDArray[Any] | None
     activation: str
+    option: float
     rule: str
     inject: str
     trainable: bool
@@ -88,6 +92,7 @@ def weighted_layers(engine: Engine) -> list[WeightedLayer]:
                 weight=_finite(engine, f"{index}.weight"),
                 bias=_finite(engine, bias) if bias in engine.parameters else None,
                 activation=layer["activation"],
+                option=layer.get(OPTION_OF.get(layer["activation"], ""), 0.0),
                 rule=learns["rule"],
                 inject=learns["inject"],
                 trainable=learns["trainable"],

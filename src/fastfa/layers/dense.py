@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from .._core import NAMES, default_init
 from .._internal.attributes import fix
-from .._internal.checks import choice, flag, integer, number
+from .._internal.checks import choice, flag, integer, mismatch, number
+from .._internal.options import check_options
 from ..initializers import Init, as_init, describe_init, shortest
 from ..rules import Rule
 from ..rules.registry import as_rule
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Dense"]
 
 MAX_UNITS = 2**31 - 1
+OPTION_OF = {"leaky_relu": "slope", "elu": "alpha"}  # of activations that have one
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -32,15 +34,16 @@ class Dense(Layer):
     units : int
         Width of the layer, >= 1.
     activation : str, default "linear"
-        f: linear, relu, leaky_relu (slope 0.01), tanh, sigmoid, softplus, gelu (erf form), sign,
-        threshold (a > 0). The last two have a zero derivative: such a hidden layer learns only with
-        a broadcast rule and ``inject="pre"``. With a cross-entropy loss the output layer must be
-        linear, because losses take logits.
+        f: linear, relu, leaky_relu, tanh, sigmoid, softplus, gelu (erf form), elu, selu, silu,
+        mish, hardtanh, hard_sigmoid (a / 6 + 1/2 within 0..1), softsign, sign, threshold (a > 0).
+        The last two have a zero derivative: such a hidden layer learns only with a broadcast rule
+        and ``inject="pre"``. With a cross-entropy loss the output layer must be linear, because
+        losses take logits.
     use_bias : bool, default True
     weight_init : str, Init or array_like of shape (n_in, units), optional
         None: by the activation, "he_uniform" for softplus, "lecun_uniform" for sign and threshold,
-        "glorot_uniform" for the others. Networks of 25 relu layers or more need "he_uniform", and a
-        warning says so.
+        "lecun_normal" for selu, "glorot_uniform" for the others. Networks of 25 relu layers or more
+        need "he_uniform", and a warning says so.
     bias_init : str, Init or array_like of shape (units,), default "zeros"
     rule : str or Rule, optional
         Overrides the network's rule for this layer. The output layer must not have one.
@@ -50,6 +53,10 @@ class Dense(Layer):
         Factor on the learning rate of this layer.
     bias_lr_scale : float >= 0, default 1.0
         Another factor, on the learning rate of the bias alone.
+    slope : float >= 0, default 0.01
+        Of leaky_relu: the factor on numbers below 0.
+    alpha : float >= 0, default 1.0
+        Of elu, which is alpha (exp(a) - 1) below 0.
 
     Raises
     ------
@@ -68,6 +75,8 @@ class Dense(Layer):
     trainable: bool = True
     lr_scale: float = 1.0
     bias_lr_scale: float = 1.0
+    slope: float = 0.01
+    alpha: float = 1.0
 
     def __post_init__(self) -> None:
         self._set(
@@ -83,6 +92,18 @@ class Dense(Layer):
         self._set(bias_init=_checked_init("bias_init", self.bias_init, ndim=1))
         if self.rule is not None:
             as_rule("rule", self.rule)
+        check_options(self, "layer", "dense")
+        for activation, option in OPTION_OF.items():
+            value = getattr(self, option)
+            if self.activation != activation and value != getattr(type(self), option):
+                raise ValueError(
+                    mismatch(
+                        f"{option} with activation {self.activation!r}",
+                        f"{getattr(type(self), option)}, the default",
+                        str(value),
+                        f"only {activation} has this option",
+                    )
+                )
 
     @property
     def initial_weight(self) -> Init | NDArray[Any]:
@@ -113,6 +134,8 @@ class Dense(Layer):
             | ({"default": True} if self.weight_init is None else {}),
             "bias_init": describe_init(self.initial_bias),
             "rule": None if self.rule is None else as_rule("rule", self.rule).describe(),
+            "slope": self.slope,
+            "alpha": self.alpha,
         }
 
 

@@ -26,4 +26,6 @@ def layer_from(how: Mapping[str, Any]) -> Dense | Dropout:
         trainable=how["trainable"],
         lr_scale=how["lr_scale"],
         bias_lr_scale=how["bias_lr_scale"],
+        slope=how["slope"],
+        alpha=how["alpha"],
     )

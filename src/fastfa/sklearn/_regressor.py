@@ -69,7 +69,7 @@ class _Regressor(RegressorMixin, Perceptron):  # type: ignore[misc]
         flag("normalize_y", self.normalize_y)
         loss = getattr(self, "loss", "squared_error")
         if loss == "poisson":
-            hint = "there is no Poisson loss yet; for counts train on log1p(y)"
+            hint = 'the estimator has it not yet; fa.Sequential(..., loss="poisson") has'
             raise ValueError(mismatch("loss", '"squared_error"', '"poisson"', hint))
         choice("loss", loss, ("squared_error",))
 

@@ -137,6 +137,7 @@ class ForwardBuilder:
             "out": self.buffer(out or pass_ + block.name("out"), n),
             **dropouts,
             "n": n,
+            "option": block.option,
         }
         if activation in NEEDS_PREACT and self.trains:
             values["preact"] = self.buffer(pass_ + block.name("preact"), n)
@@ -175,6 +176,7 @@ class ForwardBuilder:
             "row_hit": self.buffer("row_hit", 1, "float64"),
             "m": self.m,
             "n": n,
+            "option": self.last.option,
         }
         if self.trains and self.batch.weighted:
             fields["row_weight"] = self.buffer("row_weight", 1)
@@ -191,7 +193,9 @@ class ForwardBuilder:
 
     def more_loss_fields(self, error: int) -> dict[str, Any]:
         """The same of a further loss, which stops a step but is not reported."""
+        fields: dict[str, Any]
         fields = {"control": self.control, "error": error, "m": self.m, "n": self.model.n_out}
+        fields["option"] = self.last.option  # a head is linear and reads none
         for name in ("row_loss", "row_hit"):
             fields[name] = self.buffer(f"other_{name}", 1, "float64")
         return fields

@@ -77,6 +77,7 @@ __all__ = [
     "NEEDS_PREACT",
     "OPTIMIZERS",
     "OPTIONS",
+    "OPTION_OF",
     "SIGNALS",
     "TILES",
     "Kernel",
@@ -136,7 +137,11 @@ def part(name: str) -> str:
 @cache
 def _flags() -> dict[str, str]:
     """The activations with their flags, in the order of their numbers."""
-    return dict(re.findall(r"^FA_ACTIVATION\((\w+), (\w+),", part("activations.def"), re.M))
+    rows = r"^FA_(?:ACTIVATION|WITH_OPTION)\((\w+), (\w+),"
+    return dict(re.findall(rows, part("activations.def"), re.M))
+
+
+OPTION_OF = dict(re.findall(r'^FA_WITH_OPTION\((\w+),.*"(\w+)"\)', part("activations.def"), re.M))
 
 
 ACTIVATIONS = tuple(_flags())

@@ -248,6 +248,10 @@ class Network:
         with self._pulled() as twin:
             return twin.state()
 
+    def set_loss(self, function: Callable[..., Any]) -> None:
+        """As the engine in C; no network on a GPU has such a loss."""
+        self._twin.set_loss(function)
+
     def restore(self, state: bytes) -> None:
         """Continue from what `state` returned."""
         with self.call():

@@ -69,6 +69,7 @@ class SignalBuilder(ForwardBuilder):
             "exact": int(block.exact),
             "learns": int(block.learns),
             "threshold": block.options.get("threshold", 0.0),
+            "option": block.option,
         }
         if kind == "label":
             fields["label"] = self.buffer("label", 1, "int32")

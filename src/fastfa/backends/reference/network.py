@@ -14,13 +14,13 @@ import numpy.typing as npt
 from .base import Array, Doubles, Maybe, Spec, rows_of
 from .draws import DROPOUT, SHUFFLE, Stream, keep_mask, permutation
 from .functions import (
-    ACTIVATIONS,
     LINKS,
-    LOSSES,
     OPTIMIZERS,
+    activation,
     angle,
     correct,
     dense_targets,
+    loss_of,
     norm,
     slot_count,
 )  # fmt: skip
@@ -108,7 +108,7 @@ class Network:
             trace.keep.append(keep)
             trace.gain.append(gain)
             trace.a.append(a)
-            h = ACTIVATIONS[layer.spec["activation"]][0](a).astype(self.dtype)
+            h = activation(layer.spec)[0](a).astype(self.dtype)
             trace.h.append(h)
         return trace
 
@@ -126,12 +126,12 @@ class Network:
 
     def loss_of(self, trace: Trace, target: Doubles) -> tuple[Doubles, Array]:
         """The loss of each sample (m,) and the error e = dloss_i/dA_L (m, n_L)."""
-        row_loss, error = LOSSES[self.description["loss"]](trace.h[-1].astype(np.float64), target)
+        row_loss, error = loss_of(self.description)(trace.h[-1].astype(np.float64), target)
         return row_loss, (error * self._slope(self.dense[-1], trace)).astype(self.dtype)
 
     def _slope(self, layer: Layer, trace: Trace) -> Array:
         """f'(A_l)."""
-        derivative = ACTIVATIONS[layer.spec["activation"]][1]
+        derivative = activation(layer.spec)[1]
         return derivative(trace.a[layer.ordinal], trace.h[layer.ordinal])
 
     # --------------------------------------------------------------------------- one step, in order
