@@ -31,7 +31,7 @@ from .arrays import (
     show_name,
     unread,
 )
-from .checks import warn
+from .checks import kind, mismatch, warn
 from .refusals import Naming, check_finite, labels_expected, refuse
 from .samples import Batch, Columns, Inputs, Pieces, Samples, Unread, UnreadBatch, in_turn
 from .sparse import SparseRows, is_sparse, sparse_rows
@@ -59,7 +59,7 @@ class InputValidator:
         Whether bytes need no more checks: they are not scaled by 1/255, were found to be pixels, or
         a warning was given.
     takes_sparse : bool
-        Whether X may be sparse; where not, it is refused like any other object.
+        Whether X may be sparse.
     """
 
     takes_sparse = True
@@ -133,7 +133,12 @@ class InputValidator:
         given = column_names(x)
         check_names(given, (self.columns if columns is None else columns).x, name)
         array: Any
-        if self.takes_sparse and is_sparse(x):
+        if is_sparse(x):
+            if not self.takes_sparse:
+                hint = f'keep the network on the CPU: device="cpu", or use {name}.toarray()'
+                raise TypeError(
+                    mismatch(name, "a dense array on a GPU", f"a sparse {kind(x)}", hint)
+                )
             array = sparse_rows(x, name, FEATURES)
         else:
             array = self._unread(x, name, FEATURES)
