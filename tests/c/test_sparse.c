@@ -395,6 +395,50 @@ static void indices_that_change_in_use(void)
     unwatch(&w);
 }
 
+/* Random indices of all kinds, checked or said to be: a status, and no foreign memory (sanitizers). */
+static void random_structures(void)
+{
+    enum { TRIES = 3000, WIDE = 12, MANY = 6 };
+    recipe r;
+    recipe_init(&r, "dfa", FA_F32);
+    r.desc.n_in = WIDE;
+    fa_net *net = make(&r.desc);
+    random_state = 4711;
+    int accepted = 0;
+    for (int i = 0; i < TRIES; i++) {
+        const int64_t n = random_below(9), rows = 1 + random_below(MANY);
+        const int bytes = random_below(2) ? 4 : 8;
+        float *x = malloc((size_t)n * sizeof *x + 1), out[MANY * N_OUT];
+        char *columns = malloc((size_t)(n * bytes + 1)),
+             *starts = malloc((size_t)((rows + 1) * bytes));
+        int64_t labels[MANY] = {0}, last = 0;
+        for (int64_t t = 0; t < n; t++) {
+            x[t] = (float)random_unit();
+            put_index(columns, bytes, t,
+                      random_below(40) ? (t * 5 + 1) % WIDE : random_below(1 << 20) - 9);
+        }
+        put_index(starts, bytes, 0, 0);
+        for (int64_t row = 1; row <= rows; row++) {
+            last = random_below(30) ? last + random_below(3) : random_below(64) - 32;
+            put_index(starts, bytes, row, last < n || !random_below(20) ? last : n);
+        }
+        fa_samples s = fa_csr_of(x, FA_F32, columns, starts, bytes, n, rows);
+        s.labels = labels, s.checked = random_below(2) == 0;
+        double loss;
+        fa_metrics m;
+        const fa_status status[] = {
+            fa_predict(out, N_OUT, net, &s, 0), fa_train_batch(&loss, net, &s),
+            fa_train_steps(&m, net, &s, &EPOCH(.batch_size = 2, .count = (rows + 1) / 2))};
+        for (int j = 0; j < 3; j++) {
+            CHECK(status[j] == FA_OK || status[j] == FA_E_VALUE, "try %d: %d", i, status[j]);
+            accepted += status[j] == FA_OK;
+        }
+        free(x), free(columns), free(starts);
+    }
+    CHECK(accepted > TRIES / 2 && accepted < 3 * TRIES, "%d calls were accepted", accepted);
+    fa_net_free(net);
+}
+
 /* ---- memory ---- */
 
 static int64_t allocations(void)
@@ -449,6 +493,7 @@ int main(void)
     RUN(bad_values);
     RUN(weights_that_are_not_finite);
     RUN(indices_that_change_in_use);
+    RUN(random_structures);
     RUN(memory_does_not_grow_with_the_inputs);
     return finish();
 }
