@@ -78,13 +78,13 @@ static double error_rule_angle(const fa_net *net, const fa_param *feedback,
 static double chain_rule_angle(const fa_net *net, int b, const weight_buffers *buffers)
 {
     const fa_rule *rule = &net->blocks[b].rule;
-    const fa_layer *above = net->blocks[b + 1].layer;
-    for (int64_t i = 0; i < above->n_in * above->n_out; i++)
-        buffers->weights[i] = fa_value_at(net, above->weight->value, i);
+    const fa_param *above = fa_weight_above(net, b);
+    for (int64_t i = 0; i < above->rows * above->cols; i++)
+        buffers->weights[i] = fa_value_at(net, above->value, i);
     const bool makes = fa_makes_matrix(net, b);
     if (makes) rule->ops->matrix(net, b, buffers->made);
-    return feedback_angle(net, makes ? buffers->made : rule->feedback->value, above->n_out,
-                          above->n_in, buffers->weights);
+    return feedback_angle(net, makes ? buffers->made : rule->feedback->value, above->cols,
+                          above->rows, buffers->weights);
 }
 
 /* Whether a rule has a weight angle, and the angle. */
@@ -120,7 +120,8 @@ static fa_status measure_weights(fa_angles *angles, const fa_net *net)
     for (int b = 1; b < net->n_blocks; b++) {
         const fa_layer *layer = net->blocks[b].layer;
         if (layer->n_in > widest) widest = layer->n_in;
-        if (layer->n_in * layer->n_out > largest) largest = layer->n_in * layer->n_out;
+        const int64_t entries = layer->weight->rows * layer->weight->cols;
+        if (entries > largest) largest = entries;
     }
     size_t size = 0;
     if (!fa_add_bytes(&size, widest, 2 * net->n_out, sizeof(double)) ||
@@ -217,7 +218,7 @@ static fa_status two_sweeps(fa_angles *angles, const fa_net *net, const fa_sampl
         run[i] = probe(net, samples, work[i]);
         run[i].exact = i == 1;
         FA_TRY(fa_run_step(&run[i]));
-        if (run[i].csr) fa_csr_by_columns(&run[i]);
+        if (fa_csr_values(&run[i], net->blocks[0].layer->in)) fa_csr_by_columns(&run[i]);
     }
     /* First, because it can fail, and then the angles must be unchanged. */
     FA_TRY(measure_weights(angles, net));

@@ -3,7 +3,7 @@
 #ifndef FA_ENGINE_H
 #define FA_ENGINE_H
 
-#include "model/ops.h"
+#include "model/declare.h"
 
 /* ---- a call in flight ---- */
 
@@ -14,13 +14,11 @@ typedef struct fa_work { /* one block: this header, then the memory that it poin
     bool idle;    /* was kept between two calls, and so is kept again */
     int64_t rows; /* capacity of each row buffer */
     int copies, threads;
-    int64_t entries; /* capacity of each batch of a sparse X; 0: X is dense */
-    char *csr;       /* copies x csr_size: these batches */
-    size_t csr_size;
-    size_t *offset; /* of each row buffer in a copy */
-    char *buffers;
-    size_t copy_size;
-    fa_mat *buf; /* copies x n_buffers: the row buffers of each copy */
+    int64_t entries;            /* capacity of each batch of a sparse X; 0: X is dense */
+    size_t *offset;             /* of each row buffer in a copy */
+    char *buffers, *csr;        /* copies of the row buffers; copies of a batch of a sparse X */
+    size_t copy_size, csr_size; /* of one copy */
+    fa_mat *buf;                /* copies x n_buffers: the row buffers of each copy */
     /* copies x rows: a copy of the labels, each checked as it is read, so that no other thread can
      * change it later. */
     int64_t *labels;
@@ -142,6 +140,8 @@ void fa_count(const fa_run *run, const atomic_llong *counter, bool first);
 
 /* The epilogue of the last product of a signal: f', where the rule fuses it. */
 fa_epilogue fa_signal_epilogue(const fa_run *run, int block, fa_part part);
+/* The stored or per-step matrix of the block */
+fa_mat fa_feedback_of(const fa_run *run, int block);
 /* S = source B with the stored or per-step matrix of the block; only the non-zero entries of a
  * sparse one. */
 void fa_feedback_product(const fa_run *run, int block, fa_part part, fa_mat source, fa_mat s,

@@ -125,8 +125,9 @@ void fa_csr_load(const fa_run *run, fa_rows rows)
 {
     const fa_net *net = run->net;
     for (int64_t r = rows.r0; r < rows.r1; r++) load_row(run, r);
-    if (!net->barrier_rule || run->mode >= FA_PREDICT) return;
-    const fa_mat x = fa_get(run, FA_INPUT, rows); /* a rule of the user's may read it */
+    const bool shows_input = net->barrier_rule && run->mode < FA_PREDICT; /* to the user's rule */
+    if (!shows_input && fa_reads_entries(net)) return;
+    const fa_mat x = fa_get(run, FA_INPUT, rows);
     for (int64_t i = 0; i < x.rows; i++)
         memset(x.p + (size_t)(i * x.ld) * net->esize, 0, (size_t)x.cols * net->esize);
     fa_csr_add(run, rows, x);
@@ -152,10 +153,17 @@ bool fa_csr_finite(const fa_run *run, fa_rows rows)
     return run->net->k->all_finite(value, n, 1, n);
 }
 
+bool fa_reads_entries(const fa_net *net)
+{
+    for (int i = 0; i <= net->blocks[0].first; i++)
+        if (!net->layers[i].ops->sparse) return false;
+    return true;
+}
+
 const void *fa_csr_values(const fa_run *run, fa_buf b)
 {
     const fa_csr *csr = run->csr;
-    if (!csr) return NULL;
+    if (!csr || !fa_reads_entries(run->net)) return NULL;
     if (b == FA_INPUT) return csr->value;
     for (int i = 0; i < run->net->blocks[0].first; i++)
         if (run->net->layers[i].out == b) return run->mode < FA_PREDICT ? csr->kept : csr->value;

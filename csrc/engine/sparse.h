@@ -24,6 +24,8 @@ typedef struct fa_csr {
     uint32_t *places;
 } fa_csr;
 
+/* Whether all layers up to the first weighted one read entries; if not, they get dense rows. */
+bool fa_reads_entries(const fa_net *net);
 static inline bool fa_is_sparse(const fa_samples *s) { return s->indptr != NULL; }
 static inline int64_t fa_index_at(const fa_samples *s, const void *indices, int64_t i)
 { return s->index_bytes == 8 ? ((const int64_t *)indices)[i] : ((const int32_t *)indices)[i]; }

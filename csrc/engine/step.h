@@ -14,6 +14,9 @@ fa_status fa_run_step(fa_run *run);
 fa_status fa_run_deferred(fa_run *run);
 void fa_run_flush(fa_run *run);
 fa_rows fa_chunk_of(const fa_run *run, int64_t task);
+/* The update alone, on gradients that the caller has computed. Those of parameters whose entry is
+ * NULL are 0 to clipping, and such parameters stay as they are. */
+fa_status fa_run_apply(fa_run *run, void *const *grads, int threads);
 
 /* ---- forward.c ---- */
 
@@ -39,7 +42,7 @@ void fa_gradient_product(const fa_run *run, fa_buf left, fa_rows i, fa_mat g, fa
                          double alpha, double beta, fa_packed_b *packed);
 void fa_update(const fa_run *run, int param, fa_tile t, int worker); /* a tile: gradient and step */
 void fa_update_serial(const fa_run *run);
-extern fa_task_fn fa_update_task, fa_gradient_task, fa_norm_task, fa_apply_task;
+extern fa_task_fn fa_update_task, fa_gradient_task, fa_norm_task, fa_given_norm_task, fa_apply_task;
 fa_status fa_check_norm(fa_run *run);
 
 /* ---- feedback_product.c ---- */
@@ -70,7 +73,7 @@ typedef struct fa_call { /* the caller sets: */
     bool writes;    /* excludes other calls on the network; else runs alongside other readers */
     bool in_chunks; /* row buffers of FA_PREDICT_CHUNK rows per thread, not of all rows */
     int n_work, slot[2]; /* of the workspaces */
-    int64_t entries;     /* by fa_csr_most_entries, for the rows of a workspace */
+    int64_t entries;     /* by fa_csr_most_entries, for the rows of a workspace; -1: reads no X */
     /* fa_call_begin sets: */
     const fa_net *net;
     fa_call_lock lock;

@@ -159,12 +159,25 @@ fa_status fa_check_norm(fa_run *run)
                    isnan(norm) ? "nan" : "inf");
 }
 
+void fa_given_norm_task(void *context, int64_t task, int worker)
+{
+    (void)worker;
+    const fa_run *run = context;
+    const fa_tile_task *work = &run->net->tiles[task];
+    void *const all = run->grads[work->param];
+    run->work->tile_norm[task] = 0;
+    if (!all) return;
+    const fa_mat g = tile_of(run->net, all, &run->net->params[work->param], work->tile);
+    run->work->tile_norm[task] = run->net->k->dot(g.p, g.ld, g.p, g.ld, g.rows, g.cols);
+}
+
 void fa_apply_task(void *context, int64_t task, int worker)
 {
     (void)worker;
     const fa_run *run = context;
     const fa_tile_task *work = &run->net->tiles[task];
     const fa_param *p = &run->net->params[work->param];
+    if (!run->grads[work->param]) return;
     optimizer_step(run, p, work->tile, tile_of(run->net, run->grads[work->param], p, work->tile));
 }
 

@@ -58,7 +58,7 @@ static size_t packing_bytes(const fa_net *net, int64_t rows, bool training)
                                              packing_tn(net, p, rows)));
     }
     for (int b = 0; b < net->n_blocks && training && !net->blas; b++) {
-        const int64_t cols = net->blocks[b].layer->n_out;
+        const int64_t cols = fa_feedback_cols(net, b);
         const fa_mat made = {NULL, cols, net->blocks[b].rule.step_rows, cols};
         most = fa_larger(most, fa_matmul_packing(&net->linalg, m, made, false));
     }
@@ -82,7 +82,7 @@ static void reserve_step_feedback(const fa_net *net, fa_work *w, fa_layout *c)
 {
     w->step_feedback = reserve(c, net->n_blocks, 1, sizeof *w->step_feedback);
     for (int b = 0; b < net->n_blocks; b++) {
-        const int64_t nnz = net->blocks[b].rule.nnz, cols = net->blocks[b].layer->n_out;
+        const int64_t nnz = net->blocks[b].rule.nnz, cols = fa_feedback_cols(net, b);
         const int64_t rows = nnz ? nnz : net->blocks[b].rule.step_rows;
         char *p = reserve(c, rows, cols, net->esize);
         void *row_index = reserve(c, nnz, cols, net->esize);
@@ -96,7 +96,8 @@ static void reserve_step_feedback(const fa_net *net, fa_work *w, fa_layout *c)
  * read, and what dropout makes of it, which a second pass over changed input needs. */
 static bool is_unused(const fa_net *net, const fa_work *w, bool training, fa_buf b)
 {
-    if (!w->entries || b == FA_TARGET || b >= net->blocks[0].layer->out) return false;
+    if (!w->entries || !fa_reads_entries(net) || b == FA_TARGET || b >= net->blocks[0].layer->out)
+        return false;
     return !training || !(b == FA_INPUT ? net->barrier_rule : net->chunk_rule);
 }
 
@@ -170,8 +171,8 @@ static void keep_idle(const fa_net *net, int slot, fa_work *work)
 
 static bool holds(const fa_work *w, int64_t rows, int64_t entries, int copies, int threads)
 {
-    return w->rows >= rows && w->entries >= entries && !w->entries == !entries &&
-           w->copies >= copies && w->threads >= threads;
+    const bool fits = entries < 0 || (w->entries >= entries && !w->entries == !entries);
+    return fits && w->rows >= rows && w->copies >= copies && w->threads >= threads;
 }
 
 fa_work *fa_work_acquire(const fa_net *net, int slot, int64_t rows, int64_t entries, int copies,
@@ -183,7 +184,7 @@ fa_work *fa_work_acquire(const fa_net *net, int slot, int64_t rows, int64_t entr
     if (w && holds(w, rows, entries, copies, threads)) return w;
     if (w && !trains) keep_idle(net, slot, w);
     if (trains) fa_free(w);
-    return fa_work_create(net, slot != 1, rows, entries, copies, threads);
+    return fa_work_create(net, slot != 1, rows, entries < 0 ? 0 : entries, copies, threads);
 }
 
 void fa_work_release(const fa_net *net, int slot, fa_work *work, bool trains)

@@ -11,6 +11,7 @@
 #include "gemm_packed.inc"
 #include "gemm.inc"
 #include "online.inc"
+#include "signs.inc"
 #include "rows.inc"
 #include "sparse.inc"
 #include "csr.inc"

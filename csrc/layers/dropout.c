@@ -78,6 +78,7 @@ static void backward(const fa_layer *layer, const fa_run *run, fa_part part, fa_
 const fa_layer_ops fa_layer_dropout = {.name = "dropout",
                                        .options = dropout_options,
                                        .flags = FA_TRAIN_ONLY,
+                                       .sparse = true,
                                        .plan = plan,
                                        .forward = forward,
                                        .backward = backward};

@@ -76,7 +76,11 @@ typedef struct fa_layer {
     fa_param *weight, *bias; /* NULL if it has none */
     fa_buf in, out, preact;
     fa_buf gradient_in; /* the left factor of the weight's gradient; `in` unless a rule sets it */
-    void *state;        /* the layer's own, allocated while it is planned */
+    /* The signal at its output, a delta for a weighted layer. A layer that keeps the width changes
+     * the signal in place. In front of the first weighted layer: FA_NO_BUF. */
+    fa_buf signal;
+    double work; /* multiply-adds of a row, forward */
+    void *state; /* the layer's own, allocated while it is planned */
 } fa_layer;
 
 typedef enum fa_inject {
@@ -100,7 +104,8 @@ typedef struct fa_block { /* layers[first] is weighted, first + 1 .. last come a
     int first, last;
     fa_layer *layer;
     fa_rule rule;
-    fa_buf delta;
+    fa_buf delta;  /* of layers[first] */
+    int signal_at; /* the layer at whose output the rule's signal S lands */
     bool needs_delta;
 } fa_block;
 

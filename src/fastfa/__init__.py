@@ -26,6 +26,7 @@ Where to look:
 rules, with their equations and sources  ``help(fa.rules)``, and ``help(fa.DFA)`` for one of them
 networks, training                       ``help(fa.Sequential)``, ``help(fa.Dense)``
 feedback matrices                        ``help(fa.Feedback)``
+learning rates that change               ``help(fa.schedules)``
 callbacks                                ``help(fa.callbacks)``
 many networks at a time                  ``help(fa.fit_replicas)``
 pictures                                 ``help(fa.plot)``
@@ -144,6 +145,7 @@ if TYPE_CHECKING:
     from . import datasets as datasets
     from . import plot as plot
     from . import replicas as replicas
+    from . import schedules as schedules
     from . import sklearn as sklearn
     from ._internal.embedding import get_include, get_library_dir
     from ._internal.rule_context import RuleContext
@@ -165,7 +167,7 @@ else:  # or else type checkers would accept any name
             return value
         from ._internal.checks import nearest, show
 
-        names = [*globals()["__all__"], *_LAZY, "callbacks"]
+        names = [*globals()["__all__"], *_LAZY, "callbacks", "schedules"]
         close = nearest(name, names, 0.75)
         raise AttributeError(
             f"module {__name__!r} has no attribute {show(name)}" + (f" ({close})" if close else "")

@@ -2,9 +2,9 @@
 
 All optimizers take these arguments besides their own:
 
-- ``lr``: a finite number >= 0, or a function ``lr(step) -> float`` of the steps taken so far
-  (0 for the first one). It is called in advance for all steps of a call, so it must depend on
-  the step alone.
+- ``lr``: a finite number >= 0, one of `fastfa.schedules`, or a function ``lr(step) -> float`` of
+  the steps taken so far (0 for the first one). A function is called in advance for all steps of a
+  call, so it must depend on the step alone; files cannot hold it.
 - ``weight_decay``: factor >= 0 on the parameters, biases too unless ``decay_bias=False``.
 - ``clip_norm``: None, or the largest global norm of the gradients of all trained parameters;
   larger gradients are scaled by clip_norm / (norm + 1e-6), before weight decay.
@@ -13,7 +13,7 @@ All optimizers take these arguments besides their own:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -21,32 +21,31 @@ import numpy as np
 from ._internal.attributes import fix
 from ._internal.checks import Described, choice, flag, mismatch, number, show
 from ._internal.options import check_options
+from .schedules import Plateau, Rates, first_rate, rate_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]
 
-Rate: TypeAlias = float | Callable[[int], float]
-
-
-def rate_at(schedule: Callable[[int], float], step: int) -> float:
-    """The checked learning rate of a schedule at `step`."""
-    return number(f"lr({step})", schedule(step), low=0.0)
+Rate: TypeAlias = float | Callable[[int], float] | Plateau
 
 
 def rates_at(
-    schedule: Callable[[int], float] | None, first: int, count: int
+    schedule: Rates | None, first: int, count: int, epochs: int
 ) -> NDArray[np.float64] | None:
-    """The rates of `count` steps from `first` on; None without a schedule."""
+    """The rates of `count` steps from `first` on, in the epoch begun last; None: no schedule."""
     if schedule is None:
         return None
-    return np.array([rate_at(schedule, first + i) for i in range(count)], np.float64)
+    return np.array([rate_at(schedule, first + i, epochs) for i in range(count)], np.float64)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Optimizer(Described):
-    """Base of all optimizers; use one of its subclasses, or a name for PyTorch's defaults."""
+    """Base of all optimizers; use one of its subclasses, or a name for PyTorch's defaults.
+
+    `SGD` has no default rate, so it has no name alone.
+    """
 
     name: ClassVar[str]
 
@@ -57,17 +56,23 @@ class Optimizer(Described):
         """The learning rate as a function of the step, or None when it is a number."""
         return self.lr if callable(self.lr) else None
 
+    @property
+    def plateau(self) -> Plateau | None:
+        """The learning rate as a function of the logs, or None."""
+        return self.lr if isinstance(self.lr, Plateau) else None
+
     def describe(self) -> dict[str, Any]:
         """The description for a backend; of a schedule it has the first value."""
         result = {"name": self.name} | {
             each.name: getattr(self, each.name) for each in fields(self)
         }
-        result["lr"] = rate_at(self.lr, 0) if callable(self.lr) else self.lr
+        result["lr"] = first_rate(self.lr)
         result["clip_norm"] = result["clip_norm"] or 0.0
         return result
 
     def _check(self, weight_decay: float, clip_norm: float | None, decay_bias: bool) -> None:
-        lr = self.lr if callable(self.lr) else number("lr", self.lr, low=0.0)
+        changes = callable(self.lr) or isinstance(self.lr, Plateau)
+        lr = self.lr if changes else number("lr", self.lr, low=0.0)
         self._set(
             lr=lr,
             weight_decay=number("weight_decay", weight_decay, low=0.0),
@@ -86,8 +91,9 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    lr : float or callable, default 1e-3
-        Learning rate, see the module.
+    lr : float, schedule or callable
+        Learning rate, see the module. It has no default: 0.1 is common for networks with tanh or
+        relu and cross-entropy, 0.01 with momentum or for values.
     momentum : float in [0, 1), default 0.0
     nesterov : bool, default False
         Needs momentum > 0.
@@ -97,6 +103,7 @@ class SGD(Optimizer):
 
     name: ClassVar[str] = "sgd"
 
+    lr: Rate = field()
     momentum: float = 0.0
     nesterov: bool = False
     weight_decay: float = 0.0
@@ -115,7 +122,7 @@ class RMSprop(Optimizer):
 
     Parameters
     ----------
-    lr : float or callable, default 1e-2
+    lr : float, schedule or callable, default 1e-2
         Learning rate, see the module.
     alpha : float in [0, 1), default 0.99
         Decay of the mean square.
@@ -148,7 +155,7 @@ class Adam(Optimizer):
 
     Parameters
     ----------
-    lr : float or callable, default 1e-3
+    lr : float, schedule or callable, default 1e-3
         Learning rate, see the module.
     beta1, beta2 : float in [0, 1), default 0.9, 0.999
         Decay of the mean and of the mean square of the gradient.
@@ -198,7 +205,7 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {each.name: each for each in (SGD, RMSp
 fix(Optimizer, *OPTIMIZERS.values())
 
 
-def optimizer_from(how: Mapping[str, Any], schedule: Rate | None) -> Optimizer:
+def optimizer_from(how: Mapping[str, Any], schedule: Rates | Plateau | None) -> Optimizer:
     """The optimizer that a description stands for; a schedule replaces its rate."""
     kind = OPTIMIZERS[how["name"]]
     values = {each.name: how[each.name] for each in fields(kind)}
@@ -211,8 +218,13 @@ def as_optimizer(name: str, value: object) -> Optimizer:
     if isinstance(value, Optimizer) and type(value) in OPTIMIZERS.values():
         return value
     if isinstance(value, str):
-        return OPTIMIZERS[choice(name, value, OPTIMIZERS)]()
-    hint = f"did you mean {show(value)}()?" if value in OPTIMIZERS.values() else ""
+        chosen = choice(name, value, OPTIMIZERS)
+        if chosen == "sgd":  # no rate suits every network, and a small one learns next to nothing
+            hint = "give it, such as fa.SGD(0.1)"
+            raise ValueError(mismatch(name, 'a learning rate with "sgd"', '"sgd" alone', hint))
+        return OPTIMIZERS[chosen]()
+    call = "(0.1)" if value is SGD else "()"
+    hint = f"did you mean {show(value)}{call}?" if value in OPTIMIZERS.values() else ""
     raise TypeError(
         mismatch(name, 'a name or an optimizer such as "adam" or SGD(0.1)', show(value), hint)
     )

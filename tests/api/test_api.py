@@ -65,7 +65,7 @@ def test_python_and_engine_know_the_same_names():
         (fa.Feedback("normal", scale=2), "Feedback(distribution='normal', scale=2.0)"),
         (fa.DRTP(fa.Feedback(scale=2)), "DRTP(feedback=Feedback(scale=2.0))"),
         (fa.Init("normal", 0.1), "Init('normal', scale=0.1)"),
-        (fa.SGD(0.5, momentum=0.9), "SGD(lr=0.5, momentum=0.9)"),
+        (fa.SGD(0.5, momentum=0.9), "SGD(0.5, momentum=0.9)"),
         (fa.Adam(), "Adam()"),
         (fa.EarlyStopping(patience=2), "EarlyStopping(monitor='val_loss', patience=2)"),
         (fa.Checkpoint("net-{epoch}"), "Checkpoint('net-{epoch}', every=1, monitor=None)"),
@@ -76,7 +76,7 @@ def test_descriptions_print_as_the_call_that_makes_them(thing, text):
 
 
 @pytest.mark.parametrize(
-    "thing", [fa.Dense(8), fa.Dropout(0.1), fa.DFA(), fa.SGD(), fa.Init("zeros")]
+    "thing", [fa.Dense(8), fa.Dropout(0.1), fa.DFA(), fa.SGD(0.1), fa.Init("zeros")]
 )
 def test_descriptions_cannot_be_changed(thing):
     for name in ("units", "rate", "inject", "lr", "scale"):
@@ -93,7 +93,7 @@ def test_given_arrays_are_copied():
 
 
 def test_optimizer_defaults_are_those_of_pytorch():
-    assert fa.SGD().describe() == {
+    assert fa.SGD(1e-3).describe() == {
         "name": "sgd", "lr": 1e-3, "momentum": 0.0, "nesterov": False,
         "weight_decay": 0.0, "clip_norm": 0.0, "decay_bias": True,
     }  # fmt: skip
@@ -113,11 +113,23 @@ def test_optimizer_defaults_are_those_of_pytorch():
     assert fa.AdamW().describe() == adam | {"name": "adamw", "weight_decay": 1e-2}
 
 
-@pytest.mark.parametrize("name", ["sgd", "rmsprop", "adam", "adamw"])
+@pytest.mark.parametrize("name", ["rmsprop", "adam", "adamw"])
 def test_optimizers_by_name(name):
     net = network(optimizer=name)
     assert net.optimizer.name == name
     assert net.lr == net.optimizer.lr
+
+
+def test_sgd_asks_for_a_rate():
+    message = r'optimizer: expected a learning rate with "sgd", .*fa\.SGD\(0\.1\)'
+    with pytest.raises(ValueError, match=message):
+        network(optimizer="sgd")
+    with pytest.raises(ValueError, match=message):
+        network().set_optimizer("sgd")
+    for given in ({}, {"momentum": 0.9}):
+        with pytest.raises(TypeError, match="lr"):
+            fa.SGD(**given)
+    assert fa.SGD(0.5).lr == fa.SGD(lr=0.5).lr == 0.5
 
 
 def test_rng_int_generator_and_none():

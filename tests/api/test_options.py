@@ -103,7 +103,7 @@ def test_values_go_through_networks_and_files(kind, cls, row):
     value = {"flag": not row["default"], "integer": 2}.get(row["kind"], 0.375)
     one = make(cls, row, value)
     layers = [fa.Dense(5, "tanh"), fa.Dropout(0.5), fa.Dense(4, "tanh"), fa.Dense(3)]
-    settings = {"rule": "backprop", "optimizer": "sgd"}
+    settings = {"rule": "backprop", "optimizer": fa.SGD(1e-3)}
     if kind == "layer":
         layers[1] = one
     else:

@@ -94,9 +94,9 @@ def test_bytes_of_any_layout(pieces, monkeypatch):
 @pytest.mark.parametrize("loss", _core.NAMES["loss"])
 def test_rows_of_targets_come_in_pieces_too(loss, pieces, monkeypatch):
     rows = np.eye(N_OUT)[Y]
-    seen = everything(X.astype(np.float32), rows, loss=loss, optimizer="sgd")
+    seen = everything(X.astype(np.float32), rows, loss=loss, optimizer=fa.SGD(1e-3))
     set_limit(monkeypatch, WHOLE)
-    expected = everything(X, rows.astype(np.float32), loss=loss, optimizer="sgd")
+    expected = everything(X, rows.astype(np.float32), loss=loss, optimizer=fa.SGD(1e-3))
     np.testing.assert_equal(seen, expected)
 
 

@@ -498,10 +498,10 @@ static const struct {
     const char *message;
 } wrong[] = {
     {"{\"__meta", "[\"__meta", 0, "expected a safetensors header"},
-    {"\"fastfa.format\":\"1\"", "\"fastfa.format\":\"2\"", 0, "written by fastfa 0.1.0"},
-    {"\"fastfa.format\":\"1\",", "", 0, "no fastfa.format"},
-    {"\"fastfa.format\":\"1\"", "\"fastfa.format\":1", 0, "a string"},
-    {"\"fastfa.format\":\"1\",", "\"fastfa.format\":\"1\",\"fastfa.format\":\"1\",", 0, "twice"},
+    {"\"fastfa.format\":\"2\"", "\"fastfa.format\":\"3\"", 0, "written by fastfa 0.1.0"},
+    {"\"fastfa.format\":\"2\",", "", 0, "no fastfa.format"},
+    {"\"fastfa.format\":\"2\"", "\"fastfa.format\":2", 0, "a string"},
+    {"\"fastfa.format\":\"2\",", "\"fastfa.format\":\"2\",\"fastfa.format\":\"2\",", 0, "twice"},
     {"fastfa.state", "fastfa.stat", 0, "expected fastfa.network and fastfa.state"},
     {"__metadata__", "_metadata__", 0, "dtype, shape"},
     {"\"0.weight\":", "\"__metadata__\":{},\"0.weight\":", 0, "twice"},

@@ -23,10 +23,23 @@ __all__ = ["Group", "factor_table", "gradient_table", "kernel_of", "n_slots"]
 
 @dataclass(frozen=True)
 class Group:
-    """Parameters whose steps have the same factors: their `lr_scale`, and whether they decay."""
+    """Parameters whose steps have the same factors.
+
+    Attributes
+    ----------
+    lr_scale : float
+    decays : bool
+        By the optimizer's `weight_decay`.
+    feedback_decay : float
+        The share that they lose in a step besides.
+    learned : bool
+        Whether they are feedback: the product never writes it, as `in_place` in csrc/model/model.h.
+    """
 
     lr_scale: float
     decays: bool
+    feedback_decay: float = 0.0
+    learned: bool = False
 
 
 def n_slots(optimizer: Mapping[str, Any]) -> int:
@@ -36,10 +49,11 @@ def n_slots(optimizer: Mapping[str, Any]) -> int:
     return int(optimizer["momentum"] > 0) + int(optimizer["name"] == "rmsprop")
 
 
-def kernel_of(optimizer: Mapping[str, Any]) -> str:
-    """Which of `kernels.OPTIMIZERS` makes the steps."""
+def kernel_of(optimizer: Mapping[str, Any], group: Group) -> str:
+    """Which of `kernels.OPTIMIZERS` makes the steps of a group."""
     name = str(optimizer["name"])
-    if name == "sgd" and n_slots(optimizer) == 0 and optimizer["clip_norm"] == 0:
+    in_place = n_slots(optimizer) == 0 and optimizer["clip_norm"] == 0 and not group.learned
+    if name == "sgd" and in_place:
         return "plain"
     return "adam" if name == "adamw" else name
 
@@ -64,7 +78,7 @@ def _step(
 ) -> dict[str, float]:
     """The factors of step t = 1, 2, ... on m rows, as doubles."""
     lr *= group.lr_scale
-    keep, decay, bias1, bias2 = 1.0, 0.0, 1.0, 1.0
+    keep, decay, bias1, bias2 = 1.0 - group.feedback_decay, 0.0, 1.0, 1.0
     if group.decays and optimizer["name"] == "adamw":
         keep -= lr * optimizer["weight_decay"]
     elif group.decays:
@@ -72,7 +86,7 @@ def _step(
     if optimizer["name"] in ("adam", "adamw"):  # files have the fields of all optimizers
         bias1 = 1 - math.pow(optimizer["beta1"], t)
         bias2 = 1 - math.pow(optimizer["beta2"], t)
-    if kernel_of(optimizer) == "plain":
+    if kernel_of(optimizer, group) == "plain":
         return fixed | {"mean": -lr / m, "keep": keep - lr * decay}
     return fixed | {
         "lr": lr / bias1,
