@@ -323,6 +323,12 @@ typedef struct fa_samples {
                        all samples */
     int checked;    /* not 0: fa_check has passed these values and they are the same since, so calls
                        do not look at them once more */
+    /* Sparse X, in compressed rows (CSR); fa_csr_of sets these. Row i has the entries indptr[i] ..
+     * indptr[i + 1] - 1 of x, which holds numbers one after another, and of `indices`, their
+     * columns, strictly ascending in each row. indptr NULL: x is dense. */
+    const void *indices, *indptr;
+    int index_bytes;   /* of each number in both: 4 (int32_t) or 8 (int64_t) */
+    int64_t n_entries; /* of x and indices */
 } fa_samples;
 
 static inline fa_samples fa_samples_of(const void *x, ptrdiff_t ldx, fa_dtype x_dtype, int64_t n)
@@ -330,6 +336,19 @@ static inline fa_samples fa_samples_of(const void *x, ptrdiff_t ldx, fa_dtype x_
     fa_samples s;
     memset(&s, 0, sizeof s);
     s.struct_size = sizeof s, s.x = x, s.ldx = ldx, s.x_dtype = x_dtype, s.n = n;
+    return s;
+}
+
+/* n rows of a sparse X. Training gives the bits of the same X as a dense matrix, except for the signs
+ * of zeros and where BLAS runs (docs/MATH.md). fa_learn_one and fa_predict_one take dense samples. */
+static inline fa_samples fa_csr_of(const void *x, fa_dtype x_dtype, const void *indices,
+                                   const void *indptr, int index_bytes, int64_t n_entries,
+                                   int64_t n)
+{
+    fa_samples s;
+    memset(&s, 0, sizeof s);
+    s.struct_size = sizeof s, s.x = x, s.x_dtype = x_dtype, s.n = n;
+    s.indices = indices, s.indptr = indptr, s.index_bytes = index_bytes, s.n_entries = n_entries;
     return s;
 }
 

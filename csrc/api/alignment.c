@@ -1,6 +1,7 @@
 /* A rule's deltas, and their angles to those of full backprop: two sweeps over the same batch with
  * the same masks, one by the rule and one through the exact weights. It changes nothing. */
 #include "api/api.h"
+#include "engine/sparse.h"
 
 #include <math.h>
 #include <string.h>
@@ -165,6 +166,7 @@ fa_status fa_deltas(void *const *deltas, const fa_net *net, const fa_samples *sa
     fa_samples s;
     FA_TRY(fa_validate_samples(&s, net, samples, true, true));
     fa_call call = {.n_work = 1};
+    call.entries = fa_csr_most_entries(&s, NULL, 0, s.n, s.n);
     FA_TRY(fa_call_begin(&call, net, s.n));
     fa_run run = probe(net, &s, call.work[0]);
     const fa_status status = fa_run_step(&run);
@@ -184,12 +186,12 @@ static void gradient_sums(fa_angles *angle_of, const fa_run *rule, const fa_run 
     const fa_mat mine = {g, w->cols, w->rows, w->cols};
     const fa_mat true_one = {g + (size_t)(w->rows * w->cols) * net->esize, w->cols, w->rows,
                              w->cols};
+    const fa_rows all = {0, w->rows};
     fa_packed_b packed_b = fa_packing_buffer(rule, 0);
-    fa_matmul_tn(&net->linalg, mine, rule->buf[w->grad[0].left], rule->buf[block->delta], 1, 0,
-                 &packed_b);
+    fa_gradient_product(rule, w->grad[0].left, all, mine, rule->buf[block->delta], 1, 0, &packed_b);
     packed_b = fa_packing_buffer(exact, 0);
-    fa_matmul_tn(&net->linalg, true_one, exact->buf[block->layer->in], exact->buf[block->delta], 1,
-                 0, &packed_b);
+    fa_gradient_product(exact, block->layer->in, all, true_one, exact->buf[block->delta], 1, 0,
+                        &packed_b);
     angle_of->gradient_angle = angle(sums_of(net, mine, true_one));
 }
 
@@ -216,6 +218,7 @@ static fa_status two_sweeps(fa_angles *angles, const fa_net *net, const fa_sampl
         run[i] = probe(net, samples, work[i]);
         run[i].exact = i == 1;
         FA_TRY(fa_run_step(&run[i]));
+        if (fa_csr_values(&run[i], net->blocks[0].layer->in)) fa_csr_by_columns(&run[i]);
     }
     /* First, because it can fail, and then the angles must be unchanged. */
     FA_TRY(measure_weights(angles, net));
@@ -242,6 +245,7 @@ fa_status fa_alignment(fa_angles *angles, const fa_net *net, const fa_samples *s
     FA_TRY(fa_validate_samples(&s, net, samples, true, true));
     if (net->n_blocks > 1) FA_REQUIRE(angles);
     fa_call call = {.n_work = 2};
+    call.entries = fa_csr_most_entries(&s, NULL, 0, s.n, s.n);
     FA_TRY(fa_call_begin(&call, net, s.n));
     char *g = gradient_workspace(net);
     const fa_status status =

@@ -11,6 +11,8 @@
  * says that they are checked. */
 fa_status fa_validate_samples(fa_samples *to, const fa_net *net, const fa_samples *from,
                               bool targets, bool values);
+/* indptr and columns of one sample of a sparse X */
+fa_status fa_check_csr_row(const fa_net *net, const fa_samples *s, int64_t i);
 fa_status fa_bad_label(const fa_net *net, const fa_samples *s, int64_t i);
 bool fa_has_accuracy(const fa_net *net, const fa_samples *s);
 

@@ -6,6 +6,7 @@
 #define fa_optimizer_of inline_optimizer_of
 #define fa_net_defaults inline_net_defaults
 #define fa_samples_of inline_samples_of
+#define fa_csr_of inline_csr_of
 #define fa_epoch_of inline_epoch_of
 #include "fastfa.h"
 #undef fa_dense
@@ -14,6 +15,7 @@
 #undef fa_optimizer_of
 #undef fa_net_defaults
 #undef fa_samples_of
+#undef fa_csr_of
 #undef fa_epoch_of
 
 FA_API fa_layer_desc fa_dense(int64_t units, const char *activation)
@@ -30,6 +32,10 @@ FA_API fa_net_desc fa_net_defaults(void) { return inline_net_defaults(); }
 
 FA_API fa_samples fa_samples_of(const void *x, ptrdiff_t ldx, fa_dtype x_dtype, int64_t n)
 { return inline_samples_of(x, ldx, x_dtype, n); }
+
+FA_API fa_samples fa_csr_of(const void *x, fa_dtype x_dtype, const void *indices,
+                            const void *indptr, int index_bytes, int64_t n_entries, int64_t n)
+{ return inline_csr_of(x, x_dtype, indices, indptr, index_bytes, n_entries, n); }
 
 FA_API fa_epoch fa_epoch_of(const int64_t *order, int64_t batch_size, int64_t count)
 { return inline_epoch_of(order, batch_size, count); }

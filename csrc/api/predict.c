@@ -1,5 +1,6 @@
 /* Forward passes: predict and evaluate, for any number of rows, in chunks that fit the cache. */
 #include "api/api.h"
+#include "engine/sparse.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -17,7 +18,11 @@ static fa_samples window(const fa_net *net, const fa_samples *s, fa_rows r)
 {
     fa_samples part = *s;
     part.n = r.r1 - r.r0;
-    part.x = (const char *)s->x + (size_t)(r.r0 * s->ldx) * (s->x_dtype == FA_U8 ? 1 : net->esize);
+    if (fa_is_sparse(s))
+        part.indptr = (const char *)s->indptr + r.r0 * s->index_bytes;
+    else
+        part.x =
+            (const char *)s->x + (size_t)(r.r0 * s->ldx) * (s->x_dtype == FA_U8 ? 1 : net->esize);
     if (s->labels) part.labels = s->labels + r.r0;
     if (s->y) part.y = (const char *)s->y + (size_t)(r.r0 * s->ldy) * net->esize;
     part.weights = NULL;
@@ -34,6 +39,7 @@ static void forward_task(void *context, int64_t task, int worker)
     part.data = window(net, &job->run.data, rows);
     part.m = part.data.n;
     fa_run_bind(&part, worker);
+    if (part.csr) fa_csr_begin(&part);
     const fa_buf last = net->layers[net->n_layers - 1].out;
     if (job->out)
         part.buf[last] = (fa_mat){(char *)job->out + (size_t)(r0 * job->ldo) * net->esize, job->ldo,
@@ -53,6 +59,7 @@ static fa_status run_forward(fa_forward_job *job)
     const fa_net *net = job->run.net;
     const int64_t n = job->run.data.n;
     fa_call call = {.in_chunks = true, .n_work = 1, .slot = {1}};
+    call.entries = fa_csr_most_entries(&job->run.data, NULL, 0, n, FA_PREDICT_CHUNK);
     FA_TRY(fa_call_begin(&call, net, n));
     job->run.work = call.work[0];
     const bool serial = !job->out && fa_has_own_loss(net);
@@ -61,6 +68,9 @@ static fa_status run_forward(fa_forward_job *job)
     if (status == FA_OK && atomic_load(&call.work[0]->bad_label))
         status = fa_fail(FA_E_VALUE,
                          "y: expected labels that do not change in use, got one out of range");
+    else if (status == FA_OK && atomic_load(&call.work[0]->bad_entry))
+        status = fa_fail(FA_E_VALUE, "X: expected columns of a sparse X that do not change in use, "
+                                     "got some out of range or order");
     else if (status == FA_OK && atomic_load(&call.work[0]->nonfinite))
         status = fa_check_tensors(net);
     fa_call_end(&call);
@@ -137,7 +147,7 @@ fa_status fa_predictor_create(fa_predictor **predictor, const fa_net *net, fa_dt
         return fa_fail(FA_E_VALUE, "x_dtype: expected the network's dtype (%s) or bytes, got %d",
                        net->dtype == FA_F64 ? "float64" : "float32", (int)x_dtype);
     fa_predictor *p = fa_alloc(sizeof *p);
-    fa_work *work = fa_work_create(net, false, 1, 1, 1);
+    fa_work *work = fa_work_create(net, false, 1, 0, 1, 1);
     if (!p || !work) {
         fa_free(p);
         fa_free(work);

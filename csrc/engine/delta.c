@@ -1,4 +1,5 @@
 /* The deltas of rows: the error of the output, then the delta of each hidden block by its rule. */
+#include "engine/sparse.h"
 #include "engine/step.h"
 
 #include <math.h>
@@ -71,6 +72,7 @@ void fa_weight_rows(const fa_run *run, fa_rows rows)
 /* A unit that saturates hides an infinite input from the loss, but not from the gradient. */
 static bool finite_input(const fa_run *run, fa_rows rows)
 {
+    if (run->csr) return fa_csr_finite(run, rows);
     const fa_mat x = fa_get(run, FA_INPUT, rows);
     return run->net->k->all_finite(x.p, x.ld, x.rows, x.cols);
 }

@@ -14,14 +14,16 @@ typedef struct fa_work { /* one block: this header, then the memory that it poin
     bool idle;    /* was kept between two calls, and so is kept again */
     int64_t rows; /* capacity of each row buffer */
     int copies, threads;
-    size_t *offset; /* of each row buffer in a copy */
-    char *buffers;
-    size_t copy_size;
-    fa_mat *buf; /* copies x n_buffers: the row buffers of each copy */
+    int64_t entries;            /* capacity of each batch of a sparse X; 0: X is dense */
+    size_t *offset;             /* of each row buffer in a copy */
+    char *buffers, *csr;        /* copies of the row buffers; copies of a batch of a sparse X */
+    size_t copy_size, csr_size; /* of one copy */
+    fa_mat *buf;                /* copies x n_buffers: the row buffers of each copy */
     /* copies x rows: a copy of the labels, each checked as it is read, so that no other thread can
      * change it later. */
     int64_t *labels;
     atomic_bool bad_label, loss_failed; /* loss_failed: the function of a loss "custom" */
+    atomic_bool bad_entry; /* a column of a sparse X was out of range or order when it was used */
     atomic_bool nonfinite; /* a product with weights, biases or learned feedback was not finite */
     double *weights, *row_loss, *row_hit;
     fa_hyper *hyper;                       /* one per parameter */
@@ -61,6 +63,7 @@ typedef struct fa_run {
     uint64_t serial; /* number of this step in this workspace; packed operands last one step */
     /* set by fa_run_bind */
     fa_mat *buf;
+    struct fa_csr *csr;    /* the batch of a sparse X: engine/sparse.h; NULL: X is dense */
     int64_t *labels;       /* of the batch, our copy; NULL with row targets */
     const double *weights; /* of the batch; NULL: ones */
     double *row_loss, *row_hit;
@@ -91,12 +94,13 @@ static inline atomic_bool *fa_nonfinite_flag(const fa_run *run)
  * of two samples in flight. NULL: out of memory. A call that trains keeps its block. Any other call
  * frees a block that it had to allocate, if that is larger than the workspace of fa_train_batch and
  * than the network's state. */
-fa_work *fa_work_acquire(const fa_net *net, int slot, int64_t rows, int copies, int threads,
-                         bool trains);
+fa_work *fa_work_acquire(const fa_net *net, int slot, int64_t rows, int64_t entries, int copies,
+                         int threads, bool trains);
 void fa_work_release(const fa_net *net, int slot, fa_work *work, bool trains);
 /* A block that belongs to the caller, who calls fa_free. training: with the memory that only a step
  * needs. */
-fa_work *fa_work_create(const fa_net *net, bool training, int64_t rows, int copies, int threads);
+fa_work *fa_work_create(const fa_net *net, bool training, int64_t rows, int64_t entries, int copies,
+                        int threads);
 /* Points the run's buffers at copy `copy` of its workspace, or at the user's arrays if they can be
  * used in place. */
 void fa_run_bind(fa_run *run, int copy);

@@ -22,7 +22,9 @@ fa_status fa_run_apply(fa_run *run, void *const *grads, int threads);
 
 void fa_load_batch(const fa_run *run, fa_rows rows);          /* input, targets and labels */
 void fa_forward(const fa_run *run, fa_rows rows, int worker); /* the same, then all layers */
-bool fa_gathers_input(const fa_run *run); /* X is copied into a row buffer, not used in place */
+bool fa_gathers_input(const fa_run *run);  /* X is copied into a row buffer, not used in place */
+double fa_input_factor(const fa_run *run); /* of every input; bytes are divided instead, by: */
+double fa_byte_divisor(const fa_net *net);
 
 /* ---- delta.c ---- */
 
@@ -36,6 +38,9 @@ void fa_weight_rows(const fa_run *run, fa_rows rows);
 /* ---- update.c ---- */
 
 void fa_begin_update(fa_run *run);
+/* Rows i of g = alpha * left^T right + beta * g, where g begins at the first of them */
+void fa_gradient_product(const fa_run *run, fa_buf left, fa_rows i, fa_mat g, fa_mat right,
+                         double alpha, double beta, fa_packed_b *packed);
 void fa_update(const fa_run *run, int param, fa_tile t, int worker); /* a tile: gradient and step */
 void fa_update_serial(const fa_run *run);
 extern fa_task_fn fa_update_task, fa_gradient_task, fa_norm_task, fa_given_norm_task, fa_apply_task;
@@ -69,6 +74,7 @@ typedef struct fa_call { /* the caller sets: */
     bool writes;    /* excludes other calls on the network; else runs alongside other readers */
     bool in_chunks; /* row buffers of FA_PREDICT_CHUNK rows per thread, not of all rows */
     int n_work, slot[2]; /* of the workspaces */
+    int64_t entries;     /* by fa_csr_most_entries, for the rows of a workspace; -1: reads no X */
     /* fa_call_begin sets: */
     const fa_net *net;
     fa_call_lock lock;

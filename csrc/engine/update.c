@@ -1,5 +1,6 @@
 /* The update of a tile: its gradient left^T right, and the optimizer step while the tile is in
  * cache. */
+#include "engine/sparse.h"
 #include "engine/step.h"
 
 #include <math.h>
@@ -26,6 +27,16 @@ static fa_packed_b *packed_columns(const fa_run *run, fa_buf buf, fa_tile t, int
     return &cache->b;
 }
 
+void fa_gradient_product(const fa_run *run, fa_buf left, fa_rows i, fa_mat g, fa_mat right,
+                         double alpha, double beta, fa_packed_b *packed)
+{
+    if (run->csr && fa_csr_values(run, left))
+        fa_csr_gradient(run, i, g, right, alpha, beta);
+    else
+        fa_matmul_tn(&run->net->linalg, g, columns(run, left, i.r0, i.r1), right, alpha, beta,
+                     packed);
+}
+
 /* g = alpha * sum over pairs of left^T right + beta * g on the tile; g points at the tile's first
  * element. */
 static void tile_product(const fa_run *run, const fa_param *p, fa_tile t, fa_mat g, double alpha,
@@ -40,8 +51,8 @@ static void tile_product(const fa_run *run, const fa_param *p, fa_tile t, fa_mat
             continue;
         }
         fa_packed_b *const packed = packed_columns(run, p->grad[i].right, t, worker);
-        fa_matmul_tn(&net->linalg, g, columns(run, p->grad[i].left, t.i0, t.i1), right, alpha, beta,
-                     packed ? packed : &in_place);
+        fa_gradient_product(run, p->grad[i].left, (fa_rows){t.i0, t.i1}, g, right, alpha, beta,
+                            packed ? packed : &in_place);
         fa_count(run, &net->count_outer, t.i0 == 0 && t.j0 == 0);
     }
 }

@@ -14,6 +14,7 @@
 #include "signs.inc"
 #include "rows.inc"
 #include "sparse.inc"
+#include "csr.inc"
 #include "random.inc"
 #include "dropout.inc"
 #include "loss_row.inc"

@@ -1,4 +1,5 @@
 /* Dense: A = H W + b, H = f(A). */
+#include "engine/sparse.h"
 #include "layers/layers.h"
 
 #include <math.h>
@@ -73,7 +74,10 @@ static void forward(const fa_layer *layer, const fa_run *run, fa_part part, int 
         .relu = fuses_relu};
     fa_packed_b packed_b = fa_packing_buffer(run, worker);
     packed_b.remote = run->shared;
-    if (run->pending && layer->weight->trainable)
+    const void *sparse = run->csr ? fa_csr_values(run, layer->in) : NULL;
+    if (sparse)
+        fa_csr_matmul(run, sparse, part.rows, a, w, &epilogue);
+    else if (run->pending && layer->weight->trainable)
         update_and_multiply(layer, run, a, x);
     else
         fa_matmul(&net->linalg, a, x, w, &epilogue, &packed_b);
@@ -103,6 +107,7 @@ const fa_layer_ops fa_layer_dense = {.name = "dense",
                                      .options = dense_options,
                                      .plan = plan,
                                      .columns = true,
+                                     .sparse = true,
                                      .forward = forward,
                                      .backward = backward,
                                      .transport = transport};

@@ -16,6 +16,7 @@ typedef struct fa_layer_ops {
     /* Checks the description, declares buffers and parameters, sets layer->n_out and ->out. */
     fa_status (*plan)(fa_net *net, fa_layer *layer);
     bool columns; /* forward can compute some of the output's columns */
+    bool sparse;  /* forward reads the entries of a sparse X, where it comes first */
     void (*forward)(const fa_layer *layer, const struct fa_run *run, fa_part part, int worker);
     /* Changes d, in place, from the signal at the layer's output to that at its input, or at the
      * pre-activation of a weighted layer. exact false (inject="pre"): only 0/1 masks apply. */

@@ -152,8 +152,14 @@ cdef extern from "fastfa.h" nogil:
         int64_t n
         int accumulate
         int checked
+        const void *indices
+        const void *indptr
+        int index_bytes
+        int64_t n_entries
 
     fa_samples fa_samples_of(const void *x, ptrdiff_t ldx, fa_dtype x_dtype, int64_t n)
+    fa_samples fa_csr_of(const void *x, fa_dtype x_dtype, const void *indices, const void *indptr,
+                         int index_bytes, int64_t n_entries, int64_t n)
 
     ctypedef struct fa_metrics:
         double loss

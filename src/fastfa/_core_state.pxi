@@ -179,9 +179,24 @@ cdef class _NetworkState:
         """Points at the arrays; their values are C's to check. The caller's arguments keep them alive."""
         cdef fa_dtype of_x = FA_U8 if x.dtype == np.uint8 else self.c_dtype()
         cdef int typenum = cnp.NPY_UINT8 if of_x == FA_U8 else self.typenum
-        cdef fa_samples s = fa_samples_of(_matrix(x, len(x), self.n_in, typenum, "x"), self.n_in, of_x, len(x))
+        cdef fa_samples s
+        if _is_sparse(x):
+            s = self._sparse(x, of_x, typenum)
+        else:
+            s = fa_samples_of(_matrix(x, len(x), self.n_in, typenum, "x"), self.n_in, of_x, len(x))
         self._add_targets(&s, labels, y, weights)
         return s
+
+    cdef fa_samples _sparse(self, x, fa_dtype of_x, int typenum) except *:
+        indices, indptr = x.indices, x.indptr
+        cdef int type_of_indices = cnp.NPY_INT32 if indptr.dtype == np.int32 else cnp.NPY_INT64
+        cdef int64_t n = len(x.data)
+        if x.shape[1] != self.n_in:
+            raise ValueError(f"x: expected {self.n_in} columns, got {x.shape[1]}")
+        return fa_csr_of(
+            _vector(x.data, n, typenum, "x.data"), of_x, _vector(indices, n, type_of_indices, "x.indices"),
+            _vector(indptr, len(x) + 1, type_of_indices, "x.indptr"), indptr.itemsize, n, len(x)
+        )
 
     cdef int _add_targets(self, fa_samples *s, labels, y, weights) except -1:
         s.ldy = self.n_out

@@ -292,7 +292,8 @@ class Sequential:
             in the memory of the CPU once a call; y and sample_weight may be anywhere. Tables
             (pandas, Polars, PyArrow) must have columns of numbers or booleans without missing
             values; all later tables must have the same names of columns in the same order. Arrays
-            go by position.
+            go by position. A sparse matrix or array of SciPy stays sparse and gives the bits of the
+            same X as an array; other formats than CSR are converted. Not for a network on a GPU.
         y : array_like of shape (m,) or (m, n_out)
             Integer labels or rows, see Notes.
         epochs : int >= 0, optional

@@ -367,6 +367,18 @@ def test_a_weight_that_the_dtype_does_not_hold_is_refused(cupy):
     assert messages[0] == messages[1]
 
 
+def test_a_sparse_x_is_refused(cupy):
+    sparse = pytest.importorskip("scipy.sparse")
+    X, y = samples()
+    _, net = pair()
+    before = net._engine.state()
+    calls = (lambda x: net.fit(x, y), lambda x: net.train_batch(x, y), net.predict)
+    for call in calls:
+        with pytest.raises(TypeError, match=r"[Xx]: expected a dense array on a GPU, got a sparse"):
+            call(sparse.csr_array(X))
+    assert net._engine.state() == before
+
+
 def test_logits_that_are_infinite_by_rights_do_not_stop(cupy):
     """A product that is not finite although all parameters are: the step is made all the same."""
     host, gpu = pair(shallow, rule="backprop", loss="softmax_cross_entropy", optimizer=fa.SGD(0.1))

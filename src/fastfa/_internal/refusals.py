@@ -15,6 +15,7 @@ from .arrays import FEATURES, LABELS, numbers, place, quiet
 from .checks import mismatch
 from .loss_kinds import SIDES
 from .samples import in_turn
+from .sparse import SparseRows, check_entries
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -50,6 +51,9 @@ def refusal(given: UnreadBatch, loss: str, n_out: int, dtype: np.dtype[Any]) -> 
             _check_targets(given.y, loss, n_out, dtype)
         if given.weights is not None:
             _check_weights(given.weights, dtype)
+        if isinstance(given.x.array, SparseRows):
+            check_entries(given.x.array, dtype, given.x.name)
+            return None
         array = numbers(given.x.array, given.x.name, FEATURES)
         if array.dtype != np.uint8:
             check_finite(array, dtype, given.x.name, given.x.columns)

@@ -31,10 +31,11 @@ from .arrays import (
     show_name,
     unread,
 )
-from .checks import warn
+from .checks import kind, mismatch, warn
 from .loss_kinds import NO_CLASSES, SIDES, VALUES
 from .refusals import Naming, check_finite, labels_expected, refuse
-from .samples import Batch, Columns, Pieces, Samples, Unread, UnreadBatch, in_turn
+from .samples import Batch, Columns, Inputs, Pieces, Samples, Unread, UnreadBatch, in_turn
+from .sparse import SparseRows, is_sparse, sparse_rows
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -58,7 +59,11 @@ class InputValidator:
     bytes_checked : bool
         Whether bytes need no more checks: they are not scaled by 1/255, were found to be pixels, or
         a warning was given.
+    takes_sparse : bool
+        Whether X may be sparse.
     """
+
+    takes_sparse = True
 
     def __init__(
         self, n_in: int, n_out: int, loss: str, dtype: DTypeLike, input_scale: str | float = "auto"
@@ -128,9 +133,21 @@ class InputValidator:
         """X of the right shape, (m, n_in) or (m, ...) with the same product."""
         given = column_names(x)
         check_names(given, (self.columns if columns is None else columns).x, name)
-        array = self._unread(x, name, FEATURES)
+        array: Any
+        if is_sparse(x):
+            if not self.takes_sparse:
+                hint = f'keep the network on the CPU: device="cpu", or use {name}.toarray()'
+                raise TypeError(
+                    mismatch(name, "a dense array on a GPU", f"a sparse {kind(x)}", hint)
+                )
+            array = sparse_rows(x, name, FEATURES)
+        else:
+            array = self._unread(x, name, FEATURES)
+        return self._with_shape(array, name, given)
+
+    def _with_shape(self, array: Any, name: str, given: tuple[str | int, ...] | None) -> Unread:
         expected = f"shape (m, {self.n_in})"
-        if array.ndim < 2:
+        if len(array.shape) < 2:
             hint = "; one sample is X[None, :]" if array.shape == (self.n_in,) else ""
             raise ValueError(f"{name}: expected {expected}, got shape {array.shape}{hint}")
         if len(array) == 0:
@@ -140,8 +157,12 @@ class InputValidator:
         return Unread(array, name, given)
 
     @quiet()
-    def read_inputs(self, x: Unread, whole: bool = False) -> Samples:
+    def read_inputs(self, x: Unread, whole: bool = False) -> Inputs:
         """X as (m, n_in)."""
+        if isinstance(x.array, SparseRows):
+            if x.array.dtype == np.uint8:
+                self._warn_of_small_bytes(x.array.data, x.name)
+            return x.array.astype(self._dtype_for(x.array))
         array = numbers(x.array, x.name, FEATURES)
         if array.dtype == np.uint8:
             self._warn_of_small_bytes(array, x.name)
@@ -151,7 +172,7 @@ class InputValidator:
         """Where `predict` writes its outputs for these inputs; None: the engine makes the array."""
         return np.empty((len(inputs.array), self.n_out), self.dtype)
 
-    def _warn_of_small_bytes(self, array: NDArray[np.uint8], name: str) -> None:
+    def _warn_of_small_bytes(self, array: Any, name: str) -> None:
         """Warn once of bytes that are not pixels: divided by 255 they almost vanish."""
         if self.bytes_checked:
             return
@@ -181,7 +202,7 @@ class InputValidator:
         row = numbers(array, "x", FEATURES, names).reshape(1, -1)
         return row if names is None else convert(row, self._dtype_for(row), "x", names)
 
-    def _dtype_for(self, array: NDArray[Any]) -> np.dtype[Any]:
+    def _dtype_for(self, array: NDArray[Any] | SparseRows) -> np.dtype[Any]:
         """The dtype that the engine gets: uint8 for bytes, the network's for all others."""
         return array.dtype if array.dtype == np.uint8 else self.dtype
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
-from .._internal.samples import Batch, Samples
+from .._internal.samples import Batch, Inputs
 from .._internal.validation import InputValidator
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class BaseEngine(Protocol[X]):
         """Start over from the seed."""
 
 
-class Engine(BaseEngine[Samples], Protocol):
+class Engine(BaseEngine[Inputs], Protocol):
     """What `Sequential` needs beyond that: files, data in pieces, and calls without conversion.
 
     The direct calls take plain arrays as they come. They return None, and change nothing, where
@@ -146,20 +146,20 @@ class Engine(BaseEngine[Samples], Protocol):
     def set_loss(self, function: Callable[..., Any]) -> None:
         """Give the loss "custom" its function, which files do not hold."""
 
-    def check(self, x: Samples, labels: Labels, y: Samples | None, weights: Weights) -> None:
+    def check(self, x: Inputs, labels: Labels, y: Inputs | None, weights: Weights) -> None:
         """ValueError for a value that the network does not take."""
 
-    def check_targets(self, n: int, labels: Labels, y: Samples | None, weights: Weights) -> None:
+    def check_targets(self, n: int, labels: Labels, y: Inputs | None, weights: Weights) -> None:
         """The same for the targets and weights of n samples alone."""
 
-    def predict(self, x: Samples, logits: bool = False, out: Array | None = None) -> Array:
+    def predict(self, x: Inputs, logits: bool = False, out: Array | None = None) -> Array:
         """As `BaseEngine.predict`, into `out` if it is given."""
 
     def train_steps(
         self,
-        x: Samples,
+        x: Inputs,
         labels: Labels,
-        y: Samples | None,
+        y: Inputs | None,
         weights: Weights,
         order: NDArray[np.int64] | None,
         batch_size: int,
@@ -174,9 +174,9 @@ class Engine(BaseEngine[Samples], Protocol):
 
     def evaluate(
         self,
-        x: Samples,
+        x: Inputs,
         labels: Labels,
-        y: Samples | None,
+        y: Inputs | None,
         weights: Weights,
         *,
         checked: bool = False,

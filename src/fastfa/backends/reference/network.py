@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..._internal.sparse import SparseRows
 from .base import Array, Doubles, Maybe, Spec, rows_of
 from .draws import DROPOUT, SHUFFLE, Stream, keep_mask, permutation
 from .functions import (
@@ -89,8 +90,10 @@ class Network:
         self.counts[purpose] += self._training
         return np.asarray(a @ b)
 
-    def scaled(self, x: Array) -> Array:
-        """H_0: the inputs in the network's type, after input scaling."""
+    def scaled(self, x: Array | SparseRows) -> Array:
+        """H_0: the inputs in the network's type, dense, after input scaling."""
+        if isinstance(x, SparseRows):
+            x = x.toarray()
         scale = self.description["input_scale"]
         if scale == "auto":
             return x.astype(self.dtype) / 255 if x.dtype == np.uint8 else x
