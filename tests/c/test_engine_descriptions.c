@@ -233,7 +233,7 @@ static void test_optimizers(void)
 {
 #define O r.optimizer
     REFUSE(O.name = NULL, "optimizer");
-    REFUSE(O.name = "lion", "'lion'");
+    REFUSE(O.name = "tiger", "'tiger'");
     REFUSE(O.lr = -1, "lr");
     REFUSE(O.lr = NAN, "lr");
     REFUSE(O.lr = INFINITY, "lr");
