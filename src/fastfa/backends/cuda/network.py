@@ -388,10 +388,11 @@ class Network:
     def gradients(
         self, x: Any, labels: Any, y: Any, weights: Any, feedback: bool = False
     ) -> tuple[float, dict[str, Array]]:
-        """Mean loss, and what the next step would hand to the optimizer, as CuPy arrays.
-
-        `feedback`: no rule on a GPU has feedback that learns.
-        """
+        """Mean loss, and what the next step would hand to the optimizer, as CuPy arrays."""
+        learned = [each.key for each in self.plan.trained if each.is_feedback]
+        if feedback and learned:
+            hint = f"the gradient of {learned[0]} has no buffer there: keep the network on the CPU"
+            raise ValueError(mismatch("feedback", "False on a GPU", "True", hint))
         self.check(x, labels, y, weights)
         keys = [each.key for each in self.plan.trained if not each.is_feedback]
         with on_gpu(self.gpu) as cupy:
