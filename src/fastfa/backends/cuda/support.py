@@ -31,7 +31,7 @@ RULES = {
 }
 CHAIN = ("backprop", "frozen", "fa", "usf", "frsf", "brsf", "kp", "ldfa")  # read the delta above
 LAYERS = ("dense", "dropout")
-OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw")
+OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw", "adagrad", "nadam", "radam", "lion")
 
 _STAY = 'keep the network on the CPU: device="cpu"'
 _LATER = f"its kernels are not written yet; {_STAY}"
