@@ -54,7 +54,7 @@ def test_an_object_goes_through_files_copies_and_other_optimizers(loss):
     plain = network(loss.name)
     assert plain.loss == fa.load(plain.to_bytes()).loss == loss.name
     assert plain.train_batch(x, y) != network(loss).train_batch(x, y)
-    again.set_optimizer("sgd")
+    again.set_optimizer(fa.SGD(0.1))
     assert again.loss == loss
     assert fa.load(plain.to_bytes(), loss=loss).evaluate(x, y) == pytest.approx(
         fa.load(net.to_bytes(), loss=loss.name).evaluate(x, y) | net.evaluate(x, y), rel=1

@@ -1,6 +1,6 @@
 /* Options: what fa_option_info lists, which values are taken, and what becomes of them in networks,
  * clones and files. The last tests have a layer and a loss of their own, because no owner of the
- * library has an option that is a text, and no loss has options yet.
+ * library has an option that is a text.
  * Link: -Wl,--wrap=fa_find_layer -Wl,--wrap=fa_find_loss */
 #include "bytes.h"
 #include "check.h"
@@ -409,7 +409,8 @@ static void test_messages(void)
            "optimizer 'sgd': option: expected one of momentum, nesterov, got 'beta1'");
     refuse(optimizer, "sgd", &(fa_option){"nesterov", 1, NULL}, 1, "expected momentum > 0");
     refuse(FA_NAMES_LOSS, "mse", &oja, 1, "loss 'mse': option: expected none, got 'oja'");
-    refuse(FA_NAMES_LAYER, "dense", &oja, 1, "layer 0: type 'dense': option: expected none");
+    refuse(FA_NAMES_LAYER, "dense", &oja, 1,
+           "layer 0: type 'dense': option: expected one of slope, alpha, got 'oja'");
     refuse(FA_NAMES_LAYER, "padded", &(fa_option){"stride", 0, NULL}, 1,
            "layer 1: type 'padded': stride: expected an integer >= 1, got 0");
     refuse(rule, "hebb", &oja, 1, "rule: expected one of backprop, ");
