@@ -174,7 +174,8 @@ typedef struct fa_layer_desc {
 
 typedef struct fa_optimizer_desc {
     size_t struct_size; /* fa_optimizer_of sets it */
-    const char *name;   /* "sgd", "rmsprop", "adam", "adamw" */
+    /* "sgd", "rmsprop", "adam", "adamw", "adagrad", "nadam", "radam", "lion" */
+    const char *name;
     double lr;
     double weight_decay;
     int decay_bias;

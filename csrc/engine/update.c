@@ -71,9 +71,10 @@ static void step(const fa_run *run, const fa_param *p, fa_tile t, fa_mat g, fa_o
     const fa_param *f = p->coupled;
     const fa_mat w = tile_of(net, p->value, p, t);
     const fa_mat b = f ? tile_of(net, f->value, f, (fa_tile){t.j0, t.j1, t.i0, t.i1}) : (fa_mat){0};
-    void *slot[2];
-    for (int s = 0; s < 2; s++) slot[s] = p->slot[s] ? tile_of(net, p->slot[s], p, t).p : NULL;
-    if (!kernel(w.p, w.ld, slot[0], slot[1], b.p, b.ld, g.p, g.ld, w.rows, w.cols, h))
+    void *slot[FA_MAX_SLOTS];
+    for (int s = 0; s < FA_MAX_SLOTS; s++)
+        slot[s] = p->slot[s] ? tile_of(net, p->slot[s], p, t).p : NULL;
+    if (!kernel(w.p, w.ld, slot[0], slot[1], slot[2], b.p, b.ld, g.p, g.ld, w.rows, w.cols, h))
         atomic_store(&((fa_net *)net)->suspect, true);
 }
 
@@ -81,7 +82,7 @@ static void optimizer_step(const fa_run *run, const fa_param *p, fa_tile t, fa_m
 {
     fa_hyper h = run->work->hyper[p - run->net->params];
     h.g_scale = run->clip_scale;
-    step(run, p, t, g, run->net->optim.ops->kernel(run->net->k), &h);
+    step(run, p, t, g, run->net->optim.ops->kernel(run->net->k, &run->net->optim.desc), &h);
 }
 
 fa_update_scale fa_in_place_scale(const fa_run *run, const fa_param *p)

@@ -424,7 +424,7 @@ fa_status fa_read_description(fa_description *d, char *text)
  * their time, which for these activations was another one. */
 void fa_name_former_defaults(fa_description *d)
 {
-    static const char *const of_he[] = {"relu", "leaky_relu", "softplus", "gelu"};
+    static const char *const of_he[] = {"relu", "leaky_relu", "gelu"};
     for (int64_t i = 0; i < d->n_layers; i++) {
         fa_init *init = &d->layers[i].weight_init;
         if (init->name || init->values || !d->layers[i].activation) continue;

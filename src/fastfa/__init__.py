@@ -51,7 +51,7 @@ from .callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, History
 from .feedback import Feedback
 from .initializers import Init
 from .layers import Dense, Dropout
-from .optimizers import SGD, Adam, AdamW, RMSprop
+from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RAdam, RMSprop
 from .rules import (
     BRSF,
     DFA,
@@ -89,6 +89,7 @@ __all__ = [
     "SDFA",
     "SGD",
     "USF",
+    "Adagrad",
     "Adam",
     "AdamW",
     "Alignment",
@@ -103,7 +104,10 @@ __all__ = [
     "Frozen",
     "History",
     "Init",
+    "Lion",
     "Local",
+    "NAdam",
+    "RAdam",
     "RMSprop",
     "Replica",
     "Replicas",

@@ -1,4 +1,4 @@
-"""Optimizers with exactly the formulas and defaults of PyTorch.
+"""Optimizers with exactly the formulas and defaults of PyTorch; and Lion, which it has not.
 
 All optimizers take these arguments besides their own:
 
@@ -26,7 +26,17 @@ from .schedules import Plateau, Rates, first_rate, rate_at
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]
+__all__ = [
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Lion",
+    "NAdam",
+    "Optimizer",
+    "RAdam",
+    "RMSprop",
+]
 
 Rate: TypeAlias = float | Callable[[int], float] | Plateau
 
@@ -131,6 +141,9 @@ class RMSprop(Optimizer):
         With momentum, lr multiplies a slot b = momentum b + g / (sqrt(v) + eps).
     weight_decay, clip_norm, decay_bias
         See the module.
+    centered : bool, default False
+        True: v - m^2 takes the place of v under the root, the variance of the gradient, where
+        m = alpha m + (1 - alpha) g.
     """
 
     name: ClassVar[str] = "rmsprop"
@@ -142,33 +155,45 @@ class RMSprop(Optimizer):
     weight_decay: float = 0.0
     clip_norm: float | None = None
     decay_bias: bool = True
+    centered: bool = False
 
     def __post_init__(self) -> None:
         self._check(self.weight_decay, self.clip_norm, self.decay_bias)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Adam(Optimizer):
-    """Adam: w -= lr mhat / (sqrt(vhat) + eps), with both moments corrected for bias.
-
-    Weight decay is added to the gradient; `AdamW` decouples it.
+class Adagrad(Optimizer):
+    """Adagrad: s = s + g^2, w -= lr g / (sqrt(s) + eps).
 
     Parameters
     ----------
-    lr : float, schedule or callable, default 1e-3
+    lr : float, schedule or callable, default 1e-2
         Learning rate, see the module.
-    beta1, beta2 : float in [0, 1), default 0.9, 0.999
-        Decay of the mean and of the mean square of the gradient.
-    eps : float > 0, default 1e-8
+    eps : float > 0, default 1e-10
     weight_decay, clip_norm, decay_bias
         See the module.
 
     References
     ----------
-    Kingma and Ba, Adam: a method for stochastic optimization, ICLR (2015).
+    Duchi, Hazan and Singer, Adaptive subgradient methods for online learning and stochastic
+    optimization, JMLR 12 (2011).
     """
 
-    name: ClassVar[str] = "adam"
+    name: ClassVar[str] = "adagrad"
+
+    lr: Rate = 1e-2
+    eps: float = 1e-10
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    decay_bias: bool = True
+
+    def __post_init__(self) -> None:
+        self._check(self.weight_decay, self.clip_norm, self.decay_bias)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _Moments(Optimizer):
+    """Base of Adam and its relatives: their common settings."""
 
     beta1: float = 0.9
     beta2: float = 0.999
@@ -182,12 +207,41 @@ class Adam(Optimizer):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class Adam(_Moments):
+    """Adam: w -= lr mhat / (sqrt(vhat) + eps), with both moments corrected for bias.
+
+    Weight decay is added to the gradient; `AdamW` decouples it.
+
+    Parameters
+    ----------
+    lr : float, schedule or callable, default 1e-3
+        Learning rate, see the module.
+    beta1, beta2 : float in [0, 1), default 0.9, 0.999
+        Decay of the mean and of the mean square of the gradient.
+    eps : float > 0, default 1e-8
+    weight_decay, clip_norm, decay_bias
+        See the module.
+    eps_hat : bool, default False
+        True: eps is added before vhat is corrected for bias, the paper's "epsilon hat", as in
+        TensorFlow and scikit-learn: w -= lr mhat sqrt(1 - beta2^t) / (sqrt(v) + eps).
+
+    References
+    ----------
+    Kingma and Ba, Adam: a method for stochastic optimization, ICLR (2015).
+    """
+
+    name: ClassVar[str] = "adam"
+
+    eps_hat: bool = False
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class AdamW(Adam):
     """Adam with decoupled weight decay: w -= lr weight_decay w before the step.
 
     Parameters
     ----------
-    lr, beta1, beta2, eps, clip_norm, decay_bias
+    lr, beta1, beta2, eps, clip_norm, decay_bias, eps_hat
         As for `Adam`.
     weight_decay : float >= 0, default 1e-2
 
@@ -201,7 +255,84 @@ class AdamW(Adam):
     weight_decay: float = 1e-2
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {each.name: each for each in (SGD, RMSprop, Adam, AdamW)}
+@dataclass(frozen=True, eq=False, repr=False)
+class NAdam(_Moments):
+    """Adam with Nesterov's momentum: the step takes the mean as it would be one step later.
+
+    Parameters
+    ----------
+    lr : float, schedule or callable, default 2e-3
+        Learning rate, see the module.
+    beta1, beta2, eps, weight_decay, clip_norm, decay_bias
+        As for `Adam`.
+    momentum_decay : float >= 0, default 4e-3
+        How fast the momentum rises from half of beta1 to beta1.
+
+    References
+    ----------
+    Dozat, Incorporating Nesterov momentum into Adam, ICLR workshop (2016).
+    """
+
+    name: ClassVar[str] = "nadam"
+
+    lr: Rate = 2e-3
+    momentum_decay: float = 4e-3
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RAdam(_Moments):
+    """Adam whose first steps, with few gradients in the mean square, are smaller or without it.
+
+    Parameters
+    ----------
+    lr, beta1, beta2, eps, weight_decay, clip_norm, decay_bias
+        As for `Adam`.
+
+    References
+    ----------
+    Liu et al., On the variance of the adaptive learning rate and beyond, ICLR (2020).
+    """
+
+    name: ClassVar[str] = "radam"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Lion(Optimizer):
+    """Lion: w -= lr sign(beta1 m + (1 - beta1) g), then m = beta2 m + (1 - beta2) g.
+
+    All entries of a parameter move by lr, so it needs a smaller one than Adam, by a factor of 3 to
+    10. Weight decay is decoupled, as in `AdamW`.
+
+    Parameters
+    ----------
+    lr : float, schedule or callable, default 1e-4
+        Learning rate, see the module.
+    beta1, beta2 : float in [0, 1), default 0.9, 0.99
+        Share of the mean in what gives the sign; decay of the mean.
+    weight_decay, clip_norm, decay_bias
+        See the module.
+
+    References
+    ----------
+    Chen et al., Symbolic discovery of optimization algorithms, NeurIPS (2023).
+    """
+
+    name: ClassVar[str] = "lion"
+
+    lr: Rate = 1e-4
+    beta1: float = 0.9
+    beta2: float = 0.99
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    decay_bias: bool = True
+
+    def __post_init__(self) -> None:
+        self._check(self.weight_decay, self.clip_norm, self.decay_bias)
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    each.name: each for each in (SGD, RMSprop, Adam, AdamW, Adagrad, NAdam, RAdam, Lion)
+}
 fix(Optimizer, *OPTIMIZERS.values())
 
 

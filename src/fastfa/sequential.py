@@ -81,8 +81,8 @@ class Sequential:
         object such as ``DFA(feedback=Feedback("normal"), inject="pre")``. ``help(fastfa.rules)``
         has a table of them. A layer's own rule takes precedence.
     optimizer : str or Optimizer, default "adam"
-        "rmsprop", "adam", "adamw" with PyTorch's defaults, or an object such as
-        ``SGD(0.1, momentum=0.9)``, which needs a learning rate.
+        "rmsprop", "adam", "adamw", "adagrad", "nadam", "radam" with PyTorch's defaults, "lion", or
+        an object such as ``SGD(0.1, momentum=0.9)``, which needs a learning rate.
     dtype : {"float32", "float64"}
     rng : int, numpy.random.Generator or None
         Seed in 0..2**64-1 of all random draws; a Generator draws the seed; None takes a random

@@ -99,21 +99,32 @@ def test_optimizer_defaults_are_those_of_pytorch():
     }  # fmt: skip
     assert fa.RMSprop().describe() == {
         "name": "rmsprop", "lr": 1e-2, "alpha": 0.99, "eps": 1e-8, "momentum": 0.0,
-        "weight_decay": 0.0, "clip_norm": 0.0, "decay_bias": True,
+        "weight_decay": 0.0, "clip_norm": 0.0, "decay_bias": True, "centered": False,
     }  # fmt: skip
-    adam = {
-        "lr": 1e-3,
-        "beta1": 0.9,
-        "beta2": 0.999,
-        "eps": 1e-8,
-        "clip_norm": 0.0,
-        "decay_bias": True,
-    }
-    assert fa.Adam().describe() == adam | {"name": "adam", "weight_decay": 0.0}
+    rest = {"weight_decay": 0.0, "clip_norm": 0.0, "decay_bias": True}
+    moments = rest | {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+    adam = moments | {"eps_hat": False}
+    assert fa.Adam().describe() == adam | {"name": "adam"}
     assert fa.AdamW().describe() == adam | {"name": "adamw", "weight_decay": 1e-2}
+    assert fa.Adagrad().describe() == rest | {"name": "adagrad", "lr": 1e-2, "eps": 1e-10}
+    assert fa.RAdam().describe() == moments | {"name": "radam"}
+    assert fa.NAdam().describe() == moments | {
+        "name": "nadam", "lr": 2e-3, "momentum_decay": 4e-3,
+    }  # fmt: skip
+    assert fa.Lion().describe() == rest | {  # not of PyTorch: of the paper
+        "name": "lion", "lr": 1e-4, "beta1": 0.9, "beta2": 0.99,
+    }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["rmsprop", "adam", "adamw"])
+def test_optimizers_of_python_are_those_of_c():
+    assert list(fa.optimizers.OPTIMIZERS) == _core.NAMES["optimizer"]
+    for name, kind in fa.optimizers.OPTIMIZERS.items():
+        defaults = kind().describe()
+        for option in _core.options("optimizer", name):
+            assert defaults[option["name"]] == option["default"]
+
+
+@pytest.mark.parametrize("name", [each for each in fa.optimizers.OPTIMIZERS if each != "sgd"])
 def test_optimizers_by_name(name):
     net = network(optimizer=name)
     assert net.optimizer.name == name

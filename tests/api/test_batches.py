@@ -392,8 +392,8 @@ def test_an_iterable_that_does_not_begin_again_says_so():
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({}, "X: expected an array, got None; or batches="),
-        ({"X": X}, "y: expected an array, got None"),
+        ({}, "X: expected real numbers, got None; or give batches="),
+        ({"X": X}, "y: expected real numbers, got None"),
         ({"X": X, "y": Y, "steps_per_epoch": 3}, "steps_per_epoch: expected None without batches="),
     ],
 )

@@ -10,8 +10,8 @@ from fastfa._internal import fit_call
 
 X, Y = samples(60)
 INITS = dict.fromkeys(
-    ("linear", "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "gelu"), "glorot_uniform"
-) | dict.fromkeys(("sign", "threshold"), "lecun_uniform")
+    ("linear", "relu", "leaky_relu", "tanh", "sigmoid", "gelu"), "glorot_uniform"
+) | {"softplus": "he_uniform", "sign": "lecun_uniform", "threshold": "lecun_uniform"}
 
 
 @pytest.mark.parametrize("activation", INITS)

@@ -31,8 +31,9 @@ IDS = [f"{cls.__name__}-{row['name']}" for _, cls, row in OPTIONS]
 
 
 def make(cls, row, value):
-    """The object with one value; Nesterov's form needs momentum."""
-    more = {"momentum": 0.5} if row["name"] == "nesterov" else {}
+    """The object with one value; SGD needs a rate, and Nesterov's form momentum."""
+    more = {"lr": 0.1} if cls is fa.SGD else {}
+    more |= {"momentum": 0.5} if row["name"] == "nesterov" else {}
     return cls(**{row["name"]: value}, **more)
 
 

@@ -162,7 +162,7 @@ static fa_status call_gradients(fa_net *net)
 
 static fa_status call_apply_gradients(fa_net *net)
 {
-    const void *trained[6];
+    const void *trained[MOST_TENSORS] = {NULL};
     for (int i = 0; i < 6; i++) trained[i] = fa_net_tensor(net, i).trainable ? grads[i] : NULL;
     return fa_apply_gradients(net, trained);
 }

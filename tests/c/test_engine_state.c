@@ -70,10 +70,11 @@ static rule_facts facts_of(const char *rule)
 
 static void test_round_trip(void)
 {
-    static const char *const optimizers[] = {"sgd", "rmsprop", "adam", "adamw"};
+    static const char *const optimizers[] = {"sgd",     "rmsprop", "adam",  "adamw",
+                                             "adagrad", "nadam",   "radam", "lion"};
     for (int rule = 0; rule < n_rules; rule++) {
-        fa_net *net = new_net(rules[rule], optimizers[rule % 4]),
-               *other = new_net(rules[rule], optimizers[rule % 4]);
+        fa_net *net = new_net(rules[rule], optimizers[rule % 8]),
+               *other = new_net(rules[rule], optimizers[rule % 8]);
         int64_t order[10];
         train(net, 3);
         CHECK(fa_shuffle(order, net, 10) == FA_OK && fa_net_set_lr(net, 0.03) == FA_OK,

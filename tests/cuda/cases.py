@@ -19,6 +19,14 @@ OPTIMIZERS = {
     "adam decay": optimizer("adam", lr=0.01, weight_decay=0.05, decay_bias=False),
     "adamw": optimizer("adamw", lr=0.01, weight_decay=0.1),
 }
+# Those whose kernels differ from the ones above in nothing but the formula: `LONG` of test_bits.py.
+MORE_OPTIMIZERS = {
+    "rmsprop centered": optimizer("rmsprop", lr=0.001, centered=True, momentum=0.5),
+    "adagrad": optimizer("adagrad", lr=0.01, weight_decay=0.01),
+    "nadam": optimizer("nadam", lr=0.002),
+    "radam": optimizer("radam", lr=0.01, beta2=0.9),
+    "lion": optimizer("lion", lr=0.001, weight_decay=0.1),
+}
 CLIPPED = {
     "sgd clip": SGD | {"clip_norm": 0.5, "weight_decay": 0.01},
     "nesterov clip": SGD | {"momentum": 0.8, "nesterov": True, "clip_norm": 0.01},
@@ -165,9 +173,10 @@ class Case:
             layers += [dropout(rate) for rate in behind]
         layers.append(dense(n_out, out_activation))
         scale = 0.7 if "scaled" in self.samples else "auto"
+        chosen = (OPTIMIZERS | MORE_OPTIMIZERS | CLIPPED)[self.optimizer]
         return description(
-            layers, 29, common, loss=loss, dtype=self.dtype,
-            optimizer=dict((OPTIMIZERS | CLIPPED)[self.optimizer]), input_scale=scale,
+            layers, 29, common, loss=loss, dtype=self.dtype, optimizer=dict(chosen),
+            input_scale=scale,
         )  # fmt: skip
 
     def data(self, seed=0):

@@ -77,6 +77,24 @@ def test_training_has_the_bits_of_the_cpu(cupy, case):
     assert evaluated == pytest.approx(host.evaluate(X, y, weights), rel=1e-12)
 
 
+@pytest.mark.parametrize("where", ["host", "GPU", "float64"])
+def test_batches_that_come_one_by_one_have_the_bits_of_the_cpu(cupy, where):
+    host, gpu = pair()
+    X, y = samples()
+    given = {"host": X, "GPU": cupy.asarray(X), "float64": X.astype(np.float64)}[where]
+    cut = [slice(start, start + 16) for start in range(0, 50, 16)]
+    expected = host.fit(X, y, 2, 16, shuffle=False, validation_data=(X, y), verbose=False)
+    batches = [(given[rows], y[rows]) for rows in cut]
+    got = gpu.fit(batches=batches, epochs=2, validation_data=(X, y), verbose=False)
+    assert same_state(host, gpu)
+    for key in expected.history.keys() - {"time"}:
+        np.testing.assert_allclose(got.history[key], expected.history[key], rtol=1e-12)
+    batches[2] = (given[:3], y[:3] + 3)
+    with pytest.raises(ValueError, match="batch 3 of epoch 3: y: expected integer labels"):
+        gpu.fit(batches=batches, verbose=False)
+    assert gpu.steps == host.steps + 2
+
+
 def test_predictions_and_evaluations_go_by_parts(cupy, monkeypatch):
     monkeypatch.setattr(gpu_network, "ROWS", 16)
     host, gpu = pair()

@@ -81,7 +81,10 @@ def needs_barriers(compiled, order):
     clipped.train_batch(x[:17], labels[:17], None, None)
     values = np.where(np.arange(1000) % 700 == 699, np.inf, 1).astype(np.float32)
     return digest(
-        gpu.state(), clipped.state(), loss, -1 if (i := scan("finite", values, 1, compiled, order)) is None else i
+        gpu.state(),
+        clipped.state(),
+        loss,
+        -1 if (i := scan("finite", values, 1, compiled, order)) is None else i,
     )
 
 

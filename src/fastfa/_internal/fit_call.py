@@ -53,8 +53,8 @@ class FitCall(NamedTuple):
             return self._on_batches(net, hooks, stopped, options)
         for name in ("X", "y"):
             if getattr(self, name) is None:
-                hint = "or batches=, of which each has both"
-                raise TypeError(mismatch(name, "an array", "None", hint))
+                hint = "or give batches=, each with both"
+                raise TypeError(mismatch(name, "real numbers", "None", hint))
         if self.steps_per_epoch is not None:
             hint = "batch_size divides X and y"
             got = show(self.steps_per_epoch)

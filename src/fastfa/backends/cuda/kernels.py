@@ -111,7 +111,9 @@ MARK = "/* ==== once for each variant ==== */"
 # Nothing may be contracted, and divisions and roots round correctly: the bits are the engine's.
 OPTIONS = ("-std=c++17", "--fmad=false", "--prec-div=true", "--prec-sqrt=true")
 
-OPTIMIZERS = ("gradient", "plain", "sgd", "rmsprop", "adam")  # adamw is adam with another `keep`
+# adamw is adam with another `keep`, radam with other factors
+OPTIMIZERS = ("gradient", "plain", "sgd", "rmsprop", "adam", "rmsprop_centered", "adagrad", "nadam",
+              "lion")  # fmt: skip
 LOSSES = ("softmax_cross_entropy", "sigmoid_cross_entropy", "mse", "softmax")
 SIGNALS = ("product", "sign", "ternary", "label", "transposed", "signs", "plus")
 SCANS = ("finite", "labels", "weights", "unit", "shares")

@@ -382,10 +382,11 @@ class Network:
     def gradients(
         self, x: Any, labels: Any, y: Any, weights: Any, feedback: bool = False
     ) -> tuple[float, dict[str, Array]]:
-        """Mean loss, and what the next step would hand to the optimizer, as CuPy arrays.
-
-        `feedback`: no rule on a GPU has feedback that learns.
-        """
+        """Mean loss, and what the next step would hand to the optimizer, as CuPy arrays."""
+        learned = [each.key for each in self.plan.trained if each.is_feedback]
+        if feedback and learned:
+            hint = f"the gradient of {learned[0]} has no buffer there: keep the network on the CPU"
+            raise ValueError(mismatch("feedback", "False on a GPU", "True", hint))
         self.check(x, labels, y, weights)
         keys = [each.key for each in self.plan.trained if not each.is_feedback]
         with on_gpu(self.gpu) as cupy:
@@ -430,9 +431,7 @@ class Network:
         """FloatingPointError if a step was stopped because numbers are not finite."""
         if block["bad_norm"]:
             shown = "inf" if block["bad_norm"] == 1 else "nan"
-            raise FloatingPointError(
-                f"gradient norm is not finite ({shown}); nothing was updated"
-            )
+            raise FloatingPointError(f"gradient norm is not finite ({shown}); nothing was updated")
         if block["halt"] or block["bad_input"] or block["ruined"]:
             shown = "nan" if block["bad_input"] or math.isnan(block["stopped_loss"]) else "inf"
             self.check_tensors()

@@ -22,6 +22,7 @@ struct step_factors {
     T one_beta1;
     T one_beta2;
     T bias2;
+    T lr_g;
     T mean;
     T nesterov; /* 0 or 1 */
 };

@@ -5,13 +5,18 @@ enum {
     OPTIMIZER_plain,    /* sgd without slots */
     OPTIMIZER_sgd,
     OPTIMIZER_rmsprop,
-    OPTIMIZER_adam
+    OPTIMIZER_adam,
+    OPTIMIZER_rmsprop_centered,
+    OPTIMIZER_adagrad,
+    OPTIMIZER_nadam,
+    OPTIMIZER_lion
 };
 
 struct parameter {
     T *value;       /* (rows x cols) */
     T *slot0;       /* or NULL */
     T *slot1;       /* or NULL */
+    T *slot2;       /* or NULL */
     const T *left;  /* H (m x rows); NULL: ones, for a bias */
     const T *right; /* D (m x cols), without sample weights */
     T *coupled;     /* feedback (cols x rows) that gets each step too, transposed: kp; or NULL */
@@ -39,6 +44,7 @@ FA_INLINE fa_factors factors_of(const step_factors &f)
     all.one_beta1 = f.one_beta1;
     all.one_beta2 = f.one_beta2;
     all.bias2 = f.bias2;
+    all.lr_g = f.lr_g;
     all.nesterov = f.nesterov != 0;
     return all;
 }
@@ -58,18 +64,25 @@ FA_INLINE void step_entry(const int optimizer, const int couples, control_block 
                           const parameter &p, const fa_factors &factors, int i, int j, V g)
 {
     const unsigned to = at(i, p.cols, j);
-    fa_entries x = {p.value[to], 0, 0};
+    const bool third = optimizer == OPTIMIZER_rmsprop_centered && p.slot2; /* no other has one */
+    fa_entries x = {p.value[to], 0, 0, 0};
     const T before = x.w.x;
     if (p.slot0) x.s0 = p.slot0[to];
     if (p.slot1) x.s1 = p.slot1[to];
+    if (third) x.s2 = p.slot2[to];
     if (optimizer == OPTIMIZER_plain) fa_plain_step(&x, g, &factors);
     if (optimizer == OPTIMIZER_sgd) fa_sgd_step(&x, g, &factors);
     if (optimizer == OPTIMIZER_rmsprop) fa_rmsprop_step(&x, g, &factors);
     if (optimizer == OPTIMIZER_adam) fa_adam_step(&x, g, &factors);
+    if (optimizer == OPTIMIZER_rmsprop_centered) fa_rmsprop_centered_step(&x, g, &factors);
+    if (optimizer == OPTIMIZER_adagrad) fa_adagrad_step(&x, g, &factors);
+    if (optimizer == OPTIMIZER_nadam) fa_nadam_step(&x, g, &factors);
+    if (optimizer == OPTIMIZER_lion) fa_lion_step(&x, g, &factors);
     if (couples && p.coupled) x.w.x = step_coupled(p, i, j, before, x.w.x);
     p.value[to] = x.w.x;
     if (p.slot0) p.slot0[to] = x.s0.x;
     if (p.slot1) p.slot1[to] = x.s1.x;
+    if (third) p.slot2[to] = x.s2.x;
     if (!is_finite(x.w.x) || !is_finite(x.s0.x) || !is_finite(x.s1.x))
         c->ruined = (int)(c->done + ahead + 1);
 }
