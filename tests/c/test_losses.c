@@ -323,7 +323,7 @@ static void test_losses(isa set_, int type)
                     const int64_t rows = s % 2 ? 17 : 4;
                     loss_case c = {rows, cols, way & 1 ? 3 : 0, way & 2, way & 4, spreads[s]};
                     if (kind != SIGMOID_CE && cols == 1 && c.labels)
-                        continue; /* nothing to classify */
+                        continue;                           /* nothing to classify */
                     if (kind == POISSON && s > 2) continue; /* e^z overflows */
                     worst = larger(worst, loss_error(&set_.rows[type], type, (loss_kind)kind, c));
                 }
