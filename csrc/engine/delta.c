@@ -4,6 +4,18 @@
 
 #include <math.h>
 
+void fa_loss_of_rows(const fa_run *run, fa_mat e, double *row_loss, double *hit, fa_mat z,
+                     fa_rows rows)
+{
+    const fa_net *net = run->net;
+    if (fa_has_own_loss(net)) {
+        fa_ask_own_loss(run, e, row_loss, hit, z, rows);
+        return;
+    }
+    net->loss->error(net->k, net->desc.loss_options, e, row_loss, hit, z,
+                     run->labels ? run->labels + rows.r0 : NULL, fa_get(run, FA_TARGET, rows));
+}
+
 void fa_output_error(const fa_run *run, fa_rows rows)
 {
     const fa_net *net = run->net;

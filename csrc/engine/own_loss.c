@@ -24,16 +24,12 @@ static bool fill(const fa_run *run, fa_mat e, double *row_loss, fa_mat z, fa_row
     return !failed;
 }
 
-void fa_loss_of_rows(const fa_run *run, fa_mat e, double *row_loss, double *hit, fa_mat z,
+void fa_ask_own_loss(const fa_run *run, fa_mat e, double *row_loss, double *hit, fa_mat z,
                      fa_rows rows)
 {
     const fa_net *net = run->net;
     const int64_t *labels = run->labels ? run->labels + rows.r0 : NULL;
     const fa_mat y = fa_get(run, FA_TARGET, rows);
-    if (!fa_has_own_loss(net)) {
-        net->loss->error(net->k, net->desc.loss_options, e, row_loss, hit, z, labels, y);
-        return;
-    }
     if (e.p != z.p) /* hits; its losses and errors are overwritten */
         net->k->mse(e.p, e.ld, row_loss, hit, z.p, z.ld, labels, y.p, y.ld, z.rows, z.cols);
     if (fill(run, e, row_loss, z, rows)) return;

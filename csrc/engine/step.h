@@ -29,6 +29,9 @@ double fa_byte_divisor(const fa_net *net);
 /* ---- delta.c ---- */
 
 void fa_loss_and_error(const fa_run *run, fa_rows rows); /* also checks that the input is finite */
+/* fa_loss_of_rows by the function of the user. */
+void fa_ask_own_loss(const fa_run *run, fa_mat e, double *row_loss, double *hit, fa_mat z,
+                     fa_rows rows);
 bool fa_deltas_are_serial(const fa_net *net); /* rules call the user's loss while they run */
 bool fa_needs_delta(const fa_run *run, int b);
 void fa_compute_delta(const fa_run *run, int b, fa_part part, int worker);
