@@ -13,6 +13,7 @@
 #include "online.inc"
 #include "rows.inc"
 #include "sparse.inc"
+#include "patches.inc"
 #include "random.inc"
 #include "dropout.inc"
 #include "loss_row.inc"

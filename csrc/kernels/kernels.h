@@ -62,6 +62,15 @@ typedef struct fa_packed_b {
     bool remote; /* other cores have written much of B since this core read it */
 } fa_packed_b;
 
+/* Windows over an image of in_h x in_w positions, each with `channels` numbers side by side. The
+ * result is a map of out_h x out_w positions. */
+typedef struct fa_window {
+    int64_t in_h, in_w, channels;
+    int64_t kernel_h, kernel_w, stride_h, stride_w;
+    int64_t pad_top, pad_bottom, pad_left, pad_right;
+    int64_t out_h, out_w;
+} fa_window;
+
 /* h = f(a), may work in place */
 typedef void fa_act_fn(void *h, ptrdiff_t ldh, const void *a, ptrdiff_t lda, int64_t rows,
                        int64_t cols);

@@ -49,7 +49,7 @@ from .alignment import Alignment
 from .callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, History
 from .feedback import Feedback
 from .initializers import Init
-from .layers import Dense, Dropout
+from .layers import Conv2D, Dense, Dropout, Flatten
 from .optimizers import SGD, Adam, AdamW, RMSprop
 from .rules import (
     BRSF,
@@ -95,10 +95,12 @@ __all__ = [
     "CSVLogger",
     "Callback",
     "Checkpoint",
+    "Conv2D",
     "Dense",
     "Dropout",
     "EarlyStopping",
     "Feedback",
+    "Flatten",
     "Frozen",
     "History",
     "Init",

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..layers import Dense
+from ..layers import WeightedLayer
 from ..rules import Rule
 from ..rules.base import is_custom
 from .checks import show
@@ -71,7 +71,9 @@ def custom_rules(net: Model) -> dict[int, Rule]:
 
 
 def _places(net: Model) -> list[tuple[int, Rule]]:
-    rules = [(i, layer.rule) for i, layer in enumerate(net.layers) if isinstance(layer, Dense)]
+    rules = [
+        (i, layer.rule) for i, layer in enumerate(net.layers) if isinstance(layer, WeightedLayer)
+    ]
     return [(i, each) for i, each in [(-1, net.rule), *rules]
             if isinstance(each, Rule) and is_custom(each)]  # fmt: skip
 

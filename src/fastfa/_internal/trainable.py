@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..backends import choose
-from ..layers import Dense, Layer
+from ..layers import Layer, WeightedLayer
 from .checks import integer, mismatch, show
 
 if TYPE_CHECKING:
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 
 def layer_indices(layers: Sequence[Layer], given: Sequence[object], name: str) -> list[int]:
-    """The arguments of `freeze` or `unfreeze`: places of `Dense` in the list; all without any."""
-    dense = [i for i, layer in enumerate(layers) if isinstance(layer, Dense)]
+    """The arguments of `freeze` or `unfreeze`: layers with weights; all without any."""
+    dense = [i for i, layer in enumerate(layers) if isinstance(layer, WeightedLayer)]
     indices = [integer(f"{name}: layer", each, 0) for each in given]
     for index in indices:
         if index not in dense:

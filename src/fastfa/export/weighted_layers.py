@@ -74,8 +74,14 @@ def weighted_layers(engine: Engine) -> list[WeightedLayer]:
     ------
     FloatingPointError
         A parameter is not finite.
+    ValueError
+        The network has layers for images.
     """
     how = engine.description
+    for index, layer in enumerate(how["layers"]):
+        if layer["type"] not in ("dense", "dropout"):
+            got = f"{layer['type']}; layers for images are not written to files of other formats"
+            raise ValueError(mismatch(f"layer {index}", "dense or dropout", got))
     found = []
     for learns in engine.layers:
         index = learns["index"]

@@ -29,7 +29,7 @@ class GPUInputValidator(InputValidator):
     def __init__(
         self,
         gpu: int,
-        n_in: int,
+        n_in: int | tuple[int, ...],
         n_out: int,
         loss: str,
         dtype: DTypeLike,

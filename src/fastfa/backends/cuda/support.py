@@ -15,6 +15,16 @@ _STAY = 'keep the network on the CPU: device="cpu"'
 def check_supported(description: dict[str, Any]) -> None:
     """ValueError for the first thing in a description that a GPU does not run."""
     layers = description["layers"]
+    for i, layer in enumerate(layers):
+        if layer["type"] not in ("dense", "dropout"):
+            raise ValueError(
+                mismatch(
+                    f"layer {i}",
+                    "dense or dropout on a GPU",
+                    layer["type"],
+                    f"its kernels are not written yet; {_STAY}",
+                )
+            )
     hidden = [i for i, layer in enumerate(layers) if layer["type"] == "dense"][:-1]
     for i in hidden:
         _check_rule(f"layer {i}", layers[i].get("rule") or description["rule"])
