@@ -4,9 +4,9 @@
  *   conv [seconds]            default 0.2 for each figure
  *
  * Rounds of kernels and of the peak loop take turns, so that both see the same machine. Prints the
- * best and the median round, in per cent of the best peak of the run; for whole nets the operations of
- * all layers (without backward of the first) over the sum of their best times. FASTFA_CPU=v3 chooses
- * the instruction set. */
+ * best and the median round, in per cent of the best peak of the run; for whole nets the operations
+ * of all layers (without backward of the first) over the sum of their best times; times of pooling.
+ * FASTFA_CPU=v3 chooses the instruction set. */
 #include "kernels.h"
 #include "../peak.h"
 
@@ -21,7 +21,7 @@ typedef struct {
     int64_t size, channels, kernel, pad, filters;
 } layer;
 
-/* Of docs/MATH.md's four nets: LeNet-5, 32-64 filters on MNIST, a LeNet of 3 x 3 kernels on CIFAR,
+/* Of four nets: LeNet-5, 32-64 filters on MNIST, a LeNet of 3 x 3 kernels on CIFAR,
  * and the net of the DKP paper. */
 static const layer layers[] = {
     {"lenet", "28x28x1, 6 of 5x5", 28, 1, 5, 0, 6},
@@ -55,10 +55,19 @@ static float *numbers(int64_t n)
 static fa_window window_of(const layer *l)
 {
     const int64_t out = l->size + 2 * l->pad - l->kernel + 1;
-    return (fa_window){.in_h = l->size, .in_w = l->size, .channels = l->channels,
-                       .kernel_h = l->kernel, .kernel_w = l->kernel, .stride_h = 1, .stride_w = 1,
-                       .pad_top = l->pad, .pad_bottom = l->pad, .pad_left = l->pad,
-                       .pad_right = l->pad, .out_h = out, .out_w = out};
+    return (fa_window){.in_h = l->size,
+                       .in_w = l->size,
+                       .channels = l->channels,
+                       .kernel_h = l->kernel,
+                       .kernel_w = l->kernel,
+                       .stride_h = 1,
+                       .stride_w = 1,
+                       .pad_top = l->pad,
+                       .pad_bottom = l->pad,
+                       .pad_left = l->pad,
+                       .pad_right = l->pad,
+                       .out_h = out,
+                       .out_w = out};
 }
 
 typedef struct {
@@ -125,6 +134,38 @@ static void measure(const operands *o, int kind, double seconds, double *best, d
     *best = rate[n - 1], *median = rate[n / 2];
 }
 
+/* Microseconds a sample for pooling of 2 x 2 and back, the best round */
+static void print_pooling(int64_t size, int64_t channels)
+{
+    enum { ROUNDS = 300, CALLS = 10 };
+    const fa_window g = {.in_h = size,
+                         .in_w = size,
+                         .channels = channels,
+                         .kernel_h = 2,
+                         .kernel_w = 2,
+                         .stride_h = 2,
+                         .stride_w = 2,
+                         .out_h = size / 2,
+                         .out_w = size / 2};
+    const int64_t image = size * size * channels, map = image / 4;
+    float *x = numbers(image), *y = numbers(map);
+    uint8_t *which = (uint8_t *)numbers(map);
+    double best[2] = {1, 1};
+    for (int i = 0; i < 2 * ROUNDS; i++) {
+        const double start = now();
+        for (int j = 0; j < CALLS; j++)
+            if (i % 2)
+                kernels->max_pool_back(x, image, y, map, which, map, &g, 1);
+            else
+                kernels->max_pool(y, map, which, map, x, image, &g, 1);
+        const double time = (now() - start) / CALLS;
+        if (time < best[i % 2]) best[i % 2] = time;
+    }
+    printf("max pooling of %ldx%ldx%ld: %.2f us, back %.2f us\n", (long)size, (long)size,
+           (long)channels, 1e6 * best[0], 1e6 * best[1]);
+    free(x), free(y), free(which);
+}
+
 static void choose(void)
 {
     const char *cpu = getenv("FASTFA_CPU");
@@ -172,5 +213,8 @@ int main(int argc, char **argv)
         printf("%-8s%.0f %% of peak, %.1f us a sample\n", layers[i].net, 100 * flops / time / top,
                1e6 * time);
     }
+    print_pooling(24, 6);
+    print_pooling(26, 32);
+    print_pooling(28, 32);
     return 0;
 }

@@ -41,7 +41,12 @@ static inline void fa_list_patch(int32_t *at, const fa_window *g)
         for (int64_t x = 0; x < row; x++) *at++ = (int32_t)(y * fa_framed_row(g) + x);
 }
 
-enum { FA_BACK_BYTES = 32768, FA_BACK_PLACES = 16 };
+enum {
+    FA_BACK_BYTES = 32768,
+    FA_BACK_PLACES = 16,
+    FA_GRADIENT_BYTES = 24576,
+    FA_GRADIENT_PLACES = 32, /* with fewer, loading and storing the sums takes too long */
+};
 
 /* The columns of a row of the map whose windows cover column x of the image: `n` of them, from the
  * product at `at` on, in numbers of the row's products */
@@ -82,21 +87,21 @@ static inline void fa_list_covers(fa_cover *cover, const fa_window *g)
     }
 }
 
-/* The part of a window that is inside the image: rows y0 .. y1 - 1, columns alike; `first` is the
- * number of its first place in the window, in row order */
+/* The part of a window that is inside the image: its first row and column there, how many of each;
+ * `first` is the number of its first place in the window, in row order */
 typedef struct {
-    int64_t y0, y1, x0, x1, first;
+    int64_t y0, x0, rows, columns, first;
 } fa_inside;
 
-static inline fa_inside fa_inside_of(const fa_window *g, int64_t place)
+/* Of the window at place (y, x) of the map */
+static inline fa_inside fa_inside_of(const fa_window *g, int64_t y, int64_t x)
 {
-    const int64_t y = place / g->out_w * g->stride_h - g->pad_top,
-                  x = place % g->out_w * g->stride_w - g->pad_left;
-    fa_inside in = {y < 0 ? 0 : y, y + g->kernel_h, x < 0 ? 0 : x, x + g->kernel_w, 0};
-    if (in.y1 > g->in_h) in.y1 = g->in_h;
-    if (in.x1 > g->in_w) in.x1 = g->in_w;
-    in.first = (in.y0 - y) * g->kernel_w + in.x0 - x;
-    return in;
+    const int64_t top = y * g->stride_h - g->pad_top, left = x * g->stride_w - g->pad_left;
+    const int64_t y0 = top < 0 ? 0 : top, x0 = left < 0 ? 0 : left;
+    int64_t y1 = top + g->kernel_h, x1 = left + g->kernel_w;
+    if (y1 > g->in_h) y1 = g->in_h;
+    if (x1 > g->in_w) x1 = g->in_w;
+    return (fa_inside){y0, x0, y1 - y0, x1 - x0, (y0 - top) * g->kernel_w + x0 - left};
 }
 
 #endif

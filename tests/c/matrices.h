@@ -46,7 +46,7 @@ static double draw(void)
 }
 
 static size_t size(void) { return type == F32 ? 4 : 8; }
-static double epsilon(void) { return type == F32 ? FLT_EPSILON : DBL_EPSILON; }
+UNUSED static double epsilon(void) { return type == F32 ? FLT_EPSILON : DBL_EPSILON; }
 static double rounded(double x) { return type == F32 ? (double)(float)x : x; }
 
 /* sum + a * b as the instruction set computes it */
@@ -142,7 +142,7 @@ static void problem(const char *what, int64_t i, int64_t j, double got, double e
 }
 
 UNUSED static void close_to(const char *what, int64_t i, int64_t j, double got, double expected,
-                     double tolerance)
+                            double tolerance)
 {
     if (!(fabs(got - expected) <= tolerance)) problem(what, i, j, got, expected);
 }

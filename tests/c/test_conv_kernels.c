@@ -1,5 +1,5 @@
-/* Convolutions of every instruction set here, against loops: in double to a tolerance, and bit by bit
- * against the same chains of multiply-adds. */
+/* Convolutions of every instruction set here, against loops: in double to a tolerance, and bit by
+ * bit against the same chains of multiply-adds. */
 #include "matrices.h"
 
 /* ---- the definitions ---- */
@@ -81,8 +81,7 @@ static void check_forward(const conv_case *t, bool bias, bool relu)
 static double sum_of_places(const matrix *d, int64_t s, int64_t places, int64_t f, int64_t j)
 {
     double sum[8] = {0};
-    for (int64_t p = 0; p < places; p++)
-        sum[p % 8] = rounded(sum[p % 8] + at(d, s, p * f + j));
+    for (int64_t p = 0; p < places; p++) sum[p % 8] = rounded(sum[p % 8] + at(d, s, p * f + j));
     for (int step = 1; step < 8; step *= 2)
         for (int i = 0; i < 8; i += 2 * step) sum[i] = rounded(sum[i] + sum[i + step]);
     return sum[0];
@@ -93,7 +92,8 @@ static void check_gradient(const conv_case *t, bool adds, bool whole)
 {
     const fa_window *g = &t->g;
     const int64_t k = patch_of(g), places = places_of(g), f = t->filters;
-    const int64_t first = whole ? 0 : k / 3, rows = k - first, j0 = whole ? 0 : f / 2, cols = f - j0;
+    const int64_t first = whole ? 0 : k / 3, rows = k - first, j0 = whole ? 0 : f / 2,
+                  cols = f - j0;
     matrix x = bare(drawn(t->samples, g->in_h * g->in_w * g->channels, 1)),
            d = bare(drawn(t->samples, places * f, 2)), gw = drawn(rows, cols, 1),
            before = copy(&gw), gb = drawn(1, cols, 0), b = copy(&gb);
@@ -172,31 +172,33 @@ typedef struct {
 } shape;
 
 static const shape shapes[] = {
-    {1, 1, 1, 1, 1, 1, 0, 0, 0, 0},   /* a dense layer */
-    {5, 5, 5, 5, 1, 1, 0, 0, 0, 0},   /* a window as large as the image */
-    {1, 9, 1, 3, 1, 1, 0, 0, 0, 0},   /* one row */
-    {9, 1, 3, 1, 1, 1, 0, 0, 0, 0},   /* one column */
-    {6, 6, 3, 3, 1, 1, 0, 0, 0, 0},   /* maps of 4, 7, 8, 9, 24 columns */
+    {1, 1, 1, 1, 1, 1, 0, 0, 0, 0}, /* a dense layer */
+    {5, 5, 5, 5, 1, 1, 0, 0, 0, 0}, /* a window as large as the image */
+    {1, 9, 1, 3, 1, 1, 0, 0, 0, 0}, /* one row */
+    {9, 1, 3, 1, 1, 1, 0, 0, 0, 0}, /* one column */
+    {6, 6, 3, 3, 1, 1, 0, 0, 0, 0}, /* maps of 4, 7, 8, 9, 24 columns */
     {4, 9, 3, 3, 1, 1, 0, 0, 0, 0},
     {4, 9, 2, 2, 1, 1, 0, 0, 0, 0},
     {12, 13, 5, 5, 1, 1, 0, 0, 0, 0},
     {5, 28, 5, 5, 1, 1, 0, 0, 0, 0},
-    {7, 7, 3, 3, 1, 1, 1, 1, 1, 1},   /* the same size */
-    {6, 7, 2, 4, 1, 1, 0, 1, 1, 2},   /* the same size, even windows */
-    {7, 8, 3, 3, 2, 2, 0, 1, 0, 1},   /* strides */
+    {7, 7, 3, 3, 1, 1, 1, 1, 1, 1}, /* the same size */
+    {6, 7, 2, 4, 1, 1, 0, 1, 1, 2}, /* the same size, even windows */
+    {7, 8, 3, 3, 2, 2, 0, 1, 0, 1}, /* strides */
     {9, 10, 3, 2, 2, 3, 1, 0, 2, 1},
-    {8, 8, 1, 1, 2, 2, 0, 0, 0, 0},   /* places that no window covers */
+    {8, 8, 1, 1, 2, 2, 0, 0, 0, 0}, /* places that no window covers */
     {7, 11, 2, 3, 3, 4, 0, 0, 0, 0},
-    {2, 3, 5, 7, 1, 1, 3, 3, 3, 3},   /* a window larger than the image */
-    {3, 3, 2, 2, 1, 1, 3, 2, 0, 3},   /* windows wholly in the padding */
+    {2, 3, 5, 7, 1, 1, 3, 3, 3, 3}, /* a window larger than the image */
+    {3, 3, 2, 2, 1, 1, 3, 2, 0, 3}, /* windows wholly in the padding */
     {10, 9, 7, 5, 1, 2, 3, 3, 2, 2},
+    {44, 44, 3, 3, 1, 1, 0, 0, 0, 0}, /* the gradient of a few places at a time */
 };
 
 static const struct {
     int64_t channels, filters, samples;
 } widths[] = {
-    {1, 1, 3},  {1, 6, 2},  {3, 8, 1},  {3, 16, 2}, {6, 16, 1}, {8, 9, 2},   {1, 32, 2}, {16, 17, 1},
-    {17, 33, 2}, {9, 48, 1}, {33, 3, 2}, {2, 50, 3}, {4, 64, 1}, {5, 100, 1}, {1, 12, 2}, {17, 1, 2}, {1, 2, 1},
+    {1, 1, 3},  {1, 6, 2},   {3, 8, 1},   {3, 16, 2}, {6, 16, 1}, {8, 9, 2},
+    {1, 32, 2}, {16, 17, 1}, {17, 33, 2}, {9, 48, 1}, {33, 3, 2}, {2, 50, 3},
+    {4, 64, 1}, {5, 100, 1}, {1, 12, 2},  {17, 1, 2}, {1, 2, 1},
 };
 
 enum { N_SHAPES = sizeof shapes / sizeof *shapes, N_WIDTHS = sizeof widths / sizeof *widths };
@@ -210,10 +212,17 @@ static void each_case(void (*check)(const conv_case *t, int turn))
             const shape *s = &shapes[i];
             if (widths[j].channels > 1 && (i + 2 * j) % 5) continue;
             const fa_window g = {
-                .in_h = s->in_h, .in_w = s->in_w, .channels = widths[j].channels,
-                .kernel_h = s->kernel_h, .kernel_w = s->kernel_w, .stride_h = s->stride_h,
-                .stride_w = s->stride_w, .pad_top = s->top, .pad_bottom = s->bottom,
-                .pad_left = s->left, .pad_right = s->right,
+                .in_h = s->in_h,
+                .in_w = s->in_w,
+                .channels = widths[j].channels,
+                .kernel_h = s->kernel_h,
+                .kernel_w = s->kernel_w,
+                .stride_h = s->stride_h,
+                .stride_w = s->stride_w,
+                .pad_top = s->top,
+                .pad_bottom = s->bottom,
+                .pad_left = s->left,
+                .pad_right = s->right,
                 .out_h = (s->top + s->in_h + s->bottom - s->kernel_h) / s->stride_h + 1,
                 .out_w = (s->left + s->in_w + s->right - s->kernel_w) / s->stride_w + 1};
             check(&(conv_case){g, widths[j].filters, widths[j].samples}, turn);
@@ -222,7 +231,8 @@ static void each_case(void (*check)(const conv_case *t, int turn))
 
 static void forward_case(const conv_case *t, int turn)
 { check_forward(t, turn % 4 != 0, turn % 2 != 0); }
-static void gradient_case(const conv_case *t, int turn) { check_gradient(t, turn % 2 != 0, turn % 4 < 2); }
+static void gradient_case(const conv_case *t, int turn)
+{ check_gradient(t, turn % 2 != 0, turn % 4 < 2); }
 static void back_case(const conv_case *t, int turn) { (void)turn, check_back(t); }
 
 static void test(void)

@@ -83,7 +83,8 @@ static void check_max(const fa_window *g, int64_t samples, double special)
             if (!identical(at(&out, s, j), at(&x, s, column_of(g, place, k, c))))
                 problem("max_pool", s, j, at(&out, s, j), at(&x, s, column_of(g, place, k, c)));
         }
-        for (int64_t j = n; j < ldi; j++) equal("max_pool: outside", s, j, which[s * ldi + j], 0x5a);
+        for (int64_t j = n; j < ldi; j++)
+            equal("max_pool: outside", s, j, which[s * ldi + j], 0x5a);
     }
     matrix d = bare(drawn(samples, n, 1)), dx = drawn(samples, image_of(g), 2), dx2 = copy(&dx);
     expect_back(&dx2, &d, &(pooled){g, which, ldi});
@@ -120,17 +121,20 @@ static void check_average(const fa_window *g, int64_t samples)
 static const fa_window windows[] = {
     /* in_h, in_w, channels, kernel, strides, top, bottom, left, right, the map */
     {4, 6, 0, 2, 2, 2, 2, 0, 0, 0, 0, 2, 3},
-    {7, 5, 0, 2, 2, 2, 2, 0, 0, 0, 0, 3, 2},   /* a row and a column are left over */
-    {7, 7, 0, 3, 3, 2, 2, 0, 0, 0, 0, 3, 3},   /* windows overlap */
-    {6, 5, 0, 3, 3, 2, 2, 1, 1, 1, 1, 3, 3},   /* with padding */
-    {5, 4, 0, 3, 2, 1, 1, 1, 1, 0, 1, 5, 4},   /* the same size */
-    {5, 5, 0, 1, 1, 2, 3, 0, 0, 0, 0, 3, 2},   /* places that no window covers */
-    {4, 3, 0, 4, 3, 4, 3, 0, 0, 0, 0, 1, 1},   /* the whole image */
+    {7, 5, 0, 2, 2, 2, 2, 0, 0, 0, 0, 3, 2},     /* a row and a column are left over */
+    {7, 7, 0, 3, 3, 2, 2, 0, 0, 0, 0, 3, 3},     /* windows overlap */
+    {6, 5, 0, 3, 3, 2, 2, 1, 1, 1, 1, 3, 3},     /* with padding */
+    {5, 4, 0, 3, 2, 1, 1, 1, 1, 0, 1, 5, 4},     /* the same size */
+    {5, 5, 0, 1, 1, 2, 3, 0, 0, 0, 0, 3, 2},     /* places that no window covers */
+    {4, 3, 0, 4, 3, 4, 3, 0, 0, 0, 0, 1, 1},     /* the whole image */
     {16, 16, 0, 16, 16, 1, 1, 0, 0, 0, 0, 1, 1}, /* as many places as a byte can count */
 };
 static const int64_t channels[] = {1, 3, 4, 6, 8, 9, 16, 17, 33, 40};
 
-enum { N_WINDOWS = sizeof windows / sizeof *windows, N_CHANNELS = sizeof channels / sizeof *channels };
+enum {
+    N_WINDOWS = sizeof windows / sizeof *windows,
+    N_CHANNELS = sizeof channels / sizeof *channels
+};
 
 static void test(void)
 {
