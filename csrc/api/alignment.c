@@ -185,7 +185,7 @@ static void whole_gradient(const fa_run *run, const fa_layer *layer, fa_pair pai
     const fa_tile all = {0, g.rows, 0, g.cols};
     fa_packed_b packed_b = fa_packing_buffer(run, 0);
     if (pair.windows)
-        layer->ops->gradient(layer, run, pair, all, g, 1, 0);
+        layer->ops->gradient(layer, run, pair, all, g, 1, 0 /* of this thread */);
     else
         fa_matmul_tn(&run->net->linalg, g, run->buf[pair.left], run->buf[pair.right], 1, 0,
                      &packed_b);

@@ -36,7 +36,7 @@ static void tile_product(const fa_run *run, const fa_param *p, fa_tile t, fa_mat
     for (int i = 0; i < p->n_grad; i++, beta = 1) {
         const fa_pair pair = p->grad[i];
         if (pair.windows) {
-            pair.windows->ops->gradient(pair.windows, run, pair, t, g, alpha, beta);
+            pair.windows->ops->gradient(pair.windows, run, pair, t, g, alpha, worker);
             fa_count(run, &net->count_outer, pair.left != FA_ONES && t.i0 == 0 && t.j0 == 0);
             continue;
         }

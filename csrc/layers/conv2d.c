@@ -4,6 +4,8 @@
 
 #include <math.h>
 
+enum { AT_ONCE = 8 }; /* samples that a kernel takes at a time: it copies images that are padded */
+
 static fa_status check(const fa_layer *layer)
 {
     const fa_layer_desc *d = &layer->desc;
@@ -62,45 +64,33 @@ static fa_status plan(fa_net *net, fa_layer *layer)
         layer->bias = fa_plan_param(net, "bias", layer->index, FA_BIAS, 1, d->units);
         layer->bias->lr_scale = d->lr_scale * d->bias_lr_scale;
     }
-    fa_plan_window_scratch(net, (size_t)(positions(window(layer)) * patch) * net->esize);
-    fa_plan_scratch(net, fa_matmul_nt_scratch(&net->linalg, d->units));
+    fa_plan_window_scratch(net, net->k->conv_scratch_bytes(window(layer), d->units, AT_ONCE));
+    fa_plan_scratch(net, (size_t)(patch * d->units) * net->esize); /* W^T */
     return FA_OK;
 }
 
-/* One row of a map as a matrix: a row for each position */
-static fa_mat map_of(fa_mat rows, int64_t row, int64_t n, int64_t channels, size_t esize)
-{ return (fa_mat){rows.p + (size_t)(row * rows.ld) * esize, channels, n, channels}; }
-
-static char *image_of(fa_mat rows, int64_t row, size_t esize)
-{ return rows.p + (size_t)(row * rows.ld) * esize; }
-
-static fa_mat patches(const fa_layer *layer, const fa_run *run, int worker)
-{
-    const int64_t k = layer->weight->rows;
-    return (fa_mat){fa_window_scratch(run, worker), k, positions(window(layer)), k};
-}
+/* Rows i .. i + AT_ONCE - 1 of a batch, or fewer at its end */
+static fa_mat some_rows(fa_mat a, int64_t i, size_t esize)
+{ return fa_rows_of(a, (fa_rows){i, fa_smaller(i + AT_ONCE, a.rows)}, esize); }
 
 static void forward(const fa_layer *layer, const fa_run *run, fa_part part, int worker)
 {
     const fa_net *net = run->net;
-    const fa_window *g = window(layer);
     const fa_mat h = fa_get(run, layer->out, part.rows), x = fa_get(run, layer->in, part.rows);
-    const fa_mat a = layer->preact == FA_NO_BUF ? h : fa_get(run, layer->preact, part.rows);
-    const fa_mat w = fa_param_matrix(layer->weight), rows = patches(layer, run, worker);
+    const fa_mat all = layer->preact == FA_NO_BUF ? h : fa_get(run, layer->preact, part.rows);
+    const fa_param *w = layer->weight;
     const bool fuses_relu = layer->activation == FA_ACT_relu;
     const fa_epilogue epilogue = {.bias = layer->bias ? layer->bias->value : NULL,
                                   .nonfinite = fa_nonfinite_flag(run),
                                   .relu = fuses_relu};
-    fa_packed_b packed_b = fa_packing_buffer(run, worker);
-    packed_b.remote = run->shared;
-    for (int64_t i = 0; i < x.rows; i++) {
-        net->k->im2row(rows.p, image_of(x, i, net->esize), g);
-        fa_matmul(&net->linalg, map_of(a, i, positions(g), w.cols, net->esize), rows, w, &epilogue,
-                  &packed_b);
+    for (int64_t i = 0; i < x.rows; i += AT_ONCE) {
+        const fa_mat a = some_rows(all, i, net->esize), from = some_rows(x, i, net->esize);
+        net->k->conv(a.p, a.ld, from.p, from.ld, w->value, w->cols, window(layer), w->cols, a.rows,
+                     &epilogue, fa_window_scratch(run, worker));
     }
     fa_count(run, &net->count_forward, fa_is_first(part));
     if (layer->activation != FA_ACT_linear && !fuses_relu)
-        net->k->act[layer->activation](h.p, h.ld, a.p, a.ld, h.rows, h.cols);
+        net->k->act[layer->activation](h.p, h.ld, all.p, all.ld, h.rows, h.cols);
 }
 
 static void backward(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat d, bool exact)
@@ -111,50 +101,45 @@ static void backward(const fa_layer *layer, const fa_run *run, fa_part part, fa_
     run->net->k->dact[layer->activation](d.p, d.ld, x.p, x.ld, d.rows, d.cols);
 }
 
+static void carry(const fa_layer *layer, const fa_run *run, fa_mat d, fa_mat b, fa_mat out,
+                  int worker)
+{
+    run->net->k->conv_back(out.p, out.ld, d.p, d.ld, b.p, b.ld, window(layer), b.rows, d.rows,
+                           fa_window_scratch(run, worker));
+}
+
 static void transport(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat d, fa_mat out,
                       int worker)
 {
-    const fa_net *net = run->net;
-    const fa_window *g = window(layer);
-    const fa_mat w = fa_param_matrix(layer->weight), rows = patches(layer, run, worker);
-    for (int64_t i = 0; i < d.rows; i++) {
-        fa_run_matmul_nt(run, rows, map_of(d, i, positions(g), w.cols, net->esize), w, worker);
-        net->k->col2im(image_of(out, i, net->esize), rows.p, g);
-    }
-    fa_count(run, &net->count_transport, fa_is_first(part));
+    const fa_mat w = fa_param_matrix(layer->weight);
+    const fa_mat transposed = {fa_scratch(run, worker), w.rows, w.cols, w.rows};
+    run->net->k->transpose(transposed.p, transposed.ld, w.p, w.ld, w.rows, w.cols);
+    carry(layer, run, d, transposed, out, worker);
+    fa_count(run, &run->net->count_transport, fa_is_first(part));
 }
 
-static void carry(const fa_layer *layer, const fa_run *run, fa_rows part, fa_mat d, fa_mat b,
-                  fa_mat out, int worker)
-{
-    (void)part;
-    const fa_net *net = run->net;
-    const fa_window *g = window(layer);
-    const fa_mat rows = patches(layer, run, worker);
-    const fa_epilogue epilogue = {.nonfinite = fa_nonfinite_flag(run)};
-    fa_packed_b packed_b = fa_packing_buffer(run, worker);
-    for (int64_t i = 0; i < d.rows; i++) {
-        fa_matmul(&net->linalg, rows, map_of(d, i, positions(g), b.rows, net->esize), b, &epilogue,
-                  &packed_b);
-        net->k->col2im(image_of(out, i, net->esize), rows.p, g);
-    }
-}
-
+/* The sum goes into g whole; so the optimizer never adds it to the weights itself (plan.c). */
 static void gradient(const fa_layer *layer, const fa_run *run, fa_pair pair, fa_tile t, fa_mat g,
-                     double alpha, double beta)
+                     double alpha, int worker)
 {
     const fa_net *net = run->net;
-    const fa_window *windows = window(layer);
-    const int64_t n = positions(windows), filters = layer->weight->cols;
+    const int64_t filters = layer->weight->cols;
     const fa_mat d = run->buf[pair.right];
-    const char *first = d.p + (size_t)t.j0 * net->esize;
+    const size_t column = (size_t)t.j0 * net->esize;
     if (pair.left == FA_ONES) { /* rows of d are not padded: positions follow each other */
-        net->k->colsum(g.p, first, filters, run->m * n, t.j1 - t.j0, alpha, beta);
+        net->k->colsum(g.p, d.p + column, filters, run->m * positions(window(layer)), t.j1 - t.j0,
+                       alpha, 0);
         return;
     }
     const fa_mat x = run->buf[pair.left];
-    net->k->patch_gradient(g.p, g.ld, x.p, x.ld, first, d.ld, filters, windows, run->m, t.i0, t.i1,
-                           t.j1 - t.j0, alpha, beta);
+    for (int64_t i = 0; i < run->m; i += AT_ONCE) {
+        const fa_mat left = some_rows(x, i, net->esize), right = some_rows(d, i, net->esize);
+        net->k->conv_gradient(g.p, g.ld, NULL, left.p, left.ld, right.p + column, right.ld,
+                              window(layer), filters, left.rows, t.i0, t.i1 - t.i0, t.j1 - t.j0,
+                              i > 0, fa_window_scratch(run, worker));
+    }
+    for (int64_t i = 0; i < g.rows; i++)
+        net->k->scale_rows(g.p + (size_t)(i * g.ld) * net->esize, g.ld, &alpha, 1, g.cols);
 }
 
 const fa_layer_ops fa_layer_conv2d = {.name = "conv2d",

@@ -28,13 +28,13 @@ typedef struct fa_layer_ops {
     /* weighted layers: out = d W^T, a part of the exact signal for the block below */
     void (*transport)(const fa_layer *layer, const struct fa_run *run, fa_part part, fa_mat d,
                       fa_mat out, int worker);
-    /* layers whose weights see patches: the part t of the gradient, g = alpha * sum + beta * g.
+    /* layers whose weights see patches: the part t of the gradient, g = alpha * sum.
      * NULL: left^T right. */
     void (*gradient)(const fa_layer *layer, const struct fa_run *run, fa_pair pair, fa_tile t,
-                     fa_mat g, double alpha, double beta);
+                     fa_mat g, double alpha, int worker);
     /* The same as transport with another matrix of the shape of W^T, all columns at a time. NULL: out = d b. */
-    void (*carry)(const fa_layer *layer, const struct fa_run *run, fa_rows rows, fa_mat d, fa_mat b,
-                  fa_mat out, int worker);
+    void (*carry)(const fa_layer *layer, const struct fa_run *run, fa_mat d, fa_mat b, fa_mat out,
+                  int worker);
 } fa_layer_ops;
 
 enum { /* where a rule's signal comes from */

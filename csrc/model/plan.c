@@ -121,7 +121,7 @@ static void plan_gradients(fa_net *net)
             if (!p) continue;
             fa_plan_trained(net, p, p->kind == FA_BIAS ? FA_ONES : layer->gradient_in,
                             block->delta);
-            if (layer->ops->gradient) p->grad[0].windows = layer;
+            if (layer->ops->gradient) p->grad[0].windows = layer, p->in_place = false;
             p->trainable = fa_trains(block);
         }
         if (b || net->chunk_rule) /* an upper bound: transport, or a second pass */

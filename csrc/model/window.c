@@ -101,6 +101,19 @@ static fa_status pad_evenly(fa_window *g, const fa_layer *layer, const char *wha
     return FA_OK;
 }
 
+/* Kernels count the numbers of a padded image in 32 bits. */
+static fa_status check_padded(const fa_window *g, const fa_layer *layer)
+{
+    const int64_t h = g->pad_top + g->in_h + g->pad_bottom,
+                  w = g->pad_left + g->in_w + g->pad_right;
+    if ((double)h * (double)w * (double)g->channels <= MOST) return FA_OK;
+    return fa_fail(
+        FA_E_VALUE,
+        "layer %d: padding: expected at most %d numbers in an image with its padding, got "
+        "%lld x %lld x %lld",
+        layer->index, MOST, (long long)h, (long long)w, (long long)g->channels);
+}
+
 fa_status fa_plan_window(fa_window *g, fa_net *net, const fa_layer *layer, const char *what)
 {
     const fa_layer_desc *d = &layer->desc;
@@ -122,8 +135,11 @@ fa_status fa_plan_window(fa_window *g, fa_net *net, const fa_layer *layer, const
     g->kernel_h = d->kernel_h, g->kernel_w = d->kernel_w;
     g->stride_h = d->stride_h ? d->stride_h : 1, g->stride_w = d->stride_w ? d->stride_w : 1;
     net->has_windows = true;
-    if (!same) return pad_evenly(g, layer, what);
+    if (!same) {
+        FA_TRY(pad_evenly(g, layer, what));
+        return check_padded(g, layer);
+    }
     pad_same(&g->out_h, &g->pad_top, &g->pad_bottom, in.h, g->kernel_h, g->stride_h);
     pad_same(&g->out_w, &g->pad_left, &g->pad_right, in.w, g->kernel_w, g->stride_w);
-    return FA_OK;
+    return check_padded(g, layer);
 }
