@@ -77,13 +77,13 @@ static double error_rule_angle(const fa_net *net, const fa_param *feedback,
 static double chain_rule_angle(const fa_net *net, int b, const weight_buffers *buffers)
 {
     const fa_rule *rule = &net->blocks[b].rule;
-    const fa_layer *above = net->blocks[b + 1].layer;
-    for (int64_t i = 0; i < above->n_in * above->n_out; i++)
-        buffers->weights[i] = fa_value_at(net, above->weight->value, i);
+    const fa_param *above = fa_weight_above(net, b);
+    for (int64_t i = 0; i < above->rows * above->cols; i++)
+        buffers->weights[i] = fa_value_at(net, above->value, i);
     const bool makes = fa_makes_matrix(net, b);
     if (makes) rule->ops->matrix(net, b, buffers->made);
-    return feedback_angle(net, makes ? buffers->made : rule->feedback->value, above->n_out,
-                          above->n_in, buffers->weights);
+    return feedback_angle(net, makes ? buffers->made : rule->feedback->value, above->cols,
+                          above->rows, buffers->weights);
 }
 
 /* Whether a rule has a weight angle, and the angle. */
@@ -119,7 +119,8 @@ static fa_status measure_weights(fa_angles *angles, const fa_net *net)
     for (int b = 1; b < net->n_blocks; b++) {
         const fa_layer *layer = net->blocks[b].layer;
         if (layer->n_in > widest) widest = layer->n_in;
-        if (layer->n_in * layer->n_out > largest) largest = layer->n_in * layer->n_out;
+        const int64_t entries = layer->weight->rows * layer->weight->cols;
+        if (entries > largest) largest = entries;
     }
     size_t size = 0;
     if (!fa_add_bytes(&size, widest, 2 * net->n_out, sizeof(double)) ||

@@ -15,23 +15,42 @@ void fa_output_error(const fa_run *run, fa_rows rows)
         top->layer->ops->backward(top->layer, run, fa_all_columns(rows, net->n_out), e, true);
 }
 
-/* The rule writes S_l into the buffer of D_l. The layers of the block turn it into D_l, unless the
- * rule's product has fused f'. */
+/* Through a layer that changes the width: the signal goes from its own buffer to that of the layer
+ * below. Such a block is never divided by columns. */
+static fa_mat to_layer_below(const fa_layer *layer, const fa_run *run, fa_part *part, fa_mat d)
+{
+    const fa_mat below = fa_get(run, (layer - 1)->signal, part->rows);
+    layer->ops->backward_to(layer, run, part->rows, d, below);
+    *part = fa_all_columns(part->rows, below.cols);
+    return below;
+}
+
+/* The rule writes S_l into the signal buffer of the layer where it lands: that of D_l, unless a
+ * layer between them changes the width. The layers of the block turn it into D_l, unless the rule's
+ * product has fused f'. */
 void fa_compute_delta(const fa_run *run, int b, fa_part part, int worker)
 {
     static const fa_rule exact = {.ops = &fa_rule_backprop};
     const fa_net *net = run->net;
     const fa_block *block = &net->blocks[b];
     const fa_rule *rule = run->exact ? &exact : &block->rule;
-    const fa_mat d = fa_get_part(run, block->delta, part);
+    const int at = run->exact ? block->last : block->signal_at;
+    const fa_layer *layer = &net->layers[at];
+    if (layer->signal != block->delta) part = fa_all_columns(part.rows, layer->n_out);
+    fa_mat d = fa_get_part(run, layer->signal, part);
     if (rule->ops->delta) {
         rule->ops->delta(run, b, part.rows, d);
         return;
     }
     rule->ops->signal(rule, run, b, part, d, worker);
     if (rule->fuses_relu_backward) return;
-    for (int i = block->last; i >= block->first; i--)
-        net->layers[i].ops->backward(&net->layers[i], run, part, d, rule->inject == FA_INJECT_POST);
+    for (int i = at; i >= block->first; i--) {
+        layer = &net->layers[i];
+        if (layer->ops->backward_to)
+            d = to_layer_below(layer, run, &part, d);
+        else
+            layer->ops->backward(layer, run, part, d, rule->inject == FA_INJECT_POST);
+    }
 }
 
 bool fa_needs_delta(const fa_run *run, int b)

@@ -3,7 +3,7 @@
 #ifndef FA_ENGINE_H
 #define FA_ENGINE_H
 
-#include "model/ops.h"
+#include "model/declare.h"
 
 /* ---- a call in flight ---- */
 
@@ -136,6 +136,8 @@ void fa_count(const fa_run *run, const atomic_llong *counter, bool first);
 
 /* The epilogue of the last product of a signal: f', where the rule fuses it. */
 fa_epilogue fa_signal_epilogue(const fa_run *run, int block, fa_part part);
+/* The stored or per-step matrix of the block */
+fa_mat fa_feedback_of(const fa_run *run, int block);
 /* S = source B with the stored or per-step matrix of the block; only the non-zero entries of a
  * sparse one. */
 void fa_feedback_product(const fa_run *run, int block, fa_part part, fa_mat source, fa_mat s,

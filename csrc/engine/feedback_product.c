@@ -29,6 +29,13 @@ static bool learns(const fa_net *net, int block)
     return b && (b->trainable || net->blocks[block + 1].layer->weight->coupled == b);
 }
 
+fa_mat fa_feedback_of(const fa_run *run, int block)
+{
+    const fa_rule *rule = &run->net->blocks[block].rule;
+    return rule->step_rows ? run->work->step_feedback[block].matrix
+                           : fa_param_matrix(rule->feedback);
+}
+
 void fa_feedback_product(const fa_run *run, int block, fa_part part, fa_mat source, fa_mat s,
                          int worker)
 {
@@ -41,8 +48,7 @@ void fa_feedback_product(const fa_run *run, int block, fa_part part, fa_mat sour
             run->work->step_feedback[block].row_index, s.rows, s.cols, rule->nnz, stored->rows);
         return;
     }
-    const fa_mat b =
-        rule->step_rows ? run->work->step_feedback[block].matrix : fa_param_matrix(stored);
+    const fa_mat b = fa_feedback_of(run, block);
     fa_epilogue epilogue = fa_signal_epilogue(run, block, part);
     if (learns(net, block)) epilogue.nonfinite = fa_nonfinite_flag(run);
     fa_packed_b packed_b = fa_packing_buffer(run, worker);

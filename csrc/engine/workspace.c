@@ -57,7 +57,7 @@ static size_t packing_bytes(const fa_net *net, int64_t rows, bool training)
                                              packing_tn(net, p, rows)));
     }
     for (int b = 0; b < net->n_blocks && training && !net->blas; b++) {
-        const int64_t cols = net->blocks[b].layer->n_out;
+        const int64_t cols = fa_feedback_cols(net, b);
         const fa_mat made = {NULL, cols, net->blocks[b].rule.step_rows, cols};
         most = fa_larger(most, fa_matmul_packing(&net->linalg, m, made, false));
     }
@@ -81,7 +81,7 @@ static void reserve_step_feedback(const fa_net *net, fa_work *w, fa_layout *c)
 {
     w->step_feedback = reserve(c, net->n_blocks, 1, sizeof *w->step_feedback);
     for (int b = 0; b < net->n_blocks; b++) {
-        const int64_t nnz = net->blocks[b].rule.nnz, cols = net->blocks[b].layer->n_out;
+        const int64_t nnz = net->blocks[b].rule.nnz, cols = fa_feedback_cols(net, b);
         const int64_t rows = nnz ? nnz : net->blocks[b].rule.step_rows;
         char *p = reserve(c, rows, cols, net->esize);
         void *row_index = reserve(c, nnz, cols, net->esize);

@@ -19,6 +19,7 @@ static fa_status plan(fa_net *net, fa_layer *layer)
             "layer %d: lr_scale, bias_lr_scale: expected finite numbers >= 0, got %g, %g", i,
             d->lr_scale, d->bias_lr_scale);
     layer->n_out = d->units;
+    layer->work = (double)layer->n_in * (double)layer->n_out;
     FA_TRY(fa_init_check(&d->weight_init, "weight_init", i, layer->n_in, layer->n_out));
     FA_TRY(fa_init_check(&d->bias_init, "bias_init", i, 1, layer->n_out));
 

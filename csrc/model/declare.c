@@ -1,5 +1,5 @@
 /* Declarations that layers and rules make while a network is planned. */
-#include "model/ops.h"
+#include "model/declare.h"
 
 #include <stdio.h>
 
@@ -38,9 +38,9 @@ fa_param *fa_plan_param(fa_net *net, const char *name, int layer, fa_tensor_kind
 fa_status fa_plan_feedback(fa_net *net, int block, int64_t source)
 {
     fa_block *b = &net->blocks[block];
-    FA_TRY(fa_feedback_check(net, block, source, b->layer->n_out));
-    b->rule.feedback =
-        fa_plan_param(net, "feedback", b->layer->index, FA_FEEDBACK, source, b->layer->n_out);
+    const int64_t cols = fa_feedback_cols(net, block);
+    FA_TRY(fa_feedback_check(net, block, source, cols));
+    b->rule.feedback = fa_plan_param(net, "feedback", b->layer->index, FA_FEEDBACK, source, cols);
     return FA_OK;
 }
 

@@ -7,7 +7,7 @@
  *
  * A sparse matrix is stored with its zeros, so that net.feedback reads and writes it like that of
  * any other rule. Each step gathers its few entries once, and all rows of the batch use those. */
-#include "model/ops.h"
+#include "model/declare.h"
 
 #include <float.h>
 #include <math.h>
@@ -235,10 +235,10 @@ void fa_draw_feedback_rows(const fa_net *net, int block, uint64_t step, int64_t 
  * wide as the widest of them. */
 static int64_t drawn_cols(const fa_net *net, int block)
 {
-    int64_t cols = net->blocks[block].layer->n_out;
+    int64_t cols = fa_feedback_cols(net, block);
     for (int b = 0; net->blocks[block].rule.desc.shared && b < net->n_blocks - 1; b++)
-        if (net->blocks[b].rule.desc.shared && net->blocks[b].layer->n_out > cols)
-            cols = net->blocks[b].layer->n_out;
+        if (net->blocks[b].rule.desc.shared && fa_block_width(net, b) > cols)
+            cols = fa_block_width(net, b);
     return cols;
 }
 

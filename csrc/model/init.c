@@ -1,5 +1,5 @@
 /* Initial values of parameters: the table of initialisers, checks, and drawing. */
-#include "model/ops.h"
+#include "model/declare.h"
 
 #include <float.h>
 #include <math.h>

@@ -26,7 +26,8 @@ enum {
     FA_MAX_NOTE = 1 << 20,
     FA_MAX_NAME = 63,
     FA_MAX_PHASES = 4,
-    FA_SLOTS = 3, /* idle workspaces that a network keeps: engine/workspace.c */
+    FA_MAX_SLOTS = 3, /* of an optimizer: arrays as large as the parameter */
+    FA_SLOTS = 3,     /* idle workspaces that a network keeps: engine/workspace.c */
 };
 enum { /* purposes of random streams */
        FA_RNG_WEIGHT = 1,
@@ -55,7 +56,7 @@ typedef struct fa_param { /* weights, biases and feedback, learned or not */
     char key[32];
     fa_tensor_kind kind;
     int64_t rows, cols;
-    void *value, *slot[2]; /* in the state */
+    void *value, *slot[FA_MAX_SLOTS]; /* in the state */
     fa_pair grad[FA_MAX_PAIRS];
     int n_grad;
     double lr_scale;
@@ -76,7 +77,11 @@ typedef struct fa_layer {
     fa_param *weight, *bias; /* NULL if it has none */
     fa_buf in, out, preact;
     fa_buf gradient_in; /* the left factor of the weight's gradient; `in` unless a rule sets it */
-    void *state;        /* the layer's own, allocated while it is planned */
+    /* The signal at its output, a delta for a weighted layer. A layer that keeps the width changes
+     * the signal in place. In front of the first weighted layer: FA_NO_BUF. */
+    fa_buf signal;
+    double work; /* multiply-adds of a row, forward */
+    void *state; /* the layer's own, allocated while it is planned */
 } fa_layer;
 
 typedef enum fa_inject {
@@ -100,7 +105,8 @@ typedef struct fa_block { /* layers[first] is weighted, first + 1 .. last come a
     int first, last;
     fa_layer *layer;
     fa_rule rule;
-    fa_buf delta;
+    fa_buf delta;  /* of layers[first] */
+    int signal_at; /* the layer at whose output the rule's signal S lands */
     bool needs_delta;
 } fa_block;
 

@@ -1,5 +1,5 @@
 /* The interfaces (ops) of layers, rules, losses and optimizers, each with its options (NULL: none);
- * registry.c lists them. Then what they call while a network is planned. */
+ * registry.c lists them. What they call while a network is planned: declare.h. */
 #ifndef FA_OPS_H
 #define FA_OPS_H
 
@@ -21,9 +21,16 @@ typedef struct fa_layer_ops {
      * pre-activation of a weighted layer. exact false (inject="pre"): only 0/1 masks apply. */
     void (*backward)(const fa_layer *layer, const struct fa_run *run, fa_part part, fa_mat d,
                      bool exact);
+    /* In place of `backward`, for layers that change the width: the signal at the output, d, becomes
+     * that at the input, `below`. */
+    void (*backward_to)(const fa_layer *layer, const struct fa_run *run, fa_rows rows, fa_mat d,
+                        fa_mat below);
     /* weighted layers: out = d W^T, a part of the exact signal for the block below */
     void (*transport)(const fa_layer *layer, const struct fa_run *run, fa_part part, fa_mat d,
                       fa_mat out, int worker);
+    /* The same with another matrix of the shape of W^T, all columns at a time. NULL: out = d b. */
+    void (*carry)(const fa_layer *layer, const struct fa_run *run, fa_rows rows, fa_mat d, fa_mat b,
+                  fa_mat out, int worker);
 } fa_layer_ops;
 
 enum { /* where a rule's signal comes from */
@@ -82,18 +89,16 @@ typedef struct fa_loss_ops {
     const char *(*check_row)(double low, double high, double sum);
 } fa_loss_ops;
 
-typedef int fa_optim_kernel(void *w, ptrdiff_t ldw, void *s0, void *s1, void *b, ptrdiff_t ldb,
-                            const void *g, ptrdiff_t ldg, int64_t rows, int64_t cols,
-                            const fa_hyper *h);
+typedef int fa_optim_kernel(FA_STEP_PARAMETERS);
 typedef struct fa_optim_ops {
     const char *name;
     const fa_option_row *options;
-    bool decoupled_decay;                              /* AdamW */
+    bool decoupled_decay;                              /* AdamW, Lion */
     fa_status (*check)(const fa_optimizer_desc *desc); /* of options together; NULL: nothing */
     int (*slots)(const fa_optimizer_desc *desc);
     /* Sets the fields of h that are the same for every parameter, at step t = 1, 2, ... */
     void (*begin)(const fa_optimizer_desc *desc, uint64_t t, fa_hyper *h);
-    fa_optim_kernel *(*kernel)(const fa_kernels *k);
+    fa_optim_kernel *(*kernel)(const fa_kernels *k, const fa_optimizer_desc *desc);
     bool in_place; /* without slots the product writes W itself: W = keep W - lr g */
 } fa_optim_ops;
 
@@ -107,44 +112,5 @@ const fa_optim_ops *fa_find_optim(const char *name);
 int fa_find_activation(const char *name); /* -1: unknown name */
 unsigned fa_activation_flags(int activation);
 const char *fa_activation_name(int activation);
-
-/* ---- declare.c: called by plan functions ---- */
-
-/* A row buffer of cols elements of `size` bytes. */
-fa_buf fa_plan_buffer(fa_net *net, int64_t cols, size_t size);
-void fa_plan_buffer_width(fa_net *net, fa_buf b, int64_t cols); /* changes its width */
-fa_param *fa_plan_param(fa_net *net, const char *name, int layer, fa_tensor_kind kind, int64_t rows,
-                        int64_t cols);
-/* Makes the optimizer train a parameter, like a weight, on the gradient left^T right. */
-void fa_plan_trained(fa_net *net, fa_param *p, fa_buf left, fa_buf right);
-void fa_plan_scratch(fa_net *net, size_t bytes); /* each worker has at least this much */
-/* The stored feedback of a hidden block, checked: "l.feedback", source x n_l. */
-fa_status fa_plan_feedback(fa_net *net, int block, int64_t source);
-/* The same for a matrix that nothing changes, and that only fa_feedback_product reads. */
-fa_status fa_plan_fixed_feedback(fa_net *net, int block, int64_t source);
-/* Allocates the private struct of a layer or rule, zeroed, and sets *state to it. */
-fa_status fa_plan_private(fa_net *net, void **state, size_t size);
-static inline bool fa_trains(const fa_block *block)
-{ return block->layer->desc.trainable && !(block->rule.ops && block->rule.sources & FA_NO_UPDATE); }
-static inline bool fa_makes_matrix(const fa_net *net, int block) /* by ops->matrix */
-{
-    const fa_rule_ops *ops = net->blocks[block].rule.ops;
-    return ops && ops->rows && ops->rows(net, block) > 0;
-}
-
-/* ---- feedback_init.c ---- */
-
-fa_status fa_feedback_check(const fa_net *net, int block, int64_t rows, int64_t cols);
-bool fa_feedback_is_plain(const fa_rule *rule);                      /* drawn element by element */
-int64_t fa_feedback_nnz(const fa_net *net, int block, int64_t rows); /* see fa_rule */
-void fa_draw_feedback(const fa_net *net, int block);
-/* Rows of a plain matrix with this many rows in all, as drawn at a step. */
-void fa_draw_feedback_rows(const fa_net *net, int block, uint64_t step, int64_t sources,
-                           fa_rows rows, fa_mat out);
-/* Draws all of p as a plain feedback matrix of the block with this many rows and columns. */
-void fa_draw_plain(const fa_net *net, int block, const fa_param *p, int64_t rows, int64_t cols,
-                   fa_stream stream);
-/* draws p (rows >= cols) with orthonormal columns */
-void fa_draw_orthonormal(const fa_net *net, const fa_param *p, fa_stream stream);
 
 #endif

@@ -1,7 +1,7 @@
 /* Planning: makes layers, blocks, parameters, buffers, tiles and phases from a description. It runs
  * once, while a network is created; nothing depends on the batch size. */
 #include "model/description.h"
-#include "model/ops.h"
+#include "model/declare.h"
 
 #include <float.h>
 #include <math.h>
@@ -34,10 +34,18 @@ static fa_status own_initial_values(fa_net *net, fa_layer *layer, fa_layer_desc 
     return FA_OK;
 }
 
+/* Adds a layer without weights to the block below it. */
+static void extend_block(fa_net *net, fa_layer *layer)
+{
+    fa_block *block = &net->blocks[net->n_blocks - 1];
+    block->last = block->signal_at = layer->index;
+    if (layer->signal == FA_NO_BUF) layer->signal = net->layers[layer->index - 1].signal;
+}
+
 static fa_status plan_layer(fa_net *net, fa_layer_desc *desc, int i)
 {
     fa_layer *layer = &net->layers[i];
-    *layer = (fa_layer){.desc = *desc, .index = i, .preact = FA_NO_BUF};
+    *layer = (fa_layer){.desc = *desc, .index = i, .preact = FA_NO_BUF, .signal = FA_NO_BUF};
     layer->ops = fa_find_layer(desc->type);
     if (!layer->ops) return fa_unknown_name(i, "type", FA_NAMES_LAYER, desc->type);
     layer->desc.type = layer->ops->name;
@@ -53,16 +61,17 @@ static fa_status plan_layer(fa_net *net, fa_layer_desc *desc, int i)
     layer->in = layer->gradient_in = i ? net->layers[i - 1].out : FA_INPUT;
     FA_TRY(layer->ops->plan(net, layer));
     if (!weighted) {
-        if (net->n_blocks) net->blocks[net->n_blocks - 1].last = i;
+        if (net->n_blocks) extend_block(net, layer);
         return FA_OK;
     }
     FA_TRY(own_initial_values(net, layer, desc));
-    net->blocks[net->n_blocks++] =
-        (fa_block){.first = i,
-                   .last = i,
-                   .layer = layer,
-                   .rule.weighted = FA_NO_BUF,
-                   .delta = fa_plan_buffer(net, layer->n_out, net->esize)};
+    layer->signal = fa_plan_buffer(net, layer->n_out, net->esize);
+    net->blocks[net->n_blocks++] = (fa_block){.first = i,
+                                              .last = i,
+                                              .signal_at = i,
+                                              .layer = layer,
+                                              .rule.weighted = FA_NO_BUF,
+                                              .delta = layer->signal};
     return FA_OK;
 }
 
@@ -109,9 +118,9 @@ static void plan_gradients(fa_net *net)
             p->trainable = fa_trains(block);
         }
         if (b || net->chunk_rule) /* an upper bound: transport, or a second pass */
-            net->work_per_row += (double)layer->n_in * (double)layer->n_out;
-        net->work_per_row += 2 * (double)layer->n_in * (double)layer->n_out;
-        net->n_weights += (double)layer->n_in * (double)layer->n_out;
+            net->work_per_row += layer->work;
+        net->work_per_row += 2 * layer->work;
+        net->n_weights += (double)layer->weight->rows * (double)layer->weight->cols;
     }
 }
 

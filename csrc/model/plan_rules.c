@@ -1,7 +1,7 @@
 /* Rules of the hidden blocks: checks them, and decides which deltas are needed and in which
  * order. */
 #include "model/description.h"
-#include "model/ops.h"
+#include "model/declare.h"
 
 #include <string.h>
 

@@ -12,7 +12,7 @@
  *
  * A tile is a task of any thread. Of a column work item every thread does the part in its own
  * columns, the same in every step (engine/step_by_columns.c). */
-#include "model/ops.h"
+#include "model/declare.h"
 
 #include <math.h>
 
@@ -113,7 +113,8 @@ static int64_t partition_feedback(const fa_net *net, int block, fa_feedback_task
     const fa_block *b = &net->blocks[block];
     if (!b->needs_delta) return 0;
     const int64_t rows = b->rule.nnz ? b->rule.nnz : b->rule.step_rows;
-    const int64_t height = b->rule.nnz ? rows : fa_round_up(FA_TILE_AREA / b->layer->n_out + 1, 16);
+    const int64_t height =
+        b->rule.nnz ? rows : fa_round_up(FA_TILE_AREA / fa_feedback_cols(net, block) + 1, 16);
     int64_t n = 0;
     for (int64_t r = 0; r < rows; r += height, n++)
         if (tasks) tasks[n] = (fa_feedback_task){block, {r, r + height < rows ? r + height : rows}};

@@ -18,22 +18,33 @@ static void exact_signal(const fa_rule *rule, const fa_run *run, int block, fa_p
 }
 
 static int64_t exact_rows(const fa_net *net, int block)
-{ return net->blocks[block + 1].layer->n_out; }
+{ return fa_weight_above(net, block)->cols; }
 
 static void exact_matrix(const fa_net *net, int block, void *out)
 {
-    const fa_param *w = net->blocks[block + 1].layer->weight;
+    const fa_param *w = fa_weight_above(net, block);
     net->k->transpose(out, w->rows, w->value, w->cols, w->rows, w->cols);
 }
 
 static fa_status fa_plan(fa_net *net, int block)
-{ return fa_plan_fixed_feedback(net, block, net->blocks[block + 1].layer->n_out); }
+{
+    if (net->blocks[block + 1].layer->ops->carry) /* it takes the matrix with its zeros */
+        return fa_plan_feedback(net, block, fa_weight_above(net, block)->cols);
+    return fa_plan_fixed_feedback(net, block, fa_weight_above(net, block)->cols);
+}
 
 void fa_chain_signal(const fa_rule *rule, const fa_run *run, int block, fa_part part, fa_mat s,
                      int worker)
 {
     (void)rule;
-    fa_feedback_product(run, block, part, delta_above(run, block, part.rows), s, worker);
+    const fa_layer *above = run->net->blocks[block + 1].layer;
+    const fa_mat d = delta_above(run, block, part.rows);
+    if (!above->ops->carry) {
+        fa_feedback_product(run, block, part, d, s, worker);
+        return;
+    }
+    above->ops->carry(above, run, part.rows, d, fa_feedback_of(run, block), s, worker);
+    fa_count(run, &run->net->count_feedback, fa_is_first(part));
 }
 
 const fa_rule_ops fa_rule_backprop = {.name = "backprop",

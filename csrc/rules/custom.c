@@ -14,7 +14,7 @@ static fa_status plan(fa_net *net, int block)
         return fa_fail(FA_E_VALUE, "layer %d: rule 'custom': signal: expected a function, got NULL",
                        b->first);
     FA_TRY(fa_plan_private(net, &b->rule.state, sizeof(state)));
-    ((state *)b->rule.state)->buffer = fa_plan_buffer(net, b->layer->n_out, net->esize);
+    ((state *)b->rule.state)->buffer = fa_plan_buffer(net, fa_block_width(net, block), net->esize);
     const fa_init *feedback = &b->rule.desc.feedback;
     return feedback->name || feedback->values ? fa_plan_feedback(net, block, net->n_out) : FA_OK;
 }

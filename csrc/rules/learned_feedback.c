@@ -57,10 +57,10 @@ static void learn(const fa_block *b, fa_param *p, fa_buf left, fa_buf right, dou
 static fa_status plan_kp(fa_net *net, int block)
 {
     fa_block *b = &net->blocks[block];
-    fa_layer *above = net->blocks[block + 1].layer;
-    FA_TRY(fa_plan_feedback(net, block, above->n_out));
+    fa_param *above = net->blocks[block + 1].layer->weight;
+    FA_TRY(fa_plan_feedback(net, block, above->cols));
     b->rule.feedback->feedback_decay = fa_option_number(&b->rule, KP_DECAY);
-    above->weight->coupled = b->rule.feedback;
+    above->coupled = b->rule.feedback;
     return FA_OK;
 }
 
@@ -70,7 +70,7 @@ static fa_status plan_dkp(fa_net *net, int block)
 {
     fa_block *b = &net->blocks[block];
     FA_TRY(fa_plan_feedback(net, block, net->n_out));
-    learn(b, b->rule.feedback, net->blocks[net->n_blocks - 1].delta, net->layers[b->last].out,
+    learn(b, b->rule.feedback, net->blocks[net->n_blocks - 1].delta, net->layers[b->signal_at].out,
           fa_option_number(&b->rule, DKP_DECAY), fa_option_number(&b->rule, DKP_LR_SCALE));
     return FA_OK;
 }
@@ -80,7 +80,7 @@ static fa_status ldfa_rank(int64_t *rank, const fa_net *net, int block)
 {
     const fa_block *b = &net->blocks[block];
     const fa_layer *above = net->blocks[block + 1].layer;
-    const int64_t most = fa_smaller(above->n_out, b->layer->n_out);
+    const int64_t most = fa_smaller(above->n_out, fa_block_width(net, block));
     *rank = (int64_t)fa_option_number(&b->rule, LDFA_RANK);
     if (*rank == 0) *rank = fa_smaller(net->n_out, most);
     if (*rank <= most) return FA_OK;
@@ -93,7 +93,7 @@ static fa_status ldfa_rank(int64_t *rank, const fa_net *net, int block)
 static fa_status plan_ldfa(fa_net *net, int block)
 {
     fa_block *b = &net->blocks[block];
-    const int64_t above = net->blocks[block + 1].layer->n_out, below = b->layer->n_out;
+    const int64_t above = net->blocks[block + 1].layer->n_out, below = fa_block_width(net, block);
     const double oja = fa_option_number(&b->rule, LDFA_OJA);
     int64_t rank;
     FA_TRY(ldfa_rank(&rank, net, block));

@@ -50,7 +50,7 @@ static void learn(fa_net *net, const fa_block *b, fa_param *p, fa_buf left)
 static fa_status plan(fa_net *net, int block)
 {
     fa_block *b = &net->blocks[block];
-    const int64_t n = b->layer->n_out, c = net->n_out;
+    const int64_t n = fa_block_width(net, block), c = net->n_out;
     FA_TRY(check(b));
     FA_TRY(fa_feedback_check(net, block, c, n));
     b->rule.weighted = fa_plan_buffer(net, c, net->esize);

@@ -13,7 +13,7 @@ static const fa_layer *above(const fa_net *net, int block) { return net->blocks[
 static fa_status plan_drawn(fa_net *net, int block)
 {
     fa_block *b = &net->blocks[block];
-    b->rule.step_rows = above(net, block)->n_out;
+    b->rule.step_rows = fa_weight_above(net, block)->cols;
     if (b->rule.desc.feedback.values)
         return fa_fail(FA_E_VALUE,
                        "layer %d: feedback: expected no values, got some; rule '%s' draws its "
@@ -24,20 +24,20 @@ static fa_status plan_drawn(fa_net *net, int block)
                        "layer %d: feedback: expected uniform, normal or an initialiser, whole, got "
                        "other options; rule '%s' draws in every step",
                        b->first, b->rule.ops->name);
-    return fa_feedback_check(net, block, above(net, block)->n_out, b->layer->n_out);
+    return fa_feedback_check(net, block, b->rule.step_rows, fa_feedback_cols(net, block));
 }
 
 static fa_status plan_stored(fa_net *net, int block)
 {
-    net->blocks[block].rule.step_rows = above(net, block)->n_out;
-    return fa_plan_feedback(net, block, above(net, block)->n_out);
+    net->blocks[block].rule.step_rows = fa_weight_above(net, block)->cols;
+    return fa_plan_feedback(net, block, fa_weight_above(net, block)->cols);
 }
 
 /* out = rows of |magnitude| * sign(W^T), or of s * sign(W^T) without magnitudes */
 static void take_signs(const fa_net *net, int block, fa_rows rows, fa_mat out,
                        const fa_mat *magnitude, double s)
 {
-    const fa_param *w = above(net, block)->weight;
+    const fa_param *w = fa_weight_above(net, block);
     net->k->take_signs(
         out.p, out.ld, magnitude ? magnitude->p : NULL, magnitude ? magnitude->ld : 0,
         (const char *)w->value + (size_t)rows.r0 * net->esize, w->cols, out.rows, out.cols, s);
@@ -76,7 +76,7 @@ static int64_t matrix_rows(const fa_net *net, int block)
 static void matrix(const fa_net *net, int block, void *out)
 {
     const fa_rule *rule = &net->blocks[block].rule;
-    const int64_t rows = rule->step_rows, cols = net->blocks[block].layer->n_out;
+    const int64_t rows = rule->step_rows, cols = fa_feedback_cols(net, block);
     rule->ops->step_feedback(rule, net, block, fa_state_of(net)->steps, (fa_rows){0, rows},
                              (fa_mat){out, cols, rows, cols});
 }

@@ -1,0 +1,59 @@
+/* What layers and rules call while a network is planned and its feedback is drawn, and the sizes that
+ * follow from a plan. */
+#ifndef FA_DECLARE_H
+#define FA_DECLARE_H
+
+#include "model/ops.h"
+
+/* ---- declare.c: called by plan functions ---- */
+
+/* A row buffer of cols elements of `size` bytes. */
+fa_buf fa_plan_buffer(fa_net *net, int64_t cols, size_t size);
+void fa_plan_buffer_width(fa_net *net, fa_buf b, int64_t cols); /* changes its width */
+fa_param *fa_plan_param(fa_net *net, const char *name, int layer, fa_tensor_kind kind, int64_t rows,
+                        int64_t cols);
+/* Makes the optimizer train a parameter, like a weight, on the gradient left^T right. */
+void fa_plan_trained(fa_net *net, fa_param *p, fa_buf left, fa_buf right);
+void fa_plan_scratch(fa_net *net, size_t bytes); /* each worker has at least this much */
+/* The stored feedback of a hidden block, checked: "l.feedback", source x fa_feedback_cols. */
+fa_status fa_plan_feedback(fa_net *net, int block, int64_t source);
+/* The same for a matrix that nothing changes, and that only fa_feedback_product reads. */
+fa_status fa_plan_fixed_feedback(fa_net *net, int block, int64_t source);
+/* Allocates the private struct of a layer or rule, zeroed, and sets *state to it. */
+fa_status fa_plan_private(fa_net *net, void **state, size_t size);
+static inline bool fa_trains(const fa_block *block)
+{ return block->layer->desc.trainable && !(block->rule.ops && block->rule.sources & FA_NO_UPDATE); }
+/* The width of S_l. It is that of the weighted layer unless a follower changes the width. */
+static inline int64_t fa_block_width(const fa_net *net, int block)
+{ return net->layers[net->blocks[block].signal_at].n_out; }
+/* The matrix of a chain rule has the shape of the transposed weights above; other matrices have a
+ * column for each value of S_l. */
+static inline const fa_param *fa_weight_above(const fa_net *net, int block)
+{ return net->blocks[block + 1].layer->weight; }
+static inline int64_t fa_feedback_cols(const fa_net *net, int block)
+{
+    return net->blocks[block].rule.sources & FA_FROM_ABOVE ? fa_weight_above(net, block)->rows
+                                                           : fa_block_width(net, block);
+}
+static inline bool fa_makes_matrix(const fa_net *net, int block) /* by ops->matrix */
+{
+    const fa_rule_ops *ops = net->blocks[block].rule.ops;
+    return ops && ops->rows && ops->rows(net, block) > 0;
+}
+
+/* ---- feedback_init.c ---- */
+
+fa_status fa_feedback_check(const fa_net *net, int block, int64_t rows, int64_t cols);
+bool fa_feedback_is_plain(const fa_rule *rule);                      /* drawn element by element */
+int64_t fa_feedback_nnz(const fa_net *net, int block, int64_t rows); /* see fa_rule */
+void fa_draw_feedback(const fa_net *net, int block);
+/* Rows of a plain matrix with this many rows in all, as drawn at a step. */
+void fa_draw_feedback_rows(const fa_net *net, int block, uint64_t step, int64_t sources,
+                           fa_rows rows, fa_mat out);
+/* Draws all of p as a plain feedback matrix of the block with this many rows and columns. */
+void fa_draw_plain(const fa_net *net, int block, const fa_param *p, int64_t rows, int64_t cols,
+                   fa_stream stream);
+/* draws p (rows >= cols) with orthonormal columns */
+void fa_draw_orthonormal(const fa_net *net, const fa_param *p, fa_stream stream);
+
+#endif
