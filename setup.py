@@ -57,7 +57,14 @@ FLAGS = {
     for name, *flags in map(str.split, Path("csrc/cflags.txt").read_text().splitlines())
     if name != "#"
 }
-CUDA_SHARED = ("math.inc", "activation.inc", "optimizer.inc", "loss_row.inc", "activations.def")
+CUDA_SHARED = (
+    "math.inc",
+    "activation.inc",
+    "signs.inc",
+    "optimizer.inc",
+    "loss_row.inc",
+    "activations.def",
+)
 STUBS = {
     "x86_64": ("isa_v2", "isa_v3", "isa_v4"),
     "AMD64": ("isa_v2", "isa_v3", "isa_v4"),

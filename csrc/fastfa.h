@@ -179,7 +179,8 @@ typedef struct fa_layer_desc {
 
 typedef struct fa_optimizer_desc {
     size_t struct_size; /* fa_optimizer_of sets it */
-    const char *name;   /* "sgd", "rmsprop", "adam", "adamw" */
+    /* "sgd", "rmsprop", "adam", "adamw", "adagrad", "nadam", "radam", "lion" */
+    const char *name;
     double lr;
     double weight_decay;
     int decay_bias;
@@ -306,7 +307,7 @@ typedef struct fa_option_desc {
 /* Option i = 0, 1, ... of a FA_NAMES_LAYER, _LOSS, _RULE or _OPTIMIZER; the names and texts are the
  * library's. FA_E_END: there are i options, or fewer. FA_E_VALUE: there is no such owner. */
 FA_API fa_status fa_option_info(fa_option_desc *info, fa_names kind, const char *owner, int i);
-/* The initialiser that fits an activation ("he_uniform" for "relu"); NULL if there is no such
+/* The initialiser that fits an activation ("glorot_uniform" for "relu"); NULL if there is no such
  * activation. */
 FA_API const char *fa_default_init(const char *activation);
 
@@ -581,6 +582,15 @@ FA_API const char *fa_build_info(void);
  * slots. NULL entries are skipped, and those of tensors that do not train are not written. */
 FA_API fa_status fa_gradients(double *loss, void *const *grads, const fa_net *net,
                               const fa_samples *samples);
+
+/* The optimizer's step on gradients of your own: grads[i] is that of tensor i (contiguous), as
+ * fa_gradients fills it, or NULL. It counts as a step and clips; a coupled matrix (rule "kp")
+ * receives the step of its weight. fa_gradients and then this have the bits of fa_train_batch, but
+ * for plain SGD, where they differ by rounding: fa_train_batch adds the product to the parameter
+ * itself. FA_E_VALUE, and nothing has changed, for NULL or a number that is not finite where a
+ * weight or bias trains, and for a gradient where nothing trains. Feedback that learns (rules "dkp",
+ * "ldfa") stays as it is where its entry is NULL. */
+FA_API fa_status fa_apply_gradients(fa_net *net, const void *const *grads);
 
 /* The deltas D_l of the same step, with sample weights and without 1 / n: deltas[b] receives those
  * of dense layer b (n x units, contiguous). NULL entries are skipped, and those of layers without a

@@ -21,9 +21,11 @@ extern const fa_loss_ops fa_loss_softmax_ce, fa_loss_sigmoid_ce, fa_loss_mse;
 const fa_loss_ops *const fa_loss_table[] = {&fa_loss_softmax_ce, &fa_loss_sigmoid_ce, &fa_loss_mse,
                                             NULL};
 
-extern const fa_optim_ops fa_optim_sgd, fa_optim_rmsprop, fa_optim_adam, fa_optim_adamw;
-const fa_optim_ops *const fa_optim_table[] = {&fa_optim_sgd, &fa_optim_rmsprop, &fa_optim_adam,
-                                              &fa_optim_adamw, NULL};
+extern const fa_optim_ops fa_optim_sgd, fa_optim_rmsprop, fa_optim_adam, fa_optim_adamw,
+    fa_optim_adagrad, fa_optim_nadam, fa_optim_radam, fa_optim_lion;
+const fa_optim_ops *const fa_optim_table[] = {&fa_optim_sgd,   &fa_optim_rmsprop, &fa_optim_adam,
+                                              &fa_optim_adamw, &fa_optim_adagrad, &fa_optim_nadam,
+                                              &fa_optim_radam, &fa_optim_lion,    NULL};
 
 static const struct {
     const char *name;

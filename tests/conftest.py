@@ -27,3 +27,13 @@ def keyboard():
 @pytest.fixture(params=("float32", "float64"))
 def dtype(request):
     return request.param
+
+
+@pytest.fixture
+def torch():
+    """PyTorch, which keeps scalars of its optimizers in the default type, here float64."""
+    torch = pytest.importorskip("torch")
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield torch
+    torch.set_default_dtype(before)

@@ -69,7 +69,8 @@ def with_options(spec, **options):
 
 
 def optimizer(name, **changes):
-    return fastfa.optimizers.OPTIMIZERS[name]().describe() | changes
+    rate = {"lr": 1e-3} if name == "sgd" else {}  # the others have a default
+    return fastfa.optimizers.OPTIMIZERS[name](**rate).describe() | changes
 
 
 SGD = optimizer("sgd", lr=0.1)

@@ -35,5 +35,5 @@ def assert_same(a, b, rtol=1e-12, atol=1e-14):
 
 
 def name_of(optimizer):
-    extras = ("momentum", "nesterov", "weight_decay")
+    extras = ("momentum", "nesterov", "weight_decay", "centered", "eps_hat")
     return "-".join([optimizer["name"], *(key for key in extras if optimizer.get(key))])

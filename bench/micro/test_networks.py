@@ -111,7 +111,7 @@ def test_one_by_one(benchmark, call, rule):
         net.learn_many(x, y)
 
     def fit():
-        net.fit(x, y, batch_size=1, verbose=False)
+        net.fit(x, y, epochs=1, batch_size=1, verbose=False)
 
     benchmark({"learn_one": one, "learn_many": many, "fit": fit}[call])
     assert np.isfinite(net.evaluate(x, y)["loss"])

@@ -16,46 +16,18 @@ import warnings
 from statistics import median
 
 import sklearn.neural_network
-from sklearn import datasets
+import tables
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.model_selection import train_test_split
-from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-import fastfa as fa
 import fastfa.sklearn
 
-TABLES = {
-    "breast_cancer": datasets.load_breast_cancer,
-    "wine": datasets.load_wine,
-    "digits": datasets.load_digits,
-    "diabetes": datasets.load_diabetes,
-    "friedman": lambda return_X_y: datasets.make_friedman1(2000, noise=1.0, random_state=0),
-}
-REGRESSION = ("diabetes", "friedman")
-MNIST_ROWS = 6000
-
-
-def split(name: str, seed: int, dtype: str, mnist: str | None):
-    """Inputs to train on and to test, and their targets; standardised, MNIST within 0..1."""
-    if name == "mnist":
-        X, y, X_test, y_test = fa.datasets.load("mnist", path=mnist)
-        X, y = X.reshape(len(X), -1)[:MNIST_ROWS] / 255, y[:MNIST_ROWS]
-        X_test = X_test.reshape(len(X_test), -1) / 255
-    else:
-        X, y = TABLES[name](return_X_y=True)
-        of = None if name in REGRESSION else y
-        X, X_test, y, y_test = train_test_split(
-            X, y, test_size=0.25, random_state=seed, stratify=of
-        )
-        scaler = StandardScaler().fit(X)
-        X, X_test = scaler.transform(X), scaler.transform(X_test)
-    return X.astype(dtype), X_test.astype(dtype), y, y_test
+SHOWN = ("breast_cancer", "wine", "digits", "mnist", "diabetes", "friedman")
 
 
 def models(name: str, seed: int, threads: int):
     """scikit-learn's estimator, ours with its settings, ours with our defaults."""
-    kind = "Regressor" if name in REGRESSION else "Classifier"
+    kind = "Regressor" if name in tables.VALUES else "Classifier"
     ours = fastfa.sklearn
     return (
         getattr(sklearn.neural_network, "MLP" + kind)(random_state=seed),
@@ -66,24 +38,25 @@ def models(name: str, seed: int, threads: int):
 
 def one_round(name: str, seed: int, options: argparse.Namespace):
     """Seconds, epochs and score of each of the three."""
-    X, X_test, y, y_test = split(name, seed, options.dtype, options.data)
+    X, X_test, y, y_test = tables.split(name, seed, options.dtype, {"mnist": options.data})
     results = []
     for model in models(name, seed, options.threads):
-        start = time.perf_counter()
+        clock = time.process_time if options.cpu else time.perf_counter
+        start = clock()
         model.fit(X, y)
-        seconds = time.perf_counter() - start
+        seconds = clock() - start
         results.append((seconds, model.n_iter_, model.score(X_test, y_test)))
     return results
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    names = [*TABLES, "mnist"]
-    parser.add_argument("--only", nargs="+", choices=names, default=names, metavar="TABLE")
+    parser.add_argument("--only", nargs="+", choices=SHOWN, default=SHOWN, metavar="TABLE")
     parser.add_argument("--data", help="file of MNIST, see fastfa.datasets; without it, no mnist")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float64")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--cpu", action="store_true", help="processor time: for busy machines")
     options = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
     shown = [name for name in options.only if name != "mnist" or options.data]

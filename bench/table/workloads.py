@@ -83,7 +83,7 @@ def fastfa_fit(case: dict[str, Any]) -> Job:
     net, (x, y), batch = _network(case), data(case, SAMPLES), case["batch"]
 
     def call() -> None:
-        net.fit(x, y, batch_size=batch, shuffle=False, verbose=False)
+        net.fit(x, y, epochs=1, batch_size=batch, shuffle=False, verbose=False)
 
     return Job(call, SAMPLES // batch, _own_info(case), warm_up=2)
 
@@ -114,7 +114,7 @@ def fastfa_epoch(case: dict[str, Any]) -> Job:
     net = _network(case)
 
     def call() -> None:
-        net.fit(x, y, batch_size=case["batch"], verbose=False)
+        net.fit(x, y, epochs=1, batch_size=case["batch"], verbose=False)
 
     return Job(call, 1, f"{_own_info(case)}, {what}", warm_up=1)
 

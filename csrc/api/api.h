@@ -14,6 +14,13 @@ fa_status fa_validate_samples(fa_samples *to, const fa_net *net, const fa_sample
 fa_status fa_bad_label(const fa_net *net, const fa_samples *s, int64_t i);
 bool fa_has_accuracy(const fa_net *net, const fa_samples *s);
 
+/* ---- train.c ---- */
+
+/* FA_E_NONFINITE if an update has left a number that is not finite. Only the next update uses an
+ * optimizer's slots, and it can hide that they are not finite: a weight whose mean squared gradient
+ * is infinite never changes again. The caller holds the write lock. */
+fa_status fa_check_suspect(fa_net *net);
+
 /* ---- inspect.c ---- */
 
 /* FA_E_STATE if this many more steps or epochs would pass FA_MAX_COUNT; call it under the lock. */

@@ -4,9 +4,7 @@
 #include <math.h>
 #include <string.h>
 
-/* Only the next update uses an optimizer's slots, and it can hide that they are not finite: a
- * weight whose mean squared gradient is infinite never changes again. */
-static fa_status check_suspect(fa_net *net)
+fa_status fa_check_suspect(fa_net *net)
 {
     if (!atomic_load_explicit(&net->suspect, memory_order_relaxed)) return FA_OK;
     const fa_status status = fa_check_tensors(net);
@@ -14,12 +12,12 @@ static fa_status check_suspect(fa_net *net)
     return status;
 }
 
-/* One step on a bound run. Counts the step even if the update ruins a number: check_suspect finds
+/* One step on a bound run. Counts the step even if the update ruins a number: fa_check_suspect finds
  * that later. The caller holds the write lock. */
 static fa_status step(fa_net *net, fa_run *run)
 {
     fa_state *state = fa_state_of(net);
-    FA_TRY(check_suspect(net));
+    FA_TRY(fa_check_suspect(net));
     run->step = state->steps;
     FA_TRY(fa_run_step(run));
     state->steps++;
@@ -49,7 +47,7 @@ fa_status fa_train_batch(double *loss, fa_net *net, const fa_samples *batch)
                   .x_unchecked = inputs_may_be_infinite(net, &s, true)};
     fa_status status = fa_check_counts(net, 1, 0);
     if (status == FA_OK) status = step(net, &run);
-    if (status == FA_OK) status = check_suspect(net);
+    if (status == FA_OK) status = fa_check_suspect(net);
     if (status == FA_OK) *loss = run.loss;
     fa_call_end(&call);
     return status;
@@ -198,7 +196,7 @@ static fa_status steps(fa_progress *progress, fa_net *net, const fa_samples *s, 
         fa_run run = batch_run(net, s, progress->epoch, i, work);
         FA_TRY(step(net, &run));
         count_step(progress, &run);
-        FA_TRY(check_suspect(net));
+        FA_TRY(fa_check_suspect(net));
         if (pause_is_due(progress, net)) FA_TRY(pause_steps(progress, net, i));
     }
     return FA_OK;
@@ -219,7 +217,7 @@ static fa_status deferred_steps(fa_progress *progress, fa_net *net, const fa_sam
 {
     fa_state *state = fa_state_of(net);
     fa_run run[2], *pending = NULL;
-    fa_status status = check_suspect(net);
+    fa_status status = fa_check_suspect(net);
     for (int64_t i = 0; i < progress->epoch->count && status == FA_OK; i++) {
         fa_run *one = &run[i % 2];
         *one = batch_run(net, s, progress->epoch, i, work[i % 2]);

@@ -192,6 +192,20 @@ fa_status fa_run_step(fa_run *run)
     return status;
 }
 
+fa_status fa_run_apply(fa_run *run, void *const *grads, int threads)
+{
+    const fa_net *net = run->net;
+    if (threads > run->work->threads) threads = run->work->threads;
+    fa_begin_update(run);
+    run->grads = grads; /* fa_begin_update has set those of clipping */
+    if (net->clips) {
+        fa_parallel_for(threads, net->n_tiles, fa_given_norm_task, run);
+        FA_TRY(fa_check_norm(run));
+    }
+    fa_parallel_for(threads, net->n_tiles, fa_apply_task, run);
+    return FA_OK;
+}
+
 fa_status fa_run_deferred(fa_run *run)
 {
     begin(run, run->m, 1);

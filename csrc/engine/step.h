@@ -14,6 +14,9 @@ fa_status fa_run_step(fa_run *run);
 fa_status fa_run_deferred(fa_run *run);
 void fa_run_flush(fa_run *run);
 fa_rows fa_chunk_of(const fa_run *run, int64_t task);
+/* The update alone, on gradients that the caller has computed. Those of parameters whose entry is
+ * NULL are 0 to clipping, and such parameters stay as they are. */
+fa_status fa_run_apply(fa_run *run, void *const *grads, int threads);
 
 /* ---- forward.c ---- */
 
@@ -34,7 +37,7 @@ void fa_weight_rows(const fa_run *run, fa_rows rows);
 void fa_begin_update(fa_run *run);
 void fa_update(const fa_run *run, int param, fa_tile t, int worker); /* a tile: gradient and step */
 void fa_update_serial(const fa_run *run);
-extern fa_task_fn fa_update_task, fa_gradient_task, fa_norm_task, fa_apply_task;
+extern fa_task_fn fa_update_task, fa_gradient_task, fa_norm_task, fa_given_norm_task, fa_apply_task;
 fa_status fa_check_norm(fa_run *run);
 
 /* ---- feedback_product.c ---- */

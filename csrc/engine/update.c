@@ -66,9 +66,10 @@ static void step(const fa_run *run, const fa_param *p, fa_tile t, fa_mat g, fa_o
     const fa_param *f = p->coupled;
     const fa_mat w = tile_of(net, p->value, p, t);
     const fa_mat b = f ? tile_of(net, f->value, f, (fa_tile){t.j0, t.j1, t.i0, t.i1}) : (fa_mat){0};
-    void *slot[2];
-    for (int s = 0; s < 2; s++) slot[s] = p->slot[s] ? tile_of(net, p->slot[s], p, t).p : NULL;
-    if (!kernel(w.p, w.ld, slot[0], slot[1], b.p, b.ld, g.p, g.ld, w.rows, w.cols, h))
+    void *slot[FA_MAX_SLOTS];
+    for (int s = 0; s < FA_MAX_SLOTS; s++)
+        slot[s] = p->slot[s] ? tile_of(net, p->slot[s], p, t).p : NULL;
+    if (!kernel(w.p, w.ld, slot[0], slot[1], slot[2], b.p, b.ld, g.p, g.ld, w.rows, w.cols, h))
         atomic_store(&((fa_net *)net)->suspect, true);
 }
 
@@ -76,7 +77,7 @@ static void optimizer_step(const fa_run *run, const fa_param *p, fa_tile t, fa_m
 {
     fa_hyper h = run->work->hyper[p - run->net->params];
     h.g_scale = run->clip_scale;
-    step(run, p, t, g, run->net->optim.ops->kernel(run->net->k), &h);
+    step(run, p, t, g, run->net->optim.ops->kernel(run->net->k, &run->net->optim.desc), &h);
 }
 
 fa_update_scale fa_in_place_scale(const fa_run *run, const fa_param *p)
@@ -154,12 +155,25 @@ fa_status fa_check_norm(fa_run *run)
                    isnan(norm) ? "nan" : "inf");
 }
 
+void fa_given_norm_task(void *context, int64_t task, int worker)
+{
+    (void)worker;
+    const fa_run *run = context;
+    const fa_tile_task *work = &run->net->tiles[task];
+    void *const all = run->grads[work->param];
+    run->work->tile_norm[task] = 0;
+    if (!all) return;
+    const fa_mat g = tile_of(run->net, all, &run->net->params[work->param], work->tile);
+    run->work->tile_norm[task] = run->net->k->dot(g.p, g.ld, g.p, g.ld, g.rows, g.cols);
+}
+
 void fa_apply_task(void *context, int64_t task, int worker)
 {
     (void)worker;
     const fa_run *run = context;
     const fa_tile_task *work = &run->net->tiles[task];
     const fa_param *p = &run->net->params[work->param];
+    if (!run->grads[work->param]) return;
     optimizer_step(run, p, work->tile, tile_of(run->net, run->grads[work->param], p, work->tile));
 }
 

@@ -419,3 +419,17 @@ fa_status fa_read_description(fa_description *d, char *text)
     FA_TRY(read_struct(&r, &fa_net_fields, (char *)&d->desc));
     return fa_json_end(&r.json);
 }
+
+/* A layer without an initialiser has the default of its activation. Files of format 1 mean that of
+ * their time, which for these activations was another one. */
+void fa_name_former_defaults(fa_description *d)
+{
+    static const char *const of_he[] = {"relu", "leaky_relu", "gelu"};
+    for (int64_t i = 0; i < d->n_layers; i++) {
+        fa_init *init = &d->layers[i].weight_init;
+        if (init->name || init->values || !d->layers[i].activation) continue;
+        for (size_t k = 0; k < sizeof of_he / sizeof *of_he; k++)
+            if (!strcmp(d->layers[i].activation, of_he[k]))
+                init->name = "he_uniform", init->scale = 1;
+    }
+}

@@ -45,6 +45,9 @@ void fa_text_u64(fa_text *t, uint64_t value);
 /* The shortest digits that read back as the same bits; FA_E_VALUE if the number is not finite. */
 void fa_text_real(fa_text *t, double value);
 
+/* What files say in `fastfa.format`. Those of format 1 have other defaults: see safetensors_read.c. */
+#define FA_FILE_FORMAT "2"
+
 /* ---- description_json.c ---- */
 
 void fa_write_fields(fa_text *t, const fa_table *table, const void *base);
@@ -59,6 +62,8 @@ typedef struct fa_description {
     int64_t n_layers, n_rules, n_options, capacity, most_options;
 } fa_description;
 fa_status fa_read_description(fa_description *d, char *text);
+/* Names the initialisers that files of format 1 leave out. */
+void fa_name_former_defaults(fa_description *d);
 /* Reads the fields of a struct that has no layers. */
 fa_status fa_read_fields(const fa_table *table, void *base, char *text);
 

@@ -114,12 +114,12 @@ static fa_status check_format(const fa_file *f)
 {
     if (!f->format)
         return fa_fail(FA_E_FORMAT, "not a fastfa network: its metadata has no fastfa.format");
-    if (!strcmp(f->format, "1")) return FA_OK;
-    return fa_fail(
-        FA_E_FORMAT,
-        "expected format 1, got '%.32s', written by fastfa %.32s: read it with that version "
-        "or a later one, this is fastfa " FASTFA_VERSION,
-        f->format, f->version ? f->version : "of unknown version");
+    if (!strcmp(f->format, "1") || !strcmp(f->format, FA_FILE_FORMAT)) return FA_OK;
+    return fa_fail(FA_E_FORMAT,
+                   "expected format 1 or " FA_FILE_FORMAT
+                   ", got '%.32s', written by fastfa %.32s: read it with that version "
+                   "or a later one, this is fastfa " FASTFA_VERSION,
+                   f->format, f->version ? f->version : "of unknown version");
 }
 
 static bool is_summed(const char *key)
@@ -301,6 +301,7 @@ static fa_status read_texts(fa_file *f)
     FA_TRY(fa_read_fields(&fa_state_fields, &f->numbers, (char *)f->state));
     if (fa_check_state(&f->numbers)) return fa_fail_in(FA_E_FORMAT, "metadata");
     FA_TRY(fa_read_description(&f->description, (char *)f->network));
+    if (!strcmp(f->format, "1")) fa_name_former_defaults(&f->description);
     return fa_walk_values(&f->description.desc, locate_values, f);
 }
 

@@ -81,7 +81,7 @@ static fa_status write_header(fa_heading *h)
     desc.n_threads = net->n_threads; /* as it is now */
     fa_text *t = &h->text;
     fa_text_add(t, "{\"__metadata__\":{");
-    write_item(h, "fastfa.format", "1");
+    write_item(h, "fastfa.format", FA_FILE_FORMAT);
     write_item(h, "fastfa.version", FASTFA_VERSION);
     write_fields_item(h, "fastfa.network", &fa_net_fields, &desc);
     write_fields_item(h, "fastfa.state", &fa_state_fields, net->state);

@@ -34,11 +34,12 @@ typedef struct fa_hyper {
     double nesterov; /* 0 or 1 */
     double alpha;    /* rmsprop: decay of the squared gradient */
     double beta1, beta2, eps;
-    double bias1, bias2; /* adam: 1 - beta^t; kernels divide lr by bias1 and take sqrt(bias2) */
-    double decay;        /* g += decay * w */
-    double keep;         /* w *= keep before the step (AdamW: 1 - lr * weight_decay), else 1 */
-    double g_scale;      /* g is multiplied by this first: 1, or the clip factor */
-    double lambda;       /* with coupled feedback: both are multiplied by 1 - lambda */
+    double bias1, bias2;  /* adam: 1 - beta^t; kernels divide lr by bias1 and take sqrt(bias2) */
+    double of_g, of_mean; /* nadam: the factors of lr on the gradient and on its mean */
+    double decay;         /* g += decay * w */
+    double keep;          /* w *= keep before the step (AdamW: 1 - lr * weight_decay), else 1 */
+    double g_scale;       /* g is multiplied by this first: 1, or the clip factor */
+    double lambda;        /* with coupled feedback: both are multiplied by 1 - lambda */
 } fa_hyper;
 
 /* The operations on C before a product writes it, in this order; all zero: none. h has the shape
@@ -88,6 +89,10 @@ enum {
     FA_PANEL_ROW_BYTES = 192,      /* one row of a packed panel */
     FA_SHORT_STRIDE = 96, /* up to this stride rows of B are close enough without packing */
 };
+
+#define FA_STEP_PARAMETERS                                                                         \
+    void *w, ptrdiff_t ldw, void *s0, void *s1, void *s2, void *b, ptrdiff_t ldb, const void *g,   \
+        ptrdiff_t ldg, int64_t rows, int64_t cols, const fa_hyper *h
 
 typedef struct fa_kernels {
 #define FA_KERNEL(ret, name, params) ret(*name) params;

@@ -26,7 +26,8 @@ enum {
     FA_MAX_NOTE = 1 << 20,
     FA_MAX_NAME = 63,
     FA_MAX_PHASES = 4,
-    FA_SLOTS = 3, /* idle workspaces that a network keeps: engine/workspace.c */
+    FA_MAX_SLOTS = 3, /* of an optimizer: arrays as large as the parameter */
+    FA_SLOTS = 3,     /* idle workspaces that a network keeps: engine/workspace.c */
 };
 enum { /* purposes of random streams */
        FA_RNG_WEIGHT = 1,
@@ -56,7 +57,7 @@ typedef struct fa_param { /* weights, biases and feedback, learned or not */
     char key[32];
     fa_tensor_kind kind;
     int64_t rows, cols;
-    void *value, *slot[2]; /* in the state */
+    void *value, *slot[FA_MAX_SLOTS]; /* in the state */
     fa_pair grad[FA_MAX_PAIRS];
     int n_grad;
     double lr_scale;

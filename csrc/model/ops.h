@@ -94,18 +94,16 @@ typedef struct fa_loss_ops {
     const char *(*check_row)(double low, double high, double sum);
 } fa_loss_ops;
 
-typedef int fa_optim_kernel(void *w, ptrdiff_t ldw, void *s0, void *s1, void *b, ptrdiff_t ldb,
-                            const void *g, ptrdiff_t ldg, int64_t rows, int64_t cols,
-                            const fa_hyper *h);
+typedef int fa_optim_kernel(FA_STEP_PARAMETERS);
 typedef struct fa_optim_ops {
     const char *name;
     const fa_option_row *options;
-    bool decoupled_decay;                              /* AdamW */
+    bool decoupled_decay;                              /* AdamW, Lion */
     fa_status (*check)(const fa_optimizer_desc *desc); /* of options together; NULL: nothing */
     int (*slots)(const fa_optimizer_desc *desc);
     /* Sets the fields of h that are the same for every parameter, at step t = 1, 2, ... */
     void (*begin)(const fa_optimizer_desc *desc, uint64_t t, fa_hyper *h);
-    fa_optim_kernel *(*kernel)(const fa_kernels *k);
+    fa_optim_kernel *(*kernel)(const fa_kernels *k, const fa_optimizer_desc *desc);
     bool in_place; /* without slots the product writes W itself: W = keep W - lr g */
 } fa_optim_ops;
 

@@ -245,6 +245,7 @@ cdef extern from "fastfa.h" nogil:
     int fa_version_number()
     const char *fa_build_info()
     fa_status fa_gradients(double *loss, void **grads, const fa_net *net, const fa_samples *samples)
+    fa_status fa_apply_gradients(fa_net *net, const void **grads)
     fa_status fa_deltas(void **deltas, const fa_net *net, const fa_samples *samples)
 
     ctypedef struct fa_angles:

@@ -26,6 +26,7 @@ Where to look:
 rules, with their equations and sources  ``help(fa.rules)``, and ``help(fa.DFA)`` for one of them
 networks, training                       ``help(fa.Sequential)``, ``help(fa.Dense)``
 feedback matrices                        ``help(fa.Feedback)``
+learning rates that change               ``help(fa.schedules)``
 callbacks                                ``help(fa.callbacks)``
 many networks at a time                  ``help(fa.fit_replicas)``
 pictures                                 ``help(fa.plot)``
@@ -50,7 +51,7 @@ from .callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, History
 from .feedback import Feedback
 from .initializers import Init
 from .layers import Conv2D, Dense, Dropout, Flatten
-from .optimizers import SGD, Adam, AdamW, RMSprop
+from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RAdam, RMSprop
 from .rules import (
     BRSF,
     DFA,
@@ -88,6 +89,7 @@ __all__ = [
     "SDFA",
     "SGD",
     "USF",
+    "Adagrad",
     "Adam",
     "AdamW",
     "Alignment",
@@ -104,7 +106,10 @@ __all__ = [
     "Frozen",
     "History",
     "Init",
+    "Lion",
     "Local",
+    "NAdam",
+    "RAdam",
     "RMSprop",
     "Replica",
     "Replicas",
@@ -146,6 +151,7 @@ if TYPE_CHECKING:
     from . import datasets as datasets
     from . import plot as plot
     from . import replicas as replicas
+    from . import schedules as schedules
     from . import sklearn as sklearn
     from ._internal.embedding import get_include, get_library_dir
     from ._internal.rule_context import RuleContext
@@ -167,7 +173,7 @@ else:  # or else type checkers would accept any name
             return value
         from ._internal.checks import nearest, show
 
-        names = [*globals()["__all__"], *_LAZY, "callbacks"]
+        names = [*globals()["__all__"], *_LAZY, "callbacks", "schedules"]
         close = nearest(name, names, 0.75)
         raise AttributeError(
             f"module {__name__!r} has no attribute {show(name)}" + (f" ({close})" if close else "")

@@ -1,6 +1,6 @@
 """Types of the C engine; `backends.reference.Network` has the same protocol."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, TypedDict, type_check_only
 
 import numpy as np
@@ -50,6 +50,8 @@ class Network:
     def steps(self) -> int: ...
     @property
     def epochs(self) -> int: ...
+    @property
+    def trained(self) -> list[str]: ...
     def __init__(self, description: dict[str, Any]) -> None: ...
     def check(
         self,
@@ -112,7 +114,9 @@ class Network:
         labels: NDArray[np.int64] | None,
         y: Samples | None,
         weights: NDArray[np.float64] | None,
+        feedback: bool = False,
     ) -> tuple[float, dict[str, NDArray[Any]]]: ...
+    def apply_gradients(self, gradients: Mapping[str, NDArray[Any]]) -> None: ...
     def deltas(
         self,
         x: Samples,

@@ -74,8 +74,10 @@ cdef class _Description:
             option.name = self.text(name)
             if isinstance(value, str):
                 option.text = self.text(value)
-            else:
+            elif isinstance(value, (int, float, np.number, np.bool_)):
                 option.number = value
+            else:
+                raise TypeError(f"{name}: expected a number or a text, got {value!r}")
             self.n_options += 1
             n[0] += 1
         return 0

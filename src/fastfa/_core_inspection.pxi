@@ -9,7 +9,7 @@ from libc.stdlib cimport calloc, free
 cdef class _NetworkInspection(_NetworkPrediction):
     """The part of `Network` that shows what a step computes and by which rules."""
 
-    def gradients(self, x, labels, y, weights):
+    def gradients(self, x, labels, y, weights, feedback=False):
         cdef fa_samples s = self._samples(x, labels, y, weights)
         cdef int64_t i, n = fa_net_n_tensors(self.net)
         cdef double loss = 0
@@ -23,9 +23,15 @@ cdef class _NetworkInspection(_NetworkPrediction):
             for i in range(n):
                 tensor = fa_net_tensor(self.net, i)
                 key = tensor.key.decode()
-                if tensor.trainable and tensor.kind in (FA_WEIGHT, FA_BIAS):
+                if not tensor.trainable or tensor.kind not in (FA_WEIGHT, FA_BIAS, FA_FEEDBACK):
+                    continue
+                if tensor.kind != FA_FEEDBACK:
                     gradients[key] = np.empty_like(self.parameters[key])
-                    pointers[i] = cnp.PyArray_DATA(gradients[key])
+                elif feedback:
+                    gradients[key] = np.empty_like(self.feedback[key])
+                else:
+                    continue
+                pointers[i] = cnp.PyArray_DATA(gradients[key])
             with nogil:
                 status = fa_gradients(&loss, pointers, self.net, &s)
             check_call(status, self.customs)

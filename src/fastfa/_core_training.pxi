@@ -6,6 +6,7 @@ import numpy as np
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t
+from libc.stdlib cimport calloc, free
 
 POLL_SECONDS = 0.01  # between looks at signals and at net.stop() while C trains
 CHECK_BYTES = 1 << 26  # of samples that are checked between looks at signals
@@ -104,6 +105,40 @@ cdef class _NetworkTraining(_NetworkState):
             status = fa_train_batch(&loss, self.net, &s)
         check_call(status, self.customs)
         return loss
+
+    @property
+    def trained(self):
+        """Keys of what the optimizer changes: weights, biases, feedback that learns."""
+        return [
+            fa_net_tensor(self.net, i).key.decode() for i in range(fa_net_n_tensors(self.net))
+            if fa_net_tensor(self.net, i).trainable and fa_net_tensor(self.net, i).kind != FA_SLOT
+        ]
+
+    def apply_gradients(self, gradients):
+        cdef int64_t i
+        cdef fa_tensor tensor
+        cdef bytes name
+        cdef fa_status status
+        cdef const void **pointers = <const void **>calloc(fa_net_n_tensors(self.net), sizeof(void *))
+        if pointers == NULL:
+            raise MemoryError("out of memory for gradients")
+        try:
+            for key, values in gradients.items():
+                name = key.encode()
+                i = fa_net_find(self.net, name)
+                if i < 0:
+                    raise KeyError(key)
+                tensor = fa_net_tensor(self.net, i)
+                if values.size != tensor.rows * tensor.cols:
+                    raise ValueError(f"gradients: {key}: expected {tensor.rows} x {tensor.cols}, got {values.shape}")
+                pointers[i] = _matrix(
+                    values.reshape(tensor.rows, -1), tensor.rows, tensor.cols, self.typenum, f"gradients: {key}"
+                )
+            with nogil:
+                status = fa_apply_gradients(self.net, pointers)
+            check(status)
+        finally:
+            free(pointers)
 
     def shuffle(self, int64_t n):
         order = np.empty(n, np.int64)

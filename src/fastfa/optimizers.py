@@ -1,10 +1,10 @@
-"""Optimizers with exactly the formulas and defaults of PyTorch.
+"""Optimizers with exactly the formulas and defaults of PyTorch; and Lion, which it has not.
 
 All optimizers take these arguments besides their own:
 
-- ``lr``: a finite number >= 0, or a function ``lr(step) -> float`` of the steps taken so far
-  (0 for the first one). It is called in advance for all steps of a call, so it must depend on
-  the step alone.
+- ``lr``: a finite number >= 0, one of `fastfa.schedules`, or a function ``lr(step) -> float`` of
+  the steps taken so far (0 for the first one). A function is called in advance for all steps of a
+  call, so it must depend on the step alone; files cannot hold it.
 - ``weight_decay``: factor >= 0 on the parameters, biases too unless ``decay_bias=False``.
 - ``clip_norm``: None, or the largest global norm of the gradients of all trained parameters;
   larger gradients are scaled by clip_norm / (norm + 1e-6), before weight decay.
@@ -13,7 +13,7 @@ All optimizers take these arguments besides their own:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -21,32 +21,41 @@ import numpy as np
 from ._internal.attributes import fix
 from ._internal.checks import Described, choice, flag, mismatch, number, show
 from ._internal.options import check_options
+from .schedules import Plateau, Rates, first_rate, rate_at
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["SGD", "Adam", "AdamW", "Optimizer", "RMSprop"]
+__all__ = [
+    "SGD",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Lion",
+    "NAdam",
+    "Optimizer",
+    "RAdam",
+    "RMSprop",
+]
 
-Rate: TypeAlias = float | Callable[[int], float]
-
-
-def rate_at(schedule: Callable[[int], float], step: int) -> float:
-    """The checked learning rate of a schedule at `step`."""
-    return number(f"lr({step})", schedule(step), low=0.0)
+Rate: TypeAlias = float | Callable[[int], float] | Plateau
 
 
 def rates_at(
-    schedule: Callable[[int], float] | None, first: int, count: int
+    schedule: Rates | None, first: int, count: int, epochs: int
 ) -> NDArray[np.float64] | None:
-    """The rates of `count` steps from `first` on; None without a schedule."""
+    """The rates of `count` steps from `first` on, in the epoch begun last; None: no schedule."""
     if schedule is None:
         return None
-    return np.array([rate_at(schedule, first + i) for i in range(count)], np.float64)
+    return np.array([rate_at(schedule, first + i, epochs) for i in range(count)], np.float64)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Optimizer(Described):
-    """Base of all optimizers; use one of its subclasses, or a name for PyTorch's defaults."""
+    """Base of all optimizers; use one of its subclasses, or a name for PyTorch's defaults.
+
+    `SGD` has no default rate, so it has no name alone.
+    """
 
     name: ClassVar[str]
 
@@ -57,17 +66,23 @@ class Optimizer(Described):
         """The learning rate as a function of the step, or None when it is a number."""
         return self.lr if callable(self.lr) else None
 
+    @property
+    def plateau(self) -> Plateau | None:
+        """The learning rate as a function of the logs, or None."""
+        return self.lr if isinstance(self.lr, Plateau) else None
+
     def describe(self) -> dict[str, Any]:
         """The description for a backend; of a schedule it has the first value."""
         result = {"name": self.name} | {
             each.name: getattr(self, each.name) for each in fields(self)
         }
-        result["lr"] = rate_at(self.lr, 0) if callable(self.lr) else self.lr
+        result["lr"] = first_rate(self.lr)
         result["clip_norm"] = result["clip_norm"] or 0.0
         return result
 
     def _check(self, weight_decay: float, clip_norm: float | None, decay_bias: bool) -> None:
-        lr = self.lr if callable(self.lr) else number("lr", self.lr, low=0.0)
+        changes = callable(self.lr) or isinstance(self.lr, Plateau)
+        lr = self.lr if changes else number("lr", self.lr, low=0.0)
         self._set(
             lr=lr,
             weight_decay=number("weight_decay", weight_decay, low=0.0),
@@ -86,8 +101,9 @@ class SGD(Optimizer):
 
     Parameters
     ----------
-    lr : float or callable, default 1e-3
-        Learning rate, see the module.
+    lr : float, schedule or callable
+        Learning rate, see the module. It has no default: 0.1 is common for networks with tanh or
+        relu and cross-entropy, 0.01 with momentum or for values.
     momentum : float in [0, 1), default 0.0
     nesterov : bool, default False
         Needs momentum > 0.
@@ -97,6 +113,7 @@ class SGD(Optimizer):
 
     name: ClassVar[str] = "sgd"
 
+    lr: Rate = field()
     momentum: float = 0.0
     nesterov: bool = False
     weight_decay: float = 0.0
@@ -115,7 +132,7 @@ class RMSprop(Optimizer):
 
     Parameters
     ----------
-    lr : float or callable, default 1e-2
+    lr : float, schedule or callable, default 1e-2
         Learning rate, see the module.
     alpha : float in [0, 1), default 0.99
         Decay of the mean square.
@@ -124,6 +141,9 @@ class RMSprop(Optimizer):
         With momentum, lr multiplies a slot b = momentum b + g / (sqrt(v) + eps).
     weight_decay, clip_norm, decay_bias
         See the module.
+    centered : bool, default False
+        True: v - m^2 takes the place of v under the root, the variance of the gradient, where
+        m = alpha m + (1 - alpha) g.
     """
 
     name: ClassVar[str] = "rmsprop"
@@ -135,33 +155,45 @@ class RMSprop(Optimizer):
     weight_decay: float = 0.0
     clip_norm: float | None = None
     decay_bias: bool = True
+    centered: bool = False
 
     def __post_init__(self) -> None:
         self._check(self.weight_decay, self.clip_norm, self.decay_bias)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Adam(Optimizer):
-    """Adam: w -= lr mhat / (sqrt(vhat) + eps), with both moments corrected for bias.
-
-    Weight decay is added to the gradient; `AdamW` decouples it.
+class Adagrad(Optimizer):
+    """Adagrad: s = s + g^2, w -= lr g / (sqrt(s) + eps).
 
     Parameters
     ----------
-    lr : float or callable, default 1e-3
+    lr : float, schedule or callable, default 1e-2
         Learning rate, see the module.
-    beta1, beta2 : float in [0, 1), default 0.9, 0.999
-        Decay of the mean and of the mean square of the gradient.
-    eps : float > 0, default 1e-8
+    eps : float > 0, default 1e-10
     weight_decay, clip_norm, decay_bias
         See the module.
 
     References
     ----------
-    Kingma and Ba, Adam: a method for stochastic optimization, ICLR (2015).
+    Duchi, Hazan and Singer, Adaptive subgradient methods for online learning and stochastic
+    optimization, JMLR 12 (2011).
     """
 
-    name: ClassVar[str] = "adam"
+    name: ClassVar[str] = "adagrad"
+
+    lr: Rate = 1e-2
+    eps: float = 1e-10
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    decay_bias: bool = True
+
+    def __post_init__(self) -> None:
+        self._check(self.weight_decay, self.clip_norm, self.decay_bias)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _Moments(Optimizer):
+    """Base of Adam and its relatives: their common settings."""
 
     beta1: float = 0.9
     beta2: float = 0.999
@@ -175,12 +207,41 @@ class Adam(Optimizer):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class Adam(_Moments):
+    """Adam: w -= lr mhat / (sqrt(vhat) + eps), with both moments corrected for bias.
+
+    Weight decay is added to the gradient; `AdamW` decouples it.
+
+    Parameters
+    ----------
+    lr : float, schedule or callable, default 1e-3
+        Learning rate, see the module.
+    beta1, beta2 : float in [0, 1), default 0.9, 0.999
+        Decay of the mean and of the mean square of the gradient.
+    eps : float > 0, default 1e-8
+    weight_decay, clip_norm, decay_bias
+        See the module.
+    eps_hat : bool, default False
+        True: eps is added before vhat is corrected for bias, the paper's "epsilon hat", as in
+        TensorFlow and scikit-learn: w -= lr mhat sqrt(1 - beta2^t) / (sqrt(v) + eps).
+
+    References
+    ----------
+    Kingma and Ba, Adam: a method for stochastic optimization, ICLR (2015).
+    """
+
+    name: ClassVar[str] = "adam"
+
+    eps_hat: bool = False
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class AdamW(Adam):
     """Adam with decoupled weight decay: w -= lr weight_decay w before the step.
 
     Parameters
     ----------
-    lr, beta1, beta2, eps, clip_norm, decay_bias
+    lr, beta1, beta2, eps, clip_norm, decay_bias, eps_hat
         As for `Adam`.
     weight_decay : float >= 0, default 1e-2
 
@@ -194,11 +255,88 @@ class AdamW(Adam):
     weight_decay: float = 1e-2
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {each.name: each for each in (SGD, RMSprop, Adam, AdamW)}
+@dataclass(frozen=True, eq=False, repr=False)
+class NAdam(_Moments):
+    """Adam with Nesterov's momentum: the step takes the mean as it would be one step later.
+
+    Parameters
+    ----------
+    lr : float, schedule or callable, default 2e-3
+        Learning rate, see the module.
+    beta1, beta2, eps, weight_decay, clip_norm, decay_bias
+        As for `Adam`.
+    momentum_decay : float >= 0, default 4e-3
+        How fast the momentum rises from half of beta1 to beta1.
+
+    References
+    ----------
+    Dozat, Incorporating Nesterov momentum into Adam, ICLR workshop (2016).
+    """
+
+    name: ClassVar[str] = "nadam"
+
+    lr: Rate = 2e-3
+    momentum_decay: float = 4e-3
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RAdam(_Moments):
+    """Adam whose first steps, with few gradients in the mean square, are smaller or without it.
+
+    Parameters
+    ----------
+    lr, beta1, beta2, eps, weight_decay, clip_norm, decay_bias
+        As for `Adam`.
+
+    References
+    ----------
+    Liu et al., On the variance of the adaptive learning rate and beyond, ICLR (2020).
+    """
+
+    name: ClassVar[str] = "radam"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Lion(Optimizer):
+    """Lion: w -= lr sign(beta1 m + (1 - beta1) g), then m = beta2 m + (1 - beta2) g.
+
+    All entries of a parameter move by lr, so it needs a smaller one than Adam, by a factor of 3 to
+    10. Weight decay is decoupled, as in `AdamW`.
+
+    Parameters
+    ----------
+    lr : float, schedule or callable, default 1e-4
+        Learning rate, see the module.
+    beta1, beta2 : float in [0, 1), default 0.9, 0.99
+        Share of the mean in what gives the sign; decay of the mean.
+    weight_decay, clip_norm, decay_bias
+        See the module.
+
+    References
+    ----------
+    Chen et al., Symbolic discovery of optimization algorithms, NeurIPS (2023).
+    """
+
+    name: ClassVar[str] = "lion"
+
+    lr: Rate = 1e-4
+    beta1: float = 0.9
+    beta2: float = 0.99
+    weight_decay: float = 0.0
+    clip_norm: float | None = None
+    decay_bias: bool = True
+
+    def __post_init__(self) -> None:
+        self._check(self.weight_decay, self.clip_norm, self.decay_bias)
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    each.name: each for each in (SGD, RMSprop, Adam, AdamW, Adagrad, NAdam, RAdam, Lion)
+}
 fix(Optimizer, *OPTIMIZERS.values())
 
 
-def optimizer_from(how: Mapping[str, Any], schedule: Rate | None) -> Optimizer:
+def optimizer_from(how: Mapping[str, Any], schedule: Rates | Plateau | None) -> Optimizer:
     """The optimizer that a description stands for; a schedule replaces its rate."""
     kind = OPTIMIZERS[how["name"]]
     values = {each.name: how[each.name] for each in fields(kind)}
@@ -211,8 +349,13 @@ def as_optimizer(name: str, value: object) -> Optimizer:
     if isinstance(value, Optimizer) and type(value) in OPTIMIZERS.values():
         return value
     if isinstance(value, str):
-        return OPTIMIZERS[choice(name, value, OPTIMIZERS)]()
-    hint = f"did you mean {show(value)}()?" if value in OPTIMIZERS.values() else ""
+        chosen = choice(name, value, OPTIMIZERS)
+        if chosen == "sgd":  # no rate suits every network, and a small one learns next to nothing
+            hint = "give it, such as fa.SGD(0.1)"
+            raise ValueError(mismatch(name, 'a learning rate with "sgd"', '"sgd" alone', hint))
+        return OPTIMIZERS[chosen]()
+    call = "(0.1)" if value is SGD else "()"
+    hint = f"did you mean {show(value)}{call}?" if value in OPTIMIZERS.values() else ""
     raise TypeError(
         mismatch(name, 'a name or an optimizer such as "adam" or SGD(0.1)', show(value), hint)
     )

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -13,37 +11,38 @@ import numpy as np
 from ._core import NAMES
 from ._internal import arguments
 from ._internal.attributes import hints_keywords, refuse_fixed, refuse_unknown
-from ._internal.checks import choice, integer, number
+from ._internal.checks import choice, flag, integer, number
 from ._internal.engines import moved, remade
 from ._internal.exclusive import Holder
-from ._internal.fit_task import checked, fit_task
+from ._internal.fit_task import checked
 from ._internal.history import History
 from ._internal.network_attributes import FIXED, OWN, SETTABLE
 from ._internal.network_checks import (
     check_network,
     describe_structure,
     input_shape_of,
+    warn_of_depth,
     warn_of_rules,
 )
 from ._internal.notes import custom_rules, write_note
 from ._internal.paths import check_folder, file_name, is_path
 from ._internal.progress import shows_bar
-from ._internal.restoring import restore
+from ._internal.restoring import set_state
 from ._internal.samples import Batch, Columns, UnreadBatch
 from ._internal.streams import write
 from ._internal.summary import Text, html, one_line, table
 from ._internal.tensors import Tensors
-from ._internal.training import Training
 from ._internal.validation import STEP_NAMES
 from .alignment import Alignment, field_names, measure
-from .backends import choose, choose_or_warn
+from .backends import choose
 from .callbacks import Callback
 from .callbacks.hooks import callback_list
 from .layers import Layer
 from .layers.registry import layer_from
-from .optimizers import Optimizer, as_optimizer, optimizer_from, rate_at, rates_at
+from .optimizers import Optimizer, as_optimizer, optimizer_from, rates_at
 from .rules import Frozen, Rule
 from .rules.registry import as_rule, rule_from
+from .schedules import Plateau, PlateauRecord, Rates, Schedule, first_rate, rate_at
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -84,8 +83,8 @@ class Sequential:
         object such as ``DFA(feedback=Feedback("normal"), inject="pre")``. ``help(fastfa.rules)``
         has a table of them. A layer's own rule takes precedence.
     optimizer : str or Optimizer, default "adam"
-        "sgd", "rmsprop", "adam", "adamw" with PyTorch's defaults, or an object such as
-        ``SGD(0.1, momentum=0.9)``.
+        "rmsprop", "adam", "adamw", "adagrad", "nadam", "radam" with PyTorch's defaults, "lion", or
+        an object such as ``SGD(0.1, momentum=0.9)``, which needs a learning rate.
     dtype : {"float32", "float64"}
     rng : int, numpy.random.Generator or None
         Seed in 0..2**64-1 of all random draws; a Generator draws the seed; None takes a random
@@ -133,6 +132,9 @@ class Sequential:
     (64, 32)
     """
 
+    _schedule: Rates | None  # the rate by step or epoch, unless it was set since
+    _plateau: PlateauRecord | None  # the rate by the logs, likewise
+
     @hints_keywords("Sequential")
     def __init__(
         self,
@@ -176,6 +178,7 @@ class Sequential:
             ),
         )
         warn_of_rules(self._weighted, self.loss, self.optimizer.name)
+        warn_of_depth(self._weighted)
 
     if not TYPE_CHECKING:  # or else type checkers would allow any assignment
 
@@ -204,7 +207,7 @@ class Sequential:
         self._train_batch_direct = None  # until `train_batch` knows that bytes need no check
         self._learn_one_direct = engine.learn_one_direct
         self._predict_one_direct = engine.predict_one_direct
-        self._schedule = self.optimizer.schedule
+        self._begin_rates()
         given = input_shape_of(engine.description)
         self._validator = backend.validator(
             given, engine.n_out, self.loss, self.dtype, self.input_scale
@@ -215,9 +218,7 @@ class Sequential:
         self._stopping = False
         self._history: History | None = None
 
-    def _restore(
-        self, backend: Backend, engine: Engine, schedule: Callable[[int], float] | None
-    ) -> None:
+    def _restore(self, backend: Backend, engine: Engine, schedule: Rates | Plateau | None) -> None:
         """Become the network of an engine that was made from a file."""
         how = engine.description
         self.layers = tuple(layer_from(each) for each in how["layers"])
@@ -244,9 +245,9 @@ class Sequential:
     @hints_keywords("fit")
     def fit(
         self,
-        X: ArrayLike,
-        y: ArrayLike,
-        epochs: int = 1,
+        X: ArrayLike | None = None,
+        y: ArrayLike | None = None,
+        epochs: int | None = None,
         batch_size: int = 32,
         *,
         validation_data: tuple[ArrayLike, ...] | None = None,
@@ -258,6 +259,8 @@ class Sequential:
         train_metrics: bool | None = None,
         class_weight: Mapping[int, float] | str | None = None,
         validation_split: float | None = None,
+        batches: Iterable[Sequence[ArrayLike]] | None = None,
+        steps_per_epoch: int | None = None,
     ) -> History:
         """Train for some epochs; called again, it continues where it stopped.
 
@@ -282,8 +285,9 @@ class Sequential:
             go by position.
         y : array_like of shape (m,) or (m, n_out)
             Integer labels or rows, see Notes.
-        epochs : int >= 0
-            0 trains nothing: ``10 - net.epochs`` continues to the tenth epoch.
+        epochs : int >= 0, optional
+            Default: 1, which is rarely enough; a warning says so once. 0 trains nothing:
+            ``10 - net.epochs`` continues to the tenth epoch.
         batch_size : int >= 1, default 32
             The last batch may be smaller, and so is a batch larger than X.
         validation_data : tuple, optional
@@ -302,8 +306,8 @@ class Sequential:
             where they are classes (means over outputs or classes, see Notes). Or functions,
             ``{"cost": f}``: ``f(y, prediction)`` returns a number. y are the labels (m,) or rows,
             prediction is what `predict` returns, and both are (m,) for one output. `EarlyStopping`
-            and `Checkpoint` can monitor them; where more is better, tell them ``mode="max"`` for
-            every name but "f1", "auc" and "r2". Functions may read their arrays, not write.
+            and `Checkpoint` can monitor them; of names of your own tell them whether more is
+            better: ``mode="max"`` or ``"min"``. Functions may read their arrays, not write.
         train_metrics : bool, optional
             Measure the metrics on the training data too, after each epoch. That costs one more
             forward pass over it. By default only if there are no validation data.
@@ -316,6 +320,17 @@ class Sequential:
             network's seed, so that a second ``fit`` on the same data holds out the same ones; of
             labels each class gives its share. X is not copied, only what is held out. Not for a
             network on a GPU.
+        batches : iterable of (x, y) or (x, y, sample_weight), optional
+            Instead of X and y: a generator, a DataLoader of PyTorch, a list, an object with
+            ``__iter__``. Each batch is what `train_batch` takes, of any size and dtype, and is
+            converted when its turn comes; none is kept, so the memory does not grow with the data.
+            They train in their order. An iterable begins again in each epoch. The first batch is
+            read before the first hook of the callbacks. What needs all samples at once is refused:
+            `class_weight`, `validation_split`, and metrics of the training data.
+        steps_per_epoch : int >= 1, optional
+            Batches of an epoch. The next epoch goes on after them, and an iterable starts again at
+            its end. Default: an epoch is all of them. An iterator, such as a generator, cannot
+            start again: it needs this for more than one epoch.
 
         Returns
         -------
@@ -325,7 +340,8 @@ class Sequential:
         Raises
         ------
         TypeError, ValueError
-            Arrays or settings that do not fit; nothing has changed.
+            Arrays or settings that do not fit; nothing has changed. Of `batches` the one that does
+            not fit is named by its number, and the network is as it was before that one.
         FloatingPointError
             The loss of a batch is not finite; the network is as it was before that batch, or has
             the best weights of an `EarlyStopping`. Or an update overflowed: the message names the
@@ -355,7 +371,7 @@ class Sequential:
         "f1" is the macro mean over the classes that occur in y or the predictions (at 0.5 where
         outputs are independent), "auc" that of each class against the others.
         """
-        from ._internal.fit_options import FitOptions  # here, so that importing fastfa stays short
+        from ._internal.fit_call import FitCall  # here, so that importing fastfa stays short
 
         holder = Holder()
         try:
@@ -366,22 +382,11 @@ class Sequential:
             self._stopping = False
             hooks = callback_list(callbacks)
             show_bar = shows_bar(verbose)
-            options = FitOptions(
-                self.loss, self._engine.n_out, metrics, train_metrics, class_weight,
-                validation_split, validation_data, self.device,
+            call = FitCall(
+                X, y, epochs, batch_size, validation_data, sample_weight, shuffle, metrics,
+                train_metrics, class_weight, validation_split, batches, steps_per_epoch,
             )  # fmt: skip
-            task = fit_task(
-                self._validator, self._engine, X, y, sample_weight, validation_data, epochs,
-                batch_size, shuffle,
-            )  # fmt: skip
-            task = options.applied_to(task, self.seed, self.dtype)
-            backend, engine = self._backend, self._engine
-            placed = task._replace(
-                data=backend.placed(engine, task.data),
-                validation=task.validation and backend.placed(engine, task.validation),
-                measured=(task.data, task.validation),
-            )
-            training = Training(self, engine, placed, hooks, self._rates, lambda: self._stopping)
+            training = call.training(self, hooks, lambda: self._stopping)
             try:
                 return training.run(holder, show_bar)
             finally:
@@ -416,7 +421,7 @@ class Sequential:
             overflowed: the message names the parameter and a remedy.
         """
         if self._schedule is not None:
-            self._engine.lr = rate_at(self._schedule, self._engine.steps)
+            self._set_rate()
         if sample_weight is None and self._train_batch_direct is not None:
             loss = self._train_batch_direct(x, y)
             if loss is not None:
@@ -512,9 +517,9 @@ class Sequential:
         """
         self._engine.reset()
         self._validator.columns = Columns()
-        self._schedule = self.optimizer.schedule
+        self._begin_rates()
         if self._schedule is None:
-            self._engine.lr = number("lr", self.optimizer.lr)
+            self._engine.lr = first_rate(self.optimizer.lr)
 
     def set_optimizer(self, optimizer: str | Optimizer) -> None:
         """Replace the optimizer; parameters and feedback stay as they are.
@@ -562,7 +567,9 @@ class Sequential:
         """
         if not layers:
             raise TypeError("freeze: expected at least one layer, got none")
-        self._set_trainable(layers, "freeze", False)
+        from ._internal.trainable import set_trainable  # here, as in `fit`
+
+        set_trainable(self, layers, "freeze", False)
 
     def unfreeze(self, *layers: int) -> None:
         """Let layers train that were frozen, or made with ``trainable=False``; without any, all.
@@ -579,35 +586,21 @@ class Sequential:
         TypeError, ValueError, RuntimeError
             As `freeze`, or a layer cannot train, such as units of zero derivative.
         """
-        self._set_trainable(layers, "unfreeze", True)
+        from ._internal.trainable import set_trainable  # here, as in `fit`
 
-    def _set_trainable(self, given: Sequence[int], name: str, flag: bool) -> None:
-        from ._internal.trainable import file_with, layer_indices  # here, as in `fit`
-
-        indices, layers = layer_indices(self.layers, given, name), list(self.layers)
-        for i in indices:
-            layers[i] = replace(layers[i], trainable=flag)  # type: ignore[call-arg]
-        if tuple(layers) == self.layers:
-            return
-        weighted = check_network(layers, input_shape_of(self._engine.description), self.rule)
-        warn_of_rules(weighted, self.loss, self.optimizer.name)
-        state, history = self.__getstate__(), self._history
-        bytes_checked = self._validator.bytes_checked
-        state["file"] = file_with(self._engine, dict.fromkeys(indices, flag), self._threads)
-        self.__setstate__(state)
-        self._history, self._validator.bytes_checked = history, bytes_checked
+        set_trainable(self, layers, "unfreeze", True)
 
     @property
     def lr(self) -> float:
         """Learning rate of the next step; setting it replaces a schedule from now on."""
         if self._schedule is not None:
-            return rate_at(self._schedule, self._engine.steps)
+            return rate_at(self._schedule, self._engine.steps, self._engine.epochs)
         return self._engine.lr
 
     @lr.setter
     def lr(self, value: float) -> None:
         self._engine.lr = number("lr", value, low=0.0)
-        self._schedule = None
+        self._schedule = self._plateau = None
 
     @property
     def history(self) -> History | None:
@@ -669,11 +662,12 @@ class Sequential:
             if not holder.take(id(self)):
                 raise RuntimeError("fit is running on this network; wait for it or stop() it")
             engine = moved(self._engine, backend, self._threads)
-            before, schedule, history = self._validator, self._schedule, self._history
+            before, rates = self._validator, (self._schedule, self._plateau)
+            history = self._history
             self._attach(backend, engine)
             self._validator.columns = before.columns
             self._validator.bytes_checked = before.bytes_checked
-            self._schedule, self._history = schedule, history
+            (self._schedule, self._plateau), self._history = rates, history
         finally:
             holder.release()
         return self
@@ -807,25 +801,14 @@ class Sequential:
         return {
             "file": self.to_bytes(),
             "rules": custom_rules(self),
-            "lr": self.optimizer.lr if callable(self.optimizer.lr) else None,
+            "lr": None if isinstance(self.optimizer.lr, Schedule) else self.optimizer.schedule,
             "columns": tuple(self._validator.columns),
             "device": self.device,
             "more": {key: value for key, value in vars(self).items() if key not in OWN},
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        holder, fresh = Holder(), object.__new__(type(self))
-        try:
-            if not holder.take(id(self)):
-                raise RuntimeError("fit is running on this network; wait for it or stop() it")
-            backend = choose_or_warn(state.get("device", "cpu"))
-            load = partial(backend.load, state["file"])
-            restore(fresh, backend, load, state["rules"], state["lr"])
-            fresh._validator.columns = Columns(*state.get("columns", ()))
-            vars(self).clear()  # last, when nothing can fail: it may be a network already
-            vars(self).update(vars(fresh), **state["more"])
-        finally:
-            holder.release()
+        set_state(self, state)
 
     # ---------------------------------------------------------------------------------- using
 
@@ -969,16 +952,23 @@ class Sequential:
         return self._engine.feedback_matrix(checked)
 
     def gradients(
-        self, x: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        feedback: bool = False,
     ) -> dict[str, NDArray[Any]]:
         """The gradients that the next ``train_batch(x, y)`` would give to the optimizer.
 
-        Nothing changes.
+        Nothing changes. `apply_gradients` takes them.
 
         Parameters
         ----------
         x, y, sample_weight
             As for `train_batch`.
+        feedback : bool, default False
+            True: also those of feedback that learns by the optimizer (rules "dkp" and "ldfa").
 
         Returns
         -------
@@ -986,7 +976,41 @@ class Sequential:
             By parameter key, for every parameter that is trained, before clipping and weight decay;
             CuPy arrays if the network is on a GPU.
         """
-        return self._on_batch(lambda batch: self._engine.gradients(*batch), x, y, sample_weight)[1]
+        learned = flag("feedback", feedback)
+        return self._on_batch(
+            lambda batch: self._engine.gradients(*batch, feedback=learned), x, y, sample_weight
+        )[1]
+
+    def apply_gradients(self, grads: Mapping[str, ArrayLike]) -> None:
+        """The optimizer's step on gradients that you give.
+
+        ``net.apply_gradients(net.gradients(x, y))`` is ``net.train_batch(x, y)``; in between, sum
+        them over machines or batches, or change them. It has the same bits, but for plain SGD,
+        which `train_batch` rounds once less. The step counts, its learning rate, clipping, weight
+        decay and state of the optimizer are those of every step.
+
+        Parameters
+        ----------
+        grads : mapping of str to array_like
+            The keys and shapes of `gradients`: all weights and biases that train. Feedback that
+            learns by the optimizer (rules "dkp" and "ldfa") takes a step where its key is given
+            (``gradients(..., feedback=True)``) and else stays as it is. That of rule "kp" takes the
+            steps of its weight, as in every step. On a GPU the step is computed on the CPU.
+
+        Raises
+        ------
+        TypeError, ValueError
+            A key is missing or unknown or does not train, a shape is wrong, or a number is not
+            finite; nothing has changed.
+        FloatingPointError
+            The norm of all gradients is not finite (with ``clip_norm``); nothing has changed. Or
+            this update overflowed, as in `train_batch`.
+        """
+        from ._internal.given_gradients import given_gradients  # here, as in `fit`
+
+        checked_grads = given_gradients(self._engine, grads, self._backend.on_host)
+        self._set_rate()
+        self._engine.apply_gradients(checked_grads)
 
     def alignment(
         self,
@@ -1050,6 +1074,17 @@ class Sequential:
         with self._validator.naming(given):
             return call(batch)
 
+    def _set_rate(self) -> None:
+        """Give the engine the rate of the next step, where a schedule has it."""
+        if self._schedule is not None:
+            self._engine.lr = rate_at(self._schedule, self._engine.steps, self._engine.epochs)
+
+    def _begin_rates(self) -> None:
+        """The optimizer's own rates, from their beginning."""
+        plateau = self.optimizer.plateau
+        self._schedule = self.optimizer.schedule
+        self._plateau = None if plateau is None else PlateauRecord(plateau)
+
     def _rates(self, count: int) -> NDArray[np.float64] | None:
         """Learning rates of the next `count` steps, or None if the rate is a number."""
-        return rates_at(self._schedule, self._engine.steps, count)
+        return rates_at(self._schedule, self._engine.steps, count, self._engine.epochs)

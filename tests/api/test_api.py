@@ -65,7 +65,7 @@ def test_python_and_engine_know_the_same_names():
         (fa.Feedback("normal", scale=2), "Feedback(distribution='normal', scale=2.0)"),
         (fa.DRTP(fa.Feedback(scale=2)), "DRTP(feedback=Feedback(scale=2.0))"),
         (fa.Init("normal", 0.1), "Init('normal', scale=0.1)"),
-        (fa.SGD(0.5, momentum=0.9), "SGD(lr=0.5, momentum=0.9)"),
+        (fa.SGD(0.5, momentum=0.9), "SGD(0.5, momentum=0.9)"),
         (fa.Adam(), "Adam()"),
         (fa.EarlyStopping(patience=2), "EarlyStopping(monitor='val_loss', patience=2)"),
         (fa.Checkpoint("net-{epoch}"), "Checkpoint('net-{epoch}', every=1, monitor=None)"),
@@ -76,7 +76,7 @@ def test_descriptions_print_as_the_call_that_makes_them(thing, text):
 
 
 @pytest.mark.parametrize(
-    "thing", [fa.Dense(8), fa.Dropout(0.1), fa.DFA(), fa.SGD(), fa.Init("zeros")]
+    "thing", [fa.Dense(8), fa.Dropout(0.1), fa.DFA(), fa.SGD(0.1), fa.Init("zeros")]
 )
 def test_descriptions_cannot_be_changed(thing):
     for name in ("units", "rate", "inject", "lr", "scale"):
@@ -93,31 +93,54 @@ def test_given_arrays_are_copied():
 
 
 def test_optimizer_defaults_are_those_of_pytorch():
-    assert fa.SGD().describe() == {
+    assert fa.SGD(1e-3).describe() == {
         "name": "sgd", "lr": 1e-3, "momentum": 0.0, "nesterov": False,
         "weight_decay": 0.0, "clip_norm": 0.0, "decay_bias": True,
     }  # fmt: skip
     assert fa.RMSprop().describe() == {
         "name": "rmsprop", "lr": 1e-2, "alpha": 0.99, "eps": 1e-8, "momentum": 0.0,
-        "weight_decay": 0.0, "clip_norm": 0.0, "decay_bias": True,
+        "weight_decay": 0.0, "clip_norm": 0.0, "decay_bias": True, "centered": False,
     }  # fmt: skip
-    adam = {
-        "lr": 1e-3,
-        "beta1": 0.9,
-        "beta2": 0.999,
-        "eps": 1e-8,
-        "clip_norm": 0.0,
-        "decay_bias": True,
-    }
-    assert fa.Adam().describe() == adam | {"name": "adam", "weight_decay": 0.0}
+    rest = {"weight_decay": 0.0, "clip_norm": 0.0, "decay_bias": True}
+    moments = rest | {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
+    adam = moments | {"eps_hat": False}
+    assert fa.Adam().describe() == adam | {"name": "adam"}
     assert fa.AdamW().describe() == adam | {"name": "adamw", "weight_decay": 1e-2}
+    assert fa.Adagrad().describe() == rest | {"name": "adagrad", "lr": 1e-2, "eps": 1e-10}
+    assert fa.RAdam().describe() == moments | {"name": "radam"}
+    assert fa.NAdam().describe() == moments | {
+        "name": "nadam", "lr": 2e-3, "momentum_decay": 4e-3,
+    }  # fmt: skip
+    assert fa.Lion().describe() == rest | {  # not of PyTorch: of the paper
+        "name": "lion", "lr": 1e-4, "beta1": 0.9, "beta2": 0.99,
+    }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["sgd", "rmsprop", "adam", "adamw"])
+def test_optimizers_of_python_are_those_of_c():
+    assert list(fa.optimizers.OPTIMIZERS) == _core.NAMES["optimizer"]
+    for name, kind in fa.optimizers.OPTIMIZERS.items():
+        defaults = kind().describe()
+        for option in _core.options("optimizer", name):
+            assert defaults[option["name"]] == option["default"]
+
+
+@pytest.mark.parametrize("name", [each for each in fa.optimizers.OPTIMIZERS if each != "sgd"])
 def test_optimizers_by_name(name):
     net = network(optimizer=name)
     assert net.optimizer.name == name
     assert net.lr == net.optimizer.lr
+
+
+def test_sgd_asks_for_a_rate():
+    message = r'optimizer: expected a learning rate with "sgd", .*fa\.SGD\(0\.1\)'
+    with pytest.raises(ValueError, match=message):
+        network(optimizer="sgd")
+    with pytest.raises(ValueError, match=message):
+        network().set_optimizer("sgd")
+    for given in ({}, {"momentum": 0.9}):
+        with pytest.raises(TypeError, match="lr"):
+            fa.SGD(**given)
+    assert fa.SGD(0.5).lr == fa.SGD(lr=0.5).lr == 0.5
 
 
 def test_rng_int_generator_and_none():

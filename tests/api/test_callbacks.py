@@ -379,6 +379,28 @@ def test_auto_mode(monitor, mode):
     assert fa.EarlyStopping(monitor=monitor).mode == mode
 
 
+@pytest.mark.parametrize("kind", ["stopping", "checkpoint"])
+def test_a_name_of_ones_own_needs_a_mode(kind, tmp_path):
+    def make(**mode):
+        if kind == "stopping":
+            return fa.EarlyStopping("val_cost", **mode)
+        return fa.Checkpoint(tmp_path / "a", monitor="val_cost", save_best_only=True, **mode)
+
+    X, y = samples(60)
+    net, data = network(), {"validation_data": (X, y), "verbose": False}
+    metrics = {"cost": lambda y, p: -float(len(y))}
+    message = r'mode: expected "min" or "max" for monitor="val_cost".*, got "auto"'
+    with pytest.raises(ValueError, match=message):
+        net.fit(X, y, 2, metrics=metrics, callbacks=[make()], **data)
+    assert net.steps == 0
+    with pytest.raises(ValueError, match="monitor: expected one of the logs"):
+        net.fit(X, y, 2, callbacks=[make()], **data)  # it is not there at all
+    for mode in ("min", "max"):
+        chosen = make(mode=mode)
+        net.fit(X, y, 2, metrics=metrics, callbacks=[chosen], **data)
+        assert chosen.best == -60
+
+
 def test_early_stopping_can_be_used_again():
     stopping = fa.EarlyStopping(patience=1)
     run(stopping, [1, 2, 3])

@@ -364,13 +364,16 @@ def made(rule, activation="relu", loss="softmax_cross_entropy", optimizer="adam"
     ("settings", "words"),
     [
         ({"rule": "drtp"}, r'"drtp" sends the targets.*units of "relu" grow.*such as "tanh"'),
-        ({"rule": "drtp", "optimizer": "sgd"}, 'units of "relu" grow without bound'),
+        ({"rule": "drtp", "optimizer": fa.SGD(1e-3)}, 'units of "relu" grow without bound'),
         ({"rule": "drtp", "activation": "tanh", "loss": "mse"}, 'with loss="mse" it diverges'),
         (
             {"rule": "sdfa"},
             r'"sdfa" sends signs.*units of "relu" grow without bound.*as under Adam',
         ),
-        ({"rule": "sdfa", "activation": "tanh", "loss": "mse", "optimizer": "sgd"}, "under SGD"),
+        (
+            {"rule": "sdfa", "activation": "tanh", "loss": "mse", "optimizer": fa.SGD(1e-3)},
+            "under SGD",
+        ),
     ],
 )
 def test_rules_that_do_harm_with_these_settings_warn(settings, words):
@@ -389,9 +392,9 @@ def test_rules_that_do_harm_with_these_settings_warn(settings, words):
     [
         {"rule": "drtp", "activation": "tanh"},
         {"rule": "sdfa", "activation": "tanh"},
-        {"rule": "sdfa", "optimizer": "sgd"},
+        {"rule": "sdfa", "optimizer": fa.SGD(1e-3)},
         {"rule": "sdfa", "loss": "mse"},
-        {"rule": "dfa", "loss": "mse", "optimizer": "sgd"},
+        {"rule": "dfa", "loss": "mse", "optimizer": fa.SGD(1e-3)},
         {"rule": "ternary"},
         {"rule": "drtp", "layers": [fa.Dense(3)], "loss": "mse"},
         {"rule": "drtp", "layers": [fa.Dense(6, "relu", trainable=False), fa.Dense(3)]},

@@ -40,7 +40,7 @@ def same(net):
 def test_a_buffer_holds_several_networks():
     buffer = io.BytesIO()
     NET.save(buffer)
-    build(optimizer="sgd").save(buffer)
+    build(optimizer=fa.SGD(1e-3)).save(buffer)
     assert buffer.getvalue()[: len(DATA)] == DATA
     buffer.seek(0)
     assert same(fa.load(buffer))

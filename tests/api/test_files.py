@@ -2,6 +2,7 @@
 
 import ast
 import copy
+import io
 import json
 import os
 import pickle
@@ -15,7 +16,7 @@ import pytest
 from processes import run_python
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
-from small import same_state
+from small import assert_same, copies, same_state
 
 import fastfa as fa
 from fastfa import optimizers
@@ -25,7 +26,7 @@ X, Y, X_TEST, _ = fa.datasets.load("digits")
 X, Y = X[:300], Y[:300]
 FEEDBACK_VALUES = np.linspace(-1, 1, 10 * 24).reshape(10, 24)
 
-OPTIMIZERS = {name: optimizer() for name, optimizer in optimizers.OPTIMIZERS.items()} | {
+OPTIMIZERS = {name: optimizer(1e-2) for name, optimizer in optimizers.OPTIMIZERS.items()} | {
     "sgd": fa.SGD(0.1),
     "momentum": fa.SGD(0.1, momentum=0.9, nesterov=True, weight_decay=1e-3, clip_norm=1.0),
     "rmsprop": fa.RMSprop(0.01, momentum=0.5),
@@ -356,7 +357,7 @@ def test_safetensors_reads_it(tmp_path):
     assert all(np.array_equal(tensors[key], kept[key]) for key in kept)
     with safe_open(tmp_path / "net", "np") as file:
         metadata = file.metadata()
-    assert metadata["fastfa.format"] == "1"
+    assert metadata["fastfa.format"] == "2"
     assert metadata["fastfa.version"] == fa.__version__
     assert json.loads(metadata["fastfa.state"]) == {"steps": 10, "epochs": 1, "lr": 0.01}
     assert json.loads(metadata["fastfa.network"])["layers"][0]["units"] == 24
@@ -456,11 +457,37 @@ def _edited(data, edit):
 
 def test_newer_format(tmp_path):
     def edit(metadata):
-        metadata |= {"fastfa.format": "2", "fastfa.version": "7.0"}
+        metadata |= {"fastfa.format": "3", "fastfa.version": "7.0"}
 
     (tmp_path / "net").write_bytes(_edited(build()._engine.dumps(), edit))
-    with pytest.raises(ValueError, match=r"expected format 1, got '2', written by fastfa 7.0"):
+    with pytest.raises(ValueError, match=r"expected format 1 or 2, got '3', written by fastfa 7.0"):
         fa.load(tmp_path / "net")
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "softplus", "gelu", "tanh"])
+def test_files_of_format_1_keep_the_initialisers_of_their_time(activation):
+    """Without a name they mean He's for relu and its like, also for what is drawn later."""
+
+    def build(**init):
+        layers = [fa.Dense(7, activation, **init), fa.Dense(5, activation, **init), fa.Dense(3)]
+        return fa.Sequential(layers, input_shape=4, rule=fa.FA(fa.Feedback("forward")), rng=3)
+
+    def edit(metadata):
+        assert '"weight_init":{"scale":1}' in metadata["fastfa.network"]  # without a name
+        metadata["fastfa.format"] = "1"
+
+    named = "glorot_uniform" if activation == "tanh" else "he_uniform"
+    data = build()._engine.dumps()
+    old, new = fa.load(io.BytesIO(_edited(data, edit))), fa.load(io.BytesIO(data))
+    for net, expected in ((old, build(weight_init=named)), (new, build())):
+        for again in (net, fa.load(io.BytesIO(net.to_bytes()))):  # saved as a file of today
+            again.reset()
+            assert_same(copies(again), copies(expected))
+            for key in expected.feedback:
+                np.testing.assert_array_equal(again.feedback[key], expected.feedback[key])
+    assert new.layers == build().layers
+    unchanged = activation in ("tanh", "softplus")
+    assert old.layers[0].weight_init == (None if unchanged else "he_uniform")
 
 
 def test_rule_of_a_newer_version(tmp_path):

@@ -66,7 +66,7 @@ def test_columns_of_tables_stay():
     table = pandas.DataFrame(X, columns=list("abcdef"))
     net = network()
     net.fit(table, Y, **QUIET)
-    net.set_optimizer("sgd")
+    net.set_optimizer(fa.SGD(1e-3))
     with pytest.raises(ValueError, match="columns"):
         net.predict(table[list("bacdef")])
 
@@ -90,7 +90,7 @@ class Custom(fa.Rule):
 def test_rules_in_python_stay():
     rule = Custom()
     net = trained(rule=rule)
-    net.set_optimizer("sgd")
+    net.set_optimizer(fa.SGD(1e-3))
     assert net.rule is rule
     net.fit(X, Y, **QUIET)
 
@@ -111,7 +111,7 @@ def test_not_while_it_trains():
 
     def change(net, *_):
         with pytest.raises(RuntimeError, match="fit is running on this network"):
-            net.set_optimizer("sgd")
+            net.set_optimizer(fa.SGD(1e-3))
         errors.append(1)
 
     network().fit(X, Y, callbacks=[fa.Callback(on_epoch_end=change)], **QUIET)
@@ -286,6 +286,6 @@ def test_the_number_of_threads_and_the_look_at_bytes_stay():
     net._validator.bytes_checked = True
     net.freeze(0)
     assert net.n_threads == 2
-    net.set_optimizer("sgd")
+    net.set_optimizer(fa.SGD(1e-3))
     assert net.n_threads == 2
     assert net._validator.bytes_checked

@@ -167,7 +167,7 @@ def test_summary_and_repr_show_which_rule_runs():
     assert rows[4][-2:] == ["exact", "error"]
     total = sum(a.size for a in net.parameters.values())
     assert f"{total:,} ({total - 24} trained)" in text
-    for fact in ("softmax_cross_entropy", "SGD(lr=0.1, momentum=0.9)", "float32, 7", "threads"):
+    for fact in ("softmax_cross_entropy", "SGD(0.1, momentum=0.9)", "float32, 7", "threads"):
         assert fact in text
     line = repr(net)
     assert "\n" not in line

@@ -140,7 +140,7 @@ def test_what_a_rule_of_ones_own_returns(signal, error, words):
     [
         (lambda: network(NoSignal()), TypeError, ["method signal(ctx)", "NoSignal has none"]),
         (lambda: network(Returns), TypeError, ["rule", "did you mean Returns()?"]),
-        (lambda: network(optimizer=fa.SGD), TypeError, ["optimizer", "did you mean SGD()?"]),
+        (lambda: network(optimizer=fa.SGD), TypeError, ["optimizer", "did you mean SGD(0.1)?"]),
         (lambda: fa.DFA(np.ones((3, 8))), TypeError, ["did you mean Feedback(<array 3x8>)?"]),
         (lambda: fa.DFA("normal"), TypeError, ["feedback", "did you mean Feedback('normal')?"]),
         (lambda: fa.Init("kaiming_uniform"), ValueError, ['did you mean "he_uniform"?']),
@@ -251,7 +251,7 @@ def test_settings_that_would_do_nothing_are_refused(of, name, words):
 
 
 def test_what_is_set_takes_effect():
-    net = network(optimizer="sgd")
+    net = network(optimizer=fa.SGD(1e-3))
     net.lr, net.n_threads = 0.5, 2
     assert (net.lr, net.n_threads) == (0.5, 2)
     keep = fa.Checkpoint("a", monitor="loss", save_best_only=True)

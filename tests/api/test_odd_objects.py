@@ -140,7 +140,7 @@ UNPRINTABLE = {
         ("rng", lambda value: network(rng=value)),
         ("input_shape", lambda value: network(input_shape=(1, value))),
         ("layers[0]", lambda value: network(layers=[value])),
-        ("clip_norm", lambda value: fa.SGD(clip_norm=value)),
+        ("clip_norm", lambda value: fa.SGD(0.1, clip_norm=value)),
         ("shared", lambda value: fa.Feedback(shared=value)),
         ("epochs", lambda value: network().fit(X, Y, epochs=value, verbose=False)),
         ("shuffle", lambda value: network().fit(X, Y, shuffle=value, verbose=False)),

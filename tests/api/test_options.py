@@ -31,8 +31,9 @@ IDS = [f"{cls.__name__}-{row['name']}" for _, cls, row in OPTIONS]
 
 
 def make(cls, row, value):
-    """The object with one value; Nesterov's form needs momentum."""
-    more = {"momentum": 0.5} if row["name"] == "nesterov" else {}
+    """The object with one value; SGD needs a rate, and Nesterov's form momentum."""
+    more = {"lr": 0.1} if cls is fa.SGD else {}
+    more |= {"momentum": 0.5} if row["name"] == "nesterov" else {}
     return cls(**{row["name"]: value}, **more)
 
 
@@ -103,7 +104,7 @@ def test_values_go_through_networks_and_files(kind, cls, row):
     value = {"flag": not row["default"], "integer": 2}.get(row["kind"], 0.375)
     one = make(cls, row, value)
     layers = [fa.Dense(5, "tanh"), fa.Dropout(0.5), fa.Dense(4, "tanh"), fa.Dense(3)]
-    settings = {"rule": "backprop", "optimizer": "sgd"}
+    settings = {"rule": "backprop", "optimizer": fa.SGD(1e-3)}
     if kind == "layer":
         layers[1] = one
     else:

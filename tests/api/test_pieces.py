@@ -94,9 +94,9 @@ def test_bytes_of_any_layout(pieces, monkeypatch):
 @pytest.mark.parametrize("loss", _core.NAMES["loss"])
 def test_rows_of_targets_come_in_pieces_too(loss, pieces, monkeypatch):
     rows = np.eye(N_OUT)[Y]
-    seen = everything(X.astype(np.float32), rows, loss=loss, optimizer="sgd")
+    seen = everything(X.astype(np.float32), rows, loss=loss, optimizer=fa.SGD(1e-3))
     set_limit(monkeypatch, WHOLE)
-    expected = everything(X, rows.astype(np.float32), loss=loss, optimizer="sgd")
+    expected = everything(X, rows.astype(np.float32), loss=loss, optimizer=fa.SGD(1e-3))
     np.testing.assert_equal(seen, expected)
 
 
@@ -214,9 +214,10 @@ def test_memory_does_not_grow_with_the_samples(kind, mapped, monkeypatch):
     }[kind]()
     y = np.arange(len(x)) % 2
     net = fa.Sequential([fa.Dense(2)], input_shape=800, rng=0)
-    few = (x[:50], y[:50])
+    few, cut = (x[:50], y[:50]), [slice(i, i + 500) for i in range(0, len(x), 500)]
     for call in (
         lambda: net.fit(x, y, batch_size=500, validation_data=(x, y), verbose=False),
+        lambda: net.fit(batches=((x[r], y[r]) for r in cut), validation_data=(x, y), verbose=False),
         lambda: net.evaluate(x, y),
         lambda: net.predict(x),
         lambda: net.learn_many(x, y),

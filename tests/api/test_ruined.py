@@ -12,15 +12,16 @@ X = np.full((6, 4), 1e38, np.float32)
 X[::2] *= -1
 Y = np.array([0, 1, 2] * 2)
 FINE = np.ones((6, 4), np.float32)
+SGD = fa.SGD(1e-3)
 LOST = r"0\.\w+(\.slot\d)?: not finite .* after \d+ steps: an update left the range of float32"
 
 
-def network(optimizer="sgd", rule="dfa"):
+def network(optimizer=SGD, rule="dfa"):
     layers = [fa.Dense(8, "relu"), fa.Dense(3)]
     return fa.Sequential(layers, input_shape=4, rule=rule, optimizer=optimizer, loss="mse", rng=0)
 
 
-def ruined(optimizer="sgd", rule="dfa"):
+def ruined(optimizer=SGD, rule="dfa"):
     """A network after a step with a finite loss; the step may have raised."""
     net = network(optimizer, rule)
     x, y = X * np.float32(1e-13), np.eye(3, dtype=np.float32)[Y]
@@ -36,7 +37,7 @@ def ruined(optimizer="sgd", rule="dfa"):
 
 
 @pytest.mark.parametrize("rule", ["backprop", "dfa", "kp", "local"])
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "rmsprop"])
+@pytest.mark.parametrize("optimizer", [fa.SGD(1e-3), "adam", "rmsprop"], ids=str)
 def test_the_next_call_says_so(optimizer, rule, tmp_path):
     y = np.eye(3, dtype=np.float32)[Y]
     for call in (

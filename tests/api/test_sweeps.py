@@ -51,6 +51,10 @@ def keep_object(net, history):
     return object()
 
 
+def odd_for_seed_1(net, history):
+    return {1j} if net.seed == 1 else net.seed
+
+
 def stopping():
     return [fa.EarlyStopping(monitor="loss", patience=1, min_delta=1.0)]
 
@@ -379,6 +383,21 @@ def test_settings_and_results_that_a_file_cannot_hold(tmp_path):
     (tmp_path / "a.jsonl").write_text("hello\n{}\n")
     with pytest.raises(ValueError, match=r"got line 1 of .*choose another file"):
         fa.fit_replicas(build, [{"seed": 1}], X, Y, **call)
+
+
+@pytest.mark.parametrize("where", ["threads", "processes"])
+def test_a_result_that_a_file_cannot_hold_is_recorded_and_the_sweep_goes_on(tmp_path, where, pool):
+    path, settings = tmp_path / "a.jsonl", [{"seed": s} for s in range(4)]
+    replicas = fa.fit_replicas(
+        build, settings, X, Y, result=odd_for_seed_1, path=path, on_error="record", verbose=False,
+        executor=pool if where == "processes" else None,
+    )  # fmt: skip
+    assert [replica.error is None for replica in replicas] == [True, False, True, True]
+    with pytest.raises(TypeError, match=r"settings\[1\], .*result: expected numbers, texts"):
+        raise replicas[1].error
+    assert replicas[1].result == {1j}
+    kept = [json.loads(line)["setting"]["seed"] for line in path.read_text().splitlines()]
+    assert sorted(kept) == [0, 2, 3]
 
 
 @pytest.mark.parametrize("name", ["build", "callbacks", "result", "settings", "validation_data"])

@@ -291,8 +291,9 @@ static void test_description_is_copied(void)
 /* What a caller leaves zero, who knows the structs and not the initialisers, is what these give. */
 static void test_structs_of_zeros(void)
 {
-    static const char *const named[] = {"sgd", "rmsprop", "adam", "adamw"};
-    for (int i = 0; i < 4; i++) {
+    static const char *const named[] = {"sgd",     "rmsprop", "adam",  "adamw",
+                                        "adagrad", "nadam",   "radam", "lion"};
+    for (int i = 0; i < 8; i++) {
         fa_layer_desc usual[] = {fa_dense(7, "tanh"), fa_dense(N_OUT, "linear")};
         fa_layer_desc zero[2] = {{0}};
         fa_rule_desc rule = fa_rule_of("dfa"), zero_rule = {0};

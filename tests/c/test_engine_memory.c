@@ -160,6 +160,13 @@ static fa_status call_gradients(fa_net *net)
     return fa_gradients(&loss, (void *const *)grads, net, &s);
 }
 
+static fa_status call_apply_gradients(fa_net *net)
+{
+    const void *trained[MOST_TENSORS] = {NULL};
+    for (int i = 0; i < 6; i++) trained[i] = fa_net_tensor(net, i).trainable ? grads[i] : NULL;
+    return fa_apply_gradients(net, trained);
+}
+
 static fa_status call_alignment(fa_net *net)
 {
     const fa_samples s = labelled(&data, 0, ROWS);
@@ -293,6 +300,7 @@ static const struct {
     {"predict", call_predict, 1},
     {"evaluate", call_evaluate, 2},
     {"gradients", call_gradients, 1},
+    {"apply_gradients", call_apply_gradients, 1},
     {"alignment", call_alignment, 4},
     {"check", call_check, 0},
     {"the rest", call_rest, 0},

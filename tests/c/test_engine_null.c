@@ -38,6 +38,9 @@ static void test_null_in_calls_on_samples(void)
     VALUE_ERROR(fa_gradients(NULL, grads, w.net, &s), "loss");
     VALUE_ERROR(fa_gradients(&loss, NULL, w.net, &s), "grads");
     VALUE_ERROR(fa_gradients(&loss, grads, NULL, &s), "net");
+    VALUE_ERROR(fa_apply_gradients(NULL, (const void *const *)grads), "net");
+    VALUE_ERROR(fa_apply_gradients(w.net, NULL), "grads");
+    VALUE_ERROR(fa_apply_gradients(w.net, (const void *const *)grads), "0.weight");
     VALUE_ERROR(fa_deltas(NULL, w.net, &s), "deltas");
     VALUE_ERROR(fa_deltas(grads, NULL, &s), "net");
     VALUE_ERROR(fa_alignment(NULL, w.net, &s), "angles");

@@ -70,10 +70,11 @@ static rule_facts facts_of(const char *rule)
 
 static void test_round_trip(void)
 {
-    static const char *const optimizers[] = {"sgd", "rmsprop", "adam", "adamw"};
+    static const char *const optimizers[] = {"sgd",     "rmsprop", "adam",  "adamw",
+                                             "adagrad", "nadam",   "radam", "lion"};
     for (int rule = 0; rule < n_rules; rule++) {
-        fa_net *net = new_net(rules[rule], optimizers[rule % 4]),
-               *other = new_net(rules[rule], optimizers[rule % 4]);
+        fa_net *net = new_net(rules[rule], optimizers[rule % 8]),
+               *other = new_net(rules[rule], optimizers[rule % 8]);
         int64_t order[10];
         train(net, 3);
         CHECK(fa_shuffle(order, net, 10) == FA_OK && fa_net_set_lr(net, 0.03) == FA_OK,
@@ -422,6 +423,59 @@ static void test_gradients_agree_with_a_step(void)
     dataset_free(&d);
 }
 
+/* Gradients, then the step on them, leave the bytes of a training step; what is wrong leaves those
+ * of before. */
+static void test_apply_gradients(void)
+{
+    dataset d = dataset_new(FA_F32, ROWS);
+    fa_samples s = labelled(&d, 0, ROWS);
+    for (int rule = 0; rule < n_rules; rule++) {
+        recipe r;
+        recipe_init(&r, rules[rule], FA_F32);
+        r.optimizer.name = "adam", r.optimizer.clip_norm = rule % 2 ? 0.1 : 0;
+        r.desc.n_threads = 2;
+        fa_net *net = make(&r.desc), *other = make(&r.desc);
+        float *g[MOST_TENSORS] = {NULL};
+        for (int64_t i = 0; i < fa_net_n_tensors(net); i++) {
+            const fa_tensor t = fa_net_tensor(net, i);
+            if (t.trainable && t.kind != FA_SLOT) g[i] = calloc((size_t)(t.rows * t.cols), 4);
+        }
+        double loss;
+        for (int i = 0; i < 3; i++)
+            CHECK(fa_train_batch(&loss, net, &s) == FA_OK &&
+                      fa_gradients(&loss, (void *const *)g, other, &s) == FA_OK &&
+                      fa_apply_gradients(other, (const void *const *)g) == FA_OK,
+                  "%s: steps", rules[rule]);
+        const size_t size = fa_net_state_size(net);
+        char *state[2] = {malloc(size), malloc(size)};
+        fa_net_get_state(state[0], net), fa_net_get_state(state[1], other);
+        CHECK(!memcmp(state[0], state[1], size), "%s: the bits of a training step", rules[rule]);
+
+        const int64_t last = fa_net_find(other, "3.weight");
+        const float first = g[last][0];
+        g[last][0] = NAN;
+        CHECK(fa_apply_gradients(other, (const void *const *)g) == FA_E_VALUE, "NaN");
+        CHECK(strstr(fa_last_error(), "3.weight"), "names it: %s", fa_last_error());
+        g[last][0] = first;
+        float *const all = g[last];
+        g[last] = NULL;
+        CHECK(fa_apply_gradients(other, (const void *const *)g) == FA_E_VALUE, "missing");
+        g[last] = all;
+        for (int64_t i = 0; i < last; i++) {
+            if (g[i]) continue;
+            g[i] = all;
+            CHECK(fa_apply_gradients(other, (const void *const *)g) == FA_E_VALUE, "not trained");
+            g[i] = NULL;
+        }
+        fa_net_get_state(state[1], other);
+        CHECK(!memcmp(state[0], state[1], size), "%s: refused, unchanged", rules[rule]);
+        for (int i = 0; i < MOST_TENSORS; i++) free(g[i]);
+        free(state[0]), free(state[1]);
+        fa_net_free(net), fa_net_free(other);
+    }
+    dataset_free(&d);
+}
+
 /* ---- permutations ---- */
 
 static void test_shuffle(void)
@@ -481,6 +535,7 @@ int main(void)
     RUN(test_looking_does_not_count);
     RUN(test_frozen);
     RUN(test_gradients_agree_with_a_step);
+    RUN(test_apply_gradients);
     RUN(test_shuffle);
     RUN(test_library);
     dataset_free(&data);

@@ -71,13 +71,15 @@ static int half_error(void *user, const fa_rule_context *t)
 }
 
 static const fa_option nesterov[] = {{"momentum", 0.9, NULL}, {"nesterov", 1, NULL}},
-                       rmsprop[] = {{"alpha", 0.9, NULL}, {"momentum", 0.5, NULL}},
+                       rmsprop[] = {{"alpha", 0.9, NULL},
+                                    {"momentum", 0.5, NULL},
+                                    {"centered", 1, NULL}},
                        adamw[] = {{"beta1", 0.8, NULL}, {"beta2", 0.99, NULL}, {"eps", 1e-6, NULL}};
 static const fa_optimizer_desc optimizers[] = {
 #define SIZED .struct_size = sizeof(fa_optimizer_desc)
     {SIZED, .name = "sgd", .lr = 0.1, .decay_bias = 1},
     {SIZED, .name = "sgd", .lr = 0.1, .weight_decay = 1e-3, .options = nesterov, .n_options = 2},
-    {SIZED, .name = "rmsprop", .lr = 0.01, .clip_norm = 0.3, .options = rmsprop, .n_options = 2},
+    {SIZED, .name = "rmsprop", .lr = 0.01, .clip_norm = 0.3, .options = rmsprop, .n_options = 3},
     {SIZED, .name = "adam", .lr = 0.01},
     {SIZED, .name = "adamw", .lr = 0.01, .weight_decay = 0.1, .options = adamw, .n_options = 3},
 #undef SIZED
@@ -498,10 +500,10 @@ static const struct {
     const char *message;
 } wrong[] = {
     {"{\"__meta", "[\"__meta", 0, "expected a safetensors header"},
-    {"\"fastfa.format\":\"1\"", "\"fastfa.format\":\"2\"", 0, "written by fastfa 0.1.0"},
-    {"\"fastfa.format\":\"1\",", "", 0, "no fastfa.format"},
-    {"\"fastfa.format\":\"1\"", "\"fastfa.format\":1", 0, "a string"},
-    {"\"fastfa.format\":\"1\",", "\"fastfa.format\":\"1\",\"fastfa.format\":\"1\",", 0, "twice"},
+    {"\"fastfa.format\":\"2\"", "\"fastfa.format\":\"3\"", 0, "written by fastfa 0.1.0"},
+    {"\"fastfa.format\":\"2\",", "", 0, "no fastfa.format"},
+    {"\"fastfa.format\":\"2\"", "\"fastfa.format\":2", 0, "a string"},
+    {"\"fastfa.format\":\"2\",", "\"fastfa.format\":\"2\",\"fastfa.format\":\"2\",", 0, "twice"},
     {"fastfa.state", "fastfa.stat", 0, "expected fastfa.network and fastfa.state"},
     {"__metadata__", "_metadata__", 0, "dtype, shape"},
     {"\"0.weight\":", "\"__metadata__\":{},\"0.weight\":", 0, "twice"},

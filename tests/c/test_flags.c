@@ -145,9 +145,10 @@ static void describe(recipe *r, int isa, const char *rule, int type, const char 
 }
 
 static const char *const losses[] = {"softmax_cross_entropy", "sigmoid_cross_entropy", "mse"};
-static const char *const optimizers[] = {"sgd", "rmsprop", "adam", "adamw"};
+static const char *const optimizers[] = {"sgd",     "rmsprop", "adam",  "adamw",
+                                         "adagrad", "nadam",   "radam", "lion"};
 
-/* Every rule with every optimizer; the rest takes turns. */
+/* Every rule with every other optimizer; the rest takes turns. */
 static void test_rules(void)
 {
     const char *rule, *activation;
@@ -160,7 +161,8 @@ static void test_rules(void)
                 do activation = fa_name(FA_NAMES_ACTIVATION, n % n_activations);
                 while (fa_activation_flags(n % n_activations) & FA_ZERO_DERIVATIVE && ++n);
                 recipe r;
-                describe(&r, isa, rule, o % 2, activation, optimizers[o / 2], losses[n % 3]);
+                describe(&r, isa, rule, o % 2, activation, optimizers[o / 2 + i % 2 * 4],
+                         losses[n % 3]);
                 optimizer_option(&r, "momentum", o < 4 && n % 2 ? 0.9 : 0);
                 optimizer_option(&r, "nesterov", o < 2 && n % 2);
                 r.optimizer.clip_norm = n % 3 ? 0 : 0.5;
@@ -285,7 +287,8 @@ static void test_losses(void)
 /* Optimizers on tiles of every width, from slots of zeros. */
 static void test_optimizers(void)
 {
-    static double w[MOST * 20], s0[MOST * 20], s1[MOST * 20], b[MOST * 20], g[MOST * 20];
+    static double w[MOST * 20], s0[MOST * 20], s1[MOST * 20], s2[MOST * 20], b[MOST * 20],
+        g[MOST * 20];
     const fa_hyper h = {.lr = 0.1,
                         .keep = 1,
                         .g_scale = 1,
@@ -293,23 +296,28 @@ static void test_optimizers(void)
                         .beta2 = 0.999,
                         .alpha = 0.99,
                         .momentum = 0.9,
-                        .eps = 1e-8};
+                        .eps = 1e-8,
+                        .bias1 = 0.1,
+                        .bias2 = 0.001,
+                        .of_g = 0.5,
+                        .of_mean = 0.5};
     for (int isa = 0; isa < N_ISAS; isa++)
-        for (int i = 0; usable(isa) && i < 2 * 5; i++) {
-            fa_hyper one = h;
+        for (int i = 0; usable(isa) && i < 2 * 9; i++) {
             const fa_dtype dtype = dtypes[i % 2];
             const fa_kernels *k = &isas[isa].rows[dtype];
-            fa_optim_kernel *const kernels[] = {k->sgd, k->rmsprop, k->adam, k->plain, k->sgd};
-            if (i / 2 == 2) one.bias1 = 0.1, one.bias2 = 0.001; /* the others have none */
+            fa_optim_kernel *const kernels[] = {k->sgd,     k->rmsprop, k->adam,
+                                                k->plain,   k->sgd,     k->rmsprop_centered,
+                                                k->adagrad, k->lion,    k->nadam};
             for (int64_t n = 1; n <= MOST; n++) {
                 snprintf(where, sizeof where, "%s f%d optimizer %d, %d wide", isas[isa].name,
                          dtype == FA_F64 ? 64 : 32, i / 2, (int)n);
                 memset(s0, 0, sizeof s0), memset(s1, 0, sizeof s1);
+                memset(s2, 0, sizeof s2);
                 fill(w, dtype, 20 * n, (double[]){0, 1, -1e-30}, 3);
                 fill(g, dtype, 20 * n, (double[]){0, 1e-30, -1, 1e-45, 1e4}, 5);
                 fill(b, dtype, 20 * n, (double[]){0, 1}, 2);
                 const fa_fp fp = fa_fp_begin(true);
-                kernels[i / 2](w, n, s0, s1, i / 2 == 4 ? NULL : b, 20, g, n, 20, n, &one);
+                kernels[i / 2](w, n, s0, s1, s2, i / 2 == 4 ? NULL : b, 20, g, n, 20, n, &h);
                 no_flags("step");
                 fa_fp_end(&fp);
             }

@@ -302,7 +302,7 @@ static void test_all_finite(void)
 /* ---- optimizers ---- */
 
 typedef struct {
-    long double w, s0, s1;
+    long double w, s0, s1, s2;
 } entry;
 
 typedef entry reference_fn(entry x, long double g, const fa_hyper *h);
@@ -340,8 +340,44 @@ static entry adam_reference(entry x, long double g, const fa_hyper *h)
     return x;
 }
 
-typedef int step_fn(void *w, ptrdiff_t ldw, void *s0, void *s1, void *b, ptrdiff_t ldb,
-                    const void *g, ptrdiff_t ldg, int64_t rows, int64_t cols, const fa_hyper *h);
+static entry rmsprop_centered_reference(entry x, long double g, const fa_hyper *h)
+{
+    g = g * h->g_scale + h->decay * x.w;
+    x.s0 = h->alpha * x.s0 + (1 - h->alpha) * g * g;
+    x.s1 = h->alpha * x.s1 + (1 - h->alpha) * g;
+    x.s2 = h->momentum * x.s2 + g / (sqrtl(fmaxl(x.s0 - x.s1 * x.s1, 0)) + h->eps);
+    x.w = h->keep * x.w - h->lr * x.s2;
+    return x;
+}
+
+static entry adagrad_reference(entry x, long double g, const fa_hyper *h)
+{
+    g = g * h->g_scale + h->decay * x.w;
+    x.s0 += g * g;
+    x.w = h->keep * x.w - h->lr * g / (sqrtl(x.s0) + h->eps);
+    return x;
+}
+
+static entry nadam_reference(entry x, long double g, const fa_hyper *h)
+{
+    g = g * h->g_scale + h->decay * x.w;
+    x.s0 = h->beta1 * x.s0 + (1 - h->beta1) * g;
+    x.s1 = h->beta2 * x.s1 + (1 - h->beta2) * g * g;
+    x.w = h->keep * x.w -
+          h->lr * (h->of_g * g + h->of_mean * x.s0) / (sqrtl(x.s1) / sqrtl(h->bias2) + h->eps);
+    return x;
+}
+
+static entry lion_reference(entry x, long double g, const fa_hyper *h)
+{
+    g = g * h->g_scale + h->decay * x.w;
+    const long double mix = h->beta1 * x.s0 + (1 - h->beta1) * g;
+    x.s0 = h->beta2 * x.s0 + (1 - h->beta2) * g;
+    x.w = h->keep * x.w - h->lr * ((mix > 0) - (mix < 0));
+    return x;
+}
+
+typedef int step_fn(FA_STEP_PARAMETERS);
 
 /* A step with `slots` slots. Coupled feedback b moves by the transposed step, and w and b decay
  * alike. */
@@ -355,22 +391,29 @@ typedef struct {
 
 /* What a step changes. */
 typedef struct {
-    matrix w, s0, s1, b;
+    matrix w, s0, s1, s2, b;
 } tile;
 
 static tile copy_tile(const tile *t)
-{ return (tile){copy(&t->w), copy(&t->s0), copy(&t->s1), copy(&t->b)}; }
+{ return (tile){copy(&t->w), copy(&t->s0), copy(&t->s1), copy(&t->s2), copy(&t->b)}; }
 static bool same_tile(const tile *a, const tile *b)
-{ return same(&a->w, &b->w) && same(&a->s0, &b->s0) && same(&a->s1, &b->s1) && same(&a->b, &b->b); }
+{
+    return same(&a->w, &b->w) && same(&a->s0, &b->s0) && same(&a->s1, &b->s1) &&
+           same(&a->s2, &b->s2) && same(&a->b, &b->b);
+}
 static void free_tile(tile *t)
-{ free(t->w.memory), free(t->s0.memory), free(t->s1.memory), free(t->b.memory); }
+{
+    free(t->w.memory), free(t->s0.memory), free(t->s1.memory), free(t->s2.memory);
+    free(t->b.memory);
+}
 
 /* The step of the rows x cols entries from (i, j) on; 1: all of them are finite. */
 static int take_step(optimizer o, const tile *t, const matrix *g, int64_t i, int64_t j,
                      int64_t rows, int64_t cols)
 {
     return o.step(address(&t->w, i, j), t->w.ld, o.slots > 0 ? address(&t->s0, i, j) : NULL,
-                  o.slots > 1 ? address(&t->s1, i, j) : NULL, o.leads ? address(&t->b, j, i) : NULL,
+                  o.slots > 1 ? address(&t->s1, i, j) : NULL,
+                  o.slots > 2 ? address(&t->s2, i, j) : NULL, o.leads ? address(&t->b, j, i) : NULL,
                   t->b.ld, address(g, i, j), g->ld, rows, cols, o.h);
 }
 
@@ -387,13 +430,15 @@ static void check_against_reference(optimizer o, const tile *before, const tile 
         for (int64_t j = 0; j < g->cols; j++) {
             const double w = at(&before->w, i, j), b = at(&before->b, j, i);
             const entry was = {w, o.slots > 0 ? at(&before->s0, i, j) : 0,
-                               o.slots > 1 ? at(&before->s1, i, j) : 0},
+                               o.slots > 1 ? at(&before->s1, i, j) : 0,
+                               o.slots > 2 ? at(&before->s2, i, j) : 0},
                         x = o.reference(was, at(g, i, j), o.h);
             const long double change = x.w - w;
             close_entry("w", i, j, at(&after->w, i, j), keep * w + change);
             close_entry("b", j, i, at(&after->b, j, i), o.leads ? keep * b + change : b);
             if (o.slots > 0) close_entry("s0", i, j, at(&after->s0, i, j), x.s0);
             if (o.slots > 1) close_entry("s1", i, j, at(&after->s1, i, j), x.s1);
+            if (o.slots > 2) close_entry("s2", i, j, at(&after->s2, i, j), x.s2);
         }
 }
 
@@ -413,7 +458,8 @@ static void check_not_finite(optimizer o, const tile *from, const matrix *g)
 {
     for (int i = 0; i <= o.slots && g->rows * g->cols > 0; i++) {
         tile t = copy_tile(from);
-        put(i == 0 ? &t.w : i == 1 ? &t.s0 : &t.s1, g->rows - 1, g->cols - 1, INFINITY);
+        matrix *const of[] = {&t.w, &t.s0, &t.s1, &t.s2};
+        put(of[i], g->rows - 1, g->cols - 1, INFINITY);
         equal("not finite", i, 0, take_step(o, &t, g, 0, 0, g->rows, g->cols), 0);
         free_tile(&t);
     }
@@ -425,6 +471,7 @@ static void check_step(step_fn *step, reference_fn *reference, const fa_hyper *h
     const optimizer o = {step, reference, h, slots, leads};
     tile t;
     t.w = drawn(rows, cols, 3), t.s0 = drawn(rows, cols, 3), t.s1 = drawn(rows, cols, 3);
+    t.s2 = drawn(rows, cols, 3);
     const matrix g = drawn(rows, cols, 1);
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < cols; j++) /* some slots hold squares */
@@ -435,8 +482,29 @@ static void check_step(step_fn *step, reference_fn *reference, const fa_hyper *h
     check_against_reference(o, &before, &t, &g);
     check_entry_by_entry(o, &before, &t, &g);
     check_not_finite(o, &t, &g);
-    finish_output(&t.w), finish_output(&t.s0), finish_output(&t.s1), finish_output(&t.b);
+    finish_output(&t.w), finish_output(&t.s0), finish_output(&t.s1);
+    finish_output(&t.s2), finish_output(&t.b);
     free_tile(&before), free(g.memory);
+}
+
+static void test_more_optimizers(const fa_hyper *plain, const fa_hyper *rich, const int64_t *cols,
+                                 size_t n_cols)
+{
+    fa_hyper spread =
+        *rich; /* a variance that is not near 0, where rounding would be all there is */
+    spread.eps = 0.5;
+    for (size_t i = 0; i < n_cols; i++) {
+        const int64_t rows = (int64_t)i % 4, n = cols[i];
+        check_step(kernels->rmsprop_centered, rmsprop_centered_reference, &spread, 3, false, rows,
+                   n);
+        check_step(kernels->adagrad, adagrad_reference, plain, 1, false, rows, n);
+        check_step(kernels->adagrad, adagrad_reference, rich, 1, false, rows, n);
+        check_step(kernels->nadam, nadam_reference, plain, 2, false, rows, n);
+        check_step(kernels->nadam, nadam_reference, rich, 2, false, rows, n);
+        check_step(kernels->lion, lion_reference, plain, 1, false, rows, n);
+        check_step(kernels->lion, lion_reference, rich, 1, false, rows, n);
+    }
+    verdict("rmsprop centered, adagrad, nadam, lion: plain, decay, keep, clip factor");
 }
 
 static void test_optimizers(void)
@@ -450,7 +518,9 @@ static void test_optimizers(void)
                             .beta2 = 0.999,
                             .eps = 1e-8,
                             .bias1 = 1 - 0.729,
-                            .bias2 = 1 - 0.997002999};
+                            .bias2 = 1 - 0.997002999,
+                            .of_g = 0.6,
+                            .of_mean = 1.7};
     fa_hyper rich = plain;
     rich.momentum = 0.9, rich.decay = 0.01, rich.keep = 0.999, rich.g_scale = 0.37;
     fa_hyper nesterov = rich, rmsprop = rich;
@@ -474,6 +544,7 @@ static void test_optimizers(void)
         check_step(kernels->adam, adam_reference, &rich, 2, false, rows, n);
     }
     verdict("adam: plain, decay, keep, clip factor");
+    test_more_optimizers(&plain, &rich, cols, sizeof cols / sizeof *cols);
     fa_hyper forgetful = rich;
     forgetful.lambda = 0.05;
     const fa_hyper *const leading[] = {&rich, &forgetful};
@@ -484,6 +555,12 @@ static void test_optimizers(void)
             check_step(kernels->sgd, sgd_reference, h, 1, true, cols[i], cols[j]);
             check_step(kernels->rmsprop, rmsprop_reference, h, 2, true, cols[i], cols[j]);
             check_step(kernels->adam, adam_reference, h, 2, true, cols[i], cols[j]);
+            if ((i + j) % 4) continue;
+            check_step(kernels->rmsprop_centered, rmsprop_centered_reference, h, 3, true, cols[i],
+                       cols[j]);
+            check_step(kernels->adagrad, adagrad_reference, h, 1, true, cols[i], cols[j]);
+            check_step(kernels->nadam, nadam_reference, h, 2, true, cols[i], cols[j]);
+            check_step(kernels->lion, lion_reference, h, 1, true, cols[i], cols[j]);
         }
     verdict("a matrix that follows, every optimizer: kept whole, forgetting");
 }

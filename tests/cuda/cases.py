@@ -19,6 +19,20 @@ OPTIMIZERS = {
     "adam decay": optimizer("adam", lr=0.01, weight_decay=0.05, decay_bias=False),
     "adamw": optimizer("adamw", lr=0.01, weight_decay=0.1),
 }
+# Those whose kernels differ from the ones above in nothing but the formula: `LONG` of test_bits.py.
+MORE_OPTIMIZERS = {
+    "rmsprop centered": optimizer("rmsprop", lr=0.001, centered=True, momentum=0.5),
+    "adagrad": optimizer("adagrad", lr=0.01, weight_decay=0.01),
+    "nadam": optimizer("nadam", lr=0.002),
+    "radam": optimizer("radam", lr=0.01, beta2=0.9),
+    "lion": optimizer("lion", lr=0.001, weight_decay=0.1),
+}
+CLIPPED = {
+    "sgd clip": SGD | {"clip_norm": 0.5, "weight_decay": 0.01},
+    "nesterov clip": SGD | {"momentum": 0.8, "nesterov": True, "clip_norm": 0.01},
+    "adamw clip": optimizer("adamw", lr=0.01, weight_decay=0.1, clip_norm=0.1),
+    "rmsprop unclipped": optimizer("rmsprop", lr=0.001, momentum=0.5, clip_norm=1e6),
+}
 
 # Loss, outputs, activation of the output, whether targets are rows
 LOSSES = {
@@ -50,6 +64,24 @@ TAUGHT = {
     "sparse": (rule("dfa") | {"feedback": {"distribution": "uniform", "sparsity": 0.8}}, {}),
     "direct below": ("fa", {0: "ternary", 1: "sdfa"}),
 }
+# Rules with feedback that learns or changes, with heads, with two passes, upwards
+LEARNED = {
+    "usf": ("usf", {}),
+    "frsf": ("frsf", {}),
+    "brsf": ("brsf", {}),
+    "kp": ("kp", {}),
+    "kp undecayed": (rule("kp") | {"decay": 0.0}, {}),
+    "dkp": ("dkp", {}),
+    "dkp pre": (rule("dkp", "pre"), {}),
+    "ldfa": ("ldfa", {}),
+    "ldfa fixed": (rule("ldfa") | {"oja": 0.0, "rank": 1}, {}),
+    "ifa": ("ifa", {}),
+    "local": ("local", {}),
+    "local fixed": (rule("local", "pre") | {"train_head": False}, {}),
+    "pepita": ("pepita", {}),
+    "kp below dkp": ("dkp", {0: "kp", 1: "ldfa"}),
+    "local below": ("backprop", {0: "local", 1: "brsf"}),
+}
 
 # Hidden layers: units and activation
 LAYERS = {
@@ -61,6 +93,7 @@ LAYERS = {
     "one": ((1, "tanh"),),
     "steps": ((19, "sign"), (23, "threshold")),  # need inject="pre"
 }
+WIDE = {"several tiles": ((300, "tanh"), (40, "relu"))}  # of the norm of a gradient
 
 # Dropouts: in front of the first layer, behind each hidden layer
 DROPS = {
@@ -81,6 +114,19 @@ FACTORS = {
     "m": (1, 2, 16, 17, 33),
     "odd": (False, True),  # unequal learning rates, a layer without bias, one that does not learn
     "order": ("forward", "reverse", "random"),
+}
+# For rules with feedback that learns: fewer choices of the rest
+FEW = {
+    "taught": tuple(LEARNED),
+    "optimizer": ("sgd", "momentum", "adamw", "sgd clip", "nesterov clip"),
+    "loss": ("softmax", "sigmoid rows wide", "mse preact"),
+    "layers": ("tile + 1", "primes", "one"),
+    "drops": ("no", "hidden", "twice"),
+    "samples": ("numbers", "scaled bytes"),
+    "weighted": (False, True),
+    "m": (1, 17),
+    "odd": (False, True),
+    "order": FACTORS["order"],
 }
 
 
@@ -115,19 +161,21 @@ class Case:
     def description(self):
         loss, n_out, out_activation, _ = LOSSES[self.loss]
         before, behind = DROPS[self.drops]
-        common, own = TAUGHT[self.taught]
+        common, own = (TAUGHT | LEARNED)[self.taught]
         layers = [dropout(rate) for rate in before]
-        for i, (units, activation) in enumerate(LAYERS[self.layers]):
+        units_of = (LAYERS | WIDE)[self.layers]
+        for i, (units, activation) in enumerate(units_of):
             odd = {"lr_scale": 0.5 + i, "bias_lr_scale": 2.0} if self.odd else {}
             odd |= {"use_bias": i != 0, "trainable": i != 1} if self.odd else {}
-            last = i == len(LAYERS[self.layers]) - 1
+            last = i == len(units_of) - 1
             rule_of_layer = None if last or i not in own else rule(own[i])
             layers.append(dense(units, activation, rule=rule_of_layer, **odd))
             layers += [dropout(rate) for rate in behind]
         layers.append(dense(n_out, out_activation))
         scale = 0.7 if "scaled" in self.samples else "auto"
+        chosen = (OPTIMIZERS | MORE_OPTIMIZERS | CLIPPED)[self.optimizer]
         return description(
-            layers, 29, common, loss=loss, dtype=self.dtype, optimizer=OPTIMIZERS[self.optimizer],
+            layers, 29, common, loss=loss, dtype=self.dtype, optimizer=dict(chosen),
             input_scale=scale,
         )  # fmt: skip
 

@@ -12,7 +12,8 @@ import shim
 
 from fastfa import _core
 from fastfa.backends.cuda import factors, kernels
-from fastfa.backends.cuda.plan import Batch, Plan, at_step
+from fastfa.backends.cuda.plan import Plan
+from fastfa.backends.cuda.steps import Batch, at_step
 
 CHUNK = 16  # kernels of a module
 ENTRIES = {}  # the compiled module of each kernel
@@ -49,7 +50,7 @@ class HostMemory:
             self.arrays |= {key: array.copy() for key, array in arrays.items()}
         for key, slots in net.slots.items():
             self.arrays |= {f"{key}.slot{i}": slot.copy() for i, slot in enumerate(slots)}
-        for key, array in net.parameters.items():
+        for key, array in (*net.parameters.items(), *net.feedback.items()):
             self.arrays[f"{key}.gradient"] = np.full_like(array, np.nan)
         control = kernels.record("control_block", str(net.dtype))
         self.arrays["control"] = control
@@ -167,7 +168,7 @@ class HostNetwork:
         for each in self.step("gradients", len(x), x, labels, weights).all:
             self.run(each)
         del held
-        keys = [key for block in self.plan.blocks for key, _ in block.parameters]
+        keys = [each.key for each in self.plan.trained if not each.is_feedback]
         loss = float(self.control["loss"]) / len(x)
         return loss, {key: self.memory.arrays[f"{key}.gradient"] for key in keys}
 
@@ -198,15 +199,13 @@ class HostNetwork:
         return self.memory.buffer("output")
 
     def state(self):
-        """Parameters and slots by key."""
-        return {
-            key: array
-            for key, array in self.memory.arrays.items()
-            if key.split(".")[-1] in ("weight", "bias", "slot0", "slot1")
-        }
+        """Parameters, feedback and slots by key."""
+        own = ("control", "sums")
+        arrays = self.memory.arrays.items()
+        return {key: a for key, a in arrays if key not in own and not key.endswith(".gradient")}
 
 
 def state_of(net):
     """The same of a network of the engine."""
     slots = {f"{key}.slot{i}": a for key, all_ in net.slots.items() for i, a in enumerate(all_)}
-    return dict(net.parameters) | slots
+    return dict(net.parameters) | dict(net.feedback) | slots

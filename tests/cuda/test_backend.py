@@ -47,6 +47,12 @@ CASES = {
         None,
     ),
 }
+TAUGHT = ("usf", "frsf", "brsf", "kp", "dkp", "ldfa", "ifa", "local", "pepita")
+CASES |= {
+    rule: (network, {"rule": rule, "optimizer": fa.SGD(0.1, momentum=0.9, clip_norm=c)}, samples, w)
+    for rule, c, w in zip(TAUGHT, (None, 0.1, None) * 3, (None, WEIGHTS) * 5)
+}
+CASES["clipped"] = (shallow, {"optimizer": fa.Adam(0.01, clip_norm=0.5)}, samples, WEIGHTS)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -69,6 +75,24 @@ def test_training_has_the_bits_of_the_cpu(cupy, case):
     np.testing.assert_array_equal(gpu.predict_one(one), host.predict_one(one))
     evaluated = gpu.evaluate(X, y, weights)
     assert evaluated == pytest.approx(host.evaluate(X, y, weights), rel=1e-12)
+
+
+@pytest.mark.parametrize("where", ["host", "GPU", "float64"])
+def test_batches_that_come_one_by_one_have_the_bits_of_the_cpu(cupy, where):
+    host, gpu = pair()
+    X, y = samples()
+    given = {"host": X, "GPU": cupy.asarray(X), "float64": X.astype(np.float64)}[where]
+    cut = [slice(start, start + 16) for start in range(0, 50, 16)]
+    expected = host.fit(X, y, 2, 16, shuffle=False, validation_data=(X, y), verbose=False)
+    batches = [(given[rows], y[rows]) for rows in cut]
+    got = gpu.fit(batches=batches, epochs=2, validation_data=(X, y), verbose=False)
+    assert same_state(host, gpu)
+    for key in expected.history.keys() - {"time"}:
+        np.testing.assert_allclose(got.history[key], expected.history[key], rtol=1e-12)
+    batches[2] = (given[:3], y[:3] + 3)
+    with pytest.raises(ValueError, match="batch 3 of epoch 3: y: expected integer labels"):
+        gpu.fit(batches=batches, verbose=False)
+    assert gpu.steps == host.steps + 2
 
 
 def test_predictions_and_evaluations_go_by_parts(cupy, monkeypatch):
@@ -262,6 +286,24 @@ def test_an_update_that_overflows_names_the_parameter(cupy, optimizer, seconds):
         messages.append(str(caught.value))
     assert messages[0] == messages[1]
     assert host.steps == gpu.steps
+
+
+def test_a_norm_of_the_gradient_that_is_not_finite_stops_before_its_step(cupy):
+    host, gpu = pair(loss="mse", dtype="float64", rule="backprop", layers=[fa.Dense(3)],
+                     optimizer=fa.SGD(1e-300, clip_norm=1.0))  # fmt: skip
+    X, y = samples(40, np.float64)
+    X[25] = 1e153
+    messages = []
+    for net in (host, gpu):
+        net.fit(X[:20], y[:20], 1, 10, verbose=False)  # a graph is there
+        net.parameters["0.weight"] = np.full((6, 3), 1e-6)
+        with pytest.raises(FloatingPointError) as caught:
+            net.fit(X, y, 1, 10, shuffle=False, verbose=False)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
+    assert "gradient norm is not finite (inf)" in messages[0]
+    assert host.steps == gpu.steps == 4
+    assert same_state(host, gpu)
 
 
 def test_a_parameter_that_is_not_finite_is_named(cupy):

@@ -9,12 +9,13 @@ import os
 
 import numpy as np
 import pytest
-from cases import FACTORS, LOSSES, OPTIMIZERS, TAUGHT, Case, covering
+from cases import CLIPPED, FACTORS, FEW, LEARNED, LOSSES, OPTIMIZERS, TAUGHT, Case, covering
 from driver import HostNetwork, NoMemory, compile_all, state_of
 
 from fastfa import _core
 from fastfa.backends.cuda import kernels
-from fastfa.backends.cuda.plan import Batch, Plan
+from fastfa.backends.cuda.plan import Plan
+from fastfa.backends.cuda.steps import Batch
 
 # A case of four has another tile than the smallest, another one of four the other type.
 TILE_OF = {3: "32x32", 7: "64x64", 11: "128x128"}
@@ -24,7 +25,8 @@ COVERING = [
         dtype="float64" if i % 4 == 2 else "float32",
         tile=TILE_OF.get(i % 12, "16x32"),
     )
-    for i, choices in enumerate(covering(FACTORS, lambda choices: Case(**choices).possible))
+    for factors in (FACTORS, FEW)
+    for i, choices in enumerate(covering(factors, lambda choices: Case(**choices).possible))
 ]
 LONG = [
     Case(taught, optimizer, loss, layers, drops, weighted=weighted, m=9, dtype=dtype)
@@ -38,6 +40,17 @@ LONG = [
         ("ternary", "sgd decay", "sigmoid one", "tile + 1", "input", False, "float32"),
         ("backprop", "adam", "softmax", "tile + 1", "hidden", True, "float64"),
         ("dfa", "sgd", "mse preact", "primes", "no", False, "float64"),
+        ("fa", "rmsprop centered", "softmax", "tile + 1", "no", False, "float32"),
+        ("dfa", "adagrad", "softmax", "primes", "no", True, "float64"),
+        ("backprop", "nadam", "mse", "tile - 1", "no", False, "float32"),
+        ("dfa", "radam", "softmax", "tile + 1", "no", False, "float32"),
+        ("fa", "lion", "sigmoid", "primes", "no", True, "float32"),
+        ("backprop", "sgd clip", "softmax", "several tiles", "no", True, "float32"),
+        ("kp", "adamw clip", "mse", "several tiles", "no", False, "float64"),
+        ("brsf", "adam", "softmax", "tile + 1", "hidden", False, "float32"),
+        ("kp below dkp", "momentum", "softmax", "tile + 1", "hidden", True, "float32"),
+        ("local", "sgd", "softmax", "primes", "no", True, "float32"),
+        ("pepita", "rmsprop unclipped", "sigmoid", "tile + 1", "twice", False, "float32"),
     )
 ]
 EXTRAS = (
@@ -50,7 +63,9 @@ EXTRAS = (
 if os.environ.get("FASTFA_CUDA_ALL"):
     every = (
         Case(taught, optimizer, loss, **{"layers": "tile - 1", "m": 8, **extra}, dtype=dtype)
-        for taught, optimizer, loss in itertools.product(TAUGHT, OPTIMIZERS, LOSSES)
+        for taught, optimizer, loss in itertools.product(
+            TAUGHT | LEARNED, OPTIMIZERS | CLIPPED, LOSSES
+        )
         for extra, dtype in itertools.product(EXTRAS, ("float32", "float64"))
     )
     COVERING += [case for case in every if case.possible]

@@ -5,14 +5,16 @@ The GPU kernels run on the host, against the engine in C.
 
 import numpy as np
 import pytest
-from cases import Case
+from cases import LEARNED, TAUGHT, Case
 from driver import ENTRIES, HostNetwork, NoMemory, address, compile_all, launch, state_of
-from networks import ACTIVATIONS, dense, description, digest, optimizer
+from networks import ACTIVATIONS, dense, description, digest, optimizer, rule
 from shim import ORDERS, ROOT, LaunchError
 
 from fastfa import _core
 from fastfa.backends.cuda import kernels
-from fastfa.backends.cuda.plan import Batch, Plan, choose_tile
+from fastfa.backends.cuda.plan import Plan
+from fastfa.backends.cuda.steps import Batch, choose_tile
+from fastfa.backends.cuda.support import check_supported
 
 pytestmark = pytest.mark.skipif(
     _core.build_info()["isa"] not in ("v3", "v4"), reason="other instruction sets have other bits"
@@ -75,9 +77,14 @@ def needs_barriers(compiled, order):
     gpu = HostNetwork(case.description(), order, compiled, tile=kernels.TILES["float32"]["32x32"])
     x, labels, *_ = case.data()
     loss = gpu.train_batch(x[:133], labels[:133], None, None)
+    clipped = HostNetwork(Case("fa", "sgd clip").description(), order, compiled)
+    clipped.train_batch(x[:17], labels[:17], None, None)
     values = np.where(np.arange(1000) % 700 == 699, np.inf, 1).astype(np.float32)
     return digest(
-        gpu.state(), loss, -1 if (i := scan("finite", values, 1, compiled, order)) is None else i
+        gpu.state(),
+        clipped.state(),
+        loss,
+        -1 if (i := scan("finite", values, 1, compiled, order)) is None else i,
     )
 
 
@@ -268,6 +275,43 @@ def test_a_loss_that_is_not_finite_changes_nothing_and_is_reported():
     assert str(gpu.control["stopped_loss"]) in message
 
 
+def test_a_norm_that_is_not_finite_changes_nothing():
+    """The loss is finite and so are the gradients; the sum of their squares is not."""
+    optimizer_ = optimizer("sgd", lr=1e-9, clip_norm=1.0)
+    desc = description([dense(2)], 1, loss="mse", dtype="float64", optimizer=optimizer_)
+    x, y = np.full((3, 1), 1e154), np.zeros((3, 2))
+    desc["layers"][0]["weight_init"] = {"values": np.full((1, 2), 1e-8), "scale": 1.0}
+    gpu, message = train_both(desc, (x, None, y, None, None), 3, 1)
+    assert "gradient norm is not finite (inf); nothing was updated" in message
+    assert (gpu.steps, gpu.control["bad_norm"], gpu.control["halt"]) == (0, 1, 0)
+
+
+@pytest.mark.parametrize("taught", ["dkp", "kp", "ldfa"])
+def test_learned_feedback_that_overflows_is_found(taught):
+    """The host then looks at all tensors, as the engine does."""
+    case = Case(taught, "sgd", "softmax", "tile", m=4)
+    desc = case.description()
+    net, gpu = _core.Network(desc), HostNetwork(desc)
+    key = "0.feedback.Q" if taught == "ldfa" else "0.feedback"
+    net.feedback[key][:] = gpu.memory.arrays[key][:] = np.inf
+    x, labels, *_ = case.data()
+    before = digest(gpu.state())
+    with pytest.raises(FloatingPointError, match=key):
+        net.train_batch(x[:4], labels[:4], None, None)
+    gpu.train_batch(x[:4], labels[:4], None, None)
+    assert (gpu.control["suspect"], gpu.steps, digest(gpu.state())) == (1, 0, before)
+
+
+def test_a_head_that_overflows_stops_before_any_update():
+    case = Case("local", "sgd", "mse", "tile", m=4)
+    desc = case.description()
+    desc["layers"][0]["rule"] = rule("local", values=np.full((3, 16), 3e38, np.float32))
+    x, _, y, *_ = case.data()
+    gpu, message = train_both(desc, (x, None, y, None, None), 4, 1)
+    assert "loss is not finite (inf)" in message
+    assert (gpu.steps, gpu.control["halt"]) == (0, 1)
+
+
 def test_a_product_that_overflows_waits_until_the_tensors_are_checked():
     """The unit saturates, so that the loss is finite, and so are all tensors: the step is made."""
     layers = [
@@ -333,11 +377,61 @@ def test_the_shared_text_is_that_of_the_engine():
         assert path.read_text() == (ROOT / "csrc/kernels" / path.name).read_text(), "build again"
 
 
-@pytest.mark.parametrize("name", ["dkp", "pepita", "local"])
-def test_a_rule_without_kernels_is_refused_by_its_name(name):
-    desc = description([dense(3, "tanh"), dense(2)], 4, name)
-    with pytest.raises(ValueError, match=f"layer 0: rule: expected one of .*, got '{name}'"):
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("rule", {"name": "new"}), "layer 0: rule: expected one of backprop, .*, got new"),
+        (("optimizer", {"name": "new"}), "optimizer: expected one of sgd, .*, got new"),
+        (("loss", "new"), "loss: expected one of softmax_cross_entropy, .*, got new"),
+    ],
+    ids=str,
+)
+def test_what_has_no_kernels_is_refused_by_its_name(change, message):
+    """The engine may learn it first."""
+    desc = description([dense(3, "tanh"), dense(2)], 4)
+    with pytest.raises(ValueError, match=message):
+        check_supported(desc | dict([change]))
+
+
+def test_layers_and_activations_without_kernels_are_refused():
+    for layer in (dense(3, "new"), dense(3) | {"type": "new"}):
+        desc = description([layer, dense(2)], 4)
+        with pytest.raises(ValueError, match="layer 0: .*: expected one of .* on a GPU, got new"):
+            check_supported(desc)
+
+
+def test_only_uniform_numbers_are_drawn_in_every_step():
+    desc = description([dense(3, "tanh"), dense(2)], 4, rule("brsf", distribution="normal"))
+    with pytest.raises(ValueError, match="layer 0: feedback: expected uniform for brsf on a GPU"):
         HostNetwork(desc)
+    HostNetwork(description([dense(3, "tanh"), dense(2)], 4, rule("frsf", distribution="normal")))
+
+
+def test_the_feedback_of_late_steps_is_that_of_the_engine():
+    """The step has more than 32 bits."""
+    case = Case("brsf", m=5)
+    net, gpu = _core.Network(case.description()), HostNetwork(case.description())
+    state = bytearray(net.state())
+    state[:8] = (2**33 + 5).to_bytes(8, "little")
+    net.restore(bytes(state))
+    gpu.steps = net.steps
+    data = case.data()
+    before = digest(gpu.state())
+    net.train_steps(*data, 5, 0, 2)
+    gpu.train_steps(*data, 5, 0, 2)
+    assert before != digest(gpu.state()) == digest(state_of(net))
+
+
+@pytest.mark.parametrize("taught", [*TAUGHT, *LEARNED])
+def test_a_plan_knows_all_tensors_of_the_engine(taught):
+    """Their sizes decide on the tiles of a norm."""
+    net = _core.Network(Case(taught).description())
+    plan = Plan(net.description, net.layers)
+    found = {each.key: each.rows * each.cols for each in plan.parameters}
+    assert found == {key: a.size for key, a in (net.parameters | net.feedback).items()}
+    trained = {each.key for each in plan.trained}
+    slots = set(_core.Network(Case(taught, "momentum").description()).slots)
+    assert trained == slots
 
 
 def test_matrices_that_need_larger_indices_are_refused():
@@ -352,9 +446,7 @@ def test_matrices_that_need_larger_indices_are_refused():
         Plan(desc, layers)
 
 
-def test_clipping_and_unknown_modes_are_refused():
-    with pytest.raises(ValueError, match="clip_norm: expected 0"):
-        HostNetwork(description([dense(2)], 4, optimizer=optimizer("sgd", clip_norm=1.0)))
+def test_unknown_modes_are_refused():
     gpu = HostNetwork(description([dense(2)], 4))
     with pytest.raises(ValueError, match=r"mode: expected one of train, .*, got 'fit'"):
         gpu.plan.step("fit", None, gpu.memory)

@@ -4,7 +4,18 @@ import math
 
 import numpy as np
 import pytest
-from networks import ADAM, ADAMW, RMSPROP, SGD, assert_close, copies, dense, description, samples
+from networks import (
+    ADAM,
+    ADAMW,
+    RMSPROP,
+    SGD,
+    assert_close,
+    copies,
+    dense,
+    description,
+    optimizer,
+    samples,
+)
 
 from fastfa import _core
 
@@ -20,10 +31,24 @@ OPTIMIZERS = {
     "rmsprop all": RMSPROP | {"alpha": 0.8, "eps": 0.1, "momentum": 0.9, "weight_decay": 0.1},
     "adam": ADAM,
     "adam all": ADAM | {"beta1": 0.5, "beta2": 0.8, "eps": 0.1, "weight_decay": 0.1},
+    "adam eps_hat": ADAM | {"beta2": 0.8, "eps": 0.1, "eps_hat": True},
     "adam without means": ADAM | {"beta1": 0.0, "beta2": 0.0},
     "adamw": ADAMW,
     "adamw all": ADAMW | {"beta1": 0.5, "beta2": 0.8, "eps": 0.1, "weight_decay": 0.3},
-}
+    "rmsprop centered": RMSPROP | {"centered": True, "eps": 1e-3},
+    "rmsprop centered all": RMSPROP
+    | {"centered": True, "alpha": 0.8, "eps": 0.1, "momentum": 0.9, "weight_decay": 0.1},
+    "adagrad": optimizer("adagrad"),
+    "adagrad all": optimizer("adagrad", lr=0.1, eps=0.1, weight_decay=0.1),
+    "nadam": optimizer("nadam"),
+    "nadam all": optimizer("nadam", beta1=0.5, beta2=0.8, eps=0.1, momentum_decay=3.0,
+                           weight_decay=0.1),
+    "radam": optimizer("radam", lr=0.01),
+    "radam all": optimizer("radam", beta1=0.5, beta2=0.8, eps=0.1, weight_decay=0.1),
+    "lion": optimizer("lion", lr=1e-3),
+    "lion all": optimizer("lion", lr=1e-3, beta1=0.5, beta2=0.8, weight_decay=0.3),
+}  # fmt: skip
+NOT_IN_PYTORCH = ("lion", "lion all", "adam eps_hat")
 
 
 def sgd(w, g, s, o, lr, decay, t):
@@ -36,8 +61,11 @@ def sgd(w, g, s, o, lr, decay, t):
 
 def rmsprop(w, g, s, o, lr, decay, t):
     g = g + decay * w
-    s["square"] = o["alpha"] * s.get("square", 0) + (1 - o["alpha"]) * g**2
-    g = g / (np.sqrt(s["square"]) + o["eps"])
+    square = s["square"] = o["alpha"] * s.get("square", 0) + (1 - o["alpha"]) * g**2
+    if o["centered"]:
+        s["mean"] = o["alpha"] * s.get("mean", 0) + (1 - o["alpha"]) * g
+        square = np.maximum(square - s["mean"] ** 2, 0)
+    g = g / (np.sqrt(square) + o["eps"])
     if o["momentum"]:
         g = s["v"] = o["momentum"] * s.get("v", 0) + g
     return w - lr * g
@@ -47,15 +75,60 @@ def adam(w, g, s, o, lr, decay, t):
     g = g + decay * w
     s["mean"] = o["beta1"] * s.get("mean", 0) + (1 - o["beta1"]) * g
     s["square"] = o["beta2"] * s.get("square", 0) + (1 - o["beta2"]) * g**2
-    mean, square = s["mean"] / (1 - o["beta1"] ** t), s["square"] / (1 - o["beta2"] ** t)
-    return w - lr * mean / (np.sqrt(square) + o["eps"])
+    mean, bias = s["mean"] / (1 - o["beta1"] ** t), 1 - o["beta2"] ** t
+    if o["eps_hat"]:  # the order of scikit-learn and TensorFlow
+        return w - lr * mean * math.sqrt(bias) / (np.sqrt(s["square"]) + o["eps"])
+    return w - lr * mean / (np.sqrt(s["square"] / bias) + o["eps"])
 
 
 def adamw(w, g, s, o, lr, decay, t):
     return adam(w * (1 - lr * decay), g, s, o, lr, 0.0, t)
 
 
-FORMULAS = {"sgd": sgd, "rmsprop": rmsprop, "adam": adam, "adamw": adamw}
+def adagrad(w, g, s, o, lr, decay, t):
+    g = g + decay * w
+    s["square"] = s.get("square", 0) + g**2
+    return w - lr * g / (np.sqrt(s["square"]) + o["eps"])
+
+
+def nadam(w, g, s, o, lr, decay, t):
+    g = g + decay * w
+    s["mean"] = o["beta1"] * s.get("mean", 0) + (1 - o["beta1"]) * g
+    s["square"] = o["beta2"] * s.get("square", 0) + (1 - o["beta2"]) * g**2
+    mu = [o["beta1"] * (1 - 0.5 * 0.96 ** (o["momentum_decay"] * i)) for i in range(1, t + 2)]
+    step = (1 - mu[t - 1]) * g / (1 - np.prod(mu[:t])) + mu[t] * s["mean"] / (1 - np.prod(mu))
+    return w - lr * step / (np.sqrt(s["square"] / (1 - o["beta2"] ** t)) + o["eps"])
+
+
+def radam(w, g, s, o, lr, decay, t):
+    g = g + decay * w
+    s["mean"] = o["beta1"] * s.get("mean", 0) + (1 - o["beta1"]) * g
+    s["square"] = o["beta2"] * s.get("square", 0) + (1 - o["beta2"]) * g**2
+    mean, bias = s["mean"] / (1 - o["beta1"] ** t), 1 - o["beta2"] ** t
+    most = 2 / (1 - o["beta2"]) - 1
+    n = most - 2 * t * o["beta2"] ** t / bias
+    if n <= 5:
+        return w - lr * mean
+    r = math.sqrt((n - 4) * (n - 2) * most / ((most - 4) * (most - 2) * n))
+    return w - lr * r * mean * math.sqrt(bias) / (np.sqrt(s["square"]) + o["eps"])
+
+
+def lion(w, g, s, o, lr, decay, t):
+    step = np.sign(o["beta1"] * s.get("mean", 0) + (1 - o["beta1"]) * g)
+    s["mean"] = o["beta2"] * s.get("mean", 0) + (1 - o["beta2"]) * g
+    return w * (1 - lr * decay) - lr * step
+
+
+FORMULAS = {
+    "sgd": sgd,
+    "rmsprop": rmsprop,
+    "adam": adam,
+    "adamw": adamw,
+    "adagrad": adagrad,
+    "nadam": nadam,
+    "radam": radam,
+    "lion": lion,
+}
 
 
 def network_of(optimizer, dtype="float64", **changes):
@@ -93,9 +166,10 @@ def assert_follows(net, data, optimizer, lrs, loose=1.0):
                 w, g, states[key], optimizer, lr * RATES[key], decay, t
             )
             assert_close(value, expected, net.dtype, loose, f"{key} in step {t}")
-            kept = [states[key][k] for k in ("v", "mean", "square") if k in states[key]]
-            if optimizer["name"] == "rmsprop":
-                kept.reverse()
+            order = ("square", "mean", "v") if optimizer["name"] == "rmsprop" else (
+                "v", "mean", "square",
+            )  # fmt: skip
+            kept = [states[key][k] for k in order if k in states[key]]
             for slot, want in zip(net.slots.get(key, []), kept, strict=True):
                 assert_close(slot, want, net.dtype, loose, f"slot of {key} in step {t}")
 
@@ -145,6 +219,8 @@ def test_a_rate_that_changes(name):
 
 def test_slots_are_what_the_formulas_keep():
     counts = {"sgd": 0, "sgd momentum": 1, "rmsprop": 1, "rmsprop all": 2, "adam": 2, "adamw": 2}
+    counts |= {"rmsprop centered": 2, "rmsprop centered all": 3, "adagrad": 1, "nadam": 2}
+    counts |= {"radam": 2, "lion": 1}
     for name, count in counts.items():
         net, _ = network_of(OPTIMIZERS[name])
         assert set(net.slots) == (set(RATES) if count else set())
@@ -187,6 +263,8 @@ WRONG = {
     "beta2": [ADAMW | {"beta2": -0.5}],
     "eps": [ADAM | {"eps": 0.0}, RMSPROP | {"eps": math.nan}],
     "alpha": [RMSPROP | {"alpha": 1.5}],
+    "centered": [RMSPROP | {"centered": 2.0}],
+    "momentum_decay": [optimizer("nadam", momentum_decay=-1.0)],
     "sdg": [{"name": "sdg"}],
 }
 
@@ -206,17 +284,24 @@ def torch_optimizer(torch, o, groups):
     if o["name"] == "sgd":
         return torch.optim.SGD(groups, momentum=o["momentum"], nesterov=o["nesterov"], **common)
     if o["name"] == "rmsprop":
-        return torch.optim.RMSprop(
-            groups, alpha=o["alpha"], eps=o["eps"], momentum=o["momentum"], **common
-        )
-    kind = torch.optim.Adam if o["name"] == "adam" else torch.optim.AdamW
+        how = {each: o[each] for each in ("alpha", "eps", "momentum", "centered")}
+        return torch.optim.RMSprop(groups, **how, **common)
+    if o["name"] == "adagrad":
+        return torch.optim.Adagrad(groups, eps=o["eps"], **common)
+    if o["name"] == "nadam":
+        common["momentum_decay"] = o["momentum_decay"]
+    kinds = {"adam": "Adam", "adamw": "AdamW", "nadam": "NAdam", "radam": "RAdam"}
+    kind = getattr(torch.optim, kinds[o["name"]])
     return kind(groups, betas=(o["beta1"], o["beta2"]), eps=o["eps"], **common)
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_the_formulas_above_are_all():
+    assert FORMULAS.keys() == set(_core.NAMES["optimizer"])
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name not in NOT_IN_PYTORCH])
 @pytest.mark.parametrize("clip_norm", [0.0, 0.02])
-def test_pytorch_takes_the_same_steps(name, clip_norm):
-    torch = pytest.importorskip("torch")
+def test_pytorch_takes_the_same_steps(name, clip_norm, torch):
     optimizer = OPTIMIZERS[name] | {"clip_norm": clip_norm}
     net, data = network_of(optimizer)
     tensors = {key: torch.tensor(net.parameters[key].copy()) for key in RATES}

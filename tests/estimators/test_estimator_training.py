@@ -331,3 +331,30 @@ def test_verbose_says_why_it_ends(capsys):
     assert weights_of(fit(classifier(), X, y)).keys() == {
         "0.weight", "0.bias", "1.weight", "1.bias"
     }  # fmt: skip
+
+
+def test_messages_about_validation_targets_name_them():
+    X, y, _ = table()
+    names = np.array(["a", "b", "c"])[y % 3]
+    model = classifier()
+    refuses(
+        ValueError, lambda: model.fit(X, names, X_val=X, y_val=np.where(names == "a", "z", names)),
+        "y_val: expected classes among ['a', 'b', 'c'], got ['z']",
+    )  # fmt: skip
+    with pytest.raises(ValueError, match="features") as caught:
+        model.fit(X, y, X_val=X[:, :2], y_val=y)
+    assert caught.value.__notes__ == ["this is about X_val and y_val"]
+    two = np.column_stack([y, y]).astype(float)
+    refuses(
+        ValueError, lambda: FARegressor().fit(X, y, X_val=X, y_val=two),
+        "y_val: expected 1 value for each sample, got 2",
+    )  # fmt: skip
+
+
+def test_one_layer_is_not_many():
+    X, y, _ = table()
+    refuses(
+        ValueError, lambda: classifier(activation=["relu", "tanh"]).fit(X, y),
+        "activation: expected one value, or one for each hidden layer, got 2 values for 1 hidden "
+        "layer",
+    )  # fmt: skip

@@ -258,6 +258,22 @@ static fa_status gradients(result *r, fa_net *net, const call *c)
     return status;
 }
 
+/* A step that takes the parameters for gradients; one of some calls has one too many or too few. */
+static fa_status apply_gradients(result *r, fa_net *net, const call *c)
+{
+    (void)r;
+    const int64_t n = fa_net_n_tensors(net);
+    const void **at = calloc((size_t)n, sizeof *at);
+    for (int64_t i = 0; i < n; i++) {
+        const fa_tensor t = fa_net_tensor(net, i);
+        const bool given = t.trainable && t.kind != FA_SLOT;
+        if (given != (c->flag && i == c->number % n)) at[i] = t.data;
+    }
+    const fa_status status = fa_apply_gradients(net, at);
+    free(at);
+    return status;
+}
+
 static fa_status deltas(result *r, fa_net *net, const call *c)
 {
     void **at = places(r, net, c, fa_net_n_blocks(net), size_delta);
@@ -392,6 +408,7 @@ static const kind kinds[] = {
     {"shuffle", 1, CHANGES, draw_length, size_order, shuffle},
     {"reset", 1, CHANGES, NULL, NULL, reset},
     {"trim", 1, 0, NULL, NULL, trim},
+    {"apply_gradients", 1, TRAINS, draw_number, NULL, apply_gradients},
 };
 enum { N_KINDS = sizeof kinds / sizeof *kinds };
 

@@ -44,7 +44,7 @@ def networks():
         return [fa.Dense(3, "tanh", **first), fa.Dropout(0.5), fa.Dense(3, "relu"), fa.Dense(2)]
 
     for name in RULES:
-        yield name, fa.Sequential(layers(), rule=name, optimizer="sgd", **small)
+        yield name, fa.Sequential(layers(), rule=name, optimizer=fa.SGD(1e-3), **small)
     for i, optimizer in enumerate(OPTIMIZERS):
         yield (
             f"optimizer{i}",
@@ -55,7 +55,7 @@ def networks():
     yield "custom", fa.Sequential(layers(rule="drtp"), rule=Silent(), **small)
     given = {"weight_init": [[1, 2, 3], [4, 5, 6]], "bias_init": [1, 2, 3], "trainable": False}
     yield "values", fa.Sequential(layers(**given), loss="mse", input_scale=0.5, **small)
-    yield "least", fa.Sequential([fa.Dense(2, use_bias=False)], optimizer="sgd", **small)
+    yield "least", fa.Sequential([fa.Dense(2, use_bias=False)], optimizer=fa.SGD(1e-3), **small)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Every example runs, in a few epochs, and writes its plot."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("[a-z]*.py"))
-PLOTTED = [name for name in NAMES if name != "own_rule"]
+PLOTTED = [name for name in NAMES if name not in ("own_rule", "data_parallel_mpi")]
 
 pytest.importorskip("matplotlib")
 
@@ -34,6 +35,24 @@ def test_own_rule():
     done = run("own_rule")
     assert (done.returncode, done.stderr) == (0, "")
     assert "the same weights to the bit: True" in done.stdout
+
+
+@pytest.mark.skipif(not shutil.which("mpiexec"), reason="mpiexec, of an MPI library, is missing")
+def test_data_parallel_mpi():
+    """Three processes train as one does; weights that differ would show in the last line."""
+    pytest.importorskip("mpi4py", reason="the package mpi4py is missing")
+    code = str(EXAMPLES / "data_parallel_mpi.py")
+    allowed = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+               "OMPI_MCA_rmaps_base_oversubscribe": "1"}  # fmt: skip
+    done = subprocess.run(
+        ["mpiexec", "-n", "3", sys.executable, "-W", "error", code, "--epochs", "2"],
+        capture_output=True, text=True, check=False, env={**os.environ, **allowed}, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    *_, (_, accuracy, apart), last = map(str.split, done.stdout.splitlines())
+    assert float(accuracy) > 0.85
+    assert 0 < float(apart) < 1e-12
+    assert last[-1] == "True"
 
 
 @pytest.mark.parametrize("name", PLOTTED)

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from networks import ADAM, ADAMW, RMSPROP, SGD, dense
+from networks import ADAM, ADAMW, RMSPROP, SGD, dense, optimizer
 from ref_networks import assert_same, batch, name_of, network
 
 from fastfa import _core
@@ -20,14 +20,23 @@ OPTIMIZERS = [
     ADAM,
     {**ADAM, "weight_decay": 0.1},
     {**ADAMW, "weight_decay": 0.1},
+    {**ADAM, "eps_hat": True, "eps": 0.1, "beta2": 0.9},
+    {**RMSPROP, "centered": True, "eps": 1e-3},
+    {**RMSPROP, "centered": True, "eps": 1e-3, "momentum": 0.5},
+    optimizer("adagrad", weight_decay=0.1),
+    optimizer("nadam", weight_decay=0.1),
+    optimizer("radam", lr=0.01, beta2=0.8),
+    optimizer("lion", weight_decay=0.1),
 ]
+
+IN_TORCH = [o for o in OPTIMIZERS if o["name"] != "lion" and not o.get("eps_hat")]
 
 
 def formula(o, w, grads):
     """Final value of one number after a list of gradients, each optimizer written out in floats."""
     v = m = s = 0.0
     for t, g in enumerate(grads, 1):
-        if o["name"] == "adamw":
+        if o["name"] in ("adamw", "lion"):
             w = w - o["lr"] * o["weight_decay"] * w
         else:
             g = g + o["weight_decay"] * w
@@ -36,14 +45,39 @@ def formula(o, w, grads):
             w = w - o["lr"] * (g + o["momentum"] * v if o["nesterov"] else v)
         elif o["name"] == "rmsprop":
             s = o["alpha"] * s + (1 - o["alpha"]) * g**2
-            v = o["momentum"] * v + g / (s**0.5 + o["eps"])
+            m = o["alpha"] * m + (1 - o["alpha"]) * g
+            spread = max(s - m**2, 0) if o["centered"] else s
+            v = o["momentum"] * v + g / (spread**0.5 + o["eps"])
             w = w - o["lr"] * v
+        elif o["name"] == "adagrad":
+            s += g**2
+            w = w - o["lr"] * g / (s**0.5 + o["eps"])
+        elif o["name"] == "lion":
+            w = w - o["lr"] * np.sign(o["beta1"] * m + (1 - o["beta1"]) * g)
+            m = o["beta2"] * m + (1 - o["beta2"]) * g
         else:
             m = o["beta1"] * m + (1 - o["beta1"]) * g
             s = o["beta2"] * s + (1 - o["beta2"]) * g**2
             m_hat, s_hat = m / (1 - o["beta1"] ** t), s / (1 - o["beta2"] ** t)
-            w = w - o["lr"] * m_hat / (s_hat**0.5 + o["eps"])
+            w = w - o["lr"] * adam_step(o, t, g, m, m_hat, s_hat)
     return w
+
+
+def adam_step(o, t, g, m, m_hat, s_hat):
+    """The step of Adam and its relatives at rate 1, from the means and the unbiased means."""
+    if o["name"] == "nadam":
+        mu = [o["beta1"] * (1 - 0.96 ** (i * o["momentum_decay"]) / 2) for i in range(1, t + 2)]
+        m_hat = (1 - mu[t - 1]) * g / (1 - math.prod(mu[:t])) + mu[t] * m / (1 - math.prod(mu))
+    power = o["beta2"] ** t
+    if o["name"] != "radam":
+        eps = o["eps"] / math.sqrt(1 - power) if o.get("eps_hat") else o["eps"]
+        return m_hat / (s_hat**0.5 + eps)
+    most = 2 / (1 - o["beta2"]) - 1
+    n = most - 2 * t * power / (1 - power)
+    if n <= 5:
+        return m_hat
+    r = math.sqrt((n - 4) * (n - 2) * most / ((most - 4) * (most - 2) * n))
+    return r * m_hat / (s_hat**0.5 + o["eps"] / math.sqrt(1 - power))
 
 
 def trained(optimizer, steps=4, layers=None):
@@ -70,18 +104,19 @@ def test_optimizers_follow_their_formulas(optimizer):
             assert net.parameters[key][i] == pytest.approx(expected, rel=1e-12, abs=1e-14)
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=name_of)
+@pytest.mark.parametrize("optimizer", IN_TORCH, ids=name_of)
 @pytest.mark.parametrize("clip_norm", [0.0, 0.3])
-def test_optimizers_are_those_of_torch(optimizer, clip_norm):
-    torch = pytest.importorskip("torch")
+def test_optimizers_are_those_of_torch(optimizer, clip_norm, torch):
     net, first, seen = trained({**optimizer, "clip_norm": clip_norm})
     values = {key: torch.tensor(value, requires_grad=True) for key, value in first.items()}
     options = {k: v for k, v in optimizer.items() if k in ("lr", "alpha", "eps", "weight_decay")}
-    if optimizer["name"] in ("adam", "adamw"):
+    if "beta1" in optimizer:
         options["betas"] = optimizer["beta1"], optimizer["beta2"]
     else:
-        options |= {k: optimizer[k] for k in ("momentum", "nesterov") if k in optimizer}
+        more = ("momentum", "nesterov", "centered")
+        options |= {k: optimizer[k] for k in more if k in optimizer}
     kind = {"sgd": "SGD", "rmsprop": "RMSprop", "adam": "Adam", "adamw": "AdamW"}
+    kind |= {"adagrad": "Adagrad", "nadam": "NAdam", "radam": "RAdam"}
     steps = getattr(torch.optim, kind[optimizer["name"]])(list(values.values()), **options)
     for grads in seen:
         for key, value in values.items():
@@ -141,5 +176,7 @@ def test_slots():
     slots = {name_of(o): trained(o, 1)[0].slots for o in OPTIMIZERS}
     assert slots["sgd"] == {}
     count = {name: len(slots[name]["0.weight"]) for name in slots if slots[name]}
+    assert count["rmsprop-momentum-centered"] == 3
+    assert count["adagrad-weight_decay"] == count["lion-weight_decay"] == 1
     assert count["sgd-momentum"] == count["rmsprop"] == 1
     assert count["rmsprop-momentum-weight_decay"] == count["adam"] == 2

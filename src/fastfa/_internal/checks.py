@@ -89,6 +89,11 @@ def show(value: object) -> str:
     return text if len(text) <= 80 else text[:77] + "..."
 
 
+def counted(n: int, what: str) -> str:
+    """A number of things: "1 layer", "2 layers"."""
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
 def quote(text: str) -> str:
     """Text from the caller for a message, in double quotes."""
     return f'"{show(str.__str__(text))[1:-1]}"'

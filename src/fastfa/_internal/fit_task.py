@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .samples import Batch, Columns, UnreadBatch
     from .validation import InputValidator
 
-__all__ = ["checked", "fit_task"]
+__all__ = ["checked", "fit_task", "unread_validation"]
 
 
 def checked(validator: InputValidator, engine: Engine, given: UnreadBatch) -> Batch:
@@ -44,7 +44,7 @@ def fit_task(
     shuffle = flag("shuffle", shuffle)
     given = validator.unread(X, y, sample_weight)
     columns = validator.columns_with(X, y)
-    given_validation = _unread_validation(validator, validation_data, columns)
+    given_validation = unread_validation(validator, validation_data, columns)
     # first: with too many rows for the memory of their order, no value is read
     np.empty(len(given.x.array), np.int64)
     data = checked(validator, engine, given)
@@ -63,9 +63,10 @@ def fit_task(
     )
 
 
-def _unread_validation(
+def unread_validation(
     validator: InputValidator, data: tuple[ArrayLike, ...] | None, columns: Columns
 ) -> UnreadBatch | None:
+    """The argument ``validation_data``, of whose arrays nothing is read yet."""
     if data is None:
         return None
     if not isinstance(data, (tuple, list)) or len(data) not in (2, 3):

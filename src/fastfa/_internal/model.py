@@ -6,11 +6,15 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from ..alignment import Alignment
     from ..backends.protocol import Backend, Engine
     from ..layers import Layer
     from ..optimizers import Optimizer
     from ..rules import Rule
+    from ..schedules import Plateau, PlateauRecord
     from .history import History
     from .network_checks import Weighted
     from .tensors import Tensors
@@ -28,12 +32,16 @@ class Model(Protocol):
     seed: int
     input_scale: str | float
 
+    _backend: Backend
     _engine: Engine
     _weighted: list[Weighted]
     _validator: InputValidator
     _schedule: Callable[[int], float] | None
+    _plateau: PlateauRecord | None
     _history: History | None
+    _threads: int
 
+    def _rates(self, count: int, /) -> NDArray[np.float64] | None: ...
     @property
     def parameters(self) -> Tensors: ...
     @property
@@ -46,6 +54,8 @@ class Model(Protocol):
     def steps(self) -> int: ...
     @property
     def epochs(self) -> int: ...
+    def __getstate__(self) -> dict[str, Any]: ...
+    def __setstate__(self, state: dict[str, Any], /) -> None: ...
     def save(self, file: str, /) -> None: ...
     def stop(self) -> None: ...
     def alignment(
@@ -53,5 +63,9 @@ class Model(Protocol):
     ) -> Sequence[Alignment]: ...
     def feedback_matrix(self, index: int, /) -> Any: ...
     def _restore(
-        self, backend: Backend, engine: Engine, schedule: Callable[[int], float] | None, /
+        self,
+        backend: Backend,
+        engine: Engine,
+        schedule: Callable[[int], float] | Plateau | None,
+        /,
     ) -> None: ...

@@ -19,6 +19,7 @@ OWN = frozenset(  # attributes of this class; pickle also keeps those that other
         "_learn_one_direct",
         "_predict_one_direct",
         "_schedule",
+        "_plateau",
         "_validator",
         "_parameters",
         "_feedback",

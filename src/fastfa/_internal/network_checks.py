@@ -19,6 +19,7 @@ from ..rules.base import RuleWarning
 from ..rules.registry import as_rule
 from .checks import show, warn
 
+DEEP = 25  # relu layers; so many learn worse from Glorot's weights, see bench/RESULTS.md
 BOUNDED = ("tanh", "sigmoid", "sign", "threshold", "hardtanh", "hard_sigmoid", "softsign")
 
 
@@ -72,6 +73,20 @@ def warn_of_rules(places: Sequence[Weighted], loss: str, optimizer: str) -> None
             if reason:
                 warn(f'{place}: rule "{place.rule.name}" {reason}', RuleWarning)
                 return
+
+
+def warn_of_depth(places: Sequence[Weighted]) -> None:
+    """Warn of many relu layers whose weights are Glorot's, the default: signals vanish in them."""
+    deep = [
+        place
+        for place in places[:-1]
+        if place.layer.weight_init is None and place.layer.activation in ("relu", "leaky_relu")
+    ]
+    if len(deep) >= DEEP:
+        warn(
+            f"layers: {len(deep)} hidden layers of relu with the default weights, Glorot's, which "
+            'make signals smaller from layer to layer; give them weight_init="he_uniform"'
+        )
 
 
 def _harm(rule: str, activation: str, loss: str, optimizer: str) -> str:

@@ -1,18 +1,20 @@
 """What the file of a network says beyond the engine's data, in its note.
 
 The engine's file has everything but Python objects. The note says which rules are written in
-Python, whether the learning rate is a function, and the names of the columns of the tables that
-the network was trained on.
+Python, whether the learning rate is a function or which schedule it follows, and the names of the
+columns of the tables that the network was trained on.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..layers import WeightedLayer
 from ..rules import Rule
 from ..rules.base import is_custom
+from ..schedules import Plateau, PlateauRecord, Schedule, schedule_from
 from .checks import show
 from .samples import Columns
 
@@ -44,13 +46,21 @@ def write_note(net: Model) -> None:
 
 
 def _note_of(net: Model) -> dict[str, Any]:
-    rates = {"function": show(net.optimizer.lr), "in force": net._schedule is not None}
     python = {
         "rules": {str(layer): type(each).__name__ for layer, each in _places(net)},
-        "lr": rates if callable(net.optimizer.lr) else None,
+        **_rates_of(net),
         "columns": net._validator.columns if any(net._validator.columns) else None,
     }
-    return {key: value for key, value in python.items() if value}
+    return {key: value for key, value in python.items() if value or key == "in force"}
+
+
+def _rates_of(net: Model) -> dict[str, Any]:
+    """The learning rate, where it is not a number: a function by its name, or plain data."""
+    lr, force = net.optimizer.lr, net._schedule is not None or net._plateau is not None
+    if isinstance(lr, (Schedule, Plateau)):
+        record = {} if net._plateau is None else {"record": net._plateau.as_list()}
+        return {"schedule": lr.describe(), "in force": force, **record}
+    return {"lr": {"function": show(lr), "in force": force}} if callable(lr) else {}
 
 
 def columns_of(note: Mapping[str, Any]) -> Columns:
@@ -94,7 +104,25 @@ def read_note(note: str | None) -> dict[str, Any]:
         if not isinstance(how[0], str) or not isinstance(how[1], bool):
             raise ValueError(f"note: expected a name and a flag at 'lr', got {show(rates)}")
     columns = python.get("columns") if isinstance(python, dict) else None
-    return {"rules": names, "lr": rates, "columns": columns}
+    return {"rules": names, "lr": rates, "columns": columns, **_read_schedule(python)}
+
+
+def _read_schedule(python: object) -> dict[str, Any]:
+    """The schedule of a note, whether it is in force, and the record of a `Plateau`."""
+    if not isinstance(python, dict) or "schedule" not in python:
+        return {}
+    force, record = python.get("in force"), python.get("record", [None, 0, 0])
+    try:
+        schedule = schedule_from(python["schedule"])
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"note: expected a schedule, got another object; {error}") from None
+    kept = isinstance(record, list) and len(record) == 3 and all(
+        each is None or (isinstance(each, (int, float)) and math.isfinite(each)) for each in record
+    )  # fmt: skip
+    if not isinstance(force, bool) or not kept:
+        raise ValueError(f"note: expected a flag and three numbers, got {show([force, record])}")
+    found = PlateauRecord(schedule, record) if isinstance(schedule, Plateau) else None
+    return {"schedule": schedule, "in force": force, "record": found}
 
 
 def _part(python: object, key: str) -> dict[str, Any] | None:

@@ -66,13 +66,14 @@ class Progress:
 
     Parameters
     ----------
-    total : int
+    total : int or None
+        None: not known yet.
     unit : str
     shown : bool
         False: all calls do nothing.
     """
 
-    def __init__(self, total: int, unit: str, shown: bool) -> None:
+    def __init__(self, total: int | None, unit: str, shown: bool) -> None:
         self._settings: dict[str, Any] = {"total": total, "unit": unit, "initial": 0}
         self._shown = shown and sys.stderr is not None
         self._text = ""
@@ -111,6 +112,11 @@ class Progress:
             short = short.replace("{", "{{").replace("}", "}}")
             bar.bar_format, text = f"{{desc}} {short} {{remaining}}", ""
         bar.set_postfix_str(text, refresh=False)
+
+    def expect(self, total: int) -> None:
+        """Set the total, where it was not known before."""
+        if self._bar is not None:
+            self._bar.total = total
 
     def update(self, n: int = 1) -> None:
         """Move the bar."""

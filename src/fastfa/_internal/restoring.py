@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..backends import choose_or_warn
 from ..rules import Rule
 from ..rules.base import is_custom
 from .checks import mismatch, plain, show
+from .exclusive import Holder
 from .notes import columns_of, read_note
+from .samples import Columns
 
 if TYPE_CHECKING:
     from ..backends.protocol import Backend, Engine, FindRule
@@ -34,21 +38,40 @@ def restore(
         raise ValueError(
             mismatch("rule", "none", show(rule), "no rule of the file is in Python, so give none")
         )
-    rates = read_note(engine.note).get("lr")
+    note = read_note(engine.note)
+    rates, schedule = note.get("lr"), note.get("schedule")
     if rates is not None and lr is None and needs_lr:
         raise ValueError(
             f"lr: expected the function {plain(rates['function'])}, got None; a file cannot hold "
             "it, so give it: load(path, lr=...)"
         )
     if rates is None and lr is not None:
+        what = "a number" if schedule is None else show(schedule)
         raise ValueError(
-            mismatch("lr", "none", show(lr), "its rate is a number: set net.lr after loading")
+            mismatch("lr", "none", show(lr), f"its rate is {what}: set net.lr after loading")
         )
-    net._restore(backend, engine, lr)
-    columns = columns_of(read_note(engine.note))
-    net._validator.columns = columns.that_fit(engine.n_in, engine.n_out)
-    if rates is not None and not rates["in force"]:
-        net._schedule = None
+    net._restore(backend, engine, lr if schedule is None else schedule)
+    net._validator.columns = columns_of(note).that_fit(engine.n_in, engine.n_out)
+    if schedule is not None:
+        net._plateau = note["record"]
+    if not (note if rates is None else rates).get("in force", True):
+        net._schedule = net._plateau = None
+
+
+def set_state(net: Model, state: dict[str, Any]) -> None:
+    """Make `net`, which may be a network already, that of its `__getstate__`, or change nothing."""
+    holder, fresh = Holder(), object.__new__(type(net))
+    try:
+        if not holder.take(id(net)):
+            raise RuntimeError("fit is running on this network; wait for it or stop() it")
+        backend = choose_or_warn(state.get("device", "cpu"))
+        load = partial(backend.load, state["file"])
+        restore(fresh, backend, load, state["rules"], state["lr"])
+        fresh._validator.columns = Columns(*state.get("columns", ()))
+        vars(net).clear()  # last, when nothing can fail
+        vars(net).update(vars(fresh), **state["more"])
+    finally:
+        holder.release()
 
 
 class RuleResolver:

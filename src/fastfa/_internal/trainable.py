@@ -4,14 +4,34 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..backends import choose
 from ..layers import Layer, WeightedLayer
 from .checks import integer, mismatch, show
+from .network_checks import check_network, input_shape_of, warn_of_rules
 
 if TYPE_CHECKING:
     from ..backends.protocol import Engine
+    from .model import Model
+
+
+def set_trainable(net: Model, given: Sequence[object], name: str, flag: bool) -> None:
+    """Let these layers of a network train or not, or change nothing; all of them without any."""
+    indices, layers = layer_indices(net.layers, given, name), list(net.layers)
+    for i in indices:
+        layers[i] = replace(layers[i], trainable=flag)  # type: ignore[call-arg]
+    if tuple(layers) == net.layers:
+        return
+    given_shape = input_shape_of(net._engine.description)
+    weighted = check_network(layers, given_shape, net.rule)
+    warn_of_rules(weighted, net.loss, net.optimizer.name)
+    state, history = net.__getstate__(), net._history
+    bytes_checked = net._validator.bytes_checked
+    state["file"] = file_with(net._engine, dict.fromkeys(indices, flag), net._threads)
+    net.__setstate__(state)
+    net._history, net._validator.bytes_checked = history, bytes_checked
 
 
 def layer_indices(layers: Sequence[Layer], given: Sequence[object], name: str) -> list[int]:

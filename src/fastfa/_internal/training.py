@@ -28,11 +28,13 @@ if TYPE_CHECKING:
     from .model import Model
     from .samples import Batch, Columns
 
+NO_SUMS = (0.0, 0.0, 0, 0)
+
 
 class Task(NamedTuple):
     """The data of a training, checked, and its settings."""
 
-    data: Batch
+    data: Batch  # no samples where batches come one by one: see `batches`
     columns: Columns
     metric: str | None
     validation: Batch | None
@@ -102,6 +104,8 @@ class Training:
     def run(self, holder: Holder, verbose: bool) -> History:
         """Train until the epochs are done or it is stopped."""
         known = self._log_names()
+        if self.net._plateau is not None:
+            self.net._plateau.check(known)
         for i, callback in enumerate(self.callbacks):
             callback._check_logs(known)
             self.added.append(names_added(callback, known, f"callbacks[{i}]"))
@@ -109,7 +113,7 @@ class Training:
             _hold(holder, callback, f"callbacks[{i}]")
         self.net._history = self.history
         self.net._validator.columns = self.task.columns
-        with Progress(self.task.epochs * self.task.steps, "step", verbose) as self.bar:
+        with Progress(self._total(), "step", verbose) as self.bar:
             try:
                 self._epochs()
             except BaseException:
@@ -119,6 +123,10 @@ class Training:
             finally:
                 self.history._cut()
         return self.history
+
+    def _total(self) -> int | None:
+        """Steps of all epochs, for the bar; None: nobody knows."""
+        return self.task.epochs * self.task.steps
 
     def _epochs(self) -> None:
         self._call_hooks("on_train_begin")
@@ -135,7 +143,12 @@ class Training:
         self._call_hooks("on_train_end")
 
     def _end_epoch(self, epoch: int, logs: dict[str, float]) -> None:
-        """Record and show the logs; each callback gets a copy, to which it may add its own."""
+        """Record and show the logs; each callback gets a copy, to which it may add its own.
+
+        The rate of the next epoch comes first, so that a callback that saves has it too.
+        """
+        if self.net._plateau is not None:
+            self.engine.lr = self.net._plateau.next_rate(self.engine.lr, logs)
         self.history.add(epoch, logs)
         self._show(logs)
         for callback, names in zip(self.callbacks, self.added, strict=True):
@@ -178,9 +191,10 @@ class Training:
         """The logs of one epoch, or None if it was stopped before its end."""
         task, start = self.task, perf_counter()
         self.bar.describe(label)
-        loss_sum, hit_sum, rows, steps = self._steps(self._order())
-        if steps < task.steps:
+        sums = self._steps()
+        if sums is None:
             return None
+        loss_sum, hit_sum, rows, _ = sums
         logs = _logs(loss_sum / rows, hit_sum / rows, task.metric)
         measured = task.measured or (task.data, task.validation)
         if task.metrics and task.train_metrics:
@@ -198,33 +212,53 @@ class Training:
         """The order of the samples in this epoch; None: as they are."""
         return self.task.order(self.engine.shuffle(self.task.n))  # also if unused: it counts epochs
 
-    def _steps(self, order: NDArray[np.int64] | None) -> Sums:
-        """All steps of an epoch: in one call, or one by one if a callback needs each."""
+    def _steps(self) -> Sums | None:
+        """All steps of an epoch: in one call, or one by one if a callback needs each.
+
+        None if it was stopped before its end.
+        """
+        order = self._order()
         if not self.each_batch:
-            return self._call(order, 0, self.task.steps)
-        loss_sum, hit_sum, rows, steps = 0.0, 0.0, 0, 0
-        while steps < self.task.steps and not self.stopped():
-            loss, hits, m, _ = self._call(order, steps, 1)
-            loss_sum, hit_sum, rows, steps = loss_sum + loss, hit_sum + hits, rows + m, steps + 1
-            logs = _logs(loss / m, hits / m, self.task.metric)
-            for callback in self.each_batch:
-                self._call_hook(callback, "on_batch_end", self.engine.steps, dict(logs))
-        return loss_sum, hit_sum, rows, steps
+            sums = self._call(order, 0, self.task.steps)
+            return sums if sums[3] == self.task.steps else None
+        sums = NO_SUMS
+        while sums[3] < self.task.steps:
+            if self.stopped():
+                return None
+            sums = self._add_step(sums, self._call(order, sums[3], 1))
+        return sums
+
+    def _add_step(self, sums: Sums, step: Sums) -> Sums:
+        """The sums with those of one more step, which the callbacks get."""
+        loss, hits, rows, _ = step
+        logs = _logs(loss / rows, hits / rows, self.task.metric)
+        for callback in self.each_batch:
+            self._call_hook(callback, "on_batch_end", self.engine.steps, dict(logs))
+        return sums[0] + loss, sums[1] + hits, sums[2] + rows, sums[3] + 1
 
     def _call(self, order: NDArray[np.int64] | None, first: int, count: int) -> Sums:
         """Steps first..first+count-1 of the epoch in the engine."""
+        data, size = self.task.data, self.task.batch_size
+        train = partial(self.engine.train_steps, checked=True)
+
+        def steps(rates: NDArray[np.float64] | None) -> Sums:
+            if order is None or self.task.rows is None:
+                return train(*data, order, size, first, count, rates, self._poll)
+            from .subsets import train_on_rows  # here, so that importing fastfa stays short
+
+            return train_on_rows(train, data, order, (size, first, count), rates, self._poll)
+
+        return self._guarded(steps, first, count)
+
+    def _guarded(
+        self, train: Callable[[NDArray[np.float64] | None], Sums], first: int, count: int
+    ) -> Sums:
+        """The result of a call of the engine, whose errors name the epoch and the batch."""
         self.shown = begin = self.engine.steps
-        size, rates = self.task.batch_size, self.rates(count)
+        rates = self.rates(count)
         self.rate = self.engine.lr if rates is None else float(rates[-1])
         try:
-            train = partial(self.engine.train_steps, checked=True)
-            data, poll = self.task.data, self._poll
-            if order is None or self.task.rows is None:
-                result = train(*data, order, size, first, count, rates, poll)
-            else:
-                from .subsets import train_on_rows  # here, so that importing fastfa stays short
-
-                result = train_on_rows(train, data, order, (size, first, count), rates, poll)
+            result = train(rates)
         except FloatingPointError as error:
             batch = first + self.engine.steps - begin + 1
             if "nothing was updated" not in str(error):  # an update overflowed

@@ -101,9 +101,19 @@ class BaseEngine(Protocol[X]):
         """Mean loss, and the accuracy or nan."""
 
     def gradients(
-        self, x: X, labels: Labels, y: X | None, weights: Weights
+        self, x: X, labels: Labels, y: X | None, weights: Weights, feedback: bool = False
     ) -> tuple[float, dict[str, Array]]:
-        """Mean loss, and what the next step would hand to the optimizer, by parameter key."""
+        """Mean loss, and what the next step would hand to the optimizer, by parameter key.
+
+        With `feedback` also that of feedback which learns.
+        """
+
+    @property
+    def trained(self) -> list[str]:
+        """Keys of what the optimizer changes: weights, biases, feedback that learns."""
+
+    def apply_gradients(self, gradients: dict[str, Array]) -> None:
+        """The optimizer's step at the rate `lr` on the keys given; all weights and biases are."""
 
     def deltas(self, x: X, labels: Labels, y: X | None, weights: Weights) -> list[Array | None]:
         """D_l (m, n_l) of each `Dense` in the next step; None where none is computed."""

@@ -63,7 +63,7 @@ class Callback:
     ...     adds = ["norm"]
     ...     def on_epoch_end(self, net, epoch, logs):
     ...         logs["norm"] = (net.parameters["0.weight"] ** 2).sum() ** 0.5
-    >>> stop = fa.EarlyStopping("norm", patience=1)
+    >>> stop = fa.EarlyStopping("norm", patience=1, mode="min")
     >>> history = net.fit(X, y, epochs=2, callbacks=[Norm(), stop], verbose=False)
     >>> len(history.history["norm"])
     2

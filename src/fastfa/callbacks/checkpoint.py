@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from .._internal.attributes import hints_keywords
 from .._internal.checks import flag, integer, show
+from .._internal.monitoring import WORST, check_monitor, direction, entry, gain
 from .._internal.paths import check_folder, file_name
 from .base import RecordingCallback, file_key
-from .monitoring import WORST, direction, entry, gain
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
@@ -35,8 +35,7 @@ class Checkpoint(RecordingCallback):
     monitor : str, optional
         With save_best_only: which entry of the epoch's logs to watch.
     mode : {"auto", "min", "max"}, default "auto"
-        Whether smaller or greater is better; "auto": greater for accuracies, f1, auc and r2, else
-        smaller.
+        As for `EarlyStopping`.
     save_best_only : bool, default False
         Save only if `monitor` is better than at all earlier saves.
 
@@ -54,7 +53,8 @@ class Checkpoint(RecordingCallback):
         From ``fit``: the file cannot be written. The training ends, because hours without a file
         would be worse; the network, ``net.history`` and the last file are there.
     ValueError
-        From ``fit``, before its first step: the logs will have no such entry.
+        From ``fit``, before its first step: the logs will have no such entry, or nothing says which
+        of its values are better.
 
     Examples
     --------
@@ -104,7 +104,7 @@ class Checkpoint(RecordingCallback):
     def _check_logs(self, logs: Mapping[str, float]) -> None:
         self._name(1, logs)
         if self.monitor is not None:
-            entry("monitor", self.monitor, logs)
+            check_monitor(self.monitor, self.mode, logs)
         if not self._fields and os.path.isdir(self.path):
             raise IsADirectoryError(
                 f"path: expected the name of a file, got the folder {self.path}"

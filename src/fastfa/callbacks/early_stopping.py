@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from .._internal.attributes import hints_keywords
 from .._internal.checks import flag, integer, number
+from .._internal.monitoring import WORST, check_monitor, direction, entry, gain
 from .base import RecordingCallback
-from .monitoring import WORST, direction, entry, gain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,8 +29,8 @@ class EarlyStopping(RecordingCallback):
     min_delta : float >= 0, default 0.0
         An improvement must be greater than this.
     mode : {"auto", "min", "max"}, default "auto"
-        Whether smaller or greater is better; "auto": greater for accuracies, f1, auc and r2, else
-        smaller.
+        Whether smaller or greater is better. "auto": smaller for losses, rmse and mae, greater for
+        accuracies, f1, auc and r2; a name of your own needs "min" or "max".
     restore_best : bool, default True
         At the end of training, also by Ctrl-C or another exception, restore parameters and feedback
         of the best epoch. Optimizer state and counters do not change.
@@ -50,7 +50,7 @@ class EarlyStopping(RecordingCallback):
     ------
     ValueError
         From ``fit``, before its first step: the logs will have no such entry, for example without
-        validation data.
+        validation data. Or nothing says which of its values are better.
     """
 
     _SETTINGS = ("monitor", "patience", "min_delta", "mode", "restore_best")
@@ -82,7 +82,7 @@ class EarlyStopping(RecordingCallback):
         return f"EarlyStopping(monitor={self.monitor!r}, patience={self.patience})"
 
     def _check_logs(self, logs: Mapping[str, float]) -> None:
-        entry("monitor", self.monitor, logs)
+        check_monitor(self.monitor, self.mode, logs)
 
     def on_train_begin(self, net: Model) -> None:
         """Start a new record."""

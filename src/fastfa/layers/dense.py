@@ -37,7 +37,8 @@ class Dense(WeightedLayer):
         linear, because losses take logits.
     use_bias : bool, default True
     weight_init : str, Init or array_like of shape (n_in, units), optional
-        None: by the activation, such as Glorot uniform for tanh and sigmoid, He uniform for relu.
+        None: by the activation, "he_uniform" for softplus, "lecun_uniform" for sign and threshold,
+        "glorot_uniform" for the others. Networks of 25 relu layers or more need "he_uniform", and a warning says so.
     bias_init : str, Init or array_like of shape (units,), default "zeros"
     rule : str or Rule, optional
         Overrides the network's rule for this layer. The output layer must not have one.

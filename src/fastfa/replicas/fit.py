@@ -82,9 +82,9 @@ def fit_replicas(
         A file to which each finished network adds a line: setting, history and result. Called
         again with the same settings, `fit_replicas` trains only those that the file has not, so a
         sweep that was killed goes on. Networks themselves are not in it; failed ones train again.
-        Settings and results must be numbers, texts, lists and mappings; rules and the like are
-        kept as text. The file does not know the data, nor what `result`
-        computes: take another one for others.
+        Settings and results must be numbers, texts, lists and mappings, or the network counts as
+        failed; rules and the like are kept as text. The file does not know the data, nor what
+        `result` computes: take another one for others.
     **fit
         Passed on to `Sequential.fit`: epochs, batch_size, validation_data, sample_weight, shuffle,
         metrics, train_metrics, class_weight, validation_split.
@@ -129,7 +129,13 @@ def fit_replicas(
 
     def done(job: Job) -> None:
         if finished is not None and job.finished:
-            finished.add(job)
+            try:
+                finished.add(job)
+            except TypeError as error:  # of a setting or a result that JSON cannot hold
+                job.finished = False
+                job.fail(error)
+                if not record:
+                    raise
 
     with Progress(len(jobs), "net", show_bar) as bar:
         bar.update(len(jobs) - len(todo))

@@ -262,8 +262,12 @@ class Perceptron(CallbackSupport, BaseEstimator):  # type: ignore[misc]
         if X is None or y is None:
             missing = "X_val" if X is None else "y_val"
             raise ValueError(f"{missing}: expected both of X_val and y_val or none, got None")
-        X, y = self._validated(X, y, False)
-        return Samples(X, self._targets(y, False, None), None)
+        try:
+            X, y = self._validated(X, y, False)
+        except ValueError as error:
+            error.add_note("this is about X_val and y_val")  # scikit-learn calls them X and y
+            raise
+        return Samples(X, self._targets(y, False, None, "y_val"), None)
 
     def _batch_rows(self, n: int) -> int:
         return int(min(MOST_ROWS if isinstance(self.batch_size, str) else self.batch_size, n))

@@ -84,8 +84,8 @@ class _Classifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
         unique = np.unique(as_numpy("classes", classes))
         if known is not None and not np.array_equal(unique, known):
             raise ValueError(
-                f"classes: expected those of the first call, {show(list(known))}, got "
-                f"{show(list(unique))}"
+                f"classes: expected those of the first call, {show(known.tolist())}, got "
+                f"{show(unique.tolist())}"
             )
         return unique
 
@@ -96,10 +96,10 @@ class _Classifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
         check_classification_targets(y)
         return X, y
 
-    def _targets(self, y: NDArray[Any], fresh: bool, weights: Any) -> NDArray[Any]:
-        """Class numbers (m,), or rows of labels."""
+    def _targets(self, y: NDArray[Any], fresh: bool, weights: Any, name: str = "y") -> NDArray[Any]:
+        """Class numbers (m,), or rows of labels; `name` is that of y in errors."""
         if y.ndim == 2:
-            return self._label_rows(y, fresh)
+            return self._label_rows(y, fresh, name)
         if fresh:
             self._several = False
             announced = getattr(self, "_first_classes", None)
@@ -111,9 +111,9 @@ class _Classifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
         numbers[numbers == len(self.classes_)] = 0
         unknown = self.classes_[numbers] != y
         if self._several or unknown.any():
-            got = show(list(np.unique(y[unknown]))) if unknown.any() else "one class each"
-            known = f"classes among {show(list(self.classes_))}"
-            raise ValueError(mismatch("y", "rows of labels" if self._several else known, got))
+            got = show(np.unique(y[unknown]).tolist()) if unknown.any() else "one class each"
+            known = f"classes among {show(self.classes_.tolist())}"
+            raise ValueError(mismatch(name, "rows of labels" if self._several else known, got))
         if self.warm_start and not fresh and not hasattr(self, "_first_classes"):
             self._refuse_missing(y)
         return numbers
@@ -123,14 +123,14 @@ class _Classifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
         if missing.size:
             raise ValueError(
                 f"y: expected all classes of the first fit with warm_start, "
-                f"{show(list(self.classes_))}, got none of {show(list(missing))}"
+                f"{show(self.classes_.tolist())}, got none of {show(missing.tolist())}"
             )
 
-    def _label_rows(self, y: NDArray[Any], fresh: bool) -> NDArray[Any]:
+    def _label_rows(self, y: NDArray[Any], fresh: bool, name: str) -> NDArray[Any]:
         if type_of_target(y) != "multilabel-indicator":
             raise ValueError(
-                f"y: expected one class for each sample, or rows of 0 and 1 for several labels, "
-                f"got {type_of_target(y)}; train one estimator for each column"
+                f"{name}: expected one class for each sample, or rows of 0 and 1 for several "
+                f"labels, got {type_of_target(y)}; train one estimator for each column"
             )
         if fresh:
             self._several = True
@@ -139,7 +139,7 @@ class _Classifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
             self.out_activation_ = "logistic"
         if not self._several or y.shape[1] != self.n_outputs_:
             known = f"rows of {self.n_outputs_} labels" if self._several else "one class each"
-            raise ValueError(mismatch("y", known, f"rows of {y.shape[1]}"))
+            raise ValueError(mismatch(name, known, f"rows of {y.shape[1]}"))
         return y
 
     def _net_loss(self) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._core import NAMES
-from .._internal.checks import choice, integer, mismatch, number, show
+from .._internal.checks import choice, counted, integer, mismatch, number, show
 from ..feedback import Feedback
 from ..initializers import Init
 from ..layers import Dense, Dropout, Layer
@@ -111,7 +111,7 @@ def _for_each_layer(name: str, value: Any, n_layers: int) -> list[Any]:
             mismatch(
                 name,
                 "one value, or one for each hidden layer",
-                f"{len(value)} values for {n_layers} hidden layers",
+                f"{counted(len(value), 'value')} for {counted(n_layers, 'hidden layer')}",
             )
         )
     return list(value)

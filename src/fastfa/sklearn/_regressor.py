@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
 
-from .._internal.checks import choice, flag, mismatch
+from .._internal.checks import choice, counted, flag, mismatch
 from ._base import Perceptron, Samples, keep, like
 from ._scores import r2
 from ._versions import with_callbacks
@@ -79,8 +79,8 @@ class _Regressor(RegressorMixin, Perceptron):  # type: ignore[misc]
             y = column_or_1d(y, warn=True)
         return X, y
 
-    def _targets(self, y: NDArray[Any], fresh: bool, weights: Any) -> NDArray[Any]:
-        """The rows (m, n_outputs_) that the network learns."""
+    def _targets(self, y: NDArray[Any], fresh: bool, weights: Any, name: str = "y") -> NDArray[Any]:
+        """The rows (m, n_outputs_) that the network learns; `name` is that of y in errors."""
         rows = y.astype(np.float64, copy=False).reshape(len(y), -1)
         if fresh:
             self.n_outputs_ = rows.shape[1]
@@ -93,8 +93,8 @@ class _Regressor(RegressorMixin, Perceptron):  # type: ignore[misc]
                 variance = np.average((rows - self._y_mean) ** 2, axis=0, weights=weights)
                 self._y_scale = np.sqrt(np.where(variance > 0, variance, 1.0))
         if rows.shape[1] != self.n_outputs_:
-            expected = f"{self.n_outputs_} values for each sample"
-            raise ValueError(mismatch("y", expected, rows.shape[1]))
+            expected = f"{counted(self.n_outputs_, 'value')} for each sample"
+            raise ValueError(mismatch(name, expected, rows.shape[1]))
         return (rows - self._y_mean) / self._y_scale if self.normalize_y else rows
 
     def _net_loss(self) -> str:

@@ -110,7 +110,7 @@ class _Epochs(Training):
 
     def _order(self) -> NDArray[np.int64] | None:
         self.monitor.begin_epoch()
-        super()._order()  # counts the epoch
+        self.engine.shuffle(1)  # counts the epoch
         if not self.task.shuffle:
             return None
         chosen = np.arange(len(self.indices))

@@ -21,27 +21,47 @@ if TYPE_CHECKING:
 __all__ = ["Group", "factor_table", "gradient_table", "kernel_of", "n_slots"]
 
 
+LEAST_PRODUCT = 1e-17  # as in csrc/model/optimizers.c
+
+
 @dataclass(frozen=True)
 class Group:
-    """Parameters whose steps have the same factors: their `lr_scale`, and whether they decay."""
+    """Parameters whose steps have the same factors.
+
+    Attributes
+    ----------
+    lr_scale : float
+    decays : bool
+        By the optimizer's `weight_decay`.
+    feedback_decay : float
+        The share that they lose in a step besides.
+    learned : bool
+        Whether they are feedback: the product never writes it, as `in_place` in csrc/model/model.h.
+    """
 
     lr_scale: float
     decays: bool
+    feedback_decay: float = 0.0
+    learned: bool = False
 
 
 def n_slots(optimizer: Mapping[str, Any]) -> int:
     """Arrays that the optimizer keeps for each parameter."""
-    if optimizer["name"] in ("adam", "adamw"):
-        return 2
-    return int(optimizer["momentum"] > 0) + int(optimizer["name"] == "rmsprop")
+    if optimizer["name"] in ("sgd", "rmsprop"):
+        own = 1 + bool(optimizer.get("centered")) if optimizer["name"] == "rmsprop" else 0
+        return own + int(optimizer["momentum"] > 0)
+    return 1 if optimizer["name"] in ("adagrad", "lion") else 2
 
 
-def kernel_of(optimizer: Mapping[str, Any]) -> str:
-    """Which of `kernels.OPTIMIZERS` makes the steps."""
+def kernel_of(optimizer: Mapping[str, Any], group: Group) -> str:
+    """Which of `kernels.OPTIMIZERS` makes the steps of a group."""
     name = str(optimizer["name"])
-    if name == "sgd" and n_slots(optimizer) == 0 and optimizer["clip_norm"] == 0:
+    in_place = n_slots(optimizer) == 0 and optimizer["clip_norm"] == 0 and not group.learned
+    if name == "sgd" and in_place:
         return "plain"
-    return "adam" if name == "adamw" else name
+    if name == "rmsprop" and optimizer.get("centered"):
+        return "rmsprop_centered"
+    return "adam" if name in ("adamw", "radam") else name
 
 
 def _constants(optimizer: Mapping[str, Any]) -> dict[str, float]:
@@ -59,28 +79,57 @@ def _constants(optimizer: Mapping[str, Any]) -> dict[str, float]:
     return found | {"eps": optimizer.get("eps", 0.0)}
 
 
+def _nadam(optimizer: Mapping[str, Any], t: int) -> tuple[float, float]:
+    """The factors of lr on the gradient and on its mean, as `nadam_begin` forms them."""
+    beta1, psi, product = optimizer["beta1"], optimizer["momentum_decay"], 1.0
+
+    def mu(i: float) -> float:
+        return float(beta1 * (1 - 0.5 * math.pow(0.96, i * psi)))
+
+    for i in range(1, t + 1):
+        if product <= LEAST_PRODUCT:
+            break
+        product *= mu(i)
+    return (1 - mu(t)) / (1 - product), mu(t + 1) / (1 - product * mu(t + 1))
+
+
+def _radam(optimizer: Mapping[str, Any], t: int, bias1: float, bias2: float) -> dict[str, float]:
+    """What replaces bias1, bias2 and eps, as `radam_begin` forms them."""
+    most = 2 / (1 - optimizer["beta2"]) - 1
+    n = most - 2 * t * (1 - bias2) / bias2
+    if n <= 5:
+        return {"bias1": bias1, "bias2": math.inf, "eps": 1.0}
+    r = math.sqrt((n - 4) * (n - 2) * most / ((most - 4) * (most - 2) * n)) * math.sqrt(bias2)
+    return {"bias1": bias1 / r, "bias2": 1.0}
+
+
 def _step(
     optimizer: Mapping[str, Any], group: Group, lr: float, t: int, m: int, fixed: dict[str, float]
 ) -> dict[str, float]:
     """The factors of step t = 1, 2, ... on m rows, as doubles."""
     lr *= group.lr_scale
-    keep, decay, bias1, bias2 = 1.0, 0.0, 1.0, 1.0
-    if group.decays and optimizer["name"] == "adamw":
+    keep, decay = 1.0 - group.feedback_decay, 0.0
+    if group.decays and optimizer["name"] in ("adamw", "lion"):
         keep -= lr * optimizer["weight_decay"]
     elif group.decays:
         decay = optimizer["weight_decay"]
-    if optimizer["name"] in ("adam", "adamw"):  # files have the fields of all optimizers
-        bias1 = 1 - math.pow(optimizer["beta1"], t)
-        bias2 = 1 - math.pow(optimizer["beta2"], t)
-    if kernel_of(optimizer) == "plain":
+    if kernel_of(optimizer, group) == "plain":
         return fixed | {"mean": -lr / m, "keep": keep - lr * decay}
-    return fixed | {
-        "lr": lr / bias1,
-        "keep": keep,
-        "decay": decay,
-        "bias2": 1 / math.sqrt(bias2),
-        "mean": 1 / m,
-    }
+    made = {"lr": lr, "keep": keep, "decay": decay, "mean": 1 / m}
+    if optimizer["name"] not in ("adam", "adamw", "nadam", "radam"):
+        return fixed | made  # files have the fields of all optimizers
+    bias1 = 1 - math.pow(optimizer["beta1"], t)
+    bias2 = 1 - math.pow(optimizer["beta2"], t)
+    if optimizer["name"] == "nadam":
+        of_g, of_mean = _nadam(optimizer, t)
+        return fixed | made | {"lr": lr * of_mean, "lr_g": lr * of_g, "bias2": 1 / math.sqrt(bias2)}
+    if optimizer["name"] == "radam":
+        other = _radam(optimizer, t, bias1, bias2)
+        bias1, bias2 = other["bias1"], other["bias2"]
+        made |= {"eps": other["eps"]} if "eps" in other else {}
+    if optimizer.get("eps_hat"):
+        bias1, bias2 = bias1 / math.sqrt(bias2), 1.0
+    return fixed | made | {"lr": lr / bias1, "bias2": 1 / math.sqrt(bias2)}
 
 
 def factor_table(

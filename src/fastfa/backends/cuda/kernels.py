@@ -19,7 +19,12 @@ kernel        struct               blocks                                       
 `head`        `head_arguments`     `tile.blocks(m, n)`; n <= `tile.cols`               last layer
 `loss`        `rows_arguments`     `loss_blocks(m)`, after `forward`, for a wider one  last layer
 `signal`      `signal_arguments`   `len(tiles)`, see `tile_table`                      hidden ones
+`draw`        `draw_arguments`     n / 2 / threads, rounded up                         brsf: start
+`subtract`    `subtract_arguments` n / threads, rounded up                             pepita
 `update`      `update_arguments`   `len(tiles)`                                        all
+`norm`        `norm_arguments`     one for each tile of `Model.norm_tiles`             clipping
+`clip`        `clip_arguments`     1                                                   clipping
+`apply`       `apply_arguments`    `len(tiles)`, of `APPLY_TILE`                       clipping
 `tail`        `tail_arguments`     1                                                   the end
 `advance`     `advance_arguments`  1                                                   end of graph
 `sum_rows`    `sum_arguments`      1                                                   evaluate
@@ -29,9 +34,10 @@ kernel        struct               blocks                                       
 ============  ===================  ==================================================  ===========
 
 **Order of a step.** forward of each layer; head, or forward and loss; signal of each chain rule
-from the top down and one signal for all other rules; then update, and beside it tail. All of a step
-ends before the next step begins. Only update and tail look at the flags of the control block, and
-return at once where the step may not be made; a kernel that sets a flag does so in an earlier
+from the top down and one signal for all other rules; then update, and beside it tail. Where
+gradients are clipped, update writes them, and norm, clip and apply follow. All of a step
+ends before the next step begins. Only update, tail and those three look at the flags of the control block,
+and return at once where the step may not be made; a kernel that sets a flag does so in an earlier
 launch of the step, or, for `ruined`, for the steps after this one.
 
 **The control block** (struct `control_block` in `kernels/common.cuh`) is one record,
@@ -42,7 +48,7 @@ steps of m rows each, launch number t passes `ahead` = t; a captured graph of u 
 0 .. u - 1 and ends with `advance(rows=u * m, steps=u)`. A short last batch has another m: first
 advance the block (or write it), then launch with `ahead` = 0. After a chunk the host reads the
 block: `counted` steps were made, with `loss` and `hits`; if `halt` (a loss is not finite),
-`bad_input`, `ruined` (a parameter) or `suspect` is set, no later step was made. `suspect`: a
+`bad_input`, `bad_norm`, `ruined` (a parameter) or `suspect` is set, no later step was made. `suspect`: a
 product was not finite; the host looks at all tensors, as the engine in C does. If they are finite,
 it writes suspect = 0 and checked = 1, and makes that step again, alone; then checked = 0.
 """
@@ -63,6 +69,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ACTIVATIONS",
+    "APPLY_TILE",
     "LOSSES",
     "NEEDS_PREACT",
     "OPTIMIZERS",
@@ -72,15 +79,20 @@ __all__ = [
     "Kernel",
     "Tile",
     "advance",
+    "apply",
+    "clip",
+    "draw",
     "forward",
     "head",
     "layout",
     "loss",
     "loss_blocks",
+    "norm",
     "record",
     "scan",
     "signal",
     "source",
+    "subtract",
     "sum_rows",
     "tail",
     "tile_table",
@@ -90,17 +102,20 @@ __all__ = [
 
 FOLDER = Path(__file__).with_name("kernels")
 # Parts of every module, in this order. The .inc and .def files are csrc's: setup.py copies them.
-PARTS = ("one_lane.cuh", "math.inc", "activation.inc", "optimizer.inc", "loss_row.inc",
-         "common.cuh", "product.cuh", "input.cuh", "loss.cuh", "sums.cuh")  # fmt: skip
+PARTS = ("one_lane.cuh", "math.inc", "activation.inc", "signs.inc", "optimizer.inc",
+         "loss_row.inc", "common.cuh", "product.cuh", "input.cuh", "loss.cuh", "step.cuh",
+         "sums.cuh")  # fmt: skip
 MARK = "/* ==== once for each variant ==== */"
 
 # For NVRTC. CuPy adds the architecture, -ftz=true and --device-as-default-execution-space itself.
 # Nothing may be contracted, and divisions and roots round correctly: the bits are the engine's.
 OPTIONS = ("-std=c++17", "--fmad=false", "--prec-div=true", "--prec-sqrt=true")
 
-OPTIMIZERS = ("gradient", "plain", "sgd", "rmsprop", "adam")  # adamw is adam with another `keep`
+# adamw is adam with another `keep`, radam with other factors
+OPTIMIZERS = ("gradient", "plain", "sgd", "rmsprop", "adam", "rmsprop_centered", "adagrad", "nadam",
+              "lion")  # fmt: skip
 LOSSES = ("softmax_cross_entropy", "sigmoid_cross_entropy", "mse", "softmax")
-SIGNALS = ("product", "sign", "ternary", "label", "transposed")
+SIGNALS = ("product", "sign", "ternary", "label", "transposed", "signs", "plus")
 SCANS = ("finite", "labels", "weights", "unit", "shares")
 SAMPLES = (None, "numbers", "bytes")
 
@@ -352,24 +367,71 @@ def loss_blocks(m: int) -> int:
 
 
 def signal(
-    dtype: str, kinds: Iterable[str], activations: Iterable[str], tile: Tile, *, drops: bool = False
+    dtype: str,
+    kinds: Iterable[str],
+    activations: Iterable[str],
+    tile: Tile,
+    *,
+    drops: bool = False,
+    learns: bool = False,
 ) -> Kernel:
-    """The deltas of layers with these kinds of signals and activations."""
+    """The deltas of layers with these kinds of signals and activations.
+
+    `learns`: feedback of one of them does.
+    """
     kinds, activations = sorted(set(kinds)), sorted(set(activations))
-    words = ("signal", *kinds, *activations, drops and "drops", tile.name)
+    words = ("signal", *kinds, *activations, drops and "drops", learns and "learns", tile.name)
     return _kernel(
         dtype, "signal", words, "signal_arguments", tile.threads, TILE=tile.text,
         SIGNALS=_bits(kinds, SIGNALS), ACTIVATIONS=_bits(activations, ACTIVATIONS),
-        DROPS=int(drops),
+        DROPS=int(drops), LEARNS=int(learns),
     )  # fmt: skip
 
 
-def update(dtype: str, optimizer: str, tile: Tile, *, weighted: bool = False) -> Kernel:
-    """The step of all parameters, or their gradients. `weighted`: rows have sample weights."""
-    words = ("update", optimizer, weighted and "weighted", tile.name)
+def draw(dtype: str) -> Kernel:
+    """Uniform numbers of a step."""
+    return _kernel(dtype, "draw", ("draw",), "draw_arguments", 256)
+
+
+def subtract(dtype: str) -> Kernel:
+    """The difference of two matrices."""
+    return _kernel(dtype, "subtract", ("subtract",), "subtract_arguments", 256)
+
+
+def update(
+    dtype: str, optimizer: str, tile: Tile, *, weighted: bool = False, learns: bool = False
+) -> Kernel:
+    """The step of all parameters, or their gradients.
+
+    `weighted`: rows have sample weights. `learns`: feedback is among the parameters, or coupled to
+    one.
+    """
+    words = ("update", optimizer, weighted and "weighted", learns and "learns", tile.name)
     return _kernel(
         dtype, "update", words, "update_arguments", tile.threads, TILE=tile.text,
-        OPTIMIZER=f"OPTIMIZER_{optimizer}", WEIGHTED=int(weighted),
+        OPTIMIZER=f"OPTIMIZER_{optimizer}", WEIGHTED=int(weighted), LEARNS=int(learns),
+    )  # fmt: skip
+
+
+def norm(dtype: str) -> Kernel:
+    """The squares of gradients, of one tile of the engine in C by a block."""
+    return _kernel(dtype, "norm", ("norm",), "norm_arguments", 256)
+
+
+def clip(dtype: str) -> Kernel:
+    """The factor by which gradients are clipped."""
+    return _kernel(dtype, "clip", ("clip",), "clip_arguments", 1)
+
+
+APPLY_TILE = Tile(8, 128, 1, 8, 1)  # as in apply.cu
+
+
+def apply(dtype: str, optimizer: str, *, learns: bool = False) -> Kernel:
+    """The step of all parameters by gradients that are there."""
+    words = ("apply", optimizer, learns and "learns")
+    return _kernel(
+        dtype, "apply", words, "apply_arguments", APPLY_TILE.threads,
+        OPTIMIZER=f"OPTIMIZER_{optimizer}", LEARNS=int(learns),
     )  # fmt: skip
 
 

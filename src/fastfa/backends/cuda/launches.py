@@ -17,7 +17,8 @@ from .arena import Arena
 from .arrays import Array, upload
 from .control import Control
 from .modules import compiled
-from .plan import Batch, Launch, Plan, at_step
+from .plan import Plan
+from .steps import Batch, Launch, at_step
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +33,7 @@ Call = tuple[Any, tuple[int], tuple[int], tuple["NDArray[np.void]"]]
 class Shape(NamedTuple):
     """What decides which kernels run, with which arguments."""
 
-    mode: str  # one of `plan.MODES`
+    mode: str  # one of `steps.MODES`
     batch: Batch
 
 

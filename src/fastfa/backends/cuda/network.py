@@ -27,7 +27,6 @@ from .lock import FairLock
 from .plan import Plan
 from .samples import GPUSamples, place
 from .scan import all_finite
-from .support import check_supported
 from .training import Run
 
 if TYPE_CHECKING:
@@ -53,7 +52,6 @@ class Network:
     """
 
     def __init__(self, twin: _core.Network, gpu: int) -> None:
-        check_supported(twin.description)
         self.description, self.dtype = twin.description, twin.dtype
         self.n_in, self.n_out = twin.n_in, twin.n_out
         self.layers = twin.layers
@@ -215,6 +213,17 @@ class Network:
         """The angles of `Alignment` for each hidden `Dense`, computed on the CPU."""
         return self.snapshot().alignment(x, labels, y, weights)
 
+    @property
+    def trained(self) -> list[str]:
+        """Keys of what the optimizer changes."""
+        return self._twin.trained
+
+    def apply_gradients(self, gradients: dict[str, NDArray[Any]]) -> None:
+        """The optimizer's step on gradients that are on the CPU, computed there."""
+        with self._pulled() as twin:
+            twin.apply_gradients(gradients)
+            self._push()
+
     # ---- writing, files
 
     def write(self, key: str, values: NDArray[Any]) -> None:
@@ -371,11 +380,15 @@ class Network:
             yield start, launches
 
     def gradients(
-        self, x: Any, labels: Any, y: Any, weights: Any
+        self, x: Any, labels: Any, y: Any, weights: Any, feedback: bool = False
     ) -> tuple[float, dict[str, Array]]:
         """Mean loss, and what the next step would hand to the optimizer, as CuPy arrays."""
+        learned = [each.key for each in self.plan.trained if each.is_feedback]
+        if feedback and learned:
+            hint = f"the gradient of {learned[0]} has no buffer there: keep the network on the CPU"
+            raise ValueError(mismatch("feedback", "False on a GPU", "True", hint))
         self.check(x, labels, y, weights)
-        keys = [key for b in self.plan.blocks if b.trainable for key, _ in b.parameters]
+        keys = [each.key for each in self.plan.trained if not each.is_feedback]
         with on_gpu(self.gpu) as cupy:
             made = {key: cupy.empty(a.shape, a.dtype) for key, a in self.parameters.items()
                     if key in keys}  # fmt: skip
@@ -416,6 +429,9 @@ class Network:
 
     def refuse_loss(self, block: np.void) -> None:
         """FloatingPointError if a step was stopped because numbers are not finite."""
+        if block["bad_norm"]:
+            shown = "inf" if block["bad_norm"] == 1 else "nan"
+            raise FloatingPointError(f"gradient norm is not finite ({shown}); nothing was updated")
         if block["halt"] or block["bad_input"] or block["ruined"]:
             shown = "nan" if block["bad_input"] or math.isnan(block["stopped_loss"]) else "inf"
             self.check_tensors()

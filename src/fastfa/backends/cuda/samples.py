@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from ..._internal.samples import Batch, Pieces
-from . import plan
 from .arrays import Array, upload
 from .launches import Shape
+from .steps import Batch as Rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,7 +38,7 @@ class GPUSamples(NamedTuple):
         """What decides on the kernels for some rows of them."""
         kind = "bytes" if self.x.dtype == np.uint8 else "numbers"
         labels, weighted = self.labels is not None, self.weights is not None
-        return Shape(mode, plan.Batch(rows, kind, labels, weighted))
+        return Shape(mode, Rows(rows, kind, labels, weighted))
 
 
 def place(cupy: Any, batch: Batch) -> GPUSamples:

@@ -1,47 +1,63 @@
-"""What a GPU does not run yet: refused by name when a network is made or moved."""
+"""What a GPU runs; the rest is refused by name when a network is made or moved."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ..._internal.checks import mismatch
-from .plan import RULES
+from .kernels import ACTIVATIONS, LOSSES
 
-__all__ = ["check_supported"]
+__all__ = ["CHAIN", "RULES", "check_supported"]
+
+# The rules, and the kind of their signal
+RULES = {
+    "backprop": "transposed",
+    "frozen": "transposed",
+    "fa": "product",
+    "usf": "signs",
+    "frsf": "signs",
+    "brsf": "signs",
+    "kp": "product",
+    "ldfa": "product",
+    "dfa": "product",
+    "sdfa": "sign",
+    "ternary": "ternary",
+    "drtp": "label",
+    "dkp": "product",
+    "ifa": "product",
+    "local": "transposed",
+    "pepita": "",
+}
+CHAIN = ("backprop", "frozen", "fa", "usf", "frsf", "brsf", "kp", "ldfa")  # read the delta above
+LAYERS = ("dense", "dropout")
+OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw")
 
 _STAY = 'keep the network on the CPU: device="cpu"'
+_LATER = f"its kernels are not written yet; {_STAY}"
 
 
-def check_supported(description: dict[str, Any]) -> None:
+def check_supported(description: Mapping[str, Any]) -> None:
     """ValueError for the first thing in a description that a GPU does not run."""
     layers = description["layers"]
     for i, layer in enumerate(layers):
-        if layer["type"] not in ("dense", "dropout"):
-            raise ValueError(
-                mismatch(
-                    f"layer {i}",
-                    "dense or dropout on a GPU",
-                    layer["type"],
-                    f"its kernels are not written yet; {_STAY}",
-                )
-            )
+        _check(f"layer {i}: type", layer["type"], LAYERS)
+        if layer["type"] == "dense":
+            _check(f"layer {i}: activation", layer["activation"], ACTIVATIONS)
+    _check("loss", description["loss"], LOSSES)
+    _check("optimizer", description["optimizer"]["name"], OPTIMIZERS)
     hidden = [i for i, layer in enumerate(layers) if layer["type"] == "dense"][:-1]
     for i in hidden:
         _check_rule(f"layer {i}", layers[i].get("rule") or description["rule"])
-    if description["optimizer"].get("clip_norm"):
-        raise ValueError(
-            mismatch(
-                "optimizer",
-                "no clip_norm on a GPU",
-                f"clip_norm={description['optimizer']['clip_norm']:g}",
-                f"its kernels are not written yet; {_STAY}, or use a smaller lr",
-            )
-        )
 
 
-def _check_rule(place: str, rule: dict[str, Any]) -> None:
-    name = rule["name"]
-    if name == "custom":
+def _check(what: str, name: str, known: tuple[str, ...]) -> None:
+    if name not in known:
+        raise ValueError(mismatch(what, f"one of {', '.join(known)} on a GPU", name, _LATER))
+
+
+def _check_rule(place: str, rule: Mapping[str, Any]) -> None:
+    if rule["name"] == "custom":
         raise ValueError(
             mismatch(
                 f"{place}: rule",
@@ -50,12 +66,14 @@ def _check_rule(place: str, rule: dict[str, Any]) -> None:
                 f"its NumPy code cannot run there; {_STAY}",
             )
         )
-    if name not in RULES:
+    _check(f"{place}: rule", rule["name"], tuple(RULES))
+    distribution = rule.get("feedback", {}).get("distribution", "uniform")
+    if rule["name"] == "brsf" and distribution != "uniform":
         raise ValueError(
             mismatch(
-                f"{place}: rule",
-                f"one of {', '.join(RULES)} on a GPU",
-                name,
-                f"its kernels are not written yet; {_STAY}",
+                f"{place}: feedback",
+                "uniform for brsf on a GPU",
+                distribution,
+                f"a GPU draws it in every step and has the bits of uniform numbers alone; {_STAY}",
             )
         )

@@ -125,12 +125,22 @@ def sgd(w: Array, g: Array, slots: Slots, o: Spec, lr: float, decay: float, t: i
 def rmsprop(w: Array, g: Array, slots: Slots, o: Spec, lr: float, decay: float, t: int) -> None:
     """Do s = alpha s + (1 - alpha) g^2; w -= lr g / (sqrt(s) + eps) (Tieleman & Hinton 2012)."""
     g = g + decay * w
-    slots[0][...] = o["alpha"] * slots[0] + (1 - o["alpha"]) * g * g
-    g = g / (np.sqrt(slots[0]) + o["eps"])
+    slots[0][...] = square = o["alpha"] * slots[0] + (1 - o["alpha"]) * g * g
+    if o.get("centered"):
+        slots[1][...] = o["alpha"] * slots[1] + (1 - o["alpha"]) * g
+        square = np.maximum(square - slots[1] * slots[1], 0)  # below 0 by rounding alone
+    g = g / (np.sqrt(square) + o["eps"])
     if o["momentum"]:
-        slots[1][...] = o["momentum"] * slots[1] + g
-        g = slots[1]
+        slots[-1][...] = o["momentum"] * slots[-1] + g
+        g = slots[-1]
     w -= lr * g
+
+
+def adagrad(w: Array, g: Array, slots: Slots, o: Spec, lr: float, decay: float, t: int) -> None:
+    """Do s += g^2; w -= lr g / (sqrt(s) + eps) (Duchi et al. 2011)."""
+    g = g + decay * w
+    slots[0][...] += g * g
+    w -= lr * g / (np.sqrt(slots[0]) + o["eps"])
 
 
 def adam(w: Array, g: Array, slots: Slots, o: Spec, lr: float, decay: float, t: int) -> None:
@@ -139,7 +149,8 @@ def adam(w: Array, g: Array, slots: Slots, o: Spec, lr: float, decay: float, t: 
     mean, square = slots
     mean[...] = o["beta1"] * mean + (1 - o["beta1"]) * g
     square[...] = o["beta2"] * square + (1 - o["beta2"]) * g * g
-    root = np.sqrt(square) / math.sqrt(1 - o["beta2"] ** t) + o["eps"]
+    unbiased = math.sqrt(1 - o["beta2"] ** t)
+    root = np.sqrt(square) / unbiased + o["eps"] / (unbiased if o.get("eps_hat") else 1)
     w -= lr / (1 - o["beta1"] ** t) * mean / root
 
 
@@ -149,13 +160,58 @@ def adamw(w: Array, g: Array, slots: Slots, o: Spec, lr: float, decay: float, t:
     adam(w, g, slots, o, lr, 0.0, t)
 
 
-OPTIMIZERS = {"sgd": sgd, "rmsprop": rmsprop, "adam": adam, "adamw": adamw}
+def nadam(w: Array, g: Array, slots: Slots, o: Spec, lr: float, decay: float, t: int) -> None:
+    """Adam whose mean is that of one step later, mu_t the momentum of step t (Dozat 2016)."""
+    g = g + decay * w
+    mean, square = slots
+    mean[...] = o["beta1"] * mean + (1 - o["beta1"]) * g
+    square[...] = o["beta2"] * square + (1 - o["beta2"]) * g * g
+    mu = [o["beta1"] * (1 - 0.5 * 0.96 ** (i * o["momentum_decay"])) for i in range(1, t + 2)]
+    ahead = (1 - mu[-2]) / (1 - math.prod(mu[:-1])) * g + mu[-1] / (1 - math.prod(mu)) * mean
+    w -= lr * ahead / (np.sqrt(square) / math.sqrt(1 - o["beta2"] ** t) + o["eps"])
+
+
+def radam(w: Array, g: Array, slots: Slots, o: Spec, lr: float, decay: float, t: int) -> None:
+    """Adam times r, or without its divisor in the first steps (Liu et al. 2020, algorithm 2)."""
+    g = g + decay * w
+    mean, square = slots
+    mean[...] = o["beta1"] * mean + (1 - o["beta1"]) * g
+    square[...] = o["beta2"] * square + (1 - o["beta2"]) * g * g
+    unbiased, power = mean / (1 - o["beta1"] ** t), o["beta2"] ** t
+    most = 2 / (1 - o["beta2"]) - 1
+    n = most - 2 * t * power / (1 - power)
+    if n <= 5:
+        w -= lr * unbiased
+        return
+    r = math.sqrt((n - 4) * (n - 2) * most / ((most - 4) * (most - 2) * n))
+    w -= lr * r * math.sqrt(1 - power) * unbiased / (np.sqrt(square) + o["eps"])
+
+
+def lion(w: Array, g: Array, slots: Slots, o: Spec, lr: float, decay: float, t: int) -> None:
+    """Do w -= lr sign(beta1 m + (1 - beta1) g), decay from w itself (Chen et al. 2023)."""
+    w *= 1 - lr * decay
+    w -= lr * np.sign(o["beta1"] * slots[0] + (1 - o["beta1"]) * g)
+    slots[0][...] = o["beta2"] * slots[0] + (1 - o["beta2"]) * g
+
+
+OPTIMIZERS = {
+    "sgd": sgd,
+    "rmsprop": rmsprop,
+    "adam": adam,
+    "adamw": adamw,
+    "adagrad": adagrad,
+    "nadam": nadam,
+    "radam": radam,
+    "lion": lion,
+}
 
 
 def slot_count(o: Spec) -> int:
     """How many arrays of state an optimizer keeps for a parameter."""
-    momentum = 1 if o.get("momentum") else 0
-    return {"sgd": momentum, "rmsprop": 1 + momentum, "adam": 2, "adamw": 2}[o["name"]]
+    if o["name"] in ("sgd", "rmsprop"):
+        own = 1 + bool(o.get("centered")) if o["name"] == "rmsprop" else 0
+        return own + bool(o.get("momentum"))
+    return 1 if o["name"] in ("adagrad", "lion") else 2
 
 
 # ---------------------------------------------------------------------------------------- alignment

@@ -54,9 +54,7 @@ class Network:
         self.feedback = {k: a.astype(self.dtype) for k, a in self._first_feedback().items()}
         slots = range(slot_count(description["optimizer"]))
         self.slots = {
-            key: [np.zeros_like(self._value(key)) for _ in slots]
-            for key in self._trained()
-            if slots
+            key: [np.zeros_like(self._value(key)) for _ in slots] for key in self.trained if slots
         }
 
     def _first_parameters(self) -> dict[str, Array]:
@@ -73,7 +71,8 @@ class Network:
             first |= layer.rule.first_feedback(self, layer)
         return first
 
-    def _trained(self) -> list[str]:
+    @property
+    def trained(self) -> list[str]:
         """Keys of all that learns: of the layers, then of the rules, feedback first."""
         own = [key for layer in self.dense if layer.trains for key in layer.keys]
         rules = [key for x in self.hidden if x.trains for key in x.rule.trained(x)]
@@ -174,7 +173,7 @@ class Network:
         return dict(zip(layer.keys, (g_weight, g_bias), strict=False))
 
     def _gradients(self, step: Step) -> dict[str, Array]:
-        """The gradients of all that learns, by key, in the order of `_trained`."""
+        """The gradients of all that learns, by key, in the order of `trained`."""
         grads: dict[str, Array] = {}
         for layer, delta in zip(self.dense, step.weighted, strict=True):
             if layer.trains and delta is not None:
@@ -182,7 +181,7 @@ class Network:
         for layer in self.hidden:
             if layer.trains:
                 grads |= layer.rule.gradients(self, layer, step)
-        return {key: grads[key] for key in self._trained()}
+        return {key: grads[key] for key in self.trained}
 
     def _clip_factor(self, grads: dict[str, Array]) -> float:
         """Factor that brings the norm of all gradients together down to `clip_norm`, at most 1."""
@@ -297,12 +296,17 @@ class Network:
 
     @np.errstate(all="ignore")
     def gradients(
-        self, x: Array, labels: Maybe, y: Maybe, weights: Maybe
+        self, x: Array, labels: Maybe, y: Maybe, weights: Maybe, feedback: bool = False
     ) -> tuple[float, dict[str, Array]]:
-        """Mean loss, and the gradients of the parameters before clipping."""
+        """Mean loss, and the gradients before clipping: of parameters, and feedback if asked."""
         step = self._compute_step(x, labels, y, weights)
         grads = self._gradients(step)
-        return step.loss, {key: g for key, g in grads.items() if key in self.parameters}
+        return step.loss, {k: g for k, g in grads.items() if feedback or k in self.parameters}
+
+    @np.errstate(all="ignore")
+    def apply_gradients(self, gradients: dict[str, Array]) -> None:
+        """One step on given gradients; feedback without one stays as it is."""
+        self._update(gradients, self.lr)
 
     @np.errstate(all="ignore")
     def deltas(self, x: Array, labels: Maybe, y: Maybe, weights: Maybe) -> list[Maybe]:

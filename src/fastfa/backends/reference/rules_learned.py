@@ -41,6 +41,8 @@ class DKP(DFA):
     def update(self, net: Network, layer: Layer, grads: dict[str, Array], lr: float) -> None:
         """B_l loses the share lambda, then takes the optimizer's step at lr * lr_scale."""
         key = layer.key("feedback")
+        if key not in grads:  # `apply_gradients` without it
+            return
         net.feedback[key] *= 1 - self.option("decay")
         net.optimize(key, grads[key], lr * self.option("lr_scale"))
 
@@ -105,7 +107,8 @@ class LDFA(Rule):
     def update(self, net: Network, layer: Layer, grads: dict[str, Array], lr: float) -> None:
         """Q as DKP's B_l; P at lr * oja."""
         p, q = layer.key("feedback.P"), layer.key("feedback.Q")
-        net.feedback[q] *= 1 - self.option("decay")
-        net.optimize(q, grads[q], lr * self.option("lr_scale"))
+        if q in grads:
+            net.feedback[q] *= 1 - self.option("decay")
+            net.optimize(q, grads[q], lr * self.option("lr_scale"))
         if p in grads:
             net.optimize(p, grads[p], lr * self.option("oja"))

@@ -22,6 +22,7 @@ struct step_factors {
     T one_beta1;
     T one_beta2;
     T bias2;
+    T lr_g;
     T mean;
     T nesterov; /* 0 or 1 */
 };
@@ -49,6 +50,8 @@ struct control_block {
     int checked;               /*    looked at all tensors and set this */
     int ruined;                /* t + 1: step t of this call has made a parameter not finite */
     int stopped;               /* 1: stopped_loss is set */
+    int bad_norm;              /* the norm of the gradient is 1: infinite, 2: NaN */
+    T g_scale;                 /* what clipping multiplies the gradients of this step by */
 };
 
 /* Whether the step `ahead` may not change anything. */
@@ -56,7 +59,7 @@ FA_INLINE bool stops(const control_block *c, int ahead)
 {
     const bool waits = c->suspect && !c->checked;
     const bool after_ruin = c->ruined && c->ruined <= c->done + ahead;
-    return c->halt || c->bad_input || waits || after_ruin;
+    return c->halt || c->bad_input || c->bad_norm || waits || after_ruin;
 }
 
 /* Where element (i, j) of a matrix of `cols` columns is: 32 bits, for they need half the registers.

@@ -4,6 +4,7 @@ struct layer_input {
     control_block *control;
     const T *left; /* X (m x k); with samples NULL */
     T *kept;       /* with samples: X (m x k) as the layer got it, for the update; or NULL */
+    T *raw;        /* with dropouts: X before them, for a second pass; or NULL */
     const dropout *dropouts; /* in front of the first layer */
     int n_dropouts;
     int m;
@@ -26,6 +27,7 @@ template <int samples, int drops> struct layer_left {
         T x = samples == 2 ? (T)((const unsigned char *)c->x)[from] / in.scale
                            : in.scale * ((const T *)c->x)[from];
         if (samples == 1 && keeps && !is_finite(x)) in.control->bad_input = 1;
+        if (drops && keeps && in.raw) in.raw[at(i, in.k, p)] = x;
         if (drops) x = drop(x, in.dropouts, in.n_dropouts, c->step + in.ahead, i, p);
         if (keeps) in.kept[at(i, in.k, p)] = x;
         return x;
