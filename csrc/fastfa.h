@@ -156,9 +156,9 @@ typedef struct fa_rule_desc {
 } fa_rule_desc;
 
 typedef struct fa_layer_desc {
-    size_t struct_size; /* fa_dense and fa_dropout set it; one value in all layers of a network */
-    const char *type;   /* "dense" or "dropout" */
-    /* dense */
+    size_t struct_size; /* fa_dense, ... set it; one value in all layers of a network */
+    const char *type;   /* FA_NAMES_LAYER: "dense", "conv2d", "flatten", "dropout" */
+    /* dense, conv2d */
     int64_t units;
     /* "linear", "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "gelu", "sign", "threshold",
      * "elu", "selu", "silu", "mish", "hardtanh", "hard_sigmoid", "softsign" */
@@ -171,6 +171,11 @@ typedef struct fa_layer_desc {
     double rate;
     const fa_option *options; /* n_options of them */
     int n_options;
+    /* conv2d, of `units` filters: its windows over an image */
+    int64_t kernel_h, kernel_w;
+    int64_t stride_h, stride_w; /* 0: 1 */
+    const char *padding;        /* "valid" (NULL) or "same"; or NULL, and zeros on all sides: */
+    int64_t pad_h, pad_w;
 } fa_layer_desc;
 
 typedef struct fa_optimizer_desc {
@@ -203,6 +208,8 @@ typedef struct fa_net_desc {
     double input_scale; /* every input is multiplied by this; 0: 1 for floats, 1/255 for bytes */
     const fa_option *loss_options; /* n_loss_options of them */
     int n_loss_options;
+    /* Images: height, width and channels, n_in numbers in all, channels side by side. 0: rows */
+    int64_t input_h, input_w, input_c;
 } fa_net_desc;
 
 /* Initialisers. They are inline, so that they use the structs your program was compiled with. The
@@ -217,6 +224,24 @@ static inline fa_layer_desc fa_dense(int64_t units, const char *activation)
     d.struct_size = sizeof d, d.type = "dense", d.units = units, d.activation = activation;
     d.use_bias = d.trainable = 1;
     d.lr_scale = d.bias_lr_scale = d.weight_init.scale = d.bias_init.scale = 1;
+    return d;
+}
+
+/* Images of `filters` channels: the sums over windows of size x size positions, at every position
+ * where the window is inside of the image */
+static inline fa_layer_desc fa_conv2d(int64_t filters, int64_t size, const char *activation)
+{
+    fa_layer_desc d = fa_dense(filters, activation);
+    d.type = "conv2d", d.kernel_h = d.kernel_w = size;
+    return d;
+}
+
+/* An image as a row of numbers, for a dense layer: position after position */
+static inline fa_layer_desc fa_flatten(void)
+{
+    fa_layer_desc d;
+    memset(&d, 0, sizeof d);
+    d.struct_size = sizeof d, d.type = "flatten";
     return d;
 }
 
@@ -627,7 +652,18 @@ typedef struct fa_block_info {
     int64_t feedback_rank;      /* of a matrix that is stored as two factors; else 0 */
     int64_t feedback_rows;      /* n_source of fa_feedback_matrix, 0 if there is none */
     int trainable, needs_delta; /* needs_delta: a teaching signal is computed for it */
+    int64_t feedback_cols;      /* n_l of fa_feedback_matrix */
+    int64_t n_signal;           /* numbers of its signal S_l */
 } fa_block_info;
+
+/* A layer, as the planner resolved it. */
+typedef struct fa_layer_info {
+    size_t struct_size; /* your sizeof; the fields that fit are filled */
+    int64_t n_in, n_out;
+    int64_t h, w, c;      /* of its output; h = w = 0: a row of c numbers */
+    double multiply_adds; /* of a sample, forward */
+} fa_layer_info;
+FA_API fa_status fa_net_layer(fa_layer_info *info, const fa_net *net, int64_t layer);
 
 FA_API int64_t fa_net_n_blocks(const fa_net *net);
 FA_API fa_status fa_net_block(fa_block_info *info, const fa_net *net, int64_t block);

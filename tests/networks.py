@@ -35,6 +35,15 @@ def dense(units, activation="linear", **changes):
     }
 
 
+def conv(filters, size, activation="linear", *, strides=(1, 1), padding="valid", **changes):
+    how = dense(filters, activation, **changes) | {"type": "conv2d", "filters": filters}
+    del how["units"]
+    return how | {"kernel_size": size, "strides": strides, "padding": padding}
+
+
+FLATTEN = {"type": "flatten"}
+
+
 def dropout(rate):
     return {"type": "dropout", "rate": rate}
 
@@ -73,8 +82,11 @@ ADAMW = optimizer("adamw", lr=0.01)
 
 
 def description(layers, n_in, teaching="backprop", **changes):
+    """n_in is the number of inputs, or the shape of an image."""
+    image = {} if isinstance(n_in, int) else {"input_shape": n_in}
     return {
-        "n_in": n_in,
+        "n_in": int(np.prod(n_in)),
+        **image,
         "dtype": "float64",
         "seed": 2**40 + 7,
         "loss": "softmax_cross_entropy",

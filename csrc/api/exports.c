@@ -1,6 +1,8 @@
 /* The initialisers of fastfa.h as functions of the library, for callers that do not compile the
  * header. They know the structs of this version: docs/decisions/011-structs-with-their-size.md. */
 #define fa_dense inline_dense
+#define fa_conv2d inline_conv2d
+#define fa_flatten inline_flatten
 #define fa_dropout inline_dropout
 #define fa_rule_of inline_rule_of
 #define fa_optimizer_of inline_optimizer_of
@@ -10,6 +12,8 @@
 #define fa_epoch_of inline_epoch_of
 #include "fastfa.h"
 #undef fa_dense
+#undef fa_conv2d
+#undef fa_flatten
 #undef fa_dropout
 #undef fa_rule_of
 #undef fa_optimizer_of
@@ -21,6 +25,9 @@
 FA_API fa_layer_desc fa_dense(int64_t units, const char *activation)
 { return inline_dense(units, activation); }
 
+FA_API fa_layer_desc fa_conv2d(int64_t filters, int64_t size, const char *activation)
+{ return inline_conv2d(filters, size, activation); }
+FA_API fa_layer_desc fa_flatten(void) { return inline_flatten(); }
 FA_API fa_layer_desc fa_dropout(double rate) { return inline_dropout(rate); }
 
 FA_API fa_rule_desc fa_rule_of(const char *name) { return inline_rule_of(name); }

@@ -26,8 +26,9 @@ typedef struct fa_work { /* one block: this header, then the memory that it poin
     atomic_bool bad_entry; /* a column of a sparse X was out of range or order when it was used */
     atomic_bool nonfinite; /* a product with weights, biases or learned feedback was not finite */
     double *weights, *row_loss, *row_hit;
-    fa_hyper *hyper;                       /* one per parameter */
-    char *scratch, *pack_caches;           /* of each worker; pack_caches: fa_pack_cache, or NULL */
+    fa_hyper *hyper; /* one per parameter */
+    char *scratch, *window_scratch,
+        *pack_caches;                      /* of each worker; the last: fa_pack_cache, or NULL */
     size_t pack_cache_size, packing_bytes; /* of a pack cache, and of the packing buffer in it */
     uint64_t steps;                        /* steps begun with this workspace */
     /* Of each block: the matrix that its rule made from the weights for this step; or the non-zero
@@ -84,6 +85,8 @@ static inline fa_mat fa_get_part(const fa_run *run, fa_buf b, fa_part part)
 static inline bool fa_is_first(fa_part part) { return part.rows.r0 == 0 && part.c0 == 0; }
 static inline void *fa_scratch(const fa_run *run, int worker)
 { return run->work->scratch + (size_t)worker * run->net->scratch_size; }
+static inline void *fa_window_scratch(const fa_run *run, int worker)
+{ return run->work->window_scratch + (size_t)worker * run->net->window_size; }
 /* Products with learned operands set it if a number is not finite. */
 static inline atomic_bool *fa_nonfinite_flag(const fa_run *run)
 { return run->skip_finite_check ? NULL : &run->work->nonfinite; }

@@ -45,7 +45,13 @@ static void tile_product(const fa_run *run, const fa_param *p, fa_tile t, fa_mat
     const fa_net *net = run->net;
     fa_packed_b in_place = {.remote = run->shared};
     for (int i = 0; i < p->n_grad; i++, beta = 1) {
-        const fa_mat right = columns(run, p->grad[i].right, t.j0, t.j1);
+        const fa_pair pair = p->grad[i];
+        if (pair.windows) {
+            pair.windows->ops->gradient(pair.windows, run, pair, t, g, alpha, worker);
+            fa_count(run, &net->count_outer, pair.left != FA_ONES && t.i0 == 0 && t.j0 == 0);
+            continue;
+        }
+        const fa_mat right = columns(run, pair.right, t.j0, t.j1);
         if (p->grad[i].left == FA_ONES) {
             net->k->colsum(g.p, right.p, right.ld, right.rows, right.cols, alpha, beta);
             continue;

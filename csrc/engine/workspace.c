@@ -36,7 +36,7 @@ static size_t packing_tn(const fa_net *net, const fa_param *p, int64_t rows)
     for (int i = 0; i < p->n_grad; i++) {
         const fa_mat right = {NULL, net->buffers[p->grad[i].right].ld, rows,
                               fa_smaller(p->cols, net->tile_cols)};
-        if (p->grad[i].left != FA_ONES)
+        if (p->grad[i].left != FA_ONES && !p->grad[i].windows)
             most = fa_larger(most, fa_matmul_packing(&net->linalg, p->rows, right, true));
     }
     return most;
@@ -134,6 +134,7 @@ static void lay_out(const fa_net *net, fa_work *w, fa_layout *c, bool training)
     w->hyper = reserve(c, net->n_params, 1, sizeof *w->hyper);
     reserve_rows(net, w, c, training);
     if (training) w->scratch = reserve(c, w->threads, 1, net->scratch_size); /* deltas, updates */
+    w->window_scratch = reserve(c, w->threads, 1, net->window_size);
     w->packing_bytes = packing_bytes(net, w->rows, training);
     w->pack_cache_size = sizeof(fa_pack_cache) + w->packing_bytes;
     w->pack_caches = w->packing_bytes ? reserve(c, w->threads, 1, w->pack_cache_size) : NULL;
@@ -256,8 +257,9 @@ void fa_run_set_sample(fa_run *run, const void *x, void *out)
     run->buf[net->layers[net->n_layers - 1].out].p = out;
     if (fa_gathers_input(run)) return;
     run->buf[FA_INPUT].p = (char *)x;
-    for (int i = 0; net->layers[i].ops->flags & FA_TRAIN_ONLY; i++) /* they are the identity */
-        run->buf[net->layers[i].out].p = (char *)x;
+    for (int i = 0; !(net->layers[i].ops->flags & FA_WEIGHTED); i++) /* they are the identity */
+        if (net->layers[i].ops->flags & FA_TRAIN_ONLY)
+            run->buf[net->layers[i].out].p = run->buf[net->layers[i].in].p;
 }
 
 /* ---- the use of packing buffers ---- */

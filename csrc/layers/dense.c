@@ -21,7 +21,10 @@ static fa_status plan(fa_net *net, fa_layer *layer)
             FA_E_VALUE,
             "layer %d: lr_scale, bias_lr_scale: expected finite numbers >= 0, got %g, %g", i,
             d->lr_scale, d->bias_lr_scale);
+    FA_TRY(fa_expect_flat(layer));
+    layer->out_shape = (fa_shape){0, 0, d->units};
     layer->n_out = d->units;
+    layer->fan_in = layer->n_in, layer->fan_out = layer->n_out;
     layer->work = (double)layer->n_in * (double)layer->n_out;
     FA_TRY(fa_init_check(&d->weight_init, "weight_init", i, layer->n_in, layer->n_out));
     FA_TRY(fa_init_check(&d->bias_init, "bias_init", i, 1, layer->n_out));

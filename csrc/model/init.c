@@ -82,7 +82,7 @@ static void draw(const fa_net *net, fa_param *p, const fa_init *init, const char
     const char *name = init->name ? init->name : fallback;
     bool normal;
     const double size = fa_init_size(&normal, name, init->name ? init->scale : find(name)->scale,
-                                     layer->n_in, layer->n_out);
+                                     layer->fan_in, layer->fan_out);
     if (size == 0) return; /* the memory is zeroed; half of the draws times 0 would be -0 */
     const int purpose = p->kind == FA_WEIGHT ? FA_RNG_WEIGHT : FA_RNG_BIAS;
     (normal ? fa_rng_normal : fa_rng_uniform)(p->value, net->dtype, 0, n, size,

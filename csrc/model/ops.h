@@ -29,9 +29,13 @@ typedef struct fa_layer_ops {
     /* weighted layers: out = d W^T, a part of the exact signal for the block below */
     void (*transport)(const fa_layer *layer, const struct fa_run *run, fa_part part, fa_mat d,
                       fa_mat out, int worker);
-    /* The same with another matrix of the shape of W^T, all columns at a time. NULL: out = d b. */
-    void (*carry)(const fa_layer *layer, const struct fa_run *run, fa_rows rows, fa_mat d, fa_mat b,
-                  fa_mat out, int worker);
+    /* layers whose weights see patches: the part t of the gradient, g = alpha * sum.
+     * NULL: left^T right. */
+    void (*gradient)(const fa_layer *layer, const struct fa_run *run, fa_pair pair, fa_tile t,
+                     fa_mat g, double alpha, int worker);
+    /* The same as transport with another matrix of the shape of W^T, all columns at a time. NULL: out = d b. */
+    void (*carry)(const fa_layer *layer, const struct fa_run *run, fa_mat d, fa_mat b, fa_mat out,
+                  int worker);
 } fa_layer_ops;
 
 enum { /* where a rule's signal comes from */
@@ -46,10 +50,11 @@ enum { /* where a rule's signal comes from */
 typedef struct fa_rule_ops {
     const char *name;
     const fa_option_row *options;
-    unsigned sources; /* they order the blocks; FA_NO_UPDATE: the layer does not train */
-    bool no_pre;      /* refuses inject="pre", although it does not read from above */
-    bool columns;     /* signal can compute some of the block's columns */
-    bool product;     /* signal is a product that ends with fa_signal_epilogue, or gathers (nnz) */
+    unsigned sources;       /* they order the blocks; FA_NO_UPDATE: the layer does not train */
+    bool no_pre;            /* refuses inject="pre", although it does not read from above */
+    bool columns;           /* signal can compute some of the block's columns */
+    const char *dense_only; /* why it refuses networks with windows (a chain rule: windows above) */
+    bool product; /* signal is a product that ends with fa_signal_epilogue, or gathers (nnz) */
     /* Declares the feedback and the buffers of hidden block `block`; NULL: it has none. */
     fa_status (*plan)(fa_net *net, int block);
     void (*draw)(const fa_net *net, int block); /* other matrices than rule->feedback */

@@ -60,7 +60,12 @@ static fa_status plan_layer(fa_net *net, fa_layer_desc *desc, int i)
         if (option >= 0) layer->f_option = layer->desc.options[option].number;
         layer->ordinal = net->n_blocks;
     }
-    layer->n_in = i ? net->layers[i - 1].n_out : net->n_in;
+    if (i)
+        layer->in_shape = net->layers[i - 1].out_shape;
+    else
+        FA_TRY(fa_plan_input(&layer->in_shape, &net->desc));
+    layer->out_shape = layer->in_shape;
+    layer->n_in = layer->n_out = fa_shape_size(layer->in_shape);
     layer->in = layer->gradient_in = i ? net->layers[i - 1].out : FA_INPUT;
     FA_TRY(layer->ops->plan(net, layer));
     if (!weighted) {
@@ -68,7 +73,8 @@ static fa_status plan_layer(fa_net *net, fa_layer_desc *desc, int i)
         return FA_OK;
     }
     FA_TRY(own_initial_values(net, layer, desc));
-    layer->signal = fa_plan_buffer(net, layer->n_out, net->esize);
+    layer->signal = layer->ops->gradient ? fa_plan_tight_buffer(net, layer->n_out, net->esize)
+                                         : fa_plan_buffer(net, layer->n_out, net->esize);
     net->blocks[net->n_blocks++] = (fa_block){.first = i,
                                               .last = i,
                                               .signal_at = i,
@@ -83,7 +89,7 @@ static fa_status plan_layers(fa_net *net)
     fa_layer_desc *layers = (fa_layer_desc *)net->desc.layers; /* the network's own copy */
     for (int i = 0; i < net->n_layers; i++) FA_TRY(plan_layer(net, &layers[i], i));
     const fa_layer *last = &net->layers[net->n_layers - 1];
-    if (!(last->ops->flags & FA_WEIGHTED))
+    if (!(last->ops->flags & FA_WEIGHTED) || last->out_shape.h)
         return fa_fail(FA_E_VALUE, "layer %d: the last layer: expected dense, got %s", last->index,
                        last->ops->name);
     if (net->loss->logits && last->activation != FA_ACT_linear)
@@ -118,6 +124,7 @@ static void plan_gradients(fa_net *net)
             if (!p) continue;
             fa_plan_trained(net, p, p->kind == FA_BIAS ? FA_ONES : layer->gradient_in,
                             block->delta);
+            if (layer->ops->gradient) p->grad[0].windows = layer, p->in_place = false;
             p->trainable = fa_trains(block);
         }
         if (b || net->chunk_rule) /* an upper bound: transport, or a second pass */
@@ -167,7 +174,7 @@ static bool can_defer(const fa_net *net)
         trained += p->trainable;
         if (p->trainable) entries += (double)p->rows * (double)p->cols;
     }
-    if (2 * entries < net->n_weights) return false;
+    if (2 * entries < net->n_weights || net->has_windows) return false;
     for (int b = 0; b < net->n_blocks; b++) {
         const fa_param *of_layer[] = {net->blocks[b].layer->weight, net->blocks[b].layer->bias};
         for (int i = 0; i < 2; i++)

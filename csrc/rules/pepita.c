@@ -43,6 +43,7 @@ static fa_status plan_second(fa_net *net, state *own)
     for (int i = 0; i < net->n_layers; i++) {
         fa_layer *layer = &net->layers[i];
         layer->gradient_in = own->second[layer->in];
+        if (layer->out == layer->in) continue; /* Flatten */
         own->second[layer->out] = fa_plan_buffer(net, layer->n_out, net->esize);
         if (layer->preact != FA_NO_BUF)
             own->second[layer->preact] = fa_plan_buffer(net, layer->n_out, net->esize);
@@ -161,6 +162,7 @@ const fa_rule_ops fa_rule_pepita = {
     .name = "pepita",
     .sources = FA_FROM_INPUT,
     .no_pre = true,
+    .dense_only = "its second pass is not built for images",
     .plan = plan,
     .draw = draw,
     .delta = delta,

@@ -66,6 +66,13 @@ cdef extern from "fastfa.h" nogil:
         double rate
         const fa_option *options
         int n_options
+        int64_t kernel_h
+        int64_t kernel_w
+        int64_t stride_h
+        int64_t stride_w
+        const char *padding
+        int64_t pad_h
+        int64_t pad_w
 
     ctypedef struct fa_optimizer_desc:
         size_t struct_size
@@ -92,8 +99,13 @@ cdef extern from "fastfa.h" nogil:
         double input_scale
         const fa_option *loss_options
         int n_loss_options
+        int64_t input_h
+        int64_t input_w
+        int64_t input_c
 
     fa_layer_desc fa_dense(int64_t units, const char *activation)
+    fa_layer_desc fa_conv2d(int64_t filters, int64_t size, const char *activation)
+    fa_layer_desc fa_flatten()
     fa_layer_desc fa_dropout(double rate)
     fa_rule_desc fa_rule_of(const char *name)
     fa_optimizer_desc fa_optimizer_of(const char *name, double lr)
@@ -268,6 +280,19 @@ cdef extern from "fastfa.h" nogil:
         int64_t feedback_rows
         int trainable
         int needs_delta
+        int64_t feedback_cols
+        int64_t n_signal
+
+    ctypedef struct fa_layer_info:
+        size_t struct_size
+        int64_t n_in
+        int64_t n_out
+        int64_t h
+        int64_t w
+        int64_t c
+        double multiply_adds
+
+    fa_status fa_net_layer(fa_layer_info *info, const fa_net *net, int64_t layer)
 
     int64_t fa_net_n_blocks(const fa_net *net)
     fa_status fa_net_block(fa_block_info *info, const fa_net *net, int64_t block)

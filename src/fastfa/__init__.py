@@ -51,7 +51,7 @@ from .alignment import Alignment
 from .callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, History
 from .feedback import Feedback
 from .initializers import Init
-from .layers import Dense, Dropout
+from .layers import Conv2D, Dense, Dropout, Flatten
 from .losses import Focal, Huber, Pinball, SoftmaxCrossEntropy
 from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RAdam, RMSprop
 from .rules import (
@@ -99,10 +99,12 @@ __all__ = [
     "CSVLogger",
     "Callback",
     "Checkpoint",
+    "Conv2D",
     "Dense",
     "Dropout",
     "EarlyStopping",
     "Feedback",
+    "Flatten",
     "Focal",
     "Frozen",
     "History",

@@ -97,7 +97,7 @@ cdef tuple _ask_for_signal(_CustomRule custom, const fa_rule_context *t):
     step.t = t
     try:
         given = custom.rule.signal(RuleContext(
-            layer=info.layer, units=info.n_out, step=t.step, parameters=MappingProxyType(net.parameters),
+            layer=info.layer, units=info.n_signal, step=t.step, parameters=MappingProxyType(net.parameters),
             feedback=net.feedback.get(f"{info.layer}.feedback"), product=step.product,
             _read=step.read, _blocks={block_info(net.net, b).layer: b for b in range(fa_net_n_blocks(net.net))},
         ))

@@ -84,6 +84,8 @@ cdef class _NetworkState:
         view = self.handle.view(tensor, self.typenum)
         if key.endswith(".bias"):
             view = view[0]
+        elif key.partition(".")[2] == "weight":
+            view = self._as_filters(view, int(key.partition(".")[0]))
         if tensor.kind == FA_SLOT:
             self.slots.setdefault(key, []).append(view)
         elif tensor.kind == FA_FEEDBACK:
@@ -91,6 +93,11 @@ cdef class _NetworkState:
         else:
             self.parameters[key] = view
         return 0
+
+    cdef object _as_filters(self, view, int index):
+        """The weights of convolutions, (kernel_h, kernel_w, channels, filters); others as they are."""
+        how = self.description["layers"][index]
+        return view.reshape(*how["kernel_size"], -1, how["filters"]) if how["type"] == "conv2d" else view
 
     @property
     def counts(self):

@@ -87,7 +87,11 @@ def measure(
     """The `fields` of the alignment of each hidden layer on a batch, lowest first; others nan."""
     rows = engine.alignment(*batch)
     asked = [name for name in FROM_DELTAS if name in fields]
-    deltas = engine.deltas(*batch) if asked else []
+    deltas = (
+        [None if d is None else d.reshape(len(d), -1) for d in engine.deltas(*batch)]
+        if asked
+        else []
+    )
     extras = _extras(engine, deltas, asked) if asked else [{} for _ in rows]
     empty = dict.fromkeys(Alignment._fields[1:], math.nan)
     return [
@@ -160,7 +164,10 @@ def _descents(engine: Engine, deltas: list[NDArray[Any] | None]) -> list[float |
     layers, parameters = engine.layers, engine.parameters
     for i in range(len(deltas) - 2, -1, -1):
         layer, above = layers[i], layers[i + 1]
-        transposed = parameters[f"{above['index']}.weight"].T.astype(np.float64)
+        weight = parameters[f"{above['index']}.weight"]
+        if weight.ndim > 2:  # a convolution: the product is no whole path
+            return [None] * (i + 1) + found[::-1]
+        transposed = weight.T.astype(np.float64)
         exact = None if exact is None else exact @ transposed  # e W_L^T ... W_{l+1}^T
         source, true = error, exact
         if layer["source"] == "above":

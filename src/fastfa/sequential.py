@@ -18,8 +18,8 @@ from ._internal.history import History
 from ._internal.network_attributes import FIXED, OWN, SETTABLE
 from ._internal.network_checks import (
     check_network,
-    describe_layers,
-    describe_rule,
+    describe_structure,
+    input_shape_of,
     warn_of_depth,
     warn_of_rules,
 )
@@ -65,10 +65,12 @@ class Sequential:
 
     Parameters
     ----------
-    layers : sequence of Dense and Dropout
-        From the input up; the last one is a `Dense`, the output.
-    input_shape : int or tuple of one int
-        Number of inputs n_in.
+    layers : sequence of Layer
+        `Dense`, `Conv2D`, `Flatten`, `Dropout`, from the input up; the last one is a `Dense`, the
+        output.
+    input_shape : int or tuple of ints
+        Number of inputs n_in; for images (height, width, channels), or (height, width) with one
+        channel.
     loss : str, Loss or callable, default "softmax_cross_entropy"
         "softmax_cross_entropy", "sigmoid_cross_entropy" and "mse" take logits, sum over the outputs
         and average over the samples; mse has a factor 1/2.
@@ -148,7 +150,7 @@ class Sequential:
         self,
         layers: Sequence[Layer],
         *,
-        input_shape: int | tuple[int],
+        input_shape: int | tuple[int, ...],
         loss: str | Loss | Function = "softmax_cross_entropy",
         rule: str | Rule = "backprop",
         optimizer: str | Optimizer = "adam",
@@ -160,7 +162,7 @@ class Sequential:
     ) -> None:
         if "_engine" in vars(self):
             raise TypeError("a network is made once: make another, or reset() this one")
-        n_in = arguments.width(input_shape)
+        given = arguments.shape(input_shape)
         self.layers = arguments.layer_tuple(layers)
         self.loss = as_loss("loss", loss)
         self.rule = as_rule("rule", rule)
@@ -169,21 +171,19 @@ class Sequential:
         self.seed = arguments.seed(rng)
         self.input_scale = arguments.scale(input_scale)
         self._threads = 0 if n_threads is None else integer("n_threads", n_threads, 0, MAX_THREADS)
-        self._weighted = check_network(self.layers, n_in, self.rule)
+        self._weighted = check_network(self.layers, given, self.rule)
         backend = choose(device)
         self._attach(
             backend,
             backend.create(
                 {
-                    "n_in": n_in,
+                    **describe_structure(given, self.layers, self._weighted, self.rule),
                     "dtype": self.dtype,
                     "seed": self.seed,
                     **describe_loss(self.loss),
                     "input_scale": self.input_scale,
                     "n_threads": self._threads,
                     "optimizer": self.optimizer.describe(),
-                    "rule": describe_rule(self.rule, self._weighted),
-                    "layers": describe_layers(self.layers, self._weighted),
                 }
             ),
         )
@@ -218,8 +218,9 @@ class Sequential:
         self._learn_one_direct = engine.learn_one_direct
         self._predict_one_direct = engine.predict_one_direct
         self._begin_rates()
+        given = input_shape_of(engine.description)
         self._validator = backend.validator(
-            engine.n_in, engine.n_out, loss_name(self.loss), self.dtype, self.input_scale
+            given, engine.n_out, loss_name(self.loss), self.dtype, self.input_scale
         )
         write, on_host = engine.write, backend.on_host
         self._parameters = Tensors(engine.parameters, "parameters", write, on_host)
@@ -235,7 +236,7 @@ class Sequential:
         self.rule = rule_from(how["rule"])
         self.optimizer = optimizer_from(how["optimizer"], schedule)
         self.input_scale, self._threads = how["input_scale"], how["n_threads"]
-        self._weighted = check_network(self.layers, engine.n_in, self.rule)
+        self._weighted = check_network(self.layers, input_shape_of(how), self.rule)
         self._attach(backend, engine)
 
     def _remake(self, optimizer: Optimizer, loss: str | Loss | Function) -> None:

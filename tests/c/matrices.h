@@ -122,7 +122,7 @@ static matrix drawn(int64_t rows, int64_t cols, int64_t gap)
     return a;
 }
 
-static matrix copy(const matrix *a)
+UNUSED static matrix copy(const matrix *a)
 {
     matrix b = empty(a->rows, a->cols, a->ld - a->cols);
     memcpy(b.memory, a->memory, elements(a) * size());
@@ -147,7 +147,7 @@ UNUSED static void close_to(const char *what, int64_t i, int64_t j, double got, 
     if (!(fabs(got - expected) <= tolerance)) problem(what, i, j, got, expected);
 }
 
-static void equal(const char *what, int64_t i, int64_t j, double got, double expected)
+UNUSED static void equal(const char *what, int64_t i, int64_t j, double got, double expected)
 {
     if (got != expected) problem(what, i, j, got, expected);
 }

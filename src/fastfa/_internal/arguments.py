@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -16,16 +17,19 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
 
-def width(input_shape: object) -> int:
-    """The number of inputs."""
-    if isinstance(input_shape, (tuple, list)):
-        if len(input_shape) != 1:
-            raise ValueError(
-                f"input_shape: expected an int or a tuple of one, got {show(input_shape)}; "
-                "for images give the number of pixels, X of shape (m, h, w) is flattened"
-            )
-        input_shape = input_shape[0]
-    return integer("input_shape", input_shape, 1, MAX_UNITS)
+def shape(input_shape: object) -> tuple[int, ...]:
+    """The shape of one sample: (n,), or (height, width, channels) for an image."""
+    if not isinstance(input_shape, (tuple, list)):
+        return (integer("input_shape", input_shape, 1, MAX_UNITS),)
+    if len(input_shape) not in (1, 2, 3):
+        raise ValueError(
+            "input_shape: expected an int, or for images (height, width, channels), got "
+            f"{show(input_shape)}"
+        )
+    sizes = tuple(integer("input_shape", n, 1, MAX_UNITS) for n in input_shape)
+    sizes += (1,) if len(sizes) == 2 else ()
+    integer("input_shape", math.prod(sizes), 1, MAX_UNITS, why="their product is the inputs")
+    return sizes
 
 
 def layer_tuple(layers: object) -> tuple[Layer, ...]:

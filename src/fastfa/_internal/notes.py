@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..layers import Dense
+from ..layers import WeightedLayer
 from ..losses import CUSTOM, loss_name
 from ..rules import Rule
 from ..rules.base import is_custom
@@ -84,7 +84,9 @@ def custom_rules(net: Model) -> dict[int, Rule]:
 
 
 def _places(net: Model) -> list[tuple[int, Rule]]:
-    rules = [(i, layer.rule) for i, layer in enumerate(net.layers) if isinstance(layer, Dense)]
+    rules = [
+        (i, layer.rule) for i, layer in enumerate(net.layers) if isinstance(layer, WeightedLayer)
+    ]
     return [(i, each) for i, each in [(-1, net.rule), *rules]
             if isinstance(each, Rule) and is_custom(each)]  # fmt: skip
 

@@ -66,9 +66,16 @@ class InputValidator:
     takes_sparse = True
 
     def __init__(
-        self, n_in: int, n_out: int, loss: str, dtype: DTypeLike, input_scale: str | float = "auto"
+        self,
+        given: int | tuple[int, ...],
+        n_out: int,
+        loss: str,
+        dtype: DTypeLike,
+        input_scale: str | float = "auto",
     ) -> None:
-        self.n_in = n_in
+        # the shape of a sample: (n,), or that of an image
+        self.given = (given,) if isinstance(given, int) else given
+        self.n_in = math.prod(self.given)
         self.n_out = n_out
         self.loss = loss
         self.dtype = np.dtype(dtype)
@@ -146,15 +153,30 @@ class InputValidator:
         return self._with_shape(array, name, given)
 
     def _with_shape(self, array: Any, name: str, given: tuple[str | int, ...] | None) -> Unread:
-        expected = f"shape (m, {self.n_in})"
+        expected = f"shape (m, {', '.join(map(str, self.given))})"
         if len(array.shape) < 2:
             hint = "; one sample is X[None, :]" if array.shape == (self.n_in,) else ""
             raise ValueError(f"{name}: expected {expected}, got shape {array.shape}{hint}")
         if len(array) == 0:
             raise ValueError(f"{name}: expected {expected} with m >= 1, got shape {array.shape}")
-        if math.prod(array.shape[1:]) != self.n_in:
-            raise ValueError(f"{name}: expected {expected}, got shape {array.shape}")
+        self._check_shape(array.shape[1:], name, expected, array.shape)
         return Unread(array, name, given)
+
+    def _check_shape(
+        self, shape: tuple[int, ...], name: str, expected: str, got: tuple[int, ...]
+    ) -> None:
+        """Refuse a sample of another shape; rows of numbers may have any with the right product."""
+        if len(self.given) == 1:
+            fits = math.prod(shape) == self.n_in
+        else:
+            plain = self.given[:2] if self.given[2] == 1 else self.given
+            fits = shape in (self.given, plain, (self.n_in,))
+        if fits:
+            return
+        height, width, channels = self.given if len(self.given) == 3 else (0, 0, 0)
+        planes = len(self.given) == 3 and shape == (channels, height, width)
+        hint = "; it looks like channels first: np.moveaxis(X, 1, -1) puts them last"
+        raise ValueError(f"{name}: expected {expected}, got shape {got}{hint if planes else ''}")
 
     @quiet()
     def read_inputs(self, x: Unread, whole: bool = False) -> Inputs:
@@ -197,8 +219,9 @@ class InputValidator:
         names = row_names(x)
         check_names(names, self.columns.x, "x")
         array = self._unread(x, "x", FEATURES, names)
-        if array.ndim == 0 or array.size != self.n_in:
-            raise ValueError(f"x: expected shape ({self.n_in},), got shape {array.shape}")
+        expected = f"shape ({', '.join(map(str, self.given))}{',' * (len(self.given) == 1)})"
+        if array.ndim == 0 or (array.size != self.n_in or len(self.given) == 3):
+            self._check_shape(array.shape if array.ndim else (), "x", expected, array.shape)
         row = numbers(array, "x", FEATURES, names).reshape(1, -1)
         return row if names is None else convert(row, self._dtype_for(row), "x", names)
 

@@ -235,7 +235,12 @@ class Backend(Protocol):
         """The network in a stream; `read(n)` returns its next 1 to n bytes."""
 
     def validator(
-        self, n_in: int, n_out: int, loss: str, dtype: str, input_scale: str | float
+        self,
+        n_in: int | tuple[int, ...],
+        n_out: int,
+        loss: str,
+        dtype: str,
+        input_scale: str | float,
     ) -> InputValidator:
         """What checks the samples of such a network."""
 

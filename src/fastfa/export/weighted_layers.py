@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._internal.checks import mismatch
-from ..layers.dense import OPTION_OF
+from ..layers.weighted import OPTION_OF
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -78,8 +78,14 @@ def weighted_layers(engine: Engine) -> list[WeightedLayer]:
     ------
     FloatingPointError
         A parameter is not finite.
+    ValueError
+        The network has layers for images.
     """
     how = engine.description
+    for index, layer in enumerate(how["layers"]):
+        if layer["type"] not in ("dense", "dropout"):
+            got = f"{layer['type']}; layers for images are not written to files of other formats"
+            raise ValueError(mismatch(f"layer {index}", "dense or dropout", got))
     found = []
     for learns in engine.layers:
         index = learns["index"]

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import KW_ONLY, dataclass, fields
-from typing import TYPE_CHECKING, Any
+import math
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from .._core import NAMES, default_init
 from .._internal.attributes import fix
-from .._internal.checks import choice, flag, integer, mismatch, number
-from .._internal.options import check_options
-from ..initializers import Init, as_init, describe_init, shortest
+from .._internal.checks import integer
+from ..initializers import Init
 from ..rules import Rule
-from ..rules.registry import as_rule
-from .base import Layer
+from .weighted import WeightedLayer
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -20,11 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["Dense"]
 
 MAX_UNITS = 2**31 - 1
-OPTION_OF = {"leaky_relu": "slope", "elu": "alpha"}  # of activations that have one
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Dense(Layer):
+class Dense(WeightedLayer):
     """A fully connected layer: A = H W + b, output f(A).
 
     For m samples, n_in inputs: H (m, n_in), W (n_in, units), b (units,), A and output (m, units).
@@ -65,6 +62,8 @@ class Dense(Layer):
         (shapes of given arrays, rule and activation together).
     """
 
+    kind: ClassVar[str] = "dense"
+
     units: int
     activation: str = "linear"
     _: KW_ONLY
@@ -79,79 +78,31 @@ class Dense(Layer):
     alpha: float = 1.0
 
     def __post_init__(self) -> None:
-        self._set(
-            units=integer("units", self.units, 1, MAX_UNITS, why="no memory could hold more"),
-            activation=_activation(self.activation),
-            use_bias=flag("use_bias", self.use_bias),
-            trainable=flag("trainable", self.trainable),
-            lr_scale=number("lr_scale", self.lr_scale, low=0.0),
-            bias_lr_scale=number("bias_lr_scale", self.bias_lr_scale, low=0.0),
-        )
-        if self.weight_init is not None:
-            self._set(weight_init=_checked_init("weight_init", self.weight_init, ndim=2))
-        self._set(bias_init=_checked_init("bias_init", self.bias_init, ndim=1))
-        if self.rule is not None:
-            as_rule("rule", self.rule)
-        check_options(self, "layer", "dense")
-        for activation, option in OPTION_OF.items():
-            value = getattr(self, option)
-            if self.activation != activation and value != getattr(type(self), option):
-                raise ValueError(
-                    mismatch(
-                        f"{option} with activation {self.activation!r}",
-                        f"{getattr(type(self), option)}, the default",
-                        str(value),
-                        f"only {activation} has this option",
-                    )
-                )
+        why = "no memory could hold more"
+        self._set(units=integer("units", self.units, 1, MAX_UNITS, why=why))
+        self._check_weighted(weight_axes=2)
+
+    @property
+    def columns(self) -> int:
+        """Columns of the weights."""
+        return self.units
 
     @property
     def initial_weight(self) -> Init | NDArray[Any]:
         """The initialiser of W, or its values."""
-        init = default_init(self.activation) if self.weight_init is None else self.weight_init
-        return as_init("weight_init", init, ndim=2)
+        return self._initial_weight(2)
 
-    @property
-    def initial_bias(self) -> Init | NDArray[Any]:
-        """The initialiser of b, or its values."""
-        return as_init("bias_init", self.bias_init, ndim=1)
+    def weight_shape(self, given: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of W for rows of this shape."""
+        return math.prod(given), self.units
 
-    def _values(self) -> tuple[object, ...]:
-        own = (getattr(self, field.name) for field in fields(self) if field.name != "rule")
-        return *own, None if self.rule is None else as_rule("rule", self.rule)  # of a name too
+    def output_shape(self, given: tuple[int, ...]) -> tuple[int, ...] | None:
+        """One number for each unit."""
+        return (self.units,) if len(given) == 1 else None
 
     def describe(self) -> dict[str, Any]:
         """The description for a backend."""
-        return {
-            "type": "dense",
-            "units": self.units,
-            "activation": self.activation,
-            "use_bias": self.use_bias,
-            "trainable": self.trainable,
-            "lr_scale": self.lr_scale,
-            "bias_lr_scale": self.bias_lr_scale,
-            "weight_init": describe_init(self.initial_weight)
-            | ({"default": True} if self.weight_init is None else {}),
-            "bias_init": describe_init(self.initial_bias),
-            "rule": None if self.rule is None else as_rule("rule", self.rule).describe(),
-            "slope": self.slope,
-            "alpha": self.alpha,
-        }
+        return {"type": self.kind, "units": self.units} | self._describe_weighted()
 
 
 fix(Dense)
-
-
-def _activation(name: object) -> str:
-    if name in ("softmax", "log_softmax"):
-        raise ValueError(
-            f'activation: expected "linear", got "{name}"; losses take logits: leave the output '
-            'layer "linear" with loss="softmax_cross_entropy", and predict returns probabilities'
-        )
-    return choice("activation", name, NAMES["activation"])
-
-
-def _checked_init(name: str, value: str | Init | ArrayLike, ndim: int) -> object:
-    """The initialiser in its shortest form, which its repr shows."""
-    init = as_init(name, value, ndim)
-    return shortest(init) if isinstance(init, Init) else init

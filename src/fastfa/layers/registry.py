@@ -7,25 +7,32 @@ from typing import Any
 
 from ..initializers import init_from
 from ..rules.registry import rule_from
+from .base import Layer
+from .conv2d import Conv2D
 from .dense import Dense
 from .dropout import Dropout
+from .flatten import Flatten
 
 
-def layer_from(how: Mapping[str, Any]) -> Dense | Dropout:
+def layer_from(how: Mapping[str, Any]) -> Layer:
     """The layer that a description stands for."""
     if how["type"] == "dropout":
         return Dropout(how["rate"])
+    if how["type"] == "flatten":
+        return Flatten()
     weight = how["weight_init"]
-    return Dense(
-        how["units"],
-        how["activation"],
-        use_bias=how["use_bias"],
-        weight_init=None if weight.get("default") else init_from(weight),
-        bias_init=init_from(how["bias_init"]),
-        rule=None if how["rule"] is None else rule_from(how["rule"]),
-        trainable=how["trainable"],
-        lr_scale=how["lr_scale"],
-        bias_lr_scale=how["bias_lr_scale"],
-        slope=how["slope"],
-        alpha=how["alpha"],
-    )
+    common: dict[str, Any] = {
+        "use_bias": how["use_bias"],
+        "weight_init": None if weight.get("default") else init_from(weight),
+        "bias_init": init_from(how["bias_init"]),
+        "rule": None if how["rule"] is None else rule_from(how["rule"]),
+        "trainable": how["trainable"],
+        "lr_scale": how["lr_scale"],
+        "bias_lr_scale": how["bias_lr_scale"],
+        "slope": how["slope"],
+        "alpha": how["alpha"],
+    }
+    if how["type"] == "dense":
+        return Dense(how["units"], how["activation"], **common)
+    windows = {"strides": how["strides"], "padding": how["padding"]}
+    return Conv2D(how["filters"], how["kernel_size"], how["activation"], **windows, **common)

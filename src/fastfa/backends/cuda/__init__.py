@@ -50,7 +50,12 @@ class GPU:
         return Network(_core.Network.load_from(read, rules), self.index)
 
     def validator(
-        self, n_in: int, n_out: int, loss: str, dtype: str, input_scale: str | float
+        self,
+        n_in: int | tuple[int, ...],
+        n_out: int,
+        loss: str,
+        dtype: str,
+        input_scale: str | float,
     ) -> GPUInputValidator:
         """What checks the samples of such a network."""
         return GPUInputValidator(self.index, n_in, n_out, loss, dtype, input_scale)

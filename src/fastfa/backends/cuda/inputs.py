@@ -31,7 +31,7 @@ class GPUInputValidator(InputValidator):
     def __init__(
         self,
         gpu: int,
-        n_in: int,
+        n_in: int | tuple[int, ...],
         n_out: int,
         loss: str,
         dtype: DTypeLike,

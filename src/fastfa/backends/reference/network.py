@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ..._internal.sparse import SparseRows
 from .base import Array, Doubles, Maybe, Spec, rows_of
-from .draws import DROPOUT, SHUFFLE, Stream, keep_mask, permutation
+from .draws import SHUFFLE, Stream, permutation
 from .functions import (
     LINKS,
     OPTIMIZERS,
@@ -103,29 +103,20 @@ class Network:
         """A_l = H_{l-1} W_l + b_l, H_l = f(A_l), with this step's dropout masks if training."""
         trace = Trace()
         for layer in self.dense:
-            h, keep, gain = self._dropout(layer.dropouts if training else (), h)
-            a = self.product("forward", h, self.parameters[layer.key("weight")])
+            trace.back.append([])
+            for follower in layer.followers:
+                h, back = follower.forward(h, self.description["seed"], self.steps, training)
+                trace.back[-1].append(back)
+            weight = self.parameters[layer.key("weight")].reshape(-1, layer.columns)
+            a = self.product("forward", layer.rows_in(h), weight)
             if layer.spec["use_bias"]:
                 a = a + self.parameters[layer.key("bias")]
+            a = a.reshape(len(h), -1)
             trace.inputs.append(h)
-            trace.keep.append(keep)
-            trace.gain.append(gain)
             trace.a.append(a)
             h = activation(layer.spec)[0](a).astype(self.dtype)
             trace.h.append(h)
         return trace
-
-    def _dropout(
-        self, dropouts: tuple[tuple[int, float], ...], h: Array
-    ) -> tuple[Array, Array, float]:
-        """Inverted dropout (Srivastava et al. 2014): dropped, else divided by 1 - rate."""
-        mask, gain = np.ones(h.shape, bool), 1.0
-        for index, rate in dropouts:
-            stream = Stream(self.description["seed"], DROPOUT, index, self.steps)
-            keep = keep_mask(stream, len(h), h.shape[1], rate)
-            h = np.where(keep, h * (1 / (1 - rate)), 0)
-            mask, gain = mask & keep, gain / (1 - rate)
-        return h, mask, gain
 
     def loss_of(self, trace: Trace, target: Doubles) -> tuple[Doubles, Array]:
         """The loss of each sample (m,) and the error e = dloss_i/dA_L (m, n_L)."""
@@ -171,16 +162,17 @@ class Network:
         step.weighted = [None if d is None else (d * w).astype(self.dtype) for d in step.deltas]
 
     def local_vjp(self, layer: Layer, trace: Trace, s: Array) -> Array:
-        """d_l from S_l: back through the block's dropouts and f, or only the 0/1 mask if "pre"."""
-        s = np.where(trace.keep[layer.ordinal + 1], s, 0)
-        if layer.inject == "pre":
-            return s
-        return (s * trace.gain[layer.ordinal + 1] * self._slope(layer, trace)).astype(self.dtype)
+        """d_l from S_l: back through the block's layers and f, or only 0/1 masks if "pre"."""
+        exact = layer.inject != "pre"
+        for back in reversed(trace.back[layer.ordinal + 1]):
+            s = back(s, exact)
+        return (s * self._slope(layer, trace)).astype(self.dtype) if exact else s
 
     def _gradient(self, layer: Layer, trace: Trace, delta: Array) -> dict[str, Array]:
         """gW_l = H_{l-1}^T D_l / m and gb_l = sum over rows of D_l / m."""
-        g_weight = self.product("outer", trace.inputs[layer.ordinal].T, delta) / len(delta)
-        g_bias = delta.sum(axis=0) / len(delta)
+        left, right = layer.rows_in(trace.inputs[layer.ordinal]), layer.rows_out(delta)
+        g_weight = self.product("outer", left.T, right).reshape(layer.weight_shape) / len(delta)
+        g_bias = right.sum(axis=0) / len(delta)
         return dict(zip(layer.keys, (g_weight, g_bias), strict=False))
 
     def _gradients(self, step: Step) -> dict[str, Array]:
@@ -328,7 +320,11 @@ class Network:
     @np.errstate(all="ignore")
     def deltas(self, x: Array, labels: Maybe, y: Maybe, weights: Maybe) -> list[Maybe]:
         """D_l (m, n_l) of every Dense in the next step, None where not needed."""
-        return self._compute_step(x, labels, y, weights).weighted
+        found = self._compute_step(x, labels, y, weights).weighted
+        return [
+            None if d is None else d.reshape(len(d), *layer.output)
+            for layer, d in zip(self.dense, found, strict=True)
+        ]
 
     @np.errstate(all="ignore")
     def alignment(self, x: Array, labels: Maybe, y: Maybe, weights: Maybe) -> list[dict[str, Any]]:

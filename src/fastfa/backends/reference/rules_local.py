@@ -37,7 +37,7 @@ class Local(Rule):
 
     def feedback_text(self, net: Network, layer: Layer) -> str:
         """Distribution and shape of M_l^T."""
-        return matrix_text(self.feedback, net.n_out, layer.n_out)
+        return matrix_text(self.feedback, net.n_out, layer.width)
 
     def signal(self, net: Network, layer: Layer, step: Step) -> Array:
         """e_l M_l^T; keeps e_l."""
