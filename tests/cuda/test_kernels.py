@@ -56,7 +56,7 @@ BARRIER = "__syncthreads();"
 BARRIERS = [
     (path.name, n)
     for path in sorted(kernels.FOLDER.glob("*.cu*"))
-    if path.name != "replica.cu"  # in test_replicas.py
+    if path.name != "replica.cu"  # in test_gpu_replicas.py
     for n in range(path.read_text().count(BARRIER))
 ]
 
