@@ -1,6 +1,6 @@
 """What only a GPU can show: the same bits, microseconds a step, and peers on the same GPU.
 
-    python bench/gpu.py --out FOLDER        about 7 minutes; each part adds to FOLDER/gpu.json
+    python bench/gpu.py --out FOLDER        about 9 minutes; each part adds to FOLDER/gpu.json
     python bench/gpu.py --only bits steps   some parts
     python bench/gpu.py --fake              small sizes over the stand-in for CuPy of tests/cuda:
                                             shows that the program runs, and no speed
@@ -39,6 +39,7 @@ NETWORKS = {  # widths and batch
 GOALS = {"64-128-128-10 b32": (15, 10), "784-512-512-10 b128": (30, 22),
          "784-1024x4-10 b256": (170, 125)}  # fmt: skip  # microseconds, backprop and dfa
 RULES = ("backprop", "dfa")
+LEARNED = ("usf", "frsf", "brsf", "kp", "dkp", "ldfa", "ifa", "local", "pepita")
 SMALL = {"8-12-3 b4": ((8, 12, 3), 4)}
 WINDOWS = 5
 
@@ -157,9 +158,15 @@ def bits(run: Run) -> dict[str, Any]:
     rules = ("backprop", "fa", "dfa", "sdfa", "drtp", "ternary", "frozen")
     losses = ("softmax_cross_entropy", "sigmoid_cross_entropy", "mse")
     activations = ("relu", "tanh", "sigmoid", "gelu", "softplus", "leaky_relu")
+    clipped = {
+        "sgd, clipped": fa.SGD(0.05, clip_norm=0.5),
+        "adam, clipped": fa.Adam(0.01, clip_norm=0.1),
+    }
+    pairs = [(rule, optimizers) for rule in rules]
+    pairs += [(rule, clipped) for rule in ("backprop", *LEARNED)]
     different, n, worst = [], 0, 0.0
-    for i, rule in enumerate(rules[: 2 if run.fake else None]):
-        for j, (name, optimizer) in enumerate(optimizers.items()):
+    for i, (rule, chosen) in enumerate(pairs if not run.fake else pairs[:2] + pairs[-2:]):
+        for j, (name, optimizer) in enumerate(chosen.items()):
             if run.fake and j > 1:
                 break
             case = (rule, name, losses[(i + j) % 3], activations[(i * 2 + j) % 6])
@@ -255,6 +262,35 @@ def host(run: Run) -> dict[str, Any]:
     wall, cpu = time.perf_counter() - start, time.process_time() - begin
     return {"epoch, s": wall, "processor time of it, s": cpu, "us of host a step":
             1e6 * cpu / (m / batch)}  # fmt: skip
+
+
+def replicas(run: Run) -> dict[str, Any]:
+    """Microseconds of a step of many networks at a time, per step of all of them."""
+    n, steps, widths = (1000, 64, (64, 128, 128, 10)) if not run.fake else (3, 2, (8, 12, 3))
+    x, y = samples(widths, 32 * steps)
+    found: dict[str, Any] = {"networks": n, "goal, backprop and dfa": (200, 160)}
+    for rule in RULES:
+        settings = [{"seed": seed} for seed in range(n)]
+
+        def build(seed: int, rule: str = rule) -> Any:
+            layers = [*(fa.Dense(k, "relu") for k in widths[1:-1]), fa.Dense(widths[-1])]
+            return fa.Sequential(layers, input_shape=widths[0], rule=rule, rng=seed,
+                                 optimizer=fa.SGD(0.01))  # fmt: skip
+
+        times = []
+        for epochs in (1, 9):
+            start = time.perf_counter()
+            made = fa.fit_replicas(build, settings, x, y, epochs=epochs, device="cuda",
+                                   n_workers=n, verbose=False)  # fmt: skip
+            times.append(time.perf_counter() - start)
+        alone = build(0)
+        alone.fit(x, y, 9, 32, verbose=False)
+        found[rule] = {
+            "a step of all, us": 1e6 * (times[1] - times[0]) / (8 * steps),
+            "made, moved and trained one epoch, s": times[0],
+            "bits of a training alone": made[0].net._engine.state() == alone._engine.state(),
+        }
+    return found
 
 
 # ---- peers --------------------------------------------------------------------------------------
@@ -354,15 +390,46 @@ def jax_scan(run: Run) -> dict[str, Any]:
     return found
 
 
+def jax_replicas(run: Run) -> dict[str, Any]:
+    """Backprop of many networks by JAX: a scan over steps, vmapped over the networks."""
+    import jax
+    import jax.numpy as jnp
+
+    n, steps, widths = (1000, 64, (64, 128, 128, 10)) if not run.fake else (3, 2, (8, 12, 3))
+    rng = np.random.default_rng(0)
+    parameters = [
+        (jnp.asarray(rng.normal(size=(n, *s)) / np.sqrt(s[0]), jnp.float32), jnp.zeros((n, s[1])))
+        for s in pairwise(widths)
+    ]
+    x, y = (jnp.asarray(a) for a in samples(widths, 32))
+
+    def loss(parameters: Any) -> Any:
+        h = x
+        for i, (w, b) in enumerate(parameters):
+            h = jnp.dot(h, w, precision="highest") + b
+            h = jax.nn.relu(h) if i < len(parameters) - 1 else h
+        return -jnp.mean(jax.nn.log_softmax(h)[jnp.arange(len(y)), y])
+
+    def step(parameters: Any, _: Any) -> Any:
+        gradients = jax.vmap(jax.grad(loss))(parameters)
+        return jax.tree.map(lambda p, g: p - 0.01 * g, parameters, gradients), None
+
+    scan = jax.jit(lambda p: jax.lax.scan(step, p, None, length=steps)[0])
+    times = per_call(lambda: jax.block_until_ready(scan(parameters)), run.window)
+    return {"networks": n} | {key: round(value / steps, 2) for key, value in times.items()}
+
+
 PARTS = {  # with deadlines in seconds, in the order of their worth
     "machine": (machine, 40),
-    "bits": (bits, 60),
+    "bits": (bits, 90),
     "steps": (steps, 100),
     "depth": (depth, 40),
     "host": (host, 30),
-    "memory_checks": (memory_checks, 60),
-    "pytorch": (pytorch, 60),
-    "jax_scan": (jax_scan, 60),
+    "replicas": (replicas, 60),
+    "memory_checks": (memory_checks, 50),
+    "pytorch": (pytorch, 50),
+    "jax_scan": (jax_scan, 50),
+    "jax_replicas": (jax_replicas, 30),
 }
 
 

@@ -198,6 +198,7 @@ def kernels(sources):
     parts, options = [], flags()
     for isa in ("v2", "v3", "v4", "neon", "c"):
         sources.again("simd.h")
+        sources.again("window.h")
         body = sources.text(CSRC / f"kernels/isa_{isa}.c")
         names = sorted(kernel_names(body))
         body = "".join(f"#define {name} {name}_{isa}\n" for name in names) + body + "\n"

@@ -99,7 +99,7 @@ typedef enum fa_status {
      * fa_predict_one), until you recover. */
     FA_E_NONFINITE = -3,
     FA_E_STOPPED = -4, /* the poll function asked to stop; the last complete step is kept */
-    FA_E_STATE = -5,   /* not allowed now: Threads, (4) and (5); or a custom rule failed */
+    FA_E_STATE = -5,   /* not allowed now: Threads, (4) and (5); or a custom rule or loss failed */
     FA_E_IO = -6,      /* a file cannot be read or written; errno says why */
     FA_E_FORMAT = -7,  /* not the bytes of a network, or one that this version cannot read */
     FA_E_END = -8      /* a list has no entry of this number: fa_option_info */
@@ -157,10 +157,11 @@ typedef struct fa_rule_desc {
 
 typedef struct fa_layer_desc {
     size_t struct_size; /* fa_dense, ... set it; one value in all layers of a network */
-    const char *type;   /* "dense", "dropout" or "recurrent" */
-    /* dense, recurrent */
+    const char *type;   /* FA_NAMES_LAYER: "dense", "conv2d", "flatten", "dropout", "recurrent" */
+    /* dense, conv2d, recurrent */
     int64_t units;
-    /* "linear", "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "gelu", "sign", "threshold" */
+    /* "linear", "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "gelu", "sign", "threshold",
+     * "elu", "selu", "silu", "mish", "hardtanh", "hard_sigmoid", "softsign" */
     const char *activation;
     int use_bias, trainable;
     double lr_scale, bias_lr_scale;
@@ -170,6 +171,11 @@ typedef struct fa_layer_desc {
     double rate;
     const fa_option *options; /* n_options of them */
     int n_options;
+    /* conv2d, of `units` filters: its windows over an image */
+    int64_t kernel_h, kernel_w;
+    int64_t stride_h, stride_w; /* 0: 1 */
+    const char *padding;        /* "valid" (NULL) or "same"; or NULL, and zeros on all sides: */
+    int64_t pad_h, pad_w;
     fa_init recurrent_init; /* recurrent: of U; name NULL: "glorot_uniform" */
 } fa_layer_desc;
 
@@ -183,6 +189,8 @@ typedef struct fa_optimizer_desc {
     double clip_norm;         /* 0: off */
     const fa_option *options; /* n_options of them: momentum, beta1, ... */
     int n_options;
+    /* l1 sign(w) is added to the gradient, after clipping; to biases as weight_decay is */
+    double l1;
 } fa_optimizer_desc;
 
 typedef struct fa_net_desc {
@@ -191,14 +199,18 @@ typedef struct fa_net_desc {
     int64_t n_in;
     const fa_layer_desc *layers; /* n_layers of them, the last one dense */
     int64_t n_layers;
-    const char *loss;         /* "softmax_cross_entropy", "sigmoid_cross_entropy", "mse" */
-    const fa_rule_desc *rule; /* NULL: fa_rule_of("backprop") */
+    /* "softmax_cross_entropy", "sigmoid_cross_entropy", "mse", "huber", "mae", "pinball",
+     * "poisson", "focal"; "custom": fa_net_set_loss gives its function */
+    const char *loss;
+    const fa_rule_desc *rule;           /* NULL: fa_rule_of("backprop") */
     const fa_optimizer_desc *optimizer; /* NULL: fa_optimizer_of("sgd", 0.1) */
     uint64_t seed;
     int n_threads;      /* 0: fa_get_num_threads(), or one where that is no slower */
     double input_scale; /* every input is multiplied by this; 0: 1 for floats, 1/255 for bytes */
     const fa_option *loss_options; /* n_loss_options of them */
     int n_loss_options;
+    /* Images: height, width and channels, n_in numbers in all, channels side by side. 0: rows */
+    int64_t input_h, input_w, input_c;
 } fa_net_desc;
 
 /* Initialisers. They are inline, so that they use the structs your program was compiled with. The
@@ -213,6 +225,24 @@ static inline fa_layer_desc fa_dense(int64_t units, const char *activation)
     d.struct_size = sizeof d, d.type = "dense", d.units = units, d.activation = activation;
     d.use_bias = d.trainable = 1;
     d.lr_scale = d.bias_lr_scale = d.weight_init.scale = d.bias_init.scale = 1;
+    return d;
+}
+
+/* Images of `filters` channels: the sums over windows of size x size positions, at every position
+ * where the window is inside of the image */
+static inline fa_layer_desc fa_conv2d(int64_t filters, int64_t size, const char *activation)
+{
+    fa_layer_desc d = fa_dense(filters, activation);
+    d.type = "conv2d", d.kernel_h = d.kernel_w = size;
+    return d;
+}
+
+/* An image as a row of numbers, for a dense layer: position after position */
+static inline fa_layer_desc fa_flatten(void)
+{
+    fa_layer_desc d;
+    memset(&d, 0, sizeof d);
+    d.struct_size = sizeof d, d.type = "flatten";
     return d;
 }
 
@@ -328,6 +358,12 @@ typedef struct fa_samples {
                        all samples */
     int checked;    /* not 0: fa_check has passed these values and they are the same since, so calls
                        do not look at them once more */
+    /* Sparse X, in compressed rows (CSR); fa_csr_of sets these. Row i has the entries indptr[i] ..
+     * indptr[i + 1] - 1 of x, which holds numbers one after another, and of `indices`, their
+     * columns, strictly ascending in each row. indptr NULL: x is dense. */
+    const void *indices, *indptr;
+    int index_bytes;   /* of each number in both: 4 (int32_t) or 8 (int64_t) */
+    int64_t n_entries; /* of x and indices */
     /* For networks with a recurrent layer: each sample is a sequence of time_steps rows of x, which
      * follow each other. every_step 0: targets and predictions are of the last step, n of them;
      * else of every step, n x time_steps of them, and a label -1 or a row of NaN says that a step
@@ -341,6 +377,19 @@ static inline fa_samples fa_samples_of(const void *x, ptrdiff_t ldx, fa_dtype x_
     fa_samples s;
     memset(&s, 0, sizeof s);
     s.struct_size = sizeof s, s.x = x, s.ldx = ldx, s.x_dtype = x_dtype, s.n = n;
+    return s;
+}
+
+/* n rows of a sparse X. Training gives the bits of the same X as a dense matrix, except for the signs
+ * of zeros and where BLAS runs (docs/MATH.md). fa_learn_one and fa_predict_one take dense samples. */
+static inline fa_samples fa_csr_of(const void *x, fa_dtype x_dtype, const void *indices,
+                                   const void *indptr, int index_bytes, int64_t n_entries,
+                                   int64_t n)
+{
+    fa_samples s;
+    memset(&s, 0, sizeof s);
+    s.struct_size = sizeof s, s.x = x, s.x_dtype = x_dtype, s.n = n;
+    s.indices = indices, s.indptr = indptr, s.index_bytes = index_bytes, s.n_entries = n_entries;
     return s;
 }
 
@@ -373,18 +422,18 @@ FA_API fa_status fa_net_set_lr(fa_net *net, double lr);
 
 /* ---- 5. using it ----------------------------------------------------------------------------- */
 
-/* out (n x n_out; with every_step n time_steps x n_out): probabilities for the cross-entropies,
- * values for mse; logits != 0: the outputs before softmax or sigmoid. On FA_E_NONFINITE (weights that are not finite) out has been
- * written. */
+/* out (n x n_out; with every_step n time_steps x n_out): probabilities for the cross-entropies and
+ * focal, e^z for poisson, values for the others; logits != 0: the outputs before softmax, sigmoid or
+ * exp. On FA_E_NONFINITE (weights that are not finite) out has been written. */
 FA_API fa_status fa_predict(void *out, ptrdiff_t ldo, const fa_net *net, const fa_samples *samples,
                             int logits);
 FA_API fa_status fa_evaluate(fa_metrics *metrics, const fa_net *net, const fa_samples *samples);
 
+/* FA_STATE: what a recurrent layer remembers of a stream: "0.state", "0.trace.weight", ... */
+typedef enum fa_tensor_kind { FA_WEIGHT, FA_BIAS, FA_FEEDBACK, FA_SLOT, FA_STATE } fa_tensor_kind;
 /* Parameters, feedback and optimizer slots. data points into the network and stays valid, and at
  * the same place, until fa_net_free; reading it while another thread trains is a data race. This
  * struct is final. */
-/* FA_STATE: what a recurrent layer remembers of a stream: "0.state", "0.trace.weight", ... */
-typedef enum fa_tensor_kind { FA_WEIGHT, FA_BIAS, FA_FEEDBACK, FA_SLOT, FA_STATE } fa_tensor_kind;
 typedef struct fa_tensor {
     const char *key; /* "0.weight", "0.bias", "0.feedback"; slots carry their parameter's key */
     fa_tensor_kind kind;
@@ -631,7 +680,18 @@ typedef struct fa_block_info {
     int64_t feedback_rank;      /* of a matrix that is stored as two factors; else 0 */
     int64_t feedback_rows;      /* n_source of fa_feedback_matrix, 0 if there is none */
     int trainable, needs_delta; /* needs_delta: a teaching signal is computed for it */
+    int64_t feedback_cols;      /* n_l of fa_feedback_matrix */
+    int64_t n_signal;           /* numbers of its signal S_l */
 } fa_block_info;
+
+/* A layer, as the planner resolved it. */
+typedef struct fa_layer_info {
+    size_t struct_size; /* your sizeof; the fields that fit are filled */
+    int64_t n_in, n_out;
+    int64_t h, w, c;      /* of its output; h = w = 0: a row of c numbers */
+    double multiply_adds; /* of a sample, forward */
+} fa_layer_info;
+FA_API fa_status fa_net_layer(fa_layer_info *info, const fa_net *net, int64_t layer);
 
 FA_API int64_t fa_net_n_blocks(const fa_net *net);
 FA_API fa_status fa_net_block(fa_block_info *info, const fa_net *net, int64_t block);
@@ -675,6 +735,27 @@ FA_API fa_view fa_rule_context_output(const fa_rule_context *t, int64_t block);
  * rules. */
 FA_API fa_status fa_multiply(void *c, const fa_net *net, const void *a, ptrdiff_t lda,
                              const void *b, ptrdiff_t ldb, int64_t rows, int64_t k, int64_t cols);
+
+/* ---- 12. a loss of your own ------------------------------------------------------------------ */
+
+/* Rows as the function of a loss "custom" sees them; valid during the call. It fills `losses` and
+ * `error`. Later versions may add fields at the end. */
+typedef struct fa_loss_context {
+    const fa_net *net;
+    fa_view output;        /* of the last layer */
+    const int64_t *labels; /* or NULL: the targets are rows */
+    fa_view target;        /* or data NULL: the targets are labels */
+    double *losses;        /* to be filled: the loss of each row */
+    fa_view error;         /* to be filled: dloss_i/doutput; may be the memory of `output` */
+} fa_loss_context;
+
+/* The function of a network whose loss is "custom". It is called on the thread that made the call,
+ * for all rows of a step, or for some of them at a time: by fa_evaluate and under rules that
+ * compute a loss of their own (local, pepita). Non-zero stops: FA_E_STATE, nothing is updated.
+ * Until it is set, such a network predicts and does not train: a file holds no function. Clones
+ * keep it. */
+FA_API fa_status fa_net_set_loss(fa_net *net, int (*loss)(void *user, const fa_loss_context *t),
+                                 void *user);
 
 #ifdef __cplusplus
 }

@@ -4,8 +4,10 @@
 
 #include <string.h>
 
-extern const fa_layer_ops fa_layer_dense, fa_layer_dropout, fa_layer_recurrent;
-const fa_layer_ops *const fa_layer_table[] = {&fa_layer_dense, &fa_layer_dropout,
+extern const fa_layer_ops fa_layer_dense, fa_layer_dropout, fa_layer_conv2d, fa_layer_flatten,
+    fa_layer_recurrent;
+const fa_layer_ops *const fa_layer_table[] = {&fa_layer_dense,     &fa_layer_dropout,
+                                              &fa_layer_conv2d,    &fa_layer_flatten,
                                               &fa_layer_recurrent, NULL};
 
 extern const fa_rule_ops fa_rule_fa, fa_rule_dfa, fa_rule_sdfa, fa_rule_drtp, fa_rule_frozen;
@@ -17,9 +19,11 @@ const fa_rule_ops *const fa_rule_table[] = {
     &fa_rule_dkp,      &fa_rule_ternary, &fa_rule_ifa,  &fa_rule_ldfa, &fa_rule_pepita,
     &fa_rule_local,    &fa_rule_custom,  NULL};
 
-extern const fa_loss_ops fa_loss_softmax_ce, fa_loss_sigmoid_ce, fa_loss_mse;
-const fa_loss_ops *const fa_loss_table[] = {&fa_loss_softmax_ce, &fa_loss_sigmoid_ce, &fa_loss_mse,
-                                            NULL};
+extern const fa_loss_ops fa_loss_softmax_ce, fa_loss_sigmoid_ce, fa_loss_mse, fa_loss_huber,
+    fa_loss_mae, fa_loss_pinball, fa_loss_poisson, fa_loss_focal, fa_loss_custom;
+const fa_loss_ops *const fa_loss_table[] = {
+    &fa_loss_softmax_ce, &fa_loss_sigmoid_ce, &fa_loss_mse,   &fa_loss_huber,  &fa_loss_mae,
+    &fa_loss_pinball,    &fa_loss_poisson,    &fa_loss_focal, &fa_loss_custom, NULL};
 
 extern const fa_optim_ops fa_optim_sgd, fa_optim_rmsprop, fa_optim_adam, fa_optim_adamw,
     fa_optim_adagrad, fa_optim_nadam, fa_optim_radam, fa_optim_lion;
@@ -30,12 +34,13 @@ const fa_optim_ops *const fa_optim_table[] = {&fa_optim_sgd,   &fa_optim_rmsprop
 static const struct {
     const char *name;
     unsigned flags;
-    const char *init;
+    const char *init, *option;
 } activations[] = {
-#define FA_ACTIVATION(name, flags, init) {#name, flags, init},
+#define FA_ACTIVATION(name, flags, init) {#name, flags, init, ""},
+#define FA_WITH_OPTION(name, flags, init, option) {#name, flags, init, option},
 #include "kernels/activations.def"
 #undef FA_ACTIVATION
-    {NULL, 0, NULL}};
+    {NULL, 0, NULL, NULL}};
 
 /* The row of a table of that name, or NULL. */
 #define DEFINE_FIND(what, type, table)                                                             \
@@ -61,6 +66,7 @@ int fa_find_activation(const char *name)
 
 unsigned fa_activation_flags(int activation) { return activations[activation].flags; }
 const char *fa_activation_name(int activation) { return activations[activation].name; }
+const char *fa_activation_option(int activation) { return activations[activation].option; }
 
 const char *fa_default_init(const char *activation)
 {

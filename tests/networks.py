@@ -26,11 +26,22 @@ def dense(units, activation="linear", **changes):
         "trainable": True,
         "lr_scale": 1.0,
         "bias_lr_scale": 1.0,
+        "slope": 0.01,
+        "alpha": 1.0,
         "weight_init": {"name": "glorot_uniform", "scale": 1.0},
         "bias_init": {"name": "uniform", "scale": 0.3},
         "rule": None,
         **changes,
     }
+
+
+def conv(filters, size, activation="linear", *, strides=(1, 1), padding="valid", **changes):
+    how = dense(filters, activation, **changes) | {"type": "conv2d", "filters": filters}
+    del how["units"]
+    return how | {"kernel_size": size, "strides": strides, "padding": padding}
+
+
+FLATTEN = {"type": "flatten"}
 
 
 def dropout(rate):
@@ -82,8 +93,11 @@ ADAMW = optimizer("adamw", lr=0.01)
 
 
 def description(layers, n_in, teaching="backprop", **changes):
+    """n_in is the number of inputs, or the shape of an image."""
+    image = {} if isinstance(n_in, int) else {"input_shape": n_in}
     return {
-        "n_in": n_in,
+        "n_in": int(np.prod(n_in)),
+        **image,
         "dtype": "float64",
         "seed": 2**40 + 7,
         "loss": "softmax_cross_entropy",
@@ -120,7 +134,7 @@ RULES = tuple(name for name in _core.NAMES["rule"] if name != "custom")  # custo
 PER_LAYER = tuple(n for n in RULES if accepts([dense(2, "tanh", rule=rule(n)), dense(2)], "fa"))
 BROADCAST = tuple(n for n in RULES if accepts([dense(2, "tanh"), dense(2)], rule(n, "pre")))
 TAUGHT = tuple((name, "post") for name in RULES) + tuple((name, "pre") for name in BROADCAST)
-LOSSES = tuple(_core.NAMES["loss"])
+LOSSES = tuple(name for name in _core.NAMES["loss"] if name != "custom")  # custom: a function
 ACTIVATIONS = tuple(_core.NAMES["activation"])
 DIFFERENTIABLE = tuple(n for n in ACTIVATIONS if accepts([dense(2, n), dense(2)]))
 SMOOTH = tuple(filter(is_smooth, DIFFERENTIABLE))

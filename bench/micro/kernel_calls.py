@@ -71,7 +71,7 @@ def contracts() -> dict[str, list[type]]:
     for name, parameters in rows:
         words = parameters.replace("*", " * ").split(",") if parameters != "void" else []
         found[name] = [next(PARAMETER[w] for w in PARAMETER if w in p.split()) for p in words]
-    whole = [ctypes.c_void_p, ctypes.c_ssize_t] * 2 + [ctypes.c_int64] * 2
+    whole = [ctypes.c_void_p, ctypes.c_ssize_t] * 2 + [ctypes.c_int64] * 2 + [ctypes.c_double]
     for kind in ("act", "dact"):
         found |= {f"{kind}_{name}": whole for name in activations()}
     return found
@@ -79,7 +79,8 @@ def contracts() -> dict[str, list[type]]:
 
 def activations() -> list[str]:
     """Names of all activations."""
-    return re.findall(r"^FA_ACTIVATION\((\w+)", (KERNELS / "activations.def").read_text(), re.M)
+    rows = r"^FA_(?:ACTIVATION|WITH_OPTION)\((\w+)"
+    return re.findall(rows, (KERNELS / "activations.def").read_text(), re.M)
 
 
 def kernel(isa: str, dtype: str, name: str, *arguments: object):

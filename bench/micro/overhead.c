@@ -69,7 +69,7 @@ static void forward(side *s, int i)
     const fa_kernels *k = s->net->k;
     k->gemm(s->h, N_HIDDEN, x[i], N_IN, 1, s->w1, N_HIDDEN, 1, N_HIDDEN, N_IN, 1, 0,
             &(fa_epilogue){.bias = s->b1}, NULL);
-    k->act[FA_ACT_tanh](s->h, N_HIDDEN, s->h, N_HIDDEN, 1, N_HIDDEN);
+    k->act[FA_ACT_tanh](s->h, N_HIDDEN, s->h, N_HIDDEN, 1, N_HIDDEN, 0);
     k->gemm(s->z, N_OUT, s->h, N_HIDDEN, 1, s->w2, N_OUT, 1, N_OUT, N_HIDDEN, 1, 0,
             &(fa_epilogue){.bias = s->b2}, NULL);
 }
@@ -97,7 +97,7 @@ static void learn_kernels(side *s, int i)
     if (!b) k->transpose(s->panel, 48, s->w2, N_OUT, N_HIDDEN, N_OUT);
     k->gemm(s->d, N_HIDDEN, s->z, N_OUT, 1, b ? b : s->panel, b ? N_HIDDEN : 48, 1, N_HIDDEN, N_OUT,
             1, 0, NULL, NULL);
-    k->dact[FA_ACT_tanh](s->d, N_HIDDEN, s->h, N_HIDDEN, 1, N_HIDDEN);
+    k->dact[FA_ACT_tanh](s->d, N_HIDDEN, s->h, N_HIDDEN, 1, N_HIDDEN, 0);
     k->gemm(s->w1, N_HIDDEN, x[i], 1, N_IN, s->d, N_HIDDEN, N_IN, N_HIDDEN, 1, -lr, 1, NULL, NULL);
     k->colsum(s->b1, s->d, N_HIDDEN, 1, N_HIDDEN, -lr, 1);
     k->gemm(s->w2, N_OUT, s->h, 1, N_HIDDEN, s->z, N_OUT, N_HIDDEN, N_OUT, 1, -lr, 1, NULL, NULL);

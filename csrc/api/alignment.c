@@ -1,6 +1,7 @@
 /* A rule's deltas, and their angles to those of full backprop: two sweeps over the same batch with
  * the same masks, one by the rule and one through the exact weights. It changes nothing. */
 #include "api/api.h"
+#include "engine/sparse.h"
 
 #include <math.h>
 #include <string.h>
@@ -87,14 +88,16 @@ static double chain_rule_angle(const fa_net *net, int b, const weight_buffers *b
 }
 
 /* Whether a rule has a weight angle, and the angle. */
-static bool weight_angle(double *angle_of, const fa_net *net, int b, const weight_buffers *buffers)
+static bool weight_angle(double *angle_of, const fa_net *net, int b, const weight_buffers *buffers,
+                         bool dense_above)
 {
     const fa_rule *rule = &net->blocks[b].rule;
     const bool stored = rule->feedback, made_from_weights = rule->step_rows > 0;
     *angle_of = NAN;
     if (rule->ops == &fa_rule_backprop)
         *angle_of = 0; /* it uses the weights themselves */
-    else if (stored && rule->sources & FA_FROM_ERROR)
+    else if (stored && rule->sources & FA_FROM_ERROR && dense_above &&
+             rule->feedback->cols == net->blocks[b + 1].layer->n_in)
         *angle_of = error_rule_angle(net, rule->feedback, buffers);
     else if ((stored || made_from_weights) && rule->sources & FA_FROM_ABOVE)
         *angle_of = chain_rule_angle(net, b, buffers);
@@ -107,9 +110,12 @@ static void weight_angles(fa_angles *angles, const fa_net *net, weight_buffers *
 {
     const int64_t outputs = net->n_out;
     for (int64_t i = 0; i < outputs; i++) buffers->path[i * outputs + i] = 1; /* of the output */
+    bool dense_above = true; /* the path of a matrix through windows is no matrix */
     for (int b = net->n_blocks - 2; b >= 0; b--) {
-        extend_path(buffers, net, net->blocks[b + 1].layer);
-        angles[b].has_weight_angle = weight_angle(&angles[b].weight_angle, net, b, buffers);
+        dense_above = dense_above && !net->blocks[b + 1].layer->ops->gradient;
+        if (dense_above) extend_path(buffers, net, net->blocks[b + 1].layer);
+        angles[b].has_weight_angle =
+            weight_angle(&angles[b].weight_angle, net, b, buffers, dense_above);
     }
 }
 
@@ -118,7 +124,7 @@ static fa_status measure_weights(fa_angles *angles, const fa_net *net)
     int64_t widest = net->n_out, largest = 0;
     for (int b = 1; b < net->n_blocks; b++) {
         const fa_layer *layer = net->blocks[b].layer;
-        if (layer->n_in > widest) widest = layer->n_in;
+        if (layer->n_in > widest && !layer->ops->gradient) widest = layer->n_in;
         const int64_t entries = layer->weight->rows * layer->weight->cols;
         if (entries > largest) largest = entries;
     }
@@ -166,6 +172,7 @@ fa_status fa_deltas(void *const *deltas, const fa_net *net, const fa_samples *sa
     fa_samples s;
     FA_TRY(fa_validate_samples(&s, net, samples, true, true));
     fa_call call = {.n_work = 1};
+    call.entries = fa_csr_most_entries(&s, NULL, 0, s.n, s.n);
     FA_TRY(fa_call_begin(&call, net, fa_rows_in(&s)));
     fa_run run = probe(net, &s, call.work[0]);
     const fa_status status = fa_run_step(&run);
@@ -174,6 +181,17 @@ fa_status fa_deltas(void *const *deltas, const fa_net *net, const fa_samples *sa
             copy_delta(net, deltas[b], run.buf[net->blocks[b].delta]);
     fa_call_end(&call);
     return status;
+}
+
+static void whole_gradient(const fa_run *run, const fa_layer *layer, fa_pair pair, fa_mat g)
+{
+    const fa_tile all = {0, g.rows, 0, g.cols};
+    fa_packed_b packed_b = fa_packing_buffer(run, 0);
+    if (pair.windows)
+        layer->ops->gradient(layer, run, pair, all, g, 1, 0 /* of this thread */);
+    else
+        fa_gradient_product(run, pair.left, (fa_rows){0, g.rows}, g, run->buf[pair.right], 1, 0,
+                            &packed_b);
 }
 
 static void gradient_sums(fa_angles *angle_of, const fa_run *rule, const fa_run *exact, int b,
@@ -185,12 +203,10 @@ static void gradient_sums(fa_angles *angle_of, const fa_run *rule, const fa_run 
     const fa_mat mine = {g, w->cols, w->rows, w->cols};
     const fa_mat true_one = {g + (size_t)(w->rows * w->cols) * net->esize, w->cols, w->rows,
                              w->cols};
-    fa_packed_b packed_b = fa_packing_buffer(rule, 0);
-    fa_matmul_tn(&net->linalg, mine, rule->buf[w->grad[0].left], rule->buf[block->delta], 1, 0,
-                 &packed_b);
-    packed_b = fa_packing_buffer(exact, 0);
-    fa_matmul_tn(&net->linalg, true_one, exact->buf[block->layer->in], exact->buf[block->delta], 1,
-                 0, &packed_b);
+    fa_pair pair = w->grad[0];
+    whole_gradient(rule, block->layer, pair, mine);
+    pair.left = block->layer->in;
+    whole_gradient(exact, block->layer, pair, true_one);
     angle_of->gradient_angle = angle(sums_of(net, mine, true_one));
 }
 
@@ -217,6 +233,7 @@ static fa_status two_sweeps(fa_angles *angles, const fa_net *net, const fa_sampl
         run[i] = probe(net, samples, work[i]);
         run[i].exact = i == 1;
         FA_TRY(fa_run_step(&run[i]));
+        if (fa_csr_values(&run[i], net->blocks[0].layer->in)) fa_csr_by_columns(&run[i]);
     }
     /* First, because it can fail, and then the angles must be unchanged. */
     FA_TRY(measure_weights(angles, net));
@@ -243,6 +260,7 @@ fa_status fa_alignment(fa_angles *angles, const fa_net *net, const fa_samples *s
     FA_TRY(fa_validate_samples(&s, net, samples, true, true));
     if (net->n_blocks > 1) FA_REQUIRE(angles);
     fa_call call = {.n_work = 2};
+    call.entries = fa_csr_most_entries(&s, NULL, 0, s.n, s.n);
     FA_TRY(fa_call_begin(&call, net, fa_rows_in(&s)));
     char *g = gradient_workspace(net);
     const fa_status status =

@@ -11,6 +11,8 @@
  * says that they are checked. */
 fa_status fa_validate_samples(fa_samples *to, const fa_net *net, const fa_samples *from,
                               bool targets, bool values);
+/* indptr and columns of one sample of a sparse X */
+fa_status fa_check_csr_row(const fa_net *net, const fa_samples *s, int64_t i);
 fa_status fa_bad_label(const fa_net *net, const fa_samples *s, int64_t i);
 /* Rows of x in each sample, and in all: T for sequences, else 1. */
 static inline int64_t fa_times(const fa_samples *s) { return s->time_steps ? s->time_steps : 1; }

@@ -23,7 +23,7 @@ fa_status fa_apply_gradients(fa_net *net, const void *const *grads)
     FA_REQUIRE(net);
     FA_REQUIRE(grads);
     for (int i = 0; i < net->n_params; i++) FA_TRY(check_one(net, &net->params[i], grads[i]));
-    fa_call call = {.writes = true, .n_work = 1};
+    fa_call call = {.writes = true, .n_work = 1, .entries = -1};
     FA_TRY(fa_call_begin(&call, net, 1));
     fa_state *state = fa_state_of(net);
     fa_run run = {.net = net,

@@ -49,7 +49,11 @@ fa_status fa_net_clone(fa_net **net, const fa_net *from)
     fa_status status = fa_net_new(&made, &desc, NULL, NULL, false);
     if (status == FA_OK) status = fa_header_fits(made);
     if (status == FA_OK) status = fa_copy_note(&made->note, from->note);
-    if (status == FA_OK) memcpy(made->state, from->state, made->state_size);
+    if (status == FA_OK) {
+        memcpy(made->state, from->state, made->state_size);
+        made->own_loss = from->own_loss;
+        made->own_loss_user = from->own_loss_user;
+    }
     fa_unlock_call(&held);
     if (status)
         fa_net_free(made);

@@ -129,6 +129,8 @@ static fa_block_info block_info(const fa_net *net, int64_t b)
         .feedback_rank = feedback_rank(net, b),
         .trainable = layer->weight->trainable,
         .needs_delta = block->needs_delta,
+        .feedback_cols = feedback_rows(net, b) ? fa_feedback_cols(net, (int)b) : 0,
+        .n_signal = fa_block_width(net, (int)b),
     };
 }
 
@@ -144,6 +146,22 @@ fa_status fa_net_block(fa_block_info *info, const fa_net *net, int64_t b)
     known = block_info(net, b);
     memcpy(info, &known, size);
     info->struct_size = size;
+    return FA_OK;
+}
+
+fa_status fa_net_layer(fa_layer_info *info, const fa_net *net, int64_t i)
+{
+    FA_REQUIRE(net);
+    fa_layer_info known;
+    FA_TRY(FA_COPY_STRUCT(&known, info, n_in, "info"));
+    if (i < 0 || i >= net->n_layers)
+        return fa_fail(FA_E_VALUE, "layer: expected 0 to %d, got %lld", net->n_layers - 1,
+                       (long long)i);
+    const size_t size = info->struct_size;
+    const fa_layer *layer = &net->layers[i];
+    const fa_shape out = layer->out_shape;
+    known = (fa_layer_info){size, layer->n_in, layer->n_out, out.h, out.w, out.c, layer->work};
+    memcpy(info, &known, size);
     return FA_OK;
 }
 
@@ -235,6 +253,21 @@ fa_status fa_net_set_threads(fa_net *net, int n)
                        n);
     FA_TRY(fa_lock_write(fa_lock_of(net)));
     net->n_threads = n;
+    fa_unlock_write(fa_lock_of(net));
+    return FA_OK;
+}
+
+fa_status fa_net_set_loss(fa_net *net, int (*loss)(void *user, const fa_loss_context *t),
+                          void *user)
+{
+    FA_REQUIRE(net);
+    if (!fa_has_own_loss(net))
+        return fa_fail(FA_E_VALUE,
+                       "loss: expected 'custom' to have a function of its own, got '%s'",
+                       net->loss->name);
+    FA_TRY(fa_lock_write(fa_lock_of(net)));
+    net->own_loss = loss;
+    net->own_loss_user = user;
     fa_unlock_write(fa_lock_of(net));
     return FA_OK;
 }

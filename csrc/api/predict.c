@@ -1,5 +1,6 @@
 /* Forward passes: predict and evaluate, for any number of rows, in chunks that fit the cache. */
 #include "api/api.h"
+#include "engine/sparse.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -21,7 +22,10 @@ static fa_samples window(const fa_net *net, const fa_samples *s, fa_rows r)
     const size_t x_size = s->x_dtype == FA_U8 ? 1 : net->esize;
     const int64_t target = s->every_step ? r.r0 * fa_times(s) : r.r0;
     part.n = r.r1 - r.r0;
-    part.x = (const char *)s->x + (size_t)(r.r0 * fa_times(s) * s->ldx) * x_size;
+    if (fa_is_sparse(s))
+        part.indptr = (const char *)s->indptr + r.r0 * s->index_bytes;
+    else
+        part.x = (const char *)s->x + (size_t)(r.r0 * fa_times(s) * s->ldx) * x_size;
     if (s->labels) part.labels = s->labels + target;
     if (s->y) part.y = (const char *)s->y + (size_t)(target * s->ldy) * net->esize;
     part.weights = NULL;
@@ -51,6 +55,7 @@ static void forward_task(void *context, int64_t task, int worker)
     part.data = window(net, &job->run.data, rows);
     part.m = part.data.n * times;
     fa_run_bind(&part, worker);
+    if (part.csr) fa_csr_begin(&part);
     const fa_buf last = net->layers[net->n_layers - 1].out;
     if (job->out && !net->recurrent)
         part.buf[last] = (fa_mat){(char *)job->out + (size_t)(r0 * job->ldo) * net->esize, job->ldo,
@@ -77,14 +82,19 @@ static fa_status run_forward(fa_forward_job *job)
     job->chunk =
         net->recurrent ? fa_sequence_chunk(net, n * times, times, 1) / times : FA_PREDICT_CHUNK;
     fa_call call = {.chunk = job->chunk * times, .n_work = 1, .slot = {1}};
+    call.entries = fa_csr_most_entries(&job->run.data, NULL, 0, n, job->chunk);
     FA_TRY(fa_call_begin(&call, net, n * times));
     job->run.work = call.work[0];
-    fa_parallel_for(call.threads, fa_ceil_div(n, job->chunk), forward_task, job);
-    fa_status status = FA_OK;
-    if (atomic_load(&call.work[0]->bad_label))
+    const bool serial = !job->out && fa_has_own_loss(net);
+    fa_parallel_for(serial ? 1 : call.threads, fa_ceil_div(n, job->chunk), forward_task, job);
+    fa_status status = fa_own_loss_status(&job->run);
+    if (status == FA_OK && atomic_load(&call.work[0]->bad_label))
         status = fa_fail(FA_E_VALUE,
                          "y: expected labels that do not change in use, got one out of range");
-    else if (atomic_load(&call.work[0]->nonfinite))
+    else if (status == FA_OK && atomic_load(&call.work[0]->bad_entry))
+        status = fa_fail(FA_E_VALUE, "X: expected columns of a sparse X that do not change in use, "
+                                     "got some out of range or order");
+    else if (status == FA_OK && atomic_load(&call.work[0]->nonfinite))
         status = fa_check_tensors(net);
     fa_call_end(&call);
     return status;
@@ -164,7 +174,7 @@ fa_status fa_predictor_create(fa_predictor **predictor, const fa_net *net, fa_dt
         return fa_fail(FA_E_VALUE, "x_dtype: expected the network's dtype (%s) or bytes, got %d",
                        net->dtype == FA_F64 ? "float64" : "float32", (int)x_dtype);
     fa_predictor *p = fa_alloc(sizeof *p);
-    fa_work *work = fa_work_create(net, false, 1, 1, 1);
+    fa_work *work = fa_work_create(net, false, 1, 0, 1, 1);
     if (!p || !work) {
         fa_free(p);
         fa_free(work);

@@ -1,5 +1,6 @@
 /* Training: one batch, or many batches in one call. */
 #include "api/api.h"
+#include "engine/sparse.h"
 
 #include <math.h>
 #include <string.h>
@@ -36,6 +37,7 @@ fa_status fa_train_batch(double *loss, fa_net *net, const fa_samples *batch)
     fa_samples s;
     FA_TRY(fa_validate_samples(&s, net, batch, true, true));
     fa_call call = {.writes = true, .n_work = 1};
+    call.entries = fa_csr_most_entries(&s, NULL, 0, s.n, s.n);
     FA_TRY(fa_call_begin(&call, net, fa_rows_in(&s)));
     net->batch_bytes = call.work[0]->size;
     fa_run run = {.net = net,
@@ -96,6 +98,7 @@ static fa_status check_epoch(const fa_net *net, const fa_samples *s, const fa_ep
             return fa_fail(FA_E_VALUE, "order: expected indices in 0..%lld, got %lld at %lld",
                            (long long)s->n - 1, (long long)sample, (long long)i);
         FA_TRY(check_labels_of(net, s, sample));
+        if (fa_is_sparse(s) && !s->checked) FA_TRY(fa_check_csr_row(net, s, sample));
         if (s->weights && !s->checked && s->weights[sample] < 0)
             return fa_fail(FA_E_VALUE,
                            "sample_weight: expected finite numbers >= 0, got %g at index %lld",
@@ -121,7 +124,10 @@ static void select_batch(fa_run *run, const fa_net *net, const fa_samples *s, co
     run->index = e->order ? e->order + r0 : NULL;
     if (e->order) return;
     const size_t x_size = s->x_dtype == FA_U8 ? 1 : net->esize;
-    run->data.x = (const char *)s->x + (size_t)(r0 * times * s->ldx) * x_size;
+    if (fa_is_sparse(s))
+        run->data.indptr = (const char *)s->indptr + r0 * s->index_bytes;
+    else
+        run->data.x = (const char *)s->x + (size_t)(r0 * times * s->ldx) * x_size;
     if (s->labels) run->data.labels = s->labels + target;
     if (s->y) run->data.y = (const char *)s->y + (size_t)(target * s->ldy) * net->esize;
     if (s->weights) run->data.weights = s->weights + r0;
@@ -221,8 +227,8 @@ static fa_status steps(fa_progress *progress, fa_net *net, const fa_samples *s, 
  *   deferred   forward 1,  update 1 + forward 2,  update 2 + forward 3, ...  flush: the last update
  *
  * The last update is made before anything else can read W. The bits are those of `steps`. */
-static bool can_defer(const fa_net *net, int64_t rows, const fa_epoch *e)
-{ return rows == 1 && e->count > 1 && net->defers && !net->blas; }
+static bool can_defer(const fa_net *net, const fa_samples *s, int64_t rows, const fa_epoch *e)
+{ return rows == 1 && e->count > 1 && net->defers && !net->blas && !fa_is_sparse(s); }
 
 static fa_status deferred_steps(fa_progress *progress, fa_net *net, const fa_samples *s,
                                 fa_work *const work[2])
@@ -277,8 +283,11 @@ static fa_status train(fa_metrics *metrics, fa_net *net, const fa_samples *s, fa
                        bool shuffle)
 {
     const int64_t rows = rows_of(s, e);
-    const bool defer = can_defer(net, rows, e);
+    const bool defer = can_defer(net, s, rows, e);
+    const int64_t used = (e->first + e->count) * rows; /* samples up to the last batch */
     fa_call call = {.writes = true, .n_work = 1 + defer, .slot = {0, 2}};
+    call.entries = fa_csr_most_entries(s, e->order, shuffle ? 0 : e->first * rows,
+                                       fa_smaller(used, s->n), rows);
     FA_TRY(fa_call_begin(&call, net, rows * fa_times(s)));
     fa_status status = fa_check_counts(net, e->count, shuffle);
     if (status) {
@@ -348,6 +357,7 @@ fa_status fa_gradients(double *loss, void *const *grads, const fa_net *net,
     fa_samples s;
     FA_TRY(fa_validate_samples(&s, net, samples, true, true));
     fa_call call = {.n_work = 1};
+    call.entries = fa_csr_most_entries(&s, NULL, 0, s.n, s.n);
     FA_TRY(fa_call_begin(&call, net, fa_rows_in(&s)));
     fa_run run = {.net = net,
                   .work = call.work[0],

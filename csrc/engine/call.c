@@ -11,6 +11,11 @@ void fa_call_end(fa_call *call)
 
 fa_status fa_call_begin(fa_call *call, const fa_net *net, int64_t rows)
 {
+    if (call->entries > INT32_MAX)
+        return fa_fail(FA_E_VALUE,
+                       "X: expected at most %d entries in a batch of a sparse X, got up to %lld; "
+                       "smaller batches have fewer",
+                       INT32_MAX, (long long)call->entries);
     FA_TRY(fa_lock_call(&call->lock, fa_lock_of(net), call->writes));
     call->net = net;
     call->threads = fa_run_threads(net, rows);
@@ -24,8 +29,8 @@ fa_status fa_call_begin(fa_call *call, const fa_net *net, int64_t rows)
     }
     bool complete = true;
     for (int i = 0; i < call->n_work; i++) {
-        call->work[i] =
-            fa_work_acquire(net, call->slot[i], capacity, copies, call->threads, call->writes);
+        call->work[i] = fa_work_acquire(net, call->slot[i], capacity, call->entries, copies,
+                                        call->threads, call->writes);
         complete = complete && call->work[i];
     }
     if (!complete) {

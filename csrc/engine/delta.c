@@ -1,7 +1,20 @@
 /* The deltas of rows: the error of the output, then the delta of each hidden block by its rule. */
+#include "engine/sparse.h"
 #include "engine/step.h"
 
 #include <math.h>
+
+void fa_loss_of_rows(const fa_run *run, fa_mat e, double *row_loss, double *hit, fa_mat z,
+                     fa_rows rows)
+{
+    const fa_net *net = run->net;
+    if (fa_has_own_loss(net)) {
+        fa_ask_own_loss(run, e, row_loss, hit, z, rows);
+        return;
+    }
+    net->loss->error(net->k, net->desc.loss_options, e, row_loss, hit, z,
+                     run->labels ? run->labels + rows.r0 : NULL, fa_get(run, FA_TARGET, rows));
+}
 
 void fa_output_error(const fa_run *run, fa_rows rows)
 {
@@ -11,9 +24,8 @@ void fa_output_error(const fa_run *run, fa_rows rows)
     if (net->recurrent)
         fa_sequence_error(run, rows);
     else
-        net->loss->error(net->k, net->desc.loss_options, e, run->row_loss + rows.r0,
-                         run->row_hit + rows.r0, fa_get(run, top->layer->out, rows),
-                         run->labels ? run->labels + rows.r0 : NULL, fa_get(run, FA_TARGET, rows));
+        fa_loss_of_rows(run, e, run->row_loss + rows.r0, run->row_hit + rows.r0,
+                        fa_get(run, top->layer->out, rows), rows);
     if (run->mode < FA_PREDICT && top->layer->activation != FA_ACT_linear)
         top->layer->ops->backward(top->layer, run, fa_all_columns(rows, net->n_out), e, true, 0);
 }
@@ -78,6 +90,7 @@ void fa_weight_rows(const fa_run *run, fa_rows rows)
 /* A unit that saturates hides an infinite input from the loss, but not from the gradient. */
 static bool finite_input(const fa_run *run, fa_rows rows)
 {
+    if (run->csr) return fa_csr_finite(run, rows);
     const fa_mat x = fa_get(run, FA_INPUT, rows);
     return run->net->k->all_finite(x.p, x.ld, x.rows, x.cols);
 }

@@ -3,44 +3,11 @@
 #ifndef FA_ENGINE_H
 #define FA_ENGINE_H
 
-#include "model/declare.h"
+#include "engine/workspace.h"
 
 /* ---- a call in flight ---- */
 
 typedef enum fa_mode { FA_TRAIN, FA_GRADIENTS, FA_PROBE, FA_PREDICT, FA_EVALUATE } fa_mode;
-
-typedef struct fa_work { /* one block: this header, then the memory that it points to */
-    size_t size;
-    bool idle;    /* was kept between two calls, and so is kept again */
-    int64_t rows; /* capacity of each row buffer */
-    int copies, threads;
-    size_t *offset; /* of each row buffer in a copy */
-    char *buffers;
-    size_t copy_size;
-    fa_mat *buf; /* copies x n_buffers: the row buffers of each copy */
-    /* copies x rows: a copy of the labels, each checked as it is read, so that no other thread can
-     * change it later. */
-    int64_t *labels;
-    atomic_bool bad_label;
-    atomic_bool nonfinite; /* a product with weights, biases or learned feedback was not finite */
-    uint8_t *has_target;   /* recurrent layers: copies x rows; else NULL */
-    double *weights, *row_loss, *row_hit;
-    fa_hyper *hyper;                       /* one per parameter */
-    char *scratch, *pack_caches;           /* of each worker; pack_caches: fa_pack_cache, or NULL */
-    size_t pack_cache_size, packing_bytes; /* of a pack cache, and of the packing buffer in it */
-    uint64_t steps;                        /* steps begun with this workspace */
-    /* Of each block: the matrix that its rule made from the weights for this step; or the non-zero
-     * entries of its feedback, with their rows. overflow: a column has more than nnz entries, so
-     * the matrix is used as it is stored. */
-    struct fa_step_feedback {
-        fa_mat matrix;
-        void *row_index;
-        bool overflow;
-    } *step_feedback;
-    char *rule;        /* the memory of net->chunk_rule */
-    double *tile_norm; /* clipping: sum of squares of each tile, and the gradients themselves */
-    void **grads;
-} fa_work;
 
 typedef struct fa_run {
     const fa_net *net;
@@ -63,6 +30,7 @@ typedef struct fa_run {
     uint64_t serial; /* number of this step in this workspace; packed operands last one step */
     /* set by fa_run_bind */
     fa_mat *buf;
+    struct fa_csr *csr;    /* the batch of a sparse X: engine/sparse.h; NULL: X is dense */
     int64_t *labels;       /* of the batch, our copy; NULL with row targets */
     const double *weights; /* of the batch; NULL: ones */
     uint8_t *has_target;   /* recurrent layers: of each row */
@@ -85,22 +53,14 @@ static inline fa_mat fa_get_part(const fa_run *run, fa_buf b, fa_part part)
 static inline bool fa_is_first(fa_part part) { return part.rows.r0 == 0 && part.c0 == 0; }
 static inline void *fa_scratch(const fa_run *run, int worker)
 { return run->work->scratch + (size_t)worker * run->net->scratch_size; }
+static inline void *fa_window_scratch(const fa_run *run, int worker)
+{ return run->work->window_scratch + (size_t)worker * run->net->window_size; }
 /* Products with learned operands set it if a number is not finite. */
 static inline atomic_bool *fa_nonfinite_flag(const fa_run *run)
 { return run->skip_finite_check ? NULL : &run->work->nonfinite; }
 
 /* ---- workspace.c ---- */
 
-/* Each slot keeps one idle block: 0 for calls that need deltas, 1 for predicting, 2 for the second
- * of two samples in flight. NULL: out of memory. A call that trains keeps its block. Any other call
- * frees a block that it had to allocate, if that is larger than the workspace of fa_train_batch and
- * than the network's state. */
-fa_work *fa_work_acquire(const fa_net *net, int slot, int64_t rows, int copies, int threads,
-                         bool trains);
-void fa_work_release(const fa_net *net, int slot, fa_work *work, bool trains);
-/* A block that belongs to the caller, who calls fa_free. training: with the memory that only a step
- * needs. */
-fa_work *fa_work_create(const fa_net *net, bool training, int64_t rows, int copies, int threads);
 /* Points the run's buffers at copy `copy` of its workspace, or at the user's arrays if they can be
  * used in place. */
 void fa_run_bind(fa_run *run, int copy);
@@ -127,6 +87,10 @@ void fa_run_matmul_nt(const fa_run *run, fa_mat c, fa_mat a, fa_mat b, int worke
 void fa_forward_layers(const fa_run *run, fa_rows rows, int worker);
 /* The losses of rows, and the error in the last delta. */
 void fa_output_error(const fa_run *run, fa_rows rows);
+/* The same of rows of any outputs z: of a head, for example. e may be z. */
+void fa_loss_of_rows(const fa_run *run, fa_mat e, double *row_loss, double *hit, fa_mat z,
+                     fa_rows rows);
+fa_status fa_own_loss_status(const fa_run *run); /* FA_E_STATE: the user's function failed */
 /* The factors of an update in place: value = beta * value + alpha * (sum over pairs of left^T
  * right). */
 typedef struct fa_update_scale {

@@ -1,14 +1,18 @@
 /* The forward pass of rows: from the samples through all layers. */
+#include "engine/sparse.h"
 #include "engine/step.h"
 
-static double input_factor(const fa_run *run)
+double fa_input_factor(const fa_run *run)
 {
     if (run->net->input_scale != 0) return run->net->input_scale;
     return run->data.x_dtype == FA_U8 ? 1.0 / 255 : 1;
 }
 
+double fa_byte_divisor(const fa_net *net)
+{ return net->input_scale != 0 ? 1 / net->input_scale : 255; }
+
 bool fa_gathers_input(const fa_run *run)
-{ return run->index || run->data.x_dtype == FA_U8 || input_factor(run) != 1; }
+{ return run->index || run->data.x_dtype == FA_U8 || fa_input_factor(run) != 1; }
 
 /* Copies the batch's rows, scaled and converted, if they cannot be used in place. */
 static void gather(const fa_run *run, fa_rows rows)
@@ -17,14 +21,16 @@ static void gather(const fa_run *run, fa_rows rows)
     const fa_samples *d = &run->data;
     const int64_t *index = run->index ? run->index + rows.r0 : NULL;
     const int64_t first = index ? 0 : rows.r0; /* the user's row for the first row of this gather */
-    if (fa_gathers_input(run)) {
+    if (run->csr) {
+        fa_csr_load(run, rows);
+    } else if (fa_gathers_input(run)) {
         const fa_mat x = fa_get(run, FA_INPUT, rows);
         if (d->x_dtype == FA_U8)
             net->k->gather_u8(x.p, x.ld, (const uint8_t *)d->x + first * d->ldx, d->ldx, index,
-                              x.rows, x.cols, net->input_scale != 0 ? 1 / net->input_scale : 255);
+                              x.rows, x.cols, fa_byte_divisor(net));
         else
             net->k->gather(x.p, x.ld, (const char *)d->x + (size_t)(first * d->ldx) * net->esize,
-                           d->ldx, index, x.rows, x.cols, input_factor(run));
+                           d->ldx, index, x.rows, x.cols, fa_input_factor(run));
     }
     if (d->y && index) {
         const fa_mat y = fa_get(run, FA_TARGET, rows);

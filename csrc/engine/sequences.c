@@ -50,16 +50,15 @@ static void load_inputs(const fa_run *run, fa_rows rows)
 {
     const fa_net *net = run->net;
     const fa_samples *d = &run->data;
-    const double scale = net->input_scale != 0 ? net->input_scale : 1;
     for (int64_t r = rows.r0; r < rows.r1; r += run->times) {
         const int64_t first = place_of(run, r).sample * run->times * d->ldx;
         const fa_mat x = fa_get(run, FA_INPUT, (fa_rows){r, r + run->times});
         if (d->x_dtype == FA_U8)
             net->k->gather_u8(x.p, x.ld, (const uint8_t *)d->x + first, d->ldx, NULL, x.rows,
-                              x.cols, net->input_scale != 0 ? 1 / net->input_scale : 255);
+                              x.cols, fa_byte_divisor(net));
         else
             net->k->gather(x.p, x.ld, (const char *)d->x + (size_t)first * net->esize, d->ldx, NULL,
-                           x.rows, x.cols, scale);
+                           x.rows, x.cols, fa_input_factor(run));
     }
 }
 
@@ -117,10 +116,8 @@ void fa_sequence_error(const fa_run *run, fa_rows rows)
         }
         const fa_rows part = {first, end};
         if (first < end)
-            net->loss->error(
-                net->k, net->desc.loss_options, fa_get(run, top->delta, part),
-                run->row_loss + first, run->row_hit + first, fa_get(run, top->layer->out, part),
-                run->labels ? run->labels + first : NULL, fa_get(run, FA_TARGET, part));
+            fa_loss_of_rows(run, fa_get(run, top->delta, part), run->row_loss + first,
+                            run->row_hit + first, fa_get(run, top->layer->out, part), part);
         r = end;
     }
 }

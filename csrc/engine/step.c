@@ -7,6 +7,7 @@
  *
  * A rule with after_forward splits `rows` into forward and deltas, with a barrier between them.
  * With clipping, update is: norm (gradients into a buffer), barrier (norm in tile order), apply. */
+#include "engine/sparse.h"
 #include "engine/step.h"
 
 #include <math.h>
@@ -28,7 +29,7 @@ static void forward_task(void *context, int64_t task, int worker)
     const fa_run *run = context;
     const fa_rows rows = fa_chunk_of(run, task);
     fa_forward(run, rows, worker);
-    fa_loss_and_error(run, rows);
+    if (!fa_has_own_loss(run->net)) fa_loss_and_error(run, rows);
 }
 
 static void delta_task(void *context, int64_t task, int worker)
@@ -71,6 +72,10 @@ fa_status fa_check_loss(fa_run *run)
     if (atomic_load(&run->work->bad_label))
         return fa_fail(FA_E_VALUE, "y: expected labels that do not change in use, got one out of "
                                    "range; nothing was updated");
+    FA_TRY(fa_own_loss_status(run));
+    if (atomic_load(&run->work->bad_entry))
+        return fa_fail(FA_E_VALUE, "X: expected columns of a sparse X that do not change in use, "
+                                   "got some out of range or order; nothing was updated");
     if (run->weights) FA_TRY(check_weights(run));
     double loss = 0, hits = 0;
     for (int64_t r = 0; r < run->m; r++) {
@@ -102,6 +107,7 @@ static int64_t chunk_rows(const fa_net *net, int64_t m, int64_t times, int threa
 static void begin(fa_run *run, int64_t chunk, int threads)
 {
     fa_run_bind(run, 0);
+    if (run->csr) fa_csr_begin(run);
     run->chunk = chunk;
     run->shared = threads > 1;
     run->count = run->net->recurrent ? fa_count_targets(run) : (double)run->m;
@@ -109,11 +115,13 @@ static void begin(fa_run *run, int64_t chunk, int threads)
     atomic_store_explicit(&run->work->nonfinite, false, memory_order_relaxed);
 }
 
-/* At the barrier between the forward pass and the deltas, if a rule asks for one. */
+/* At the barrier between the forward pass and the deltas, if a rule or the loss asks for one. */
 static fa_status after_forward(fa_run *run)
 {
+    const fa_rule_ops *rule = run->exact ? NULL : run->net->barrier_rule;
+    if (fa_has_own_loss(run->net)) fa_loss_and_error(run, (fa_rows){0, run->m});
     FA_TRY(fa_check_loss(run));
-    return run->net->barrier_rule->after_forward(run);
+    return rule ? rule->after_forward(run) : FA_OK;
 }
 
 /* FA_PHASE_DELTAS checks the losses again: those of local heads may not be finite. */
@@ -130,10 +138,19 @@ static const struct phase {
     [FA_PHASE_APPLY] = {fa_apply_task, false, NULL},
 };
 
+/* The entries of a sparse X by columns, before the first product that reads them. */
+static void begin_sparse_gradient(const fa_run *run)
+{
+    const fa_param *w = run->net->blocks[0].layer->weight;
+    if (w->trainable && fa_csr_values(run, w->grad[0].left)) fa_csr_by_columns(run);
+}
+
 static fa_status run_phase(fa_run *run, fa_phase kind, int threads, bool by_columns)
 {
     const fa_net *net = run->net;
     const struct phase *phase = &phases[kind];
+    if (kind == FA_PHASE_DELTAS && fa_deltas_are_serial(net)) threads = 1;
+    if (run->csr && (kind == FA_PHASE_UPDATE || kind == FA_PHASE_NORM)) begin_sparse_gradient(run);
     if (kind == FA_PHASE_UPDATE && threads == 1)
         fa_update_serial(run);
     else if (kind == FA_PHASE_ROWS && by_columns)
@@ -169,13 +186,15 @@ static fa_status probing_step(fa_run *run, int threads)
 {
     const fa_net *net = run->net;
     begin_step(run, threads);
-    if (net->barrier_rule && !run->exact) {
+    if ((net->barrier_rule && !run->exact) || fa_has_own_loss(net)) {
         FA_TRY(run_phase(run, FA_PHASE_FORWARD, threads, false));
         FA_TRY(run_phase(run, FA_PHASE_DELTAS, threads, false));
     } else {
         FA_TRY(run_phase(run, FA_PHASE_ROWS, threads, false));
     }
-    if (run->mode == FA_GRADIENTS) fa_parallel_for(threads, net->n_tiles, fa_gradient_task, run);
+    if (run->mode != FA_GRADIENTS) return FA_OK;
+    if (run->csr) begin_sparse_gradient(run);
+    fa_parallel_for(threads, net->n_tiles, fa_gradient_task, run);
     return FA_OK;
 }
 

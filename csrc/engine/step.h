@@ -34,11 +34,17 @@ int64_t fa_sequence_chunk(const fa_net *net, int64_t rows, int64_t times, int th
 
 void fa_load_batch(const fa_run *run, fa_rows rows);          /* input, targets and labels */
 void fa_forward(const fa_run *run, fa_rows rows, int worker); /* the same, then all layers */
-bool fa_gathers_input(const fa_run *run); /* X is copied into a row buffer, not used in place */
+bool fa_gathers_input(const fa_run *run);  /* X is copied into a row buffer, not used in place */
+double fa_input_factor(const fa_run *run); /* of every input; bytes are divided instead, by: */
+double fa_byte_divisor(const fa_net *net);
 
 /* ---- delta.c ---- */
 
 void fa_loss_and_error(const fa_run *run, fa_rows rows); /* also checks that the input is finite */
+/* fa_loss_of_rows by the function of the user. */
+void fa_ask_own_loss(const fa_run *run, fa_mat e, double *row_loss, double *hit, fa_mat z,
+                     fa_rows rows);
+bool fa_deltas_are_serial(const fa_net *net); /* rules call the user's loss while they run */
 bool fa_needs_delta(const fa_run *run, int b);
 void fa_compute_delta(const fa_run *run, int b, fa_part part, int worker);
 /* Sample weights enter here, once for every rule; 1/m is in the factor of the update. */
@@ -47,6 +53,9 @@ void fa_weight_rows(const fa_run *run, fa_rows rows);
 /* ---- update.c ---- */
 
 void fa_begin_update(fa_run *run);
+/* Rows i of g = alpha * left^T right + beta * g, where g begins at the first of them */
+void fa_gradient_product(const fa_run *run, fa_buf left, fa_rows i, fa_mat g, fa_mat right,
+                         double alpha, double beta, fa_packed_b *packed);
 void fa_update(const fa_run *run, int param, fa_tile t, int worker); /* a tile: gradient and step */
 void fa_update_serial(const fa_run *run);
 void fa_move_traces(const fa_run *run);
@@ -81,6 +90,7 @@ typedef struct fa_call { /* the caller sets: */
     bool writes;   /* excludes other calls on the network; else runs alongside other readers */
     int64_t chunk; /* not 0: row buffers of so many rows per thread, not of all rows */
     int n_work, slot[2]; /* of the workspaces */
+    int64_t entries;     /* by fa_csr_most_entries, for the rows of a workspace; -1: reads no X */
     /* fa_call_begin sets: */
     const fa_net *net;
     fa_call_lock lock;

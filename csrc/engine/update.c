@@ -1,5 +1,6 @@
 /* The update of a tile: its gradient left^T right, and the optimizer step while the tile is in
  * cache. */
+#include "engine/sparse.h"
 #include "engine/step.h"
 
 #include <math.h>
@@ -49,6 +50,16 @@ void fa_move_traces(const fa_run *run)
     }
 }
 
+void fa_gradient_product(const fa_run *run, fa_buf left, fa_rows i, fa_mat g, fa_mat right,
+                         double alpha, double beta, fa_packed_b *packed)
+{
+    if (run->csr && fa_csr_values(run, left))
+        fa_csr_gradient(run, i, g, right, alpha, beta);
+    else
+        fa_matmul_tn(&run->net->linalg, g, columns(run, left, i.r0, i.r1), right, alpha, beta,
+                     packed);
+}
+
 /* g = alpha * sum over pairs of left^T right + beta * g on the tile; g points at the tile's first
  * element. */
 static void tile_product(const fa_run *run, const fa_param *p, fa_tile t, fa_mat g, double alpha,
@@ -61,14 +72,20 @@ static void tile_product(const fa_run *run, const fa_param *p, fa_tile t, fa_mat
         return;
     }
     for (int i = 0; i < p->n_grad; i++, beta = 1) {
-        const fa_mat right = columns(run, p->grad[i].right, t.j0, t.j1);
+        const fa_pair pair = p->grad[i];
+        if (pair.windows) {
+            pair.windows->ops->gradient(pair.windows, run, pair, t, g, alpha, worker);
+            fa_count(run, &net->count_outer, pair.left != FA_ONES && t.i0 == 0 && t.j0 == 0);
+            continue;
+        }
+        const fa_mat right = columns(run, pair.right, t.j0, t.j1);
         if (p->grad[i].left == FA_ONES) {
             net->k->colsum(g.p, right.p, right.ld, right.rows, right.cols, alpha, beta);
             continue;
         }
         fa_packed_b *const packed = packed_columns(run, p->grad[i].right, t, worker);
-        fa_matmul_tn(&net->linalg, g, columns(run, p->grad[i].left, t.i0, t.i1), right, alpha, beta,
-                     packed ? packed : &in_place);
+        fa_gradient_product(run, p->grad[i].left, (fa_rows){t.i0, t.i1}, g, right, alpha, beta,
+                            packed ? packed : &in_place);
         fa_count(run, &net->count_outer, t.i0 == 0 && t.j0 == 0);
     }
 }
@@ -94,10 +111,25 @@ static void step(const fa_run *run, const fa_param *p, fa_tile t, fa_mat g, fa_o
         atomic_store(&((fa_net *)net)->suspect, true);
 }
 
-static void optimizer_step(const fa_run *run, const fa_param *p, fa_tile t, fa_mat g)
+/* g + l1 sign(w), in the second half of scratch. Kernels multiply the sum by the clip factor, which
+ * the second term is divided by. */
+static fa_mat add_l1(const fa_run *run, const fa_param *p, fa_tile t, fa_mat g, int worker)
+{
+    const fa_net *net = run->net;
+    const fa_mat w = tile_of(net, p->value, p, t);
+    char *const half = (char *)fa_scratch(run, worker) + net->scratch_size / 2;
+    const fa_mat sum = {half, w.cols, w.rows, w.cols};
+    net->k->ternary(sum.p, sum.ld, w.p, w.ld, w.rows, w.cols, 0);
+    net->k->add_scaled(sum.p, sum.ld, g.p, g.ld, sum.p, sum.ld, w.rows, w.cols,
+                       net->optim.desc.l1 / run->clip_scale);
+    return sum;
+}
+
+static void optimizer_step(const fa_run *run, const fa_param *p, fa_tile t, fa_mat g, int worker)
 {
     fa_hyper h = run->work->hyper[p - run->net->params];
     h.g_scale = run->clip_scale;
+    if (p->sparsens) g = add_l1(run, p, t, g, worker);
     step(run, p, t, g, run->net->optim.ops->kernel(run->net->k, &run->net->optim.desc), &h);
 }
 
@@ -119,7 +151,7 @@ void fa_update(const fa_run *run, int param, fa_tile t, int worker)
     const fa_mat g = {fa_scratch(run, worker), t.j1 - t.j0, t.i1 - t.i0, t.j1 - t.j0};
     tile_product(run, p, t, g, p->in_place ? scale.alpha : 1 / run->count, 0, worker);
     if (!p->in_place) {
-        optimizer_step(run, p, t, g);
+        optimizer_step(run, p, t, g, worker);
         return;
     }
     fa_hyper h = run->work->hyper[param];
@@ -190,12 +222,12 @@ void fa_given_norm_task(void *context, int64_t task, int worker)
 
 void fa_apply_task(void *context, int64_t task, int worker)
 {
-    (void)worker;
     const fa_run *run = context;
     const fa_tile_task *work = &run->net->tiles[task];
     const fa_param *p = &run->net->params[work->param];
     if (!run->grads[work->param]) return;
-    optimizer_step(run, p, work->tile, tile_of(run->net, run->grads[work->param], p, work->tile));
+    const fa_mat g = tile_of(run->net, run->grads[work->param], p, work->tile);
+    optimizer_step(run, p, work->tile, g, worker);
 }
 
 void fa_begin_update(fa_run *run)

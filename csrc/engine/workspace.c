@@ -1,12 +1,13 @@
 /* The workspace of a call in flight. One block:
  *
  *   fa_work | offsets | mats | memory of a rule | labels weights row_loss row_hit | hyper
- *           | row buffers (copies x rows) | scratch, packing buffers (threads)
+ *           | row buffers (copies x rows) | batches of a sparse X (copies) | scratch, packing buffers (threads)
  *           | tile norms and gradients (clipping only) | per-step feedback
  *
  * A network keeps one idle block per slot, so a step allocates nothing once a batch of its size has
  * been seen. Two calls at the same time have a block each. A call that does not train frees a large
  * block when it ends; fa_net_trim frees the idle blocks that are larger than a batch needs. */
+#include "engine/sparse.h"
 #include "engine/step.h"
 
 #include <string.h>
@@ -35,7 +36,7 @@ static size_t packing_tn(const fa_net *net, const fa_param *p, int64_t rows)
     for (int i = 0; i < p->n_grad; i++) {
         const fa_mat right = {NULL, net->buffers[p->grad[i].right].ld, rows,
                               fa_smaller(p->cols, net->tile_cols)};
-        if (p->grad[i].left != FA_ONES)
+        if (p->grad[i].left != FA_ONES && !p->grad[i].windows)
             most = fa_larger(most, fa_matmul_packing(&net->linalg, p->rows, right, true));
     }
     return most;
@@ -91,6 +92,33 @@ static void reserve_step_feedback(const fa_net *net, fa_work *w, fa_layout *c)
     }
 }
 
+/* Whether a call on a sparse X leaves a row buffer alone: the input, which only rules of the user's
+ * read, and what dropout makes of it, which a second pass over changed input needs. */
+static bool is_unused(const fa_net *net, const fa_work *w, bool training, fa_buf b)
+{
+    if (!w->entries || !fa_reads_entries(net) || b == FA_TARGET || b >= net->blocks[0].layer->out)
+        return false;
+    return !training || !(b == FA_INPUT ? net->barrier_rule : net->chunk_rule);
+}
+
+static void reserve_rows(const fa_net *net, fa_work *w, fa_layout *c, bool training)
+{
+    fa_layout copy = {.fits = true};
+    for (int b = 0; b < net->n_buffers; b++) {
+        if (w->offset) w->offset[b] = copy.used;
+        if ((training || net->buffers[b].predicts) && !is_unused(net, w, training, b))
+            reserve(&copy, w->rows, net->buffers[b].ld, net->buffers[b].size);
+    }
+    c->fits = c->fits && copy.fits;
+    w->copy_size = copy.used;
+    w->buffers = reserve(c, w->copies, 1, w->copy_size);
+    if (!w->entries) return;
+    fa_csr_place(NULL, &w->csr_size, net, training, w->rows, w->entries);
+    w->csr = reserve(c, w->copies, 1, w->csr_size);
+    for (int i = 0; w->csr && i < w->copies; i++)
+        fa_csr_place(w->csr + (size_t)i * w->csr_size, NULL, net, training, w->rows, w->entries);
+}
+
 static void lay_out(const fa_net *net, fa_work *w, fa_layout *c, bool training)
 {
     const bool clipping = training && net->clips;
@@ -105,16 +133,9 @@ static void lay_out(const fa_net *net, fa_work *w, fa_layout *c, bool training)
     w->row_loss = reserve(c, w->rows, 1, sizeof *w->row_loss);
     w->row_hit = reserve(c, w->rows, 1, sizeof *w->row_hit);
     w->hyper = reserve(c, net->n_params, 1, sizeof *w->hyper);
-    fa_layout copy = {.fits = true};
-    for (int b = 0; b < net->n_buffers; b++) {
-        if (w->offset) w->offset[b] = copy.used;
-        if (training || net->buffers[b].predicts)
-            reserve(&copy, w->rows, net->buffers[b].ld, net->buffers[b].size);
-    }
-    c->fits = c->fits && copy.fits;
-    w->copy_size = copy.used;
-    w->buffers = reserve(c, w->copies, 1, w->copy_size);
+    reserve_rows(net, w, c, training);
     if (training) w->scratch = reserve(c, w->threads, 1, net->scratch_size); /* deltas, updates */
+    w->window_scratch = reserve(c, w->threads, 1, net->window_size);
     w->packing_bytes = packing_bytes(net, w->rows, training);
     w->pack_cache_size = sizeof(fa_pack_cache) + w->packing_bytes;
     w->pack_caches = w->packing_bytes ? reserve(c, w->threads, 1, w->pack_cache_size) : NULL;
@@ -122,9 +143,10 @@ static void lay_out(const fa_net *net, fa_work *w, fa_layout *c, bool training)
     if (training && net->n_feedback_tasks) reserve_step_feedback(net, w, c);
 }
 
-fa_work *fa_work_create(const fa_net *net, bool training, int64_t rows, int copies, int threads)
+fa_work *fa_work_create(const fa_net *net, bool training, int64_t rows, int64_t entries, int copies,
+                        int threads)
 {
-    fa_work head = {.rows = rows, .copies = copies, .threads = threads};
+    fa_work head = {.rows = rows, .entries = entries, .copies = copies, .threads = threads};
     fa_layout c = {.fits = true};
     lay_out(net, &head, &c, training);
     if (!c.fits) return NULL;
@@ -149,15 +171,26 @@ static void keep_idle(const fa_net *net, int slot, fa_work *work)
     fa_free(atomic_exchange(spare, larger));
 }
 
-fa_work *fa_work_acquire(const fa_net *net, int slot, int64_t rows, int copies, int threads,
-                         bool trains)
+static bool holds(const fa_work *w, int64_t rows, int64_t entries, int copies, int threads)
+{
+    const bool fits = entries < 0 || (w->entries >= entries && !w->entries == !entries);
+    return fits && w->rows >= rows && w->copies >= copies && w->threads >= threads;
+}
+
+fa_work *fa_work_acquire(const fa_net *net, int slot, int64_t rows, int64_t entries, int copies,
+                         int threads, bool trains)
 {
     fa_work *w = atomic_exchange(&((fa_net *)net)->idle_work[slot], NULL);
-    if (w) atomic_store(&w->bad_label, false), atomic_store(&w->nonfinite, false);
-    if (w && w->rows >= rows && w->copies >= copies && w->threads >= threads) return w;
+    if (w) {
+        atomic_store(&w->bad_label, false);
+        atomic_store(&w->bad_entry, false);
+        atomic_store(&w->loss_failed, false);
+        atomic_store(&w->nonfinite, false);
+    }
+    if (w && holds(w, rows, entries, copies, threads)) return w;
     if (w && !trains) keep_idle(net, slot, w);
     if (trains) fa_free(w);
-    return fa_work_create(net, slot != 1, rows, copies, threads);
+    return fa_work_create(net, slot != 1, rows, entries < 0 ? 0 : entries, copies, threads);
 }
 
 void fa_work_release(const fa_net *net, int slot, fa_work *work, bool trains)
@@ -203,7 +236,9 @@ void fa_run_bind(fa_run *run, int copy)
             (fa_mat){base + w->offset[b], net->buffers[b].ld, run->m, net->buffers[b].cols};
 
     const fa_samples *d = &run->data;
-    if (!fa_gathers_input(run)) run->buf[FA_INPUT] = user_rows(d->x, d->ldx, run->m, net->n_in);
+    run->csr = fa_is_sparse(d) ? (fa_csr *)(w->csr + (size_t)copy * w->csr_size) : NULL;
+    if (!run->csr && !fa_gathers_input(run))
+        run->buf[FA_INPUT] = user_rows(d->x, d->ldx, run->m, net->n_in);
     if (d->y && !run->index && !net->recurrent)
         run->buf[FA_TARGET] = user_rows(d->y, d->ldy, run->m, net->n_out);
     run->labels = d->labels ? w->labels + copy * w->rows : NULL;
@@ -225,8 +260,9 @@ void fa_run_set_sample(fa_run *run, const void *x, void *out)
     run->buf[net->layers[net->n_layers - 1].out].p = out;
     if (fa_gathers_input(run)) return;
     run->buf[FA_INPUT].p = (char *)x;
-    for (int i = 0; net->layers[i].ops->flags & FA_TRAIN_ONLY; i++) /* they are the identity */
-        run->buf[net->layers[i].out].p = (char *)x;
+    for (int i = 0; !(net->layers[i].ops->flags & FA_WEIGHTED); i++) /* they are the identity */
+        if (net->layers[i].ops->flags & FA_TRAIN_ONLY)
+            run->buf[net->layers[i].out].p = run->buf[net->layers[i].in].p;
 }
 
 /* ---- the use of packing buffers ---- */

@@ -63,12 +63,24 @@ typedef struct fa_packed_b {
     bool remote; /* other cores have written much of B since this core read it */
 } fa_packed_b;
 
-/* h = f(a), may work in place */
+/* How a window moves over images of in_h x in_w places with `channels` numbers each, and the size of
+ * the map that it makes. An image is stored place by place, row by row (NHWC); the places of the
+ * padding around it are zero, or are not there (pooling). At the place (y, x) of the map the window
+ * covers rows y * stride_h - pad_top + (0 .. kernel_h - 1) and columns alike. */
+typedef struct fa_window {
+    int64_t in_h, in_w, channels;
+    int64_t kernel_h, kernel_w, stride_h, stride_w;
+    int64_t pad_top, pad_bottom, pad_left, pad_right;
+    int64_t out_h, out_w; /* (pad_top + in_h + pad_bottom - kernel_h) / stride_h + 1, alike out_w */
+} fa_window;
+
+/* h = f(a), may work in place; p: the option of FA_WITH_OPTION, else any number */
 typedef void fa_act_fn(void *h, ptrdiff_t ldh, const void *a, ptrdiff_t lda, int64_t rows,
-                       int64_t cols);
-/* d *= f'; where ReLU's f' is 0 the result is 0 for any d; x is H, or A for FA_NEEDS_PREACT */
+                       int64_t cols, double p);
+/* d *= f'; where f' of ReLU, hardtanh or hard_sigmoid is 0 the result is 0 for any d; x is H, or A
+ * for FA_NEEDS_PREACT */
 typedef void fa_dact_fn(void *d, ptrdiff_t ldd, const void *x, ptrdiff_t ldx, int64_t rows,
-                        int64_t cols);
+                        int64_t cols, double p);
 
 /* Whether products pack their right operands and prefetch, which pays if the latency of L2 is high.
  * Set once, when the kernels are chosen (cpu.c); no result depends on it. */

@@ -1,9 +1,12 @@
 /* Dense: A = H W + b, H = f(A). */
+#include "engine/sparse.h"
 #include "layers/layers.h"
 
 #include <math.h>
 
 enum { MAX_UNITS = INT32_MAX };
+
+static const fa_option_row dense_options[] = {FA_OPTIONS_OF_ACTIVATIONS, {0}};
 
 fa_status fa_plan_weights(fa_net *net, fa_layer *layer)
 {
@@ -18,7 +21,10 @@ fa_status fa_plan_weights(fa_net *net, fa_layer *layer)
             FA_E_VALUE,
             "layer %d: lr_scale, bias_lr_scale: expected finite numbers >= 0, got %g, %g", i,
             d->lr_scale, d->bias_lr_scale);
+    FA_TRY(fa_expect_flat(layer));
+    layer->out_shape = (fa_shape){0, 0, d->units};
     layer->n_out = d->units;
+    layer->fan_in = layer->n_in, layer->fan_out = layer->n_out;
     layer->work = (double)layer->n_in * (double)layer->n_out;
     FA_TRY(fa_init_check(&d->weight_init, "weight_init", i, layer->n_in, layer->n_out));
     FA_TRY(fa_init_check(&d->bias_init, "bias_init", i, 1, layer->n_out));
@@ -69,7 +75,10 @@ void fa_dense_product(const fa_layer *layer, const fa_run *run, fa_part part, fa
         .relu = relu};
     fa_packed_b packed_b = fa_packing_buffer(run, worker);
     packed_b.remote = run->shared;
-    if (run->pending && layer->weight->trainable)
+    const void *sparse = run->csr ? fa_csr_values(run, layer->in) : NULL;
+    if (sparse)
+        fa_csr_matmul(run, sparse, part.rows, a, w, &epilogue);
+    else if (run->pending && layer->weight->trainable)
         update_and_multiply(layer, run, a, x);
     else
         fa_matmul(&net->linalg, a, x, w, &epilogue, &packed_b);
@@ -83,7 +92,7 @@ static void forward(const fa_layer *layer, const fa_run *run, fa_part part, int 
     const bool fuses_relu = layer->activation == FA_ACT_relu && !run->pending;
     fa_dense_product(layer, run, part, a, fuses_relu, worker);
     if (layer->activation != FA_ACT_linear && !fuses_relu)
-        run->net->k->act[layer->activation](h.p, h.ld, a.p, a.ld, h.rows, h.cols);
+        run->net->k->act[layer->activation](h.p, h.ld, a.p, a.ld, h.rows, h.cols, layer->f_option);
 }
 
 static void backward(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat d, bool exact,
@@ -93,7 +102,7 @@ static void backward(const fa_layer *layer, const fa_run *run, fa_part part, fa_
     if (!exact) return;
     const fa_mat x =
         fa_get_part(run, layer->preact == FA_NO_BUF ? layer->out : layer->preact, part);
-    run->net->k->dact[layer->activation](d.p, d.ld, x.p, x.ld, d.rows, d.cols);
+    run->net->k->dact[layer->activation](d.p, d.ld, x.p, x.ld, d.rows, d.cols, layer->f_option);
 }
 
 void fa_dense_transport(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat d,
@@ -106,8 +115,10 @@ void fa_dense_transport(const fa_layer *layer, const fa_run *run, fa_part part, 
 
 const fa_layer_ops fa_layer_dense = {.name = "dense",
                                      .flags = FA_WEIGHTED,
+                                     .options = dense_options,
                                      .plan = fa_plan_weights,
                                      .columns = true,
+                                     .sparse = true,
                                      .forward = forward,
                                      .backward = backward,
                                      .transport = fa_dense_transport};

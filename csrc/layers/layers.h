@@ -4,6 +4,18 @@
 
 #include "engine/engine.h"
 
+/* Rows of options for layers that have an activation: those of FA_WITH_OPTION in
+ * kernels/activations.def. Other activations ignore them. */
+#define FA_OPTIONS_OF_ACTIVATIONS                                                                  \
+    {.name = "slope",                                                                              \
+     .number = 0.01,                                                                               \
+     FA_AT_LEAST(0),                                                                               \
+     .meaning = "of leaky_relu: the factor on numbers below 0"},                                   \
+        {.name = "alpha",                                                                          \
+         .number = 1,                                                                              \
+         FA_AT_LEAST(0),                                                                           \
+         .meaning = "of elu: the limit below 0 is -alpha"}
+
 /* ---- dense.c: what every weighted layer has ---- */
 
 /* Checks the description and declares W, b, the outputs and, if the activation needs them, the

@@ -66,6 +66,7 @@ static const fa_option_row recurrent_options[] = {
                     FA_HALF_OPEN(0, 1),
                     .meaning =
                         "share of U and its feedback that is lost in a step under time 'kp'"},
+    FA_OPTIONS_OF_ACTIVATIONS,
     {0}};
 
 typedef struct state {
@@ -191,7 +192,7 @@ static void advance(const fa_layer *layer, const fa_run *run, fa_rows rows, int6
         fa_count(run, &net->count_forward, rows.r0 == 0);
     }
     if (layer->activation != FA_ACT_linear || a.p != f.p)
-        net->k->act[layer->activation](f.p, f.ld, a.p, a.ld, f.rows, f.cols);
+        net->k->act[layer->activation](f.p, f.ld, a.p, a.ld, f.rows, f.cols, layer->f_option);
     if (own->leak != 1)
         net->k->leak(h.p, h.ld, f.p, f.ld, before.p, before.ld, h.rows, h.cols, own->leak);
 }
@@ -212,7 +213,7 @@ static void prepare_traces(const fa_layer *layer, const fa_run *run)
         else
             ((float *)slope)[j] = (float)own->leak, ((float *)keep)[j] = (float)(1 - own->leak);
     }
-    net->k->dact[layer->activation](slope, n, x.p, x.ld, 1, n);
+    net->k->dact[layer->activation](slope, n, x.p, x.ld, 1, n, layer->f_option);
     const void *u = layer->recurrent->value;
     for (int64_t j = 0; diagonal && j < n; j++) {
         if (net->dtype == FA_F64)
@@ -302,7 +303,7 @@ static void delta_of(const way_back *w, int64_t t, fa_mat g)
     const fa_mat x =
         step_of(w->run, layer->preact == FA_NO_BUF ? own->f : layer->preact, w->rows, t);
     net->k->leak(d.p, d.ld, g.p, g.ld, NULL, 0, d.rows, d.cols, own->leak);
-    net->k->dact[layer->activation](d.p, d.ld, x.p, x.ld, d.rows, d.cols);
+    net->k->dact[layer->activation](d.p, d.ld, x.p, x.ld, d.rows, d.cols, layer->f_option);
 }
 
 static void through_time(const way_back *w)

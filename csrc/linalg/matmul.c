@@ -67,8 +67,8 @@ void fa_matmul(const fa_linalg *la, fa_mat c, fa_mat a, fa_mat b, const fa_epilo
     }
     if (e->nonfinite && !la->k->all_finite(c.p, c.ld, c.rows > 0, c.cols))
         atomic_store(e->nonfinite, true);
-    if (e->relu) la->k->act[FA_ACT_relu](c.p, c.ld, c.p, c.ld, c.rows, c.cols);
-    if (e->h) la->k->dact[FA_ACT_relu](c.p, c.ld, e->h, c.ld, c.rows, c.cols);
+    if (e->relu) la->k->act[FA_ACT_relu](c.p, c.ld, c.p, c.ld, c.rows, c.cols, 0);
+    if (e->h) la->k->dact[FA_ACT_relu](c.p, c.ld, e->h, c.ld, c.rows, c.cols, 0);
 }
 
 void fa_matmul_add(const fa_linalg *la, fa_mat c, fa_mat a, fa_mat b, const fa_epilogue *epilogue,

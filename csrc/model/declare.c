@@ -20,6 +20,13 @@ fa_buf fa_plan_buffer(fa_net *net, int64_t cols, size_t size)
     return net->n_buffers++;
 }
 
+fa_buf fa_plan_tight_buffer(fa_net *net, int64_t cols, size_t size)
+{
+    const fa_buf b = fa_plan_buffer(net, cols, size);
+    net->buffers[b].ld = cols;
+    return b;
+}
+
 void fa_plan_buffer_width(fa_net *net, fa_buf b, int64_t cols)
 {
     net->buffers[b].cols = cols;
@@ -56,13 +63,21 @@ void fa_plan_scratch(fa_net *net, size_t bytes)
     if (bytes > net->scratch_size) net->scratch_size = (bytes + 63) & ~(size_t)63;
 }
 
+void fa_plan_window_scratch(fa_net *net, size_t bytes)
+{
+    if (bytes > net->window_size) net->window_size = (bytes + 63) & ~(size_t)63;
+}
+
 void fa_plan_trained(fa_net *net, fa_param *p, fa_buf left, fa_buf right)
 {
     const fa_optimizer_desc *d = &net->optim.desc;
     p->trainable = true;
-    p->decays = d->weight_decay != 0 && (p->kind != FA_BIAS || d->decay_bias);
-    p->in_place = net->optim.ops->in_place && net->optim.n_slots == 0 && d->clip_norm == 0;
-    p->grad[p->n_grad++] = (fa_pair){left, right};
+    const bool shrinks = p->kind != FA_BIAS || d->decay_bias;
+    p->decays = d->weight_decay != 0 && shrinks;
+    p->sparsens = d->l1 != 0 && shrinks;
+    p->in_place =
+        net->optim.ops->in_place && net->optim.n_slots == 0 && d->clip_norm == 0 && !p->sparsens;
+    p->grad[p->n_grad++] = (fa_pair){left, right, NULL};
 }
 
 fa_status fa_plan_private(fa_net *net, void **state, size_t size)

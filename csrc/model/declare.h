@@ -10,11 +10,14 @@
 /* A row buffer of cols elements of `size` bytes. */
 fa_buf fa_plan_buffer(fa_net *net, int64_t cols, size_t size);
 void fa_plan_buffer_width(fa_net *net, fa_buf b, int64_t cols); /* changes its width */
+/* The same without padding between rows: all rows are one matrix of narrower rows. */
+fa_buf fa_plan_tight_buffer(fa_net *net, int64_t cols, size_t size);
 fa_param *fa_plan_param(fa_net *net, const char *name, int layer, fa_tensor_kind kind, int64_t rows,
                         int64_t cols);
 /* Makes the optimizer train a parameter, like a weight, on the gradient left^T right. */
 void fa_plan_trained(fa_net *net, fa_param *p, fa_buf left, fa_buf right);
-void fa_plan_scratch(fa_net *net, size_t bytes); /* each worker has at least this much */
+void fa_plan_scratch(fa_net *net, size_t bytes);        /* each worker has at least this much */
+void fa_plan_window_scratch(fa_net *net, size_t bytes); /* the same, when predicting too */
 /* The stored feedback of a hidden block, checked: "l.feedback", source x fa_feedback_cols. */
 fa_status fa_plan_feedback(fa_net *net, int block, int64_t source);
 /* The same for a matrix that nothing changes, and that only fa_feedback_product reads. */
@@ -43,6 +46,19 @@ static inline bool fa_makes_matrix(const fa_net *net, int block) /* by ops->matr
     const fa_rule_ops *ops = net->blocks[block].rule.ops;
     return ops && ops->rows && ops->rows(net, block) > 0;
 }
+
+/* ---- window.c ---- */
+
+static inline int64_t fa_shape_size(fa_shape s) { return s.h ? s.h * s.w * s.c : s.c; }
+/* The map of a description's input, or n_in numbers. */
+fa_status fa_plan_input(fa_shape *shape, const fa_net_desc *desc);
+fa_status fa_expect_map(const fa_layer *layer);  /* the layer's input: a map */
+fa_status fa_expect_flat(const fa_layer *layer); /* or plain numbers */
+/* The windows of a layer over its input, as its description says, checked. `what` names their size
+ * in messages. */
+fa_status fa_plan_window(fa_window *window, fa_net *net, const fa_layer *layer, const char *what);
+/* Sets the shape of a layer's output. */
+fa_status fa_plan_map(fa_layer *layer, int64_t h, int64_t w, int64_t c);
 
 /* ---- feedback_init.c ---- */
 

@@ -54,6 +54,13 @@ static const fa_field layer_rows[] = {
     ROW(fa_layer_desc, rate, REAL, NULL),
     ROW(fa_layer_desc, options, OPTIONS, &fa_layer_fields),
     ROW(fa_layer_desc, n_options, UNSAVED, NULL), /* with options */
+    ROW(fa_layer_desc, kernel_h, I64, NULL),
+    ROW(fa_layer_desc, kernel_w, I64, NULL),
+    ROW(fa_layer_desc, stride_h, I64, NULL),
+    ROW(fa_layer_desc, stride_w, I64, NULL),
+    ROW(fa_layer_desc, padding, TEXT, NULL),
+    ROW(fa_layer_desc, pad_h, I64, NULL),
+    ROW(fa_layer_desc, pad_w, I64, NULL),
     ROW(fa_layer_desc, recurrent_init, PART, &fa_init_fields),
     END};
 const fa_table fa_layer_fields = {TABLE("layer", fa_layer_desc, bias_init, layer_rows),
@@ -68,6 +75,7 @@ static const fa_field optimizer_rows[] = {
     ROW(fa_optimizer_desc, clip_norm, REAL, NULL),
     ROW(fa_optimizer_desc, options, OPTIONS, &fa_optimizer_fields),
     ROW(fa_optimizer_desc, n_options, UNSAVED, NULL), /* with options */
+    ROW(fa_optimizer_desc, l1, REAL, NULL),
     END};
 const fa_table fa_optimizer_fields = {TABLE("optimizer", fa_optimizer_desc, lr, optimizer_rows),
                                       OWNER(OPTIMIZER, fa_optimizer_desc, name)};
@@ -86,6 +94,9 @@ static const fa_field net_rows[] = {
     ROW(fa_net_desc, input_scale, REAL, NULL),
     ROW(fa_net_desc, loss_options, OPTIONS, &fa_net_fields),
     ROW(fa_net_desc, n_loss_options, UNSAVED, NULL), /* with loss_options */
+    ROW(fa_net_desc, input_h, I64, NULL),
+    ROW(fa_net_desc, input_w, I64, NULL),
+    ROW(fa_net_desc, input_c, I64, NULL),
     END};
 const fa_table fa_net_fields = {TABLE("network", fa_net_desc, loss, net_rows),
                                 OWNER(LOSS, fa_net_desc, loss)};
@@ -264,9 +275,9 @@ static void fill_layer(fa_layer_desc *d)
     const bool recurrent = d->type && !strcmp(d->type, "recurrent");
     if (recurrent && d->recurrent_init.scale == 0 && !d->recurrent_init.name)
         d->recurrent_init.scale = defaults.recurrent_init.scale;
-    if (!d->type || (!recurrent && strcmp(d->type, "dense") != 0) || d->use_bias || d->trainable ||
-        d->lr_scale != 0 || d->bias_lr_scale != 0 || d->weight_init.scale != 0 ||
-        d->bias_init.scale != 0)
+    if (!d->type || (!recurrent && strcmp(d->type, "dense") && strcmp(d->type, "conv2d")) ||
+        d->use_bias || d->trainable || d->lr_scale != 0 || d->bias_lr_scale != 0 ||
+        d->weight_init.scale != 0 || d->bias_init.scale != 0)
         return;
     d->use_bias = defaults.use_bias, d->trainable = defaults.trainable;
     d->lr_scale = defaults.lr_scale, d->bias_lr_scale = defaults.bias_lr_scale;

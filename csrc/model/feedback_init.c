@@ -177,12 +177,14 @@ typedef struct fa_draw_spec {
 static fa_draw_spec spec_of_weights(const fa_net *net, int block, int64_t rows, int64_t cols)
 {
     const fa_init *init = &net->blocks[block].rule.desc.feedback;
+    const fa_layer *source = source_layer(net, block);
     fa_draw_spec spec = {0};
+    if (net->blocks[block].rule.sources & FA_FROM_ABOVE && source->ops->carry)
+        cols = source->fan_in, rows = source->fan_out; /* it stands for these weights */
     if (strcmp(init->name, "forward")) {
         spec.size = fa_init_size(&spec.normal, init->name, init->scale, cols, rows);
         return spec;
     }
-    const fa_layer *source = source_layer(net, block);
     const fa_init *w = &source->desc.weight_init;
     const char *name = w->name ? w->name : fa_default_init(source->desc.activation);
     const double scale = w->name ? w->scale : 1;

@@ -81,8 +81,9 @@ void fa_draw_param(const fa_net *net, fa_param *p, const fa_init *init, const ch
     }
     const char *name = init->name ? init->name : fallback;
     bool normal;
-    const double size = fa_init_size(&normal, name, init->name ? init->scale : find(name)->scale,
-                                     p->kind == FA_BIAS ? layer->n_in : p->rows, layer->n_out);
+    const double size =
+        fa_init_size(&normal, name, init->name ? init->scale : find(name)->scale,
+                     p == layer->recurrent ? p->rows : layer->fan_in, layer->fan_out);
     if (size == 0) return; /* the memory is zeroed; half of the draws times 0 would be -0 */
     (normal ? fa_rng_normal : fa_rng_uniform)(p->value, net->dtype, 0, n, size,
                                               fa_rng_stream(net->seed, purpose, layer->ordinal, 0));

@@ -51,9 +51,10 @@ typedef struct fa_tile {
 } fa_tile;              /* of a parameter, half-open */
 typedef int32_t fa_buf; /* a row buffer declared while planning; a plan holds ids, never pointers */
 enum { FA_NO_BUF = -2, FA_ONES = -1, FA_INPUT = 0, FA_TARGET = 1, FA_MAX_PAIRS = 2 };
-typedef struct fa_pair {
+typedef struct fa_pair { /* adds left^T right to a gradient */
     fa_buf left, right;
-} fa_pair; /* adds left^T right to a gradient */
+    const struct fa_layer *windows; /* of this layer: the rows are its patches; NULL: plain rows */
+} fa_pair;
 
 typedef struct fa_param { /* weights, biases and feedback, learned or not */
     char key[32];
@@ -64,7 +65,8 @@ typedef struct fa_param { /* weights, biases and feedback, learned or not */
     int n_grad;
     double lr_scale;
     double feedback_decay; /* share lost in a step, apart from the optimizer's decay */
-    bool decays, trainable;
+    bool decays, sparsens; /* by weight_decay, by l1 */
+    bool trainable;
     bool in_place;            /* the product writes the parameter itself */
     struct fa_param *coupled; /* feedback that receives every step transposed (Kolen-Pollack) */
     struct fa_param *trace;   /* its gradient in a stream, without the signal; NULL: left^T right */
@@ -73,12 +75,20 @@ typedef struct fa_param { /* weights, biases and feedback, learned or not */
 static inline fa_mat fa_param_matrix(const fa_param *p)
 { return (fa_mat){(char *)p->value, p->cols, p->rows, p->cols}; }
 
+typedef struct
+    fa_shape { /* a map of h x w positions with c channels each; or h = w = 0: c numbers */
+    int64_t h, w, c;
+} fa_shape;
+
 typedef struct fa_layer {
     const struct fa_layer_ops *ops;
     fa_layer_desc desc;
     int index, ordinal; /* in the layer list; among the weighted layers */
-    int64_t n_in, n_out;
+    fa_shape in_shape, out_shape;
+    int64_t n_in, n_out;     /* numbers of a row */
+    int64_t fan_in, fan_out; /* of a weighted layer, for initialisers */
     int activation;
+    double f_option;         /* the option that the activation has, if it has one */
     fa_param *weight, *bias; /* NULL if it has none */
     fa_param *recurrent;     /* the weights of its own last output, in buffer `before`; or NULL */
     fa_buf before;

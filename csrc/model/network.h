@@ -47,6 +47,8 @@ struct fa_net {
     fa_param *params;
     int n_params;
     const struct fa_loss_ops *loss;
+    int (*own_loss)(void *user, const fa_loss_context *t); /* of loss "custom", or NULL */
+    void *own_loss_user;
     fa_optim optim;
     /* The rule, if any, that runs before the deltas of a chunk, and between the forward pass and
      * all deltas. */
@@ -73,6 +75,8 @@ struct fa_net {
     int64_t tile_cols;   /* of the widest tile */
     double work_per_row; /* multiply-adds of a step */
     double n_weights;    /* of all layers */
+    size_t window_size;  /* bytes of patches that each worker needs, when predicting too */
+    bool has_windows;    /* layers that take patches of maps: only whole rows are divided */
 
     int64_t *shuffled; /* fa_train_epoch: the order of its n_shuffled samples */
     int64_t n_shuffled;

@@ -20,6 +20,7 @@ typedef struct fa_layer_ops {
     /* Checks the description, declares buffers and parameters, sets layer->n_out and ->out. */
     fa_status (*plan)(fa_net *net, fa_layer *layer);
     bool columns; /* forward can compute some of the output's columns */
+    bool sparse;  /* forward reads the entries of a sparse X, where it comes first */
     void (*forward)(const fa_layer *layer, const struct fa_run *run, fa_part part, int worker);
     /* Changes d, in place, from the signal at the layer's output to that at its input, or at the
      * pre-activation of a weighted layer. exact false (inject="pre"): only 0/1 masks apply. */
@@ -32,9 +33,14 @@ typedef struct fa_layer_ops {
     /* weighted layers: out = d W^T, a part of the exact signal for the block below */
     void (*transport)(const fa_layer *layer, const struct fa_run *run, fa_part part, fa_mat d,
                       fa_mat out, int worker);
-    /* The same with another matrix of the shape of W^T, all columns at a time. NULL: out = d b. */
-    void (*carry)(const fa_layer *layer, const struct fa_run *run, fa_rows rows, fa_mat d, fa_mat b,
-                  fa_mat out, int worker);
+    /* layers whose weights see patches: the part t of the gradient, g = alpha * sum.
+     * NULL: left^T right. */
+    void (*gradient)(const fa_layer *layer, const struct fa_run *run, fa_pair pair, fa_tile t,
+                     fa_mat g, double alpha, int worker);
+    /* The same as transport with another matrix of the shape of W^T, all columns at a time. NULL:
+     * out = d b. */
+    void (*carry)(const fa_layer *layer, const struct fa_run *run, fa_mat d, fa_mat b, fa_mat out,
+                  int worker);
     /* FA_OVER_TIME: draws what it has beside weight and bias; after a step of a stream, keeps its
      * state; FA_E_VALUE where it cannot learn in a stream. */
     void (*draw)(const fa_net *net, const fa_layer *layer);
@@ -54,11 +60,12 @@ enum { /* where a rule's signal comes from */
 typedef struct fa_rule_ops {
     const char *name;
     const fa_option_row *options;
-    unsigned sources;  /* they order the blocks; FA_NO_UPDATE: the layer does not train */
-    bool no_sequences; /* refuses networks with recurrent layers */
-    bool no_pre;       /* refuses inject="pre", although it does not read from above */
-    bool columns;      /* signal can compute some of the block's columns */
-    bool product;      /* signal is a product that ends with fa_signal_epilogue, or gathers (nnz) */
+    unsigned sources;       /* they order the blocks; FA_NO_UPDATE: the layer does not train */
+    bool no_sequences;      /* refuses networks with recurrent layers */
+    bool no_pre;            /* refuses inject="pre", although it does not read from above */
+    bool columns;           /* signal can compute some of the block's columns */
+    const char *dense_only; /* why it refuses networks with windows (a chain rule: windows above) */
+    bool product; /* signal is a product that ends with fa_signal_epilogue, or gathers (nnz) */
     /* Declares the feedback and the buffers of hidden block `block`; NULL: it has none. */
     fa_status (*plan)(fa_net *net, int block);
     void (*draw)(const fa_net *net, int block); /* other matrices than rule->feedback */
@@ -90,7 +97,8 @@ typedef struct fa_loss_ops {
     int min_outputs;
     bool logits;        /* needs a linear output layer */
     bool accuracy_rows; /* row targets have an accuracy too */
-    /* The kernel: error into e, row_loss, hit. options: of all rows. */
+    /* The kernel: error into e, row_loss, hit. options: of all rows. NULL: a function of the user,
+     * see engine/own_loss.c */
     void (*error)(const fa_kernels *k, const fa_option *options, fa_mat e, double *row_loss,
                   double *hit, fa_mat z, const int64_t *labels, fa_mat y);
     /* turns logits into the values that predict returns, in place; NULL: they are the same */
@@ -98,6 +106,8 @@ typedef struct fa_loss_ops {
     /* NULL if a row of targets with these extremes and this sum is good; else what is expected. */
     const char *(*check_row)(double low, double high, double sum);
 } fa_loss_ops;
+
+static inline bool fa_has_own_loss(const fa_net *net) { return !net->loss->error; }
 
 typedef int fa_optim_kernel(FA_STEP_PARAMETERS);
 typedef struct fa_optim_ops {
@@ -122,5 +132,6 @@ const fa_optim_ops *fa_find_optim(const char *name);
 int fa_find_activation(const char *name); /* -1: unknown name */
 unsigned fa_activation_flags(int activation);
 const char *fa_activation_name(int activation);
+const char *fa_activation_option(int activation); /* the layer's option that f depends on, or "" */
 
 #endif

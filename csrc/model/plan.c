@@ -60,9 +60,17 @@ static fa_status plan_layer(fa_net *net, fa_layer_desc *desc, int i)
         if (layer->activation < 0)
             return fa_unknown_name(i, "activation", FA_NAMES_ACTIVATION, desc->activation);
         layer->desc.activation = fa_activation_name(layer->activation);
+        const int option =
+            fa_find_option(layer->ops->options, fa_activation_option(layer->activation));
+        if (option >= 0) layer->f_option = layer->desc.options[option].number;
         layer->ordinal = net->n_blocks;
     }
-    layer->n_in = i ? net->layers[i - 1].n_out : net->n_in;
+    if (i)
+        layer->in_shape = net->layers[i - 1].out_shape;
+    else
+        FA_TRY(fa_plan_input(&layer->in_shape, &net->desc));
+    layer->out_shape = layer->in_shape;
+    layer->n_in = layer->n_out = fa_shape_size(layer->in_shape);
     layer->in = layer->gradient_in = i ? net->layers[i - 1].out : FA_INPUT;
     FA_TRY(layer->ops->plan(net, layer));
     if (!weighted) {
@@ -70,7 +78,8 @@ static fa_status plan_layer(fa_net *net, fa_layer_desc *desc, int i)
         return FA_OK;
     }
     FA_TRY(own_initial_values(net, layer, desc));
-    layer->signal = fa_plan_buffer(net, layer->n_out, net->esize);
+    layer->signal = layer->ops->gradient ? fa_plan_tight_buffer(net, layer->n_out, net->esize)
+                                         : fa_plan_buffer(net, layer->n_out, net->esize);
     net->blocks[net->n_blocks++] = (fa_block){.first = i,
                                               .last = i,
                                               .signal_at = i,
@@ -85,7 +94,7 @@ static fa_status plan_layers(fa_net *net)
     fa_layer_desc *layers = (fa_layer_desc *)net->desc.layers; /* the network's own copy */
     for (int i = 0; i < net->n_layers; i++) FA_TRY(plan_layer(net, &layers[i], i));
     const fa_layer *last = &net->layers[net->n_layers - 1];
-    if (!(last->ops->flags & FA_WEIGHTED) || last->ops->flags & FA_OVER_TIME)
+    if (!(last->ops->flags & FA_WEIGHTED) || last->ops->flags & FA_OVER_TIME || last->out_shape.h)
         return fa_fail(FA_E_VALUE, "layer %d: the last layer: expected dense, got %s", last->index,
                        last->ops->name);
     if (net->loss->logits && last->activation != FA_ACT_linear)
@@ -118,9 +127,11 @@ static void plan_gradients(fa_net *net)
         fa_param *const of_layer[] = {layer->weight, layer->recurrent, layer->bias};
         const fa_buf left[] = {layer->gradient_in, layer->before, FA_ONES};
         for (int i = 0; i < 3; i++) {
-            if (!of_layer[i]) continue;
-            fa_plan_trained(net, of_layer[i], left[i], block->delta);
-            of_layer[i]->trainable = fa_trains(block);
+            fa_param *p = of_layer[i];
+            if (!p) continue;
+            fa_plan_trained(net, p, left[i], block->delta);
+            if (layer->ops->gradient) p->grad[0].windows = layer, p->in_place = false;
+            p->trainable = fa_trains(block);
         }
         if (layer->recurrent) net->work_per_row += 3 * (double)layer->n_out * (double)layer->n_out;
         if (b || net->chunk_rule) /* an upper bound: transport, or a second pass */
@@ -170,7 +181,7 @@ static bool can_defer(const fa_net *net)
         trained += p->trainable;
         if (p->trainable) entries += (double)p->rows * (double)p->cols;
     }
-    if (2 * entries < net->n_weights) return false;
+    if (2 * entries < net->n_weights || net->has_windows) return false;
     for (int b = 0; b < net->n_blocks; b++) {
         const fa_param *of_layer[] = {net->blocks[b].layer->weight, net->blocks[b].layer->bias};
         for (int i = 0; i < 2; i++)
@@ -178,7 +189,7 @@ static bool can_defer(const fa_net *net)
                 of_layers += of_layer[i]->in_place && !of_layer[i]->coupled;
     }
     return trained == of_layers && !net->recurrent && !net->chunk_rule && !net->barrier_rule &&
-           !net->n_feedback_tasks;
+           !net->n_feedback_tasks && !fa_has_own_loss(net);
 }
 
 static void plan_phases(fa_net *net)
@@ -186,7 +197,7 @@ static void plan_phases(fa_net *net)
     int n = 0;
     net->defers = can_defer(net);
     net->clips = net->optim.desc.clip_norm > 0;
-    if (net->barrier_rule) {
+    if (net->barrier_rule || fa_has_own_loss(net)) {
         net->phases[n++] = FA_PHASE_FORWARD;
         net->phases[n++] = FA_PHASE_DELTAS;
     } else {
@@ -226,6 +237,8 @@ static fa_status check_optimizer(fa_net *net)
     if (!(d->weight_decay >= 0) || !isfinite(d->weight_decay))
         return fa_fail(FA_E_VALUE, "optimizer: weight_decay: expected a number >= 0, got %g",
                        d->weight_decay);
+    if (!(d->l1 >= 0) || !isfinite(d->l1))
+        return fa_fail(FA_E_VALUE, "optimizer: l1: expected a number >= 0, got %g", d->l1);
     if (!(d->clip_norm >= 0) || !isfinite(d->clip_norm))
         return fa_fail(FA_E_VALUE, "optimizer: clip_norm: expected a number >= 0 (0: off), got %g",
                        d->clip_norm);

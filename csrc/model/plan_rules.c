@@ -39,7 +39,8 @@ static fa_status resolve_inject(fa_rule *rule, int layer)
 /* Whether the rule's product can multiply by f', so that S is D_l. */
 static bool can_fuse_relu_backward(const fa_block *block)
 {
-    return block->rule.ops->product && !(block->layer->ops->flags & FA_OVER_TIME) &&
+    const bool carried = block->rule.sources & FA_FROM_ABOVE && (block + 1)->layer->ops->carry;
+    return block->rule.ops->product && !carried && !(block->layer->ops->flags & FA_OVER_TIME) &&
            !block->rule.nnz && block->rule.inject == FA_INJECT_POST &&
            block->first == block->last && block->layer->activation == FA_ACT_relu;
 }
@@ -71,6 +72,17 @@ static fa_status check_sequences(const fa_net *net, const fa_block *block, const
     return FA_OK;
 }
 
+/* Rules whose step has no form for patches, and the reason. */
+static fa_status check_windows(const fa_net *net, const fa_rule *rule, int b)
+{
+    const fa_rule_ops *ops = rule->ops;
+    const bool above = net->blocks[b + 1].layer->ops->gradient;
+    if (!ops->dense_only || !net->has_windows || (ops->sources & FA_FROM_ABOVE && !above))
+        return FA_OK;
+    return fa_fail(FA_E_VALUE, "layer %d: rule: expected one that takes images, got '%s'; %s",
+                   net->blocks[b].first, ops->name, ops->dense_only);
+}
+
 /* desc belongs to the network's own description. */
 static fa_status resolve_rule(fa_net *net, int b, fa_rule_desc *desc)
 {
@@ -82,6 +94,7 @@ static fa_status resolve_rule(fa_net *net, int b, fa_rule_desc *desc)
     FA_TRY(check_sequences(net, block, rule));
     rule->sources = rule->ops->sources;
     FA_TRY(resolve_inject(rule, block->first));
+    FA_TRY(check_windows(net, rule, b));
     if (rule->ops->plan) FA_TRY(rule->ops->plan(net, b));
     rule->fuses_relu_backward = can_fuse_relu_backward(block);
     if (rule->ops->before_deltas) net->chunk_rule = rule->ops;

@@ -147,5 +147,6 @@ fa_status fa_plan_tiles(fa_net *net)
     FA_TRY(partition_tiles(net, net->blas ? shared : serial_size, &net->serial_tiles,
                            &net->n_serial_tiles));
     FA_TRY(plan_column_items(net));
+    if (net->optim.desc.l1 != 0) net->scratch_size *= 2; /* the second half: add_l1 in update.c */
     return plan_feedback_tasks(net);
 }

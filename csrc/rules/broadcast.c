@@ -34,7 +34,7 @@ static void sdfa_signal(const fa_rule *rule, const fa_run *run, int block, fa_pa
     (void)rule;
     const fa_mat e = error(run, part.rows);
     const fa_mat sign = {fa_scratch(run, worker), e.cols, e.rows, e.cols};
-    run->net->k->act[FA_ACT_sign](sign.p, sign.ld, e.p, e.ld, e.rows, e.cols);
+    run->net->k->act[FA_ACT_sign](sign.p, sign.ld, e.p, e.ld, e.rows, e.cols, 0);
     fa_feedback_product(run, block, part, sign, s, worker);
 }
 

@@ -43,7 +43,7 @@ void fa_chain_signal(const fa_rule *rule, const fa_run *run, int block, fa_part 
         fa_feedback_product(run, block, part, d, s, worker);
         return;
     }
-    above->ops->carry(above, run, part.rows, d, fa_feedback_of(run, block), s, worker);
+    above->ops->carry(above, run, d, fa_feedback_of(run, block), s, worker);
     fa_count(run, &run->net->count_feedback, fa_is_first(part));
 }
 

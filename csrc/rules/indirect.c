@@ -41,6 +41,8 @@ const fa_rule_ops fa_rule_ifa = {.name = "ifa",
                                  .sources = FA_FROM_ERROR,
                                  .no_sequences = true,
                                  .no_pre = true,
+                                 .dense_only =
+                                     "it sends deltas upwards, and has no form for patches",
                                  .columns = true,
                                  .product = true,
                                  .plan = plan,

@@ -51,7 +51,7 @@ static void learn(const fa_block *b, fa_param *p, fa_buf left, fa_buf right, dou
     p->trainable = b->layer->desc.trainable;
     p->feedback_decay = decay;
     p->lr_scale = lr_scale;
-    p->grad[p->n_grad++] = (fa_pair){left, right};
+    p->grad[p->n_grad++] = (fa_pair){left, right, NULL};
 }
 
 static fa_status plan_kp(fa_net *net, int block)
@@ -187,6 +187,8 @@ const fa_rule_ops fa_rule_dkp = {.name = "dkp",
 const fa_rule_ops fa_rule_ldfa = {.name = "ldfa",
                                   .options = ldfa_options,
                                   .sources = FA_FROM_ABOVE,
+                                  .dense_only = "its factors have no form for the patches of "
+                                                "the layer above",
                                   .plan = plan_ldfa,
                                   .product = true,
                                   .signal = ldfa_signal,

@@ -100,8 +100,7 @@ static fa_mat head_error(const fa_rule *rule, const fa_run *run, int block, fa_r
     fa_matmul(&net->linalg, e, fa_get(run, net->layers[net->blocks[block].last].out, rows),
               head_of(rule), &epilogue, &packed_b);
     fa_count(run, &net->count_forward, rows.r0 == 0);
-    net->loss->error(net->k, net->desc.loss_options, e, loss, loss + FA_CHUNK, e,
-                     run->labels ? run->labels + rows.r0 : NULL, fa_get(run, FA_TARGET, rows));
+    fa_loss_of_rows(run, e, loss, loss + FA_CHUNK, e, rows);
     for (int64_t r = rows.r0; r < rows.r1; r++) /* if a head overflows, the step stops */
         if (!isfinite(loss[r - rows.r0])) run->row_loss[r] = loss[r - rows.r0];
     return e;

@@ -3,6 +3,7 @@
  *   X' = X + e F^T, F n_0 x n_L fixed        H'_l: the same batch and masks, from X'
  *   D_l = H_l - H'_l, D_L = e'               gW_l = H'_{l-1}^T D_l / m
  * H_l is the output of the block, after dropout. There is no f' anywhere. */
+#include "engine/sparse.h"
 #include "rules/rules.h"
 
 #include <math.h>
@@ -42,6 +43,7 @@ static fa_status plan_second(fa_net *net, state *own)
     for (int i = 0; i < net->n_layers; i++) {
         fa_layer *layer = &net->layers[i];
         layer->gradient_in = own->second[layer->in];
+        if (layer->out == layer->in) continue; /* Flatten */
         own->second[layer->out] = fa_plan_buffer(net, layer->n_out, net->esize);
         if (layer->preact != FA_NO_BUF)
             own->second[layer->preact] = fa_plan_buffer(net, layer->n_out, net->esize);
@@ -120,10 +122,14 @@ static void modulate(const fa_run *run, fa_rows rows, fa_mat x, int worker)
 {
     const fa_net *net = run->net;
     const fa_param *f = state_of(net)->f;
-    const fa_mat first = fa_get(run, FA_INPUT, rows);
     const fa_mat e = fa_get(run, net->blocks[net->n_blocks - 1].delta, rows);
     fa_run_matmul_nt(run, x, e, fa_param_matrix(f), worker);
     fa_count(run, &net->count_feedback, rows.r0 == 0);
+    if (run->csr) {
+        fa_csr_add(run, rows, x);
+        return;
+    }
+    const fa_mat first = fa_get(run, FA_INPUT, rows);
     net->k->add_scaled(x.p, x.ld, first.p, first.ld, x.p, x.ld, x.rows, x.cols, 1);
 }
 
@@ -131,6 +137,7 @@ static void modulate(const fa_run *run, fa_rows rows, fa_mat x, int worker)
 static void before_deltas(const fa_run *run, fa_rows rows, int worker)
 {
     fa_run second = *run;
+    second.csr = NULL; /* X' is dense */
     const second_pass *own = (const second_pass *)run->work->rule;
     second.buf = own->buf;
     second.row_loss = own->row_loss;
@@ -156,6 +163,7 @@ const fa_rule_ops fa_rule_pepita = {
     .sources = FA_FROM_INPUT,
     .no_sequences = true,
     .no_pre = true,
+    .dense_only = "its second pass is not built for images",
     .plan = plan,
     .draw = draw,
     .delta = delta,

@@ -49,7 +49,7 @@ static void usf_step_feedback(const fa_rule *rule, const fa_net *net, int block,
     (void)step;
     const fa_layer *layer = above(net, block);
     take_signs(net, block, rows, out, NULL,
-               rule->desc.feedback.scale * sqrt(2.0 / (double)(layer->n_in + layer->n_out)));
+               rule->desc.feedback.scale * sqrt(2.0 / (double)(layer->fan_in + layer->fan_out)));
 }
 
 static void frsf_step_feedback(const fa_rule *rule, const fa_net *net, int block, uint64_t step,

@@ -66,6 +66,13 @@ cdef extern from "fastfa.h" nogil:
         double rate
         const fa_option *options
         int n_options
+        int64_t kernel_h
+        int64_t kernel_w
+        int64_t stride_h
+        int64_t stride_w
+        const char *padding
+        int64_t pad_h
+        int64_t pad_w
         fa_init recurrent_init
 
     ctypedef struct fa_optimizer_desc:
@@ -77,6 +84,7 @@ cdef extern from "fastfa.h" nogil:
         double clip_norm
         const fa_option *options
         int n_options
+        double l1
 
     ctypedef struct fa_net_desc:
         size_t struct_size
@@ -92,8 +100,13 @@ cdef extern from "fastfa.h" nogil:
         double input_scale
         const fa_option *loss_options
         int n_loss_options
+        int64_t input_h
+        int64_t input_w
+        int64_t input_c
 
     fa_layer_desc fa_dense(int64_t units, const char *activation)
+    fa_layer_desc fa_conv2d(int64_t filters, int64_t size, const char *activation)
+    fa_layer_desc fa_flatten()
     fa_layer_desc fa_dropout(double rate)
     fa_layer_desc fa_recurrent(int64_t units, const char *activation)
     fa_rule_desc fa_rule_of(const char *name)
@@ -153,10 +166,16 @@ cdef extern from "fastfa.h" nogil:
         int64_t n
         int accumulate
         int checked
+        const void *indices
+        const void *indptr
+        int index_bytes
+        int64_t n_entries
         int64_t time_steps
         int every_step
 
     fa_samples fa_samples_of(const void *x, ptrdiff_t ldx, fa_dtype x_dtype, int64_t n)
+    fa_samples fa_csr_of(const void *x, fa_dtype x_dtype, const void *indices, const void *indptr,
+                         int index_bytes, int64_t n_entries, int64_t n)
 
     ctypedef struct fa_metrics:
         double loss
@@ -269,6 +288,19 @@ cdef extern from "fastfa.h" nogil:
         int64_t feedback_rows
         int trainable
         int needs_delta
+        int64_t feedback_cols
+        int64_t n_signal
+
+    ctypedef struct fa_layer_info:
+        size_t struct_size
+        int64_t n_in
+        int64_t n_out
+        int64_t h
+        int64_t w
+        int64_t c
+        double multiply_adds
+
+    fa_status fa_net_layer(fa_layer_info *info, const fa_net *net, int64_t layer)
 
     int64_t fa_net_n_blocks(const fa_net *net)
     fa_status fa_net_block(fa_block_info *info, const fa_net *net, int64_t block)
@@ -304,6 +336,16 @@ cdef extern from "fastfa.h" nogil:
     fa_view fa_rule_context_output(const fa_rule_context *t, int64_t block)
     fa_status fa_multiply(void *c, const fa_net *net, const void *a, ptrdiff_t lda, const void *b, ptrdiff_t ldb,
                           int64_t rows, int64_t k, int64_t cols)
+
+    ctypedef struct fa_loss_context:
+        const fa_net *net
+        fa_view output
+        const int64_t *labels
+        fa_view target
+        double *losses
+        fa_view error
+
+    fa_status fa_net_set_loss(fa_net *net, int (*loss)(void *user, const fa_loss_context *t) noexcept, void *user)
 
     fa_status fa_save(const fa_net *net, const char *path)
     fa_status fa_save_to(const fa_net *net, int (*write)(void *user, const void *data, size_t size) noexcept,

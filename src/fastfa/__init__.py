@@ -26,6 +26,7 @@ Where to look:
 rules, with their equations and sources  ``help(fa.rules)``, and ``help(fa.DFA)`` for one of them
 networks, training                       ``help(fa.Sequential)``, ``help(fa.Dense)``
 sequences and streams                    ``help(fa.Recurrent)``
+losses                                   ``help(fa.losses)``
 feedback matrices                        ``help(fa.Feedback)``
 learning rates that change               ``help(fa.schedules)``
 callbacks                                ``help(fa.callbacks)``
@@ -51,7 +52,8 @@ from .alignment import Alignment
 from .callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, History
 from .feedback import Feedback
 from .initializers import Init
-from .layers import Dense, Dropout, Recurrent
+from .layers import Conv2D, Dense, Dropout, Flatten, Recurrent
+from .losses import Focal, Huber, Pinball, SoftmaxCrossEntropy
 from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RAdam, RMSprop
 from .rules import (
     BRSF,
@@ -98,16 +100,21 @@ __all__ = [
     "CSVLogger",
     "Callback",
     "Checkpoint",
+    "Conv2D",
     "Dense",
     "Dropout",
     "EarlyStopping",
     "Feedback",
+    "Flatten",
+    "Focal",
     "Frozen",
     "History",
+    "Huber",
     "Init",
     "Lion",
     "Local",
     "NAdam",
+    "Pinball",
     "RAdam",
     "RMSprop",
     "Recurrent",
@@ -116,6 +123,7 @@ __all__ = [
     "Rule",
     "RuleContext",
     "Sequential",
+    "SoftmaxCrossEntropy",
     "Ternary",
     "build_info",
     "check_file",

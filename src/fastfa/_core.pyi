@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import Buffer, disjoint_base
 
-from ._internal.samples import Samples
+from ._internal.samples import Inputs
 
 NAMES: Final[dict[str, list[str]]]
 POLL_SECONDS: Final[float]
@@ -57,19 +57,19 @@ class Network:
     def __init__(self, description: dict[str, Any]) -> None: ...
     def check(
         self,
-        x: Samples,
+        x: Inputs,
         labels: NDArray[np.int64] | None,
-        y: Samples | None,
+        y: Inputs | None,
         weights: NDArray[np.float64] | None,
     ) -> None: ...
     def check_targets(
         self,
         n: int,
         labels: NDArray[np.int64] | None,
-        y: Samples | None,
+        y: Inputs | None,
         weights: NDArray[np.float64] | None,
     ) -> None: ...
-    def check_inputs(self, x: Samples) -> None: ...
+    def check_inputs(self, x: Inputs) -> None: ...
     def shuffle(self, n: int) -> NDArray[np.int64]: ...
     def train_batch_direct(self, x: object, y: object) -> float | None: ...
     def learn_one_direct(self, x: object, y: object) -> float | None: ...
@@ -81,17 +81,17 @@ class Network:
     def reset_stream(self) -> None: ...
     def train_batch(
         self,
-        x: Samples,
+        x: Inputs,
         labels: NDArray[np.int64] | None,
-        y: Samples | None,
+        y: Inputs | None,
         weights: NDArray[np.float64] | None,
     ) -> float: ...
     def trim(self) -> None: ...
     def train_steps(
         self,
-        x: Samples,
+        x: Inputs,
         labels: NDArray[np.int64] | None,
-        y: Samples | None,
+        y: Inputs | None,
         weights: NDArray[np.float64] | None,
         order: NDArray[np.int64] | None,
         batch_size: int,
@@ -104,38 +104,38 @@ class Network:
         checked: bool = False,
     ) -> tuple[float, float, int, int]: ...
     def predict(
-        self, x: Samples, logits: bool = False, out: NDArray[Any] | None = None
+        self, x: Inputs, logits: bool = False, out: NDArray[Any] | None = None
     ) -> NDArray[Any]: ...
     def evaluate(
         self,
-        x: Samples,
+        x: Inputs,
         labels: NDArray[np.int64] | None,
-        y: Samples | None,
+        y: Inputs | None,
         weights: NDArray[np.float64] | None,
         *,
         checked: bool = False,
     ) -> tuple[float, float]: ...
     def gradients(
         self,
-        x: Samples,
+        x: Inputs,
         labels: NDArray[np.int64] | None,
-        y: Samples | None,
+        y: Inputs | None,
         weights: NDArray[np.float64] | None,
         feedback: bool = False,
     ) -> tuple[float, dict[str, NDArray[Any]]]: ...
     def apply_gradients(self, gradients: Mapping[str, NDArray[Any]]) -> None: ...
     def deltas(
         self,
-        x: Samples,
+        x: Inputs,
         labels: NDArray[np.int64] | None,
-        y: Samples | None,
+        y: Inputs | None,
         weights: NDArray[np.float64] | None,
     ) -> list[NDArray[Any] | None]: ...
     def alignment(
         self,
-        x: Samples,
+        x: Inputs,
         labels: NDArray[np.int64] | None,
-        y: Samples | None,
+        y: Inputs | None,
         weights: NDArray[np.float64] | None,
     ) -> list[dict[str, Any]]: ...
     def has_feedback_matrix(self, index: int) -> bool: ...
@@ -155,3 +155,4 @@ class Network:
     def reset(self) -> None: ...
     def state(self) -> bytes: ...
     def restore(self, state: bytes) -> None: ...
+    def set_loss(self, function: Callable[..., Any]) -> None: ...

@@ -47,3 +47,5 @@ cdef class Network(_NetworkFiles):
     def __init__(self, description):
         plain = _Description(description)
         self._take(_Handle(plain), (<_Description>plain).customs, description)
+        if description.get("loss_function") is not None:
+            self.set_loss(description["loss_function"])

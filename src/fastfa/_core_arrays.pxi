@@ -4,8 +4,13 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 
 cdef bint _is_plain(x, y) noexcept:
-    """Whether nothing is left to convert: no `Pieces` of `_internal.validation`."""
-    return cnp.PyArray_Check(x) and (y is None or cnp.PyArray_Check(y))
+    """Whether nothing is left to convert: no `Pieces` of `_internal.samples`."""
+    return (cnp.PyArray_Check(x) or _is_sparse(x)) and (y is None or cnp.PyArray_Check(y))
+
+
+cdef bint _is_sparse(x) noexcept:
+    """Whether x is `SparseRows` of `_internal.sparse`."""
+    return not cnp.PyArray_Check(x) and hasattr(x, "indptr")
 
 
 cdef object _rows_of(arrays, rows):

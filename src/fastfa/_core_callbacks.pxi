@@ -97,13 +97,43 @@ cdef tuple _ask_for_signal(_CustomRule custom, const fa_rule_context *t):
     step.t = t
     try:
         given = custom.rule.signal(RuleContext(
-            layer=info.layer, units=info.n_out, step=t.step, parameters=MappingProxyType(net.parameters),
+            layer=info.layer, units=info.n_signal, step=t.step, parameters=MappingProxyType(net.parameters),
             feedback=net.feedback.get(f"{info.layer}.feedback"), product=step.product,
             _read=step.read, _blocks={block_info(net.net, b).layer: b for b in range(fa_net_n_blocks(net.net))},
         ))
         return given, np.asarray(given)  # while the step lasts: an object may read it to become an array
     finally:
         step.t = NULL
+
+
+cdef int _own_loss(void *user, const fa_loss_context *t) noexcept with gil:
+    cdef _CustomRule custom = <_CustomRule>user  # its `rule` is the function
+    try:
+        _fill_losses(custom, t)
+        return 0
+    except BaseException as error:
+        custom.errors[PyThread_get_thread_ident()] = error
+        return 1
+
+
+cdef int _fill_losses(_CustomRule custom, const fa_loss_context *t) except -1:
+    """Ask a loss in Python for losses and errors, and copy them to where the engine reads them."""
+    from ._internal.own_loss import ask
+
+    cdef int typenum = custom.net.typenum
+    cdef int64_t i
+    logits = _view(t.output, typenum).copy()  # the engine's memory is its own
+    if t.labels != NULL:
+        y = np.empty(t.output.rows, np.int64)
+        for i in range(t.output.rows):
+            y[i] = t.labels[i]
+    else:
+        y = _view(t.target, typenum).copy()
+    losses, errors = ask(custom.rule, logits, y)
+    _view(t.error, typenum)[...] = errors
+    for i in range(t.output.rows):
+        t.losses[i] = losses[i]
+    return 0
 
 
 cdef int check_call(fa_status status, list customs) except -1:

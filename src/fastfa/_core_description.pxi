@@ -7,9 +7,9 @@ from libc.string cimport memcpy
 _RULE_FIELDS = frozenset(("name", "inject", "feedback", "custom"))
 _LAYER_FIELDS = frozenset((
     "type", "units", "activation", "use_bias", "trainable", "lr_scale", "bias_lr_scale", "weight_init", "bias_init",
-    "rule", "rate", "recurrent_init",
+    "rule", "rate", "filters", "kernel_size", "strides", "padding", "pool_size", "recurrent_init",
 ))
-_OPTIMIZER_FIELDS = frozenset(("name", "lr", "weight_decay", "decay_bias", "clip_norm"))
+_OPTIMIZER_FIELDS = frozenset(("name", "lr", "weight_decay", "decay_bias", "clip_norm", "l1"))
 
 
 cdef class _Description:
@@ -38,6 +38,8 @@ cdef class _Description:
         self.desc = fa_net_defaults()
         self.desc.dtype = FA_F64 if self.dtype == np.float64 else FA_F32
         self.desc.n_in = description["n_in"]
+        if "input_shape" in description:
+            self.desc.input_h, self.desc.input_w, self.desc.input_c = description["input_shape"]
         self.desc.seed = description["seed"]
         self.desc.loss = self.text(description["loss"])
         self.desc.n_threads = description["n_threads"]
@@ -94,7 +96,8 @@ cdef class _Description:
             raise ValueError(f"{name_field}: expected finite values in {self.dtype}, got inf or nan")
         self.kept.append(values)
         init.values = cnp.PyArray_DATA(values)
-        init.rows, init.cols = (1, len(values)) if values.ndim == 1 else values.shape
+        values = values.reshape(-1, values.shape[values.ndim - 1])
+        init.rows, init.cols = values.shape
         return 0
 
     cdef int rule(self, fa_rule_desc *rule, how) except -1:
@@ -117,13 +120,18 @@ cdef class _Description:
         cdef fa_layer_desc *layer = &self.layers[i]
         if how["type"] == "dense":
             layer[0] = fa_dense(how["units"], self.text(how["activation"]))
+        elif how["type"] == "conv2d":
+            layer[0] = fa_conv2d(how["filters"], 1, self.text(how["activation"]))
+            self.windows(layer, how, how["kernel_size"])
         elif how["type"] == "recurrent":
             layer[0] = fa_recurrent(how["units"], self.text(how["activation"]))
             self.init(&layer.recurrent_init, how["recurrent_init"], "name")
+        elif how["type"] == "flatten":
+            layer[0] = fa_flatten()
         else:
             layer[0] = fa_dropout(how["rate"])
         self.options(&layer.options, &layer.n_options, how, _LAYER_FIELDS)
-        if how["type"] not in ("dense", "recurrent"):
+        if how["type"] not in ("dense", "conv2d", "recurrent"):
             return 0
         layer.use_bias = how["use_bias"]
         layer.trainable = how["trainable"]
@@ -136,6 +144,15 @@ cdef class _Description:
             layer.rule = &self.rules[i]
         return 0
 
+    cdef int windows(self, fa_layer_desc *layer, how, size) except -1:
+        layer.kernel_h, layer.kernel_w = size
+        layer.stride_h, layer.stride_w = how["strides"]
+        if isinstance(how["padding"], str):
+            layer.padding = self.text(how["padding"])
+        else:
+            layer.pad_h, layer.pad_w = how["padding"]
+        return 0
+
     cdef int optimizer(self, how) except -1:
         cdef fa_optimizer_desc *to = &self.update
         to[0] = fa_optimizer_of(self.text(how["name"]), how["lr"])
@@ -143,6 +160,7 @@ cdef class _Description:
         to.weight_decay = how["weight_decay"]
         to.decay_bias = how["decay_bias"]
         to.clip_norm = how["clip_norm"] or 0.0
+        to.l1 = how.get("l1", 0.0)
         return 0
 
 
@@ -170,6 +188,8 @@ cdef object _describe(const fa_net_desc *d):
         "rule": _describe_rule(d.rule, dtype),
         "layers": [_describe_layer(&d.layers[i], dtype) for i in range(d.n_layers)],
     }
+    if d.input_h:
+        how["input_shape"] = (d.input_h, d.input_w, d.input_c)
     if d.n_loss_options:
         how["loss_options"] = _describe_options("loss", d.loss, d.loss_options)
     return how
@@ -191,6 +211,7 @@ cdef object _describe_optimizer(const fa_optimizer_desc *o):
         "weight_decay": o.weight_decay,
         "decay_bias": bool(o.decay_bias),
         "clip_norm": o.clip_norm,
+        "l1": o.l1,
     } | _describe_options("optimizer", o.name, o.options)
 
 
@@ -217,27 +238,38 @@ cdef object _describe_rule(const fa_rule_desc *r, dtype):
 
 
 cdef object _describe_layer(const fa_layer_desc *layer, dtype):
+    if layer.type == b"flatten":
+        return {"type": "flatten"}
     if layer.type == b"dropout":
         return {"type": "dropout", "rate": layer.rate} | _describe_options("layer", layer.type, layer.options)
     bias = _describe_init(&layer.bias_init, dtype, b"zeros")
     bias.pop("default", None)
     if "values" in bias:
         bias["values"] = bias["values"][0]
-    recurrent = {}
+    weight = _describe_init(&layer.weight_init, dtype, fa_default_init(layer.activation))
+    how = {"type": layer.type.decode(), "units": layer.units}
     if layer.type == b"recurrent":
-        recurrent["recurrent_init"] = _describe_init(&layer.recurrent_init, dtype, b"glorot_uniform")
-    return {
-        "type": layer.type.decode(),
-        "units": layer.units,
+        how["recurrent_init"] = _describe_init(&layer.recurrent_init, dtype, b"glorot_uniform")
+    elif layer.type == b"conv2d":
+        how = {"type": "conv2d", "filters": layer.units, "kernel_size": (layer.kernel_h, layer.kernel_w)}
+        how |= _describe_windows(layer)
+        if "values" in weight:
+            weight["values"] = weight["values"].reshape(layer.kernel_h, layer.kernel_w, -1, layer.units)
+    return how | {
         "activation": layer.activation.decode(),
         "use_bias": bool(layer.use_bias),
         "trainable": bool(layer.trainable),
         "lr_scale": layer.lr_scale,
         "bias_lr_scale": layer.bias_lr_scale,
-        "weight_init": _describe_init(&layer.weight_init, dtype, fa_default_init(layer.activation)),
+        "weight_init": weight,
         "bias_init": bias,
         "rule": None if layer.rule == NULL else _describe_rule(layer.rule, dtype),
-    } | recurrent | _describe_options("layer", layer.type, layer.options)
+    } | _describe_options("layer", layer.type, layer.options)
+
+
+cdef dict _describe_windows(const fa_layer_desc *layer):
+    padding = (layer.pad_h, layer.pad_w) if layer.padding == NULL else layer.padding.decode()
+    return {"strides": (layer.stride_h or 1, layer.stride_w or 1), "padding": padding}
 
 
 cdef object _describe_init(const fa_init *init, dtype, const char *default):

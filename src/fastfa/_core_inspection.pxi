@@ -47,10 +47,10 @@ cdef class _NetworkInspection(_NetworkPrediction):
         if pointers == NULL:
             raise MemoryError("out of memory for deltas")
         try:
-            deltas = []
+            deltas, outputs = [], self._outputs()
             for b in range(n):
                 info = block_info(self.net, b)
-                shape = (*x.shape[: len(x.shape) - 1], info.n_out)
+                shape = (*x.shape[: len(x.shape) - 1], *outputs[info.layer])
                 deltas.append(np.empty(shape, self.dtype) if info.needs_delta else None)
                 if info.needs_delta:
                     pointers[b] = cnp.PyArray_DATA(deltas[b])
@@ -91,7 +91,7 @@ cdef class _NetworkInspection(_NetworkPrediction):
         for b in range(fa_net_n_blocks(self.net)):
             info = block_info(self.net, b)
             stored = info.feedback[0] != 0
-            shape = f"{info.feedback_rows}x{info.n_out}"
+            shape = f"{info.feedback_rows}x{info.feedback_cols}"
             if info.source == b"input":
                 shape = f"{self.n_in}x{self.n_out}"
             rank = f" rank {info.feedback_rank}" if info.feedback_rank else ""
@@ -104,6 +104,16 @@ cdef class _NetworkInspection(_NetworkPrediction):
                 "trainable": bool(info.trainable),
                 "needed": bool(info.needs_delta),
             })
+        return rows
+
+    cdef list _outputs(self):
+        """The shape of each layer's output without the samples."""
+        cdef fa_layer_info info
+        info.struct_size = sizeof(info)
+        rows = []
+        for i in range(len(self.description["layers"])):
+            check(fa_net_layer(&info, self.net, i))
+            rows.append([info.h, info.w, info.c] if info.h else [info.n_out])
         return rows
 
     def feedback_matrix(self, index):
@@ -120,7 +130,7 @@ cdef class _NetworkInspection(_NetworkPrediction):
 
     cdef object _feedback_matrix(self, int64_t b):
         cdef fa_block_info info = block_info(self.net, b)
-        out = np.empty((info.feedback_rows, info.n_out), self.dtype)
+        out = np.empty((info.feedback_rows, info.feedback_cols), self.dtype)
         cdef void *data = cnp.PyArray_DATA(out)
         cdef fa_status status
         with nogil:

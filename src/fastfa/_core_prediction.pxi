@@ -76,7 +76,7 @@ cdef class _NetworkPrediction(_NetworkTraining):
         s.accumulate, s.checked = True, checked
         with nogil:
             status = fa_evaluate(metrics, self.net, &s)
-        check(status)
+        check_call(status, self.customs)
         return 0
 
     def _parts(self, rows, x, y):

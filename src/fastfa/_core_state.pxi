@@ -73,6 +73,14 @@ cdef class _NetworkState:
             self._add_view(fa_net_tensor(self.net, i))
         return 0
 
+    def set_loss(self, function):
+        """Give the loss "custom" its function."""
+        cdef _CustomRule custom = _CustomRule(function)
+        custom.net = self
+        check(fa_net_set_loss(self.net, _own_loss, <void *>custom))
+        self.customs.append(custom)
+        self.description = dict(self.description, loss_function=function)
+
     cdef int _add_view(self, fa_tensor tensor) except -1:
         if tensor.data == NULL:
             return 0
@@ -80,6 +88,8 @@ cdef class _NetworkState:
         view = self.handle.view(tensor, self.typenum)
         if key.endswith((".bias", ".state")):
             view = view[0]
+        elif key.partition(".")[2] == "weight":
+            view = self._as_filters(view, int(key.partition(".")[0]))
         if tensor.kind == FA_SLOT:
             self.slots.setdefault(key, []).append(view)
         elif tensor.kind == FA_STATE:
@@ -89,6 +99,11 @@ cdef class _NetworkState:
         else:
             self.parameters[key] = view
         return 0
+
+    cdef object _as_filters(self, view, int index):
+        """The weights of convolutions, (kernel_h, kernel_w, channels, filters); others as they are."""
+        how = self.description["layers"][index]
+        return view.reshape(*how["kernel_size"], -1, how["filters"]) if how["type"] == "conv2d" else view
 
     @property
     def counts(self):
@@ -178,11 +193,25 @@ cdef class _NetworkState:
         cdef fa_dtype of_x = FA_U8 if x.dtype == np.uint8 else self.c_dtype()
         cdef int typenum = cnp.NPY_UINT8 if of_x == FA_U8 else self.typenum
         cdef int64_t times = x.shape[1] if self.recurrent else 1
-        cdef void *data = _matrix(_as_rows(x), len(x) * times, self.n_in, typenum, "x")
-        cdef fa_samples s = fa_samples_of(data, self.n_in, of_x, len(x))
+        cdef fa_samples s
+        if _is_sparse(x):
+            s = self._sparse(x, of_x, typenum)
+        else:
+            s = fa_samples_of(_matrix(_as_rows(x), len(x) * times, self.n_in, typenum, "x"), self.n_in, of_x, len(x))
         s.time_steps = times if self.recurrent else 0
         self._add_targets(&s, labels, y, weights)
         return s
+
+    cdef fa_samples _sparse(self, x, fa_dtype of_x, int typenum) except *:
+        indices, indptr = x.indices, x.indptr
+        cdef int type_of_indices = cnp.NPY_INT32 if indptr.dtype == np.int32 else cnp.NPY_INT64
+        cdef int64_t n = len(x.data)
+        if x.shape[1] != self.n_in:
+            raise ValueError(f"x: expected {self.n_in} columns, got {x.shape[1]}")
+        return fa_csr_of(
+            _vector(x.data, n, typenum, "x.data"), of_x, _vector(indices, n, type_of_indices, "x.indices"),
+            _vector(indptr, len(x) + 1, type_of_indices, "x.indptr"), indptr.itemsize, n, len(x)
+        )
 
     cdef int _add_targets(self, fa_samples *s, labels, y, weights) except -1:
         cdef int64_t rows = s.n

@@ -87,7 +87,8 @@ def measure(
     """The `fields` of the alignment of each hidden layer on a batch, lowest first; others nan."""
     rows = engine.alignment(*batch)
     asked = [name for name in FROM_DELTAS if name in fields]
-    deltas = [_rows(d) for d in engine.deltas(*batch)] if asked else []
+    axes = len(batch.x.shape) - 1  # samples, and the steps of sequences
+    deltas = [_rows(d, axes) for d in engine.deltas(*batch)] if asked else []
     extras = _extras(engine, deltas, asked) if asked else [{} for _ in rows]
     empty = dict.fromkeys(Alignment._fields[1:], math.nan)
     return [
@@ -98,9 +99,9 @@ def measure(
     ]
 
 
-def _rows(delta: NDArray[Any] | None) -> NDArray[Any] | None:
-    """A row for each step of sequences."""
-    return None if delta is None else delta.reshape(-1, delta.shape[-1])
+def _rows(delta: NDArray[Any] | None, axes: int) -> NDArray[Any] | None:
+    """The numbers of a sample, or of a step of a sequence, as a row; `axes` count these."""
+    return None if delta is None else delta.reshape(math.prod(delta.shape[:axes]), -1)
 
 
 @quiet()
@@ -165,7 +166,10 @@ def _descents(engine: Engine, deltas: list[NDArray[Any] | None]) -> list[float |
     layers, parameters = engine.layers, engine.parameters
     for i in range(len(deltas) - 2, -1, -1):
         layer, above = layers[i], layers[i + 1]
-        transposed = parameters[f"{above['index']}.weight"].T.astype(np.float64)
+        weight = parameters[f"{above['index']}.weight"]
+        if weight.ndim > 2:  # a convolution: the product is no whole path
+            return [None] * (i + 1) + found[::-1]
+        transposed = weight.T.astype(np.float64)
         exact = None if exact is None else exact @ transposed  # e W_L^T ... W_{l+1}^T
         source, true = error, exact
         if layer["source"] == "above":

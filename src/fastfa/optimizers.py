@@ -6,6 +6,8 @@ All optimizers take these arguments besides their own:
   the steps taken so far (0 for the first one). A function is called in advance for all steps of a
   call, so it must depend on the step alone; files cannot hold it.
 - ``weight_decay``: factor >= 0 on the parameters, biases too unless ``decay_bias=False``.
+- ``l1``: factor >= 0 on sign(w), which is added to the gradient of w after clipping, so that small
+  weights move to zero; for every optimizer, and for biases as ``weight_decay``.
 - ``clip_norm``: None, or the largest global norm of the gradients of all trained parameters;
   larger gradients are scaled by clip_norm / (norm + 1e-6), before weight decay.
 """
@@ -60,6 +62,7 @@ class Optimizer(Described):
     name: ClassVar[str]
 
     lr: Rate = 1e-3
+    l1: float = field(default=0.0, kw_only=True)
 
     @property
     def schedule(self) -> Callable[[int], float] | None:
@@ -88,6 +91,7 @@ class Optimizer(Described):
             weight_decay=number("weight_decay", weight_decay, low=0.0),
             clip_norm=None if clip_norm is None else number("clip_norm", clip_norm, above=0.0),
             decay_bias=flag("decay_bias", decay_bias),
+            l1=number("l1", self.l1, low=0.0),
         )
         check_options(self, "optimizer", self.name)
 
@@ -107,7 +111,7 @@ class SGD(Optimizer):
     momentum : float in [0, 1), default 0.0
     nesterov : bool, default False
         Needs momentum > 0.
-    weight_decay, clip_norm, decay_bias
+    weight_decay, clip_norm, decay_bias, l1
         See the module.
     """
 
@@ -139,7 +143,7 @@ class RMSprop(Optimizer):
     eps : float > 0, default 1e-8
     momentum : float in [0, 1), default 0.0
         With momentum, lr multiplies a slot b = momentum b + g / (sqrt(v) + eps).
-    weight_decay, clip_norm, decay_bias
+    weight_decay, clip_norm, decay_bias, l1
         See the module.
     centered : bool, default False
         True: v - m^2 takes the place of v under the root, the variance of the gradient, where
@@ -170,7 +174,7 @@ class Adagrad(Optimizer):
     lr : float, schedule or callable, default 1e-2
         Learning rate, see the module.
     eps : float > 0, default 1e-10
-    weight_decay, clip_norm, decay_bias
+    weight_decay, clip_norm, decay_bias, l1
         See the module.
 
     References
@@ -219,7 +223,7 @@ class Adam(_Moments):
     beta1, beta2 : float in [0, 1), default 0.9, 0.999
         Decay of the mean and of the mean square of the gradient.
     eps : float > 0, default 1e-8
-    weight_decay, clip_norm, decay_bias
+    weight_decay, clip_norm, decay_bias, l1
         See the module.
     eps_hat : bool, default False
         True: eps is added before vhat is corrected for bias, the paper's "epsilon hat", as in
@@ -241,7 +245,7 @@ class AdamW(Adam):
 
     Parameters
     ----------
-    lr, beta1, beta2, eps, clip_norm, decay_bias, eps_hat
+    lr, beta1, beta2, eps, clip_norm, decay_bias, l1, eps_hat
         As for `Adam`.
     weight_decay : float >= 0, default 1e-2
 
@@ -263,7 +267,7 @@ class NAdam(_Moments):
     ----------
     lr : float, schedule or callable, default 2e-3
         Learning rate, see the module.
-    beta1, beta2, eps, weight_decay, clip_norm, decay_bias
+    beta1, beta2, eps, weight_decay, clip_norm, decay_bias, l1
         As for `Adam`.
     momentum_decay : float >= 0, default 4e-3
         How fast the momentum rises from half of beta1 to beta1.
@@ -285,7 +289,7 @@ class RAdam(_Moments):
 
     Parameters
     ----------
-    lr, beta1, beta2, eps, weight_decay, clip_norm, decay_bias
+    lr, beta1, beta2, eps, weight_decay, clip_norm, decay_bias, l1
         As for `Adam`.
 
     References
@@ -309,7 +313,7 @@ class Lion(Optimizer):
         Learning rate, see the module.
     beta1, beta2 : float in [0, 1), default 0.9, 0.99
         Share of the mean in what gives the sign; decay of the mean.
-    weight_decay, clip_norm, decay_bias
+    weight_decay, clip_norm, decay_bias, l1
         See the module.
 
     References

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from ._core import NAMES
 from ._internal import arguments
 from ._internal.attributes import hints_keywords, refuse_fixed, refuse_unknown
 from ._internal.checks import choice, flag, integer, number
@@ -18,8 +17,8 @@ from ._internal.history import History
 from ._internal.network_attributes import FIXED, OWN, SETTABLE
 from ._internal.network_checks import (
     check_network,
-    describe_layers,
-    describe_rule,
+    describe_structure,
+    input_shape_of,
     warn_of_depth,
     warn_of_rules,
 )
@@ -40,6 +39,7 @@ from .callbacks import Callback
 from .callbacks.hooks import callback_list
 from .layers import Layer, Recurrent
 from .layers.registry import layer_from
+from .losses import CUSTOM, Function, Loss, as_loss, describe_loss, loss_from, loss_name
 from .optimizers import Optimizer, as_optimizer, optimizer_from, rates_at
 from .rules import Frozen, Rule
 from .rules.registry import as_rule, rule_from
@@ -66,17 +66,27 @@ class Sequential(Streaming):
 
     Parameters
     ----------
-    layers : sequence of Dense, Recurrent and Dropout
-        From the input up; the last one is a `Dense`, the output.
-    input_shape : int or tuple of one int
-        Number of inputs n_in. With a `Recurrent` layer that of a step; (None, n_in) and (T, n_in)
-        mean the same there.
-    loss : {"softmax_cross_entropy", "sigmoid_cross_entropy", "mse"}
-        Losses take logits, sum over the outputs and average over the samples; mse has a factor 1/2.
-        So the error of a sample is Yhat - Y for all three. PyTorch's mean reduction averages mse
+    layers : sequence of Layer
+        `Dense`, `Conv2D`, `Flatten`, `Recurrent`, `Dropout`, from the input up; the last one is a
+        `Dense`, the output.
+    input_shape : int or tuple of ints
+        Number of inputs n_in; for images (height, width, channels), or (height, width) with one
+        channel. With a `Recurrent` layer that of a step; (None, n_in) and (T, n_in) mean the same
+        there.
+    loss : str, Loss or callable, default "softmax_cross_entropy"
+        "softmax_cross_entropy", "sigmoid_cross_entropy" and "mse" take logits, sum over the outputs
+        and average over the samples; mse has a factor 1/2.
+        So the error of a sample is Yhat - Y for these three. PyTorch's mean reduction averages mse
         and binary cross-entropy over all entries instead: with n_out outputs, a learning rate of
         PyTorch corresponds here to 2 / n_out of it for mse, and to 1 / n_out of it for binary
-        cross-entropy.
+        cross-entropy. Others are "huber", "mae", "pinball", "poisson" and "focal", or an object
+        with options, such as ``Huber(delta=0.5)`` or ``SoftmaxCrossEntropy(smoothing=0.1)``: see
+        ``help(fastfa.losses)``.
+        A function ``f(logits, y) -> (losses, errors)`` is a loss of your own. It gets the outputs
+        of some rows (m, n_out) and their targets, labels (m,) or rows (m, n_out), and returns the
+        loss of each row (m,) and dloss/dlogits (m, n_out); a row's values must not depend on other
+        rows. Its exceptions are raised, and the network stays as it was. A file keeps its name:
+        give it to `load`.
     rule : str or Rule, default "backprop"
         How the error reaches the hidden layers: "backprop", "fa", "dfa", "sdfa", "drtp", "usf",
         "frsf", "brsf", "kp", "dkp", "ternary", "ifa", "ldfa", "local", "pepita", "frozen", or an
@@ -103,7 +113,9 @@ class Sequential(Streaming):
     Attributes
     ----------
     layers : tuple of Layer
-    loss, dtype, device : str
+    loss : str, Loss or callable
+        As given.
+    dtype, device : str
     rule : Rule
     optimizer : Optimizer
         As given; the current learning rate is ``lr``.
@@ -140,8 +152,8 @@ class Sequential(Streaming):
         self,
         layers: Sequence[Layer],
         *,
-        input_shape: int | tuple[int] | tuple[int | None, int],
-        loss: str = "softmax_cross_entropy",
+        input_shape: int | tuple[int | None, ...],
+        loss: str | Loss | Function = "softmax_cross_entropy",
         rule: str | Rule = "backprop",
         optimizer: str | Optimizer = "adam",
         dtype: DTypeLike = "float32",
@@ -153,33 +165,31 @@ class Sequential(Streaming):
         if "_engine" in vars(self):
             raise TypeError("a network is made once: make another, or reset() this one")
         self.layers = arguments.layer_tuple(layers)
-        n_in = arguments.width(input_shape, any(isinstance(x, Recurrent) for x in self.layers))
-        self.loss = choice("loss", loss, NAMES["loss"])
+        given = arguments.shape(input_shape, any(isinstance(x, Recurrent) for x in self.layers))
+        self.loss = as_loss("loss", loss)
         self.rule = as_rule("rule", rule)
         self.optimizer = as_optimizer("optimizer", optimizer)
         self.dtype = arguments.dtype_name(dtype)
         self.seed = arguments.seed(rng)
         self.input_scale = arguments.scale(input_scale)
         self._threads = 0 if n_threads is None else integer("n_threads", n_threads, 0, MAX_THREADS)
-        self._weighted = check_network(self.layers, n_in, self.rule)
+        self._weighted = check_network(self.layers, given, self.rule)
         backend = choose(device)
         self._attach(
             backend,
             backend.create(
                 {
-                    "n_in": n_in,
+                    **describe_structure(given, self.layers, self._weighted, self.rule),
                     "dtype": self.dtype,
                     "seed": self.seed,
-                    "loss": self.loss,
+                    **describe_loss(self.loss),
                     "input_scale": self.input_scale,
                     "n_threads": self._threads,
                     "optimizer": self.optimizer.describe(),
-                    "rule": describe_rule(self.rule, self._weighted),
-                    "layers": describe_layers(self.layers, self._weighted),
                 }
             ),
         )
-        warn_of_rules(self._weighted, self.loss, self.optimizer.name)
+        warn_of_rules(self._weighted, loss_name(self.loss), self.optimizer.name)
         warn_of_depth(self._weighted)
 
     if not TYPE_CHECKING:  # or else type checkers would allow any assignment
@@ -210,9 +220,12 @@ class Sequential(Streaming):
         self._learn_one_direct = engine.learn_one_direct
         self._predict_one_direct = engine.predict_one_direct
         self._begin_rates()
+        given = input_shape_of(engine.description)
         self._recurrent = any(isinstance(x, Recurrent) for x in self.layers)
         make = SequenceValidator if self._recurrent else backend.validator
-        self._validator = make(engine.n_in, engine.n_out, self.loss, self.dtype, self.input_scale)
+        self._validator = make(
+            given, engine.n_out, loss_name(self.loss), self.dtype, self.input_scale
+        )
         write, on_host = engine.write, backend.on_host
         self._parameters = Tensors(engine.parameters, "parameters", write, on_host)
         self._feedback = Tensors(engine.feedback, "feedback", write, on_host)
@@ -223,18 +236,19 @@ class Sequential(Streaming):
         """Become the network of an engine that was made from a file."""
         how = engine.description
         self.layers = tuple(layer_from(each) for each in how["layers"])
-        self.loss, self.dtype, self.seed = how["loss"], how["dtype"], how["seed"]
+        self.loss, self.dtype, self.seed = loss_from(how), how["dtype"], how["seed"]
         self.rule = rule_from(how["rule"])
         self.optimizer = optimizer_from(how["optimizer"], schedule)
         self.input_scale, self._threads = how["input_scale"], how["n_threads"]
-        self._weighted = check_network(self.layers, engine.n_in, self.rule)
+        self._weighted = check_network(self.layers, input_shape_of(how), self.rule)
         self._attach(backend, engine)
 
-    def _remake(self, optimizer: Optimizer, loss: str) -> None:
+    def _remake(self, optimizer: Optimizer, loss: str | Loss | Function) -> None:
         """Go on with another optimizer or loss, on an engine of its own; or change nothing."""
-        changes = {"optimizer": optimizer.describe(), "loss": loss, "n_threads": self._threads}
+        changes = {"optimizer": optimizer.describe(), "n_threads": self._threads}
+        changes |= describe_loss(loss)
         engine = remade(self._engine, self._backend, changes)
-        warn_of_rules(self._weighted, loss, optimizer.name)
+        warn_of_rules(self._weighted, loss_name(loss), optimizer.name)
         before, history = self._validator, self._history
         vars(self).update(optimizer=optimizer, loss=loss)  # last: nothing can fail from here on
         self._attach(self._backend, engine)
@@ -284,7 +298,8 @@ class Sequential(Streaming):
             in the memory of the CPU once a call; y and sample_weight may be anywhere. Tables
             (pandas, Polars, PyArrow) must have columns of numbers or booleans without missing
             values; all later tables must have the same names of columns in the same order. Arrays
-            go by position.
+            go by position. A sparse matrix or array of SciPy stays sparse and gives the bits of the
+            same X as an array; other formats than CSR are converted. Not for a network on a GPU.
         y : array_like of shape (m,) or (m, n_out)
             Integer labels or rows, see Notes. For sequences those of the last step, or (m, T) and
             (m, T, n_out) for every step, -1 or NaN where there is no target; the loss is the mean
@@ -726,7 +741,8 @@ class Sequential(Streaming):
             As for `predict`.
         dtype : {"float32", "float64"}, optional
             Of the model; None: the network's. onnxruntime runs some models of float64 only in part:
-            it lacks leaky_relu, softplus and gelu for that type.
+            it lacks leaky_relu, softplus, gelu, elu, selu, mish, hard_sigmoid and softsign for
+            that type.
 
         Raises
         ------
@@ -747,6 +763,7 @@ class Sequential(Streaming):
             "file": self.to_bytes(),
             "rules": custom_rules(self),
             "lr": None if isinstance(self.optimizer.lr, Schedule) else self.optimizer.schedule,
+            "loss": self.loss if loss_name(self.loss) == CUSTOM else None,
             "columns": tuple(self._validator.columns),
             "device": self.device,
             "more": {key: value for key, value in vars(self).items() if key not in OWN},
@@ -815,7 +832,7 @@ class Sequential(Streaming):
         """
         from ._internal.metrics import Metrics  # here, so that importing fastfa stays short
 
-        more = Metrics(metrics, self.loss, self._engine.n_out)
+        more = Metrics(metrics, loss_name(self.loss), self._engine.n_out)
         given = self._validator.unread(X, y, sample_weight)
         batch = self._validator.read(given)
         more.check(batch.labels is not None)

@@ -95,13 +95,13 @@ def test_given_arrays_are_copied():
 def test_optimizer_defaults_are_those_of_pytorch():
     assert fa.SGD(1e-3).describe() == {
         "name": "sgd", "lr": 1e-3, "momentum": 0.0, "nesterov": False,
-        "weight_decay": 0.0, "clip_norm": 0.0, "decay_bias": True,
+        "weight_decay": 0.0, "clip_norm": 0.0, "decay_bias": True, "l1": 0.0,
     }  # fmt: skip
     assert fa.RMSprop().describe() == {
         "name": "rmsprop", "lr": 1e-2, "alpha": 0.99, "eps": 1e-8, "momentum": 0.0,
-        "weight_decay": 0.0, "clip_norm": 0.0, "decay_bias": True, "centered": False,
+        "weight_decay": 0.0, "clip_norm": 0.0, "decay_bias": True, "centered": False, "l1": 0.0,
     }  # fmt: skip
-    rest = {"weight_decay": 0.0, "clip_norm": 0.0, "decay_bias": True}
+    rest = {"weight_decay": 0.0, "clip_norm": 0.0, "decay_bias": True, "l1": 0.0}
     moments = rest | {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}
     adam = moments | {"eps_hat": False}
     assert fa.Adam().describe() == adam | {"name": "adam"}
@@ -119,7 +119,7 @@ def test_optimizer_defaults_are_those_of_pytorch():
 def test_optimizers_of_python_are_those_of_c():
     assert list(fa.optimizers.OPTIMIZERS) == _core.NAMES["optimizer"]
     for name, kind in fa.optimizers.OPTIMIZERS.items():
-        defaults = kind().describe()
+        defaults = (kind(0.1) if name == "sgd" else kind()).describe()
         for option in _core.options("optimizer", name):
             assert defaults[option["name"]] == option["default"]
 

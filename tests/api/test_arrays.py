@@ -222,20 +222,3 @@ def test_pandas(x, net, validator):
     net.fit(frame, column, epochs=1, verbose=False)
     with pytest.raises(TypeError, match="y: expected real numbers, got '0' at row 0; number"):
         net.fit(frame, column.astype("string"), epochs=1, verbose=False)
-
-
-@pytest.mark.parametrize("layout", ["csr_matrix", "csr_array", "csc_matrix", "coo_array"])
-def test_sparse_matrices_are_refused_with_what_to_do(layout):
-    sparse = pytest.importorskip("scipy.sparse")
-    x, y = np.eye(6, 4), np.arange(6) % 3
-    given, net = getattr(sparse, layout)(x), fa.Sequential([fa.Dense(3)], input_shape=4, rng=0)
-    words = rf"expected a dense array, got a sparse {layout} of shape \(6, 4\); use X.toarray\(\)"
-    for call in (lambda: net.fit(given, y, verbose=False), lambda: net.predict(given)):
-        with pytest.raises(TypeError, match="^X: " + words):
-            call()
-    with pytest.raises(TypeError, match=r"use x\.toarray\(\)"):
-        net.train_batch(given, y)
-    with pytest.raises(TypeError, match=r"use validation_data\[0\]\.toarray\(\)"):
-        net.fit(x, y, validation_data=(given, y), verbose=False)
-    assert net.steps == 0
-    net.fit(given.toarray(), y, verbose=False)

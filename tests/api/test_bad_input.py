@@ -283,7 +283,7 @@ def test_arguments_of_descriptions(make, error, words):
             ["layers", "a Dense at the end", "Dropout(0.5)"],
         ),
         ({"input_shape": 0}, ValueError, ["input_shape", "an integer from 1", "got 0"]),
-        ({"input_shape": (28, 28)}, ValueError, ["input_shape", "a tuple of one", "(28, 28)"]),
+        ({"input_shape": (28, 28)}, ValueError, ["layer 0", "rows of numbers", "Flatten"]),
         ({"input_shape": 6.0}, TypeError, ["input_shape", "an integer", "got 6.0"]),
         ({"loss": "cross_entropy"}, ValueError, ["loss", '"cross_entropy"', "_cross_entropy"]),
         ({"loss": "mes"}, ValueError, ["loss", '"mes"', 'did you mean "mse"?']),

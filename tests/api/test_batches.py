@@ -116,6 +116,20 @@ def test_a_schedule_goes_by_the_steps():
     assert history["lr"] == [0.5 / 4, 0.5 / 8]
 
 
+@pytest.mark.parametrize("name", ["Step", "Plateau"])
+def test_schedules_by_the_epoch_and_by_the_logs(name):
+    """Plateau goes by the loss of the epochs, which batches have too."""
+    schedule = {
+        "Step": lambda: fa.schedules.Step(0.1, 0.5, epochs=1),
+        "Plateau": lambda: fa.schedules.Plateau(0.1, 0.5, 1, "loss", min_delta=10.0),
+    }[name]()
+    one, other = (network(optimizer=fa.SGD(schedule)) for _ in range(2))
+    expected = one.fit(X, Y, 4, SIZE, shuffle=False, **QUIET).history["lr"]
+    assert other.fit(batches=cut(X, Y), epochs=4, **QUIET).history["lr"] == expected
+    assert len(set(expected)) > 1
+    assert same_state(one, other)
+
+
 def test_tables_name_their_columns():
     pandas = pytest.importorskip("pandas")
     table = pandas.DataFrame(X, columns=list("abcdef"))

@@ -27,6 +27,17 @@ PAIRS = {  # makes equal ones, and one that is not
         lambda: fa.Dense(3, weight_init=VALUES + 1),
     ),
     "Dense with a rule": (lambda: fa.Dense(3, rule=fa.DFA()), lambda: fa.Dense(3, rule="fa")),
+    "Dense with an option": (
+        lambda: fa.Dense(3, "elu", alpha=0.5),
+        lambda: fa.Dense(3, "elu"),
+    ),
+    "SoftmaxCrossEntropy": (
+        lambda: fa.SoftmaxCrossEntropy(0.1),
+        fa.SoftmaxCrossEntropy,
+    ),
+    "Huber": (lambda: fa.Huber(2), fa.Huber),
+    "Pinball": (lambda: fa.Pinball(0.9), fa.Pinball),
+    "Focal": (lambda: fa.Focal(1), fa.Focal),
     "Dropout": (lambda: fa.Dropout(0.5), lambda: fa.Dropout(0.4)),
     "Init": (lambda: fa.Init("normal", 0.1), lambda: fa.Init("normal")),
     "Feedback": (lambda: fa.Feedback("normal", 2), lambda: fa.Feedback("normal")),

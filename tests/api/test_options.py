@@ -16,12 +16,16 @@ from fastfa.rules import RULES
 COMMON = {
     "rule": {"feedback", "inject", "scale"},
     "optimizer": {"lr", "weight_decay", "clip_norm", "decay_bias"},
-    "layer": set(),
-}
+    "layer": {
+        "units", "activation", "use_bias", "weight_init", "bias_init", "rule", "trainable",
+        "lr_scale", "bias_lr_scale",
+    },
+}  # fmt: skip
 CLASSES = [("rule", each) for each in RULES.values()]
 CLASSES += [("optimizer", each) for each in OPTIMIZERS.values()]
-CLASSES += [("layer", fa.Dropout)]
-NAMES = {fa.Dropout: "dropout"}
+CLASSES += [("layer", fa.Dropout), ("layer", fa.Dense)]
+NAMES = {fa.Dropout: "dropout", fa.Dense: "dense"}
+ACTIVATION_WITH = {"slope": "leaky_relu", "alpha": "elu"}
 OPTIONS = [
     (kind, cls, row)
     for kind, cls in CLASSES
@@ -34,6 +38,8 @@ def make(cls, row, value):
     """The object with one value; SGD needs a rate, and Nesterov's form momentum."""
     more = {"lr": 0.1} if cls is fa.SGD else {}
     more |= {"momentum": 0.5} if row["name"] == "nesterov" else {}
+    if cls is fa.Dense:
+        more = {"units": 5, "activation": ACTIVATION_WITH[row["name"]]}
     return cls(**{row["name"]: value}, **more)
 
 
@@ -146,3 +152,15 @@ def test_the_list_of_the_library():
         "low_excluded": False, "high_excluded": True, "is_field": False,
         "meaning": "share of the feedback and of the weights above that is lost in a step",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("option", "activation"), ACTIVATION_WITH.items())
+def test_an_option_of_another_activation_is_refused(option, activation):
+    message = (
+        rf"{option} with activation 'tanh': expected .* the default, got 0.5; only {activation} has"
+    )
+    with pytest.raises(ValueError, match=message):
+        fa.Dense(5, "tanh", **{option: 0.5})
+    assert repr(fa.Dense(5, activation, **{option: 0.5})).endswith(f"{option}=0.5)")
+    default = getattr(fa.Dense, option)
+    assert repr(fa.Dense(5, "tanh", **{option: default})) == "Dense(5, activation='tanh')"

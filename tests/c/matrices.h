@@ -46,8 +46,8 @@ static double draw(void)
 }
 
 static size_t size(void) { return type == F32 ? 4 : 8; }
-static double epsilon(void) { return type == F32 ? FLT_EPSILON : DBL_EPSILON; }
-static double rounded(double x) { return type == F32 ? (double)(float)x : x; }
+UNUSED static double epsilon(void) { return type == F32 ? FLT_EPSILON : DBL_EPSILON; }
+UNUSED static double rounded(double x) { return type == F32 ? (double)(float)x : x; }
 
 /* sum + a * b as the instruction set computes it */
 UNUSED static double multiply_add(double a, double b, double sum)
@@ -108,7 +108,7 @@ UNUSED static matrix bare(matrix a)
     return a;
 }
 
-static void fill(const matrix *a, double x)
+UNUSED static void fill(const matrix *a, double x)
 {
     for (int64_t i = 0; i < a->rows; i++)
         for (int64_t j = 0; j < a->cols; j++) put(a, i, j, x);
@@ -122,14 +122,14 @@ static matrix drawn(int64_t rows, int64_t cols, int64_t gap)
     return a;
 }
 
-static matrix copy(const matrix *a)
+UNUSED static matrix copy(const matrix *a)
 {
     matrix b = empty(a->rows, a->cols, a->ld - a->cols);
     memcpy(b.memory, a->memory, elements(a) * size());
     return b;
 }
 
-static bool same(const matrix *a, const matrix *b)
+UNUSED static bool same(const matrix *a, const matrix *b)
 { return !memcmp(a->memory, b->memory, elements(a) * size()); }
 
 /* ---- verdicts ---- */
@@ -141,13 +141,13 @@ static void problem(const char *what, int64_t i, int64_t j, double got, double e
                type ? "double" : "float", what, (long)i, (long)j, got, expected);
 }
 
-static void close_to(const char *what, int64_t i, int64_t j, double got, double expected,
-                     double tolerance)
+UNUSED static void close_to(const char *what, int64_t i, int64_t j, double got, double expected,
+                            double tolerance)
 {
     if (!(fabs(got - expected) <= tolerance)) problem(what, i, j, got, expected);
 }
 
-static void equal(const char *what, int64_t i, int64_t j, double got, double expected)
+UNUSED static void equal(const char *what, int64_t i, int64_t j, double got, double expected)
 {
     if (got != expected) problem(what, i, j, got, expected);
 }

@@ -25,6 +25,7 @@ static void with_optimizer(recipe *r, int i)
     optimizer_option(r, "momentum", optimizers[i].momentum);
     r->optimizer.clip_norm = optimizers[i].clip_norm;
     r->optimizer.weight_decay = optimizers[i].weight_decay;
+    r->optimizer.l1 = i % 2 ? 1e-3 : 0;
 }
 
 /* Batches of many sizes, with labels, target rows and sample weights. */

@@ -233,12 +233,14 @@ static void test_optimizers(void)
 {
 #define O r.optimizer
     REFUSE(O.name = NULL, "optimizer");
-    REFUSE(O.name = "lion", "'lion'");
+    REFUSE(O.name = "tiger", "'tiger'");
     REFUSE(O.lr = -1, "lr");
     REFUSE(O.lr = NAN, "lr");
     REFUSE(O.lr = INFINITY, "lr");
     REFUSE(O.weight_decay = -1, "weight_decay");
     REFUSE(O.weight_decay = NAN, "weight_decay");
+    REFUSE(O.l1 = -1, "l1");
+    REFUSE(O.l1 = NAN, "l1");
     REFUSE(O.clip_norm = -1, "clip_norm");
     REFUSE(O.clip_norm = INFINITY, "clip_norm");
 #undef O

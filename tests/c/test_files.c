@@ -79,7 +79,8 @@ static const fa_optimizer_desc optimizers[] = {
 #define SIZED .struct_size = sizeof(fa_optimizer_desc)
     {SIZED, .name = "sgd", .lr = 0.1, .decay_bias = 1},
     {SIZED, .name = "sgd", .lr = 0.1, .weight_decay = 1e-3, .options = nesterov, .n_options = 2},
-    {SIZED, .name = "rmsprop", .lr = 0.01, .clip_norm = 0.3, .options = rmsprop, .n_options = 3},
+    {SIZED, .name = "rmsprop", .lr = 0.01, .clip_norm = 0.3, .l1 = 1e-3, .options = rmsprop,
+     .n_options = 3},
     {SIZED, .name = "adam", .lr = 0.01},
     {SIZED, .name = "adamw", .lr = 0.01, .weight_decay = 0.1, .options = adamw, .n_options = 3},
 #undef SIZED

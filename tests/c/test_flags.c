@@ -246,10 +246,10 @@ static void test_activations(void)
                 fill(r.a, dtype, n, dtype == FA_F64 ? doubles : floats, dtype == FA_F64 ? 22 : 23);
                 fill(r.b, dtype, n, (double[]){1, -0.5, 0}, 3);
                 const fa_fp fp = fa_fp_begin(true);
-                k->act[i / 2](r.c, n, r.a, n, 1, n);
+                k->act[i / 2](r.c, n, r.a, n, 1, n, 0.5);
                 no_flags("values");
                 const bool by_a = fa_activation_flags(i / 2) & FA_NEEDS_PREACT;
-                k->dact[i / 2](r.b, n, by_a ? r.a : r.c, n, 1, n);
+                k->dact[i / 2](r.b, n, by_a ? r.a : r.c, n, 1, n, 0.5);
                 no_flags("derivatives");
                 fa_fp_end(&fp);
             }

@@ -182,6 +182,10 @@ static void train(fa_net *net, const dataset *d)
     add(&loss, sizeof loss);
     CALL(FA_OK, fa_learn_many(&m, net, &some));
     add(&m, sizeof m);
+    const void *as_gradients[MOST_TENSORS] = {NULL};
+    for (int i = 0; i < net->n_params; i++)
+        if (net->params[i].trainable) as_gradients[i] = net->params[i].value;
+    CALL(FA_OK, fa_apply_gradients(net, as_gradients));
     CALL(FA_OK, fa_net_set_lr(net, 0.07));
 }
 

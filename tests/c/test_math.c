@@ -10,6 +10,7 @@ static const char *const act_name[] = {
 #include "activations.def"
 #undef FA_ACTIVATION
 };
+static double option_of(int act) { return act == FA_ACT_leaky_relu ? 0.01 : 1; }
 
 /* ---- accuracy ---- */
 
@@ -20,7 +21,26 @@ static const char *const act_name[] = {
     static F dgelu##S(F x)                                                                         \
     { return cdf##S(x) + x * exp##S(-x * x / 2) * (F)0.39894228040143267793994606L; }              \
     static F dtanh##S(F h) { return (1 - h) * (1 + h); }                                           \
-    static F dsigmoid##S(F h) { return h * (1 - h); }
+    static F dsigmoid##S(F h) { return h * (1 - h); }                                              \
+    static F elu##S(F x) { return x > 0 ? x : expm1##S(x); }                                       \
+    static F selu##S(F x)                                                                          \
+    {                                                                                              \
+        return (F)1.0507009873554804934193349852946L *                                             \
+               (x > 0 ? x : (F)1.6732632423543772848170429916717L * expm1##S(x));                  \
+    }                                                                                              \
+    static F half##S(F x) { return x < 0 ? exp##S(x) / (1 + exp##S(x)) : 1 / (1 + exp##S(-x)); }   \
+    static F silu##S(F x) { return x * half##S(x); }                                               \
+    static F dsilu##S(F x) { return half##S(x) * (1 + x * half##S(-x)); }                          \
+    static F mish##S(F x)                                                                          \
+    { return x * tanh##S(x < 0 ? log1p##S(exp##S(x)) : x + log1p##S(exp##S(-x))); }                \
+    static F dmish##S(F x)                                                                         \
+    {                                                                                              \
+        F w = tanh##S(x < 0 ? log1p##S(exp##S(x)) : x + log1p##S(exp##S(-x)));                     \
+        return w + x * half##S(x) * (1 - w) * (1 + w);                                             \
+    }                                                                                              \
+    static F softsign##S(F x) { return x / (1 + fabs##S(x)); }                                     \
+    static F dsoftsign##S(F h) { return (1 - fabs##S(h)) * (1 - fabs##S(h)); }                     \
+    static F hard##S(F x) { return x > 3 ? 1 : x < -3 ? 0 : (x + 3) / 6; }
 REFERENCES(double, )
 REFERENCES(long double, l)
 
@@ -45,6 +65,17 @@ static const function functions[] = {
     {"tanh'", FA_ACT_tanh, DERIVATIVE | ABSOLUTE, dtanh, dtanhl, 1, {1e-7, 2e-16}},
     {"sigmoid'", FA_ACT_sigmoid, DERIVATIVE | ABSOLUTE, dsigmoid, dsigmoidl, 1, {2e-7, 4e-16}},
     {"softplus', ulp", FA_ACT_softplus, DERIVATIVE, sigmoid, sigmoidl, 0, {4, 4}},
+    {"elu, ulp", FA_ACT_elu, 0, elu, elul, 0, {4, 4}},
+    {"selu, ulp, |a| < 1e38", FA_ACT_selu, 0, selu, selul, 1e38, {4, 4}},
+    {"silu, absolute", FA_ACT_silu, ABSOLUTE, silu, silul, 0, {4e-7, 1e-15}},
+    {"silu, ulp, |a| < 87", FA_ACT_silu, 0, silu, silul, 87, {4, 4}},
+    {"mish, absolute", FA_ACT_mish, ABSOLUTE, mish, mishl, 0, {4e-7, 1e-15}},
+    {"mish, ulp, |a| < 87", FA_ACT_mish, 0, mish, mishl, 87, {8, 8}},
+    {"softsign, ulp", FA_ACT_softsign, 0, softsign, softsignl, 0, {2, 2}},
+    {"hard_sigmoid", FA_ACT_hard_sigmoid, ABSOLUTE, hard, hardl, 0, {1e-7, 2e-16}},
+    {"silu'", FA_ACT_silu, DERIVATIVE | ABSOLUTE, dsilu, dsilul, 0, {4e-7, 1e-15}},
+    {"mish'", FA_ACT_mish, DERIVATIVE | ABSOLUTE, dmish, dmishl, 0, {4e-7, 1e-15}},
+    {"softsign'", FA_ACT_softsign, DERIVATIVE | ABSOLUTE, dsoftsign, dsoftsignl, 1, {1e-7, 2e-16}},
     {"gelu'", FA_ACT_gelu, DERIVATIVE | ABSOLUTE, dgelu, dgelul, 0, {4e-7, 1e-15}},
 };
 enum { N_FUNCTIONS = sizeof functions / sizeof functions[0] };
@@ -72,9 +103,9 @@ static double error_on(const fa_kernels *kernels, const function *f, int type, c
     double worst = 0;
     for (int64_t i = 0; i < n; i++) set(type, y, i, 1);
     if (f->flags & DERIVATIVE)
-        kernels->dact[f->act](y, n, x, n, 1, n);
+        kernels->dact[f->act](y, n, x, n, 1, n, option_of(f->act));
     else
-        kernels->act[f->act](y, n, x, n, 1, n);
+        kernels->act[f->act](y, n, x, n, 1, n, option_of(f->act));
     for (int64_t i = 0; i < n; i++) {
         double a = get(type, x, i);
         if (f->range > 0 && !(fabs(a) < f->range)) continue;
@@ -154,9 +185,9 @@ static double value_of(const fa_kernels *kernels, int type, int act, bool deriva
     set(type, &x, 0, at);
     set(type, &y, 0, 1);
     if (derivative)
-        kernels->dact[act](&y, 1, &x, 1, 1, 1);
+        kernels->dact[act](&y, 1, &x, 1, 1, 1, option_of(act));
     else
-        kernels->act[act](&y, 1, &x, 1, 1, 1);
+        kernels->act[act](&y, 1, &x, 1, 1, 1, option_of(act));
     return get(type, &y, 0);
 }
 
@@ -201,6 +232,45 @@ static const value_case value_cases[] = {
     {FA_ACT_threshold, false, 0, 0},
     {FA_ACT_threshold, false, 1e-30, 1},
     {FA_ACT_threshold, true, 1, 0},
+    {FA_ACT_elu, false, -INFINITY, -1},
+    {FA_ACT_elu, false, INFINITY, INFINITY},
+    {FA_ACT_elu, false, 0, 0},
+    {FA_ACT_elu, true, 0, 1}, /* alpha */
+    {FA_ACT_elu, true, -1, 0},
+    {FA_ACT_elu, true, INFINITY, 1},
+    {FA_ACT_selu, false, INFINITY, INFINITY},
+    {FA_ACT_selu, false, 0, 0},
+    {FA_ACT_silu, false, INFINITY, INFINITY},
+    {FA_ACT_silu, false, -INFINITY, NAN},
+    {FA_ACT_silu, false, 0, 0},
+    {FA_ACT_silu, false, -1e30, 0},
+    {FA_ACT_silu, true, INFINITY, 1},
+    {FA_ACT_silu, true, -INFINITY, 0},
+    {FA_ACT_silu, true, 0, 0.5},
+    {FA_ACT_mish, false, INFINITY, INFINITY},
+    {FA_ACT_mish, false, -INFINITY, NAN},
+    {FA_ACT_mish, false, 0, 0},
+    {FA_ACT_mish, false, -1e30, 0},
+    {FA_ACT_mish, true, INFINITY, 1},
+    {FA_ACT_mish, true, -INFINITY, 0},
+    {FA_ACT_hardtanh, false, -INFINITY, -1},
+    {FA_ACT_hardtanh, false, INFINITY, 1},
+    {FA_ACT_hardtanh, false, 0.25, 0.25},
+    {FA_ACT_hardtanh, true, 0.25, 1},
+    {FA_ACT_hardtanh, true, 1, 0},
+    {FA_ACT_hardtanh, true, -1, 0},
+    {FA_ACT_hard_sigmoid, false, -INFINITY, 0},
+    {FA_ACT_hard_sigmoid, false, INFINITY, 1},
+    {FA_ACT_hard_sigmoid, false, 0, 0.5},
+    {FA_ACT_hard_sigmoid, false, 3, 1},
+    {FA_ACT_hard_sigmoid, false, -3, 0},
+    {FA_ACT_hard_sigmoid, true, 0, 0},
+    {FA_ACT_hard_sigmoid, true, 1, 0},
+    {FA_ACT_softsign, false, -INFINITY, -1},
+    {FA_ACT_softsign, false, INFINITY, 1},
+    {FA_ACT_softsign, false, 1, 0.5},
+    {FA_ACT_softsign, true, 1, 0},
+    {FA_ACT_softsign, true, -0.5, 0.25},
 };
 
 static void test_values(isa set_, int type)
@@ -228,10 +298,10 @@ static void test_nan(isa set_, int type)
         for (int i = 0; i < 3; i++) {
             double nan = 0, y, half;
             memcpy(&nan, &bits[type][i], size_of[type]); /* little-endian */
-            set_.rows[type].act[act](&y, 1, &nan, 1, 1, 1);
+            set_.rows[type].act[act](&y, 1, &nan, 1, 1, 1, option_of(act));
             bad += !isnan(get(type, &y, 0));
             set(type, &half, 0, 0.5);
-            set_.rows[type].dact[act](&nan, 1, &half, 1, 1, 1);
+            set_.rows[type].dact[act](&nan, 1, &half, 1, 1, 1, option_of(act));
             bad += !isnan(get(type, &nan, 0));
         }
     check(bad == 0, set_.name, type, "NaN goes through: lost", bad);
@@ -255,14 +325,14 @@ static bool shape_agrees(const fa_kernels *kernels, int type, int act, bool deri
     for (int64_t i = 0; i < ROWS * ld; i++) {
         set(type, one + i, 0, get(type, x, i) / 3);
         if (derivative)
-            kernels->dact[act](one + i, 1, x + (size_t)i * element, 1, 1, 1);
+            kernels->dact[act](one + i, 1, x + (size_t)i * element, 1, 1, 1, option_of(act));
         else
-            kernels->act[act](one + i, 1, x + (size_t)i * element, 1, 1, 1);
+            kernels->act[act](one + i, 1, x + (size_t)i * element, 1, 1, 1, option_of(act));
     }
     if (derivative)
-        kernels->dact[act](y, ld, x, ld, ROWS, cols);
+        kernels->dact[act](y, ld, x, ld, ROWS, cols, option_of(act));
     else
-        kernels->act[act](y, ld, x, ld, ROWS, cols);
+        kernels->act[act](y, ld, x, ld, ROWS, cols, option_of(act));
     bool ok =
         untouched(y + (size_t)(ROWS * ld) * element, sizeof y - (size_t)(ROWS * ld) * element);
     for (int64_t i = 0; i < ROWS; i++) {
@@ -271,7 +341,7 @@ static bool shape_agrees(const fa_kernels *kernels, int type, int act, bool deri
         ok &= untouched(y + (size_t)(i * ld + cols) * element, (size_t)gap * element);
     }
     if (derivative) return ok;
-    kernels->act[act](x, ld, x, ld, ROWS, cols); /* in place */
+    kernels->act[act](x, ld, x, ld, ROWS, cols, option_of(act)); /* in place */
     for (int64_t i = 0; i < ROWS; i++)
         ok &= !memcmp(x + (size_t)(i * ld) * element, y + (size_t)(i * ld) * element,
                       (size_t)cols * element);
@@ -304,9 +374,9 @@ static void test_same_bits(isa a, isa b, int type)
                     const fa_kernels *kernels = &(s ? b : a).rows[type];
                     memcpy(y[s], x, sizeof x);
                     if (derivative)
-                        kernels->dact[act](y[s], COLS, x, COLS, ROWS, COLS);
+                        kernels->dact[act](y[s], COLS, x, COLS, ROWS, COLS, option_of(act));
                     else
-                        kernels->act[act](y[s], COLS, x, COLS, ROWS, COLS);
+                        kernels->act[act](y[s], COLS, x, COLS, ROWS, COLS, option_of(act));
                 }
                 bad += memcmp(y[0], y[1], N * size_of[type]) != 0;
             }

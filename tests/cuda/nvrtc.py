@@ -54,7 +54,7 @@ def _text(program, size, get):
 
 REPORT = re.compile(
     r"Compiling entry function '(\w+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores, "
-    r"(\d+) bytes spill loads\n.*?Used (\d+) registers(?:.*?, (\d+) bytes smem)?",
+    r"(\d+) bytes spill loads\n.*?Used (\d+) registers(?:[^\n]*?, (\d+) bytes smem)?",
     re.S,
 )
 

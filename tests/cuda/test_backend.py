@@ -50,7 +50,7 @@ CASES = {
 TAUGHT = ("usf", "frsf", "brsf", "kp", "dkp", "ldfa", "ifa", "local", "pepita")
 CASES |= {
     rule: (network, {"rule": rule, "optimizer": fa.SGD(0.1, momentum=0.9, clip_norm=c)}, samples, w)
-    for rule, c, w in zip(TAUGHT, (None, 0.1, None) * 3, (None, WEIGHTS) * 5)
+    for rule, c, w in zip(TAUGHT, (None, 0.1, None) * 3, (None, WEIGHTS) * 5, strict=False)
 }
 CASES["clipped"] = (shallow, {"optimizer": fa.Adam(0.01, clip_norm=0.5)}, samples, WEIGHTS)
 
@@ -121,6 +121,34 @@ def test_looking_inside_gives_the_same(cupy):
     np.testing.assert_array_equal(gpu.feedback_matrix(0), host.feedback_matrix(0))
     assert str(gpu.summary()) == f"{host.summary()}\ndevice       cuda:0"
     assert same_state(host, gpu)  # nothing has changed
+
+
+@pytest.mark.parametrize("on_gpu", [False, True])
+@pytest.mark.parametrize("by_step", [False, True])
+def test_a_split_has_the_bits_of_the_cpu(cupy, on_gpu, by_step):
+    host, gpu = pair()
+    X, y = samples()
+    given = {"validation_split": 0.2, "metrics": ["f1"], "train_metrics": True, "verbose": False}
+    given["callbacks"] = [AtStep(3, lambda net: None)] if by_step else []
+    expected = host.fit(X, y, 3, 16, sample_weight=WEIGHTS, **given)
+    got = gpu.fit(cupy.asarray(X) if on_gpu else X, y, 3, 16, sample_weight=WEIGHTS, **given)
+    assert host.steps == 3 * 3  # 40 samples, of which the last batch has 8
+    assert same_state(host, gpu)
+    assert "val_f1" in expected.history
+    for key in expected.history.keys() - {"time"}:
+        np.testing.assert_allclose(got.history[key], expected.history[key], rtol=1e-12)
+
+
+def test_a_split_of_samples_on_a_gpu_that_is_not_the_current_one(machine):
+    import cupy
+
+    host, gpu = network(), network(device="cuda:1")
+    X, y = samples()
+    with cupy.cuda.Device(1):
+        there = cupy.asarray(X)
+    host.fit(X, y, 2, 16, validation_split=0.2, metrics=["f1"], verbose=False)
+    gpu.fit(there, y, 2, 16, validation_split=0.2, metrics=["f1"], verbose=False)
+    assert same_state(host, gpu)
 
 
 def test_step_by_step_is_the_same(cupy):
@@ -339,6 +367,18 @@ def test_a_weight_that_the_dtype_does_not_hold_is_refused(cupy):
     assert messages[0] == messages[1]
 
 
+def test_a_sparse_x_is_refused(cupy):
+    sparse = pytest.importorskip("scipy.sparse")
+    X, y = samples()
+    _, net = pair()
+    before = net._engine.state()
+    calls = (lambda x: net.fit(x, y), lambda x: net.train_batch(x, y), net.predict)
+    for call in calls:
+        with pytest.raises(TypeError, match=r"[Xx]: expected a dense array on a GPU, got a sparse"):
+            call(sparse.csr_array(X))
+    assert net._engine.state() == before
+
+
 def test_logits_that_are_infinite_by_rights_do_not_stop(cupy):
     """A product that is not finite although all parameters are: the step is made all the same."""
     host, gpu = pair(shallow, rule="backprop", loss="softmax_cross_entropy", optimizer=fa.SGD(0.1))
@@ -445,3 +485,18 @@ def test_other_threads_have_their_turn(cupy):
 
 def test_unrolled_graphs_are_shorter_than_a_chunk():
     assert 1 < training.UNROLLED <= 64
+
+
+@pytest.mark.parametrize("rule", ["fa", "kp", "dkp"])
+def test_given_gradients_take_the_step_of_the_engine(cupy, rule):
+    host, gpu = pair(rule=rule, optimizer=fa.NAdam(0.01, clip_norm=0.5))
+    X, y = samples()
+    for net in (host, gpu):
+        net.train_batch(X, y)
+        net.apply_gradients(net.gradients(X, y))
+        net.train_batch(X, y)
+    assert gpu.steps == 3
+    assert same_state(host, gpu)
+    if rule == "dkp":
+        with pytest.raises(ValueError, match=r"feedback: expected False on a GPU.*0\.feedback"):
+            gpu.gradients(X, y, feedback=True)

@@ -7,7 +7,8 @@ import sys
 import pytest
 from compiling import ROOT
 
-MEASURED = ("machine", "bits", "steps", "depth", "host")
+RULES = ("backprop", "dfa")
+MEASURED = ("machine", "bits", "steps", "depth", "host", "replicas")
 
 
 @pytest.mark.slow
@@ -22,7 +23,8 @@ def test_every_part_runs_over_the_fake(tmp_path):
     assert list(results) == list(MEASURED)
     assert [part for part in MEASURED if {"failed", "not measured"} & set(results[part])] == []
     assert results["bits"]["different"] == []
-    assert results["bits"]["cases"] == 4
+    assert results["bits"]["cases"] == 8
+    assert all(results["replicas"][rule]["bits of a training alone"] for rule in RULES)
     assert results["bits"]["largest relative gap of losses"] < 1e-12
 
 

@@ -8,10 +8,15 @@ import itertools
 import re
 
 import pytest
+from driver import NoMemory
+from networks import ADAM, dense, description
 from nvrtc import compile_each, compile_text
 
-from fastfa.backends.cuda import kernels
+from fastfa import _core
+from fastfa.backends.cuda import kernels, one_block
 from fastfa.backends.cuda.kernels import TILES
+from fastfa.backends.cuda.plan import Plan
+from fastfa.backends.cuda.steps import Batch
 
 ARCHITECTURES = ("sm_75", "sm_80", "sm_90", "sm_100", "sm_120")
 MAIN = "sm_90"
@@ -36,7 +41,10 @@ def usual(dtype):
         kernels.signal(dtype, ["transposed"], ["gelu"], largest, drops=True),
         kernels.update(dtype, "plain", tile),
         kernels.update(dtype, "adam", largest, weighted=True),
-        kernels.tail(dtype),
+        kernels.update(dtype, "plain", largest, weighted=True, learns=True),
+        kernels.signal(dtype, ["signs"], ["relu"], largest, learns=True),
+        kernels.apply(dtype, "adam", learns=True),
+        *(make(dtype) for make in (kernels.norm, kernels.clip, kernels.tail)),
     ]
 
 
@@ -64,10 +72,23 @@ def variety(dtype):
         kernels.loss(dtype, "softmax"),
         *(kernels.signal(dtype, [kind], ["relu"], next(tile)) for kind in kernels.SIGNALS),
         *(kernels.signal(dtype, *everything, tile, drops=True) for tile in tiles(dtype)),
+        kernels.signal(dtype, *everything, tiles(dtype)[-1], drops=True, learns=True),
         *(kernels.update(dtype, name, next(tile)) for name in kernels.OPTIMIZERS),
+        *(kernels.update(dtype, name, next(tile), learns=True) for name in kernels.OPTIMIZERS[1:]),
+        *(kernels.apply(dtype, name) for name in kernels.OPTIMIZERS[2:]),
         *(kernels.update(dtype, "adam", tile, weighted=True) for tile in tiles(dtype)),
+        kernels.update(dtype, "adam", tiles(dtype)[-1], weighted=True, learns=True),
         *(kernels.scan(dtype, name) for name in kernels.SCANS),
-        *(make(dtype) for make in (kernels.advance, kernels.sum_rows, kernels.weigh)),
+        *(
+            make(dtype)
+            for make in (
+                kernels.advance,
+                kernels.sum_rows,
+                kernels.weigh,
+                kernels.draw,
+                kernels.subtract,
+            )
+        ),
     ]
     return list(dict.fromkeys(found + usual(dtype)))
 
@@ -77,6 +98,20 @@ def texts(architecture, dtype):
     wanted = variety(dtype) if architecture == MAIN else usual(dtype)
     chunks = [wanted[i : i + CHUNK] for i in range(0, len(wanted), CHUNK)]
     return [(kernels.source(chunk), architecture) for chunk in chunks]
+
+
+def programs(dtype):
+    """The text of networks that train together: of few kernels, and of many."""
+    found = []
+    for rule, clip in ("dfa", 0), ("pepita", 0.1):
+        layers = [dense(16, "tanh"), dense(3)]
+        desc = description(layers, 8, rule, dtype=dtype, optimizer=ADAM | {"clip_norm": clip})
+        batch = Batch(32)
+        plan = Plan(desc, _core.Network(desc).layers)
+        tile = one_block.tile_of(dtype)
+        step = plan.step("train", batch, NoMemory(), tile=tile, heads=one_block.HEADS)
+        found.append(one_block.source(step.kernels))
+    return found
 
 
 @pytest.fixture(scope="module", params=itertools.product(ARCHITECTURES, ("float32", "float64")),
@@ -95,11 +130,24 @@ def count(ptx):
 def test_kernels_compile_within_their_budgets(compiled):
     for result in compiled:
         assert result.warnings == ""
-        assert result.usage
+        assert set(result.usage) == set(re.findall(r"^\.visible \.entry (\w+)", result.ptx, re.M))
         for name, usage in result.usage.items():
             assert usage.registers <= MOST_REGISTERS, f"{name}: {usage}"
             assert usage.stack == usage.spills == 0, f"{name}: {usage}"
             assert usage.shared <= MOST_SHARED, f"{name}: {usage}"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_networks_that_train_together_need_no_more_than_a_multiprocessor_has(dtype):
+    """Two blocks at a time: shared memory holds no more of them."""
+    for result in compile_each([(text, MAIN) for text in programs(dtype)]):
+        assert result.warnings == ""
+        (usage,) = result.usage.values()
+        assert usage.registers <= 65536 // (2 * one_block.THREADS)
+        assert usage.stack == usage.spills == 0
+        assert usage.shared + one_block.workspace(dtype) <= MOST_SHARED
+        for name in count(result.ptx):
+            assert name.split(".")[0] not in ("atom", "red", "shfl", "vote", "match", "activemask")
 
 
 def test_every_operation_is_rounded_by_itself_and_denormals_are_zero(compiled):

@@ -177,6 +177,7 @@ def test_what_a_gpu_does_not_run_is_refused_by_name(cupy):
     cases = [
         ({"rule": Mine()}, "layer 0: rule", "got Mine", "written in Python", 'device="cpu"'),
         ({"rule": normal}, "layer 0: feedback", "uniform for brsf", "got normal", 'device="cpu"'),
+        ({"optimizer": fa.SGD(0.1, l1=0.5)}, "optimizer: l1", "got 0.5", 'device="cpu"'),
     ]
     for changes, *words in cases:
         refuses(ValueError, lambda c=changes: network(device="cuda", **c), *words)

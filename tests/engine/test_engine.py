@@ -118,8 +118,11 @@ def test_deep_network(dtype):
 # ------------------------------------------------------------------- losses, activations, targets
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("loss", LOSSES)
+# Every activation with a loss, and every loss with two activations or more
+HIDDEN = [(name, LOSSES[i % len(LOSSES)]) for i, name in enumerate(ACTIVATIONS)]
+
+
+@pytest.mark.parametrize(("activation", "loss"), HIDDEN)
 def test_hidden_activations(activation, loss, dtype):
     for name, inject in TAUGHT:
         if activation not in DIFFERENTIABLE and (inject == "post" and name != "frozen"):
@@ -127,6 +130,19 @@ def test_hidden_activations(activation, loss, dtype):
         layers = [dense(17, activation), dense(9, "tanh", rule=rule("frozen")), dense(4)]
         desc = description(layers, 6, rule(name, inject), loss=loss, dtype=dtype)
         assert_agrees(desc, samples(desc, 19), steps=1)
+
+
+@pytest.mark.parametrize(("activation", "option"), [("leaky_relu", "slope"), ("elu", "alpha")])
+def test_options_of_activations(activation, option, dtype):
+    for value in (0.0, 0.3, 2.5):
+        options = {option: value}
+        layers = [
+            dense(9, activation, **options),
+            dense(5, activation),
+            dense(2, activation, **options),
+        ]
+        desc = description(layers, 6, "dfa", loss="mse", dtype=dtype)
+        assert_agrees(desc, samples(desc, 19, rows=True))
 
 
 @pytest.mark.parametrize("activation", DIFFERENTIABLE)
@@ -150,7 +166,8 @@ def test_metrics(loss, n_out, rows, dtype):
     assert_close(mine.evaluate(*data), ref.evaluate(*data), dtype)
     unweighted = mine.evaluate(*data[:3], None)
     np.testing.assert_equal(mine.evaluate(*data)[1], unweighted[1])
-    assert np.isnan(unweighted[1]) == (loss == "mse" and (rows or n_out == 1))
+    values = loss in ("mse", "huber", "mae", "pinball", "poisson")
+    assert np.isnan(unweighted[1]) == (values and (rows or n_out == 1))
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -161,7 +178,8 @@ def test_large_logits(loss, dtype):
     for net in (mine, ref):
         net.parameters["0.weight"][...] = [[1.0, -1.0, 2.0, 0.0]]
         net.parameters["0.bias"][...] = 0
-    for z in (30.0, -30.0, 90.0, -700.0):
+    sizes = (30.0, -30.0) if loss == "poisson" else (30.0, -30.0, 90.0, -700.0)  # e^90 overflows
+    for z in sizes:
         x, labels = np.full((1, 1), z, dtype), np.array([0])
         assert_close(mine.predict(x), ref.predict(x), dtype)
         losses = [n.evaluate(x, labels, None, None)[0] for n in (mine, ref)]
@@ -282,6 +300,13 @@ OPTIMIZERS = {name: optimizer(name) for name in _core.NAMES["optimizer"]} | {
     "adam decay clip": ADAM | {"eps": 1e-3, "weight_decay": 0.1, "clip_norm": 0.05},
     "adamw": ADAMW | {"eps": 1e-3},
     "adamw, weights only": ADAMW | {"eps": 1e-3, "decay_bias": False},
+    "adam eps_hat": ADAM | {"eps": 1e-3, "eps_hat": True},
+    "rmsprop centered": RMSPROP | {"eps": 1e-3, "centered": True, "momentum": 0.9},
+    "adagrad": optimizer("adagrad", eps=1e-3),
+    "nadam": optimizer("nadam", eps=1e-3),
+    "radam": optimizer("radam", eps=1e-3, beta2=0.9),
+    "sgd l1": SGD | {"l1": 0.01, "decay_bias": False},
+    "adam l1 clip": ADAM | {"eps": 1e-3, "l1": 0.01, "clip_norm": 0.05},
 }
 
 
@@ -289,7 +314,10 @@ OPTIMIZERS = {name: optimizer(name) for name in _core.NAMES["optimizer"]} | {
 @pytest.mark.parametrize("name", RULES)
 def test_optimizers(name, optimizer, dtype):
     layers = [dense(50, "tanh", lr_scale=0.5), dense(17, "sigmoid", bias_lr_scale=3.0), dense(9)]
-    desc = description(layers, 20, name, dtype=dtype, optimizer=OPTIMIZERS[optimizer])
+    taught = rule(name)
+    if (name, optimizer) == ("ldfa", "lion"):  # the gradient of P is rounding, its sign is noise
+        taught["oja"] = 0.0
+    desc = description(layers, 20, taught, dtype=dtype, optimizer=OPTIMIZERS[optimizer])
     assert_agrees(desc, samples(desc, 33, weights=True), steps=6, loose=3.0)
 
 

@@ -25,10 +25,19 @@ LAYERS = [dense(9, "tanh"), dense(7, "sigmoid"), dense(3)]
 
 
 def head_error(z, Y, loss):
-    if loss == "mse":
-        return z - Y
     t = np.exp(z - z.max(axis=1, keepdims=True))
-    return (t / t.sum(axis=1, keepdims=True) if loss[1] == "o" else 1 / (1 + np.exp(-z))) - Y
+    p, r = 1 / (1 + np.exp(-z)), z - Y
+    return {
+        "softmax_cross_entropy": t / t.sum(axis=1, keepdims=True) - Y,
+        "sigmoid_cross_entropy": p - Y,
+        "mse": r,
+        "huber": np.clip(r, -1, 1),
+        "mae": np.sign(r),
+        "pinball": np.sign(r) / 2,
+        "poisson": np.exp(z) - Y,
+        "focal": 0.75 * (1 - Y) * p**2 * (2 * (1 - p) * -np.log(1 - p) + p)
+        - 0.25 * Y * (1 - p) ** 2 * (2 * p * -np.log(p) + 1 - p),
+    }[loss]
 
 
 @ENGINES

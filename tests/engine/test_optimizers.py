@@ -162,6 +162,7 @@ def assert_follows(net, data, optimizer, lrs, loose=1.0):
             decays = optimizer["decay_bias"] or key.endswith("weight")
             decay = optimizer["weight_decay"] if decays else 0.0
             w, g = before[key].astype(np.float64), gradients[key].astype(np.float64) * clip
+            g = g + (optimizer["l1"] if decays else 0.0) * np.sign(w)
             expected = FORMULAS[optimizer["name"]](
                 w, g, states[key], optimizer, lr * RATES[key], decay, t
             )
@@ -184,6 +185,28 @@ def test_formulas(name, decay_bias, clip_norm, dtype):
     optimizer = OPTIMIZERS[name] | {"decay_bias": decay_bias, "clip_norm": clip_norm}
     net, data = network_of(optimizer, dtype, n_threads=2)
     assert_follows(net, data, optimizer, [optimizer["lr"]] * STEPS)
+
+
+@pytest.mark.parametrize("name", ["sgd", "sgd decay", "sgd momentum", "adam", "lion all"])
+@pytest.mark.parametrize("clip_norm", [0.0, 0.02])
+def test_l1_is_added_to_the_clipped_gradient(name, clip_norm, dtype):
+    for threads, spares in ((1, False), (3, True)):
+        more = {"l1": 0.01, "clip_norm": clip_norm, "decay_bias": not spares}
+        optimizer = OPTIMIZERS[name] | more
+        net, data = network_of(optimizer, dtype, n_threads=threads)
+        net.parameters["2.weight"][:, 3] = 0.0  # sign(0) is 0
+        assert_follows(net, data, optimizer, [optimizer["lr"]] * 4)
+
+
+def test_l1_leaves_bits_to_no_thread_and_applies_to_given_gradients():
+    optimizer = ADAM | {"l1": 0.01, "clip_norm": 0.5}
+    nets = [network_of(optimizer, "float32", n_threads=n)[0] for n in (1, 2, 5)]
+    data = network_of(optimizer, "float32")[1]
+    for _ in range(5):
+        nets[0].train_batch(*data)
+        nets[1].train_batch(*data)
+        nets[2].apply_gradients(nets[2].gradients(*data)[1])
+    assert nets[0].state() == nets[1].state() == nets[2].state()
 
 
 @pytest.mark.parametrize("name", ["sgd", "sgd nesterov", "rmsprop all", "adam", "adamw all"])
@@ -256,6 +279,7 @@ def test_a_rate_of_zero_moves_nothing_but_the_means(dtype):
 WRONG = {
     "lr": [{"lr": lr} for lr in (-1.0, math.nan, math.inf)],
     "weight_decay": [{"weight_decay": -0.1}],
+    "l1": [{"l1": -0.1}, {"l1": math.inf}],
     "clip_norm": [{"clip_norm": -1.0}, {"clip_norm": math.nan}],
     "momentum": [{"momentum": 1.0}, {"momentum": -0.1}],
     "nesterov": [{"nesterov": True}],

@@ -5,6 +5,8 @@ import pandas
 import pytest
 import scipy.sparse
 from sk_tables import fit, table
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 from small import refuses
 
 from fastfa.sklearn import FAClassifier, FARegressor, MLPClassifier, MLPRegressor
@@ -165,9 +167,47 @@ def test_x_is_scanned_once(monkeypatch):
 
 @pytest.mark.parametrize("kind", [FAClassifier, FARegressor, MLPClassifier, MLPRegressor])
 @pytest.mark.parametrize("form", [scipy.sparse.csr_matrix, scipy.sparse.csc_array])
-def test_sparse_matrices_are_refused(kind, form):
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_a_sparse_x_has_the_bits_of_an_array(kind, form, early_stopping):
+    X, y, v = table(90)
+    X[X < 0.5] = 0
+    target = y if kind in (FAClassifier, MLPClassifier) else v
+    settings = SMALL | {"early_stopping": early_stopping, "dropout": [0.1], "rule": "dfa"}
+    models = [fit(kind(**settings), x, target) for x in (form(X), X)]
+    for a, b in zip(*(each.coefs_ for each in models), strict=True):
+        np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(models[0].predict(form(X)), models[1].predict(X))
+    assert models[0].loss_curve_ == models[1].loss_curve_
+    assert models[0].validation_scores_ == models[1].validation_scores_
+    given = fit(kind(**settings), form(X), target, X_val=form(X[:30]), y_val=target[:30])
+    same = fit(kind(**settings), X, target, X_val=X[:30], y_val=target[:30])
+    assert given.validation_scores_ == same.validation_scores_
+
+
+def test_a_sparse_x_part_by_part_in_a_pipeline_and_in_float32():
+    X, y, _ = table(90)
+    X[X < 0.5] = 0
+    models = [classifier() for _ in range(2)]
+    for start in range(0, 90, 30):
+        part = slice(start, start + 30)
+        models[0].partial_fit(scipy.sparse.coo_array(X[part]), y[part], classes=[0, 1, 2])
+        models[1].partial_fit(X[part], y[part], classes=[0, 1, 2])
+    np.testing.assert_array_equal(models[0].coefs_[0], models[1].coefs_[0])
+    single = fit(classifier(), scipy.sparse.csr_array(X.astype(np.float32)), y)
+    assert single.network_.dtype == "float32"
+    assert single.predict_proba(scipy.sparse.csr_array(X)).dtype == np.float32
+    names = pandas.DataFrame({"of": np.array(list("abc"))[y]})
+    encoded = make_pipeline(OneHotEncoder(), classifier(max_iter=200))
+    assert fit(encoded, names, y).score(names, y) == 1
+
+
+def test_what_of_a_sparse_x_is_refused():
     X, y, _ = table()
-    refuses(TypeError, lambda: kind().fit(form(X), y), "toarray()")
+    x = scipy.sparse.csr_array(X)
+    x.data[7] = np.nan
+    refuses(ValueError, lambda: classifier().fit(x, y), "NaN")
+    model = fit(classifier(), X, y)
+    refuses(ValueError, lambda: model.predict(scipy.sparse.csr_array(X[:, :3])), "3 features")
 
 
 @pytest.mark.parametrize("dispatch", [False, True])

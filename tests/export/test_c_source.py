@@ -13,7 +13,10 @@ import fastfa as fa
 STRICT = ("-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wshadow", "-Wconversion",
           "-Wmissing-prototypes", "-Wdouble-promotion")  # fmt: skip
 SAMPLES = ROOT / "tests/export/samples.c"
-ACTIVATIONS = ("linear", "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "gelu")
+ACTIVATIONS = (
+    "linear", "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "gelu",
+    "elu", "selu", "silu", "mish", "hardtanh", "hard_sigmoid", "softsign",
+)  # fmt: skip
 RULES = ("backprop", "fa", "dfa", "sdfa", "drtp", fa.Ternary(threshold=0.05), "frozen")
 HERE = SAMPLES.parent
 CROSS = {  # compilers and emulators of other processors
@@ -66,10 +69,30 @@ def network(hidden, loss="softmax_cross_entropy", n_in=7, n_out=3, rate=0.05, **
 @pytest.mark.parametrize("loss", ["softmax_cross_entropy", "sigmoid_cross_entropy", "mse"])
 def test_every_activation_and_loss_predicts_the_same(tmp_path, loss, dtype):
     x, _ = data(20, 7, 3, dtype)
-    hidden = [fa.Dense(n, name) for n, name in zip((5, 1, 9, 4, 8, 6, 3), ACTIVATIONS, strict=True)]
+    hidden = [
+        fa.Dense(n, name) for n, name in zip((5, 1, 9, 4, 8, 6, 3) * 2, ACTIVATIONS, strict=True)
+    ]
     net = network(hidden, loss, dtype=dtype)
     got = answers(tmp_path, compiled(tmp_path, net, labels=False), "predict", x)
     np.testing.assert_allclose(got, net.predict(x), rtol=1e-6, atol=1e-6)
+
+
+LOSSES = [
+    "huber", "mae", "pinball", "poisson", "focal", fa.SoftmaxCrossEntropy(smoothing=0.3),
+    fa.Huber(0.2), fa.Pinball(0.9), fa.Focal(1.5, 0.6),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=str)
+def test_other_losses(tmp_path, loss):
+    x, y = data(60, 7, 3, "float64")
+    net = network([fa.Dense(6, "tanh")], loss, dtype="float64", rule="dfa")
+    program = compiled(tmp_path, net, learn=True)
+    losses = [net.learn_one(a, b) for a, b in zip(x, y, strict=True)]
+    got = answers(tmp_path, program, "label", x, y[:, None].astype("float64"))
+    np.testing.assert_allclose(got[:, 0], losses, rtol=1e-8)  # printed with nine digits
+    got = answers(tmp_path, compiled(tmp_path, net, labels=False), "predict", x)
+    np.testing.assert_allclose(got, net.predict(x), rtol=1e-8)
 
 
 @pytest.mark.parametrize("name", ["sign", "threshold"])
@@ -81,6 +104,25 @@ def test_units_without_a_derivative(tmp_path, name):
     losses = [net.learn_one(a, b) for a, b in zip(x, y, strict=True)]
     got = answers(tmp_path, program, "label", x, y[:, None].astype("float32"))
     np.testing.assert_allclose(got[:, 0], losses, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("names", [ACTIVATIONS[2:8], ACTIVATIONS[8:]], ids=str)
+def test_the_derivative_of_every_activation(tmp_path, names):
+    x, y = data(60, 7, 3, "float64")
+    hidden = [fa.Dense(6, name) for name in names]
+    net = network(hidden, dtype="float64", rate=0.2)
+    program = compiled(tmp_path, net, learn=True)
+    losses = [net.learn_one(a, b) for a, b in zip(x, y, strict=True)]
+    got = answers(tmp_path, program, "label", x, y[:, None].astype("float64"))
+    np.testing.assert_allclose(got[:, 0], losses, rtol=1e-8)  # printed with nine digits
+
+
+def test_options_of_activations(tmp_path):
+    x, _ = data(20, 7, 3)
+    hidden = [fa.Dense(6, "leaky_relu", slope=s) for s in (0.3, 0.7)]
+    net = network([*hidden, fa.Dense(5, "elu", alpha=0.4)], dtype="float32")
+    got = answers(tmp_path, compiled(tmp_path, net, labels=False), "predict", x)
+    np.testing.assert_allclose(got, net.predict(x), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("rule", RULES, ids=str)

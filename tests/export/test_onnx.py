@@ -8,9 +8,14 @@ import pytest
 import fastfa as fa
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="the test extra installs it")
-ALL = ("linear", "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "gelu", "sign", "threshold")
-IN_DOUBLE = ("linear", "relu", "tanh", "sigmoid", "sign", "threshold")  # that onnxruntime has
-LOSSES = ("softmax_cross_entropy", "sigmoid_cross_entropy", "mse")
+ALL = (
+    "linear", "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "gelu", "sign", "threshold",
+    "elu", "selu", "silu", "mish", "hardtanh", "hard_sigmoid", "softsign",
+)  # fmt: skip
+IN_DOUBLE = (
+    "linear", "relu", "tanh", "sigmoid", "sign", "threshold", "silu", "hardtanh",
+)  # fmt: skip
+LOSSES = ("softmax_cross_entropy", "sigmoid_cross_entropy", "mse", "focal", "poisson", "huber")
 
 
 def network(names, loss="softmax_cross_entropy", **options):

@@ -58,10 +58,10 @@ def add_row(folder, name, row):
 
 
 def add_activation(root):
-    kernels, (row, functions) = root / "csrc/kernels", blocks("hardtanh")
+    kernels, (row, functions) = root / "csrc/kernels", blocks("relu6")
     append(kernels / "activations.def", row)
     append(kernels / "activation.inc", functions)
-    (row,) = blocks("hardtanh", "python")
+    (row,) = blocks("relu6", "python")
     add_row(root / ORACLE, "ACTIVATIONS", row)
 
 

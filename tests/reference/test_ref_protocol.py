@@ -76,7 +76,7 @@ def test_predict_and_evaluate_mse():
     assert np.isnan(net.evaluate(x, None, y, None)[1])
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", [name for name in LOSSES if name != "poisson"])  # exp(1e4)
 def test_losses_of_large_logits(loss):
     z, y = np.array([[1e4, -1e4, 0.0]]), np.array([[0.0, 1.0, 0.0]])
     value, error = _ref.LOSSES[loss](z, y)
@@ -84,6 +84,10 @@ def test_losses_of_large_logits(loss):
         "softmax_cross_entropy": (2e4, [1, -1, 0]),
         "sigmoid_cross_entropy": (2e4 + math.log(2), [1, -1, 0.5]),
         "mse": ((1e8 + 10001**2) / 2, [1e4, -10001, 0]),
+        "huber": (2e4, [1, -1, 0]),
+        "mae": (20001, [1, -1, 0]),
+        "pinball": (10000.5, [0.5, -0.5, 0]),
+        "focal": (1e4 + 3 / 16 * math.log(2), [0.75, -0.25, 3 / 16 * (math.log(2) + 0.5)]),
     }
     assert value[0] == pytest.approx(expected[loss][0], rel=1e-12)
     np.testing.assert_allclose(error[0], expected[loss][1], atol=1e-12)

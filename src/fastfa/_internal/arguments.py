@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -16,20 +17,26 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
 
-def width(input_shape: object, sequences: bool = False) -> int:
-    """The number of inputs; of a step in a network for sequences, where (T, n_in) will do too."""
-    if sequences and isinstance(input_shape, (tuple, list)) and len(input_shape) == 2:
+def shape(input_shape: object, sequences: bool = False) -> tuple[int, ...]:
+    """The shape of one sample: (n,), or (height, width, channels) for an image.
+
+    For sequences that of one step; the number of steps, or None, may come before it.
+    """
+    if sequences and isinstance(input_shape, (tuple, list)) and len(input_shape) in (2, 4):
         if input_shape[0] is not None:
             integer("input_shape[0]", input_shape[0], 1)
-        input_shape = input_shape[1]
-    if isinstance(input_shape, (tuple, list)):
-        if len(input_shape) != 1:
-            raise ValueError(
-                f"input_shape: expected an int or a tuple of one, got {show(input_shape)}; "
-                "for images give the number of pixels, X of shape (m, h, w) is flattened"
-            )
-        input_shape = input_shape[0]
-    return integer("input_shape", input_shape, 1, MAX_UNITS)
+        input_shape = input_shape[1:]
+    if not isinstance(input_shape, (tuple, list)):
+        return (integer("input_shape", input_shape, 1, MAX_UNITS),)
+    if len(input_shape) not in (1, 2, 3):
+        raise ValueError(
+            "input_shape: expected an int, or for images (height, width, channels), got "
+            f"{show(input_shape)}"
+        )
+    sizes = tuple(integer("input_shape", n, 1, MAX_UNITS) for n in input_shape)
+    sizes += (1,) if len(sizes) == 2 else ()
+    integer("input_shape", math.prod(sizes), 1, MAX_UNITS, why="their product is the inputs")
+    return sizes
 
 
 def layer_tuple(layers: object) -> tuple[Layer, ...]:

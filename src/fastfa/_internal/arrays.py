@@ -158,7 +158,7 @@ def unread(
         raise ValueError(mismatch(name, "rows of one length", got, str(error))) from error
     if names is not None and array.ndim == 1:
         array = array[None]
-    _check_kind(array, name, hint, names, value)
+    check_kind(array, name, hint, names, value)
     return array
 
 
@@ -169,13 +169,14 @@ def numbers(
     return _from_objects(array, name, hint, names) if array.dtype.kind == "O" else array
 
 
-def _check_kind(
+def check_kind(
     array: NDArray[Any],
     name: str,
     hint: str,
-    names: tuple[str | int, ...] | None,
+    names: tuple[str | int, ...] | None = None,
     given: object = None,
 ) -> None:
+    """Refuse an array whose entries are not numbers, nor objects that may be."""
     kind = array.dtype.kind
     if kind in _NUMBERS or (kind == "O" and (array.ndim or isinstance(given, Number))):
         return
@@ -308,7 +309,7 @@ def _column(of: str | int, column: Any, name: str, hint: str) -> NDArray[Any]:
         got = f"categories in column {show_name(of)}"
         raise TypeError(mismatch(name, "real numbers", got, hint))
     array = as_array(f"{name}: column {show_name(of)}", column)
-    _check_kind(array, name, hint, (of,))
+    check_kind(array, name, hint, (of,))
     return numbers(array, name, hint, (of,))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..losses import loss_name
 from .batches import AGAIN, NO_SAMPLES, Batches, BatchTraining
 from .checks import flag, integer, mismatch, show, warn
 from .fit_options import FitOptions
@@ -46,8 +47,8 @@ class FitCall(NamedTuple):
     ) -> Training:
         """The training on X and y, or on batches; everything is checked, and nothing changed."""
         options = FitOptions(
-            net.loss, net._engine.n_out, self.metrics, self.train_metrics, self.class_weight,
-            self.validation_split, self.validation_data, net.device,
+            loss_name(net.loss), net._engine.n_out, self.metrics, self.train_metrics,
+            self.class_weight, self.validation_split, self.validation_data,
         )  # fmt: skip
         if self.batches is not None:
             return self._on_batches(net, hooks, stopped, options)

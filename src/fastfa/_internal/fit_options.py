@@ -23,8 +23,6 @@ class FitOptions:
         As for `Sequential.fit`.
     validation_data : object
         Excludes a split.
-    device : str
-        Of the network: a GPU excludes a split.
     """
 
     def __init__(
@@ -36,7 +34,6 @@ class FitOptions:
         class_weight: object,
         validation_split: object,
         validation_data: object,
-        device: str,
     ) -> None:
         self.loss = loss
         self.metrics = Metrics(metrics, loss, n_out)
@@ -46,11 +43,6 @@ class FitOptions:
             raise ValueError(mismatch("train_metrics", "None", show(train_metrics), hint))
         self.class_weight = check_class_weight(class_weight, n_out)
         self.share = check_split(validation_split)
-        if self.share is not None and device != "cpu":
-            hint = "split the samples yourself, and give validation_data"
-            raise ValueError(
-                mismatch("validation_split", f"None on {device}", f"{self.share:g}", hint)
-            )
         if self.share is not None and validation_data is not None:
             raise ValueError(
                 mismatch("validation_split", "None with validation_data", f"{self.share:g}")

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .. import _core
-from .._core import NAMES
 from ..backends import choose
+from ..losses import Function, Loss, as_loss
 from ..optimizers import Optimizer, as_optimizer
 from ..rules import Rule
 from ..sequential import Sequential
-from .checks import choice, plain, show
+from .checks import plain, show
 from .paths import file_name, is_path
 from .restoring import restore
 from .streams import Readable, reader
@@ -31,7 +31,7 @@ def load(
     rule: Rule | Mapping[Any, Rule] | None = None,
     lr: Callable[[int], float] | None = None,
     optimizer: str | Optimizer | None = None,
-    loss: str | None = None,
+    loss: str | Loss | Function | None = None,
     device: str = "cpu",
 ) -> Sequential:
     """A network from a file that ``net.save`` or the C library's ``fa_save`` wrote.
@@ -55,9 +55,10 @@ def load(
         with another optimizer.
     optimizer : str or Optimizer, optional
         Another optimizer, for fine-tuning: it begins as `Sequential.set_optimizer` says.
-    loss : str, optional
+    loss : str, Loss or callable, optional
         Another loss, for fine-tuning. Without `optimizer`, that of the file starts with
-            empty state.
+        empty state. For a network whose loss is a function, which a file cannot hold: that
+        function, and nothing else changes.
     device : str, default "cpu"
         Where to load it, "cpu", "cuda" or "cuda:1"; files know no device.
 
@@ -84,18 +85,22 @@ def load(
     """
     if lr is not None and not callable(lr):
         raise TypeError(f"lr: expected a function lr(step) -> float, got {show(lr)}")
-    remakes = optimizer is not None or loss is not None
+    other_loss = None if loss is None else as_loss("loss", loss)
     wanted = choose(device)
-    backend = choose() if remakes else wanted  # the file may have what no GPU runs
+    # the file may have what no GPU runs
+    backend = wanted if optimizer is None and loss is None else choose()
     name, engine = _opened(file, backend)
     net = Sequential.__new__(Sequential)
     try:
-        restore(net, backend, engine, rule, lr, needs_lr=optimizer is None)
+        restore(
+            net, backend, engine, rule, lr, other_loss,
+            needs_lr=optimizer is None, needs_loss=other_loss is None,
+        )  # fmt: skip
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from None
-    if remakes:
+    if optimizer is not None or (other_loss is not None and other_loss is not net.loss):
         other = net.optimizer if optimizer is None else as_optimizer("optimizer", optimizer)
-        net._remake(other, net.loss if loss is None else choice("loss", loss, NAMES["loss"]))
+        net._remake(other, net.loss if other_loss is None else other_loss)
     return net.to(wanted.device)
 
 

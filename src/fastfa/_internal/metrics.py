@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from .checks import choice, entries, mismatch, quote, show
+from .loss_kinds import NO_CLASSES
+from .subsets import taken
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -113,7 +115,7 @@ class Metrics:
 
     def check(self, labels: bool) -> None:
         """Refuse names that have no meaning for the targets, which are `labels` or rows."""
-        values = self.loss == "mse" and not labels
+        values = self.loss in NO_CLASSES and not labels
         fitting = tuple(OF_VALUES) if values else OF_CLASSES
         for name, what in self.functions.items():
             if isinstance(what, str) and what not in fitting:
@@ -184,7 +186,7 @@ def _predictions(engine: Engine, batch: Batch, rows: NDArray[np.int64] | None) -
     outputs = np.empty((m, engine.n_out), engine.description["dtype"])
     for start in range(0, m, ROWS_AT_ONCE):
         part = slice(start, start + ROWS_AT_ONCE)
-        x = batch.x[part if rows is None else rows[part]]
+        x = batch.x[part] if rows is None else taken(batch.x, rows[part])
         engine.predict(x, False, outputs[part])  # into it, also from a GPU
     return outputs
 

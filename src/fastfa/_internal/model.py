@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ..alignment import Alignment
     from ..backends.protocol import Backend, Engine
     from ..layers import Layer
+    from ..losses import Function, Loss
     from ..optimizers import Optimizer
     from ..rules import Rule
     from ..schedules import Plateau, PlateauRecord
@@ -25,7 +26,7 @@ class Model(Protocol):
     """A `Sequential`, public and private."""
 
     layers: tuple[Layer, ...]
-    loss: str
+    loss: str | Loss | Function
     rule: Rule
     optimizer: Optimizer
     dtype: str

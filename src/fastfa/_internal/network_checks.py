@@ -5,14 +5,15 @@ Which layers, rules and losses fit together is checked in C (csrc/model/plan.c, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
 
 from ..feedback import Feedback
-from ..layers import Dense, Dropout, Layer, Recurrent
+from ..layers import Dense, Layer, Recurrent, WeightedLayer
 from ..rules import Frozen, Rule
 from ..rules.base import RuleWarning
 from ..rules.registry import as_rule
@@ -24,11 +25,12 @@ BOUNDED = ("tanh", "sigmoid", "sign", "threshold", "hardtanh", "hard_sigmoid", "
 
 @dataclass(frozen=True)
 class Weighted:
-    """A `Dense` and its position in the network."""
+    """A layer with weights and its position in the network."""
 
     index: int
-    layer: Dense
-    n_in: int
+    layer: WeightedLayer
+    given: tuple[int, ...]  # the shape of its input
+    width: int  # numbers of its block's output
     rule: Rule | None  # None: the output layer, which gets the exact error
     from_function: bool = False  # whether its feedback was given as a function
 
@@ -41,10 +43,16 @@ class Weighted:
         return self.layer.trainable and not isinstance(self.rule, Frozen)
 
 
-def check_network(layers: Sequence[Layer], n_in: int, rule: Rule) -> list[Weighted]:
-    """The weighted layers of a network; ValueError or TypeError for kinds and shapes."""
-    places = _places(layers, n_in, rule)
+def check_network(layers: Sequence[Layer], given: tuple[int, ...], rule: Rule) -> list[Weighted]:
+    """The weighted layers of a network; ValueError or TypeError for kinds and shapes.
+
+    `given` is the shape of a sample. Layers that do not take the shapes that they get are left to
+    the engine, which says what is wrong with them.
+    """
+    places = _places(layers, given, rule)
     for i, place in enumerate(places):
+        if place.width == 0:
+            break
         _check_initial(place)
         if place.rule is not None and not (place.rule.name == "ifa" and i > 0):
             shape = _feedback_shape(places, i, place.rule)
@@ -115,15 +123,21 @@ def _harm(rule: str, activation: str, loss: str, optimizer: str) -> str:
     return ""
 
 
-def _places(layers: Sequence[Layer], n_in: int, rule: Rule) -> list[Weighted]:
+def _places(layers: Sequence[Layer], given: tuple[int, ...], rule: Rule) -> list[Weighted]:
     places: list[Weighted] = []
+    shape: tuple[int, ...] | None = given
     for index, layer in enumerate(layers):
-        if not isinstance(layer, (Dense, Dropout)):
-            raise TypeError(f"layers[{index}]: expected a Dense or a Dropout, got {show(layer)}")
-        if isinstance(layer, Dense):
+        if not isinstance(layer, Layer):
+            expected = "a layer, such as a Dense or a Dropout"
+            raise TypeError(f"layers[{index}]: expected {expected}, got {show(layer)}")
+        before = shape or ()
+        shape = layer.output_shape(shape) if shape else None
+        width = math.prod(shape) if shape else 0
+        if isinstance(layer, WeightedLayer):
             own = rule if layer.rule is None else as_rule("rule", layer.rule)
-            places.append(Weighted(index, layer, n_in, own))
-            n_in = layer.units
+            places.append(Weighted(index, layer, before, width, own))
+        elif places:
+            places[-1] = replace(places[-1], width=width)
     if not layers or not isinstance(layers[-1], Dense):
         got = repr(layers[-1]) if layers else "no layers"
         raise ValueError(f"layers: expected a Dense at the end, the output, got {got}")
@@ -132,21 +146,24 @@ def _places(layers: Sequence[Layer], n_in: int, rule: Rule) -> list[Weighted]:
 
 def _check_initial(place: Weighted) -> None:
     weight, bias = place.layer.initial_weight, place.layer.initial_bias
-    shape = (place.n_in, place.layer.units)
+    shape = place.layer.weight_shape(place.given)
     if isinstance(weight, np.ndarray) and weight.shape != shape:
         raise ValueError(f"{place}: weight_init: expected shape {shape}, got {weight.shape}")
-    if isinstance(bias, np.ndarray) and bias.shape != shape[1:]:
-        raise ValueError(f"{place}: bias_init: expected shape {shape[1:]}, got {bias.shape}")
+    if isinstance(bias, np.ndarray) and bias.shape != shape[-1:]:
+        raise ValueError(f"{place}: bias_init: expected shape {shape[-1:]}, got {bias.shape}")
     if isinstance(place.layer, Recurrent):
         place.layer.check_shapes(place)
 
 
 def _feedback_shape(places: Sequence[Weighted], i: int, rule: Rule) -> tuple[int, int]:
     """(n_source, n_l) of the feedback of weighted layer i; (n_in, n_out) under a two-pass rule."""
-    outputs = places[-1].layer.units
+    outputs = places[-1].layer.columns
     if rule.source == "input":
-        return places[0].n_in, outputs
-    return places[i + 1].layer.units if rule.source == "above" else outputs, places[i].layer.units
+        return math.prod(places[0].given), outputs
+    if rule.source != "above":
+        return outputs, places[i].width
+    *rows, cols = places[i + 1].layer.weight_shape(places[i + 1].given)  # transposed
+    return cols, math.prod(rows)
 
 
 def _two_pass_rule(places: Sequence[Weighted]) -> Rule | None:
@@ -187,3 +204,17 @@ def describe_layers(layers: Sequence[Layer], places: Sequence[Weighted]) -> list
         if place.from_function:
             rows[place.index]["rule"] = place.rule.describe()
     return rows
+
+
+def describe_structure(
+    given: tuple[int, ...], layers: Sequence[Layer], places: Sequence[Weighted], rule: Rule
+) -> dict[str, Any]:
+    """The part of a network's description that says what a sample is, and the layers' rules."""
+    image = {"input_shape": given} if len(given) == 3 else {}
+    how = {"n_in": math.prod(given), "rule": describe_rule(rule, places)}
+    return {**how, **image, "layers": describe_layers(layers, places)}
+
+
+def input_shape_of(description: Mapping[str, Any]) -> tuple[int, ...]:
+    """The shape of a sample of a described network."""
+    return tuple(description.get("input_shape", (description["n_in"],)))

@@ -1,8 +1,8 @@
 """What the file of a network says beyond the engine's data, in its note.
 
 The engine's file has everything but Python objects. The note says which rules are written in
-Python, whether the learning rate is a function or which schedule it follows, and the names of the
-columns of the tables that the network was trained on.
+Python, whether the loss or the learning rate is a function, or which schedule the rate follows, and
+the names of the columns of the tables that the network was trained on.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..layers import Dense
+from ..layers import WeightedLayer
+from ..losses import CUSTOM, loss_name
 from ..rules import Rule
 from ..rules.base import is_custom
 from ..schedules import Plateau, PlateauRecord, Schedule, schedule_from
 from .checks import show
+from .own_loss import name_of
 from .samples import Columns
 
 if TYPE_CHECKING:
@@ -49,6 +51,7 @@ def _note_of(net: Model) -> dict[str, Any]:
     python = {
         "rules": {str(layer): type(each).__name__ for layer, each in _places(net)},
         **_rates_of(net),
+        "loss": name_of(net.loss) if loss_name(net.loss) == CUSTOM else None,
         "columns": net._validator.columns if any(net._validator.columns) else None,
     }
     return {key: value for key, value in python.items() if value or key == "in force"}
@@ -81,7 +84,9 @@ def custom_rules(net: Model) -> dict[int, Rule]:
 
 
 def _places(net: Model) -> list[tuple[int, Rule]]:
-    rules = [(i, layer.rule) for i, layer in enumerate(net.layers) if isinstance(layer, Dense)]
+    rules = [
+        (i, layer.rule) for i, layer in enumerate(net.layers) if isinstance(layer, WeightedLayer)
+    ]
     return [(i, each) for i, each in [(-1, net.rule), *rules]
             if isinstance(each, Rule) and is_custom(each)]  # fmt: skip
 
@@ -102,7 +107,11 @@ def read_note(note: str | None) -> dict[str, Any]:
         if not isinstance(how[0], str) or not isinstance(how[1], bool):
             raise ValueError(f"note: expected a name and a flag at 'lr', got {show(rates)}")
     columns = python.get("columns") if isinstance(python, dict) else None
-    return {"rules": names, "lr": rates, "columns": columns, **_read_schedule(python)}
+    loss = python.get("loss") if isinstance(python, dict) else None
+    if not isinstance(loss, (str, type(None))):
+        raise ValueError(f"note: expected a name at 'loss', got {show(loss)}")
+    found = {"rules": names, "lr": rates, "columns": columns, "loss": loss}
+    return found | _read_schedule(python)
 
 
 def _read_schedule(python: object) -> dict[str, Any]:

@@ -13,7 +13,9 @@ import numpy as np
 
 from .arrays import FEATURES, LABELS, numbers, place, quiet
 from .checks import mismatch
+from .loss_kinds import SIDES
 from .samples import in_turn
+from .sparse import SparseRows, check_entries
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -49,6 +51,9 @@ def refusal(given: UnreadBatch, loss: str, n_out: int, dtype: np.dtype[Any]) -> 
             _check_targets(given.y, loss, n_out, dtype)
         if given.weights is not None:
             _check_weights(given.weights, dtype)
+        if isinstance(given.x.array, SparseRows):
+            check_entries(given.x.array, dtype, given.x.name)
+            return None
         array = numbers(given.x.array, given.x.name, FEATURES)
         if array.dtype != np.uint8:
             check_finite(array, dtype, given.x.name, given.x.columns)
@@ -65,8 +70,10 @@ def _check_targets(y: Unread, loss: str, n_out: int, dtype: np.dtype[Any]) -> No
         return
     check_finite(array, dtype, name, names)
     for start, rows in in_turn(array):
-        if loss == "sigmoid_cross_entropy":
+        if loss in SIDES:
             refuse((rows < 0) | (rows > 1), rows, name, "values within 0..1", start)
+        elif loss == "poisson":
+            refuse(rows < 0, rows, name, "values >= 0", start)
         elif loss == "softmax_cross_entropy":
             refuse(rows < 0, rows, name, "probabilities >= 0", start)
             sums = rows.sum(axis=1, dtype=np.float64)

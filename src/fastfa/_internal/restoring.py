@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..backends import choose_or_warn
+from ..losses import CUSTOM
 from ..rules import Rule
 from ..rules.base import is_custom
 from .checks import mismatch, plain, show
@@ -25,11 +26,14 @@ def restore(
     engine_of: Callable[[FindRule], Engine],
     rule: Rule | Mapping[Any, Rule] | None,
     lr: Callable[[int], float] | None,
+    loss: object = None,
     needs_lr: bool = True,
+    needs_loss: bool = True,
 ) -> None:
     """Make the empty object `net` the network that a file describes, on the device of `backend`.
 
-    Without `needs_lr` its rate will be replaced, so that the function of a file may be missing.
+    Without `needs_lr` its rate will be replaced, so that the function of a file may be missing;
+    without `needs_loss` its loss.
     """
     rules = RuleResolver(rule)
     engine = engine_of(rules)
@@ -50,6 +54,7 @@ def restore(
         raise ValueError(
             mismatch("lr", "none", show(lr), f"its rate is {what}: set net.lr after loading")
         )
+    _give_loss(engine, loss, needs_loss)
     net._restore(backend, engine, lr if schedule is None else schedule)
     net._validator.columns = columns_of(note).that_fit(engine.n_in, engine.n_out)
     if schedule is not None:
@@ -66,12 +71,30 @@ def set_state(net: Model, state: dict[str, Any]) -> None:
             raise RuntimeError("fit is running on this network; wait for it or stop() it")
         backend = choose_or_warn(state.get("device", "cpu"))
         load = partial(backend.load, state["file"])
-        restore(fresh, backend, load, state["rules"], state["lr"])
+        restore(fresh, backend, load, state["rules"], state["lr"], state.get("loss"))
         fresh._validator.columns = Columns(*state.get("columns", ()))
         vars(net).clear()  # last, when nothing can fail
         vars(net).update(vars(fresh), **state["more"])
     finally:
         holder.release()
+
+
+def _give_loss(engine: Engine, loss: object, needed: bool) -> None:
+    """Give a loss in Python to the network of a file, which has its name alone."""
+    if engine.description["loss"] != CUSTOM:
+        return
+    if loss is None and needed:
+        name = plain(read_note(engine.note).get("loss") or "that it was trained with")
+        raise ValueError(
+            f"loss: expected the function {name}, got None; a file cannot hold it, so give it: "
+            "load(path, loss=...)"
+        )
+    engine.set_loss(loss if callable(loss) else replaced)
+
+
+def replaced(logits: object, y: object) -> None:
+    """Stand for the loss of a file until it is replaced."""
+    raise RuntimeError("loss: expected to be replaced before it is used")
 
 
 class RuleResolver:

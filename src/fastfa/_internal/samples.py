@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike, NDArray
 
+    from .sparse import SparseRows
+
 ELEMENTS_AT_ONCE = 1 << 20  # of `in_turn`: what looks at them needs no large temporary
 
 
@@ -52,12 +54,13 @@ class Pieces:
 
 
 Samples: TypeAlias = "NDArray[Any] | Pieces"
+Inputs: TypeAlias = "NDArray[Any] | Pieces | SparseRows"  # X; targets are never sparse
 
 
 class Unread(NamedTuple):
     """An array whose shape and kind of dtype are right, and whose values are not checked yet."""
 
-    array: NDArray[Any]
+    array: Any  # an ndarray; of a sparse X `SparseRows`
     name: str  # in errors
     columns: tuple[str | int, ...] | None = None  # the names of its columns
 
@@ -73,7 +76,7 @@ class UnreadBatch(NamedTuple):
 class Batch(NamedTuple):
     """Samples in the engine's order of arguments; exactly one of labels and y is None."""
 
-    x: Samples
+    x: Inputs
     labels: NDArray[np.int64] | None
     y: Samples | None
     weights: NDArray[np.float64] | None

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .arrays import FEATURES, LABELS, numbers, quiet
-from .checks import mismatch
+from .checks import kind, mismatch
+from .loss_kinds import SIDES
 from .refusals import Naming, labels_expected, refuse
 from .samples import Columns, Unread, UnreadBatch
+from .sparse import is_sparse
 from .validation import FIT_NAMES, InputValidator
 
 if TYPE_CHECKING:
@@ -53,13 +55,15 @@ class SequenceValidator(InputValidator):
     def unread_inputs(
         self, x: ArrayLike, name: str = "X", columns: Columns | None = None
     ) -> Unread:
-        """X of shape (m, T, n_in)."""
+        """X of shape (m, T, n_in), or (m, T, ...) with the shape of an image."""
+        if is_sparse(x):
+            expected = "a dense array for a network with a Recurrent layer"
+            raise TypeError(mismatch(name, expected, f"a sparse {kind(x)}"))
         array = self._unread(x, name, FEATURES)
-        expected = f"sequences (m, T, {self.n_in}) with m, T >= 1"
-        if array.ndim != 3 or array.shape[2] != self.n_in or 0 in array.shape:
-            hint = ""
-            if array.ndim == 2 and array.shape[1] == self.n_in:
-                hint = f"one sequence is {name}[None]"
+        shapes = self.given, (self.n_in,)
+        expected = f"sequences (m, T, {', '.join(map(str, self.given))}) with m, T >= 1"
+        if array.shape[2:] not in shapes or 0 in array.shape:
+            hint = f"one sequence is {name}[None]" if array.shape[1:] in shapes else ""
             raise ValueError(mismatch(name, expected, f"shape {array.shape}", hint))
         return Unread(array, name)
 
@@ -69,7 +73,8 @@ class SequenceValidator(InputValidator):
         array = numbers(x.array, x.name, FEATURES)
         if array.dtype == np.uint8:
             self._warn_of_small_bytes(array, x.name)
-        return np.require(array, self._dtype_for(array), ("C", "A", "E"))
+        rows = array.reshape(*array.shape[:2], self.n_in)
+        return np.require(rows, self._dtype_for(array), ("C", "A", "E"))
 
     def outputs(self, inputs: Unread) -> NDArray[Any] | None:
         """Where `predict` writes its outputs of every step."""
@@ -112,7 +117,7 @@ class SequenceValidator(InputValidator):
         if self.n_out == 1 and array.ndim < 3 and array.shape != (len(array), 1):
             array = array[..., None]
         rows = np.require(array, self.dtype, ("C", "A", "E"))
-        if self.loss == "sigmoid_cross_entropy" and self.n_out == 1:
+        if self.loss in SIDES and self.n_out == 1:
             refuse(~np.isnan(rows) & (rows != 0) & (rows != 1), rows, y.name, "0 or 1")
         return None, rows
 

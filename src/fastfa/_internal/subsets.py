@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .checks import integer, mismatch, number, quote, show
+from .loss_kinds import SIDES
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,7 +26,7 @@ def class_labels(batch: Batch, loss: str) -> NDArray[np.int64] | None:
     """The class of each sample, if the targets are labels or the 0 and 1 of one output."""
     if batch.labels is not None or batch.y is None:
         return batch.labels
-    if loss == "sigmoid_cross_entropy" and batch.y.shape[1] == 1:
+    if loss in SIDES and batch.y.shape[1] == 1:
         return batch.y[:].ravel().astype(np.int64)
     return None
 
@@ -60,9 +62,18 @@ def split(
 
 
 def rows_of(batch: Batch, rows: NDArray[np.int64]) -> Batch:
-    """Some of the samples, copied."""
-    parts = (None if part is None else part[rows] for part in batch)
+    """Some of the samples, copied where they are."""
+    parts = (None if part is None else taken(part, rows) for part in batch)
     return type(batch)(*parts)  # type: ignore[arg-type]
+
+
+def taken(part: Any, rows: NDArray[np.int64]) -> Any:
+    """Some rows of an array, copied where it is."""
+    device: Any = getattr(
+        part, "device", None
+    )  # of CuPy, which copies on the current one; or "cpu"
+    with device if hasattr(device, "__enter__") else nullcontext():
+        return part[rows]
 
 
 def train_on_rows(

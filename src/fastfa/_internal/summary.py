@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from ..layers import Dense, Layer
+from ..layers import Layer, WeightedLayer
+from ..losses import Loss
 from ..rules import Rule
+from .network_checks import input_shape_of
+from .own_loss import name_of
 
 if TYPE_CHECKING:
     from .model import Model
@@ -28,14 +32,20 @@ class Text(str):
 def one_line(net: Model) -> str:
     """The network as ``repr`` shows it."""
     hidden = {fact["index"]: fact for fact in _layer_facts(net)[:-1]}
-    chain = [str(net._engine.n_in)]
+    chain = [_shape(input_shape_of(net._engine.description))]
     for index, layer in enumerate(net.layers):
         how = f" [{_how(hidden[index])}]" if index in hidden else ""
         chain.append(_name(layer) + how)
     return (
-        f"Sequential({' -> '.join(chain)}; {net.loss}, {net.optimizer!r}, "
+        f"Sequential({' -> '.join(chain)}; {_loss(net)}, {net.optimizer!r}, "
         f"{net.dtype}, seed={net.seed})"
     )
+
+
+def _loss(net: Model) -> str:
+    if isinstance(net.loss, str):
+        return net.loss
+    return repr(net.loss) if isinstance(net.loss, Loss) else f"the function {name_of(net.loss)}"
 
 
 def table(net: Model) -> Text:
@@ -63,8 +73,8 @@ def _cell(text: str, width: int, column: int) -> str:
 
 def _name(layer: Layer) -> str:
     """The repr of a layer without its rule, which has a column of its own."""
-    if isinstance(layer, Dense) and layer.rule is not None:
-        return repr(replace(layer, rule=None))
+    if isinstance(layer, WeightedLayer) and layer.rule is not None:
+        return repr(replace(cast("Any", layer), rule=None))
     return repr(layer)
 
 
@@ -105,13 +115,14 @@ def _rows(net: Model) -> list[tuple[str, ...]]:
     facts = {fact["index"]: fact for fact in _layer_facts(net)}
     keys = _keys(net)
     rows: list[tuple[str, ...]] = []
-    width = net._engine.n_in
+    shape = input_shape_of(net._engine.description)
     for index, layer in enumerate(net.layers):
-        name = _name(layer)
-        if not isinstance(layer, Dense):
-            rows.append((str(index), name, str(width), "0", "", "", ""))
+        name, shape = _name(layer), layer.output_shape(shape) or ()
+        width = _shape(shape)
+        if not isinstance(layer, WeightedLayer):
+            rows.append((str(index), name, width, "0", "", "", ""))
             continue
-        width, fact = layer.units, facts[index]
+        fact = facts[index]
         size = sum(net.parameters[key].size for key in keys[index])
         trained = "yes" if _trains(fact) else "no"
         if index + 1 == len(net.layers):
@@ -119,8 +130,24 @@ def _rows(net: Model) -> list[tuple[str, ...]]:
         else:
             rule = fact["rule"] + (", inject pre" if fact["inject"] == "pre" else "")
             feedback = fact["feedback"] or "-"
-        rows.append((str(index), name, str(width), f"{size:,}", trained, rule, feedback))
+        rows.append((str(index), name, width, f"{size:,}", trained, rule, feedback))
     return rows
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    """28x28x1, or one number."""
+    return "x".join(map(str, shape))
+
+
+def _work(net: Model) -> float:
+    """Floating-point operations of a forward pass of one sample, two for each multiply-add."""
+    work, shape = 0.0, input_shape_of(net._engine.description)
+    for layer in net.layers:
+        below, shape = shape, layer.output_shape(shape) or ()
+        if isinstance(layer, WeightedLayer):
+            places = math.prod(shape[:-1])  # 1 for a Dense
+            work += 2.0 * places * math.prod(layer.weight_shape(below))
+    return work
 
 
 def _keys(net: Model) -> dict[int, list[str]]:
@@ -144,10 +171,12 @@ def _facts(net: Model) -> list[tuple[str, str]]:
     trained = sum(net.parameters[key].size for key in _trained_keys(net))
     total = sum(value.size for value in net.parameters.values())
     feedback = sum(value.size for value in net.feedback.values())
+    given = input_shape_of(net._engine.description)
     return [
         ("parameters", f"{total:,} ({trained:,} trained), feedback {feedback:,}"),
-        ("input", f"{net._engine.n_in} values, {_scale(net.input_scale)}"),
-        ("loss", net.loss),
+        ("input", f"{_shape(given)} values, {_scale(net.input_scale)}"),
+        *([("forward", f"{_work(net) / 1e6:.3g} MFLOP a sample")] if len(given) > 1 else []),
+        ("loss", _loss(net)),
         ("optimizer", _optimizer(net)),
         ("dtype, seed", f"{net.dtype}, {net.seed}"),
         ("threads", str(net._engine.n_threads)),

@@ -8,9 +8,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..backends import choose
-from ..layers import Dense, Layer
+from ..layers import Layer, WeightedLayer
+from ..losses import loss_name
 from .checks import integer, mismatch, show
-from .network_checks import check_network, warn_of_rules
+from .network_checks import check_network, input_shape_of, warn_of_rules
 
 if TYPE_CHECKING:
     from ..backends.protocol import Engine
@@ -24,8 +25,9 @@ def set_trainable(net: Model, given: Sequence[object], name: str, flag: bool) ->
         layers[i] = replace(layers[i], trainable=flag)  # type: ignore[call-arg]
     if tuple(layers) == net.layers:
         return
-    weighted = check_network(layers, net._engine.n_in, net.rule)
-    warn_of_rules(weighted, net.loss, net.optimizer.name)
+    given_shape = input_shape_of(net._engine.description)
+    weighted = check_network(layers, given_shape, net.rule)
+    warn_of_rules(weighted, loss_name(net.loss), net.optimizer.name)
     state, history = net.__getstate__(), net._history
     bytes_checked = net._validator.bytes_checked
     state["file"] = file_with(net._engine, dict.fromkeys(indices, flag), net._threads)
@@ -34,8 +36,8 @@ def set_trainable(net: Model, given: Sequence[object], name: str, flag: bool) ->
 
 
 def layer_indices(layers: Sequence[Layer], given: Sequence[object], name: str) -> list[int]:
-    """The arguments of `freeze` or `unfreeze`: places of `Dense` in the list; all without any."""
-    dense = [i for i, layer in enumerate(layers) if isinstance(layer, Dense)]
+    """The arguments of `freeze` or `unfreeze`: layers with weights; all without any."""
+    dense = [i for i, layer in enumerate(layers) if isinstance(layer, WeightedLayer)]
     indices = [integer(f"{name}: layer", each, 0) for each in given]
     for index in indices:
         if index not in dense:

@@ -31,9 +31,11 @@ from .arrays import (
     show_name,
     unread,
 )
-from .checks import warn
+from .checks import kind, mismatch, warn
+from .loss_kinds import NO_CLASSES, SIDES, VALUES
 from .refusals import Naming, check_finite, labels_expected, refuse
-from .samples import Batch, Columns, Pieces, Samples, Unread, UnreadBatch, in_turn
+from .samples import Batch, Columns, Inputs, Pieces, Samples, Unread, UnreadBatch, in_turn
+from .sparse import SparseRows, is_sparse, sparse_rows
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -57,12 +59,23 @@ class InputValidator:
     bytes_checked : bool
         Whether bytes need no more checks: they are not scaled by 1/255, were found to be pixels, or
         a warning was given.
+    takes_sparse : bool
+        Whether X may be sparse.
     """
 
+    takes_sparse = True
+
     def __init__(
-        self, n_in: int, n_out: int, loss: str, dtype: DTypeLike, input_scale: str | float = "auto"
+        self,
+        given: int | tuple[int, ...],
+        n_out: int,
+        loss: str,
+        dtype: DTypeLike,
+        input_scale: str | float = "auto",
     ) -> None:
-        self.n_in = n_in
+        # the shape of a sample: (n,), or that of an image
+        self.given = (given,) if isinstance(given, int) else given
+        self.n_in = math.prod(self.given)
         self.n_out = n_out
         self.loss = loss
         self.dtype = np.dtype(dtype)
@@ -116,7 +129,7 @@ class InputValidator:
         """The name of the accuracy for these targets, by the table in `Sequential.fit`, or None."""
         if self.loss == "softmax_cross_entropy" or batch.labels is not None:
             return "accuracy"
-        if self.loss == "sigmoid_cross_entropy":
+        if self.loss in SIDES:
             return "accuracy" if self.n_out == 1 else "binary_accuracy"
         return None
 
@@ -127,20 +140,51 @@ class InputValidator:
         """X of the right shape, (m, n_in) or (m, ...) with the same product."""
         given = column_names(x)
         check_names(given, (self.columns if columns is None else columns).x, name)
-        array = self._unread(x, name, FEATURES)
-        expected = f"shape (m, {self.n_in})"
-        if array.ndim < 2:
+        array: Any
+        if is_sparse(x):
+            if not self.takes_sparse:
+                hint = f'keep the network on the CPU: device="cpu", or use {name}.toarray()'
+                raise TypeError(
+                    mismatch(name, "a dense array on a GPU", f"a sparse {kind(x)}", hint)
+                )
+            array = sparse_rows(x, name, FEATURES)
+        else:
+            array = self._unread(x, name, FEATURES)
+        return self._with_shape(array, name, given)
+
+    def _with_shape(self, array: Any, name: str, given: tuple[str | int, ...] | None) -> Unread:
+        expected = f"shape (m, {', '.join(map(str, self.given))})"
+        if len(array.shape) < 2:
             hint = "; one sample is X[None, :]" if array.shape == (self.n_in,) else ""
             raise ValueError(f"{name}: expected {expected}, got shape {array.shape}{hint}")
         if len(array) == 0:
             raise ValueError(f"{name}: expected {expected} with m >= 1, got shape {array.shape}")
-        if math.prod(array.shape[1:]) != self.n_in:
-            raise ValueError(f"{name}: expected {expected}, got shape {array.shape}")
+        self._check_shape(array.shape[1:], name, expected, array.shape)
         return Unread(array, name, given)
 
+    def _check_shape(
+        self, shape: tuple[int, ...], name: str, expected: str, got: tuple[int, ...]
+    ) -> None:
+        """Refuse a sample of another shape; rows of numbers may have any with the right product."""
+        if len(self.given) == 1:
+            fits = math.prod(shape) == self.n_in
+        else:
+            plain = self.given[:2] if self.given[2] == 1 else self.given
+            fits = shape in (self.given, plain, (self.n_in,))
+        if fits:
+            return
+        height, width, channels = self.given if len(self.given) == 3 else (0, 0, 0)
+        planes = len(self.given) == 3 and shape == (channels, height, width)
+        hint = "; it looks like channels first: np.moveaxis(X, 1, -1) puts them last"
+        raise ValueError(f"{name}: expected {expected}, got shape {got}{hint if planes else ''}")
+
     @quiet()
-    def read_inputs(self, x: Unread, whole: bool = False) -> Samples:
+    def read_inputs(self, x: Unread, whole: bool = False) -> Inputs:
         """X as (m, n_in)."""
+        if isinstance(x.array, SparseRows):
+            if x.array.dtype == np.uint8:
+                self._warn_of_small_bytes(x.array.data, x.name)
+            return x.array.astype(self._dtype_for(x.array))
         array = numbers(x.array, x.name, FEATURES)
         if array.dtype == np.uint8:
             self._warn_of_small_bytes(array, x.name)
@@ -150,7 +194,7 @@ class InputValidator:
         """Where `predict` writes its outputs for these inputs; None: the engine makes the array."""
         return np.empty((len(inputs.array), self.n_out), self.dtype)
 
-    def _warn_of_small_bytes(self, array: NDArray[np.uint8], name: str) -> None:
+    def _warn_of_small_bytes(self, array: Any, name: str) -> None:
         """Warn once of bytes that are not pixels: divided by 255 they almost vanish."""
         if self.bytes_checked:
             return
@@ -175,12 +219,13 @@ class InputValidator:
         names = row_names(x)
         check_names(names, self.columns.x, "x")
         array = self._unread(x, "x", FEATURES, names)
-        if array.ndim == 0 or array.size != self.n_in:
-            raise ValueError(f"x: expected shape ({self.n_in},), got shape {array.shape}")
+        expected = f"shape ({', '.join(map(str, self.given))}{',' * (len(self.given) == 1)})"
+        if array.ndim == 0 or (array.size != self.n_in or len(self.given) == 3):
+            self._check_shape(array.shape if array.ndim else (), "x", expected, array.shape)
         row = numbers(array, "x", FEATURES, names).reshape(1, -1)
         return row if names is None else convert(row, self._dtype_for(row), "x", names)
 
-    def _dtype_for(self, array: NDArray[Any]) -> np.dtype[Any]:
+    def _dtype_for(self, array: NDArray[Any] | SparseRows) -> np.dtype[Any]:
         """The dtype that the engine gets: uint8 for bytes, the network's for all others."""
         return array.dtype if array.dtype == np.uint8 else self.dtype
 
@@ -237,7 +282,7 @@ class InputValidator:
         if self._holds_labels(array):
             return self._labels(array, y.name), None
         rows = _samples(y._replace(array=array), self.dtype, self.n_out, whole)
-        if self.loss == "sigmoid_cross_entropy" and self.n_out == 1:  # the engine takes 0.5 too
+        if self.loss in SIDES and self.n_out == 1:  # the engine takes 0.5 too
             for start, part in in_turn(rows):
                 refuse((part != 0) & (part != 1), part, y.name, "0 or 1", start)
         return None, rows
@@ -248,19 +293,19 @@ class InputValidator:
     def _expected(self) -> str:
         """For messages: what y may be for this loss and number of outputs."""
         rows = f"rows (m, {self.n_out})"
-        if self.n_out == 1 and self.loss == "sigmoid_cross_entropy":
+        if self.n_out == 1 and self.loss in SIDES:
             return "0 or 1 as (m,) or (m, 1)"
-        if self.n_out == 1 and self.loss == "mse":
+        if self.n_out == 1 and self.loss in NO_CLASSES:
             return "values as (m,) or (m, 1)"
         return f"integer labels (m,) or {rows}"
 
     def _check_label_kind(self, array: NDArray[Any], name: str) -> None:
-        """Refuse labels in floats for mse, which takes them for values of one output."""
-        if self.loss == "mse" and array.dtype.kind == "f" and self._holds_labels(array):
+        """Refuse labels in floats for mse and the like: they would be values of one output."""
+        if self.loss in VALUES and array.dtype.kind == "f" and self._holds_labels(array):
             raise ValueError(f"{name}: expected {self._expected()}, got {array.dtype} (m,)")
 
     def _labels(self, array: NDArray[Any], name: str) -> NDArray[np.int64]:
-        """Class numbers as int64; whole floats pass, except for mse, which needs integers."""
+        """Class numbers as int64; whole floats pass, except for mse and the like."""
         self._check_label_kind(array, name)  # again: objects may have become floats
         if array.dtype.kind == "f":
             refuse(array != np.rint(array), array, name, labels_expected(self.n_out))

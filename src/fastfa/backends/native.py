@@ -32,6 +32,9 @@ class CPU:
         """The engine itself."""
         return engine
 
+    def together(self) -> None:
+        """None: networks train at the same time in threads of their own."""
+
     def on_host(self, name: str, value: Any) -> Any:
         """`value`: an array on a GPU is for `_internal.arrays` to refuse."""
         return value

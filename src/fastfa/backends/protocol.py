@@ -9,11 +9,12 @@ dtype or uint8; either labels (m,) or rows y (m, n_out), the other None; weights
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
-from .._internal.samples import Batch, Samples
+from .._internal.samples import Batch, Inputs
 from .._internal.validation import InputValidator
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class BaseEngine(Protocol[X]):
         """Start over from the seed."""
 
 
-class Engine(BaseEngine[Samples], Protocol):
+class Engine(BaseEngine[Inputs], Protocol):
     """What `Sequential` needs beyond that: files, data in pieces, and calls without conversion.
 
     The direct calls take plain arrays as they come. They return None, and change nothing, where
@@ -142,20 +143,23 @@ class Engine(BaseEngine[Samples], Protocol):
 
     note: str | None  # text that goes into the file
 
-    def check(self, x: Samples, labels: Labels, y: Samples | None, weights: Weights) -> None:
+    def set_loss(self, function: Callable[..., Any]) -> None:
+        """Give the loss "custom" its function, which files do not hold."""
+
+    def check(self, x: Inputs, labels: Labels, y: Inputs | None, weights: Weights) -> None:
         """ValueError for a value that the network does not take."""
 
-    def check_targets(self, n: int, labels: Labels, y: Samples | None, weights: Weights) -> None:
+    def check_targets(self, n: int, labels: Labels, y: Inputs | None, weights: Weights) -> None:
         """The same for the targets and weights of n samples alone."""
 
-    def predict(self, x: Samples, logits: bool = False, out: Array | None = None) -> Array:
+    def predict(self, x: Inputs, logits: bool = False, out: Array | None = None) -> Array:
         """As `BaseEngine.predict`, into `out` if it is given."""
 
     def train_steps(
         self,
-        x: Samples,
+        x: Inputs,
         labels: Labels,
-        y: Samples | None,
+        y: Inputs | None,
         weights: Weights,
         order: NDArray[np.int64] | None,
         batch_size: int,
@@ -170,9 +174,9 @@ class Engine(BaseEngine[Samples], Protocol):
 
     def evaluate(
         self,
-        x: Samples,
+        x: Inputs,
         labels: Labels,
-        y: Samples | None,
+        y: Inputs | None,
         weights: Weights,
         *,
         checked: bool = False,
@@ -221,6 +225,13 @@ class StreamEngine(Engine, Protocol):
         """Forget the stream."""
 
 
+class Together(Protocol):
+    """Networks on one device that train at the same time, each called by a thread of its own."""
+
+    def with_member(self, net: Any, /) -> AbstractContextManager[None]:
+        """While a network, an engine of the backend, trains as one of them."""
+
+
 class Backend(Protocol):
     """A device, and how networks get onto it."""
 
@@ -241,7 +252,12 @@ class Backend(Protocol):
         """The network in a stream; `read(n)` returns its next 1 to n bytes."""
 
     def validator(
-        self, n_in: int, n_out: int, loss: str, dtype: str, input_scale: str | float
+        self,
+        n_in: int | tuple[int, ...],
+        n_out: int,
+        loss: str,
+        dtype: str,
+        input_scale: str | float,
     ) -> InputValidator:
         """What checks the samples of such a network."""
 
@@ -250,6 +266,9 @@ class Backend(Protocol):
 
     def inspected(self, engine: Engine) -> Engine:
         """An engine on the CPU with the numbers of `engine`: itself, or its twin there."""
+
+    def together(self) -> Together | None:
+        """A new group of networks for `fit_replicas`; None: they need not know of each other."""
 
     def on_host(self, name: str, value: Any) -> Any:
         """`value`, or a copy in the memory of the CPU if it is an array on this device."""

@@ -5,24 +5,35 @@
 
 from __future__ import annotations
 
-__all__ = ["ACTIVATIONS", "DERIVATIVES", "FUNCTIONS", "LOSSES", "NEEDS_SUM"]
+__all__ = ["ACTIVATIONS", "DERIVATIVES", "FUNCTIONS", "LOSSES", "MEANINGS", "NEEDS_SUM"]
 
-# f(a)
+_SOFTPLUS = "({x} > 0 ? {x} + log1p{{f}}(exp{{f}}(-{x})) : log1p{{f}}(exp{{f}}({x})))"
+_TANH_SOFTPLUS = "tanh{f}" + _SOFTPLUS.format(x="h")
+
+# f(a); a number that follows from the layer is named as its option
 ACTIVATIONS = {
     "relu": "a > 0 ? a : 0",
-    "leaky_relu": "a > 0 ? a : a * ({real})0.01",
+    "leaky_relu": "a > 0 ? a : a * slope",
     "tanh": "tanh{f}(a)",
     "sigmoid": "1 / (1 + exp{f}(-a))",
     "softplus": "a > 0 ? a + log1p{f}(exp{f}(-a)) : log1p{f}(exp{f}(a))",
     "gelu": "a * ({real})0.5 * (1 + erf{f}(a * ({real})0.70710678118654752))",
     "sign": "({real})((a > 0) - (a < 0))",
     "threshold": "a > 0 ? 1 : 0",
+    "elu": "a > 0 ? a : alpha * expm1{f}(a)",
+    "selu": "({real})1.0507009873554805 *\n"
+    "                 (a > 0 ? a : ({real})1.6732632423543773 * expm1{f}(a))",
+    "silu": "a / (1 + exp{f}(-a))",
+    "mish": "a * tanh{f}" + _SOFTPLUS.format(x="a"),
+    "hardtanh": "a > 1 ? 1 : a < -1 ? -1 : a",
+    "hard_sigmoid": "a > 3 ? 1 : a < -3 ? 0 : (a + 3) / 6",
+    "softsign": "a / (1 + fabs{f}(a))",
 }
 
 # f'(a), computed from h = f(a), or from a itself for the names in NEEDS_SUM
 DERIVATIVES = {
     "relu": "h > 0 ? 1 : 0",
-    "leaky_relu": "h > 0 ? 1 : ({real})0.01",
+    "leaky_relu": "h > 0 ? 1 : slope",
     "tanh": "1 - h * h",
     "sigmoid": "h * (1 - h)",
     "softplus": "1 / (1 + exp{f}(-h))",
@@ -30,8 +41,25 @@ DERIVATIVES = {
     "           h * ({real})0.39894228040143268 * exp{f}(h * h * ({real})-0.5)",
     "sign": "0 * h",
     "threshold": "0 * h",
+    "elu": "h > 0 ? 1 : h + alpha",
+    "selu": "h > 0 ? ({real})1.0507009873554805 : h + ({real})1.7580993408473768",
+    "silu": "1 / (1 + exp{f}(-h)) * (1 + h / (1 + exp{f}(h)))",
+    "mish": f"{_TANH_SOFTPLUS} +\n"
+    f"           h * (1 - {_TANH_SOFTPLUS} *\n"
+    f"                {_TANH_SOFTPLUS}) / (1 + exp{{f}}(-h))",
+    "hardtanh": "h > -1 && h < 1 ? 1 : 0",
+    "hard_sigmoid": "h > 0 && h < 1 ? 1 / ({real})6 : 0",
+    "softsign": "(1 - fabs{f}(h)) * (1 - fabs{f}(h))",
 }
-NEEDS_SUM = ("softplus", "gelu")
+NEEDS_SUM = ("softplus", "gelu", "silu", "mish")
+
+# What predict returns, by loss; else values
+MEANINGS = {
+    "softmax_cross_entropy": "probabilities of the classes",
+    "sigmoid_cross_entropy": "probabilities of the outputs",
+    "focal": "probabilities of the outputs",
+    "poisson": "means",
+}
 
 # The functions by name, in the order in which a file has them.
 FUNCTIONS = {
@@ -54,6 +82,12 @@ static void dense_int8(const {real} *x, int n_in, const signed char *q, const {r
     for (int i = 0; i < n_in; i++, q += n_out)
         for (int j = 0; j < n_out; j++) out[j] += x[i] * q[j];
     for (int j = 0; j < n_out; j++) out[j] = out[j] * scale[j] + (b ? b[j] : 0);
+}}
+""",
+    "exponential": """\
+static void exponential({real} *z, int n)
+{{
+    for (int i = 0; i < n; i++) z[i] = exp{f}(z[i]);
 }}
 """,
     "scaled": """\
@@ -110,8 +144,48 @@ static void update({real} *w, const {real} *x, int n_in, const {real} *d, int n_
 """,
 }
 
-# The loss of z for the targets y, and the error e = dloss/dz.
+
+def _by_column(*lines: str) -> str:
+    """A loss that is a sum over columns."""
+    body = "".join(f"        {line}\n" for line in lines)
+    return (
+        "static {real} loss_and_error(const {real} *z, const {real} *y, {real} *e, int n)\n{{\n"
+        "    {real} loss = 0;\n    for (int i = 0; i < n; i++) {{\n"
+        + body + "    }}\n    return loss;\n}}\n"
+    )  # fmt: skip
+
+
+# The loss of z for the targets y, and the error e = dloss/dz. Options stand under their names.
 LOSSES = {
+    "huber": _by_column(
+        "const {real} r = z[i] - y[i], delta = {delta};",
+        "e[i] = r > delta ? delta : r < -delta ? -delta : r;",
+        "loss += e[i] * (r - e[i] / 2);",
+    ),
+    "mae": _by_column(
+        "const {real} r = z[i] - y[i];",
+        "e[i] = ({real})((r > 0) - (r < 0));",
+        "loss += e[i] * r;",
+    ),
+    "pinball": _by_column(
+        "const {real} r = z[i] - y[i];",
+        "e[i] = r > 0 ? 1 - {quantile} : r < 0 ? -{quantile} : 0;",
+        "loss += e[i] * r;",
+    ),
+    "poisson": _by_column(
+        "e[i] = exp{f}(z[i]) - y[i];",
+        "loss += e[i] + y[i] - y[i] * z[i];",
+    ),
+    "focal": _by_column(
+        "const {real} t = exp{f}(-fabs{f}(z[i])), big = 1 / (1 + t), small = t / (1 + t);",
+        "const {real} p = z[i] > 0 ? big : small, q = z[i] > 0 ? small : big;",
+        "const {real} no_p = (z[i] < 0 ? -z[i] : 0) + log1p{f}(t);",
+        "const {real} no_q = (z[i] > 0 ? z[i] : 0) + log1p{f}(t);",
+        "const {real} yes = {alpha} * y[i] * exp{f}(-{gamma} * no_q);",
+        "const {real} no = (1 - {alpha}) * (1 - y[i]) * exp{f}(-{gamma} * no_p);",
+        "e[i] = no * ({gamma} * q * no_q + p) - yes * ({gamma} * p * no_p + q);",
+        "loss += yes * no_p + no * no_q;",
+    ),
     "softmax_cross_entropy": """\
 static {real} loss_and_error(const {real} *z, const {real} *y, {real} *e, int n)
 {{
@@ -149,3 +223,17 @@ static {real} loss_and_error(const {real} *z, const {real} *y, {real} *e, int n)
 }}
 """,
 }
+_PLAIN = """\
+        total += y[i];
+        loss -= y[i] * (z[i] - largest);
+        e[i] = e[i] / sum - y[i];
+"""
+_SMOOTHED = """\
+        const {real} target = (1 - {smoothing}) * y[i] + {smoothing} / ({real})n;
+        total += target;
+        loss -= target * (z[i] - largest);
+        e[i] = e[i] / sum - target;
+"""
+LOSSES["softmax_cross_entropy, smoothed"] = LOSSES["softmax_cross_entropy"].replace(
+    _PLAIN, _SMOOTHED
+)

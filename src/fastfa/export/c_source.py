@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._core import version
+from .._core import options, version
 from .._internal.checks import choice, flag, mismatch, show
+from .._internal.loss_kinds import SIDES, VALUES
 from .._internal.paths import check_folder, file_name
-from .c_functions import ACTIVATIONS, DERIVATIVES, FUNCTIONS, LOSSES, NEEDS_SUM
-from .weighted_layers import WeightedLayer, input_factor, weighted_layers
+from .c_functions import ACTIVATIONS, DERIVATIVES, FUNCTIONS, LOSSES, MEANINGS, NEEDS_SUM
+from .weighted_layers import OPTION_OF, WeightedLayer, input_factor, weighted_layers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -89,7 +90,8 @@ def _check_learning(engine: Engine, layers: Sequence[WeightedLayer], int8: bool)
                 "steps are smaller than the distance of two such weights",
             )
         )
-    if optimizer["name"] != "sgd" or optimizer.get("momentum") or optimizer["clip_norm"]:
+    more = any(optimizer.get(key) for key in ("momentum", "clip_norm", "l1"))
+    if optimizer["name"] != "sgd" or more:
         raise ValueError(
             mismatch(
                 "learn",
@@ -98,6 +100,10 @@ def _check_learning(engine: Engine, layers: Sequence[WeightedLayer], int8: bool)
                 "other optimizers keep more values for each weight; net.set_optimizer(fa.SGD(lr)) "
                 "first, or write it with learn=False",
             )
+        )
+    if how["loss"] not in LOSSES:
+        raise ValueError(
+            mismatch("loss", "one of fastfa's own with learn=True", "a function in Python")
         )
     if any(layer["type"] == "dropout" and layer["rate"] for layer in how["layers"]):
         raise ValueError(
@@ -122,7 +128,7 @@ def _check_learning(engine: Engine, layers: Sequence[WeightedLayer], int8: bool)
 
 def _optimizer_text(how: dict[str, Any]) -> str:
     parts = [str(how["name"])]
-    parts += [f"{key}={how[key]:g}" for key in ("momentum", "clip_norm") if how.get(key)]
+    parts += [f"{key}={how[key]:g}" for key in ("momentum", "clip_norm", "l1") if how.get(key)]
     return " with ".join([parts[0], ", ".join(parts[1:])]) if parts[1:] else parts[0]
 
 
@@ -165,7 +171,7 @@ class _File:
     @property
     def _labels(self) -> bool:
         """Whether a target may be a label."""
-        return self.loss != "mse" or self.layers[-1].n_out > 1
+        return self.loss not in VALUES or self.layers[-1].n_out > 1
 
     def _prototypes(self) -> list[str]:
         real, n, upper = self.real, self.name, self.name.upper()
@@ -194,11 +200,7 @@ class _File:
         return lines
 
     def _meaning(self) -> str:
-        link = {
-            "softmax_cross_entropy": "probabilities of the classes",
-            "sigmoid_cross_entropy": "probabilities of the outputs",
-            "mse": "values",
-        }[self.loss]
+        link = MEANINGS.get(self.loss, "values")
         scale = self.engine.description["input_scale"]
         pixels = "; divide bytes by 255 first" if scale == "auto" else ""
         return f"out: {link}{pixels}."
@@ -240,32 +242,48 @@ class _File:
         rules = dict.fromkeys(layer.rule for layer in self.layers[:-1])
         return " and ".join(rules) or "one layer"
 
+    def _loss_options(self) -> dict[str, str]:
+        given = self.engine.description.get("loss_options") or {}
+        rows = options("loss", self.loss)
+        return {
+            row["name"]: _number(given.get(row["name"], row["default"]), self.suffix)
+            for row in rows
+        }
+
     def _called(self) -> list[str]:
         """The functions that the bodies call."""
-        fill = {"real": self.real, "f": self.suffix}
+        fill = {"real": self.real, "f": self.suffix, **self._loss_options()}
         texts = [text for name, text in FUNCTIONS.items() if name in self.functions]
         if self.learn:
-            texts.append(LOSSES[self.loss])
+            smoothed = ", smoothed" if float((fill.get("smoothing") or "0").rstrip("f")) else ""
+            texts.append(LOSSES[self.loss + smoothed])
         texts = [text.format(**fill) for text in texts]
         for name, formula in ACTIVATIONS.items():
             if name in self.activations:
-                texts.append(self._map(f"{name}_of", "a", formula.format(**fill)))
+                texts.append(self._map(name, formula.format(**fill)))
         for name, formula in DERIVATIVES.items():
             if name in self.derivatives:
-                texts.append(self._multiply(f"{name}_back", formula.format(**fill)))
+                texts.append(self._multiply(name, formula.format(**fill)))
         return texts
 
-    def _map(self, name: str, variable: str, formula: str) -> str:
+    def _option(self, activation: str) -> str:
+        """The last parameter of the functions of an activation that has an option."""
+        option = OPTION_OF.get(activation)
+        return f", {self.real} {option}" if option else ""
+
+    def _map(self, activation: str, formula: str) -> str:
         return (
-            f"static void {name}({self.real} *out, const {self.real} *from, int n)\n{{\n"
+            f"static void {activation}_of({self.real} *out, const {self.real} *from, "
+            f"int n{self._option(activation)})\n{{\n"
             f"    for (int i = 0; i < n; i++) {{\n"
-            f"        const {self.real} {variable} = from[i];\n"
+            f"        const {self.real} a = from[i];\n"
             f"        out[i] = {formula};\n    }}\n}}\n"
         )
 
-    def _multiply(self, name: str, formula: str) -> str:
+    def _multiply(self, activation: str, formula: str) -> str:
         return (
-            f"static void {name}({self.real} *d, const {self.real} *from, int n)\n{{\n"
+            f"static void {activation}_back({self.real} *d, const {self.real} *from, "
+            f"int n{self._option(activation)})\n{{\n"
             f"    for (int i = 0; i < n; i++) {{\n"
             f"        const {self.real} h = from[i];\n"
             f"        d[i] *= {formula};\n    }}\n}}\n"
@@ -305,12 +323,16 @@ class _File:
         self.functions.add(kind)
         return f"{kind}({source}, {layer.n_in}, {values}, {self._bias(i)}, {to}, {layer.n_out});"
 
+    def _value(self, layer: WeightedLayer) -> str:
+        """The argument for `_option`."""
+        return f", {_number(layer.option, self.suffix)}" if layer.activation in OPTION_OF else ""
+
     def _activate(self, i: int, to: str, source: str) -> list[str]:
         layer = self.layers[i]
         if layer.activation == "linear":
             return []
         self.activations.add(layer.activation)
-        return [f"{layer.activation}_of({to}, {source}, {layer.n_out});"]
+        return [f"{layer.activation}_of({to}, {source}, {layer.n_out}{self._value(layer)});"]
 
     def _inputs(self, to: str) -> list[str]:
         if self.factor == 1:
@@ -324,9 +346,12 @@ class _File:
         if self.loss == "softmax_cross_entropy":
             self.functions.add("softmax")
             return [f"softmax({of}, {n});"]
-        if self.loss == "sigmoid_cross_entropy":
+        if self.loss in SIDES:
             self.activations.add("sigmoid")
             return [f"sigmoid_of({of}, {of}, {n});"]
+        if self.loss == "poisson":
+            self.functions.add("exponential")
+            return [f"exponential({of}, {n});"]
         return []
 
     def _predict(self) -> str:
@@ -413,7 +438,7 @@ class _File:
             return []
         self.derivatives.add(layer.activation)
         of = "a" if layer.activation in NEEDS_SUM else "h"
-        return [f"{layer.activation}_back(d{i}, {of}{i}, {layer.n_out});"]
+        return [f"{layer.activation}_back(d{i}, {of}{i}, {layer.n_out}{self._value(layer)});"]
 
     def _signal(self, i: int) -> list[str]:
         """The delta of a hidden layer."""

@@ -10,7 +10,7 @@ import numpy as np
 from .._core import version
 from .._internal.checks import choice
 from .._internal.paths import check_folder, file_name
-from .weighted_layers import WeightedLayer, input_factor, weighted_layers
+from .weighted_layers import OPTION_OF, WeightedLayer, input_factor, weighted_layers
 
 if TYPE_CHECKING:
     from ..backends.protocol import Engine
@@ -20,7 +20,11 @@ __all__ = ["write_onnx"]
 OPSET, IR_VERSION = 13, 8  # the oldest with every operator below, so that old runtimes read it
 OPERATORS: dict[str, tuple[str, dict[str, Any]]] = {  # activations that ONNX has
     "relu": ("Relu", {}),
-    "leaky_relu": ("LeakyRelu", {"alpha": 0.01}),
+    "leaky_relu": ("LeakyRelu", {}),
+    "elu": ("Elu", {}),
+    "selu": ("Selu", {}),
+    "hard_sigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
+    "softsign": ("Softsign", {}),
     "tanh": ("Tanh", {}),
     "sigmoid": ("Sigmoid", {}),
     "softplus": ("Softplus", {}),
@@ -29,6 +33,8 @@ OPERATORS: dict[str, tuple[str, dict[str, Any]]] = {  # activations that ONNX ha
 LINKS: dict[str, tuple[str, dict[str, Any]]] = {
     "softmax_cross_entropy": ("Softmax", {"axis": 1}),
     "sigmoid_cross_entropy": ("Sigmoid", {}),
+    "focal": ("Sigmoid", {}),
+    "poisson": ("Exp", {}),
 }
 
 
@@ -104,7 +110,15 @@ class _Graph:
         if layer.activation == "threshold":
             above = self.node("Greater", at, self.constant("zero", 0))
             return self.node("Cast", above, to=self.element)
+        if layer.activation == "silu":
+            return self.node("Mul", at, self.node("Sigmoid", at))
+        if layer.activation == "mish":
+            return self.node("Mul", at, self.node("Tanh", self.node("Softplus", at)))
+        if layer.activation == "hardtanh":
+            return self.node("Clip", at, self.constant("minus_one", -1), self.constant("one", 1))
         operator, attributes = OPERATORS[layer.activation]
+        if layer.activation in OPTION_OF:
+            attributes = {"alpha": layer.option}
         return self.node(operator, at, **attributes)
 
     def gelu(self, at: str) -> str:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._internal.checks import mismatch
+from ..layers.weighted import OPTION_OF
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ..backends.protocol import Engine
 
-__all__ = ["WeightedLayer", "input_factor", "weighted_layers"]
+__all__ = ["OPTION_OF", "WeightedLayer", "input_factor", "weighted_layers"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class WeightedLayer:
     weight : ndarray of shape (n_in, units)
     bias : ndarray of shape (units,) or None
     activation : str
+    option : float
+        Of the activation, if it has one.
     rule, inject : str
         As the engine runs them; the rule of the last layer is "output".
     trainable, needs_delta : bool
@@ -42,6 +45,7 @@ class WeightedLayer:
     weight: NDArray[Any]
     bias: NDArray[Any] | None
     activation: str
+    option: float
     rule: str
     inject: str
     trainable: bool
@@ -73,16 +77,17 @@ def weighted_layers(engine: Engine) -> list[WeightedLayer]:
     Raises
     ------
     ValueError
-        A layer of another kind.
+        The network has layers for images or for sequences.
     FloatingPointError
         A parameter is not finite.
     """
     how = engine.description
-    for i, layer in enumerate(how["layers"]):
+    reasons = {"recurrent": "layers with a state"}
+    for index, layer in enumerate(how["layers"]):
         if layer["type"] not in ("dense", "dropout"):
-            hint = "it has a state, which the exported form has no place for yet"
-            expected = "Dense and Dropout to write another form"
-            raise ValueError(mismatch(f"layer {i}", expected, layer["type"], hint))
+            what = reasons.get(layer["type"], "layers for images")
+            got = f"{layer['type']}; {what} are not written to files of other formats"
+            raise ValueError(mismatch(f"layer {index}", "dense or dropout", got))
     found = []
     for learns in engine.layers:
         index = learns["index"]
@@ -95,6 +100,7 @@ def weighted_layers(engine: Engine) -> list[WeightedLayer]:
                 weight=_finite(engine, f"{index}.weight"),
                 bias=_finite(engine, bias) if bias in engine.parameters else None,
                 activation=layer["activation"],
+                option=layer.get(OPTION_OF.get(layer["activation"], ""), 0.0),
                 rule=learns["rule"],
                 inject=learns["inject"],
                 trainable=learns["trainable"],

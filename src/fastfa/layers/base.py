@@ -15,6 +15,13 @@ __all__ = ["Layer"]
 class Layer(Described):
     """Base of all layers."""
 
+    def output_shape(self, given: tuple[int, ...]) -> tuple[int, ...] | None:
+        """The shape of its output without the samples; None: it does not take this input.
+
+        (n,) is a row of numbers, (height, width, channels) an image. The engine says what is wrong.
+        """
+        return given
+
     def describe(self) -> dict[str, Any]:
         """The description for a backend."""
         raise NotImplementedError

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from .._internal.attributes import fix
 from .._internal.checks import choice
-from .._internal.options import check_options
 from ..initializers import Init, as_init, describe_init
-from .dense import Dense, checked_init
+from .dense import Dense
+from .weighted import checked_init
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -33,7 +33,8 @@ class Recurrent(Dense):
 
     Parameters
     ----------
-    units, activation, use_bias, weight_init, bias_init, rule, trainable, lr_scale, bias_lr_scale
+    units, activation, use_bias, weight_init, bias_init, rule, trainable, lr_scale, bias_lr_scale, \
+    slope, alpha
         As for `Dense`; activation is "tanh" by default. ``rule`` is how the error reaches the
         layer in space. Not the last layer: put a `Dense` on top.
     leak : float in (0, 1], default 1.0
@@ -68,6 +69,8 @@ class Recurrent(Dense):
     >>> loss = net.learn_one(X[0, 0], 0.5)  # a stream, step by step
     """
 
+    kind: ClassVar[str] = "recurrent"
+
     activation: str = "tanh"
     _: KW_ONLY
     leak: float = 1.0
@@ -77,7 +80,6 @@ class Recurrent(Dense):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_options(self, "layer", "recurrent")
         self._set(time=choice("time", ALIASES.get(self.time, self.time), TIMES))
         self._set(recurrent_init=checked_init("recurrent_init", self.recurrent_init, ndim=2))
 
@@ -95,7 +97,6 @@ class Recurrent(Dense):
     def describe(self) -> dict[str, Any]:
         """The description for a backend."""
         return super().describe() | {
-            "type": "recurrent",
             "leak": self.leak,
             "time": self.time,
             "time_decay": self.time_decay,

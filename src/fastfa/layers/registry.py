@@ -7,32 +7,22 @@ from typing import Any
 
 from ..initializers import init_from
 from ..rules.registry import rule_from
+from .base import Layer
+from .conv2d import Conv2D
 from .dense import Dense
 from .dropout import Dropout
+from .flatten import Flatten
 from .recurrent import Recurrent
 
 
-def layer_from(how: Mapping[str, Any]) -> Dense | Dropout:
+def layer_from(how: Mapping[str, Any]) -> Layer:
     """The layer that a description stands for."""
     if how["type"] == "dropout":
         return Dropout(how["rate"])
-    if how["type"] == "recurrent":
-        return Recurrent(
-            **_weighted(how),
-            leak=how["leak"],
-            time=how["time"],
-            time_decay=how["time_decay"],
-            recurrent_init=init_from(how["recurrent_init"]),
-        )
-    return Dense(**_weighted(how))
-
-
-def _weighted(how: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that all weighted layers have."""
+    if how["type"] == "flatten":
+        return Flatten()
     weight = how["weight_init"]
-    return {
-        "units": how["units"],
-        "activation": how["activation"],
+    common: dict[str, Any] = {
         "use_bias": how["use_bias"],
         "weight_init": None if weight.get("default") else init_from(weight),
         "bias_init": init_from(how["bias_init"]),
@@ -40,4 +30,14 @@ def _weighted(how: Mapping[str, Any]) -> dict[str, Any]:
         "trainable": how["trainable"],
         "lr_scale": how["lr_scale"],
         "bias_lr_scale": how["bias_lr_scale"],
+        "slope": how["slope"],
+        "alpha": how["alpha"],
     }
+    if how["type"] == "dense":
+        return Dense(how["units"], how["activation"], **common)
+    if how["type"] == "recurrent":
+        own = {name: how[name] for name in ("leak", "time", "time_decay")}
+        own["recurrent_init"] = init_from(how["recurrent_init"])
+        return Recurrent(how["units"], how["activation"], **own, **common)
+    windows = {"strides": how["strides"], "padding": how["padding"]}
+    return Conv2D(how["filters"], how["kernel_size"], how["activation"], **windows, **common)

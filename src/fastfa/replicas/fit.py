@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .._internal.checks import choice, entries, flag, integer, mismatch, show
 from .._internal.progress import Progress, shows_bar
 from .._internal.threads import get_num_threads
+from ..backends import choose
 from ..callbacks import Callback, History
 from ..sequential import Sequential
 from .jobs import Job, Plan
@@ -37,6 +38,7 @@ def fit_replicas(
     verbose: bool | None = None,
     on_error: str = "raise",
     executor: Executor | None = None,
+    device: str | None = None,
     result: Callable[[Sequential, History], Any] | None = None,
     path: str | os.PathLike[str] | None = None,
     **fit: Any,
@@ -75,6 +77,10 @@ def fit_replicas(
         ``MPIPoolExecutor``. A task is up to 100 settings, and each network trains on one thread.
         All arguments must be such that pickle can send them to the workers; the data are sent to
         each about once. `build` and `callbacks` are called there. The executor is not shut down.
+    device : str, optional
+        Where the networks train: each is moved there for its training, and back. On a GPU,
+        "cuda" or "cuda:1", they train at the same time, each on one multiprocessor; up to
+        512 of them, or `n_workers`, in threads that launch their steps together.
     result : callable, optional
         ``result(net, history)`` is called after each training, where the network is; its value is
         the ``result`` of the `Replica`, and the network is not kept. For sweeps of thousands.
@@ -121,8 +127,10 @@ def fit_replicas(
     """
     show_bar, record = shows_bar(verbose), choice("on_error", on_error, _ON_ERROR) == "record"
     _check(build, settings, callbacks, fit)
-    _check_executor(executor, n_workers, result)
-    workers = get_num_threads() if n_workers is None else integer("n_workers", n_workers, 1)
+    _check_executor(executor, n_workers, result, device)
+    on_gpu = device is not None and choose(device).device != "cpu"
+    workers = MOST_ON_GPU if on_gpu else get_num_threads()
+    workers = workers if n_workers is None else integer("n_workers", n_workers, 1)
     jobs = [Job(i, each) for i, each in enumerate(entries("settings", settings, _SETTINGS))]
     finished = None if path is None else Finished(path, fit)
     todo = [job for job in jobs if finished is None or not finished.take(job)]
@@ -139,7 +147,7 @@ def fit_replicas(
 
     with Progress(len(jobs), "net", show_bar) as bar:
         bar.update(len(jobs) - len(todo))
-        plan = Plan(build, callbacks, X, y, fit, record, result)
+        plan = Plan(build, callbacks, X, y, fit, record, result, device)
         kind = ThreadSweep if _in_threads(executor) else TaskSweep
         sweep = kind(plan, bar, done)
         try:
@@ -178,6 +186,8 @@ def _in_threads(executor: Executor | None) -> bool:
     return executor is None or isinstance(executor, ThreadPoolExecutor)
 
 
+MOST_ON_GPU = 512  # networks at a time, of which each has a thread that waits
+
 _ON_ERROR = ("raise", "record")
 _SETTINGS = "a list of mappings of build's arguments"
 _FIT = (
@@ -205,7 +215,9 @@ def _check(build: object, settings: object, callbacks: object, fit: Mapping[str,
     flag("shuffle", fit.get("shuffle", True))
 
 
-def _check_executor(executor: object, n_workers: int | None, result: object) -> None:
+def _check_executor(
+    executor: object, n_workers: int | None, result: object, device: object
+) -> None:
     if result is not None and not callable(result):
         raise TypeError(mismatch("result", "a function of a network and its history", show(result)))
     if executor is None:
@@ -215,6 +227,9 @@ def _check_executor(executor: object, n_workers: int | None, result: object) -> 
     if not isinstance(executor, Executor):
         hint = "Dask has one in client.get_executor(), joblib in joblib.externals.loky"
         raise TypeError(mismatch("executor", "a concurrent.futures.Executor", show(executor), hint))
+    if device is not None and not _in_threads(executor):
+        hint = "let build make networks with device="
+        raise ValueError(mismatch("device", "None with executor=", show(device), hint))
     if n_workers is not None:
         raise ValueError(
             mismatch(

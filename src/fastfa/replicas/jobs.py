@@ -28,6 +28,7 @@ class Plan:
     fit: Mapping[str, Any]
     record: bool
     result: Callable[[Sequential, History], Any] | None
+    device: str | None = None
 
     def goes_on(self, error: BaseException) -> bool:
         """Whether the other networks continue after an error."""

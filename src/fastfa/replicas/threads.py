@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from threading import Lock
 from time import sleep
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ from .jobs import Job, Plan
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
+
+    from ..backends.protocol import Together
 
 __all__ = ["ThreadSweep"]
 
@@ -38,7 +41,8 @@ class ThreadSweep:
         self.plan, self.bar, self.done = plan, bar, done
         self.networks: WeakKeyDictionary[Sequential, Job] = WeakKeyDictionary()
         self.held: dict[Hashable, Job] = {}  # by the resources of their callbacks
-        self.over = False
+        self.over = self.began = False
+        self.together: Together | None = None  # what the device of the call makes of its networks
         self.lock = Lock()  # one for each call, so that no forked child inherits it locked
 
     def run(self, pool: Executor, workers: int, jobs: Sequence[Job]) -> None:
@@ -102,13 +106,33 @@ class ThreadSweep:
         job.running = True  # first: either `stop` waits for it, or it sees that all is over
         try:
             if not self.over:
-                self.plan.train(job, _Begin(self.bar, self.lock), lambda: self.over)
+                with self._on_device(job):
+                    self.plan.train(job, _Begin(self.bar, self.lock), lambda: self.over)
         except BaseException as error:
             job.fail(error)
             self.over = self.over or not self.plan.goes_on(error)
             raise
         finally:
             job.running = False
+
+    @contextmanager
+    def _on_device(self, job: Job) -> Iterator[None]:
+        """While a job's network is on the device of the call, where it trains with the others."""
+        net = job.net
+        if self.plan.device is None or net is None:
+            yield
+            return
+        before = net.device
+        net.to(self.plan.device)
+        with self.lock:
+            if not self.began:
+                self.together, self.began = net._backend.together(), True
+        group = self.together
+        try:
+            with group.with_member(net._engine) if group else nullcontext():
+                yield
+        finally:
+            net.to(before)
 
     def stop(self, jobs: Sequence[Job]) -> None:
         """Keep waiting networks from starting, and stop running ones after their current step."""

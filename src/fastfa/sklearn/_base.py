@@ -19,6 +19,7 @@ from .._internal.arguments import dtype_name
 from .._internal.arrays import as_array
 from .._internal.checks import choice, flag, integer, mismatch, number, show
 from .._internal.samples import Batch
+from .._internal.sparse import is_sparse, sparse_rows
 from . import _networks
 from ._training import Settings, Validation, train
 from ._versions import CallbackSupport
@@ -41,7 +42,7 @@ LBFGS = (
 class Samples(NamedTuple):
     """Samples of one training or validation, converted."""
 
-    x: NDArray[Any]
+    x: Any  # an ndarray, or CSR of SciPy
     y: NDArray[Any]  # class numbers (m,), or rows (m, n_out)
     weights: NDArray[np.float64] | None
 
@@ -95,7 +96,7 @@ class Perceptron(CallbackSupport, BaseEstimator):  # type: ignore[misc]
         if not fresh:
             self._check_widths()
         X, y = self._validated(X, y, fresh)
-        weights = self._class_weights(y, checked_weights(sample_weight, len(X)))
+        weights = self._class_weights(y, checked_weights(sample_weight, X.shape[0]))
         data = Samples(X, self._targets(y, fresh, weights), weights)
         fixed = self._given_validation(*validation)
         values: list[NDArray[Any]] = []
@@ -116,7 +117,7 @@ class Perceptron(CallbackSupport, BaseEstimator):  # type: ignore[misc]
         if data.weights is not None and data.weights.any():
             largest = data.weights.max()  # or else the sum of large weights is infinite
             weight = float(largest * (data.weights / largest).mean())
-        decay = float(self.alpha) / (self._batch_rows(len(data.x)) * weight)
+        decay = float(self.alpha) / (self._batch_rows(len(data.y)) * weight)
         if not isfinite(decay):  # alpha counts next to the loss, which such weights make nothing
             raise ValueError(mismatch("sample_weight", "weights of 1e-300 or more", f"{weight:g}"))
         n_in, n_out = data.x.shape[1], self.n_outputs_
@@ -171,7 +172,7 @@ class Perceptron(CallbackSupport, BaseEstimator):  # type: ignore[misc]
             context.call_on_fit_task_begin(estimator=self, X=X, y=y, metadata=metadata)
         settings = Settings(
             epochs=1 if incremental else self.max_iter,
-            batch_size=self._batch_rows(len(data.x)),
+            batch_size=self._batch_rows(len(data.y)),
             stop_on_score=on_score,
             validation=validation,
             loss_factor=1.0 if net.loss != "mse" else 1.0 / self.n_outputs_,
@@ -205,7 +206,7 @@ class Perceptron(CallbackSupport, BaseEstimator):  # type: ignore[misc]
                 )
             weights = weights / weights.max()  # or else a sum of large weights is infinite
             weights = np.require(weights * (len(weights) / weights.sum()), np.float64, ("C", "A"))
-        x = np.require(data.x, net.dtype, ("C", "A", "E"))
+        x = _for_engine(data.x, net.dtype)
         if net.loss == "softmax_cross_entropy":
             batch = Batch(x, np.require(data.y, np.int64, ("C", "A")), None, weights)
         else:
@@ -230,13 +231,13 @@ class Perceptron(CallbackSupport, BaseEstimator):  # type: ignore[misc]
             return data, fixed, False
         if not stops or fixed is not None:
             return data, fixed, stops
-        n_test = ceil(self.validation_fraction * len(data.x))
+        n_test = ceil(self.validation_fraction * len(data.y))
         stratify = self._strata(data, n_test)
         if auto and (n_test < FEWEST_HELD_OUT or stratify is False):
             return data, None, False
-        if n_test < 2 or n_test >= len(data.x):
+        if n_test < 2 or n_test >= len(data.y):
             raise ValueError(
-                f"validation_fraction: expected at least 2 samples of {len(data.x)} to validate "
+                f"validation_fraction: expected at least 2 samples of {len(data.y)} to validate "
                 f"with and one to train on, got {n_test}; another fraction, or more samples"
             )
         state = self._random_state if fresh else copy.deepcopy(self._split_state)
@@ -318,14 +319,20 @@ class Perceptron(CallbackSupport, BaseEstimator):  # type: ignore[misc]
             dtypes = [np.float64, np.float32] if self.dtype is None else [dtype_name(self.dtype)]
         X = as_numpy("X", X)
         y = y if isinstance(y, str) else as_numpy("y", y)
-        return validate_data(self, X, y, reset=fresh, dtype=dtypes, order="C", **checks)
+        checks |= {"accept_sparse": "csr", "order": "C", "dtype": dtypes}
+        return validate_data(self, X, y, reset=fresh, **checks)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     # -------------------------------------------------------------------------------- using
 
     def _outputs(self, X: Any, logits: bool = False) -> NDArray[Any]:
         """Outputs (m, n_outputs_) of the network."""
         check_is_fitted(self)
-        x = np.require(self._checked(X), self.network_.dtype, ("C", "A", "E"))
+        x = _for_engine(self._checked(X), self.network_.dtype)
         outputs: NDArray[Any] = self.network_._engine.predict(x, logits)
         return outputs
 
@@ -352,6 +359,13 @@ class Perceptron(CallbackSupport, BaseEstimator):  # type: ignore[misc]
         if net is None:
             raise AttributeError(f"{type(self).__name__} is not fitted yet; call fit first")
         return _networks.Live(net.parameters[f"{i}.{what}"] for i in _networks.dense_keys(net))
+
+
+def _for_engine(x: Any, dtype: DTypeLike) -> Any:
+    """X, checked by scikit-learn, as the engine takes it."""
+    if is_sparse(x):
+        return sparse_rows(x, "X").astype(dtype)
+    return np.require(x, dtype, ("C", "A", "E"))
 
 
 def as_numpy(name: str, value: Any) -> Any:

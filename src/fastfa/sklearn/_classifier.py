@@ -34,8 +34,8 @@ class _Classifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : array_like of shape (n_samples, n_features)
-            Sparse matrices are refused: give ``X.toarray()``.
+        X : array_like or sparse matrix of shape (n_samples, n_features)
+            A sparse one stays so; other formats than CSR are converted.
         y : array_like of shape (n_samples,), or (n_samples, n_labels) of 0 and 1
             Classes of any type, or an indicator matrix for several labels of each sample.
         sample_weight : array_like of shape (n_samples,), optional
@@ -179,7 +179,7 @@ class _Classifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : array_like of shape (n_samples, n_features)
+        X : array_like or sparse matrix of shape (n_samples, n_features)
 
         Returns
         -------
@@ -196,7 +196,7 @@ class _Classifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : array_like of shape (n_samples, n_features)
+        X : array_like or sparse matrix of shape (n_samples, n_features)
 
         Returns
         -------
@@ -210,7 +210,7 @@ class _Classifier(ClassifierMixin, Perceptron):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : array_like of shape (n_samples, n_features)
+        X : array_like or sparse matrix of shape (n_samples, n_features)
 
         Returns
         -------

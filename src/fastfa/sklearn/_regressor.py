@@ -32,8 +32,8 @@ class _Regressor(RegressorMixin, Perceptron):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : array_like of shape (n_samples, n_features)
-            Sparse matrices are refused: give ``X.toarray()``.
+        X : array_like or sparse matrix of shape (n_samples, n_features)
+            A sparse one stays so; other formats than CSR are converted.
         y : array_like of shape (n_samples,) or (n_samples, n_outputs)
         sample_weight : array_like of shape (n_samples,), optional
             Factors >= 0 on the losses. Their scale matters for ``alpha`` alone: the penalty is
@@ -69,7 +69,7 @@ class _Regressor(RegressorMixin, Perceptron):  # type: ignore[misc]
         flag("normalize_y", self.normalize_y)
         loss = getattr(self, "loss", "squared_error")
         if loss == "poisson":
-            hint = "there is no Poisson loss yet; for counts train on log1p(y)"
+            hint = 'the estimator has it not yet; fa.Sequential(..., loss="poisson") has'
             raise ValueError(mismatch("loss", '"squared_error"', '"poisson"', hint))
         choice("loss", loss, ("squared_error",))
 
@@ -111,7 +111,7 @@ class _Regressor(RegressorMixin, Perceptron):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : array_like of shape (n_samples, n_features)
+        X : array_like or sparse matrix of shape (n_samples, n_features)
 
         Returns
         -------

@@ -151,9 +151,13 @@ class ndarray:
         return ndarray(view.shape, view.dtype, self.data + offset, view.strides)
 
     def __getitem__(self, key):
+        if isinstance(key, np.ndarray) and key.dtype.kind == "i" and key.ndim == 1:
+            return self._taken(key)
         parts = key if isinstance(key, tuple) else (key,)
         if not all(isinstance(p, (int, np.integer, slice)) or p is None for p in parts):
-            raise TypeError("only slices and integers index an array of this fake")
+            raise TypeError(
+                "only slices, integers and NumPy integers of rows index an array of this fake"
+            )
         if any(isinstance(p, (int, np.integer)) for p in parts):
             parts = tuple(
                 slice(p, p + 1 or None) if isinstance(p, (int, np.integer)) else p for p in parts
@@ -165,6 +169,15 @@ class ndarray:
             return ndarray([view.shape[i] for i in keep], view.dtype, view.data,
                            tuple(view.strides[i] for i in keep))  # fmt: skip
         return self._like_numpy(lambda a: a[key])
+
+    def _taken(self, rows):
+        """Some rows, copied on the current device, which must be that of the array."""
+        if MACHINE.current.device != self.data.device_id:
+            raise RuntimeError("an index on another device than the array")
+        made = ndarray((len(rows), *self.shape[1:]), self.dtype)
+        of, to = self._numpy(), made._numpy()
+        get_current_stream()._add(lambda: _assign(to, of[rows]))
+        return made
 
     def reshape(self, *shape):
         shape = shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape

@@ -62,7 +62,7 @@ class Device:
     @property
     def attributes(self):
         MACHINE.require_device(self.id)
-        return {"MultiProcessorCount": 4}
+        return {"MultiProcessorCount": 4, "MaxSharedMemoryPerBlockOptin": MACHINE.shared}
 
     @property
     def compute_capability(self):

@@ -12,7 +12,7 @@ from fake_cupy.machine import MACHINE
 from fake_cupy.streams import get_current_stream
 
 MAX_THREADS = 1024  # of a block
-MAX_SHARED = 227 * 1024  # bytes that a block of an H100 can ask for
+MOST_UNASKED = 48 << 10  # bytes of shared memory that a launch gets without asking before
 
 _NUMPY = {np.dtype(code).type for code in "?bhilqBHILQefdFD"}
 
@@ -72,6 +72,18 @@ class Kernel:
         self.module, self.name = module, name
         self.sizes = module.parameter_sizes(name)
         self.pointers = _pointers(code, name, len(self.sizes))
+        self.shared_size_bytes = 1024  # of variables of a fixed size, about
+        self._asked = MOST_UNASKED
+
+    @property
+    def max_dynamic_shared_size_bytes(self):
+        return self._asked
+
+    @max_dynamic_shared_size_bytes.setter
+    def max_dynamic_shared_size_bytes(self, size):
+        if size + self.shared_size_bytes > MACHINE.shared:
+            raise CUDARuntimeError("cudaErrorInvalidValue", "invalid argument")
+        self._asked = size
 
     def __call__(self, grid, block, args, *, shared_mem=0):
         stream = get_current_stream()
@@ -85,7 +97,7 @@ class Kernel:
                 f"{tuple(map(len, given))}"
             )
         grid, block = ((*sizes, 1, 1)[:3] for sizes in (grid, block))
-        if not 1 <= np.prod(block) <= MAX_THREADS or min(grid) < 1 or shared_mem > MAX_SHARED:
+        if not 1 <= np.prod(block) <= MAX_THREADS or min(grid) < 1 or shared_mem > self._asked:
             raise CUDARuntimeError("cudaErrorInvalidConfiguration", "invalid configuration")
         check = partial(self._check_pointers, given, inner)
         check()

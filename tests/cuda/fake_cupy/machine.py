@@ -73,6 +73,7 @@ class Machine:
         """A new machine; 0 devices: one without a driver."""
         self.devices = devices
         self.capacity, self.limit = capacity, 0
+        self.shared = 227 << 10  # bytes that a block of an H100 can ask for
         self.eager = eager
         self.pid = os.getpid()
         self.current = Current()

@@ -14,6 +14,7 @@ from .arrays import as_gpu_array, is_gpu_array, to_host
 from .gpu import find_gpu
 from .inputs import GPUInputValidator
 from .network import Network
+from .together import Together
 
 if TYPE_CHECKING:
     from ..protocol import Engine, FindRule
@@ -49,7 +50,12 @@ class GPU:
         return Network(_core.Network.load_from(read, rules), self.index)
 
     def validator(
-        self, n_in: int, n_out: int, loss: str, dtype: str, input_scale: str | float
+        self,
+        n_in: int | tuple[int, ...],
+        n_out: int,
+        loss: str,
+        dtype: str,
+        input_scale: str | float,
     ) -> GPUInputValidator:
         """What checks the samples of such a network."""
         return GPUInputValidator(self.index, n_in, n_out, loss, dtype, input_scale)
@@ -63,6 +69,10 @@ class GPU:
         """The network's twin on the CPU, with the numbers of now."""
         assert isinstance(engine, Network)
         return engine.snapshot()
+
+    def together(self) -> Together:
+        """A new group of networks that train at the same time."""
+        return Together()
 
     def on_host(self, name: str, value: Any) -> Any:
         """`value`, or a copy in the memory of the CPU if it is an array on this GPU."""

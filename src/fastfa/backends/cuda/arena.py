@@ -28,6 +28,8 @@ class Arena:
     slots : dict of str to list of cupy.ndarray
     tensors : dict of str to cupy.ndarray
         All of them; slots as "0.weight.slot0".
+    memory : cupy.ndarray of uint8
+        What they lie in.
     """
 
     def __init__(self, cupy: Any, twin: Twin) -> None:
@@ -35,7 +37,7 @@ class Arena:
         for array in _tensors(twin):
             places.append(size)
             size += -(-array.nbytes // ALIGNMENT) * ALIGNMENT
-        self._memory = cupy.empty(size, np.uint8)
+        self.memory = cupy.empty(size, np.uint8)
         self._host = np.zeros(size, np.uint8)
         self._places = places
         views = iter(
@@ -52,17 +54,17 @@ class Arena:
         self.tensors: dict[str, Array] = {**self.parameters, **self.feedback, **slots}
 
     def _view(self, cupy: Any, at: int, like: NDArray[Any]) -> Array:
-        return cupy.ndarray(like.shape, like.dtype, self._memory.data + at)
+        return cupy.ndarray(like.shape, like.dtype, self.memory.data + at)
 
     def push(self, twin: Twin) -> None:
         """Copy all tensors from the twin, by the current stream."""
         for at, array in zip(self._places, _tensors(twin), strict=True):
             self._host[at : at + array.nbytes] = _bytes(array)
-        self._memory.set(self._host)
+        self.memory.set(self._host)
 
     def pull(self, twin: Twin) -> None:
         """Copy all tensors into the twin, after the work of the current stream."""
-        self._memory.get(out=self._host)
+        self.memory.get(out=self._host)
         for at, array in zip(self._places, _tensors(twin), strict=True):
             _bytes(array)[:] = self._host[at : at + array.nbytes]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .factors import Group
-from .kernels import NEEDS_PREACT
+from .kernels import NEEDS_PREACT, OPTION_OF
 from .support import check_supported
 
 __all__ = ["MOST_NUMBERS", "Block", "Model", "Parameter"]
@@ -62,6 +62,7 @@ class Block:
     n_in: int
     n_out: int
     activation: str
+    option: float  # of the activation, if it has one
     rule: str
     source: str  # "above", "below", "error", "target", "head", "input"
     options: Mapping[str, Any]  # of the rule
@@ -172,6 +173,7 @@ class Model:
                     n_in=width,
                     n_out=layer["units"],
                     activation=layer["activation"],
+                    option=layer.get(OPTION_OF.get(layer["activation"], ""), 0.0),
                     rule=fact["rule"],
                     source=fact["source"] or "above",
                     options=options,

@@ -31,9 +31,12 @@ class ForwardBuilder:
         memory: Memory,
         multiprocessors: int,
         tile: Tile | None,
+        heads: Sequence[Tile] = (),
     ) -> None:
         self.model, self.mode, self.batch, self.memory = model, mode, batch, memory
         self.multiprocessors, self.tile = multiprocessors, tile
+        usual = [TILES[model.dtype][name] for name in ("head16", "head32", "head64")]
+        self.heads = heads or usual
         self.dtype, self.m, self.last = model.dtype, batch.m, model.blocks[-1]
         self.trains = mode in ("train", "gradients", "deltas")
         self.made = Step()
@@ -134,6 +137,7 @@ class ForwardBuilder:
             "out": self.buffer(out or pass_ + block.name("out"), n),
             **dropouts,
             "n": n,
+            "option": block.option,
         }
         if activation in NEEDS_PREACT and self.trains:
             values["preact"] = self.buffer(pass_ + block.name("preact"), n)
@@ -172,6 +176,7 @@ class ForwardBuilder:
             "row_hit": self.buffer("row_hit", 1, "float64"),
             "m": self.m,
             "n": n,
+            "option": self.last.option,
         }
         if self.trains and self.batch.weighted:
             fields["row_weight"] = self.buffer("row_weight", 1)
@@ -188,15 +193,16 @@ class ForwardBuilder:
 
     def more_loss_fields(self, error: int) -> dict[str, Any]:
         """The same of a further loss, which stops a step but is not reported."""
+        fields: dict[str, Any]
         fields = {"control": self.control, "error": error, "m": self.m, "n": self.model.n_out}
+        fields["option"] = self.last.option  # a head is linear and reads none
         for name in ("row_loss", "row_hit"):
             fields[name] = self.buffer(f"other_{name}", 1, "float64")
         return fields
 
     def fitting_head(self) -> Tile | None:
         """The tile whose columns hold all outputs."""
-        tiles = [TILES[self.dtype][name] for name in ("head16", "head32", "head64")]
-        return next((tile for tile in tiles if tile.cols >= self.model.n_out), None)
+        return next((tile for tile in self.heads if tile.cols >= self.model.n_out), None)
 
     def add_loss(self, pass_: str = "") -> None:
         """The last layer, its error and losses."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..._internal.refusals import Naming
-from ..._internal.samples import Samples, Unread, UnreadBatch
+from ..._internal.samples import Inputs, Samples, Unread, UnreadBatch
 from ..._internal.validation import InputValidator
 from .arrays import Array, as_gpu_array, is_gpu_array, to_host
 from .gpu import on_gpu
@@ -26,10 +26,12 @@ __all__ = ["GPUInputValidator"]
 class GPUInputValidator(InputValidator):
     """Converts and checks arrays for a network on a GPU."""
 
+    takes_sparse = False  # there are no kernels for it
+
     def __init__(
         self,
         gpu: int,
-        n_in: int,
+        n_in: int | tuple[int, ...],
         n_out: int,
         loss: str,
         dtype: DTypeLike,
@@ -56,7 +58,7 @@ class GPUInputValidator(InputValidator):
         """None for inputs on the GPU, whose outputs the engine puts there."""
         return super().outputs(inputs) if isinstance(inputs.array, np.ndarray) else None
 
-    def read_inputs(self, x: Unread, whole: bool = False) -> Samples:
+    def read_inputs(self, x: Unread, whole: bool = False) -> Inputs:
         """X as (m, n_in), where it is."""
         if isinstance(x.array, np.ndarray):
             return super().read_inputs(x, whole)
@@ -68,7 +70,8 @@ class GPUInputValidator(InputValidator):
             flat = array.reshape(len(array), self.n_in)
             if flat.dtype != dtype or not flat.flags.c_contiguous:
                 flat = flat.astype(dtype, order="C")
-        return flat
+        inputs: Inputs = flat
+        return inputs
 
     def naming(self, given: UnreadBatch) -> Naming:
         """As that of the base, which reads values on the CPU."""

@@ -34,11 +34,12 @@ kernel        struct               blocks                                       
 ============  ===================  ==================================================  ===========
 
 **Order of a step.** forward of each layer; head, or forward and loss; signal of each chain rule
-from the top down and one signal for all other rules; then update, and beside it tail. Where
-gradients are clipped, update writes them, and norm, clip and apply follow. All of a step
-ends before the next step begins. Only update, tail and those three look at the flags of the control block,
-and return at once where the step may not be made; a kernel that sets a flag does so in an earlier
-launch of the step, or, for `ruined`, for the steps after this one.
+from the top down and one signal for all other rules (signals.py has what some rules need besides);
+then update, and beside it tail. Where gradients are clipped, update writes them, and norm, clip and
+apply follow. All of a step ends before the next step begins. Only update, tail and those three look
+at the flags of the control block, and return at once where the step may not be made; a kernel that
+sets a flag does so in an earlier launch of the step, or, for `ruined`, for the steps after this
+one.
 
 **The control block** (struct `control_block` in `kernels/common.cuh`) is one record,
 `layout("control_block", dtype)`, in device memory. The host writes it before the first launch of a
@@ -48,9 +49,10 @@ steps of m rows each, launch number t passes `ahead` = t; a captured graph of u 
 0 .. u - 1 and ends with `advance(rows=u * m, steps=u)`. A short last batch has another m: first
 advance the block (or write it), then launch with `ahead` = 0. After a chunk the host reads the
 block: `counted` steps were made, with `loss` and `hits`; if `halt` (a loss is not finite),
-`bad_input`, `bad_norm`, `ruined` (a parameter) or `suspect` is set, no later step was made. `suspect`: a
-product was not finite; the host looks at all tensors, as the engine in C does. If they are finite,
-it writes suspect = 0 and checked = 1, and makes that step again, alone; then checked = 0.
+`bad_input`, `bad_norm`, `ruined` (a parameter) or `suspect` is set, no later step was made.
+`suspect`: a product was not finite; the host looks at all tensors, as the engine in C does. If they
+are finite, it writes suspect = 0 and checked = 1, and makes that step again, alone; then checked =
+0.
 """
 
 from __future__ import annotations
@@ -71,9 +73,11 @@ __all__ = [
     "ACTIVATIONS",
     "APPLY_TILE",
     "LOSSES",
+    "MARK",
     "NEEDS_PREACT",
     "OPTIMIZERS",
     "OPTIONS",
+    "OPTION_OF",
     "SIGNALS",
     "TILES",
     "Kernel",
@@ -133,7 +137,11 @@ def part(name: str) -> str:
 @cache
 def _flags() -> dict[str, str]:
     """The activations with their flags, in the order of their numbers."""
-    return dict(re.findall(r"^FA_ACTIVATION\((\w+), (\w+),", part("activations.def"), re.M))
+    rows = r"^FA_(?:ACTIVATION|WITH_OPTION)\((\w+), (\w+),"
+    return dict(re.findall(rows, part("activations.def"), re.M))
+
+
+OPTION_OF = dict(re.findall(r'^FA_WITH_OPTION\((\w+),.*"(\w+)"\)', part("activations.def"), re.M))
 
 
 ACTIVATIONS = tuple(_flags())
@@ -390,12 +398,12 @@ def signal(
 
 def draw(dtype: str) -> Kernel:
     """Uniform numbers of a step."""
-    return _kernel(dtype, "draw", ("draw",), "draw_arguments", 256)
+    return _kernel(dtype, "draw", ("draw",), "draw_arguments", 128)
 
 
 def subtract(dtype: str) -> Kernel:
     """The difference of two matrices."""
-    return _kernel(dtype, "subtract", ("subtract",), "subtract_arguments", 256)
+    return _kernel(dtype, "subtract", ("subtract",), "subtract_arguments", 128)
 
 
 def update(
@@ -415,7 +423,7 @@ def update(
 
 def norm(dtype: str) -> Kernel:
     """The squares of gradients, of one tile of the engine in C by a block."""
-    return _kernel(dtype, "norm", ("norm",), "norm_arguments", 256)
+    return _kernel(dtype, "norm", ("norm",), "norm_arguments", 128)
 
 
 def clip(dtype: str) -> Kernel:
@@ -452,7 +460,7 @@ def sum_rows(dtype: str) -> Kernel:
 
 def weigh(dtype: str) -> Kernel:
     """Deltas times sample weights."""
-    return _kernel(dtype, "weigh", ("weigh",), "weigh_arguments", 256)
+    return _kernel(dtype, "weigh", ("weigh",), "weigh_arguments", 128)
 
 
 def scan(dtype: str, what: str) -> Kernel:

@@ -7,17 +7,19 @@ from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from . import kernels
+from . import kernels, one_block
 from .arena import Arena
 from .arrays import Array, upload
 from .control import Control
 from .modules import compiled
 from .plan import Plan
+from .program import Program
 from .steps import Batch, Launch, at_step
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ class _Memory:
     def __init__(self, place: Place) -> None:
         self._place = place
         self.arrays: dict[str, Array] = {}
-        self._tables: list[Array] = []
+        self.tables: list[tuple[NDArray[Any], Array]] = []  # on the CPU and on the GPU
 
     def address(self, key: str) -> int:
         """Of a tensor of the network, of its control block, or of what a mode writes."""
@@ -78,8 +80,9 @@ class _Memory:
 
     def upload(self, array: NDArray[Any]) -> int:
         """Of a copy of a table."""
-        self._tables.append(upload(self._place.cupy, array.reshape(-1).view(np.uint8)))
-        return int(self._tables[-1].data.ptr)
+        on_gpu = upload(self._place.cupy, array.reshape(-1).view(np.uint8))
+        self.tables.append((array, on_gpu))
+        return int(on_gpu.data.ptr)
 
 
 class Launches:
@@ -91,23 +94,41 @@ class Launches:
         Row buffers by the names of the plan.
     seconds : float
         How long a step took when it was last measured; 0 before.
+
+    `together`: the network trains with others, by `program`; kernels are compiled when they run.
     """
 
-    def __init__(self, place: Place, plan: Plan, shape: Shape) -> None:
+    def __init__(self, place: Place, plan: Plan, shape: Shape, *, together: bool = False) -> None:
         self._place, self._rows = place, shape.batch.m
         self._memory = _Memory(place)
         self.arrays = self._memory.arrays
         self.seconds = 0.0
+        self.held: list[Array] = []  # what the last launch of many networks reads
         self._graphs: dict[int, Any] = {}
         self._once: list[Call] = []
+        self._plan, self._shape = plan, shape
         step = plan.step(
             shape.mode, shape.batch, self._memory, multiprocessors=place.multiprocessors
         )
         self._launches: list[Launch] = step.all
         advance = kernels.advance(plan.dtype)
         self._advance = advance
-        for kernel in (*step.kernels, advance):
-            compiled(place.cupy, place.gpu, kernel)
+        if not together:
+            for kernel in (*step.kernels, advance):
+                compiled(place.cupy, place.gpu, kernel)
+
+    @cached_property
+    def program(self) -> Program:
+        """The same launches for one block, with its tiles."""
+        memory = _Memory(self._place)
+        memory.arrays |= self.arrays
+        step = self._plan.step(
+            self._shape.mode, self._shape.batch, memory,
+            tile=one_block.tile_of(self._plan.dtype), heads=one_block.HEADS,
+        )  # fmt: skip
+        place = self._place
+        self._kept_by_program = memory
+        return Program(place.cupy, step, memory.tables, place.control.array, place.arena.memory)
 
     def run(self) -> None:
         """Launch everything once, for the step of the control block; it does not move on."""

@@ -27,6 +27,7 @@ from .lock import FairLock
 from .plan import Plan
 from .samples import GPUSamples, place
 from .scan import all_finite
+from .together import Together
 from .training import Run
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Network:
         self.plan = Plan(twin.description, twin.layers)
         self.gpu, self._twin, self._lock = gpu, twin, FairLock()
         self._kept: OrderedDict[Shape, Launches] = OrderedDict()
+        self.together: Together | None = None  # the networks that train with this one
         self.unsettled: Run | None = None  # whose steps on the GPU are not counted yet
         self.counted_steps = twin.steps
         with on_gpu(gpu) as cupy:
@@ -96,7 +98,9 @@ class Network:
         """The launches for batches of a shape, made once; within a call."""
         launches = self._kept.get(shape)
         if launches is None:
-            launches = self._kept[shape] = Launches(self._place, self.plan, shape)
+            together = self.together is not None and shape.mode == "train"
+            launches = Launches(self._place, self.plan, shape, together=together)
+            self._kept[shape] = launches
             if len(self._kept) > KEPT:  # the oldest; those of training, which have graphs, last
                 others = [each for each in self._kept if each != shape]
                 del self._kept[min(others, key=lambda each: each.mode == "train")]
@@ -244,6 +248,10 @@ class Network:
         with self._pulled() as twin:
             return twin.state()
 
+    def set_loss(self, function: Callable[..., Any]) -> None:
+        """As the engine in C; no network on a GPU has such a loss."""
+        self._twin.set_loss(function)
+
     def restore(self, state: bytes) -> None:
         """Continue from what `state` returned."""
         with self.call():
@@ -280,6 +288,8 @@ class Network:
     def place(self, batch: Batch) -> GPUSamples:
         """Samples on the GPU, for many calls of `train_steps`."""
         with self.call() as cupy:
+            if self.together is not None:
+                return self.together.place(cupy, self, batch)
             return place(cupy, batch)
 
     def train_steps(

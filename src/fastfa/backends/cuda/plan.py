@@ -10,6 +10,8 @@ A plan asks `Memory` for addresses; it never looks at numbers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .blocks import Model
 from .kernels import Tile
 from .steps import MODES, Batch, Memory, Step
@@ -29,6 +31,7 @@ class Plan(Model):
         *,
         multiprocessors: int = 1,
         tile: Tile | None = None,
+        heads: Sequence[Tile] = (),
     ) -> Step:
         """The launches for a batch.
 
@@ -46,10 +49,12 @@ class Plan(Model):
             Of the GPU, for the choice of tiles.
         tile : Tile, optional
             Of all products, in place of that choice.
+        heads : sequence of Tile, optional
+            For last layers of up to 16, 32 and 64 outputs, in place of those of `TILES`.
         """
         if mode not in MODES:
             raise ValueError(f"mode: expected one of {', '.join(MODES)}, got {mode!r}")
-        builder = UpdateBuilder(self, mode, batch, memory, multiprocessors, tile)
+        builder = UpdateBuilder(self, mode, batch, memory, multiprocessors, tile, heads)
         for block in self.blocks[:-1]:
             builder.add_forward(block)
         if mode in ("predict", "logits"):

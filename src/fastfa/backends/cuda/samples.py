@@ -14,7 +14,7 @@ from .steps import Batch as Rows
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["GPUSamples", "place"]
+__all__ = ["GPUSamples", "place", "placed_array"]
 
 PIECE = 1 << 22  # elements of a large array that are converted and copied at a time
 
@@ -43,10 +43,11 @@ class GPUSamples(NamedTuple):
 
 def place(cupy: Any, batch: Batch) -> GPUSamples:
     """Samples on the current GPU; what lies there already is not copied."""
-    return GPUSamples(*(None if array is None else _placed(cupy, array) for array in batch))
+    return GPUSamples(*(None if array is None else placed_array(cupy, array) for array in batch))
 
 
-def _placed(cupy: Any, values: NDArray[Any] | Pieces | Array) -> Array:
+def placed_array(cupy: Any, values: NDArray[Any] | Pieces | Array) -> Array:
+    """One array on the current GPU; itself if it is there."""
     if isinstance(values, np.ndarray):
         return upload(cupy, values)
     if not isinstance(values, Pieces):

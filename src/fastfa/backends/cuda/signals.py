@@ -69,6 +69,7 @@ class SignalBuilder(ForwardBuilder):
             "exact": int(block.exact),
             "learns": int(block.learns),
             "threshold": block.options.get("threshold", 0.0),
+            "option": block.option,
         }
         if kind == "label":
             fields["label"] = self.buffer("label", 1, "int32")
@@ -104,8 +105,8 @@ class SignalBuilder(ForwardBuilder):
         self, kind: str, source: tuple[str, int], matrix: int, to: tuple[str, int], **fields: Any
     ) -> None:
         """A product alone, without f'; see `struct signal` for the fields."""
-        row = {"source": self.buffer(*source), "k": source[1], "matrix": matrix,
-               "delta": self.buffer(*to), "n": to[1], "kind": kernels.SIGNALS.index(kind)}  # fmt: skip
+        row = {"source": self.buffer(*source), "k": source[1], "matrix": matrix}
+        row |= {"delta": self.buffer(*to), "n": to[1], "kind": kernels.SIGNALS.index(kind)}
         drops, learns = fields.get("n_dropouts", 0) > 0, fields.get("learns", 0) > 0
         self.add_products([row | fields], {kind}, {"linear"}, drops=drops, learns=learns)
 

@@ -31,7 +31,7 @@ RULES = {
 }
 CHAIN = ("backprop", "frozen", "fa", "usf", "frsf", "brsf", "kp", "ldfa")  # read the delta above
 LAYERS = ("dense", "dropout")
-OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw")
+OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw", "adagrad", "nadam", "radam", "lion")
 
 _STAY = 'keep the network on the CPU: device="cpu"'
 _LATER = f"its kernels are not written yet; {_STAY}"
@@ -46,9 +46,15 @@ def check_supported(description: Mapping[str, Any]) -> None:
             _check(f"layer {i}: activation", layer["activation"], ACTIVATIONS)
     _check("loss", description["loss"], LOSSES)
     _check("optimizer", description["optimizer"]["name"], OPTIMIZERS)
+    l1 = description["optimizer"].get("l1", 0.0)
+    if l1:
+        raise ValueError(mismatch("optimizer: l1", "0 on a GPU", f"{l1:g}", _LATER))
     hidden = [i for i, layer in enumerate(layers) if layer["type"] == "dense"][:-1]
     for i in hidden:
         _check_rule(f"layer {i}", layers[i].get("rule") or description["rule"])
+    smoothing = (description.get("loss_options") or {}).get("smoothing")
+    if smoothing:
+        raise ValueError(mismatch("loss", "no smoothing on a GPU", smoothing, _LATER))
 
 
 def _check(what: str, name: str, known: tuple[str, ...]) -> None:

@@ -21,6 +21,7 @@ from .factors import factor_table
 from .launches import Launches, Shape
 from .plan import Plan
 from .samples import GPUSamples
+from .together import Together
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,9 +35,11 @@ class Trained(Protocol):
 
     plan: Plan
     control: Control
+    gpu: int
     stream: Any
     counted_steps: int
     unsettled: Run | None
+    together: Together | None
 
     @property
     def steps(self) -> int: ...
@@ -69,6 +72,7 @@ class Run:
         lrs: NDArray[np.float64],
     ) -> None:
         self.net, self.samples, self.n = net, samples, len(samples.x)
+        self._cupy = cupy
         self.batch_size = min(batch_size, self.n)
         self.first, self.count = first, count
         self.made, self.loss, self.hits = 0, 0.0, 0.0
@@ -137,6 +141,9 @@ class Run:
         self.net.unsettled = self  # last: the block must be of this run when it is read
 
     def _launch(self, step: Launches, steps: int) -> None:
+        if self.net.together is not None:
+            self.net.together.launch(self._cupy, self.net, step, steps)
+            return
         if not step.seconds or os.environ.get("FASTFA_CUDA_GRAPH") == "0":
             for _ in range(steps):
                 step.step()

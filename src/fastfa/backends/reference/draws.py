@@ -132,18 +132,24 @@ def initial(init: Spec, stream: Stream, shape: tuple[int, ...], fans: tuple[int,
 
 
 def initial_feedback(
-    spec: Spec, stream: Stream, shape: tuple[int, int], forward: Spec | None = None
+    spec: Spec,
+    stream: Stream,
+    shape: tuple[int, int],
+    forward: Spec | None = None,
+    fans: tuple[int, int] | None = None,
 ) -> Doubles:
     """B (n_source, n_l) in double; `forward` is the initialiser that "forward" stands for.
+
+    `fans` are those of an initialiser, (n_l, n_source) where they are not given.
 
     Order: draw, rank, orthogonal, sparsity (docs/MATH.md, "Feedback matrices").
     """
     if "values" in spec:
         return float(spec["scale"]) * np.array(spec["values"], np.float64)
     if spec.get("rank"):
-        matrix = low_rank(spec, stream, shape, forward)
+        matrix = low_rank(spec, stream, shape, forward, fans)
     else:
-        matrix = draw_feedback(spec, stream, shape, forward)
+        matrix = draw_feedback(spec, stream, shape, forward, fans)
     if spec["distribution"] == "orthogonal":
         matrix = orthogonal(matrix) * (spec["scale"] * math.sqrt(max(shape) / (3 * shape[1])))
     if spec.get("sparsity"):
@@ -151,12 +157,18 @@ def initial_feedback(
     return matrix
 
 
-def low_rank(spec: Spec, stream: Stream, shape: tuple[int, int], forward: Spec | None) -> Doubles:
+def low_rank(
+    spec: Spec,
+    stream: Stream,
+    shape: tuple[int, int],
+    forward: Spec | None,
+    fans: tuple[int, int] | None,
+) -> Doubles:
     """P Q: P (n_source, r) normal of variance 1 / r, Q (r, n_l) as a feedback matrix is drawn."""
     rank = spec["rank"]
     projection = stream._replace(purpose=PROJECTION)
     p = draw(DrawSpec("normal", 1 / math.sqrt(rank)), projection, (shape[0], rank))
-    return np.asarray(p @ draw_feedback(spec, stream, (rank, shape[1]), forward))
+    return np.asarray(p @ draw_feedback(spec, stream, (rank, shape[1]), forward, fans))
 
 
 def sparse(sparsity: float, stream: Stream, matrix: Doubles) -> Doubles:
@@ -168,7 +180,11 @@ def sparse(sparsity: float, stream: Stream, matrix: Doubles) -> Doubles:
 
 
 def draw_feedback(
-    spec: Spec, stream: Stream, shape: tuple[int, int], forward: Spec | None
+    spec: Spec,
+    stream: Stream,
+    shape: tuple[int, int],
+    forward: Spec | None,
+    fans: tuple[int, int] | None = None,
 ) -> Doubles:
     """Entries before rank, orthogonality and sparsity.
 
@@ -176,7 +192,7 @@ def draw_feedback(
     """
     name, scale, n = spec["distribution"], float(spec["scale"]), shape[1]
     if name not in ("sign", "ternary"):
-        return draw(feedback_draw(name, scale, shape, forward), stream, shape)
+        return draw(feedback_draw(name, scale, shape, forward, fans), stream, shape)
     u = draw(DrawSpec("uniform", 1.0), stream, shape)
     if name == "sign":
         return np.where(u >= 0, 1.0, -1.0) * scale / math.sqrt(3 * n)
@@ -184,7 +200,11 @@ def draw_feedback(
 
 
 def feedback_draw(
-    name: str, scale: float, shape: tuple[int, int], forward: Spec | None
+    name: str,
+    scale: float,
+    shape: tuple[int, int],
+    forward: Spec | None,
+    fans: tuple[int, int] | None = None,
 ) -> DrawSpec:
     """The draw that a distribution stands for: uniform in +-scale / sqrt(n_l), and that deviation.
 
@@ -199,7 +219,7 @@ def feedback_draw(
     if name == "forward":
         assert forward is not None
         name, scale = forward["name"], scale * forward["scale"]
-    return initializer(name, scale, shape[::-1])
+    return initializer(name, scale, fans or shape[::-1])
 
 
 def orthogonal(matrix: Doubles) -> Doubles:

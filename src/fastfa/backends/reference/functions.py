@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -31,13 +32,34 @@ def gelu_derivative(a: Array) -> Array:
     return np.asarray(normal_cdf(x) + x * density)
 
 
-# name -> (f(A), f' from A and H)
-ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array, Array], Array]]] = {
+def mish(a: Array) -> Array:
+    """A tanh(softplus(a)) (Misra 2019), in double."""
+    x = a.astype(np.float64)
+    return np.asarray(x * np.tanh(np.logaddexp(x, 0)))
+
+
+def mish_derivative(a: Array) -> Array:
+    """w + a (1 - w^2) sigmoid(a), w = tanh(softplus(a)), in double."""
+    x = a.astype(np.float64)
+    w = np.tanh(np.logaddexp(x, 0))
+    return np.asarray(w + x * (1 - w * w) * sigmoid(x))
+
+
+SELU_SCALE, SELU_ALPHA = 1.0507009873554804934, 1.6732632423543772848  # Klambauer et al. 2017
+
+
+def elu(a: Array, alpha: float = 1.0) -> Array:
+    """A if a > 0 else alpha (exp(a) - 1) (Clevert et al. 2016)."""
+    return np.asarray(np.where(a > 0, a, alpha * np.expm1(np.minimum(a, 0))))
+
+
+# name -> (f(A), f' from A and H); both also take the option that OPTION_OF names
+ACTIVATIONS: dict[str, tuple[Callable[..., Array], Callable[..., Array]]] = {
     "linear": (lambda a: a, lambda a, h: np.ones_like(a)),
     "relu": (lambda a: np.maximum(a, 0), lambda a, h: h > 0),
     "leaky_relu": (
-        lambda a: np.where(a > 0, a, 0.01 * a),
-        lambda a, h: np.where(h > 0, 1.0, 0.01),
+        lambda a, slope=0.01: np.where(a > 0, a, slope * a),
+        lambda a, h, slope=0.01: np.where(h > 0, 1.0, slope),
     ),
     "tanh": (np.tanh, lambda a, h: 1 - h * h),
     "sigmoid": (sigmoid, lambda a, h: h * (1 - h)),
@@ -45,7 +67,34 @@ ACTIVATIONS: dict[str, tuple[Callable[[Array], Array], Callable[[Array, Array], 
     "gelu": (lambda a: a * normal_cdf(a.astype(np.float64)), lambda a, h: gelu_derivative(a)),
     "sign": (np.sign, lambda a, h: np.zeros_like(a)),
     "threshold": (lambda a: a > 0, lambda a, h: np.zeros_like(a)),
+    "elu": (elu, lambda a, h, alpha=1.0: np.where(h > 0, 1, h + alpha)),
+    "selu": (
+        lambda a: SELU_SCALE * elu(a, SELU_ALPHA),
+        lambda a, h: np.where(h > 0, SELU_SCALE, h + SELU_SCALE * SELU_ALPHA),
+    ),
+    "silu": (
+        lambda a: a * sigmoid(a.astype(np.float64)),
+        lambda a, h: sigmoid(a) * (1 + a * sigmoid(-a)),
+    ),
+    "mish": (mish, lambda a, h: mish_derivative(a)),
+    "hardtanh": (lambda a: np.clip(a, -1, 1), lambda a, h: np.abs(h) < 1),
+    "hard_sigmoid": (
+        lambda a: np.clip((a + 3) / 6, 0, 1),
+        lambda a, h: np.where((h > 0) & (h < 1), 1 / 6, 0.0),
+    ),
+    "softsign": (lambda a: a / (1 + np.abs(a)), lambda a, h: (1 - np.abs(h)) ** 2),
 }
+OPTION_OF = {"leaky_relu": "slope", "elu": "alpha"}
+
+
+def activation(spec: Spec) -> tuple[Callable[[Array], Array], Callable[[Array, Array], Array]]:
+    """F and f' of a layer, with its option."""
+    f, derivative = ACTIVATIONS[spec["activation"]]
+    name = OPTION_OF.get(spec["activation"])
+    if name is None or name not in spec:
+        return f, derivative
+    return partial(f, **{name: spec[name]}), partial(derivative, **{name: spec[name]})
+
 
 # ------------------------------------------------------------------------------------------ losses
 # Each takes z (m, n_L) and dense targets y (m, n_L) in double and gives the loss of each sample,
@@ -58,8 +107,11 @@ def softmax(z: Doubles) -> Doubles:
     return np.asarray(t / t.sum(axis=1, keepdims=True), np.float64)
 
 
-def softmax_cross_entropy(z: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
-    """Log sum exp z - sum y z; z are logits, rows of y sum to 1."""
+def softmax_cross_entropy(
+    z: Doubles, y: Doubles, smoothing: float = 0.0
+) -> tuple[Doubles, Doubles]:
+    """Log sum exp z - sum y z; z are logits, rows of y sum to 1. Szegedy et al. 2016: smoothing."""
+    y = (1 - smoothing) * y + smoothing / z.shape[1]
     top = z.max(axis=1)
     log_sum = top + np.log(np.exp(z - top[:, None]).sum(axis=1))
     return log_sum - (y * z).sum(axis=1), softmax(z) - y
@@ -75,15 +127,69 @@ def mse(z: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
     return 0.5 * ((z - y) ** 2).sum(axis=1), z - y
 
 
-LOSSES = {
+def huber(z: Doubles, y: Doubles, delta: float = 1.0) -> tuple[Doubles, Doubles]:
+    """Sum of r^2 / 2 where |r| <= delta, else delta (|r| - delta / 2); r = z - y (Huber 1964)."""
+    r = z - y
+    size = np.abs(r)
+    loss = np.where(size <= delta, 0.5 * r * r, delta * (size - 0.5 * delta))
+    return loss.sum(axis=1), np.clip(r, -delta, delta)
+
+
+def mae(z: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
+    """Sum |z - y|."""
+    return np.abs(z - y).sum(axis=1), np.sign(z - y)
+
+
+def pinball(z: Doubles, y: Doubles, quantile: float = 0.5) -> tuple[Doubles, Doubles]:
+    """Sum of q (y - z) where z < y, else (1 - q) (z - y) (Koenker & Bassett 1978)."""
+    r = z - y
+    error = np.where(r > 0, 1 - quantile, np.where(r < 0, -quantile, 0.0))
+    return (error * r).sum(axis=1), error
+
+
+def poisson(z: Doubles, y: Doubles) -> tuple[Doubles, Doubles]:
+    """Sum exp z - y z: the negative log likelihood of counts y without log y!."""
+    return (np.exp(z) - y * z).sum(axis=1), np.exp(z) - y
+
+
+def focal(
+    z: Doubles, y: Doubles, gamma: float = 2.0, alpha: float = 0.25
+) -> tuple[Doubles, Doubles]:
+    """Sum alpha y q^gamma (-log p) + (1 - alpha) (1 - y) p^gamma (-log q) (Lin et al. 2017)."""
+    p, q = sigmoid(z), sigmoid(-z)
+    no_p, no_q = np.logaddexp(-z, 0.0), np.logaddexp(z, 0.0)  # -log p, -log q
+    yes, no = alpha * y * q**gamma, (1 - alpha) * (1 - y) * p**gamma
+    error = no * (gamma * q * no_q + p) - yes * (gamma * p * no_p + q)
+    return (yes * no_p + no * no_q).sum(axis=1), error
+
+
+LOSSES: dict[str, Callable[..., tuple[Doubles, Doubles]]] = {
     "softmax_cross_entropy": softmax_cross_entropy,
     "sigmoid_cross_entropy": sigmoid_cross_entropy,
     "mse": mse,
+    "huber": huber,
+    "mae": mae,
+    "pinball": pinball,
+    "poisson": poisson,
+    "focal": focal,
 }
+
+
+def loss_of(description: Spec) -> Callable[[Doubles, Doubles], tuple[Doubles, Doubles]]:
+    """The loss of a description with its options; a function of the user gets rows of targets."""
+    if description["loss"] == "custom":
+        function: Callable[[Doubles, Doubles], tuple[Doubles, Doubles]]
+        function = description["loss_function"]
+        return function
+    return partial(LOSSES[description["loss"]], **description.get("loss_options", {}))
+
+
 LINKS: dict[str, Callable[[Doubles], Array]] = {  # from z to the predictions
     "softmax_cross_entropy": softmax,
     "sigmoid_cross_entropy": sigmoid,
-    "mse": lambda z: z,
+    "poisson": np.exp,
+    "focal": sigmoid,
+    **dict.fromkeys(("mse", "huber", "mae", "pinball", "custom"), np.asarray),
 }
 
 
@@ -98,9 +204,10 @@ def dense_targets(labels: Maybe, y: Maybe, n_out: int) -> Doubles:
 
 def correct(loss: str, z: Array, y: Doubles, from_labels: bool) -> Doubles:
     """How right each row is, 0..1; nan where the loss and targets define no accuracy."""
-    if loss == "mse" and not (from_labels and z.shape[1] > 1):
+    sides, classes = ("sigmoid_cross_entropy", "focal"), ("softmax_cross_entropy",)
+    if loss not in (*sides, *classes) and not (from_labels and z.shape[1] > 1):
         return np.full(len(z), np.nan)
-    if loss == "sigmoid_cross_entropy" and (z.shape[1] == 1 or not from_labels):
+    if loss in sides and (z.shape[1] == 1 or not from_labels):
         return np.asarray(((z > 0) == (y > 0.5)).mean(axis=1))
     return np.asarray(z.argmax(axis=1) == y.argmax(axis=1), np.float64)
 

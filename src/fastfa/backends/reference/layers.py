@@ -1,11 +1,13 @@
-"""The Dense layers of a description: which deltas are needed, and in which order."""
+"""The layers with weights of a description: which deltas are needed, and in which order."""
 
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import replace
 from typing import Any
 
+from .images import Follower
 from .recurrent import Recurrent
 from .rule import Layer
 from .rules import rule_of
@@ -13,18 +15,21 @@ from .rules_chain import Backprop
 
 
 def read_layers(description: dict[str, Any]) -> list[Layer]:
-    """The Dense layers of a description, lowest first."""
+    """The layers with weights of a description, lowest first."""
     layers: list[Layer] = []
-    dropouts: list[tuple[int, float]] = []
-    n_in = int(description["n_in"])
+    followers: list[Follower] = []
+    shape = tuple(description.get("input_shape", (int(description["n_in"]),)))
     for index, spec in enumerate(description["layers"]):
-        if spec["type"] == "dropout":
-            dropouts.append((index, float(spec["rate"])))
-        else:
-            rule = rule_of(spec["rule"] or description["rule"], len(layers))
-            kind = Recurrent if spec["type"] == "recurrent" else Layer
-            layers.append(kind(index, len(layers), n_in, spec, tuple(dropouts), rule))
-            n_in, dropouts = layers[-1].n_out, []
+        if spec["type"] not in ("dense", "conv2d", "recurrent"):
+            followers.append(Follower(index, spec, shape))
+            shape = followers[-1].output
+            continue
+        if layers:
+            layers[-1] = replace(layers[-1], width=math.prod(shape))
+        rule = rule_of(spec["rule"] or description["rule"], len(layers))
+        of_kind = Recurrent if spec["type"] == "recurrent" else Layer
+        layers.append(of_kind(index, len(layers), shape, spec, tuple(followers), rule))
+        shape, followers = layers[-1].output, []
     layers[-1] = replace(layers[-1], rule=Backprop({"name": "backprop"}))  # d_L = e in every rule
     return mark_needed(layers)
 

@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..._internal.sparse import SparseRows
 from .base import Array, Doubles, Maybe, Spec, rows_of
-from .draws import DROPOUT, SHUFFLE, Stream, keep_mask, permutation
+from .draws import SHUFFLE, Stream, permutation
 from .functions import (
-    ACTIVATIONS,
     LINKS,
-    LOSSES,
     OPTIMIZERS,
+    activation,
     angle,
     correct,
     dense_targets,
+    loss_of,
     norm,
     slot_count,
 )  # fmt: skip
@@ -95,8 +96,10 @@ class Network:
         self.counts[purpose] += self._training
         return np.asarray(a @ b)
 
-    def scaled(self, x: Array) -> Array:
-        """H_0: the inputs in the network's type, after input scaling."""
+    def scaled(self, x: Array | SparseRows) -> Array:
+        """H_0: the inputs in the network's type, dense, after input scaling."""
+        if isinstance(x, SparseRows):
+            x = x.toarray()
         scale = self.description["input_scale"]
         if scale == "auto":
             return x.astype(self.dtype) / 255 if x.dtype == np.uint8 else x
@@ -106,42 +109,33 @@ class Network:
         """A_l = H_{l-1} W_l + b_l, H_l = f(A_l), with this step's dropout masks if training."""
         trace = Trace()
         for layer in self.dense:
-            h, keep, gain = self._dropout(layer.dropouts if training else (), h)
+            trace.back.append([])
+            for follower in layer.followers:
+                h, back = follower.forward(h, self.description["seed"], self.steps, training)
+                trace.back[-1].append(back)
             trace.inputs.append(h)
-            trace.keep.append(keep)
-            trace.gain.append(gain)
             if isinstance(layer, Recurrent):
                 a, f, h, trace.before[layer.ordinal] = layer.run(self, h, times)
             else:
-                a = self.product("forward", h, self.parameters[layer.key("weight")])
+                weight = self.parameters[layer.key("weight")].reshape(-1, layer.columns)
+                a = self.product("forward", layer.rows_in(h), weight)
                 if layer.spec["use_bias"]:
                     a = a + self.parameters[layer.key("bias")]
-                h = f = ACTIVATIONS[layer.spec["activation"]][0](a).astype(self.dtype)
+                a = a.reshape(len(h), -1)
+                h = f = activation(layer.spec)[0](a).astype(self.dtype)
             trace.a.append(a)
             trace.f.append(f)
             trace.h.append(h)
         return trace
 
-    def _dropout(
-        self, dropouts: tuple[tuple[int, float], ...], h: Array
-    ) -> tuple[Array, Array, float]:
-        """Inverted dropout (Srivastava et al. 2014): dropped, else divided by 1 - rate."""
-        mask, gain = np.ones(h.shape, bool), 1.0
-        for index, rate in dropouts:
-            stream = Stream(self.description["seed"], DROPOUT, index, self.steps)
-            keep = keep_mask(stream, len(h), h.shape[1], rate)
-            h = np.where(keep, h * (1 / (1 - rate)), 0)
-            mask, gain = mask & keep, gain / (1 - rate)
-        return h, mask, gain
-
     def loss_of(self, trace: Trace, target: Doubles) -> tuple[Doubles, Array]:
         """The loss of each sample (m,) and the error e = dloss_i/dA_L (m, n_L)."""
-        row_loss, error = LOSSES[self.description["loss"]](trace.h[-1].astype(np.float64), target)
+        row_loss, error = loss_of(self.description)(trace.h[-1].astype(np.float64), target)
         return row_loss, (error * self._slope(self.dense[-1], trace)).astype(self.dtype)
 
     def _slope(self, layer: Layer, trace: Trace) -> Array:
         """f'(A_l)."""
-        derivative = ACTIVATIONS[layer.spec["activation"]][1]
+        derivative = activation(layer.spec)[1]
         return derivative(trace.a[layer.ordinal], trace.f[layer.ordinal])
 
     # --------------------------------------------------------------------------- one step, in order
@@ -185,22 +179,24 @@ class Network:
         step.weighted = [None if d is None else (d * w).astype(self.dtype) for d in step.deltas]
 
     def local_vjp(self, layer: Layer, trace: Trace, s: Array) -> Array:
-        """d_l from S_l: back through the block's dropouts and f, or only the 0/1 mask if "pre"."""
-        s = np.where(trace.keep[layer.ordinal + 1], s, 0)
-        if layer.inject == "pre":
-            return s
+        """d_l from S_l: back through the block's layers and f, or only 0/1 masks if "pre"."""
+        exact = layer.inject != "pre"
+        for back in reversed(trace.back[layer.ordinal + 1]):
+            s = back(s, exact)
         if isinstance(layer, Recurrent):  # the way back through time has f'
-            return np.asarray(s * trace.gain[layer.ordinal + 1], self.dtype)
-        return (s * trace.gain[layer.ordinal + 1] * self._slope(layer, trace)).astype(self.dtype)
+            return s
+        return (s * self._slope(layer, trace)).astype(self.dtype) if exact else s
 
     def _gradient(self, layer: Layer, trace: Trace, delta: Array, m: int) -> dict[str, Array]:
         """gW_l = H_{l-1}^T D_l / m, gU_l = (h before)^T D_l / m, gb_l = sum of D_l / m."""
-        left = {"weight": trace.inputs[layer.ordinal]}
+        right = layer.rows_out(delta)
+        g_weight = self.product("outer", layer.rows_in(trace.inputs[layer.ordinal]).T, right) / m
+        grads = {layer.key("weight"): g_weight.reshape(layer.weight_shape)}
         if layer.ordinal in trace.before:
-            left["recurrent"] = trace.before[layer.ordinal]
-        grads = {layer.key(p): self.product("outer", h.T, delta) / m for p, h in left.items()}
+            before = trace.before[layer.ordinal]
+            grads[layer.key("recurrent")] = self.product("outer", before.T, right) / m
         if layer.spec["use_bias"]:
-            grads[layer.key("bias")] = delta.sum(axis=0) / m
+            grads[layer.key("bias")] = right.sum(axis=0) / m
         return grads
 
     def _gradients(self, step: Step) -> dict[str, Array]:
@@ -224,7 +220,7 @@ class Network:
     def _update(self, grads: dict[str, Array], lr: float) -> None:
         """Clip by the global norm, then one optimizer step on all that learns."""
         clip = self._clip_factor(grads) if self.description["optimizer"]["clip_norm"] else 1.0
-        grads = {key: g * clip for key, g in grads.items()}
+        grads = {key: g * clip + self._l1(key) for key, g in grads.items()}
         self.steps += 1
         for layer in self.dense:
             if layer.trains:
@@ -250,6 +246,12 @@ class Network:
         if bias in grads:
             rate = lr * layer.spec["bias_lr_scale"]
             self.optimize(bias, grads[bias], rate, self.weight_decay(is_bias=True))
+
+    def _l1(self, key: str) -> Array | float:
+        """What the optimizer's l1 adds to a gradient: nothing to that of feedback."""
+        o = self.description["optimizer"]
+        spared = key not in self.parameters or (key.endswith("bias") and not o["decay_bias"])
+        return 0.0 if spared else float(o.get("l1", 0.0)) * np.sign(self.parameters[key])
 
     def weight_decay(self, is_bias: bool = False) -> float:
         """The optimizer's weight decay for a weight or a bias."""
@@ -318,10 +320,10 @@ class Network:
         """Yhat (m, n_L): probabilities, or the logits behind them; values for mse."""
         given = flat_rows(x, None, None, None)
         z = self.forward(self.scaled(given.x), training=False, times=given.times).h[-1]
-        z = z.reshape(*x.shape[:-1], self.n_out) if x.ndim == 3 else z
+        z = z.reshape(*x.shape[:-1], self.n_out) if len(x.shape) == 3 else z
         if logits:
             return z
-        if x.ndim == 3:
+        if len(x.shape) == 3:
             flat = z.reshape(-1, self.n_out).astype(np.float64)
             return LINKS[self.description["loss"]](flat).astype(self.dtype).reshape(z.shape)
         return LINKS[self.description["loss"]](z.astype(np.float64)).astype(self.dtype)
@@ -355,7 +357,11 @@ class Network:
     @np.errstate(all="ignore")
     def deltas(self, x: Array, labels: Maybe, y: Maybe, weights: Maybe) -> list[Maybe]:
         """D_l (m, n_l) of every Dense in the next step, None where not needed."""
-        return self._compute_step(x, labels, y, weights).weighted
+        found = self._compute_step(x, labels, y, weights).weighted
+        return [
+            None if d is None else d.reshape(*x.shape[:-1], *layer.output)
+            for layer, d in zip(self.dense, found, strict=True)
+        ]
 
     @np.errstate(all="ignore")
     def alignment(self, x: Array, labels: Maybe, y: Maybe, weights: Maybe) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from .base import Array, Doubles
 from .draws import RECURRENT, RECURRENT_FEEDBACK, DrawSpec, Stream, draw, initial
-from .functions import ACTIVATIONS, angle
+from .functions import activation, angle
 from .rule import Layer, Network
 
 # time -> what of G_{t+1} reaches G_t beside K: the factor of the leak, all of it, or nothing
@@ -65,12 +65,12 @@ class Recurrent(Layer):
         a = a + before @ net.parameters[self.key("recurrent")]
         if self.spec["use_bias"]:
             a = a + net.parameters[self.key("bias")]
-        out = ACTIVATIONS[self.spec["activation"]][0](a).astype(net.dtype)
+        out = activation(self.spec)[0](a).astype(net.dtype)
         return a, out, ((1 - self.leak) * before + self.leak * out).astype(net.dtype)
 
     def slope(self, a: Array, out: Array) -> Array:
         """k f'(a_t)."""
-        return np.asarray(self.leak * ACTIVATIONS[self.spec["activation"]][1](a, out))
+        return np.asarray(self.leak * activation(self.spec)[1](a, out))
 
     # ----------------------------------------------------------------------- whole sequences
 
@@ -141,7 +141,7 @@ class Traces:
     def __init__(self, layer: Recurrent, dtype: np.dtype[np.generic]) -> None:
         self.layer = layer
         self.h = np.zeros((1, layer.n_out), dtype)
-        sizes = {"weight": layer.n_in, "recurrent": layer.n_out, "bias": 1}
+        sizes = {"weight": layer.fans[0], "recurrent": layer.n_out, "bias": 1}
         self.e = {part: np.zeros((sizes[part], layer.n_out), dtype) for part in layer.parts}
 
     def move(self, net: Network, x: Array, a: Array, out: Array, h: Array) -> None:
@@ -171,7 +171,7 @@ def rtrl(net: Network, layer: Recurrent, x: Array, s: Array) -> dict[str, Double
     """
     n, k = layer.n_out, layer.leak
     u = net.parameters[layer.key("recurrent")].astype(np.float64)
-    sizes = {"weight": layer.n_in, "recurrent": n, "bias": 1}
+    sizes = {"weight": layer.fans[0], "recurrent": n, "bias": 1}
     jacobian = {part: np.zeros((n, sizes[part], n)) for part in layer.parts}  # of unit, input, unit
     grads = {layer.key(part): np.zeros((sizes[part], n)) for part in layer.parts}
     h = np.zeros((1, n))

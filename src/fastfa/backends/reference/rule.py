@@ -7,6 +7,7 @@ here is the part of a network that rules use.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -15,6 +16,7 @@ import numpy as np
 from .base import Array, Doubles, Maybe, Spec
 from .draws import BIAS, FEEDBACK, WEIGHT, Stream, initial, initial_feedback
 from .functions import angle
+from .images import Follower, Shape, Window
 from .step import Step, Trace
 
 
@@ -55,20 +57,69 @@ class Network(Protocol):
 
 @dataclass(frozen=True)
 class Layer:
-    """Dense layer number `ordinal`, the dropouts just before it, and the rule that it follows."""
+    """Weighted layer number `ordinal`, the layers just before it, and the rule that it follows.
+
+    A convolution is a Dense over rows that are patches: `rows_in` makes them, `rows_out` takes its
+    outputs apart in the same way.
+    """
 
     index: int  # in the layer list
     ordinal: int
-    n_in: int
+    given: Shape  # the shape of its input
     spec: dict[str, Any]
-    dropouts: tuple[tuple[int, float], ...]  # (index in the layer list, rate)
+    followers: tuple[Follower, ...]  # the layers without weights just before it
     rule: Rule
     needs_delta: bool = True  # is d_l formed at all?
+    width: int = 0  # numbers of its block's output, where S_l lands
+
+    @property
+    def columns(self) -> int:
+        """Columns of W_l: units, or filters."""
+        return int(self.spec["filters" if self.spec["type"] == "conv2d" else "units"])
+
+    @property
+    def window(self) -> Window | None:
+        """The windows of a convolution."""
+        if self.spec["type"] != "conv2d":
+            return None
+        return Window.of(self.spec, self.given, self.spec["kernel_size"])
+
+    @property
+    def output(self) -> Shape:
+        """The shape of its output."""
+        return (self.columns,) if self.window is None else (*self.window.map, self.columns)
 
     @property
     def n_out(self) -> int:
-        """Number of units."""
-        return int(self.spec["units"])
+        """Numbers of its output."""
+        return math.prod(self.output)
+
+    @property
+    def weight_shape(self) -> Shape:
+        """The shape of W_l, whose last axis are the columns."""
+        size = () if self.window is None else self.window.size
+        return *size, math.prod(self.given) if self.window is None else self.given[2], self.columns
+
+    @property
+    def fans(self) -> tuple[int, int]:
+        """Inputs and outputs of a weight, for initialisers."""
+        *size, n_in, n_out = self.weight_shape
+        return math.prod(size) * n_in, math.prod(size) * n_out
+
+    def rows_in(self, h: Array) -> Array:
+        """What W_l multiplies: rows of h, or a row for each patch."""
+        return h if self.window is None else self.window.patches(h).reshape(-1, self.fans[0])
+
+    def rows_out(self, a: Array) -> Array:
+        """The same for outputs or deltas: a row for each row of `rows_in`."""
+        return a.reshape(-1, self.columns)
+
+    def gathered(self, rows: Array) -> Array:
+        """Signals at the inputs, from signals at `rows_in`: sums over the patches."""
+        if self.window is None:
+            return rows
+        shape = *self.window.map, *self.window.size, self.given[2]
+        return self.window.sums(rows.reshape(-1, *shape))
 
     @property
     def inject(self) -> str:
@@ -96,15 +147,15 @@ class Layer:
 
     def first_weight(self, seed: int) -> Doubles:
         """The first W_l (n_{l-1}, n_l)."""
-        fans = self.n_in, self.n_out
-        return initial(self.spec["weight_init"], Stream(seed, WEIGHT, self.ordinal), fans, fans)
+        stream = Stream(seed, WEIGHT, self.ordinal)
+        return initial(self.spec["weight_init"], stream, self.weight_shape, self.fans)
 
     def first_parameters(self, seed: int) -> dict[str, Array]:
         """The first W_l and, if any, b_l."""
         first = {self.key("weight"): self.first_weight(seed)}
         if self.spec["use_bias"]:
-            stream, fans = Stream(seed, BIAS, self.ordinal), (self.n_in, self.n_out)
-            first[self.key("bias")] = initial(self.spec["bias_init"], stream, fans[1:], fans)
+            stream, shape = Stream(seed, BIAS, self.ordinal), (self.columns,)
+            first[self.key("bias")] = initial(self.spec["bias_init"], stream, shape, self.fans)
         return first
 
     def first_feedback(self, seed: int) -> dict[str, Array]:
@@ -193,8 +244,13 @@ class Rule:
         matrix = self.matrix(net, layer) if self.source in ("above", "error") else None
         if matrix is None:
             return None
-        path = np.eye(layer.n_out)
-        for upper in net.dense[layer.ordinal + 1 :][: 1 if self.source == "above" else None]:
+        if self.source == "above":
+            return angle(matrix, weight_above(net, layer).T)
+        uppers = net.dense[layer.ordinal + 1 :]
+        if any(upper.window for upper in uppers):
+            return None  # no matrix leads through patches
+        path = np.eye(layer.width)
+        for upper in uppers:
             path = path @ net.parameters[upper.key("weight")]
         return angle(matrix, path.T)
 
@@ -212,20 +268,24 @@ class StoredFeedback(Rule):
 
     def feedback_text(self, net: Network, layer: Layer) -> str:
         """Distribution and shape."""
-        return matrix_text(self.feedback, source_width(net, layer), layer.n_out)
+        return matrix_text(self.feedback, *feedback_shape(net, layer))
 
 
 # ------------------------------------------------------------------------- drawing stored matrices
 
 
 def weight_above(net: Network, layer: Layer) -> Array:
-    """W_{l+1} (n_l, n_{l+1})."""
-    return net.parameters[net.dense[layer.ordinal + 1].key("weight")]
+    """W_{l+1} (n_l, n_{l+1}), of a convolution (numbers of a patch, filters)."""
+    above = net.dense[layer.ordinal + 1]
+    return net.parameters[above.key("weight")].reshape(-1, above.columns)
 
 
-def source_width(net: Network, layer: Layer) -> int:
-    """Columns of the source of S_l: n_{l+1}, or n_L."""
-    return net.dense[layer.ordinal + 1].n_out if layer.rule.source == "above" else net.n_out
+def feedback_shape(net: Network, layer: Layer) -> tuple[int, int]:
+    """(n_source, n_l) of B_l; under chain rules that of W_{l+1}^T."""
+    if layer.rule.source != "above":
+        return net.n_out, layer.width
+    above = net.dense[layer.ordinal + 1]
+    return above.columns, math.prod(above.weight_shape[:-1])
 
 
 def matrix_text(feedback: Spec, rows: int, cols: int) -> str:
@@ -238,13 +298,20 @@ def first_matrix(net: Network, layer: Layer) -> Array:
 
     docs/MATH.md, "Feedback matrices".
     """
-    spec, ordinal, cols = layer.rule.feedback, layer.ordinal, layer.n_out
+    spec, ordinal = layer.rule.feedback, layer.ordinal
+    rows, cols = shape = feedback_shape(net, layer)
     above = net.dense[layer.ordinal + 1 if layer.rule.source == "above" else -1]
     if spec.get("distribution") == "copy":
-        weight = above.first_weight(net.description["seed"]).astype(net.dtype).T
-        return np.asarray(net.dtype.type(spec["scale"]) * weight)
+        weight = above.first_weight(net.description["seed"]).astype(net.dtype)
+        return np.asarray(net.dtype.type(spec["scale"]) * weight.reshape(cols, rows).T)
     if spec.get("shared"):
-        ordinal, cols = 0, max(x.n_out for x in net.hidden if x.rule.feedback.get("shared"))
+        widest = max(x.width for x in net.hidden if x.rule.feedback.get("shared"))
+        ordinal, shape = 0, (rows, widest)
     stream = Stream(net.description["seed"], FEEDBACK, ordinal)
-    shape = source_width(net, layer), cols
-    return initial_feedback(spec, stream, shape, above.spec["weight_init"])[:, : layer.n_out]
+    return initial_feedback(spec, stream, shape, *forward_of(layer, above))[:, :cols]
+
+
+def forward_of(layer: Layer, source: Layer) -> tuple[Spec, tuple[int, int] | None]:
+    """The initialiser that "forward" stands for; and the fans of B_l above a convolution."""
+    conv = layer.rule.source == "above" and source.window is not None
+    return source.spec["weight_init"], source.fans if conv else None

@@ -17,6 +17,12 @@ def delta_above(layer: Layer, step: Step) -> Array:
     return above
 
 
+def carried(net: Network, purpose: str, layer: Layer, step: Step, matrix: Array) -> Array:
+    """d_{l+1} times a matrix of the shape of W_{l+1}^T, as the signal of layer l."""
+    above = net.dense[layer.ordinal + 1]
+    return above.gathered(net.product(purpose, above.rows_out(delta_above(layer, step)), matrix))
+
+
 class Backprop(Rule):
     """S_l = d_{l+1} W_{l+1}^T, the exact gradient (Rumelhart, Hinton & Williams 1986)."""
 
@@ -25,7 +31,7 @@ class Backprop(Rule):
 
     def signal(self, net: Network, layer: Layer, step: Step) -> Array:
         """d_{l+1} W_{l+1}^T."""
-        return net.product("transport", delta_above(layer, step), weight_above(net, layer).T)
+        return carried(net, "transport", layer, step, weight_above(net, layer).T)
 
     def matrix(self, net: Network, layer: Layer) -> Maybe:
         """W_{l+1}^T."""
@@ -61,4 +67,4 @@ class FA(StoredFeedback):
         """d_{l+1} B_l."""
         matrix = self.matrix(net, layer)
         assert matrix is not None
-        return net.product("feedback", delta_above(layer, step), matrix)
+        return carried(net, "feedback", layer, step, matrix)

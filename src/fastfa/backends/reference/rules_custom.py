@@ -37,7 +37,7 @@ class Custom(StoredFeedback):
 
         ctx = RuleContext(
             layer=layer.index,
-            units=layer.n_out,
+            units=layer.width,
             step=net.steps,
             parameters=net.parameters,
             feedback=self.matrix(net, layer),

@@ -20,7 +20,7 @@ class KP(FA):
         """W_{l+1} <- (1 - lambda) W_{l+1} + u, B_l <- (1 - lambda) B_l + u^T, u the step taken."""
         keep, taken = 1 - self.option("decay"), weight - before
         matrix = net.feedback[layer.key("feedback")]
-        matrix[...] = keep * matrix + taken.T
+        matrix[...] = keep * matrix + taken.reshape(-1, taken.shape[-1]).T
         if keep != 1:
             weight[...] = keep * before + taken
 
@@ -60,10 +60,10 @@ class LDFA(Rule):
     def first_feedback(self, net: Network, layer: Layer) -> dict[str, Array]:
         """P with orthonormal columns, and Q as a stored matrix of r rows would be drawn."""
         above, seed = net.dense[layer.ordinal + 1], net.description["seed"]
-        rank = self.option("rank") or min(net.n_out, above.n_out, layer.n_out)
+        rank = self.option("rank") or min(net.n_out, above.n_out, layer.width)
         stream = Stream(seed, PROJECTION, layer.ordinal)
         p = orthogonal(draw(DrawSpec("normal", 1.0), stream, (above.n_out, rank)))
-        stream, shape = Stream(seed, FEEDBACK, layer.ordinal), (rank, layer.n_out)
+        stream, shape = Stream(seed, FEEDBACK, layer.ordinal), (rank, layer.width)
         q = initial_feedback(self.feedback, stream, shape, above.spec["weight_init"])
         return {layer.key("feedback.P"): p, layer.key("feedback.Q"): q}
 
@@ -80,7 +80,7 @@ class LDFA(Rule):
     def feedback_text(self, net: Network, layer: Layer) -> str:
         """Distribution of Q, shape and rank."""
         n_above, rank = self.factors(net, layer)[0].shape
-        return f"{matrix_text(self.feedback, n_above, layer.n_out)} rank {rank}"
+        return f"{matrix_text(self.feedback, n_above, layer.width)} rank {rank}"
 
     def signal(self, net: Network, layer: Layer, step: Step) -> Array:
         """T Q; keeps T, and Oja's residual T P^T - d_{l+1} where P learns."""

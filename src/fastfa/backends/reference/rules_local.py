@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from .base import Array, Maybe
-from .functions import LOSSES
+from .functions import loss_of
 from .rule import Layer, Network, Rule, first_matrix, matrix_text
 from .step import Step
 
@@ -37,13 +37,13 @@ class Local(Rule):
 
     def feedback_text(self, net: Network, layer: Layer) -> str:
         """Distribution and shape of M_l^T."""
-        return matrix_text(self.feedback, net.n_out, layer.n_out)
+        return matrix_text(self.feedback, net.n_out, layer.width)
 
     def signal(self, net: Network, layer: Layer, step: Step) -> Array:
         """e_l M_l^T; keeps e_l."""
         weight, bias = (net.parameters[key] for key in self.keys(layer))
         z = net.product("forward", step.trace.inputs[layer.ordinal + 1], weight) + bias
-        row_loss, error = LOSSES[net.description["loss"]](
+        row_loss, error = loss_of(net.description)(
             z.astype(np.float64), step.target.astype(np.float64)
         )
         if not np.isfinite(row_loss).all():

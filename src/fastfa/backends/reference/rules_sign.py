@@ -12,7 +12,7 @@ import numpy as np
 
 from .base import Array, Maybe
 from .draws import FEEDBACK, Stream, initial_feedback
-from .rule import Layer, Network, source_width, weight_above
+from .rule import Layer, Network, feedback_shape, forward_of, weight_above
 from .rules_chain import FA
 
 
@@ -38,12 +38,14 @@ class USF(FA):
 
     def feedback_text(self, net: Network, layer: Layer) -> str:
         """Shape alone."""
-        return f"signs {source_width(net, layer)}x{layer.n_out}"
+        rows, cols = feedback_shape(net, layer)
+        return f"signs {rows}x{cols}"
 
     def matrix(self, net: Network, layer: Layer) -> Maybe:
         """The signs of W_{l+1}^T times s."""
         signs = signs_above(net, layer)
-        s = float(self.feedback["scale"]) * math.sqrt(2 / sum(signs.shape))
+        fans = net.dense[layer.ordinal + 1].fans
+        s = float(self.feedback["scale"]) * math.sqrt(2 / sum(fans))
         return np.asarray(net.dtype.type(s) * signs)
 
 
@@ -54,6 +56,6 @@ class BRSF(USF):
         """abs(R_t) sign(W_{l+1}^T)."""
         signs = signs_above(net, layer)
         stream = Stream(net.description["seed"], FEEDBACK, layer.ordinal, net.steps)
-        forward = net.dense[layer.ordinal + 1].spec["weight_init"]
-        drawn = initial_feedback(self.feedback, stream, signs.shape, forward)
+        forward = forward_of(layer, net.dense[layer.ordinal + 1])
+        drawn = initial_feedback(self.feedback, stream, signs.shape, *forward)
         return np.asarray(np.abs(drawn.astype(net.dtype)) * signs)

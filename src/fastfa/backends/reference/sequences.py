@@ -28,10 +28,10 @@ class Rows:
 
 def flat_rows(x: Array, labels: Maybe, y: Maybe, weights: Maybe) -> Rows:
     """The rows of x (m, n_in) or x (m, T, n_in), with their targets and weights."""
-    times = x.shape[1] if x.ndim == 3 else 1
+    times = x.shape[1] if len(x.shape) == 3 else 1
     m = len(x)
     rows = np.repeat(np.ones(m) if weights is None else weights, times)
-    if x.ndim == 2:
+    if len(x.shape) == 2:
         return Rows(x, labels, y, rows, np.ones(m, bool), 1)
     if labels is not None:
         labels = every_step(labels, labels.ndim == 2, times, -1)

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .base import Array, Doubles, Maybe
+from .images import Back
 
 
 @dataclass
 class Trace:
-    """The arrays of one forward pass, one entry for each Dense layer."""
+    """The arrays of one forward pass, one entry for each weighted layer."""
 
-    inputs: list[Array] = field(default_factory=list)  # H_{l-1} after the dropouts before layer l
-    keep: list[Array] = field(default_factory=list)  # the 0/1 mask of those dropouts
-    gain: list[float] = field(default_factory=list)  # their 1 / (1 - rate)
+    inputs: list[Array] = field(default_factory=list)  # H_{l-1} after the layers before layer l
+    back: list[list[Back]] = field(default_factory=list)  # the way back through those layers
     a: list[Array] = field(default_factory=list)  # A_l, before the activation
     f: list[Array] = field(default_factory=list)  # f(A_l): H_l, but for a recurrent layer
     h: list[Array] = field(default_factory=list)  # H_l, the layer's output

@@ -20,7 +20,7 @@ struct apply_arguments {
 
 /* ==== once for each variant ==== */
 
-extern "C" __global__ void __launch_bounds__(APPLY_cols) KERNEL(apply_arguments a)
+extern "C" __global__ void __launch_bounds__(APPLY_cols, 4) KERNEL(apply_arguments a)
 {
     const tile_of block = a.tiles[blockIdx.x];
     const clipped one = a.parameters[block.index];
@@ -33,6 +33,5 @@ extern "C" __global__ void __launch_bounds__(APPLY_cols) KERNEL(apply_arguments 
     const int end = block.i0 + APPLY_rows < p.rows ? block.i0 + APPLY_rows : p.rows;
     if (j >= p.cols) return;
     for (int i = block.i0; i < end; i++)
-        step_entry(OPTIMIZER, LEARNS, c, a.ahead, p, factors, i, j,
-                   one.gradient[at(i, p.cols, j)]);
+        step_entry(OPTIMIZER, LEARNS, c, a.ahead, p, factors, i, j, one.gradient[at(i, p.cols, j)]);
 }

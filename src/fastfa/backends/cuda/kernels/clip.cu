@@ -14,7 +14,7 @@ struct clip_arguments {
 extern "C" __global__ void KERNEL(clip_arguments a)
 {
     control_block *c = a.control;
-    if (stops(c, a.ahead)) return;
+    if (threadIdx.x || stops(c, a.ahead)) return;
     double sum = 0;
 #pragma unroll 8
     for (int i = 0; i < a.n; i++) sum += a.squares[i];

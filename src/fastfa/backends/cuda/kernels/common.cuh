@@ -75,6 +75,13 @@ FA_INLINE int64_t sample_of(const control_block *c, int i, int m, int ahead)
     return c->order ? c->order[row] : row;
 }
 
+/* The shared memory that a launch asks for, of 8 bytes */
+FA_INLINE double *shared_of_launch(void)
+{
+    extern __shared__ double dynamic[];
+    return dynamic;
+}
+
 /* What a block computes: a tile of one matrix of a table */
 struct tile_of {
     int index;
@@ -141,20 +148,25 @@ FA_INLINE T drop_back(T d, const dropout *all, int n, bool exact, unsigned long 
 #define FA_MAY_BE(name) (among >> FA_ACT_##name & 1)
 #define FA_IS(name) (FA_MAY_BE(name) && (among == 1 << FA_ACT_##name || which == FA_ACT_##name))
 
-FA_INLINE T activate(const int among, int which, T a)
+/* f(a); option: the layer's, for the activations that have one */
+FA_INLINE T activate(const int among, int which, T a, T option)
 {
 #define FA_ACTIVATION(name, flags, init)                                                           \
     if (FA_IS(name)) return fa_##name(a).x;
+#define FA_WITH_OPTION(name, flags, init, unused)                                                  \
+    if (FA_IS(name)) return fa_##name(a, option).x;
 #include "activations.def"
 #undef FA_ACTIVATION
     return a;
 }
 
 /* d f'; x is f(a), or a where f' is computed from it */
-FA_INLINE T activate_back(const int among, int which, T d, T x)
+FA_INLINE T activate_back(const int among, int which, T d, T x, T option)
 {
 #define FA_ACTIVATION(name, flags, init)                                                           \
     if (FA_IS(name)) return fa_##name##_back(d, x).x;
+#define FA_WITH_OPTION(name, flags, init, unused)                                                  \
+    if (FA_IS(name)) return fa_##name##_back(d, x, option).x;
 #include "activations.def"
 #undef FA_ACTIVATION
     return d;

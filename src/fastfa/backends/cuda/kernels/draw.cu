@@ -1,7 +1,7 @@
 /* Uniform numbers of one step, for rules that draw their feedback in every step: those of
  * `uniform` in csrc/kernels/random.inc. A thread draws two of them. */
 
-enum { DRAW_threads = 256 };
+enum { DRAW_threads = 128 };
 
 struct draw_arguments {
     control_block *control;

@@ -16,6 +16,7 @@ struct forward_arguments {
     const dropout *dropouts;
     int n_dropouts;
     int n;
+    T option; /* of the activation */
 };
 
 /* ==== once for each variant ==== */
@@ -37,7 +38,7 @@ extern "C" __global__ void __launch_bounds__(TILE::threads, TILE::resident)
         if (a.bias) x += a.bias[j];
         if (i == 0 && !is_finite(x)) c->suspect = 1;
         if (a.preact) a.preact[to] = x;
-        x = activate(ACTIVATIONS, 0, x);
+        x = activate(ACTIVATIONS, 0, x, a.option);
         a.out[to] = x;
         if (DROPS) a.dropped[to] = drop(x, a.dropouts, a.n_dropouts, c->step + a.in.ahead, i, j);
     });

@@ -31,7 +31,7 @@ extern "C" __global__ void __launch_bounds__(TILE::threads, TILE::resident) KERN
         const int at = (i - i0) * TILE::cols + j;
         if (a.bias) value += a.bias[j];
         if (i == 0 && !is_finite(value)) a.loss.control->suspect = 1;
-        z[at] = activate(ACTIVATIONS, 0, value);
+        z[at] = activate(ACTIVATIONS, 0, value, a.loss.option);
         x[at] = PREACT ? value : z[at];
     });
     __syncthreads();

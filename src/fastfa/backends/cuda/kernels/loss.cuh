@@ -14,6 +14,7 @@ struct loss_arguments {
     int m;
     int n;
     int ahead;
+    T option; /* of the output's activation */
 };
 
 /* What the threads of a row share */
@@ -90,11 +91,12 @@ FA_INLINE void end_row(const int loss, loss_row *row, const loss_arguments &a, i
 }
 
 /* One element of e, at column j. x: what f' of the output is computed from */
-FA_INLINE T final_error(const int loss, const int among, const loss_row &row, T e, T x, int j)
+FA_INLINE T final_error(const int loss, const int among, const loss_row &row, T e, T x, int j,
+                        T option)
 {
     if (loss == LOSS_softmax) return e * row.scale;
     if (loss == LOSS_softmax_cross_entropy) return e * row.scale - wanted_at(row.target, j);
-    return loss == LOSS_mse ? activate_back(among, 0, e, x) : e;
+    return loss == LOSS_mse ? activate_back(among, 0, e, x, option) : e;
 }
 
 /* All threads: the losses of rows i0 .. of the batch, whose z, e and x (what f' of the output is
@@ -119,7 +121,7 @@ FA_INLINE void lose_rows(const int loss, const int among, const loss_arguments &
     for (int t = mine; t < elements; t += threads) {
         const int i = t / n, j = t % n;
         const unsigned from = at(i, stride, j), to = at(i0 + i, n, j);
-        a.error[to] = final_error(loss, among, row[i], e[from], x[from], j);
+        a.error[to] = final_error(loss, among, row[i], e[from], x[from], j, a.option);
         if (a.target) a.target[to] = wanted_at(row[i].target, j);
     }
 }

@@ -1,7 +1,7 @@
 /* The sums of squares of gradients, in the tiles and the order of the CPU engine: `dot` in
  * csrc/kernels/rows.inc. A block has a tile. */
 
-enum { NORM_threads = 256, NORM_lanes = 8 };
+enum { NORM_threads = 128, NORM_lanes = 8 };
 
 struct norm_tile {
     const T *gradient; /* its first entry in the tile */

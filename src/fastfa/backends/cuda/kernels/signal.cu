@@ -33,7 +33,8 @@ struct signal {
     int exact;  /* 0: inject="pre": no f', and of dropouts the masks alone */
     int learns; /* 1: the matrix may become infinite, as weights may */
     T threshold;
-    T size; /* with SIGNAL_signs and no sizes: that of all entries */
+    T option; /* of the activation */
+    T size;   /* with SIGNAL_signs and no sizes: that of all entries */
     T add;
 };
 
@@ -109,7 +110,7 @@ extern "C" __global__ void __launch_bounds__(TILE::threads, TILE::resident)
         }
         if (DROPS)
             d = drop_back(d, s.dropouts, s.n_dropouts, s.exact, a.control->step + a.ahead, i, j);
-        if (s.exact) d = activate_back(ACTIVATIONS, s.activation, d, s.x[to]);
+        if (s.exact) d = activate_back(ACTIVATIONS, s.activation, d, s.x[to], s.option);
         s.delta[to] = d;
     });
 }

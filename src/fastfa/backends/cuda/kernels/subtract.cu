@@ -1,6 +1,6 @@
 /* D = H - H', where a rule compares two passes. */
 
-enum { SUBTRACT_threads = 256 };
+enum { SUBTRACT_threads = 128 };
 
 struct subtract_arguments {
     T *out;

@@ -79,7 +79,6 @@ extern "C" __global__ void __launch_bounds__(TILE::threads, TILE::resident)
     const KERNEL_factor left = {p.left, a.row_weight, p.rows, weighs_left};
     T sum[TILE::high][TILE::wide];
     multiply<TILE>(sum, shared, left, right, block.i0, block.j0, p.rows, p.cols, a.m);
-    for_each_output<TILE>(sum, shared, block.i0, block.j0, p.rows, p.cols, [&](int i, int j, T x) {
-        KERNEL_step(a, p, f, i, j, x, false);
-    });
+    for_each_output<TILE>(sum, shared, block.i0, block.j0, p.rows, p.cols,
+                          [&](int i, int j, T x) { KERNEL_step(a, p, f, i, j, x, false); });
 }

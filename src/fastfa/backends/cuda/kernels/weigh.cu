@@ -1,6 +1,6 @@
 /* D times the sample weights, for those who ask for deltas. */
 
-enum { WEIGH_threads = 256 };
+enum { WEIGH_threads = 128 };
 
 struct weigh_arguments {
     T *d; /* (m x n), in place */
