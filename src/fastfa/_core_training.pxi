@@ -120,7 +120,7 @@ cdef class _NetworkTraining(_NetworkState):
         cdef fa_status status
         with nogil:
             status = fa_stream_step(to, &loss, self.net, data, number, target)
-        check(status)
+        check_call(status, self.customs)
         return out, None if target == NULL and number == -1 else loss
 
     cdef bint _plain_target(self, y, _Target *target) noexcept:
@@ -160,7 +160,7 @@ cdef class _NetworkTraining(_NetworkState):
             status = fa_stream_step(to, &loss, self.net, data, target.label, target.row)
         if status == FA_E_VALUE:
             return None
-        check(status)
+        check_call(status, self.customs)
         return out, None if y is None else loss
 
     cdef object _learn_step(self, x, y):
@@ -174,7 +174,7 @@ cdef class _NetworkTraining(_NetworkState):
             status = fa_stream_step(NULL, &loss, self.net, data, target.label, target.row)
         if status == FA_E_VALUE:
             return None
-        check(status)
+        check_call(status, self.customs)
         return loss
 
     def reset_stream(self):

@@ -28,15 +28,17 @@ class Recurrent(Dense):
     """A recurrent layer: a_t = x_t W + h_{t-1} U + b, output h_t = (1 - k) h_{t-1} + k f(a_t).
 
     A network with such a layer takes sequences, X of shape (m, T, n_in), or streams: see
-    `Sequential.step_one`. h_0 is 0. Other layers act on each step by itself. For n units: W
-    (n_in, n) "0.weight", U (n, n) "0.recurrent", b (n,) "0.bias".
+    `Sequential.step_one`. For sequences of images X is (m, T, height, width, channels), with
+    `Conv2D` and `Flatten` before this layer. h_0 is 0. Other layers act on each step by itself.
+    For n units: W (n_in, n) "0.weight", U (n, n) "0.recurrent", b (n,) "0.bias".
 
     Parameters
     ----------
-    units, activation, use_bias, weight_init, bias_init, rule, trainable, lr_scale, bias_lr_scale, \
-    slope, alpha
+    units, activation, use_bias, weight_init, bias_init, rule
         As for `Dense`; activation is "tanh" by default. ``rule`` is how the error reaches the
         layer in space. Not the last layer: put a `Dense` on top.
+    trainable, lr_scale, bias_lr_scale, slope, alpha
+        As for `Dense`.
     leak : float in (0, 1], default 1.0
         k, the share of the new value in a step.
     time : str, default "bptt"
