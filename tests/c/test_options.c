@@ -16,7 +16,7 @@ static dataset data;
 /* ---- a layer and a loss with options ---- */
 
 static const fa_option_row padded_options[] = {
-    {.name = "padding", .kind = FA_OPTION_TEXT, .text = "same", .meaning = "where it is dropped"},
+    {.name = "fill", .kind = FA_OPTION_TEXT, .text = "same", .meaning = "where it is dropped"},
     {.name = "stride", .kind = FA_OPTION_INTEGER, .number = 1, FA_AT_LEAST(1), .meaning = "steps"},
     {.name = "rate",
      FA_HALF_OPEN(0, 1),
@@ -61,6 +61,10 @@ static void make_own_ops(void)
 
 /* ---- networks with one list of options ---- */
 
+/* Which layer of a recipe a type can replace */
+static int place_of(const char *type)
+{ return strcmp(type, "dense") && strcmp(type, "conv2d") ? DROPOUT : FIRST; }
+
 /* Gives the list to the owner of this kind and name in a network that has one. */
 static void give(recipe *r, fa_names kind, const char *owner, const fa_option *options, int n)
 {
@@ -72,7 +76,11 @@ static void give(recipe *r, fa_names kind, const char *owner, const fa_option *o
         r->optimizer.options = options, r->optimizer.n_options = n;
     }
     if (kind == FA_NAMES_LAYER) {
-        fa_layer_desc *layer = &r->layers[strcmp(owner, "dense") ? DROPOUT : FIRST];
+        fa_layer_desc *layer = &r->layers[place_of(owner)];
+        if (!strcmp(owner, "conv2d")) {
+            *layer = fa_conv2d(2, 1, "tanh"), r->layers[DROPOUT] = fa_flatten();
+            r->desc.input_h = 1, r->desc.input_w = N_IN, r->desc.input_c = 1;
+        }
         layer->type = owner, layer->options = options, layer->n_options = n;
     }
     if (kind == FA_NAMES_LOSS) {
@@ -90,7 +98,7 @@ static int teach_nothing(void *user, const fa_rule_context *t)
 static const fa_option *options_in(const fa_net *net, fa_names kind, const char *owner, int *n)
 {
     const fa_net_desc *d = fa_net_description(net);
-    const fa_layer_desc *layer = &d->layers[strcmp(owner, "dense") ? DROPOUT : FIRST];
+    const fa_layer_desc *layer = &d->layers[place_of(owner)];
     *n = kind == FA_NAMES_RULE        ? d->rule->n_options
          : kind == FA_NAMES_OPTIMIZER ? d->optimizer->n_options
          : kind == FA_NAMES_LAYER     ? layer->n_options
@@ -480,7 +488,7 @@ static void test_own_owners(void)
     CHECK(trained(&r.desc) > mse, "half of the steps");
     r.optimizer.lr = 0.2;
     CHECK(trained(&r.desc) == mse, "twice as large");
-    const fa_option words[] = {{"padding", 0, "valid \"\n"}, {"stride", 3, NULL}},
+    const fa_option words[] = {{"fill", 0, "valid \"\n"}, {"stride", 3, NULL}},
                     mode[] = {{"mode", 0, ""}, {"factor", 2, NULL}};
     accept(FA_NAMES_LAYER, "padded", words, 2);
     accept(FA_NAMES_LOSS, "scaled", mode, 2);
