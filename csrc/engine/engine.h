@@ -66,17 +66,6 @@ static inline atomic_bool *fa_nonfinite_flag(const fa_run *run)
 void fa_run_bind(fa_run *run, int copy);
 /* Gives a bound run that predicts one sample another sample and another output. */
 void fa_run_set_sample(fa_run *run, const void *x, void *out);
-/* A worker's packing buffer, and the columns j0 .. j1 of the row buffer that an update has packed
- * there */
-typedef struct fa_pack_cache {
-    fa_packed_b b;
-    uint64_t run;
-    int64_t j0, j1;
-    fa_buf buf;
-    _Alignas(64) char bytes[];
-} fa_pack_cache;
-/* NULL if products do not pack. */
-fa_pack_cache *fa_pack_cache_of(const fa_run *run, int worker);
 /* The packing buffer of a worker for one product; its old contents are lost. */
 fa_packed_b fa_packing_buffer(const fa_run *run, int worker);
 /* C = A B^T, with the worker's scratch, of which fa_matmul_nt_scratch bytes were planned */

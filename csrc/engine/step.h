@@ -101,4 +101,18 @@ typedef struct fa_call { /* the caller sets: */
 fa_status fa_call_begin(fa_call *call, const fa_net *net, int64_t rows);
 void fa_call_end(fa_call *call);
 
+/* ---- workspace.c ---- */
+
+/* A worker's packing buffer, and the columns j0 .. j1 of the row buffer that an update has packed
+ * there */
+typedef struct fa_pack_cache {
+    fa_packed_b b;
+    uint64_t run;
+    int64_t j0, j1;
+    fa_buf buf;
+    _Alignas(64) char bytes[];
+} fa_pack_cache;
+/* NULL if products do not pack. */
+fa_pack_cache *fa_pack_cache_of(const fa_run *run, int worker);
+
 #endif

@@ -16,7 +16,7 @@ static dataset data;
 /* ---- a layer and a loss with options ---- */
 
 static const fa_option_row padded_options[] = {
-    {.name = "border", .kind = FA_OPTION_TEXT, .text = "same", .meaning = "where it is dropped"},
+    {.name = "fill", .kind = FA_OPTION_TEXT, .text = "same", .meaning = "where it is dropped"},
     {.name = "stride", .kind = FA_OPTION_INTEGER, .number = 1, FA_AT_LEAST(1), .meaning = "steps"},
     {.name = "rate",
      FA_HALF_OPEN(0, 1),
@@ -61,17 +61,12 @@ static void make_own_ops(void)
 
 /* ---- networks with one list of options ---- */
 
-static bool is_first(const char *layer) /* has weights */
-{ return strcmp(layer, "dropout") && strcmp(layer, "flatten") && strcmp(layer, "padded"); }
-
-static void give_layer(recipe *r, const char *owner, const fa_option *options, int n)
+/* Which layer of a recipe a type can replace: one without weights the dropout. */
+static int place_of(const char *type)
 {
-    fa_layer_desc *layer = &r->layers[is_first(owner) ? FIRST : DROPOUT];
-    layer->type = owner, layer->options = options, layer->n_options = n;
-    if (strcmp(owner, "conv2d") != 0) return;
-    r->desc.input_h = N_IN, r->desc.input_w = r->desc.input_c = 1;
-    layer->kernel_h = layer->kernel_w = 1;
-    r->layers[DROPOUT] = fa_flatten();
+    const bool bare =
+        !strcmp(type, "dropout") || !strcmp(type, "flatten") || !strcmp(type, "padded");
+    return bare ? DROPOUT : FIRST;
 }
 
 /* Gives the list to the owner of this kind and name in a network that has one. */
@@ -84,7 +79,14 @@ static void give(recipe *r, fa_names kind, const char *owner, const fa_option *o
         r->optimizer = fa_optimizer_of(owner, 0.1);
         r->optimizer.options = options, r->optimizer.n_options = n;
     }
-    if (kind == FA_NAMES_LAYER) give_layer(r, owner, options, n);
+    if (kind == FA_NAMES_LAYER) {
+        fa_layer_desc *layer = &r->layers[place_of(owner)];
+        if (!strcmp(owner, "conv2d")) {
+            *layer = fa_conv2d(2, 1, "tanh"), r->layers[DROPOUT] = fa_flatten();
+            r->desc.input_h = 1, r->desc.input_w = N_IN, r->desc.input_c = 1;
+        }
+        layer->type = owner, layer->options = options, layer->n_options = n;
+    }
     if (kind == FA_NAMES_LOSS) {
         r->desc.loss = owner, r->desc.loss_options = options, r->desc.n_loss_options = n;
     }
@@ -100,7 +102,7 @@ static int teach_nothing(void *user, const fa_rule_context *t)
 static const fa_option *options_in(const fa_net *net, fa_names kind, const char *owner, int *n)
 {
     const fa_net_desc *d = fa_net_description(net);
-    const fa_layer_desc *layer = &d->layers[is_first(owner) ? FIRST : DROPOUT];
+    const fa_layer_desc *layer = &d->layers[place_of(owner)];
     *n = kind == FA_NAMES_RULE        ? d->rule->n_options
          : kind == FA_NAMES_OPTIMIZER ? d->optimizer->n_options
          : kind == FA_NAMES_LAYER     ? layer->n_options
@@ -495,7 +497,7 @@ static void test_own_owners(void)
     CHECK(trained(&r.desc) > mse, "half of the steps");
     r.optimizer.lr = 0.2;
     CHECK(trained(&r.desc) == mse, "twice as large");
-    const fa_option words[] = {{"border", 0, "valid \"\n"}, {"stride", 3, NULL}},
+    const fa_option words[] = {{"fill", 0, "valid \"\n"}, {"stride", 3, NULL}},
                     mode[] = {{"mode", 0, ""}, {"factor", 2, NULL}};
     accept(FA_NAMES_LAYER, "padded", words, 2);
     accept(FA_NAMES_LOSS, "scaled", mode, 2);

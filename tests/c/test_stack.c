@@ -536,7 +536,7 @@ static void test_none_where_none_packs(void)
     describe(&shapes[N_SHAPES - 1], FA_F64, "ldfa");
     call_create();
     for (int training = 0; training < 2; training++) {
-        fa_work *work = fa_work_create(now.net, training, training ? 32 : 1, 1, 1);
+        fa_work *work = fa_work_create(now.net, training, training ? 32 : 1, 0, 1, 1);
         REQUIRE(work, "memory");
         CHECK(work->packing_bytes == 0 && !work->pack_caches, "nothing is packed");
         fa_free(work);
