@@ -750,10 +750,10 @@ typedef struct fa_loss_context {
 } fa_loss_context;
 
 /* The function of a network whose loss is "custom". It is called on the thread that made the call,
- * for all rows of a step, or for some of them at a time: by fa_evaluate and under rules that
- * compute a loss of their own (local, pepita). Non-zero stops: FA_E_STATE, nothing is updated.
- * Until it is set, such a network predicts and does not train: a file holds no function. Clones
- * keep it. */
+ * for all rows of a step, or for some of them at a time: by fa_evaluate, under rules that compute a
+ * loss of their own (local, pepita), and for sequences, whose steps with a target it gets. Non-zero
+ * stops: FA_E_STATE, nothing is updated. Until it is set, such a network predicts and does not
+ * train: a file holds no function. Clones keep it. */
 FA_API fa_status fa_net_set_loss(fa_net *net, int (*loss)(void *user, const fa_loss_context *t),
                                  void *user);
 

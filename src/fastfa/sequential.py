@@ -289,18 +289,18 @@ class Sequential(Streaming):
         ----------
         X : array_like of shape (m, n_in)
             With a `Recurrent` layer sequences (m, T, n_in), or (m, T, height, width, channels) of
-            images; T may differ between calls. Otherwise (m, h, w) is accepted if h w = n_in. Other dtypes and layouts are converted, large
-            arrays (above 8 MiB; above 256 MiB if columns are contiguous) piece by piece in each
-            epoch, so that a memory map is not copied as a whole. uint8 is scaled by
-            ``input_scale``. A C-contiguous array of the network's dtype is used in place, also one
-            of PyTorch, JAX or another library that supports DLPack, the buffer protocol or
-            ``__array_interface__``. Arrays on a GPU are for networks on that GPU, which copy arrays
-            in the memory of the CPU once a call; y and sample_weight may be anywhere. Tables
-            (pandas, Polars, PyArrow) must have columns of numbers or booleans without missing
-            values; all later tables must have the same names of columns in the same order. Arrays
-            go by position. A sparse matrix or array of SciPy stays sparse and gives the bits of the
-            same X as an array; other formats than CSR are converted. Not for a network on a GPU
-            or with a `Recurrent` layer.
+            images; T may differ between calls. Otherwise (m, h, w) is accepted if h w = n_in. Other
+            dtypes and layouts are converted, large arrays (above 8 MiB; above 256 MiB if columns
+            are contiguous) piece by piece in each epoch, so that a memory map is not copied as a
+            whole. uint8 is scaled by ``input_scale``. A C-contiguous array of the network's dtype
+            is used in place, also one of PyTorch, JAX or another library that supports DLPack, the
+            buffer protocol or ``__array_interface__``. Arrays on a GPU are for networks on that
+            GPU, which copy arrays in the memory of the CPU once a call; y and sample_weight may be
+            anywhere. Tables (pandas, Polars, PyArrow) must have columns of numbers or booleans
+            without missing values; all later tables must have the same names of columns in the same
+            order. Arrays go by position. A sparse matrix or array of SciPy stays sparse and gives
+            the bits of the same X as an array; other formats than CSR are converted. Not for a
+            network on a GPU or with a `Recurrent` layer.
         y : array_like of shape (m,) or (m, n_out)
             Integer labels or rows, see Notes. For sequences those of the last step, or (m, T) and
             (m, T, n_out) for every step, -1 or NaN where there is no target; the loss is the mean

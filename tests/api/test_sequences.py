@@ -102,6 +102,52 @@ def test_bad_input(x, y, message):
     assert n.to_bytes() == before
 
 
+class Sparse:
+    """What a sparse matrix looks like."""
+
+    nnz, shape = 0, (3, 2)
+
+    def tocsr(self):
+        raise AssertionError("it is refused before")
+
+
+def test_a_sparse_X_is_refused_by_name():
+    n = net()
+    message = (
+        "[Xx]: expected a dense array for a network with a Recurrent layer, got a sparse Sparse"
+    )
+    for call in (n.predict, *(lambda X, f=f: f(X, [0, 1, 2]) for f in (n.fit, n.train_batch))):
+        with pytest.raises(TypeError, match=message):
+            call(Sparse())
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 2), (None, 4, 3, 2), (5, 4, 3, 2)])
+def test_sequences_of_images(shape):
+    layers = [fa.Conv2D(3, 2, "relu"), fa.Flatten(), fa.Recurrent(5, leak=0.5), fa.Dense(3)]
+    nets = [fa.Sequential(layers, input_shape=shape, rule="dfa", rng=0) for _ in range(2)]
+    X = np.random.default_rng(0).standard_normal((6, 5, 4, 3, 2)).astype(np.float32)
+    y = np.array([0, 1, 2, 0, 1, 2])
+    for n, given in zip(nets, (X, X.reshape(6, 5, 24)), strict=True):
+        n.fit(given, y, epochs=2, batch_size=4, verbose=False)
+    assert nets[0].to_bytes() == nets[1].to_bytes()
+    n = nets[0]
+    assert n.predict(X).shape == (6, 5, 3)
+    np.testing.assert_allclose(n.step_one(X[0, 0]), n.predict(X)[0, 0], rtol=1e-5)
+    assert [row.layer for row in n.alignment(X, y)] == [0, 2]
+    assert "3x2x3" in n.summary()
+    message = (
+        r"X: expected sequences \(m, T, 4, 3, 2\) .*, got shape \(6, 4, 3, 2\); one sequence is"
+    )
+    with pytest.raises(ValueError, match=message):
+        n.predict(X[:, 0])
+
+
+@pytest.mark.parametrize("shape", [(0, 2), (5, 0), (2, 3, 4, 5, 6), (2.5, 2)])
+def test_bad_input_shapes(shape):
+    with pytest.raises((TypeError, ValueError), match="input_shape"):
+        fa.Sequential([fa.Recurrent(4), fa.Dense(3)], input_shape=shape)
+
+
 def test_a_row_of_y_that_is_partly_missing_is_refused():
     y = np.zeros((3, 4, 2))
     y[1, 2, 0] = np.nan
@@ -149,6 +195,10 @@ def test_aliases_and_descriptions():
     assert fa.Recurrent(3, time="eprop").time == "leak"
     layer = fa.Recurrent(3, "relu", leak=0.2, time="kp", time_decay=0.1)
     assert eval(repr(layer), {"Recurrent": fa.Recurrent}) == layer
+    layers = (fa.Recurrent(3, "elu", alpha=0.5), layer, fa.Dense(2, "linear"))
+    assert fa.load(net(*layers).to_bytes()).layers == layers
+    with pytest.raises(ValueError, match="slope with activation 'tanh'"):
+        fa.Recurrent(3, slope=0.2)
 
 
 # ------------------------------------------------------------------------------------- streams

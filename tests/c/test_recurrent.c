@@ -66,9 +66,27 @@ static void test_refused_steps(void)
     fa_net_free(net), fa_net_free(whole);
 }
 
+static void test_a_sparse_x_is_refused(void)
+{
+    const int32_t indptr[3] = {0, 1, 1}, indices[1] = {2};
+    const int64_t labels[2] = {0, 1};
+    const char *message = "X: expected a dense array for a network with a recurrent layer";
+    fa_net *net = network("leak", "dfa");
+    fa_samples s = fa_csr_of(step_of_x, FA_F32, indices, indptr, 4, 1, 2);
+    s.time_steps = 1, s.labels = labels;
+    double loss = -1;
+    CHECK(fa_train_batch(&loss, net, &s) == FA_E_VALUE && strstr(fa_last_error(), message),
+          "train: %s", fa_last_error());
+    CHECK(fa_check(net, &s) == FA_E_VALUE && strstr(fa_last_error(), message), "check: %s",
+          fa_last_error());
+    CHECK(loss == -1 && fa_net_steps(net) == 0, "nothing has changed");
+    fa_net_free(net);
+}
+
 int main(void)
 {
     RUN(test_a_stream_allocates_nothing);
     RUN(test_refused_steps);
+    RUN(test_a_sparse_x_is_refused);
     return finish();
 }

@@ -5,9 +5,12 @@ import pytest
 from networks import (
     ADAM,
     DTYPES,
+    FLATTEN,
+    LOSSES,
     SGD,
     assert_all_close,
     assert_close,
+    conv,
     copies,
     dense,
     description,
@@ -95,6 +98,35 @@ def test_activations_and_leaks(activation, leak):
     assert_all_close(core.parameters, ref.parameters, "float64", 5)
 
 
+@pytest.mark.parametrize("option", [("leaky_relu", "slope", 0.3), ("elu", "alpha", 0.4)])
+def test_options_of_activations(option):
+    activation, name, value = option
+    layers = [recurrent(11, activation, leak=0.4, **{name: value}), dense(3)]
+    core, ref = trained(description(layers, 4, dtype="float64"))
+    assert_all_close(core.parameters, ref.parameters, "float64", 5)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_losses(loss):
+    core, ref = trained(net(dtype="float64", loss=loss), targets="rows at every step")
+    assert_all_close(core.parameters, ref.parameters, "float64", 5)
+
+
+@pytest.mark.parametrize("name", ["backprop", "fa", "dfa", "kp", "usf"])
+def test_steps_can_be_images(name):
+    layers = [conv(3, (2, 2), "elu"), FLATTEN, recurrent(5, leak=0.5, time="kp"), dense(3)]
+    desc = description(layers, (4, 3, 2), name, dtype="float64")
+    core, ref = trained(desc, targets="labels at every step")
+    assert_all_close(core.parameters, ref.parameters, "float64", 5)
+    assert_all_close(core.feedback, ref.feedback, "float64", 5)
+    data = batch(desc, targets="labels at every step")
+    for got, expected in zip(core.deltas(*data), ref.deltas(*data), strict=True):
+        assert got.shape == expected.shape
+        assert_close(got, expected, "float64")
+    for row, expected in zip(data[0][0], core.predict(data[0])[0], strict=True):
+        assert_close(core.stream_step(row, -1, None)[0], expected, "float64")
+
+
 @pytest.mark.parametrize("targets", KINDS)
 @pytest.mark.parametrize("time", ["bptt", "leak"])
 def test_targets(time, targets):
@@ -138,6 +170,7 @@ def test_lengths_differ_between_calls_and_epochs_are_shuffled():
 
 @pytest.mark.parametrize("changes", [{"optimizer": optimizer("sgd", lr=0.1, clip_norm=0.05)},
                                      {"optimizer": optimizer("sgd", lr=0.1, momentum=0.9)},
+                                     {"optimizer": optimizer("adam", lr=0.01, l1=0.05)},
                                      {"input_scale": 0.3}])  # fmt: skip
 def test_settings_of_a_step(changes):
     core, ref = trained(net("bptt", dtype="float64", **changes))
@@ -157,18 +190,18 @@ def test_threads_and_chunks_change_no_bit(time):
     assert len(bits) == 1
 
 
-def stream_net(time, leak=0.4, name="dfa", **changes):
-    layers = [recurrent(9, "tanh", leak=leak, time=time), dense(5, "relu"), dense(3)]
+def stream_net(time, leak=0.4, name="dfa", f="tanh", **changes):
+    layers = [recurrent(9, f, leak=leak, time=time, alpha=0.4), dense(5, "relu"), dense(3)]
     return description(layers, 4, name, **{"dtype": "float64", "optimizer": SGD, **changes})
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("leak", [1.0, 0.3])
+@pytest.mark.parametrize(("leak", "f"), [(1.0, "tanh"), (0.3, "tanh"), (0.6, "elu")])
 @pytest.mark.parametrize("time", STREAMING)
-def test_a_stream_adds_up_to_the_gradient_of_the_sequence(time, leak, dtype):
+def test_a_stream_adds_up_to_the_gradient_of_the_sequence(time, leak, f, dtype):
     """With lr so small that weights stay: the sum of its updates is the batch's gradient."""
     lr = 1e-3 if dtype == "float32" else 1e-9
-    desc = stream_net(time, leak, dtype=dtype, optimizer=optimizer("sgd", lr=0.0))
+    desc = stream_net(time, leak, f=f, dtype=dtype, optimizer=optimizer("sgd", lr=0.0))
     core = _core.Network(desc)
     x, labels, _, _ = batch(desc, m=1, steps=9, targets="labels at every step", seed=4)
     labels[0, 3] = -1

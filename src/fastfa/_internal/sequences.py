@@ -34,6 +34,8 @@ class _AsItCame(Naming):
 class SequenceValidator(InputValidator):
     """Converts and checks sequences for one network with recurrent layers."""
 
+    takes_sparse = False
+
     def naming(self, given: UnreadBatch) -> Naming:
         """A context that keeps the engine's messages."""
         return _AsItCame(given, self.loss, self.n_out, self.dtype)
