@@ -12,6 +12,7 @@ int64_t fa_sequence_chunk(const fa_net *net, int64_t rows, int64_t times, int th
     const int64_t share = fa_round_up(fa_ceil_div(rows / times, threads), LEAST);
     int64_t most = fa_round_up(fa_ceil_div(CHUNK_ROWS, times), LEAST);
     if (most > FA_SEQUENCE_CHUNK) most = FA_SEQUENCE_CHUNK;
+    if (net->has_windows) most = LEAST; /* a prediction has memory for the maps of a chunk */
     return times * (net->blas ? FA_BLAS_CHUNK : fa_smaller(share, most));
 }
 
