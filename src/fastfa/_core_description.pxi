@@ -7,8 +7,9 @@ from libc.string cimport memcpy
 _RULE_FIELDS = frozenset(("name", "inject", "feedback", "custom"))
 _LAYER_FIELDS = frozenset((
     "type", "units", "activation", "use_bias", "trainable", "lr_scale", "bias_lr_scale", "weight_init", "bias_init",
-    "rule", "rate", "filters", "kernel_size", "strides", "padding", "pool_size",
+    "rule", "rate",
 ))
+_CONV_FIELDS = _LAYER_FIELDS | {"filters", "kernel_size", "strides", "padding"}
 _OPTIMIZER_FIELDS = frozenset(("name", "lr", "weight_decay", "decay_bias", "clip_norm", "l1"))
 
 
@@ -127,7 +128,8 @@ cdef class _Description:
             layer[0] = fa_flatten()
         else:
             layer[0] = fa_dropout(how["rate"])
-        self.options(&layer.options, &layer.n_options, how, _LAYER_FIELDS)
+        self.options(&layer.options, &layer.n_options, how,
+                     _CONV_FIELDS if how["type"] == "conv2d" else _LAYER_FIELDS)
         if how["type"] not in ("dense", "conv2d"):
             return 0
         layer.use_bias = how["use_bias"]
