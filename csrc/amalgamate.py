@@ -220,7 +220,8 @@ def kernels(sources):
 def amalgamation():
     """The text of fastfa.c."""
     sources = Sources()
-    internal = "\n".join(map(sources.text, (CSRC / "api/api.h", CSRC / "rules/rules.h")))
+    headers = ("api/api.h", "rules/rules.h", "layers/layers.h")
+    internal = "\n".join(sources.text(CSRC / header) for header in headers)
     body = kernels(sources)
     paths = sorted(path for path in CSRC.rglob("*.c") if path.parent.name != "kernels")
     files = {path.stem: sources.text(path) for path in paths if path.stem not in LEFT_OUT}

@@ -7,8 +7,12 @@ from libc.string cimport memcpy
 _RULE_FIELDS = frozenset(("name", "inject", "feedback", "custom"))
 _LAYER_FIELDS = frozenset((
     "type", "units", "activation", "use_bias", "trainable", "lr_scale", "bias_lr_scale", "weight_init", "bias_init",
-    "rule", "rate", "filters", "kernel_size", "strides", "padding", "pool_size", "recurrent_init",
+    "rule", "rate",
 ))
+_FIELDS_OF = {
+    "conv2d": _LAYER_FIELDS | {"filters", "kernel_size", "strides", "padding"},
+    "recurrent": _LAYER_FIELDS | {"recurrent_init"},
+}
 _OPTIMIZER_FIELDS = frozenset(("name", "lr", "weight_decay", "decay_bias", "clip_norm", "l1"))
 
 
@@ -130,7 +134,7 @@ cdef class _Description:
             layer[0] = fa_flatten()
         else:
             layer[0] = fa_dropout(how["rate"])
-        self.options(&layer.options, &layer.n_options, how, _LAYER_FIELDS)
+        self.options(&layer.options, &layer.n_options, how, _FIELDS_OF.get(how["type"], _LAYER_FIELDS))
         if how["type"] not in ("dense", "conv2d", "recurrent"):
             return 0
         layer.use_bias = how["use_bias"]

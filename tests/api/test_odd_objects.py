@@ -134,7 +134,7 @@ UNPRINTABLE = {
         ("activation", lambda value: fa.Dense(2, value)),
         ("units", lambda value: fa.Dense(value)),
         ("rule", lambda value: network(rule=value)),
-        ("loss", lambda value: network(loss=value)),
+        ("delta", lambda value: fa.Huber(delta=value)),
         ("optimizer", lambda value: network(optimizer=value)),
         ("dtype", lambda value: network(dtype=value)),
         ("rng", lambda value: network(rng=value)),

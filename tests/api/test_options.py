@@ -15,7 +15,7 @@ from fastfa.rules import RULES
 # Fields that all objects of a kind share.
 COMMON = {
     "rule": {"feedback", "inject", "scale"},
-    "optimizer": {"lr", "weight_decay", "clip_norm", "decay_bias"},
+    "optimizer": {"lr", "weight_decay", "clip_norm", "decay_bias", "l1"},
     "layer": {
         "units", "activation", "use_bias", "weight_init", "bias_init", "rule", "trainable",
         "lr_scale", "bias_lr_scale",

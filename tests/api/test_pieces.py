@@ -91,7 +91,7 @@ def test_bytes_of_any_layout(pieces, monkeypatch):
     np.testing.assert_equal(seen, everything(pixels, Y))
 
 
-@pytest.mark.parametrize("loss", _core.NAMES["loss"])
+@pytest.mark.parametrize("loss", [name for name in _core.NAMES["loss"] if name != "custom"])
 def test_rows_of_targets_come_in_pieces_too(loss, pieces, monkeypatch):
     rows = np.eye(N_OUT)[Y]
     seen = everything(X.astype(np.float32), rows, loss=loss, optimizer=fa.SGD(1e-3))

@@ -47,7 +47,9 @@ def test_archive_brings_no_names_but_ours_into_a_program():
 
 
 def test_shared_library_is_small_and_has_a_versioned_name():
-    assert SHARED.stat().st_size <= 1_500_000
+    # convolutions, compressed rows and five optimizers took half a megabyte of kernels for each
+    # instruction set and type
+    assert SHARED.stat().st_size <= 2_250_000
     assert f"[{SHARED.name}]" in run(need("readelf"), "-d", SHARED)
 
 

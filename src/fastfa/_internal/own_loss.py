@@ -34,7 +34,10 @@ def ask(
 
 def name_of(function: object) -> str:
     """What a file calls a function: its name, or that of its class."""
-    return str(getattr(function, "__name__", type(function).__name__))
+    try:
+        return str(function.__name__)  # type: ignore[attr-defined]
+    except Exception:  # it has none, or asking for it fails
+        return type(function).__name__
 
 
 def _numbers(value: object, name: str, shape: tuple[int, ...]) -> NDArray[Any]:
