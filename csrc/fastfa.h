@@ -157,8 +157,8 @@ typedef struct fa_rule_desc {
 
 typedef struct fa_layer_desc {
     size_t struct_size; /* fa_dense, ... set it; one value in all layers of a network */
-    const char *type;   /* FA_NAMES_LAYER: "dense", "conv2d", "flatten", "dropout" */
-    /* dense, conv2d */
+    const char *type;   /* FA_NAMES_LAYER: "dense", "conv2d", "flatten", "dropout", "recurrent" */
+    /* dense, conv2d, recurrent */
     int64_t units;
     /* "linear", "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "gelu", "sign", "threshold",
      * "elu", "selu", "silu", "mish", "hardtanh", "hard_sigmoid", "softsign" */
@@ -176,6 +176,7 @@ typedef struct fa_layer_desc {
     int64_t stride_h, stride_w; /* 0: 1 */
     const char *padding;        /* "valid" (NULL) or "same"; or NULL, and zeros on all sides: */
     int64_t pad_h, pad_w;
+    fa_init recurrent_init; /* recurrent: of U; name NULL: "glorot_uniform" */
 } fa_layer_desc;
 
 typedef struct fa_optimizer_desc {
@@ -250,6 +251,15 @@ static inline fa_layer_desc fa_dropout(double rate)
     fa_layer_desc d;
     memset(&d, 0, sizeof d);
     d.struct_size = sizeof d, d.type = "dropout", d.rate = rate;
+    return d;
+}
+
+/* h_t = (1 - leak) h_{t-1} + leak f(x_t W + h_{t-1} U + b). Its options: "leak" (1), "time", how
+ * errors go back in time ("bptt"), "time_decay" (0). Networks with such a layer take sequences. */
+static inline fa_layer_desc fa_recurrent(int64_t units, const char *activation)
+{
+    fa_layer_desc d = fa_dense(units, activation);
+    d.type = "recurrent", d.recurrent_init.scale = 1;
     return d;
 }
 
@@ -354,6 +364,12 @@ typedef struct fa_samples {
     const void *indices, *indptr;
     int index_bytes;   /* of each number in both: 4 (int32_t) or 8 (int64_t) */
     int64_t n_entries; /* of x and indices */
+    /* For networks with a recurrent layer: each sample is a sequence of time_steps rows of x, which
+     * follow each other. every_step 0: targets and predictions are of the last step, n of them;
+     * else of every step, n x time_steps of them, and a label -1 or a row of NaN says that a step
+     * has no target. n sample weights. 0 for other networks. */
+    int64_t time_steps;
+    int every_step;
 } fa_samples;
 
 static inline fa_samples fa_samples_of(const void *x, ptrdiff_t ldx, fa_dtype x_dtype, int64_t n)
@@ -381,7 +397,7 @@ static inline fa_samples fa_csr_of(const void *x, fa_dtype x_dtype, const void *
 typedef struct fa_metrics {
     double loss; /* sum over batches of mean loss times rows: divide by rows */
     double hits; /* right answers: divide by rows; NaN where the loss and targets define none */
-    int64_t rows, steps;
+    int64_t rows, steps; /* rows with a target; training steps */
 } fa_metrics;
 
 /* One step on the samples as one batch. *loss is the mean loss before the update. */
@@ -406,17 +422,18 @@ FA_API fa_status fa_net_set_lr(fa_net *net, double lr);
 
 /* ---- 5. using it ----------------------------------------------------------------------------- */
 
-/* out (n x n_out): probabilities for the cross-entropies and focal, e^z for poisson, values for the
- * others; logits != 0: the outputs before softmax, sigmoid or exp. On FA_E_NONFINITE (weights that
- * are not finite) out has been written. */
+/* out (n x n_out; with every_step n time_steps x n_out): probabilities for the cross-entropies and
+ * focal, e^z for poisson, values for the others; logits != 0: the outputs before softmax, sigmoid or
+ * exp. On FA_E_NONFINITE (weights that are not finite) out has been written. */
 FA_API fa_status fa_predict(void *out, ptrdiff_t ldo, const fa_net *net, const fa_samples *samples,
                             int logits);
 FA_API fa_status fa_evaluate(fa_metrics *metrics, const fa_net *net, const fa_samples *samples);
 
+/* FA_STATE: what a recurrent layer remembers of a stream: "0.state", "0.trace.weight", ... */
+typedef enum fa_tensor_kind { FA_WEIGHT, FA_BIAS, FA_FEEDBACK, FA_SLOT, FA_STATE } fa_tensor_kind;
 /* Parameters, feedback and optimizer slots. data points into the network and stays valid, and at
  * the same place, until fa_net_free; reading it while another thread trains is a data race. This
  * struct is final. */
-typedef enum fa_tensor_kind { FA_WEIGHT, FA_BIAS, FA_FEEDBACK, FA_SLOT } fa_tensor_kind;
 typedef struct fa_tensor {
     const char *key; /* "0.weight", "0.bias", "0.feedback"; slots carry their parameter's key */
     fa_tensor_kind kind;
@@ -498,7 +515,7 @@ FA_API fa_status fa_net_copy_note(char *note, size_t *size, const fa_net *net);
 
 /* One step on one sample, as soon as it comes: fa_train_batch on a batch of one, in less time. x is
  * n_in values of the network's dtype; the target is y, n_out values of it, or, if y is NULL, the
- * label. */
+ * label. With recurrent layers: fa_stream_step. */
 FA_API fa_status fa_learn_one(double *loss, fa_net *net, const void *x, int64_t label,
                               const void *y);
 
@@ -506,13 +523,24 @@ FA_API fa_status fa_learn_one(double *loss, fa_net *net, const void *x, int64_t 
  * the optimizer is plain SGD. On FA_E_NONFINITE *metrics counts the samples learnt before. */
 FA_API fa_status fa_learn_many(fa_metrics *metrics, fa_net *net, const fa_samples *samples);
 
+/* A stream, for networks with recurrent layers: one step of it. x is one row; y or, if it is NULL,
+ * label is its target; y NULL and label -1: none. out (n_out; may be NULL) is the prediction, made
+ * before learning. The step moves the state; where there is a target, it learns, and *loss (may be
+ * NULL) is the loss before the update. Layers whose "time" needs later steps (bptt, kp, fa, sign,
+ * broadcast) learn from whole sequences only: with a target FA_E_VALUE. Allocates nothing. */
+FA_API fa_status fa_stream_step(void *out, double *loss, fa_net *net, const void *x, int64_t label,
+                                const void *y);
+/* Forgets the stream: state and traces are zero, as in a new network. */
+FA_API fa_status fa_stream_reset(fa_net *net);
+
 /* A prepared prediction: the work that fa_predict repeats for each call is done once. One thread at
  * a time uses a predictor; any number of predictors use a network, which must outlive them. */
 typedef struct fa_predictor fa_predictor;
 FA_API fa_status fa_predictor_create(fa_predictor **predictor, const fa_net *net, fa_dtype x_dtype,
                                      int logits);
 FA_API void fa_predictor_free(fa_predictor *predictor); /* NULL is fine */
-/* out (n_out) of x (n_in), with the bits of fa_predict. Checks neither pointers nor inputs nor
+/* out (n_out) of x (n_in), with the bits of fa_predict; with recurrent layers that of the next step
+ * of the stream, which does not move. Checks neither pointers nor inputs nor
  * weights: NaN in, NaN out. */
 FA_API fa_status fa_predict_one(void *out, fa_predictor *predictor, const void *x);
 
@@ -722,10 +750,10 @@ typedef struct fa_loss_context {
 } fa_loss_context;
 
 /* The function of a network whose loss is "custom". It is called on the thread that made the call,
- * for all rows of a step, or for some of them at a time: by fa_evaluate and under rules that
- * compute a loss of their own (local, pepita). Non-zero stops: FA_E_STATE, nothing is updated.
- * Until it is set, such a network predicts and does not train: a file holds no function. Clones
- * keep it. */
+ * for all rows of a step, or for some of them at a time: by fa_evaluate, under rules that compute a
+ * loss of their own (local, pepita), and for sequences, whose steps with a target it gets. Non-zero
+ * stops: FA_E_STATE, nothing is updated. Until it is set, such a network predicts and does not
+ * train: a file holds no function. Clones keep it. */
 FA_API fa_status fa_net_set_loss(fa_net *net, int (*loss)(void *user, const fa_loss_context *t),
                                  void *user);
 

@@ -48,6 +48,17 @@ def dropout(rate):
     return {"type": "dropout", "rate": rate}
 
 
+def recurrent(units, activation="tanh", **changes):
+    return dense(units, activation) | {
+        "type": "recurrent",
+        "leak": 1.0,
+        "time": "bptt",
+        "time_decay": 0.0,
+        "recurrent_init": {"name": "glorot_uniform", "scale": 1.0},
+        **changes,
+    }
+
+
 # Options of a rule whose defaults would hide them. A rule gets those that it has.
 OPTIONS = {"decay": 0.01, "lr_scale": 0.7, "oja": 0.3, "threshold": 0.05}
 

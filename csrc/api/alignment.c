@@ -152,7 +152,8 @@ static fa_run probe(const fa_net *net, const fa_samples *samples, fa_work *work)
                     .work = work,
                     .mode = FA_PROBE,
                     .data = *samples,
-                    .m = samples->n,
+                    .m = fa_rows_in(samples),
+                    .times = fa_times(samples),
                     .step = fa_state_of(net)->steps};
 }
 
@@ -172,7 +173,7 @@ fa_status fa_deltas(void *const *deltas, const fa_net *net, const fa_samples *sa
     FA_TRY(fa_validate_samples(&s, net, samples, true, true));
     fa_call call = {.n_work = 1};
     call.entries = fa_csr_most_entries(&s, NULL, 0, s.n, s.n);
-    FA_TRY(fa_call_begin(&call, net, s.n));
+    FA_TRY(fa_call_begin(&call, net, fa_rows_in(&s)));
     fa_run run = probe(net, &s, call.work[0]);
     const fa_status status = fa_run_step(&run);
     for (int b = 0; b < net->n_blocks && status == FA_OK; b++)
@@ -260,7 +261,7 @@ fa_status fa_alignment(fa_angles *angles, const fa_net *net, const fa_samples *s
     if (net->n_blocks > 1) FA_REQUIRE(angles);
     fa_call call = {.n_work = 2};
     call.entries = fa_csr_most_entries(&s, NULL, 0, s.n, s.n);
-    FA_TRY(fa_call_begin(&call, net, s.n));
+    FA_TRY(fa_call_begin(&call, net, fa_rows_in(&s)));
     char *g = gradient_workspace(net);
     const fa_status status =
         g ? two_sweeps(angles, net, &s, call.work, g)

@@ -14,6 +14,12 @@ fa_status fa_validate_samples(fa_samples *to, const fa_net *net, const fa_sample
 /* indptr and columns of one sample of a sparse X */
 fa_status fa_check_csr_row(const fa_net *net, const fa_samples *s, int64_t i);
 fa_status fa_bad_label(const fa_net *net, const fa_samples *s, int64_t i);
+/* Rows of x in each sample, and in all: T for sequences, else 1. */
+static inline int64_t fa_times(const fa_samples *s) { return s->time_steps ? s->time_steps : 1; }
+static inline int64_t fa_rows_in(const fa_samples *s) { return s->n * fa_times(s); }
+/* Labels or rows of targets. */
+static inline int64_t fa_targets_in(const fa_samples *s)
+{ return s->every_step ? fa_rows_in(s) : s->n; }
 bool fa_has_accuracy(const fa_net *net, const fa_samples *s);
 
 /* ---- train.c ---- */

@@ -30,6 +30,7 @@ fa_status fa_apply_gradients(fa_net *net, const void *const *grads)
                   .work = call.work[0],
                   .mode = FA_TRAIN,
                   .m = 1,
+                  .count = 1,
                   .step = state->steps,
                   .lr = state->lr};
     fa_status status = fa_check_counts(net, 1, 0);

@@ -38,13 +38,14 @@ fa_status fa_train_batch(double *loss, fa_net *net, const fa_samples *batch)
     FA_TRY(fa_validate_samples(&s, net, batch, true, true));
     fa_call call = {.writes = true, .n_work = 1};
     call.entries = fa_csr_most_entries(&s, NULL, 0, s.n, s.n);
-    FA_TRY(fa_call_begin(&call, net, s.n));
+    FA_TRY(fa_call_begin(&call, net, fa_rows_in(&s)));
     net->batch_bytes = call.work[0]->size;
     fa_run run = {.net = net,
                   .work = call.work[0],
                   .mode = FA_TRAIN,
                   .data = s,
-                  .m = s.n,
+                  .m = fa_rows_in(&s),
+                  .times = fa_times(&s),
                   .lr = fa_state_of(net)->lr,
                   .x_unchecked = inputs_may_be_infinite(net, &s, true)};
     fa_status status = fa_check_counts(net, 1, 0);
@@ -58,6 +59,7 @@ fa_status fa_train_batch(double *loss, fa_net *net, const fa_samples *batch)
 fa_status fa_learn_one(double *loss, fa_net *net, const void *x, int64_t label, const void *y)
 {
     FA_REQUIRE(net);
+    if (net->recurrent) return fa_stream_step(NULL, loss, net, x, label, y);
     fa_samples one = fa_samples_of(x, net->n_in, net->dtype, 1);
     one.y = y, one.ldy = net->n_out;
     if (!y) one.labels = &label;
@@ -67,6 +69,15 @@ fa_status fa_learn_one(double *loss, fa_net *net, const void *x, int64_t label, 
 /* Rows of a full batch. A batch size larger than the number of samples gives one short batch. */
 static int64_t rows_of(const fa_samples *s, const fa_epoch *e)
 { return e->batch_size < s->n ? e->batch_size : s->n; }
+
+static fa_status check_labels_of(const fa_net *net, const fa_samples *s, int64_t sample)
+{
+    const int64_t each = s->every_step ? fa_times(s) : 1;
+    for (int64_t i = sample * each; s->labels && i < (sample + 1) * each; i++)
+        if (!fa_label_fits(net, s->labels[i]) && !(s->every_step && s->labels[i] == -1))
+            return fa_bad_label(net, s, i);
+    return FA_OK;
+}
 
 /* Checks the steps of one call, and only the order and labels that they use: a program that makes a
  * call for each step must not read the whole epoch each time. */
@@ -86,8 +97,7 @@ static fa_status check_epoch(const fa_net *net, const fa_samples *s, const fa_ep
         if (sample < 0 || sample >= s->n)
             return fa_fail(FA_E_VALUE, "order: expected indices in 0..%lld, got %lld at %lld",
                            (long long)s->n - 1, (long long)sample, (long long)i);
-        if (s->labels && !fa_label_fits(net, s->labels[sample]))
-            return fa_bad_label(net, s, sample);
+        FA_TRY(check_labels_of(net, s, sample));
         if (fa_is_sparse(s) && !s->checked) FA_TRY(fa_check_csr_row(net, s, sample));
         if (s->weights && !s->checked && s->weights[sample] < 0)
             return fa_fail(FA_E_VALUE,
@@ -106,8 +116,10 @@ static fa_status check_epoch(const fa_net *net, const fa_samples *s, const fa_ep
 static void select_batch(fa_run *run, const fa_net *net, const fa_samples *s, const fa_epoch *e,
                          int64_t b)
 {
-    const int64_t size = rows_of(s, e), r0 = b * size;
-    run->m = s->n - r0 < size ? s->n - r0 : size;
+    const int64_t size = rows_of(s, e), r0 = b * size, times = fa_times(s);
+    const int64_t target = s->every_step ? r0 * times : r0;
+    run->m = (s->n - r0 < size ? s->n - r0 : size) * times;
+    run->times = times;
     run->data = *s;
     run->index = e->order ? e->order + r0 : NULL;
     if (e->order) return;
@@ -115,9 +127,9 @@ static void select_batch(fa_run *run, const fa_net *net, const fa_samples *s, co
     if (fa_is_sparse(s))
         run->data.indptr = (const char *)s->indptr + r0 * s->index_bytes;
     else
-        run->data.x = (const char *)s->x + (size_t)(r0 * s->ldx) * x_size;
-    if (s->labels) run->data.labels = s->labels + r0;
-    if (s->y) run->data.y = (const char *)s->y + (size_t)(r0 * s->ldy) * net->esize;
+        run->data.x = (const char *)s->x + (size_t)(r0 * times * s->ldx) * x_size;
+    if (s->labels) run->data.labels = s->labels + target;
+    if (s->y) run->data.y = (const char *)s->y + (size_t)(target * s->ldy) * net->esize;
     if (s->weights) run->data.weights = s->weights + r0;
 }
 
@@ -145,9 +157,9 @@ static fa_run batch_run(fa_net *net, const fa_samples *s, const fa_epoch *e, int
 static void count_step(fa_progress *progress, const fa_run *run)
 {
     fa_metrics *metrics = progress->metrics;
-    metrics->loss += run->loss * (double)run->m;
+    metrics->loss += run->loss * run->count;
     metrics->hits += run->hits;
-    metrics->rows += run->m;
+    metrics->rows += (int64_t)run->count;
     metrics->steps++;
 }
 
@@ -276,7 +288,7 @@ static fa_status train(fa_metrics *metrics, fa_net *net, const fa_samples *s, fa
     fa_call call = {.writes = true, .n_work = 1 + defer, .slot = {0, 2}};
     call.entries = fa_csr_most_entries(s, e->order, shuffle ? 0 : e->first * rows,
                                        fa_smaller(used, s->n), rows);
-    FA_TRY(fa_call_begin(&call, net, rows));
+    FA_TRY(fa_call_begin(&call, net, rows * fa_times(s)));
     fa_status status = fa_check_counts(net, e->count, shuffle);
     if (status) {
         /* nothing was done */
@@ -346,12 +358,13 @@ fa_status fa_gradients(double *loss, void *const *grads, const fa_net *net,
     FA_TRY(fa_validate_samples(&s, net, samples, true, true));
     fa_call call = {.n_work = 1};
     call.entries = fa_csr_most_entries(&s, NULL, 0, s.n, s.n);
-    FA_TRY(fa_call_begin(&call, net, s.n));
+    FA_TRY(fa_call_begin(&call, net, fa_rows_in(&s)));
     fa_run run = {.net = net,
                   .work = call.work[0],
                   .mode = FA_GRADIENTS,
                   .data = s,
-                  .m = s.n,
+                  .m = fa_rows_in(&s),
+                  .times = fa_times(&s),
                   .step = fa_state_of(net)->steps,
                   .grads = grads};
     const fa_status status = fa_run_step(&run);

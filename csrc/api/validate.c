@@ -44,8 +44,28 @@ static fa_status check_targets(const fa_net *net, const fa_samples *s)
     return FA_OK;
 }
 
+static fa_status check_times(const fa_net *net, const fa_samples *s)
+{
+    if (!net->recurrent && s->time_steps)
+        return fa_fail(FA_E_VALUE,
+                       "time_steps: expected 0 in a network without a recurrent layer, got %lld",
+                       (long long)s->time_steps);
+    if (net->recurrent && (s->time_steps < 1 || s->time_steps > INT32_MAX))
+        return fa_fail(FA_E_VALUE,
+                       "time_steps: expected 1 to %d, the steps of each sequence, got %lld",
+                       INT32_MAX, (long long)s->time_steps);
+    if (net->recurrent && fa_is_sparse(s))
+        return fa_fail(FA_E_VALUE, "X: expected a dense array for a network with a recurrent "
+                                   "layer, got a sparse one");
+    if (net->recurrent && s->n > INT64_MAX / 64 / s->time_steps)
+        return fa_fail(FA_E_VALUE, "X: expected fewer sequences, got %lld of %lld steps",
+                       (long long)s->n, (long long)s->time_steps);
+    return FA_OK;
+}
+
 static fa_status check_shapes(const fa_net *net, const fa_samples *s, bool inputs, bool targets)
 {
+    FA_TRY(check_times(net, s));
     if (s->n < 1)
         return fa_fail(FA_E_VALUE, "X: expected at least one sample, got %lld", (long long)s->n);
     if (inputs) FA_TRY(check_inputs(net, s));
@@ -60,8 +80,9 @@ fa_status fa_bad_label(const fa_net *net, const fa_samples *s, int64_t i)
 
 static fa_status check_labels(const fa_net *net, const fa_samples *s)
 {
-    for (int64_t i = 0; i < s->n; i++)
-        if (!fa_label_fits(net, s->labels[i])) return fa_bad_label(net, s, i);
+    for (int64_t i = 0; i < fa_targets_in(s); i++)
+        if (!fa_label_fits(net, s->labels[i]) && !(s->every_step && s->labels[i] == -1))
+            return fa_bad_label(net, s, i);
     return FA_OK;
 }
 
@@ -103,12 +124,21 @@ fa_status fa_check_csr_row(const fa_net *net, const fa_samples *s, int64_t i)
 }
 
 static fa_status check_finite(const fa_net *net, const char *name, const void *p, ptrdiff_t ld,
-                              int64_t rows, int64_t cols)
+                              int64_t rows, int64_t cols, int64_t first)
 {
     int64_t i, j;
     if (!fa_find_nonfinite(net, p, ld, rows, cols, &i, &j)) return FA_OK;
     return fa_fail(FA_E_VALUE, "%s: expected finite numbers, got %g at row %lld, column %lld", name,
-                   fa_value_shown(fa_value_at(net, p, i * ld + j)), (long long)i, (long long)j);
+                   fa_value_shown(fa_value_at(net, p, i * ld + j)), (long long)(first + i),
+                   (long long)j);
+}
+
+/* A row of NaN: no target. */
+static bool is_blank(const fa_net *net, const void *row)
+{
+    int64_t j = 0;
+    while (j < net->n_out && isnan(fa_value_at(net, row, j))) j++;
+    return j == net->n_out;
 }
 
 /* The values of all rows; their structure is checked. */
@@ -128,8 +158,11 @@ static fa_status check_finite_entries(const fa_net *net, const fa_samples *s)
 
 static fa_status check_rows(const fa_net *net, const fa_samples *s)
 {
-    FA_TRY(check_finite(net, "y", s->y, s->ldy, s->n, net->n_out));
-    for (int64_t i = 0; i < s->n; i++) {
+    for (int64_t i = 0; i < fa_targets_in(s); i++) {
+        const char *const row = (const char *)s->y + (size_t)(i * s->ldy) * net->esize;
+        if (s->every_step && is_blank(net, row)) continue;
+        if (i == 0 || s->every_step)
+            FA_TRY(check_finite(net, "y", row, s->ldy, s->every_step ? 1 : s->n, net->n_out, i));
         double low = INFINITY, high = -INFINITY, sum = 0;
         for (int64_t j = 0; j < net->n_out; j++) {
             const double y = fa_value_at(net, s->y, i * s->ldy + j);
@@ -153,7 +186,7 @@ static fa_status check_values(const fa_net *net, const fa_samples *s, bool input
         FA_TRY(fa_check_csr_row(net, s, i));
     if (!inputs || s->x_dtype == FA_U8) return FA_OK;
     return fa_is_sparse(s) ? check_finite_entries(net, s)
-                           : check_finite(net, "X", s->x, s->ldx, s->n, net->n_in);
+                           : check_finite(net, "X", s->x, s->ldx, fa_rows_in(s), net->n_in, 0);
 }
 
 fa_status fa_validate_samples(fa_samples *s, const fa_net *net, const fa_samples *from,

@@ -21,11 +21,11 @@ fa_status fa_call_begin(fa_call *call, const fa_net *net, int64_t rows)
     call->threads = fa_run_threads(net, rows);
     int copies = 1;
     int64_t capacity = rows;
-    if (call->in_chunks) {
-        const int64_t chunks = fa_ceil_div(rows, FA_PREDICT_CHUNK);
+    if (call->chunk) {
+        const int64_t chunks = fa_ceil_div(rows, call->chunk);
         if (call->threads > chunks) call->threads = (int)chunks;
         copies = call->threads;
-        if (capacity > FA_PREDICT_CHUNK) capacity = FA_PREDICT_CHUNK;
+        if (capacity > call->chunk) capacity = call->chunk;
     }
     bool complete = true;
     for (int i = 0; i < call->n_work; i++) {

@@ -21,10 +21,13 @@ void fa_output_error(const fa_run *run, fa_rows rows)
     const fa_net *net = run->net;
     const fa_block *top = &net->blocks[net->n_blocks - 1];
     const fa_mat e = fa_get(run, top->delta, rows);
-    fa_loss_of_rows(run, e, run->row_loss + rows.r0, run->row_hit + rows.r0,
-                    fa_get(run, top->layer->out, rows), rows);
+    if (net->recurrent)
+        fa_sequence_error(run, rows);
+    else
+        fa_loss_of_rows(run, e, run->row_loss + rows.r0, run->row_hit + rows.r0,
+                        fa_get(run, top->layer->out, rows), rows);
     if (run->mode < FA_PREDICT && top->layer->activation != FA_ACT_linear)
-        top->layer->ops->backward(top->layer, run, fa_all_columns(rows, net->n_out), e, true);
+        top->layer->ops->backward(top->layer, run, fa_all_columns(rows, net->n_out), e, true, 0);
 }
 
 /* Through a layer that changes the width: the signal goes from its own buffer to that of the layer
@@ -54,14 +57,17 @@ void fa_compute_delta(const fa_run *run, int b, fa_part part, int worker)
         rule->ops->delta(run, b, part.rows, d);
         return;
     }
-    rule->ops->signal(rule, run, b, part, d, worker);
+    for (fa_part p = part; p.rows.r0 < part.rows.r1; p.rows.r0 += FA_CHUNK) {
+        p.rows.r1 = fa_smaller(p.rows.r0 + FA_CHUNK, part.rows.r1);
+        rule->ops->signal(rule, run, b, p, fa_get_part(run, layer->signal, p), worker);
+    }
     if (rule->fuses_relu_backward) return;
     for (int i = at; i >= block->first; i--) {
         layer = &net->layers[i];
         if (layer->ops->backward_to)
             d = to_layer_below(layer, run, &part, d);
         else
-            layer->ops->backward(layer, run, part, d, rule->inject == FA_INJECT_POST);
+            layer->ops->backward(layer, run, part, d, rule->inject == FA_INJECT_POST, worker);
     }
 }
 

@@ -3,46 +3,11 @@
 #ifndef FA_ENGINE_H
 #define FA_ENGINE_H
 
-#include "model/declare.h"
+#include "engine/workspace.h"
 
 /* ---- a call in flight ---- */
 
 typedef enum fa_mode { FA_TRAIN, FA_GRADIENTS, FA_PROBE, FA_PREDICT, FA_EVALUATE } fa_mode;
-
-typedef struct fa_work { /* one block: this header, then the memory that it points to */
-    size_t size;
-    bool idle;    /* was kept between two calls, and so is kept again */
-    int64_t rows; /* capacity of each row buffer */
-    int copies, threads;
-    int64_t entries;            /* capacity of each batch of a sparse X; 0: X is dense */
-    size_t *offset;             /* of each row buffer in a copy */
-    char *buffers, *csr;        /* copies of the row buffers; copies of a batch of a sparse X */
-    size_t copy_size, csr_size; /* of one copy */
-    fa_mat *buf;                /* copies x n_buffers: the row buffers of each copy */
-    /* copies x rows: a copy of the labels, each checked as it is read, so that no other thread can
-     * change it later. */
-    int64_t *labels;
-    atomic_bool bad_label, loss_failed; /* loss_failed: the function of a loss "custom" */
-    atomic_bool bad_entry; /* a column of a sparse X was out of range or order when it was used */
-    atomic_bool nonfinite; /* a product with weights, biases or learned feedback was not finite */
-    double *weights, *row_loss, *row_hit;
-    fa_hyper *hyper; /* one per parameter */
-    char *scratch, *window_scratch,
-        *pack_caches;                      /* of each worker; the last: fa_pack_cache, or NULL */
-    size_t pack_cache_size, packing_bytes; /* of a pack cache, and of the packing buffer in it */
-    uint64_t steps;                        /* steps begun with this workspace */
-    /* Of each block: the matrix that its rule made from the weights for this step; or the non-zero
-     * entries of its feedback, with their rows. overflow: a column has more than nnz entries, so
-     * the matrix is used as it is stored. */
-    struct fa_step_feedback {
-        fa_mat matrix;
-        void *row_index;
-        bool overflow;
-    } *step_feedback;
-    char *rule;        /* the memory of net->chunk_rule */
-    double *tile_norm; /* clipping: sum of squares of each tile, and the gradients themselves */
-    void **grads;
-} fa_work;
 
 typedef struct fa_run {
     const fa_net *net;
@@ -52,9 +17,10 @@ typedef struct fa_run {
     bool skip_finite_check; /* of weights */
     bool x_unchecked;       /* the first phase must check X for numbers that are not finite */
     fa_samples data;
-    const int64_t *index; /* row r of the batch is sample index[r]; NULL: sample r */
-    int64_t m, chunk;
-    bool shared; /* between threads */
+    const int64_t *index;    /* row r of the batch is sample index[r]; NULL: sample r */
+    int64_t m, chunk, times; /* rows of the batch, of a chunk, of a sequence (recurrent layers) */
+    bool stream;             /* recurrent layers: the one row is the next step of the stream */
+    bool shared;             /* between threads */
     uint64_t step;
     double lr;
     void *const *grads; /* where gradients go, one per parameter; NULL entries are skipped */
@@ -67,7 +33,9 @@ typedef struct fa_run {
     struct fa_csr *csr;    /* the batch of a sparse X: engine/sparse.h; NULL: X is dense */
     int64_t *labels;       /* of the batch, our copy; NULL with row targets */
     const double *weights; /* of the batch; NULL: ones */
+    uint8_t *has_target;   /* recurrent layers: of each row */
     double *row_loss, *row_hit;
+    double count; /* rows with a target: the m of 1/m */
     /* results */
     double loss, hits, clip_scale;
 } fa_run;
@@ -93,17 +61,6 @@ static inline atomic_bool *fa_nonfinite_flag(const fa_run *run)
 
 /* ---- workspace.c ---- */
 
-/* Each slot keeps one idle block: 0 for calls that need deltas, 1 for predicting, 2 for the second
- * of two samples in flight. NULL: out of memory. A call that trains keeps its block. Any other call
- * frees a block that it had to allocate, if that is larger than the workspace of fa_train_batch and
- * than the network's state. */
-fa_work *fa_work_acquire(const fa_net *net, int slot, int64_t rows, int64_t entries, int copies,
-                         int threads, bool trains);
-void fa_work_release(const fa_net *net, int slot, fa_work *work, bool trains);
-/* A block that belongs to the caller, who calls fa_free. training: with the memory that only a step
- * needs. */
-fa_work *fa_work_create(const fa_net *net, bool training, int64_t rows, int64_t entries, int copies,
-                        int threads);
 /* Points the run's buffers at copy `copy` of its workspace, or at the user's arrays if they can be
  * used in place. */
 void fa_run_bind(fa_run *run, int copy);

@@ -66,6 +66,10 @@ static void label_column(const fa_run *run, fa_rows rows)
 
 void fa_load_batch(const fa_run *run, fa_rows rows)
 {
+    if (run->net->recurrent) {
+        fa_load_sequences(run, rows);
+        return;
+    }
     gather(run, rows);
     if (run->labels) read_labels(run, rows);
     if (run->labels && run->net->n_out == 1) label_column(run, rows);
@@ -82,7 +86,11 @@ void fa_forward_layers(const fa_run *run, fa_rows rows, int worker)
     const fa_net *net = run->net;
     for (int i = 0; i < net->n_layers; i++) {
         const fa_layer *layer = &net->layers[i];
+        const int64_t most = layer->ops->flags & FA_OVER_TIME ? rows.r1 : FA_CHUNK;
         if (run->mode >= FA_PREDICT && layer->ops->flags & FA_TRAIN_ONLY) continue;
-        layer->ops->forward(layer, run, fa_all_columns(rows, layer->n_out), worker);
+        for (int64_t r = rows.r0; r < rows.r1; r += most) {
+            const fa_rows part = {r, fa_smaller(r + most, rows.r1)};
+            layer->ops->forward(layer, run, fa_all_columns(part, layer->n_out), worker);
+        }
     }
 }

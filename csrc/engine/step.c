@@ -82,7 +82,7 @@ fa_status fa_check_loss(fa_run *run)
         loss += run->weights ? run->weights[r] * run->row_loss[r] : run->row_loss[r];
         hits += run->row_hit[r];
     }
-    run->loss = loss / (double)run->m;
+    run->loss = loss / run->count;
     run->hits = hits;
     const bool finite = isfinite(run->loss);
     if (finite && !atomic_load_explicit(&run->work->nonfinite, memory_order_relaxed)) return FA_OK;
@@ -96,8 +96,9 @@ fa_status fa_check_loss(fa_run *run)
 
 /* Rows of a task. With own products any size gives the same bits; with BLAS the size must be
  * fixed. */
-static int64_t chunk_rows(const fa_net *net, int64_t m, int threads)
+static int64_t chunk_rows(const fa_net *net, int64_t m, int64_t times, int threads)
 {
+    if (net->recurrent) return fa_sequence_chunk(net, m, times, threads);
     if (net->blas) return FA_BLAS_CHUNK;
     const int64_t share = fa_round_up(fa_ceil_div(m, threads), 8);
     return share < FA_CHUNK ? share : FA_CHUNK;
@@ -109,6 +110,7 @@ static void begin(fa_run *run, int64_t chunk, int threads)
     if (run->csr) fa_csr_begin(run);
     run->chunk = chunk;
     run->shared = threads > 1;
+    run->count = run->net->recurrent ? fa_count_targets(run) : (double)run->m;
     run->serial = ++run->work->steps;
     atomic_store_explicit(&run->work->nonfinite, false, memory_order_relaxed);
 }
@@ -163,7 +165,7 @@ static fa_status run_phase(fa_run *run, fa_phase kind, int threads, bool by_colu
 
 static void begin_step(fa_run *run, int threads)
 {
-    begin(run, chunk_rows(run->net, run->m, threads), threads);
+    begin(run, chunk_rows(run->net, run->m, run->times, threads), threads);
     if (!run->exact)
         fa_parallel_for(threads, run->net->n_feedback_tasks, fa_step_feedback_task, run);
 }
@@ -234,3 +236,13 @@ fa_status fa_run_deferred(fa_run *run)
 }
 
 void fa_run_flush(fa_run *run) { fa_update_serial(run); }
+
+fa_status fa_run_without_target(fa_run *run)
+{
+    begin(run, 1, 1);
+    fa_forward(run, (fa_rows){0, 1}, 0);
+    if (atomic_load_explicit(&run->work->nonfinite, memory_order_relaxed))
+        FA_TRY(fa_check_tensors(run->net));
+    fa_move_traces(run);
+    return FA_OK;
+}

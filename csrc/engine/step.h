@@ -13,10 +13,22 @@ fa_status fa_run_step(fa_run *run);
  * update. */
 fa_status fa_run_deferred(fa_run *run);
 void fa_run_flush(fa_run *run);
+/* A step of a stream without a target: the forward pass; traces move, nothing is updated. */
+fa_status fa_run_without_target(fa_run *run);
 fa_rows fa_chunk_of(const fa_run *run, int64_t task);
 /* The update alone, on gradients that the caller has computed. Those of parameters whose entry is
  * NULL are 0 to clipping, and such parameters stay as they are. */
 fa_status fa_run_apply(fa_run *run, void *const *grads, int threads);
+
+/* ---- sequences.c: networks with recurrent layers ---- */
+
+double fa_count_targets(const fa_run *run);
+/* Copies whole sequences of the batch and says which of their rows have a target. */
+void fa_load_sequences(const fa_run *run, fa_rows rows);
+/* fa_output_error without f': losses and errors are 0 where there is no target. */
+void fa_sequence_error(const fa_run *run, fa_rows rows);
+/* Rows of a task: whole sequences. */
+int64_t fa_sequence_chunk(const fa_net *net, int64_t rows, int64_t times, int threads);
 
 /* ---- forward.c ---- */
 
@@ -46,6 +58,7 @@ void fa_gradient_product(const fa_run *run, fa_buf left, fa_rows i, fa_mat g, fa
                          double alpha, double beta, fa_packed_b *packed);
 void fa_update(const fa_run *run, int param, fa_tile t, int worker); /* a tile: gradient and step */
 void fa_update_serial(const fa_run *run);
+void fa_move_traces(const fa_run *run);
 extern fa_task_fn fa_update_task, fa_gradient_task, fa_norm_task, fa_given_norm_task, fa_apply_task;
 fa_status fa_check_norm(fa_run *run);
 
@@ -74,8 +87,8 @@ void fa_tuner_record(fa_net *net, int64_t rows, double seconds);
 /* ---- call.c: the lock and workspaces of a call ---- */
 
 typedef struct fa_call { /* the caller sets: */
-    bool writes;    /* excludes other calls on the network; else runs alongside other readers */
-    bool in_chunks; /* row buffers of FA_PREDICT_CHUNK rows per thread, not of all rows */
+    bool writes;   /* excludes other calls on the network; else runs alongside other readers */
+    int64_t chunk; /* not 0: row buffers of so many rows per thread, not of all rows */
     int n_work, slot[2]; /* of the workspaces */
     int64_t entries;     /* by fa_csr_most_entries, for the rows of a workspace; -1: reads no X */
     /* fa_call_begin sets: */

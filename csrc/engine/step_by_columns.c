@@ -96,7 +96,8 @@ bool fa_by_columns(const fa_run *run, int threads)
 {
     const fa_net *net = run->net;
     if (threads < 2 || net->n_blocks < 2 || net->has_windows) return false;
-    if (run->exact || net->blas || net->barrier_rule || net->chunk_rule) return false;
+    if (run->exact || net->recurrent || net->blas || net->barrier_rule || net->chunk_rule)
+        return false;
     if (fa_has_own_loss(net)) return false;
     const double m = (double)run->m, hidden = net->n_blocks - 1;
     return net->n_weights >= MIN_WEIGHTS_PER_ROW * m * hidden &&

@@ -27,6 +27,29 @@ static fa_packed_b *packed_columns(const fa_run *run, fa_buf buf, fa_tile t, int
     return &cache->b;
 }
 
+/* A tile of a parameter with traces, in a step of a stream: they move, and g is their gradient. No
+ * data in g: they move only. */
+static void trace_product(const fa_run *run, const fa_param *p, fa_tile t, fa_mat g, double alpha,
+                          double beta)
+{
+    const fa_net *net = run->net;
+    const size_t esize = net->esize, row = (size_t)p->cols * esize, first = (size_t)t.j0 * esize;
+    const char *const factors = run->buf[p->stream].p + first;
+    const fa_buf left = p->grad[0].left;
+    char *const e = (char *)p->trace->value + (size_t)t.i0 * row + first;
+    net->k->trace(g.p, g.ld, e, p->cols,
+                  left == FA_ONES ? NULL : run->buf[left].p + (size_t)t.i0 * esize, factors,
+                  factors + row, factors + 2 * row, t.i1 - t.i0, t.j1 - t.j0, alpha, beta);
+}
+
+void fa_move_traces(const fa_run *run)
+{
+    for (int i = 0; i < run->net->n_params; i++) {
+        const fa_param *p = &run->net->params[i];
+        if (p->trace) trace_product(run, p, (fa_tile){0, p->rows, 0, p->cols}, (fa_mat){0}, 0, 0);
+    }
+}
+
 void fa_gradient_product(const fa_run *run, fa_buf left, fa_rows i, fa_mat g, fa_mat right,
                          double alpha, double beta, fa_packed_b *packed)
 {
@@ -44,6 +67,10 @@ static void tile_product(const fa_run *run, const fa_param *p, fa_tile t, fa_mat
 {
     const fa_net *net = run->net;
     fa_packed_b in_place = {.remote = run->shared};
+    if (p->trace && run->stream) {
+        trace_product(run, p, t, g, alpha, beta);
+        return;
+    }
     for (int i = 0; i < p->n_grad; i++, beta = 1) {
         const fa_pair pair = p->grad[i];
         if (pair.windows) {
@@ -109,7 +136,7 @@ static void optimizer_step(const fa_run *run, const fa_param *p, fa_tile t, fa_m
 fa_update_scale fa_in_place_scale(const fa_run *run, const fa_param *p)
 {
     const fa_hyper *h = &run->work->hyper[p - run->net->params];
-    return (fa_update_scale){-h->lr / (double)run->m, h->keep - h->lr * h->decay};
+    return (fa_update_scale){-h->lr / run->count, h->keep - h->lr * h->decay};
 }
 
 void fa_update(const fa_run *run, int param, fa_tile t, int worker)
@@ -122,7 +149,7 @@ void fa_update(const fa_run *run, int param, fa_tile t, int worker)
         return;
     }
     const fa_mat g = {fa_scratch(run, worker), t.j1 - t.j0, t.i1 - t.i0, t.j1 - t.j0};
-    tile_product(run, p, t, g, p->in_place ? scale.alpha : 1 / (double)run->m, 0, worker);
+    tile_product(run, p, t, g, p->in_place ? scale.alpha : 1 / run->count, 0, worker);
     if (!p->in_place) {
         optimizer_step(run, p, t, g, worker);
         return;
@@ -153,7 +180,7 @@ static fa_mat gradient_tile(const fa_run *run, const fa_tile_task *work, int wor
 {
     const fa_param *p = &run->net->params[work->param];
     const fa_mat g = tile_of(run->net, run->grads[work->param], p, work->tile);
-    tile_product(run, p, work->tile, g, 1 / (double)run->m, 0, worker);
+    tile_product(run, p, work->tile, g, 1 / run->count, 0, worker);
     return g;
 }
 

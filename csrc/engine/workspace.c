@@ -128,6 +128,7 @@ static void lay_out(const fa_net *net, fa_work *w, fa_layout *c, bool training)
     if (training && net->chunk_rule)
         w->rule = reserve(c, 1, 1, net->chunk_rule->workspace(net, w->rows));
     w->labels = reserve(c, w->copies, w->rows, sizeof *w->labels);
+    if (net->recurrent) w->has_target = reserve(c, w->copies, w->rows, 1);
     w->weights = reserve(c, w->rows, 1, sizeof *w->weights);
     w->row_loss = reserve(c, w->rows, 1, sizeof *w->row_loss);
     w->row_hit = reserve(c, w->rows, 1, sizeof *w->row_hit);
@@ -238,9 +239,11 @@ void fa_run_bind(fa_run *run, int copy)
     run->csr = fa_is_sparse(d) ? (fa_csr *)(w->csr + (size_t)copy * w->csr_size) : NULL;
     if (!run->csr && !fa_gathers_input(run))
         run->buf[FA_INPUT] = user_rows(d->x, d->ldx, run->m, net->n_in);
-    if (d->y && !run->index) run->buf[FA_TARGET] = user_rows(d->y, d->ldy, run->m, net->n_out);
+    if (d->y && !run->index && !net->recurrent)
+        run->buf[FA_TARGET] = user_rows(d->y, d->ldy, run->m, net->n_out);
     run->labels = d->labels ? w->labels + copy * w->rows : NULL;
-    run->weights = d->weights && run->index ? w->weights : d->weights;
+    run->has_target = net->recurrent ? w->has_target + copy * w->rows : NULL;
+    run->weights = d->weights && (run->index || net->recurrent) ? w->weights : d->weights;
     run->row_loss = w->row_loss;
     run->row_hit = w->row_hit;
     if (w->rule) net->chunk_rule->bind(run);

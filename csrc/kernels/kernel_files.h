@@ -17,6 +17,7 @@
 #include "conv.inc"
 #include "pool.inc"
 #include "online.inc"
+#include "recurrent.inc"
 #include "signs.inc"
 #include "rows.inc"
 #include "sparse.inc"

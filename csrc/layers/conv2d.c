@@ -95,8 +95,10 @@ static void forward(const fa_layer *layer, const fa_run *run, fa_part part, int 
         net->k->act[layer->activation](h.p, h.ld, all.p, all.ld, h.rows, h.cols, layer->f_option);
 }
 
-static void backward(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat d, bool exact)
+static void backward(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat d, bool exact,
+                     int worker)
 {
+    (void)worker;
     if (!exact) return;
     const fa_mat x =
         fa_get(run, layer->preact == FA_NO_BUF ? layer->out : layer->preact, part.rows);

@@ -8,7 +8,7 @@ enum { MAX_UNITS = INT32_MAX };
 
 static const fa_option_row dense_options[] = {FA_OPTIONS_OF_ACTIVATIONS, {0}};
 
-static fa_status plan(fa_net *net, fa_layer *layer)
+fa_status fa_plan_weights(fa_net *net, fa_layer *layer)
 {
     const fa_layer_desc *d = &layer->desc;
     const int i = layer->index;
@@ -63,18 +63,16 @@ static void update_and_multiply(const fa_layer *layer, const fa_run *run, fa_mat
     fa_count(run, &run->net->count_outer, true);
 }
 
-static void forward(const fa_layer *layer, const fa_run *run, fa_part part, int worker)
+void fa_dense_product(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat a, bool relu,
+                      int worker)
 {
     const fa_net *net = run->net;
-    const fa_mat h = fa_get_part(run, layer->out, part);
-    const fa_mat a = layer->preact == FA_NO_BUF ? h : fa_get_part(run, layer->preact, part);
     const fa_mat x = fa_get(run, layer->in, part.rows);
     const fa_mat w = fa_columns_of(weights(layer), part.c0, part.c1, net->esize);
-    const bool fuses_relu = layer->activation == FA_ACT_relu && !run->pending;
     const fa_epilogue epilogue = {
         .bias = layer->bias ? (char *)layer->bias->value + (size_t)part.c0 * net->esize : NULL,
         .nonfinite = fa_nonfinite_flag(run),
-        .relu = fuses_relu};
+        .relu = relu};
     fa_packed_b packed_b = fa_packing_buffer(run, worker);
     packed_b.remote = run->shared;
     const void *sparse = run->csr ? fa_csr_values(run, layer->in) : NULL;
@@ -85,20 +83,30 @@ static void forward(const fa_layer *layer, const fa_run *run, fa_part part, int 
     else
         fa_matmul(&net->linalg, a, x, w, &epilogue, &packed_b);
     fa_count(run, &net->count_forward, fa_is_first(part));
-    if (layer->activation != FA_ACT_linear && !fuses_relu)
-        net->k->act[layer->activation](h.p, h.ld, a.p, a.ld, h.rows, h.cols, layer->f_option);
 }
 
-static void backward(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat d, bool exact)
+static void forward(const fa_layer *layer, const fa_run *run, fa_part part, int worker)
 {
+    const fa_mat h = fa_get_part(run, layer->out, part);
+    const fa_mat a = layer->preact == FA_NO_BUF ? h : fa_get_part(run, layer->preact, part);
+    const bool fuses_relu = layer->activation == FA_ACT_relu && !run->pending;
+    fa_dense_product(layer, run, part, a, fuses_relu, worker);
+    if (layer->activation != FA_ACT_linear && !fuses_relu)
+        run->net->k->act[layer->activation](h.p, h.ld, a.p, a.ld, h.rows, h.cols, layer->f_option);
+}
+
+static void backward(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat d, bool exact,
+                     int worker)
+{
+    (void)worker;
     if (!exact) return;
     const fa_mat x =
         fa_get_part(run, layer->preact == FA_NO_BUF ? layer->out : layer->preact, part);
     run->net->k->dact[layer->activation](d.p, d.ld, x.p, x.ld, d.rows, d.cols, layer->f_option);
 }
 
-static void transport(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat d, fa_mat out,
-                      int worker)
+void fa_dense_transport(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat d,
+                        fa_mat out, int worker)
 {
     const fa_mat w = fa_rows_of(weights(layer), (fa_rows){part.c0, part.c1}, run->net->esize);
     fa_run_matmul_nt(run, out, d, w, worker);
@@ -108,9 +116,9 @@ static void transport(const fa_layer *layer, const fa_run *run, fa_part part, fa
 const fa_layer_ops fa_layer_dense = {.name = "dense",
                                      .flags = FA_WEIGHTED,
                                      .options = dense_options,
-                                     .plan = plan,
+                                     .plan = fa_plan_weights,
                                      .columns = true,
                                      .sparse = true,
                                      .forward = forward,
                                      .backward = backward,
-                                     .transport = transport};
+                                     .transport = fa_dense_transport};

@@ -68,8 +68,10 @@ static void forward(const fa_layer *layer, const fa_run *run, fa_part part, int 
                s.key[0], s.key[1], s.c2, s.c3);
 }
 
-static void backward(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat d, bool exact)
+static void backward(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat d, bool exact,
+                     int worker)
 {
+    (void)worker;
     const fa_mat mask = fa_get_part(run, mask_of(layer), part);
     run->net->k->ddropout(d.p, d.ld, (const uint8_t *)mask.p, mask.ld, d.rows, d.cols,
                           exact ? 1 / (1 - layer->desc.rate) : 1);

@@ -12,8 +12,9 @@ static fa_status plan(fa_net *net, fa_layer *layer)
 static void forward(const fa_layer *layer, const fa_run *run, fa_part part, int worker)
 { (void)layer, (void)run, (void)part, (void)worker; }
 
-static void backward(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat d, bool exact)
-{ (void)layer, (void)run, (void)part, (void)d, (void)exact; }
+static void backward(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat d, bool exact,
+                     int worker)
+{ (void)layer, (void)run, (void)part, (void)d, (void)exact, (void)worker; }
 
 const fa_layer_ops fa_layer_flatten = {
     .name = "flatten", .plan = plan, .forward = forward, .backward = backward};

@@ -16,4 +16,15 @@
          FA_AT_LEAST(0),                                                                           \
          .meaning = "of elu: the limit below 0 is -alpha"}
 
+/* ---- dense.c: what every weighted layer has ---- */
+
+/* Checks the description and declares W, b, the outputs and, if the activation needs them, the
+ * pre-activations. */
+fa_status fa_plan_weights(fa_net *net, fa_layer *layer);
+/* a = x W + b, some columns of it */
+void fa_dense_product(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat a, bool relu,
+                      int worker);
+void fa_dense_transport(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat d,
+                        fa_mat out, int worker);
+
 #endif

@@ -58,6 +58,9 @@ fa_status fa_linalg_init(fa_linalg *la, fa_dtype dtype);
  * nothing is packed. */
 void fa_matmul(const fa_linalg *la, fa_mat c, fa_mat a, fa_mat b, const fa_epilogue *epilogue,
                fa_packed_b *cache);
+/* C += A B, then the epilogue, if it is not NULL; without its bias */
+void fa_matmul_add(const fa_linalg *la, fa_mat c, fa_mat a, fa_mat b, const fa_epilogue *epilogue,
+                   fa_packed_b *cache);
 /* C = alpha A^T B + beta C */
 void fa_matmul_tn(const fa_linalg *la, fa_mat c, fa_mat a, fa_mat b, double alpha, double beta,
                   fa_packed_b *cache);

@@ -71,6 +71,16 @@ void fa_matmul(const fa_linalg *la, fa_mat c, fa_mat a, fa_mat b, const fa_epilo
     if (e->h) la->k->dact[FA_ACT_relu](c.p, c.ld, e->h, c.ld, c.rows, c.cols, 0);
 }
 
+void fa_matmul_add(const fa_linalg *la, fa_mat c, fa_mat a, fa_mat b, const fa_epilogue *epilogue,
+                   fa_packed_b *cache)
+{
+    if (!blas_product(la, false, false, c, a.cols, a, b, 1, 1))
+        la->k->gemm(c.p, c.ld, a.p, a.ld, 1, b.p, b.ld, c.rows, c.cols, a.cols, 1, 1, epilogue,
+                    cache);
+    else if (epilogue && epilogue->nonfinite && !la->k->all_finite(c.p, c.ld, 1, c.cols))
+        atomic_store(epilogue->nonfinite, true);
+}
+
 void fa_matmul_tn(const fa_linalg *la, fa_mat c, fa_mat a, fa_mat b, double alpha, double beta,
                   fa_packed_b *cache)
 {

@@ -25,7 +25,10 @@ fa_status fa_plan_fixed_feedback(fa_net *net, int block, int64_t source);
 /* Allocates the private struct of a layer or rule, zeroed, and sets *state to it. */
 fa_status fa_plan_private(fa_net *net, void **state, size_t size);
 static inline bool fa_trains(const fa_block *block)
-{ return block->layer->desc.trainable && !(block->rule.ops && block->rule.sources & FA_NO_UPDATE); }
+{
+    return block->layer->desc.trainable && !block->layer->fixed &&
+           !(block->rule.ops && block->rule.sources & FA_NO_UPDATE);
+}
 /* The width of S_l. It is that of the weighted layer unless a follower changes the width. */
 static inline int64_t fa_block_width(const fa_net *net, int block)
 { return net->layers[net->blocks[block].signal_at].n_out; }

@@ -61,6 +61,7 @@ static const fa_field layer_rows[] = {
     ROW(fa_layer_desc, padding, TEXT, NULL),
     ROW(fa_layer_desc, pad_h, I64, NULL),
     ROW(fa_layer_desc, pad_w, I64, NULL),
+    ROW(fa_layer_desc, recurrent_init, PART, &fa_init_fields),
     END};
 const fa_table fa_layer_fields = {TABLE("layer", fa_layer_desc, bias_init, layer_rows),
                                   OWNER(LAYER, fa_layer_desc, type)};
@@ -270,10 +271,13 @@ static fa_status copy_field(void *context, const fa_field *f, void *at, const ch
  * fields zero. */
 static void fill_layer(fa_layer_desc *d)
 {
-    const fa_layer_desc defaults = fa_dense(d->units, d->activation);
-    if (!d->type || (strcmp(d->type, "dense") && strcmp(d->type, "conv2d")) || d->use_bias ||
-        d->trainable || d->lr_scale != 0 || d->bias_lr_scale != 0 || d->weight_init.scale != 0 ||
-        d->bias_init.scale != 0)
+    const fa_layer_desc defaults = fa_recurrent(d->units, d->activation);
+    const bool recurrent = d->type && !strcmp(d->type, "recurrent");
+    if (recurrent && d->recurrent_init.scale == 0 && !d->recurrent_init.name)
+        d->recurrent_init.scale = defaults.recurrent_init.scale;
+    if (!d->type || (!recurrent && strcmp(d->type, "dense") && strcmp(d->type, "conv2d")) ||
+        d->use_bias || d->trainable || d->lr_scale != 0 || d->bias_lr_scale != 0 ||
+        d->weight_init.scale != 0 || d->bias_init.scale != 0)
         return;
     d->use_bias = defaults.use_bias, d->trainable = defaults.trainable;
     d->lr_scale = defaults.lr_scale, d->bias_lr_scale = defaults.bias_lr_scale;

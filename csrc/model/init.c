@@ -71,8 +71,8 @@ double fa_init_size(bool *normal, const char *name, double scale, int64_t n_in, 
     return fans > 0 ? scale * sqrt(row->gain / fans) : scale;
 }
 
-static void draw(const fa_net *net, fa_param *p, const fa_init *init, const char *fallback,
-                 const fa_layer *layer)
+void fa_draw_param(const fa_net *net, fa_param *p, const fa_init *init, const char *fallback,
+                   const fa_layer *layer, int purpose)
 {
     const int64_t n = p->rows * p->cols;
     if (init->values) {
@@ -81,10 +81,10 @@ static void draw(const fa_net *net, fa_param *p, const fa_init *init, const char
     }
     const char *name = init->name ? init->name : fallback;
     bool normal;
-    const double size = fa_init_size(&normal, name, init->name ? init->scale : find(name)->scale,
-                                     layer->fan_in, layer->fan_out);
+    const double size =
+        fa_init_size(&normal, name, init->name ? init->scale : find(name)->scale,
+                     p == layer->recurrent ? p->rows : layer->fan_in, layer->fan_out);
     if (size == 0) return; /* the memory is zeroed; half of the draws times 0 would be -0 */
-    const int purpose = p->kind == FA_WEIGHT ? FA_RNG_WEIGHT : FA_RNG_BIAS;
     (normal ? fa_rng_normal : fa_rng_uniform)(p->value, net->dtype, 0, n, size,
                                               fa_rng_stream(net->seed, purpose, layer->ordinal, 0));
 }
@@ -97,9 +97,11 @@ void fa_draw_state(fa_net *net)
     memset(net->state + sizeof *state, 0, net->state_size - sizeof *state);
     for (int b = 0; b < net->n_blocks; b++) {
         const fa_layer *layer = net->blocks[b].layer;
-        draw(net, layer->weight, &layer->desc.weight_init, fa_default_init(layer->desc.activation),
-             layer);
-        if (layer->bias) draw(net, layer->bias, &layer->desc.bias_init, "zeros", layer);
+        fa_draw_param(net, layer->weight, &layer->desc.weight_init,
+                      fa_default_init(layer->desc.activation), layer, FA_RNG_WEIGHT);
+        if (layer->bias)
+            fa_draw_param(net, layer->bias, &layer->desc.bias_init, "zeros", layer, FA_RNG_BIAS);
+        if (layer->ops->draw) layer->ops->draw(net, layer);
     }
     for (int b = 0; b < net->n_blocks - 1; b++)
         fa_draw_feedback(net, b); /* after all weights: it may be a copy of them */

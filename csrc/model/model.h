@@ -18,10 +18,11 @@
 #include "linalg/linalg.h"
 
 enum {
-    FA_CHUNK = 256,        /* rows of the batch that a layer or rule handles at a time, at most */
-    FA_BLAS_CHUNK = 32,    /* fixed chunk size when BLAS is used */
-    FA_TILE_AREA = 16384,  /* entries of a gradient that waits for the optimizer in cache */
-    FA_PREDICT_CHUNK = 64, /* rows of a task that only predicts */
+    FA_CHUNK = 256,         /* rows of the batch that a layer or rule handles at a time, at most */
+    FA_BLAS_CHUNK = 32,     /* fixed chunk size when BLAS is used */
+    FA_TILE_AREA = 16384,   /* entries of a gradient that waits for the optimizer in cache */
+    FA_PREDICT_CHUNK = 64,  /* rows of a task that only predicts */
+    FA_SEQUENCE_CHUNK = 64, /* sequences that a recurrent layer handles at a time, at most */
     FA_MAX_LAYERS = 4096,
     FA_MAX_NOTE = 1 << 20,
     FA_MAX_NAME = 63,
@@ -36,7 +37,9 @@ enum { /* purposes of random streams */
        FA_RNG_DROPOUT,
        FA_RNG_SHUFFLE,
        FA_RNG_PROJECTION,
-       FA_RNG_SPARSITY
+       FA_RNG_SPARSITY,
+       FA_RNG_RECURRENT,
+       FA_RNG_RECURRENT_FEEDBACK
 };
 
 typedef struct fa_part {
@@ -66,6 +69,8 @@ typedef struct fa_param { /* weights, biases and feedback, learned or not */
     bool trainable;
     bool in_place;            /* the product writes the parameter itself */
     struct fa_param *coupled; /* feedback that receives every step transposed (Kolen-Pollack) */
+    struct fa_param *trace;   /* its gradient in a stream, without the signal; NULL: left^T right */
+    fa_buf stream;            /* with a trace: a row of slopes, of kept shares and of signals */
 } fa_param;
 static inline fa_mat fa_param_matrix(const fa_param *p)
 { return (fa_mat){(char *)p->value, p->cols, p->rows, p->cols}; }
@@ -85,6 +90,9 @@ typedef struct fa_layer {
     int activation;
     double f_option;         /* the option that the activation has, if it has one */
     fa_param *weight, *bias; /* NULL if it has none */
+    fa_param *recurrent;     /* the weights of its own last output, in buffer `before`; or NULL */
+    fa_buf before;
+    bool fixed; /* never trains, although its signal passes */
     fa_buf in, out, preact;
     fa_buf gradient_in; /* the left factor of the weight's gradient; `in` unless a rule sets it */
     /* The signal at its output, a delta for a weighted layer. A layer that keeps the width changes

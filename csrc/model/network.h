@@ -80,6 +80,7 @@ struct fa_net {
 
     int64_t *shuffled; /* fa_train_epoch: the order of its n_shuffled samples */
     int64_t n_shuffled;
+    bool recurrent; /* samples are sequences */
     bool defers; /* the update may wait for the next forward pass: products write all parameters */
     bool clips;  /* computed once: a step would read a subnormal clip_norm as 0 */
     atomic_bool suspect; /* an optimizer, a file or the caller may have written a number that is not
@@ -136,6 +137,9 @@ static inline bool fa_label_fits(const fa_net *net, int64_t label)
 
 /* ---- init.c, feedback_init.c ---- */
 
+/* Draws p, or copies given values; `fallback` is the initialiser without a name. */
+void fa_draw_param(const fa_net *net, fa_param *p, const fa_init *init, const char *fallback,
+                   const fa_layer *layer, int purpose);
 fa_status fa_init_check(const fa_init *init, const char *what, int layer, int64_t rows,
                         int64_t cols);
 void fa_draw_state(fa_net *net);

@@ -8,7 +8,11 @@
 
 struct fa_run; /* a call in flight: engine/engine.h */
 
-enum { FA_WEIGHTED = 1, FA_TRAIN_ONLY = 2 /* the identity when predicting */ };
+enum {
+    FA_WEIGHTED = 1,
+    FA_TRAIN_ONLY = 2, /* the identity when predicting */
+    FA_OVER_TIME = 4   /* computes whole sequences, T rows each, or one step of a stream */
+};
 typedef struct fa_layer_ops {
     const char *name;
     unsigned flags;
@@ -21,7 +25,7 @@ typedef struct fa_layer_ops {
     /* Changes d, in place, from the signal at the layer's output to that at its input, or at the
      * pre-activation of a weighted layer. exact false (inject="pre"): only 0/1 masks apply. */
     void (*backward)(const fa_layer *layer, const struct fa_run *run, fa_part part, fa_mat d,
-                     bool exact);
+                     bool exact, int worker);
     /* In place of `backward`, for layers that change the width: the signal at the output, d, becomes
      * that at the input, `below`. */
     void (*backward_to)(const fa_layer *layer, const struct fa_run *run, fa_rows rows, fa_mat d,
@@ -33,9 +37,15 @@ typedef struct fa_layer_ops {
      * NULL: left^T right. */
     void (*gradient)(const fa_layer *layer, const struct fa_run *run, fa_pair pair, fa_tile t,
                      fa_mat g, double alpha, int worker);
-    /* The same as transport with another matrix of the shape of W^T, all columns at a time. NULL: out = d b. */
+    /* The same as transport with another matrix of the shape of W^T, all columns at a time. NULL:
+     * out = d b. */
     void (*carry)(const fa_layer *layer, const struct fa_run *run, fa_mat d, fa_mat b, fa_mat out,
                   int worker);
+    /* FA_OVER_TIME: draws what it has beside weight and bias; after a step of a stream, keeps its
+     * state; FA_E_VALUE where it cannot learn in a stream. */
+    void (*draw)(const fa_net *net, const fa_layer *layer);
+    void (*keep)(const fa_layer *layer, const struct fa_run *run);
+    fa_status (*streams)(const fa_layer *layer);
 } fa_layer_ops;
 
 enum { /* where a rule's signal comes from */
@@ -51,6 +61,7 @@ typedef struct fa_rule_ops {
     const char *name;
     const fa_option_row *options;
     unsigned sources;       /* they order the blocks; FA_NO_UPDATE: the layer does not train */
+    bool no_sequences;      /* refuses networks with recurrent layers */
     bool no_pre;            /* refuses inject="pre", although it does not read from above */
     bool columns;           /* signal can compute some of the block's columns */
     const char *dense_only; /* why it refuses networks with windows (a chain rule: windows above) */

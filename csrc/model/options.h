@@ -50,5 +50,8 @@ fa_status fa_complete_options(fa_net *net, const fa_option **options, int *n,
 /* The value of option i of a planned rule. */
 static inline double fa_option_number(const fa_rule *rule, int i)
 { return rule->desc.options[i].number; }
+/* Option i of a layer. */
+static inline const fa_option *fa_layer_option(const fa_layer *layer, int i)
+{ return &layer->desc.options[i]; }
 
 #endif

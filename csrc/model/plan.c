@@ -26,6 +26,10 @@ static fa_status own_initial_values(fa_net *net, fa_layer *layer, fa_layer_desc 
 {
     FA_TRY(fa_own_values(net, &desc->weight_init));
     FA_TRY(fa_own_values(net, &desc->bias_init));
+    if (layer->recurrent) FA_TRY(fa_own_values(net, &desc->recurrent_init));
+    layer->desc.recurrent_init = desc->recurrent_init;
+    if (!desc->recurrent_init.values)
+        layer->desc.recurrent_init.name = fa_init_intern(desc->recurrent_init.name);
     layer->desc.weight_init = desc->weight_init;
     layer->desc.bias_init = desc->bias_init;
     if (!desc->weight_init.values)
@@ -48,6 +52,7 @@ static fa_status plan_layer(fa_net *net, fa_layer_desc *desc, int i)
     *layer = (fa_layer){.desc = *desc, .index = i, .preact = FA_NO_BUF, .signal = FA_NO_BUF};
     layer->ops = fa_find_layer(desc->type);
     if (!layer->ops) return fa_unknown_name(i, "type", FA_NAMES_LAYER, desc->type);
+    net->recurrent = net->recurrent || layer->ops->flags & FA_OVER_TIME;
     layer->desc.type = layer->ops->name;
     const bool weighted = layer->ops->flags & FA_WEIGHTED;
     if (weighted) {
@@ -89,7 +94,7 @@ static fa_status plan_layers(fa_net *net)
     fa_layer_desc *layers = (fa_layer_desc *)net->desc.layers; /* the network's own copy */
     for (int i = 0; i < net->n_layers; i++) FA_TRY(plan_layer(net, &layers[i], i));
     const fa_layer *last = &net->layers[net->n_layers - 1];
-    if (!(last->ops->flags & FA_WEIGHTED) || last->out_shape.h)
+    if (!(last->ops->flags & FA_WEIGHTED) || last->ops->flags & FA_OVER_TIME || last->out_shape.h)
         return fa_fail(FA_E_VALUE, "layer %d: the last layer: expected dense, got %s", last->index,
                        last->ops->name);
     if (net->loss->logits && last->activation != FA_ACT_linear)
@@ -119,14 +124,16 @@ static void plan_gradients(fa_net *net)
     for (int b = 0; b < net->n_blocks; b++) {
         const fa_block *block = &net->blocks[b];
         const fa_layer *layer = block->layer;
-        for (int i = 0; i < 2; i++) {
-            fa_param *p = i ? layer->bias : layer->weight;
+        fa_param *const of_layer[] = {layer->weight, layer->recurrent, layer->bias};
+        const fa_buf left[] = {layer->gradient_in, layer->before, FA_ONES};
+        for (int i = 0; i < 3; i++) {
+            fa_param *p = of_layer[i];
             if (!p) continue;
-            fa_plan_trained(net, p, p->kind == FA_BIAS ? FA_ONES : layer->gradient_in,
-                            block->delta);
+            fa_plan_trained(net, p, left[i], block->delta);
             if (layer->ops->gradient) p->grad[0].windows = layer, p->in_place = false;
             p->trainable = fa_trains(block);
         }
+        if (layer->recurrent) net->work_per_row += 3 * (double)layer->n_out * (double)layer->n_out;
         if (b || net->chunk_rule) /* an upper bound: transport, or a second pass */
             net->work_per_row += layer->work;
         net->work_per_row += 2 * layer->work;
@@ -181,7 +188,7 @@ static bool can_defer(const fa_net *net)
             if (of_layer[i] && of_layer[i]->trainable)
                 of_layers += of_layer[i]->in_place && !of_layer[i]->coupled;
     }
-    return trained == of_layers && !net->chunk_rule && !net->barrier_rule &&
+    return trained == of_layers && !net->recurrent && !net->chunk_rule && !net->barrier_rule &&
            !net->n_feedback_tasks && !fa_has_own_loss(net);
 }
 
@@ -280,9 +287,9 @@ fa_status fa_plan_network(fa_net *net, const fa_net_desc *from, fa_fits *fits, c
     net->layers = fa_net_alloc(net, net->n_layers, sizeof *net->layers);
     net->blocks = fa_net_alloc(net, net->n_layers, sizeof *net->blocks);
     net->order = fa_net_alloc(net, net->n_layers, sizeof *net->order);
-    net->params = fa_net_alloc(net, 4 * net->n_layers,
-                               sizeof *net->params);     /* W, b and at most two for feedback */
-    const int64_t most = 3 + 7 * (int64_t)net->n_layers; /* row buffers, of two passes */
+    /* W, U, b, at most three for feedback, the state and three traces of a stream */
+    net->params = fa_net_alloc(net, 10 * net->n_layers, sizeof *net->params);
+    const int64_t most = 3 + 9 * (int64_t)net->n_layers; /* row buffers, of two passes */
     net->buffers = fa_net_alloc(net, most, sizeof *net->buffers);
     if (!net->layers || !net->blocks || !net->order || !net->params || !net->buffers)
         return fa_fail(FA_E_MEMORY, "out of memory for the plan");

@@ -40,9 +40,9 @@ static fa_status resolve_inject(fa_rule *rule, int layer)
 static bool can_fuse_relu_backward(const fa_block *block)
 {
     const bool carried = block->rule.sources & FA_FROM_ABOVE && (block + 1)->layer->ops->carry;
-    return block->rule.ops->product && !carried && !block->rule.nnz &&
-           block->rule.inject == FA_INJECT_POST && block->first == block->last &&
-           block->layer->activation == FA_ACT_relu;
+    return block->rule.ops->product && !carried && !(block->layer->ops->flags & FA_OVER_TIME) &&
+           !block->rule.nnz && block->rule.inject == FA_INJECT_POST &&
+           block->first == block->last && block->layer->activation == FA_ACT_relu;
 }
 
 /* After its plan the rule keeps no name of the caller, and given values of its own only. */
@@ -53,6 +53,22 @@ static fa_status own_feedback(fa_net *net, fa_rule *rule, fa_rule_desc *desc)
     if (!rule->feedback && !rule->state) return FA_OK; /* no rule reads the given values */
     FA_TRY(fa_own_values(net, &desc->feedback));
     rule->desc.feedback.values = desc->feedback.values;
+    return FA_OK;
+}
+
+static fa_status check_sequences(const fa_net *net, const fa_block *block, const fa_rule *rule)
+{
+    if (!net->recurrent) return FA_OK;
+    if (rule->ops->no_sequences)
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: rule: expected one that sends errors or deltas step by step in a "
+                       "network with recurrent layers, such as dfa, fa or backprop, got '%s'",
+                       block->first, rule->ops->name);
+    if (block->layer->recurrent && rule->desc.inject && !strcmp(rule->desc.inject, "pre"))
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: inject: expected 'post' in a recurrent layer, got 'pre'; its "
+                       "signal goes back through time, where f' belongs",
+                       block->first);
     return FA_OK;
 }
 
@@ -75,6 +91,7 @@ static fa_status resolve_rule(fa_net *net, int b, fa_rule_desc *desc)
     *rule = (fa_rule){.ops = fa_find_rule(desc->name), .desc = *desc, .weighted = FA_NO_BUF};
     if (!rule->ops) return fa_unknown_name(block->first, "rule", FA_NAMES_RULE, desc->name);
     rule->desc.name = rule->ops->name;
+    FA_TRY(check_sequences(net, block, rule));
     rule->sources = rule->ops->sources;
     FA_TRY(resolve_inject(rule, block->first));
     FA_TRY(check_windows(net, rule, b));

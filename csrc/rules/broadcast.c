@@ -82,6 +82,7 @@ const fa_rule_ops fa_rule_sdfa = {.name = "sdfa",
                                   .signal = sdfa_signal};
 const fa_rule_ops fa_rule_drtp = {.name = "drtp",
                                   .sources = FA_FROM_TARGET,
+                                  .no_sequences = true,
                                   .columns = true,
                                   .plan = plan_target,
                                   .signal = drtp_signal};

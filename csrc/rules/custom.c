@@ -105,6 +105,7 @@ fa_status fa_multiply(void *c, const fa_net *net, const void *a, ptrdiff_t lda, 
 const fa_rule_ops fa_rule_custom = {
     .name = "custom",
     .sources = FA_FROM_ERROR,
+    .no_sequences = true,
     .plan = plan,
     .signal = signal,
     .after_forward = after_forward,

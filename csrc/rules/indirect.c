@@ -39,6 +39,7 @@ static void matrix(const fa_net *net, int block, void *out)
 
 const fa_rule_ops fa_rule_ifa = {.name = "ifa",
                                  .sources = FA_FROM_ERROR,
+                                 .no_sequences = true,
                                  .no_pre = true,
                                  .dense_only =
                                      "it sends deltas upwards, and has no form for patches",

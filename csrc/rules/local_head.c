@@ -124,6 +124,7 @@ const fa_rule_ops fa_rule_local = {
     .name = "local",
     .options = local_options,
     .sources = FA_FROM_SELF,
+    .no_sequences = true,
     .plan = plan,
     .draw = draw,
     .sampling = sampling,

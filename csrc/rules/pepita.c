@@ -161,6 +161,7 @@ static void delta(const fa_run *run, int block, fa_rows rows, fa_mat d)
 const fa_rule_ops fa_rule_pepita = {
     .name = "pepita",
     .sources = FA_FROM_INPUT,
+    .no_sequences = true,
     .no_pre = true,
     .dense_only = "its second pass is not built for images",
     .plan = plan,

@@ -73,6 +73,7 @@ cdef extern from "fastfa.h" nogil:
         const char *padding
         int64_t pad_h
         int64_t pad_w
+        fa_init recurrent_init
 
     ctypedef struct fa_optimizer_desc:
         size_t struct_size
@@ -107,6 +108,7 @@ cdef extern from "fastfa.h" nogil:
     fa_layer_desc fa_conv2d(int64_t filters, int64_t size, const char *activation)
     fa_layer_desc fa_flatten()
     fa_layer_desc fa_dropout(double rate)
+    fa_layer_desc fa_recurrent(int64_t units, const char *activation)
     fa_rule_desc fa_rule_of(const char *name)
     fa_optimizer_desc fa_optimizer_of(const char *name, double lr)
     fa_net_desc fa_net_defaults()
@@ -168,6 +170,8 @@ cdef extern from "fastfa.h" nogil:
         const void *indptr
         int index_bytes
         int64_t n_entries
+        int64_t time_steps
+        int every_step
 
     fa_samples fa_samples_of(const void *x, ptrdiff_t ldx, fa_dtype x_dtype, int64_t n)
     fa_samples fa_csr_of(const void *x, fa_dtype x_dtype, const void *indices, const void *indptr,
@@ -192,6 +196,7 @@ cdef extern from "fastfa.h" nogil:
         FA_BIAS
         FA_FEEDBACK
         FA_SLOT
+        FA_STATE
 
     ctypedef struct fa_tensor:
         const char *key
@@ -208,6 +213,9 @@ cdef extern from "fastfa.h" nogil:
     fa_status fa_net_write(fa_net *net, int64_t i, const void *values)
     fa_status fa_learn_one(double *loss, fa_net *net, const void *x, int64_t label, const void *y)
     fa_status fa_learn_many(fa_metrics *metrics, fa_net *net, const fa_samples *samples)
+
+    fa_status fa_stream_step(void *out, double *loss, fa_net *net, const void *x, int64_t label, const void *y)
+    fa_status fa_stream_reset(fa_net *net)
 
     ctypedef struct fa_predictor:
         pass

@@ -25,6 +25,7 @@ Where to look:
 =======================================  ==========================================================
 rules, with their equations and sources  ``help(fa.rules)``, and ``help(fa.DFA)`` for one of them
 networks, training                       ``help(fa.Sequential)``, ``help(fa.Dense)``
+sequences and streams                    ``help(fa.Recurrent)``
 losses                                   ``help(fa.losses)``
 feedback matrices                        ``help(fa.Feedback)``
 learning rates that change               ``help(fa.schedules)``
@@ -51,7 +52,7 @@ from .alignment import Alignment
 from .callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, History
 from .feedback import Feedback
 from .initializers import Init
-from .layers import Conv2D, Dense, Dropout, Flatten
+from .layers import Conv2D, Dense, Dropout, Flatten, Recurrent
 from .losses import Focal, Huber, Pinball, SoftmaxCrossEntropy
 from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RAdam, RMSprop
 from .rules import (
@@ -116,6 +117,7 @@ __all__ = [
     "Pinball",
     "RAdam",
     "RMSprop",
+    "Recurrent",
     "Replica",
     "Replicas",
     "Rule",

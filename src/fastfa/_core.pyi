@@ -43,6 +43,8 @@ class Network:
     parameters: dict[str, NDArray[Any]]
     feedback: dict[str, NDArray[Any]]
     slots: dict[str, list[NDArray[Any]]]
+    stream: dict[str, NDArray[Any]]
+    recurrent: bool
     layers: list[dict[str, Any]]
     counts: dict[str, int]
     lr: float
@@ -72,6 +74,11 @@ class Network:
     def train_batch_direct(self, x: object, y: object) -> float | None: ...
     def learn_one_direct(self, x: object, y: object) -> float | None: ...
     def predict_one_direct(self, x: object) -> NDArray[Any] | None: ...
+    def step_direct(self, x: object, y: object) -> tuple[NDArray[Any], float | None] | None: ...
+    def stream_step(
+        self, x: NDArray[Any], label: int, y: NDArray[Any] | None
+    ) -> tuple[NDArray[Any], float | None]: ...
+    def reset_stream(self) -> None: ...
     def train_batch(
         self,
         x: Inputs,

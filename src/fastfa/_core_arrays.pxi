@@ -17,6 +17,20 @@ cdef object _rows_of(arrays, rows):
     return [None if a is None else a[rows] for a in arrays]
 
 
+cdef object _as_rows(array):
+    """Sequences (m, T, n) as rows (m T, n), in the same memory."""
+    if array.ndim == 3 and array.flags.c_contiguous:
+        return array.reshape(-1, array.shape[2])
+    return array
+
+
+cdef object _as_vector(labels):
+    """Labels (m, T) of every step as (m T,), in the same memory."""
+    if labels is not None and labels.ndim == 2 and labels.flags.c_contiguous:
+        return labels.reshape(-1)
+    return labels
+
+
 cdef void *_matrix(array, int64_t rows, int64_t cols, int typenum, str name) except? NULL:
     if not (
         isinstance(array, cnp.ndarray) and cnp.PyArray_ISCARRAY_RO(array)

@@ -9,7 +9,10 @@ _LAYER_FIELDS = frozenset((
     "type", "units", "activation", "use_bias", "trainable", "lr_scale", "bias_lr_scale", "weight_init", "bias_init",
     "rule", "rate",
 ))
-_CONV_FIELDS = _LAYER_FIELDS | {"filters", "kernel_size", "strides", "padding"}
+_FIELDS_OF = {
+    "conv2d": _LAYER_FIELDS | {"filters", "kernel_size", "strides", "padding"},
+    "recurrent": _LAYER_FIELDS | {"recurrent_init"},
+}
 _OPTIMIZER_FIELDS = frozenset(("name", "lr", "weight_decay", "decay_bias", "clip_norm", "l1"))
 
 
@@ -124,13 +127,15 @@ cdef class _Description:
         elif how["type"] == "conv2d":
             layer[0] = fa_conv2d(how["filters"], 1, self.text(how["activation"]))
             self.windows(layer, how, how["kernel_size"])
+        elif how["type"] == "recurrent":
+            layer[0] = fa_recurrent(how["units"], self.text(how["activation"]))
+            self.init(&layer.recurrent_init, how["recurrent_init"], "name")
         elif how["type"] == "flatten":
             layer[0] = fa_flatten()
         else:
             layer[0] = fa_dropout(how["rate"])
-        self.options(&layer.options, &layer.n_options, how,
-                     _CONV_FIELDS if how["type"] == "conv2d" else _LAYER_FIELDS)
-        if how["type"] not in ("dense", "conv2d"):
+        self.options(&layer.options, &layer.n_options, how, _FIELDS_OF.get(how["type"], _LAYER_FIELDS))
+        if how["type"] not in ("dense", "conv2d", "recurrent"):
             return 0
         layer.use_bias = how["use_bias"]
         layer.trainable = how["trainable"]
@@ -246,9 +251,10 @@ cdef object _describe_layer(const fa_layer_desc *layer, dtype):
     if "values" in bias:
         bias["values"] = bias["values"][0]
     weight = _describe_init(&layer.weight_init, dtype, fa_default_init(layer.activation))
-    if layer.type == b"dense":
-        how = {"type": "dense", "units": layer.units}
-    else:
+    how = {"type": layer.type.decode(), "units": layer.units}
+    if layer.type == b"recurrent":
+        how["recurrent_init"] = _describe_init(&layer.recurrent_init, dtype, b"glorot_uniform")
+    elif layer.type == b"conv2d":
         how = {"type": "conv2d", "filters": layer.units, "kernel_size": (layer.kernel_h, layer.kernel_w)}
         how |= _describe_windows(layer)
         if "values" in weight:

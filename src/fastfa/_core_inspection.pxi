@@ -50,7 +50,7 @@ cdef class _NetworkInspection(_NetworkPrediction):
             deltas, outputs = [], self._outputs()
             for b in range(n):
                 info = block_info(self.net, b)
-                shape = (s.n, *outputs[info.layer])
+                shape = (*x.shape[: len(x.shape) - 1], *outputs[info.layer])
                 deltas.append(np.empty(shape, self.dtype) if info.needs_delta else None)
                 if info.needs_delta:
                     pointers[b] = cnp.PyArray_DATA(deltas[b])

@@ -12,7 +12,7 @@ cdef class _NetworkPrediction(_NetworkTraining):
 
     def predict(self, x, logits=False, out=None):
         if out is None:
-            out = np.empty((len(x), self.n_out), self.dtype)
+            out = np.empty((*x.shape[: len(x.shape) - 1], self.n_out), self.dtype)
         for rows in self._slices(len(x)):
             for part in self._parts(rows, x, None):
                 self._predict(out[part], x[part], logits)
@@ -20,7 +20,8 @@ cdef class _NetworkPrediction(_NetworkTraining):
 
     def _predict(self, out, x, int logits):
         cdef fa_samples s = self._samples(x, None, None, None)
-        cdef void *data = _matrix(out, s.n, self.n_out, self.typenum, "out")
+        s.every_step = self.recurrent and out.ndim == 3
+        cdef void *data = _matrix(_as_rows(out), out.size // self.n_out, self.n_out, self.typenum, "out")
         cdef fa_status status
         with nogil:
             status = fa_predict(data, self.n_out, self.net, &s, logits)
@@ -36,6 +37,7 @@ cdef class _NetworkPrediction(_NetworkTraining):
         cdef cnp.npy_intp n_out = self.n_out
         cdef void *data = cnp.PyArray_DATA(x)
         cdef fa_samples s = fa_samples_of(data, self.n_in, self.c_dtype(), 1)
+        s.time_steps = self.recurrent
         cdef fa_predictor *predictor = self.handle.idle
         self.handle.idle = NULL  # another thread that comes meanwhile makes its own
         if predictor == NULL:
@@ -58,13 +60,13 @@ cdef class _NetworkPrediction(_NetworkTraining):
 
     def evaluate(self, x, labels, y, weights, *, bint checked=False):
         cdef fa_metrics metrics
-        loss, hits = 0.0, 0.0
+        loss, hits, n = 0.0, 0.0, 0
         for rows in self._slices(len(x)):
             metrics.loss, metrics.hits, metrics.rows, metrics.steps = 0, 0, 0, 0
             for part in self._parts(rows, x, y):
                 self._evaluate(&metrics, _rows_of((x, labels, y, weights), part), checked)
-            loss, hits = loss + metrics.loss, hits + metrics.hits
-        return loss / len(x), hits / len(x)
+            loss, hits, n = loss + metrics.loss, hits + metrics.hits, n + metrics.rows
+        return loss / n, hits / n
 
     cdef int _evaluate(self, fa_metrics *metrics, data, bint checked) except -1:
         """Add the sums over samples to `metrics`."""

@@ -50,7 +50,9 @@ cdef class _NetworkState:
     cdef list customs
     cdef fa_net *net
     cdef int typenum
-    cdef readonly object description, dtype, parameters, feedback, slots
+    cdef readonly object description, dtype, parameters, feedback, slots, stream
+    cdef readonly bint recurrent
+    cdef str loss
     cdef readonly int64_t n_in, n_out
 
     cdef int _take(self, _Handle handle, list customs, description) except -1:
@@ -63,8 +65,10 @@ cdef class _NetworkState:
         self.dtype = np.dtype(description["dtype"])
         self.typenum = cnp.NPY_FLOAT64 if self.dtype == np.float64 else cnp.NPY_FLOAT32
         self.n_in = description["n_in"]
+        self.loss = description["loss"]
         self.n_out = block_info(self.net, fa_net_n_blocks(self.net) - 1).n_out
-        self.parameters, self.feedback, self.slots = {}, {}, {}
+        self.parameters, self.feedback, self.slots, self.stream = {}, {}, {}, {}
+        self.recurrent = any(layer["type"] == "recurrent" for layer in description["layers"])
         for i in range(fa_net_n_tensors(self.net)):
             self._add_view(fa_net_tensor(self.net, i))
         return 0
@@ -82,12 +86,14 @@ cdef class _NetworkState:
             return 0
         key = tensor.key.decode()
         view = self.handle.view(tensor, self.typenum)
-        if key.endswith(".bias"):
+        if key.endswith((".bias", ".state")):
             view = view[0]
         elif key.partition(".")[2] == "weight":
             view = self._as_filters(view, int(key.partition(".")[0]))
         if tensor.kind == FA_SLOT:
             self.slots.setdefault(key, []).append(view)
+        elif tensor.kind == FA_STATE:
+            self.stream[key] = view
         elif tensor.kind == FA_FEEDBACK:
             self.feedback[key] = view
         else:
@@ -186,11 +192,13 @@ cdef class _NetworkState:
         """Points at the arrays; their values are C's to check. The caller's arguments keep them alive."""
         cdef fa_dtype of_x = FA_U8 if x.dtype == np.uint8 else self.c_dtype()
         cdef int typenum = cnp.NPY_UINT8 if of_x == FA_U8 else self.typenum
+        cdef int64_t times = x.shape[1] if self.recurrent else 1
         cdef fa_samples s
         if _is_sparse(x):
             s = self._sparse(x, of_x, typenum)
         else:
-            s = fa_samples_of(_matrix(x, len(x), self.n_in, typenum, "x"), self.n_in, of_x, len(x))
+            s = fa_samples_of(_matrix(_as_rows(x), len(x) * times, self.n_in, typenum, "x"), self.n_in, of_x, len(x))
+        s.time_steps = times if self.recurrent else 0
         self._add_targets(&s, labels, y, weights)
         return s
 
@@ -206,9 +214,13 @@ cdef class _NetworkState:
         )
 
     cdef int _add_targets(self, fa_samples *s, labels, y, weights) except -1:
+        cdef int64_t rows = s.n
         s.ldy = self.n_out
-        s.labels = <const int64_t *>_vector(labels, s.n, cnp.NPY_INT64, "labels")
-        s.y = NULL if y is None else _matrix(y, s.n, self.n_out, self.typenum, "y")
+        if self.recurrent:
+            s.every_step = (labels is not None and labels.ndim == 2) or (y is not None and y.ndim == 3)
+            rows = s.n * s.time_steps if s.every_step else s.n
+        s.labels = <const int64_t *>_vector(_as_vector(labels), rows, cnp.NPY_INT64, "labels")
+        s.y = NULL if y is None else _matrix(_as_rows(y), rows, self.n_out, self.typenum, "y")
         s.weights = <const double *>_vector(weights, s.n, cnp.NPY_FLOAT64, "weights")
         return 0
 

@@ -12,6 +12,13 @@ POLL_SECONDS = 0.01  # between looks at signals and at net.stop() while C trains
 CHECK_BYTES = 1 << 26  # of samples that are checked between looks at signals
 
 
+cdef struct _Target:  # of a step of a stream: a row, or a label; -1: none
+    const void *row
+    int64_t label
+    float single  # what the row may be
+    double double_
+
+
 cdef class _NetworkTraining(_NetworkState):
     """The part of `Network` that trains."""
 
@@ -27,6 +34,8 @@ cdef class _NetworkTraining(_NetworkState):
         for rows in self._slices_to_check(n, targets, 1 if y is None else self.n_out):
             s = fa_samples_of(NULL, self.n_in, self.c_dtype(), min(rows.stop, n) - rows.start)
             part = _rows_of((labels, y, weights), rows)
+            if self.recurrent:  # of the last step: as if it were the only one
+                s.time_steps = targets.shape[1] if targets.ndim == (3 if labels is None else 2) else 1
             self._add_targets(&s, part[0], part[1], part[2])
             self._check_values(&s)
 
@@ -82,6 +91,8 @@ cdef class _NetworkTraining(_NetworkState):
 
     def learn_one_direct(self, x, y):
         """One step on one plain sample and its label, or None: take the other way."""
+        if self.recurrent:
+            return self._learn_step(x, y)
         if not (
             self._is_plain_sample(x) and isinstance(y, (int, np.integer)) and 0 <= y < self.n_out and self.n_out > 1
         ):
@@ -96,6 +107,81 @@ cdef class _NetworkTraining(_NetworkState):
             return None
         check_call(status, self.customs)
         return loss
+
+    def stream_step(self, x, label, y):
+        """One step of a stream: the outputs, and the loss or None. x (n_in,); y (n_out,), or label, -1 for none."""
+        cdef cnp.npy_intp n_out = self.n_out
+        cdef const void *data = _vector(x, self.n_in, self.typenum, "x")
+        cdef const void *target = _vector(y, self.n_out, self.typenum, "y")
+        cdef int64_t number = label
+        cdef object out = cnp.PyArray_EMPTY(1, &n_out, self.typenum, 0)
+        cdef void *to = cnp.PyArray_DATA(out)
+        cdef double loss = 0
+        cdef fa_status status
+        with nogil:
+            status = fa_stream_step(to, &loss, self.net, data, number, target)
+        check_call(status, self.customs)
+        return out, None if target == NULL and number == -1 else loss
+
+    cdef bint _plain_target(self, y, _Target *target) noexcept:
+        """Whether y needs no conversion: a label, a number, a plain row, or None."""
+        target.row, target.label = NULL, -1
+        if y is None:
+            return True
+        if cnp.PyArray_CheckExact(y):
+            target.row = cnp.PyArray_DATA(y)
+            return (
+                cnp.PyArray_ISCARRAY_RO(y) and cnp.PyArray_TYPE(y) == self.typenum and cnp.PyArray_NDIM(y) == 1
+                and cnp.PyArray_DIM(y, 0) == self.n_out
+            )
+        if self.n_out > 1:
+            if not isinstance(y, (int, np.integer)) or not 0 <= y < self.n_out:
+                return False
+            target.label = y
+            return True
+        if self.loss != "mse" or not isinstance(y, float):  # others have rules about y
+            return False
+        target.single, target.double_ = y, y
+        target.row = <const void *>&target.double_ if self.typenum == cnp.NPY_FLOAT64 else <const void *>&target.single
+        return True
+
+    def step_direct(self, x, y):
+        """`stream_step` on a plain sample with a label, a plain row or None; or None: take the other way."""
+        cdef cnp.npy_intp n_out = self.n_out
+        cdef _Target target
+        cdef double loss = 0
+        cdef fa_status status
+        if not self._is_plain_sample(x) or not self._plain_target(y, &target):
+            return None
+        cdef const void *data = cnp.PyArray_DATA(x)
+        cdef object out = cnp.PyArray_EMPTY(1, &n_out, self.typenum, 0)
+        cdef void *to = cnp.PyArray_DATA(out)
+        with nogil:
+            status = fa_stream_step(to, &loss, self.net, data, target.label, target.row)
+        if status == FA_E_VALUE:
+            return None
+        check_call(status, self.customs)
+        return out, None if y is None else loss
+
+    cdef object _learn_step(self, x, y):
+        cdef _Target target
+        cdef double loss = 0
+        cdef fa_status status
+        if not self._is_plain_sample(x) or y is None or not self._plain_target(y, &target):
+            return None
+        cdef const void *data = cnp.PyArray_DATA(x)
+        with nogil:
+            status = fa_stream_step(NULL, &loss, self.net, data, target.label, target.row)
+        if status == FA_E_VALUE:
+            return None
+        check_call(status, self.customs)
+        return loss
+
+    def reset_stream(self):
+        cdef fa_status status
+        with nogil:
+            status = fa_stream_reset(self.net)
+        check(status)
 
     def train_batch(self, x, labels, y, weights):
         cdef fa_samples s = self._samples(x, labels, y, weights)

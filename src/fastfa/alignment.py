@@ -87,11 +87,8 @@ def measure(
     """The `fields` of the alignment of each hidden layer on a batch, lowest first; others nan."""
     rows = engine.alignment(*batch)
     asked = [name for name in FROM_DELTAS if name in fields]
-    deltas = (
-        [None if d is None else d.reshape(len(d), -1) for d in engine.deltas(*batch)]
-        if asked
-        else []
-    )
+    axes = len(batch.x.shape) - 1  # samples, and the steps of sequences
+    deltas = [_rows(d, axes) for d in engine.deltas(*batch)] if asked else []
     extras = _extras(engine, deltas, asked) if asked else [{} for _ in rows]
     empty = dict.fromkeys(Alignment._fields[1:], math.nan)
     return [
@@ -100,6 +97,11 @@ def measure(
         )
         for row, more in zip(rows, extras, strict=True)
     ]
+
+
+def _rows(delta: NDArray[Any] | None, axes: int) -> NDArray[Any] | None:
+    """The numbers of a sample, or of a step of a sequence, as a row; `axes` count these."""
+    return None if delta is None else delta.reshape(math.prod(delta.shape[:axes]), -1)
 
 
 @quiet()

@@ -13,7 +13,6 @@ from ._internal.attributes import hints_keywords, refuse_fixed, refuse_unknown
 from ._internal.checks import choice, flag, integer, number
 from ._internal.engines import moved, remade
 from ._internal.exclusive import Holder
-from ._internal.fit_task import checked
 from ._internal.history import History
 from ._internal.network_attributes import FIXED, OWN, SETTABLE
 from ._internal.network_checks import (
@@ -28,6 +27,8 @@ from ._internal.paths import check_folder, file_name, is_path
 from ._internal.progress import shows_bar
 from ._internal.restoring import set_state
 from ._internal.samples import Batch, Columns, UnreadBatch
+from ._internal.sequences import SequenceValidator
+from ._internal.streaming import Streaming
 from ._internal.streams import write
 from ._internal.summary import Text, html, one_line, table
 from ._internal.tensors import Tensors
@@ -36,7 +37,7 @@ from .alignment import Alignment, field_names, measure
 from .backends import choose
 from .callbacks import Callback
 from .callbacks.hooks import callback_list
-from .layers import Layer
+from .layers import Layer, Recurrent
 from .layers.registry import layer_from
 from .losses import CUSTOM, Function, Loss, as_loss, describe_loss, loss_from, loss_name
 from .optimizers import Optimizer, as_optimizer, optimizer_from, rates_at
@@ -57,7 +58,7 @@ T = TypeVar("T")
 MAX_THREADS = 64
 
 
-class Sequential:
+class Sequential(Streaming):
     """A network that is a stack of layers, trained by the rule of your choice.
 
     The attributes ``lr`` and ``n_threads`` may be set. Assigning to another one, or to an unknown
@@ -66,11 +67,12 @@ class Sequential:
     Parameters
     ----------
     layers : sequence of Layer
-        `Dense`, `Conv2D`, `Flatten`, `Dropout`, from the input up; the last one is a `Dense`, the
-        output.
+        `Dense`, `Conv2D`, `Flatten`, `Recurrent`, `Dropout`, from the input up; the last one is a
+        `Dense`, the output.
     input_shape : int or tuple of ints
         Number of inputs n_in; for images (height, width, channels), or (height, width) with one
-        channel.
+        channel. With a `Recurrent` layer that of a step; (None, n_in) and (T, n_in) mean the same
+        there.
     loss : str, Loss or callable, default "softmax_cross_entropy"
         "softmax_cross_entropy", "sigmoid_cross_entropy" and "mse" take logits, sum over the outputs
         and average over the samples; mse has a factor 1/2.
@@ -150,7 +152,7 @@ class Sequential:
         self,
         layers: Sequence[Layer],
         *,
-        input_shape: int | tuple[int, ...],
+        input_shape: int | tuple[int | None, ...],
         loss: str | Loss | Function = "softmax_cross_entropy",
         rule: str | Rule = "backprop",
         optimizer: str | Optimizer = "adam",
@@ -162,8 +164,8 @@ class Sequential:
     ) -> None:
         if "_engine" in vars(self):
             raise TypeError("a network is made once: make another, or reset() this one")
-        given = arguments.shape(input_shape)
         self.layers = arguments.layer_tuple(layers)
+        given = arguments.shape(input_shape, any(isinstance(x, Recurrent) for x in self.layers))
         self.loss = as_loss("loss", loss)
         self.rule = as_rule("rule", rule)
         self.optimizer = as_optimizer("optimizer", optimizer)
@@ -219,7 +221,9 @@ class Sequential:
         self._predict_one_direct = engine.predict_one_direct
         self._begin_rates()
         given = input_shape_of(engine.description)
-        self._validator = backend.validator(
+        self._recurrent = any(isinstance(x, Recurrent) for x in self.layers)
+        make = SequenceValidator if self._recurrent else backend.validator
+        self._validator = make(
             given, engine.n_out, loss_name(self.loss), self.dtype, self.input_scale
         )
         write, on_host = engine.write, backend.on_host
@@ -284,19 +288,23 @@ class Sequential:
         Parameters
         ----------
         X : array_like of shape (m, n_in)
-            (m, h, w) is accepted if h w = n_in. Other dtypes and layouts are converted, large
-            arrays (above 8 MiB; above 256 MiB if columns are contiguous) piece by piece in each
-            epoch, so that a memory map is not copied as a whole. uint8 is scaled by
-            ``input_scale``. A C-contiguous array of the network's dtype is used in place, also one
-            of PyTorch, JAX or another library that supports DLPack, the buffer protocol or
-            ``__array_interface__``. Arrays on a GPU are for networks on that GPU, which copy arrays
-            in the memory of the CPU once a call; y and sample_weight may be anywhere. Tables
-            (pandas, Polars, PyArrow) must have columns of numbers or booleans without missing
-            values; all later tables must have the same names of columns in the same order. Arrays
-            go by position. A sparse matrix or array of SciPy stays sparse and gives the bits of the
-            same X as an array; other formats than CSR are converted. Not for a network on a GPU.
+            With a `Recurrent` layer sequences (m, T, n_in), or (m, T, height, width, channels) of
+            images; T may differ between calls. Otherwise (m, h, w) is accepted if h w = n_in. Other
+            dtypes and layouts are converted, large arrays (above 8 MiB; above 256 MiB if columns
+            are contiguous) piece by piece in each epoch, so that a memory map is not copied as a
+            whole. uint8 is scaled by ``input_scale``. A C-contiguous array of the network's dtype
+            is used in place, also one of PyTorch, JAX or another library that supports DLPack, the
+            buffer protocol or ``__array_interface__``. Arrays on a GPU are for networks on that
+            GPU, which copy arrays in the memory of the CPU once a call; y and sample_weight may be
+            anywhere. Tables (pandas, Polars, PyArrow) must have columns of numbers or booleans
+            without missing values; all later tables must have the same names of columns in the same
+            order. Arrays go by position. A sparse matrix or array of SciPy stays sparse and gives
+            the bits of the same X as an array; other formats than CSR are converted. Not for a
+            network on a GPU or with a `Recurrent` layer.
         y : array_like of shape (m,) or (m, n_out)
-            Integer labels or rows, see Notes.
+            Integer labels or rows, see Notes. For sequences those of the last step, or (m, T) and
+            (m, T, n_out) for every step, -1 or NaN where there is no target; the loss is the mean
+            over all targets of a batch.
         epochs : int >= 0, optional
             Default: 1, which is rarely enough; a warning says so once. 0 trains nothing:
             ``10 - net.epochs`` continues to the tenth epoch.
@@ -394,6 +402,7 @@ class Sequential:
             self._stopping = False
             hooks = callback_list(callbacks)
             show_bar = shows_bar(verbose)
+            self._check_fit_options(metrics, class_weight, validation_split, batches)
             call = FitCall(
                 X, y, epochs, batch_size, validation_data, sample_weight, shuffle, metrics,
                 train_metrics, class_weight, validation_split, batches, steps_per_epoch,
@@ -443,66 +452,6 @@ class Sequential:
         loss = self._on_batch(lambda batch: self._engine.train_batch(*batch), x, y, sample_weight)
         self._validator.columns = self._validator.columns_with(x, y)
         return loss
-
-    def learn_one(self, x: ArrayLike, y: ArrayLike) -> float:
-        """One step on one sample, as soon as it comes: `train_batch` with a batch of one.
-
-        Parameters
-        ----------
-        x : array_like of shape (n_in,)
-        y : int, or array_like of shape (n_out,)
-
-        Returns
-        -------
-        float
-            The loss before the update.
-
-        Raises
-        ------
-        TypeError, ValueError, FloatingPointError
-            As `train_batch`.
-        """
-        if self._schedule is None:
-            loss = self._learn_one_direct(x, y)
-            if loss is not None:
-                return loss
-        loss = self.train_batch(self._validator.sample(x), self._validator.target(y))
-        self._validator.columns = self._validator.columns_with(x, y, one=True)
-        return loss
-
-    def learn_many(
-        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None
-    ) -> float:
-        """One step on each sample of a stream, in order.
-
-        It has the bits of calling `learn_one` for each, and takes less time: under plain SGD the
-        update for one sample and the forward pass of the next read the weights together.
-
-        Parameters
-        ----------
-        X : array_like of shape (m, n_in)
-        y : array_like of shape (m,) or (m, n_out)
-        sample_weight : array_like of shape (m,), optional
-
-        Returns
-        -------
-        float
-            Mean of the losses, each before its update.
-
-        Raises
-        ------
-        TypeError, ValueError
-            Arrays that do not fit; nothing has changed.
-        FloatingPointError
-            The loss of a sample is not finite; the samples before it have been learnt. Or an
-            update overflowed, as in `train_batch`.
-        """
-        given = self._validator.unread(X, y, sample_weight)
-        batch = checked(self._validator, self._engine, given)
-        m = len(batch.x)
-        loss, *_ = self._engine.train_steps(*batch, None, 1, 0, m, self._rates(m), checked=True)
-        self._validator.columns = self._validator.columns_with(X, y)
-        return loss / m
 
     @property
     def n_threads(self) -> int:
@@ -826,7 +775,9 @@ class Sequential:
 
     # ---------------------------------------------------------------------------------- using
 
-    def predict(self, X: ArrayLike, output: str = "probabilities") -> NDArray[Any]:
+    def predict(
+        self, X: ArrayLike, output: str = "probabilities", *, last: bool = False
+    ) -> NDArray[Any]:
         """Outputs for any number of samples, without dropout.
 
         Memory is kept for the next call only if it is no more than a training batch needed, or the
@@ -838,51 +789,24 @@ class Sequential:
         output : {"probabilities", "logits"}
             "probabilities": Yhat, the softmax or sigmoid of the logits; "logits": the logits. For
             mse both are the values of the output layer.
+        last : bool, default False
+            Of sequences X (m, T, n_in): the outputs of the last step alone.
 
         Returns
         -------
         ndarray of shape (m, n_out)
-            In the network's dtype; a CuPy array if X is on a GPU.
+            (m, T, n_out) for sequences, without `last`. In the network's dtype; a CuPy array if X
+            is on a GPU.
         """
         logits = choice("output", output, ("probabilities", "logits")) == "logits"
         given = UnreadBatch(self._validator.unread_inputs(X))
         # first: too many rows for the memory are refused before their values are read
         out = self._validator.outputs(given.x)
+        if flag("last", last):
+            out = self._last_outputs(out)
         samples = self._validator.read_inputs(given.x)
         with self._validator.naming(given):
             return self._engine.predict(samples, logits, out)
-
-    def predict_one(self, x: ArrayLike) -> NDArray[Any]:
-        """Outputs for one sample, in a fraction of the time of `predict`.
-
-        Parameters
-        ----------
-        x : array_like of shape (n_in,)
-
-        Returns
-        -------
-        ndarray of shape (n_out,)
-            The row that ``predict(x[None])`` has, bit for bit.
-
-        Raises
-        ------
-        TypeError, ValueError
-            As `predict`.
-        FloatingPointError
-            An output is not finite because a parameter is not; NaN in a weight or bias always
-            leads to that. `predict` raises it also if an infinite parameter leaves the outputs
-            finite, since relu(-inf) is 0, tanh(inf) is 1, and softmax and sigmoid are such
-            functions too. This method does not notice that.
-        """
-        out = self._predict_one_direct(x)
-        if out is not None:
-            return out
-        given = UnreadBatch(self._validator.unread_inputs(self._validator.sample(x), "x"))
-        samples = self._validator.read_inputs(given.x)
-        with self._validator.naming(given):
-            outputs = self._engine.predict(samples)
-        row: NDArray[Any] = outputs[0]
-        return row
 
     def evaluate(
         self,

@@ -58,7 +58,7 @@ static void check(bool ok, const char *isa_name, int type, const char *what, dou
         n_failed++;
 }
 
-static double get(int type, const void *p, int64_t i)
+UNUSED static double get(int type, const void *p, int64_t i)
 { return type == FLOAT ? (double)((const float *)p)[i] : ((const double *)p)[i]; }
 
 static void set(int type, void *p, int64_t i, double x)
@@ -89,7 +89,7 @@ static void fill(int type, void *p, int64_t n, double low, double high)
 }
 
 /* Whether bytes still are what guards were filled with. */
-static bool untouched(const unsigned char *p, size_t n)
+UNUSED static bool untouched(const unsigned char *p, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         if (p[i] != GUARD) return false;

@@ -61,9 +61,13 @@ static void make_own_ops(void)
 
 /* ---- networks with one list of options ---- */
 
-/* Which layer of a recipe a type can replace */
+/* Which layer of a recipe a type can replace: one without weights the dropout. */
 static int place_of(const char *type)
-{ return strcmp(type, "dense") && strcmp(type, "conv2d") ? DROPOUT : FIRST; }
+{
+    const bool bare =
+        !strcmp(type, "dropout") || !strcmp(type, "flatten") || !strcmp(type, "padded");
+    return bare ? DROPOUT : FIRST;
+}
 
 /* Gives the list to the owner of this kind and name in a network that has one. */
 static void give(recipe *r, fa_names kind, const char *owner, const fa_option *options, int n)
@@ -351,6 +355,11 @@ static void try_text(fa_names kind, const char *owner, const char *name)
     refuse(kind, owner, &(fa_option){name, 1, NULL}, 1, message);
     refuse(kind, owner, &(fa_option){name, 0, longest}, 1, message);
     refuse(kind, owner, &(fa_option){name, 0, "\xff"}, 1, name);
+    if (!strcmp(name, "time")) { /* of a recurrent layer, which knows some words */
+        accept(kind, owner, &(fa_option){name, 0, "kp"}, 1);
+        refuse(kind, owner, &(fa_option){name, 0, ""}, 1, "time: expected one of bptt, ");
+        return;
+    }
     accept(kind, owner, &(fa_option){name, 0, longest + 1}, 1);
     accept(kind, owner, &(fa_option){name, 0, ""}, 1);
 }

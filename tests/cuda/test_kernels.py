@@ -7,7 +7,17 @@ import numpy as np
 import pytest
 from cases import LEARNED, TAUGHT, Case
 from driver import ENTRIES, HostNetwork, NoMemory, address, compile_all, launch, state_of
-from networks import ACTIVATIONS, dense, description, digest, optimizer, rule
+from networks import (
+    ACTIVATIONS,
+    FLATTEN,
+    conv,
+    dense,
+    description,
+    digest,
+    optimizer,
+    recurrent,
+    rule,
+)
 from shim import ORDERS, ROOT, LaunchError
 
 from fastfa import _core
@@ -400,6 +410,10 @@ def test_layers_and_activations_without_kernels_are_refused():
         desc = description([layer, dense(2)], 4)
         with pytest.raises(ValueError, match=r"layer 0: .*: expected one of .* on a GPU, got new"):
             check_supported(desc)
+    for layer in (conv(3, (1, 1)), FLATTEN, recurrent(3)):
+        message = f"layer 0: type: expected one of dense, dropout on a GPU, got {layer['type']}"
+        with pytest.raises(ValueError, match=message):
+            check_supported(description([layer, dense(2)], 4))
 
 
 def test_only_uniform_numbers_are_drawn_in_every_step():

@@ -73,6 +73,52 @@ def test_it_agrees_with_the_oracle_and_alignment_is_that_of_mse():
     assert network(half_squares, "dfa", "float64").alignment(x, rows) == mse.alignment(x, rows)
 
 
+@pytest.mark.parametrize("every", [False, True], ids=("last step", "every step"))
+def test_of_sequences_it_is_asked_for_steps_with_a_target(every, dtype):
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal((12, 5, 4)).astype(dtype)
+    y = rng.integers(-1, 3, (12, 5)) if every else rng.integers(0, 3, 12)
+    rows = 0
+
+    def loss(logits, labels):
+        nonlocal rows
+        rows += len(labels)
+        return half_squares(logits, labels)
+
+    own, built_in = (
+        fa.Sequential(
+            [fa.Recurrent(6, leak=0.5, time="leak"), fa.Dense(3)],
+            input_shape=4, loss=each, rule="dfa", optimizer=fa.SGD(0.05), dtype=dtype, rng=3,
+        )
+        for each in (loss, "mse")
+    )  # fmt: skip
+    for _ in range(3):
+        assert own.train_batch(x, y) == pytest.approx(built_in.train_batch(x, y), rel=1e-6)
+    assert rows == 3 * (y >= 0).sum()
+    assert own.evaluate(x, y) == pytest.approx(built_in.evaluate(x, y), rel=1e-6)
+    for t, label in enumerate((1, None, 2)):
+        np.testing.assert_array_equal(
+            own.step_one(x[0, t], label), built_in.step_one(x[0, t], label)
+        )
+    for key, value in built_in.parameters.items():
+        np.testing.assert_array_equal(own.parameters[key], value, err_msg=key)
+
+
+def test_what_goes_wrong_in_a_stream_comes_out():
+    net = fa.Sequential(
+        [fa.Recurrent(6, leak=0.5, time="leak"), fa.Dense(3)], input_shape=4, rng=0,
+        loss=lambda z, y: 1 / 0,
+    )  # fmt: skip
+    x = np.ones(4, np.float32)
+    net.step_one(x)
+    before = net.to_bytes()
+    for call in (net.step_one, net.learn_one):
+        for label in (1, np.eye(3)[1]):
+            with pytest.raises(ZeroDivisionError):
+                call(x, label)
+    assert net.to_bytes() == before
+
+
 def test_validation_metrics_and_callbacks_see_it():
     x, y = data()
     seen = []

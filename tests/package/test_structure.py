@@ -37,7 +37,7 @@ LEVELS = (
     {"callbacks"},
     {"_internal.fit_options", "_internal.training"},
     {"_internal.batches", "_internal.fit_task"},
-    {"_internal.fit_call"},
+    {"_internal.fit_call", "_internal.streaming"},
     {"sequential"},
     {"_internal.loading", "datasets", "plot", "replicas", "sklearn"},
     {"experiments"},

@@ -17,8 +17,15 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
 
-def shape(input_shape: object) -> tuple[int, ...]:
-    """The shape of one sample: (n,), or (height, width, channels) for an image."""
+def shape(input_shape: object, sequences: bool = False) -> tuple[int, ...]:
+    """The shape of one sample: (n,), or (height, width, channels) for an image.
+
+    For sequences that of one step; the number of steps, or None, may come before it.
+    """
+    if sequences and isinstance(input_shape, (tuple, list)) and len(input_shape) in (2, 4):
+        if input_shape[0] is not None:
+            integer("input_shape[0]", input_shape[0], 1)
+        input_shape = input_shape[1:]
     if not isinstance(input_shape, (tuple, list)):
         return (integer("input_shape", input_shape, 1, MAX_UNITS),)
     if len(input_shape) not in (1, 2, 3):

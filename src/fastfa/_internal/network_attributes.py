@@ -25,6 +25,7 @@ OWN = frozenset(  # attributes of this class; pickle also keeps those that other
         "_feedback",
         "_stopping",
         "_history",
+        "_recurrent",
     ]
 )
 
@@ -42,4 +43,4 @@ FIXED = {  # attributes that cannot be set, and what to do instead
     "steps": "reset() starts over",
     "epochs": "reset() starts over",
 }
-SETTABLE = ("lr", "n_threads")
+SETTABLE = ("lr", "n_threads", "state")

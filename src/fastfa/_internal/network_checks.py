@@ -13,7 +13,7 @@ from typing import Any, cast
 import numpy as np
 
 from ..feedback import Feedback
-from ..layers import Dense, Layer, WeightedLayer
+from ..layers import Dense, Layer, Recurrent, WeightedLayer
 from ..rules import Frozen, Rule
 from ..rules.base import RuleWarning
 from ..rules.registry import as_rule
@@ -67,6 +67,14 @@ def warn_of_rules(places: Sequence[Weighted], loss: str, optimizer: str) -> None
     It was measured on seven tables: such networks diverged or ended below those whose hidden layers
     are frozen. Under mse some did so only after many epochs, and a few came close to frozen.
     """
+    for place in places[:-1]:
+        layer = place.layer
+        if isinstance(layer, Recurrent) and layer.time == "leak" and layer.leak == 1:
+            warn(
+                f'{place}: time="leak" with leak=1 trains no memory, because nothing is left of a '
+                'step in the next one; take a leak below 1, or time="diagonal"',
+                RuleWarning,
+            )
     for place in places[:-1]:
         if place.rule is not None and place.learns and place.rule.name in ("drtp", "sdfa"):
             reason = _harm(place.rule.name, place.layer.activation, loss, optimizer)
@@ -143,6 +151,8 @@ def _check_initial(place: Weighted) -> None:
         raise ValueError(f"{place}: weight_init: expected shape {shape}, got {weight.shape}")
     if isinstance(bias, np.ndarray) and bias.shape != shape[-1:]:
         raise ValueError(f"{place}: bias_init: expected shape {shape[-1:]}, got {bias.shape}")
+    if isinstance(place.layer, Recurrent):
+        place.layer.check_shapes(place)
 
 
 def _feedback_shape(places: Sequence[Weighted], i: int, rule: Rule) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from .._internal.validation import InputValidator
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Backend", "BaseEngine", "Engine"]
+__all__ = ["Backend", "BaseEngine", "Engine", "StreamEngine"]
 
 Array: TypeAlias = "NDArray[Any]"
 Labels: TypeAlias = "NDArray[np.int64] | None"
@@ -206,6 +206,23 @@ class Engine(BaseEngine[Inputs], Protocol):
 
     def restore(self, state: bytes) -> None:
         """Continue from what `state` returned, also on another device."""
+
+
+class StreamEngine(Engine, Protocol):
+    """What an engine with recurrent layers does besides."""
+
+    @property
+    def stream(self) -> dict[str, Array]:
+        """Live writable states and traces by key, "0.state"."""
+
+    def step_direct(self, x: object, y: object) -> tuple[Array, float | None] | None:
+        """`stream_step` without validation, or None."""
+
+    def stream_step(self, x: Array, label: int, y: Array | None) -> tuple[Array, float | None]:
+        """One step of a stream: outputs, and the loss or None; label -1 and y None: no target."""
+
+    def reset_stream(self) -> None:
+        """Forget the stream."""
 
 
 class Together(Protocol):

@@ -76,15 +76,17 @@ def weighted_layers(engine: Engine) -> list[WeightedLayer]:
 
     Raises
     ------
+    ValueError
+        The network has layers for images or for sequences.
     FloatingPointError
         A parameter is not finite.
-    ValueError
-        The network has layers for images.
     """
     how = engine.description
+    reasons = {"recurrent": "layers with a state"}
     for index, layer in enumerate(how["layers"]):
         if layer["type"] not in ("dense", "dropout"):
-            got = f"{layer['type']}; layers for images are not written to files of other formats"
+            what = reasons.get(layer["type"], "layers for images")
+            got = f"{layer['type']}; {what} are not written to files of other formats"
             raise ValueError(mismatch(f"layer {index}", "dense or dropout", got))
     found = []
     for learns in engine.layers:

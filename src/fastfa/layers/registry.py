@@ -12,6 +12,7 @@ from .conv2d import Conv2D
 from .dense import Dense
 from .dropout import Dropout
 from .flatten import Flatten
+from .recurrent import Recurrent
 
 
 def layer_from(how: Mapping[str, Any]) -> Layer:
@@ -34,5 +35,9 @@ def layer_from(how: Mapping[str, Any]) -> Layer:
     }
     if how["type"] == "dense":
         return Dense(how["units"], how["activation"], **common)
+    if how["type"] == "recurrent":
+        own = {name: how[name] for name in ("leak", "time", "time_decay")}
+        own["recurrent_init"] = init_from(how["recurrent_init"])
+        return Recurrent(how["units"], how["activation"], **own, **common)
     windows = {"strides": how["strides"], "padding": how["padding"]}
     return Conv2D(how["filters"], how["kernel_size"], how["activation"], **windows, **common)

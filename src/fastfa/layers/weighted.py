@@ -59,8 +59,8 @@ class WeightedLayer(Layer):
             bias_lr_scale=number("bias_lr_scale", self.bias_lr_scale, low=0.0),
         )
         if self.weight_init is not None:
-            self._set(weight_init=_checked_init("weight_init", self.weight_init, weight_axes))
-        self._set(bias_init=_checked_init("bias_init", self.bias_init, ndim=1))
+            self._set(weight_init=checked_init("weight_init", self.weight_init, weight_axes))
+        self._set(bias_init=checked_init("bias_init", self.bias_init, ndim=1))
         if self.rule is not None:
             as_rule("rule", self.rule)
         check_options(self, "layer", self.kind)
@@ -123,7 +123,7 @@ def _activation(name: object) -> str:
     return choice("activation", name, NAMES["activation"])
 
 
-def _checked_init(name: str, value: str | Init | ArrayLike, ndim: int) -> object:
+def checked_init(name: str, value: str | Init | ArrayLike, ndim: int) -> object:
     """The initialiser in its shortest form, which its repr shows."""
     init = as_init(name, value, ndim)
     return shortest(init) if isinstance(init, Init) else init

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from .images import Follower
+from .recurrent import Recurrent
 from .rule import Layer
 from .rules import rule_of
 from .rules_chain import Backprop
@@ -19,14 +20,15 @@ def read_layers(description: dict[str, Any]) -> list[Layer]:
     followers: list[Follower] = []
     shape = tuple(description.get("input_shape", (int(description["n_in"]),)))
     for index, spec in enumerate(description["layers"]):
-        if spec["type"] not in ("dense", "conv2d"):
+        if spec["type"] not in ("dense", "conv2d", "recurrent"):
             followers.append(Follower(index, spec, shape))
             shape = followers[-1].output
             continue
         if layers:
             layers[-1] = replace(layers[-1], width=math.prod(shape))
         rule = rule_of(spec["rule"] or description["rule"], len(layers))
-        layers.append(Layer(index, len(layers), shape, spec, tuple(followers), rule))
+        of_kind = Recurrent if spec["type"] == "recurrent" else Layer
+        layers.append(of_kind(index, len(layers), shape, spec, tuple(followers), rule))
         shape, followers = layers[-1].output, []
     layers[-1] = replace(layers[-1], rule=Backprop({"name": "backprop"}))  # d_L = e in every rule
     return mark_needed(layers)

@@ -26,8 +26,10 @@ from .functions import (
     slot_count,
 )  # fmt: skip
 from .layers import delta_order, read_layers
+from .recurrent import Recurrent, Traces
 from .rule import Layer
 from .rules_chain import Backprop
+from .sequences import flat_rows
 from .step import Step, Trace
 
 
@@ -36,7 +38,8 @@ class Network:
 
     Descriptions and data are trusted: the library has checked them. Arguments of all calls on data:
     x (m, n_in), network dtype or uint8; one of labels (m,) int64 and y (m, n_L), the other None;
-    weights (m,) float64 or None.
+    weights (m,) float64 or None. Sequences: x (m, T, n_in); labels (m,) or y (m, n_L) for the last
+    step, or (m, T) and (m, T, n_L) for every step, -1 or nan where there is no target.
     """
 
     def __init__(self, description: dict[str, Any]) -> None:
@@ -49,6 +52,7 @@ class Network:
         self.n_out = self.dense[-1].n_out
         self.lr = float(description["optimizer"]["lr"])
         self.steps = self.epochs = 0
+        self.traces: dict[int, Traces] = {}  # of a stream, by layer
         self._training = False  # inside a training step, whose products are counted
         self.counts = {"forward": 0, "transport": 0, "feedback": 0, "outer": 0}
         self.parameters = {k: a.astype(self.dtype) for k, a in self._first_parameters().items()}
@@ -70,6 +74,8 @@ class Network:
         first: dict[str, Array] = {}
         for layer in self.hidden:
             first |= layer.rule.first_feedback(self, layer)
+        for layer in self.dense:
+            first |= layer.first_feedback(self.description["seed"])
         return first
 
     @property
@@ -99,7 +105,7 @@ class Network:
             return x.astype(self.dtype) / 255 if x.dtype == np.uint8 else x
         return np.asarray(x.astype(self.dtype) * scale)
 
-    def forward(self, h: Array, training: bool) -> Trace:
+    def forward(self, h: Array, training: bool, times: int = 1) -> Trace:
         """A_l = H_{l-1} W_l + b_l, H_l = f(A_l), with this step's dropout masks if training."""
         trace = Trace()
         for layer in self.dense:
@@ -107,14 +113,18 @@ class Network:
             for follower in layer.followers:
                 h, back = follower.forward(h, self.description["seed"], self.steps, training)
                 trace.back[-1].append(back)
-            weight = self.parameters[layer.key("weight")].reshape(-1, layer.columns)
-            a = self.product("forward", layer.rows_in(h), weight)
-            if layer.spec["use_bias"]:
-                a = a + self.parameters[layer.key("bias")]
-            a = a.reshape(len(h), -1)
             trace.inputs.append(h)
+            if isinstance(layer, Recurrent):
+                a, f, h, trace.before[layer.ordinal] = layer.run(self, h, times)
+            else:
+                weight = self.parameters[layer.key("weight")].reshape(-1, layer.columns)
+                a = self.product("forward", layer.rows_in(h), weight)
+                if layer.spec["use_bias"]:
+                    a = a + self.parameters[layer.key("bias")]
+                a = a.reshape(len(h), -1)
+                h = f = activation(layer.spec)[0](a).astype(self.dtype)
             trace.a.append(a)
-            h = activation(layer.spec)[0](a).astype(self.dtype)
+            trace.f.append(f)
             trace.h.append(h)
         return trace
 
@@ -126,22 +136,26 @@ class Network:
     def _slope(self, layer: Layer, trace: Trace) -> Array:
         """f'(A_l)."""
         derivative = activation(layer.spec)[1]
-        return derivative(trace.a[layer.ordinal], trace.h[layer.ordinal])
+        return derivative(trace.a[layer.ordinal], trace.f[layer.ordinal])
 
     # --------------------------------------------------------------------------- one step, in order
 
     def _begin_step(self, x: Array, labels: Maybe, y: Maybe, weights: Maybe) -> Step:
         """Forward, loss and error."""
-        w = np.ones(len(x)) if weights is None else weights
-        target = dense_targets(labels, y, self.n_out)
-        trace = self.forward(self.scaled(x), training=True)
+        given = flat_rows(x, labels, y, weights)
+        target = dense_targets(given.labels, given.y, self.n_out)
+        trace = self.forward(self.scaled(given.x), training=True, times=given.times)
         row_loss, error = self.loss_of(trace, target)
-        loss = float((w * row_loss).sum() / len(x))
+        error, target = given.only(error), given.only(target)
+        count = int(given.has_target.sum())
+        loss = float((given.weights * given.only(row_loss)).sum() / max(count, 1))
         if not math.isfinite(loss):
             raise FloatingPointError(f"loss is not finite ({loss}); nothing was updated")
         right = correct(self.description["loss"], trace.h[-1], target, labels is not None)
-        target = target.astype(self.dtype)
-        return Step(trace, error, target, labels, w, loss, float(right.sum()))
+        return Step(
+            trace, error, target.astype(self.dtype), given.labels, given.weights, loss,
+            float(given.only(right).sum()), max(count, 1), given.times,
+        )  # fmt: skip
 
     def _compute_step(self, x: Array, labels: Maybe, y: Maybe, weights: Maybe) -> Step:
         """Forward, loss, error, and the deltas of each layer by its own rule."""
@@ -157,7 +171,10 @@ class Network:
         step.deltas[-1] = last
         for layer in delta_order(layers):
             if layer.needs_delta:
-                step.deltas[layer.ordinal] = layer.rule.delta(self, layer, step)
+                s = step.deltas[layer.ordinal] = layer.rule.delta(self, layer, step)
+                if isinstance(layer, Recurrent):
+                    slope = layer.slope(step.trace.a[layer.ordinal], step.trace.f[layer.ordinal])
+                    step.deltas[layer.ordinal] = layer.back(self, s, slope, step.times)
         w = step.weights[:, None]
         step.weighted = [None if d is None else (d * w).astype(self.dtype) for d in step.deltas]
 
@@ -166,21 +183,28 @@ class Network:
         exact = layer.inject != "pre"
         for back in reversed(trace.back[layer.ordinal + 1]):
             s = back(s, exact)
+        if isinstance(layer, Recurrent):  # the way back through time has f'
+            return s
         return (s * self._slope(layer, trace)).astype(self.dtype) if exact else s
 
-    def _gradient(self, layer: Layer, trace: Trace, delta: Array) -> dict[str, Array]:
-        """gW_l = H_{l-1}^T D_l / m and gb_l = sum over rows of D_l / m."""
-        left, right = layer.rows_in(trace.inputs[layer.ordinal]), layer.rows_out(delta)
-        g_weight = self.product("outer", left.T, right).reshape(layer.weight_shape) / len(delta)
-        g_bias = right.sum(axis=0) / len(delta)
-        return dict(zip(layer.keys, (g_weight, g_bias), strict=False))
+    def _gradient(self, layer: Layer, trace: Trace, delta: Array, m: int) -> dict[str, Array]:
+        """gW_l = H_{l-1}^T D_l / m, gU_l = (h before)^T D_l / m, gb_l = sum of D_l / m."""
+        right = layer.rows_out(delta)
+        g_weight = self.product("outer", layer.rows_in(trace.inputs[layer.ordinal]).T, right) / m
+        grads = {layer.key("weight"): g_weight.reshape(layer.weight_shape)}
+        if layer.ordinal in trace.before:
+            before = trace.before[layer.ordinal]
+            grads[layer.key("recurrent")] = self.product("outer", before.T, right) / m
+        if layer.spec["use_bias"]:
+            grads[layer.key("bias")] = right.sum(axis=0) / m
+        return grads
 
     def _gradients(self, step: Step) -> dict[str, Array]:
         """The gradients of all that learns, by key, in the order of `trained`."""
         grads: dict[str, Array] = {}
         for layer, delta in zip(self.dense, step.weighted, strict=True):
             if layer.trains and delta is not None:
-                grads |= self._gradient(layer, step.last, delta)
+                grads |= self._gradient(layer, step.last, delta, step.count)
         for layer in self.hidden:
             if layer.trains:
                 grads |= layer.rule.gradients(self, layer, step)
@@ -213,6 +237,12 @@ class Network:
         if layer.ordinal > 0:
             below = self.dense[layer.ordinal - 1]
             below.rule.couple(self, below, self.parameters[weight], before)
+        if isinstance(layer, Recurrent):
+            before = self.parameters[layer.key("recurrent")].copy()
+            self.optimize(
+                layer.key("recurrent"), grads[layer.key("recurrent")], lr, self.weight_decay()
+            )
+            layer.couple(self, before)
         if bias in grads:
             rate = lr * layer.spec["bias_lr_scale"]
             self.optimize(bias, grads[bias], rate, self.weight_decay(is_bias=True))
@@ -271,8 +301,8 @@ class Network:
             lr = self.lr if lrs is None else float(lrs[steps])
             labels_b, y_b, weights_b = (rows_of(a, batch) for a in (labels, y, weights))
             step = self._train_step(x[batch], labels_b, y_b, weights_b, lr)
-            loss_sum, n_correct = loss_sum + step.loss * len(batch), n_correct + step.correct
-            rows, steps = rows + len(batch), steps + 1
+            loss_sum, n_correct = loss_sum + step.loss * step.count, n_correct + step.correct
+            rows, steps = rows + step.count, steps + 1
             if poll is not None and poll(b + 1):
                 break
         return loss_sum, n_correct, rows, steps
@@ -288,20 +318,27 @@ class Network:
     @np.errstate(all="ignore")
     def predict(self, x: Array, logits: bool = False) -> Array:
         """Yhat (m, n_L): probabilities, or the logits behind them; values for mse."""
-        z = self.forward(self.scaled(x), training=False).h[-1]
+        given = flat_rows(x, None, None, None)
+        z = self.forward(self.scaled(given.x), training=False, times=given.times).h[-1]
+        z = z.reshape(*x.shape[:-1], self.n_out) if len(x.shape) == 3 else z
         if logits:
             return z
+        if len(x.shape) == 3:
+            flat = z.reshape(-1, self.n_out).astype(np.float64)
+            return LINKS[self.description["loss"]](flat).astype(self.dtype).reshape(z.shape)
         return LINKS[self.description["loss"]](z.astype(np.float64)).astype(self.dtype)
 
     @np.errstate(all="ignore")
     def evaluate(self, x: Array, labels: Maybe, y: Maybe, weights: Maybe) -> tuple[float, float]:
         """Without dropout: (1/m) sum w_i loss_i, and the plain accuracy or nan where undefined."""
-        w = np.ones(len(x)) if weights is None else weights
-        trace = self.forward(self.scaled(x), training=False)
-        target = dense_targets(labels, y, self.n_out)
+        given = flat_rows(x, labels, y, weights)
+        trace = self.forward(self.scaled(given.x), training=False, times=given.times)
+        target = dense_targets(given.labels, given.y, self.n_out)
         row_loss, _ = self.loss_of(trace, target)
         right = correct(self.description["loss"], trace.h[-1], target, labels is not None)
-        return float((w * row_loss).mean()), float(right.mean())
+        count = max(int(given.has_target.sum()), 1)
+        loss = float((given.weights * given.only(row_loss)).sum() / count)
+        return loss, float(given.only(right).sum() / count)
 
     @np.errstate(all="ignore")
     def gradients(
@@ -322,7 +359,7 @@ class Network:
         """D_l (m, n_l) of every Dense in the next step, None where not needed."""
         found = self._compute_step(x, labels, y, weights).weighted
         return [
-            None if d is None else d.reshape(len(d), *layer.output)
+            None if d is None else d.reshape(*x.shape[:-1], *layer.output)
             for layer, d in zip(self.dense, found, strict=True)
         ]
 
@@ -333,7 +370,10 @@ class Network:
         docs/MATH.md, "Alignment".
         """
         backprop = Backprop({"name": "backprop"})
-        exact = [replace(layer, rule=backprop, needs_delta=True) for layer in self.dense]
+        exact = [
+            replace(layer, rule=backprop, needs_delta=True, spec=layer.spec | {"time": "bptt"})
+            for layer in self.dense
+        ]
         step = self._compute_step(x, labels, y, weights)
         true = replace(step, second=None)
         self._form_deltas(true, exact, step.error)
@@ -345,8 +385,8 @@ class Network:
         d_rule, d_true = step.weighted[layer.ordinal], true.weighted[layer.ordinal]
         if layer.rule.learns and d_rule is not None and d_true is not None:
             key = layer.key("weight")
-            g_rule = self._gradient(layer, step.last, d_rule)[key]
-            g_true = self._gradient(layer, true.last, d_true)[key]
+            g_rule = self._gradient(layer, step.last, d_rule, step.count)[key]
+            g_true = self._gradient(layer, true.last, d_true, step.count)[key]
             row["delta_angle"], row["gradient_angle"] = angle(d_rule, d_true), angle(g_rule, g_true)
             row["norm_ratio"] = norm(d_rule) / norm(d_true) if norm(d_true) else math.nan
         weight_angle = layer.rule.weight_angle(self, layer)

@@ -75,12 +75,12 @@ class Layer:
     @property
     def columns(self) -> int:
         """Columns of W_l: units, or filters."""
-        return int(self.spec["units" if self.spec["type"] == "dense" else "filters"])
+        return int(self.spec["filters" if self.spec["type"] == "conv2d" else "units"])
 
     @property
     def window(self) -> Window | None:
         """The windows of a convolution."""
-        if self.spec["type"] == "dense":
+        if self.spec["type"] != "conv2d":
             return None
         return Window.of(self.spec, self.given, self.spec["kernel_size"])
 
@@ -136,9 +136,14 @@ class Layer:
         return f"{self.index}.{part}"
 
     @property
+    def parts(self) -> list[str]:
+        """The names of its parameters, without the index: W_l and, if any, b_l."""
+        return ["weight", "bias"][: 1 + self.spec["use_bias"]]
+
+    @property
     def keys(self) -> list[str]:
-        """Names of W_l and, if any, b_l."""
-        return [self.key("weight"), self.key("bias")][: 1 + self.spec["use_bias"]]
+        """Names of its parameters."""
+        return [self.key(part) for part in self.parts]
 
     def first_weight(self, seed: int) -> Doubles:
         """The first W_l (n_{l-1}, n_l)."""
@@ -152,6 +157,10 @@ class Layer:
             stream, shape = Stream(seed, BIAS, self.ordinal), (self.columns,)
             first[self.key("bias")] = initial(self.spec["bias_init"], stream, shape, self.fans)
         return first
+
+    def first_feedback(self, seed: int) -> dict[str, Array]:
+        """The layer's own feedback tensors and their first values: none."""
+        return {}
 
 
 class Rule:

@@ -36,7 +36,7 @@ class DKP(DFA):
         """gB_l."""
         error, h = step.weighted[-1], step.trace.inputs[layer.ordinal + 1]
         assert error is not None
-        return {layer.key("feedback"): net.product("outer", error.T, h) / len(h)}
+        return {layer.key("feedback"): net.product("outer", error.T, h) / step.count}
 
     def update(self, net: Network, layer: Layer, grads: dict[str, Array], lr: float) -> None:
         """B_l loses the share lambda, then takes the optimizer's step at lr * lr_scale."""
@@ -98,10 +98,10 @@ class LDFA(Rule):
     def gradients(self, net: Network, layer: Layer, step: Step) -> dict[str, Array]:
         """gQ_l and gP_l."""
         h, t = step.trace.inputs[layer.ordinal + 1], step.weigh(step.kept[layer.key("T")])
-        grads = {layer.key("feedback.Q"): net.product("outer", t.T, h) / len(h)}
+        grads = {layer.key("feedback.Q"): net.product("outer", t.T, h) / step.count}
         if self.option("oja"):
             residual = step.kept[layer.key("residual")]
-            grads[layer.key("feedback.P")] = net.product("outer", residual.T, t) / len(h)
+            grads[layer.key("feedback.P")] = net.product("outer", residual.T, t) / step.count
         return grads
 
     def update(self, net: Network, layer: Layer, grads: dict[str, Array], lr: float) -> None:

@@ -60,8 +60,8 @@ class Local(Rule):
         if not self.trained(layer):
             return {}
         h, error = step.trace.inputs[layer.ordinal + 1], step.weigh(step.kept[layer.key("e")])
-        g_weight = net.product("outer", h.T, error) / len(h)
-        return dict(zip(self.keys(layer), (g_weight, error.sum(axis=0) / len(h)), strict=True))
+        g_weight = net.product("outer", h.T, error) / step.count
+        return dict(zip(self.keys(layer), (g_weight, error.sum(axis=0) / step.count), strict=True))
 
     def update(self, net: Network, layer: Layer, grads: dict[str, Array], lr: float) -> None:
         """M_l and c_l as every weight and bias, at lr * lr_scale."""

@@ -17,7 +17,9 @@ class Trace:
     inputs: list[Array] = field(default_factory=list)  # H_{l-1} after the layers before layer l
     back: list[list[Back]] = field(default_factory=list)  # the way back through those layers
     a: list[Array] = field(default_factory=list)  # A_l, before the activation
-    h: list[Array] = field(default_factory=list)  # H_l, after it
+    f: list[Array] = field(default_factory=list)  # f(A_l): H_l, but for a recurrent layer
+    h: list[Array] = field(default_factory=list)  # H_l, the layer's output
+    before: dict[int, Array] = field(default_factory=dict)  # h_{t-1} of recurrent layers
 
 
 @dataclass
@@ -34,6 +36,8 @@ class Step:
     weights: Doubles  # w (m,)
     loss: float  # mean over the batch, before the update
     correct: float  # sum over the batch of how right each row is
+    count: int  # rows with a target: the m of 1/m
+    times: int = 1  # rows of a sequence
     second: Trace | None = None  # of the second forward pass, where the rule makes one
     deltas: list[Maybe] = field(default_factory=list)  # d_l, None where not formed (yet)
     weighted: list[Maybe] = field(default_factory=list)  # D_l = w * d_l
