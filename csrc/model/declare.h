@@ -5,6 +5,18 @@
 
 #include "model/ops.h"
 
+enum { /* purposes of random streams */
+       FA_RNG_WEIGHT = 1,
+       FA_RNG_BIAS,
+       FA_RNG_FEEDBACK,
+       FA_RNG_DROPOUT,
+       FA_RNG_SHUFFLE,
+       FA_RNG_PROJECTION,
+       FA_RNG_SPARSITY,
+       FA_RNG_RECURRENT,
+       FA_RNG_RECURRENT_FEEDBACK
+};
+
 /* ---- declare.c: called by plan functions ---- */
 
 /* A row buffer of cols elements of `size` bytes. */
