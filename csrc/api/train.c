@@ -70,12 +70,12 @@ fa_status fa_learn_one(double *loss, fa_net *net, const void *x, int64_t label, 
 static int64_t rows_of(const fa_samples *s, const fa_epoch *e)
 { return e->batch_size < s->n ? e->batch_size : s->n; }
 
-static fa_status check_labels_of(const fa_net *net, const fa_samples *s, int64_t sample)
+/* -1: a step without a target */
+static fa_status check_labels_of_steps(const fa_net *net, const fa_samples *s, int64_t sample)
 {
-    const int64_t each = s->every_step ? fa_times(s) : 1;
-    for (int64_t i = sample * each; s->labels && i < (sample + 1) * each; i++)
-        if (!fa_label_fits(net, s->labels[i]) && !(s->every_step && s->labels[i] == -1))
-            return fa_bad_label(net, s, i);
+    const int64_t each = fa_times(s);
+    for (int64_t i = sample * each; i < (sample + 1) * each; i++)
+        if (!fa_label_fits(net, s->labels[i]) && s->labels[i] != -1) return fa_bad_label(net, s, i);
     return FA_OK;
 }
 
@@ -91,15 +91,18 @@ static fa_status check_epoch(const fa_net *net, const fa_samples *s, const fa_ep
         return fa_fail(FA_E_VALUE,
                        "first, count: expected batches within 0..%lld, got %lld and %lld",
                        (long long)batches, (long long)e->first, (long long)e->count);
+    const bool labels = s->labels && !s->every_step, rows = fa_is_sparse(s) && !s->checked;
+    const bool weights = s->weights && !s->checked, steps = s->labels && s->every_step;
     const int64_t end = e->first + e->count == batches ? s->n : (e->first + e->count) * size;
     for (int64_t i = e->first * size; i < end; i++) {
         const int64_t sample = e->order ? e->order[i] : i;
         if (sample < 0 || sample >= s->n)
             return fa_fail(FA_E_VALUE, "order: expected indices in 0..%lld, got %lld at %lld",
                            (long long)s->n - 1, (long long)sample, (long long)i);
-        FA_TRY(check_labels_of(net, s, sample));
-        if (fa_is_sparse(s) && !s->checked) FA_TRY(fa_check_csr_row(net, s, sample));
-        if (s->weights && !s->checked && s->weights[sample] < 0)
+        if (labels && !fa_label_fits(net, s->labels[sample])) return fa_bad_label(net, s, sample);
+        if (steps) FA_TRY(check_labels_of_steps(net, s, sample));
+        if (rows) FA_TRY(fa_check_csr_row(net, s, sample));
+        if (weights && s->weights[sample] < 0)
             return fa_fail(FA_E_VALUE,
                            "sample_weight: expected finite numbers >= 0, got %g at index %lld",
                            s->weights[sample], (long long)sample);
@@ -120,7 +123,6 @@ static void select_batch(fa_run *run, const fa_net *net, const fa_samples *s, co
     const int64_t target = s->every_step ? r0 * times : r0;
     run->m = (s->n - r0 < size ? s->n - r0 : size) * times;
     run->times = times;
-    run->data = *s;
     run->index = e->order ? e->order + r0 : NULL;
     if (e->order) return;
     const size_t x_size = s->x_dtype == FA_U8 ? 1 : net->esize;
@@ -148,6 +150,7 @@ static fa_run batch_run(fa_net *net, const fa_samples *s, const fa_epoch *e, int
     fa_run run = {.net = net,
                   .work = work,
                   .mode = FA_TRAIN,
+                  .data = *s,
                   .x_unchecked = inputs_may_be_infinite(net, s, s->checked)};
     select_batch(&run, net, s, e, e->first + i);
     run.lr = e->lrs ? e->lrs[i] : fa_state_of(net)->lr;

@@ -40,6 +40,18 @@ static fa_mat to_layer_below(const fa_layer *layer, const fa_run *run, fa_part *
     return below;
 }
 
+/* Sequences have more rows than a chunk: a rule's scratch is for FA_CHUNK of them. */
+static void signal_by_chunks(const fa_rule *rule, const fa_run *run, int b, fa_part part,
+                             int worker)
+{
+    const fa_block *block = &run->net->blocks[b];
+    const fa_layer *layer = &run->net->layers[run->exact ? block->last : block->signal_at];
+    for (fa_part p = part; p.rows.r0 < part.rows.r1; p.rows.r0 += FA_CHUNK) {
+        p.rows.r1 = fa_smaller(p.rows.r0 + FA_CHUNK, part.rows.r1);
+        rule->ops->signal(rule, run, b, p, fa_get_part(run, layer->signal, p), worker);
+    }
+}
+
 /* The rule writes S_l into the signal buffer of the layer where it lands: that of D_l, unless a
  * layer between them changes the width. The layers of the block turn it into D_l, unless the rule's
  * product has fused f'. */
@@ -57,10 +69,10 @@ void fa_compute_delta(const fa_run *run, int b, fa_part part, int worker)
         rule->ops->delta(run, b, part.rows, d);
         return;
     }
-    for (fa_part p = part; p.rows.r0 < part.rows.r1; p.rows.r0 += FA_CHUNK) {
-        p.rows.r1 = fa_smaller(p.rows.r0 + FA_CHUNK, part.rows.r1);
-        rule->ops->signal(rule, run, b, p, fa_get_part(run, layer->signal, p), worker);
-    }
+    if (part.rows.r1 - part.rows.r0 <= FA_CHUNK)
+        rule->ops->signal(rule, run, b, part, d, worker);
+    else
+        signal_by_chunks(rule, run, b, part, worker);
     if (rule->fuses_relu_backward) return;
     for (int i = at; i >= block->first; i--) {
         layer = &net->layers[i];

@@ -81,16 +81,24 @@ void fa_forward(const fa_run *run, fa_rows rows, int worker)
     fa_forward_layers(run, rows, worker);
 }
 
+static void forward_by_chunks(const fa_layer *layer, const fa_run *run, fa_rows rows, int worker)
+{
+    for (int64_t r = rows.r0; r < rows.r1; r += FA_CHUNK) {
+        const fa_rows part = {r, fa_smaller(r + FA_CHUNK, rows.r1)};
+        layer->ops->forward(layer, run, fa_all_columns(part, layer->n_out), worker);
+    }
+}
+
 void fa_forward_layers(const fa_run *run, fa_rows rows, int worker)
 {
     const fa_net *net = run->net;
+    const bool few = rows.r1 - rows.r0 <= FA_CHUNK;
     for (int i = 0; i < net->n_layers; i++) {
         const fa_layer *layer = &net->layers[i];
-        const int64_t most = layer->ops->flags & FA_OVER_TIME ? rows.r1 : FA_CHUNK;
         if (run->mode >= FA_PREDICT && layer->ops->flags & FA_TRAIN_ONLY) continue;
-        for (int64_t r = rows.r0; r < rows.r1; r += most) {
-            const fa_rows part = {r, fa_smaller(r + most, rows.r1)};
-            layer->ops->forward(layer, run, fa_all_columns(part, layer->n_out), worker);
-        }
+        if (few || layer->ops->flags & FA_OVER_TIME)
+            layer->ops->forward(layer, run, fa_all_columns(rows, layer->n_out), worker);
+        else
+            forward_by_chunks(layer, run, rows, worker);
     }
 }

@@ -5,6 +5,18 @@
 
 #include "model/ops.h"
 
+enum { /* purposes of random streams */
+       FA_RNG_WEIGHT = 1,
+       FA_RNG_BIAS,
+       FA_RNG_FEEDBACK,
+       FA_RNG_DROPOUT,
+       FA_RNG_SHUFFLE,
+       FA_RNG_PROJECTION,
+       FA_RNG_SPARSITY,
+       FA_RNG_RECURRENT,
+       FA_RNG_RECURRENT_FEEDBACK
+};
+
 /* ---- declare.c: called by plan functions ---- */
 
 /* A row buffer of cols elements of `size` bytes. */
@@ -60,8 +72,15 @@ fa_status fa_plan_window(fa_window *window, fa_net *net, const fa_layer *layer, 
 /* Sets the shape of a layer's output. */
 fa_status fa_plan_map(fa_layer *layer, int64_t h, int64_t w, int64_t c);
 
+/* ---- plan_rules.c, plan_tiles.c ---- */
+
+fa_status fa_plan_rules(fa_net *net);
+fa_status fa_plan_tiles(fa_net *net);
+
 /* ---- feedback_init.c ---- */
 
+fa_status fa_plan_sampling(fa_net *net); /* allocates the sampling workspace */
+const char *fa_distribution_intern(const char *name);
 fa_status fa_feedback_check(const fa_net *net, int block, int64_t rows, int64_t cols);
 bool fa_feedback_is_plain(const fa_rule *rule);                      /* drawn element by element */
 int64_t fa_feedback_nnz(const fa_net *net, int block, int64_t rows); /* see fa_rule */

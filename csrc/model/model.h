@@ -30,18 +30,6 @@ enum {
     FA_MAX_SLOTS = 3, /* of an optimizer: arrays as large as the parameter */
     FA_SLOTS = 3,     /* idle workspaces that a network keeps: engine/workspace.c */
 };
-enum { /* purposes of random streams */
-       FA_RNG_WEIGHT = 1,
-       FA_RNG_BIAS,
-       FA_RNG_FEEDBACK,
-       FA_RNG_DROPOUT,
-       FA_RNG_SHUFFLE,
-       FA_RNG_PROJECTION,
-       FA_RNG_SPARSITY,
-       FA_RNG_RECURRENT,
-       FA_RNG_RECURRENT_FEEDBACK
-};
-
 typedef struct fa_part {
     fa_rows rows;
     int64_t c0, c1;

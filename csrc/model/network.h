@@ -109,12 +109,10 @@ fa_status fa_copy_note(char **copy, const char *note);   /* NULL for none */
 static inline fa_lock *fa_lock_of(const fa_net *net) { return net ? (fa_lock *)&net->lock : NULL; }
 static inline fa_state *fa_state_of(const fa_net *net) { return (fa_state *)net->state; }
 
-/* ---- plan.c, plan_rules.c, plan_tiles.c ---- */
+/* ---- plan.c ---- */
 
 fa_status fa_plan_network(fa_net *net, const fa_net_desc *desc, fa_fits *fits, const void *context,
                           bool fresh);
-fa_status fa_plan_rules(fa_net *net);
-fa_status fa_plan_tiles(fa_net *net);
 fa_status fa_own_values(fa_net *net, fa_init *init); /* `init` points to the network's copy then */
 
 /* ---- state.c ---- */
@@ -147,8 +145,6 @@ void fa_draw_state(fa_net *net);
 double fa_init_size(bool *normal, const char *name, double scale, int64_t n_in, int64_t n_out);
 const char *fa_init_intern(const char *name); /* our copy of a checked name */
 const char *fa_init_name(int i);
-fa_status fa_plan_sampling(fa_net *net); /* allocates the sampling workspace */
-const char *fa_distribution_intern(const char *name);
 const char *fa_distribution_name(int i);
 
 #endif
