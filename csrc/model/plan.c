@@ -26,10 +26,12 @@ static fa_status own_initial_values(fa_net *net, fa_layer *layer, fa_layer_desc 
 {
     FA_TRY(fa_own_values(net, &desc->weight_init));
     FA_TRY(fa_own_values(net, &desc->bias_init));
-    if (layer->recurrent) FA_TRY(fa_own_values(net, &desc->recurrent_init));
-    layer->desc.recurrent_init = desc->recurrent_init;
-    if (!desc->recurrent_init.values)
-        layer->desc.recurrent_init.name = fa_init_intern(desc->recurrent_init.name);
+    if (layer->recurrent) { /* of other layers nobody has checked it, and nobody reads it */
+        FA_TRY(fa_own_values(net, &desc->recurrent_init));
+        layer->desc.recurrent_init = desc->recurrent_init;
+        if (!desc->recurrent_init.values)
+            layer->desc.recurrent_init.name = fa_init_intern(desc->recurrent_init.name);
+    }
     layer->desc.weight_init = desc->weight_init;
     layer->desc.bias_init = desc->bias_init;
     if (!desc->weight_init.values)
