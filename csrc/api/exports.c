@@ -3,6 +3,7 @@
 #define fa_dense inline_dense
 #define fa_conv2d inline_conv2d
 #define fa_flatten inline_flatten
+#define fa_recurrent inline_recurrent
 #define fa_dropout inline_dropout
 #define fa_rule_of inline_rule_of
 #define fa_optimizer_of inline_optimizer_of
@@ -14,6 +15,7 @@
 #undef fa_dense
 #undef fa_conv2d
 #undef fa_flatten
+#undef fa_recurrent
 #undef fa_dropout
 #undef fa_rule_of
 #undef fa_optimizer_of
@@ -28,6 +30,8 @@ FA_API fa_layer_desc fa_dense(int64_t units, const char *activation)
 FA_API fa_layer_desc fa_conv2d(int64_t filters, int64_t size, const char *activation)
 { return inline_conv2d(filters, size, activation); }
 FA_API fa_layer_desc fa_flatten(void) { return inline_flatten(); }
+FA_API fa_layer_desc fa_recurrent(int64_t units, const char *activation)
+{ return inline_recurrent(units, activation); }
 FA_API fa_layer_desc fa_dropout(double rate) { return inline_dropout(rate); }
 
 FA_API fa_rule_desc fa_rule_of(const char *name) { return inline_rule_of(name); }
