@@ -246,18 +246,15 @@ def test_validation_metrics_callbacks_and_checkpoints(tmp_path):
     assert same_state(resumed, one)
 
 
+@pytest.mark.usefixtures("keyboard")
 def test_ctrl_c_while_a_batch_is_made_leaves_the_steps_before():
     def stream():
         yield from cut(X, Y)[:2]
         signal.raise_signal(signal.SIGINT)
 
     net, other = network(), network()
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may ignore it
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            net.fit(batches=stream(), **QUIET)
-    finally:
-        signal.signal(signal.SIGINT, before)
+    with pytest.raises(KeyboardInterrupt):
+        net.fit(batches=stream(), **QUIET)
     for batch in cut(X, Y)[:2]:
         other.train_batch(*batch)
     assert_same(copies(net), copies(other))
