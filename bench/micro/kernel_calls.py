@@ -25,6 +25,7 @@ PARAMETER = {
     "uint64_t": ctypes.c_uint64,
     "double": ctypes.c_double,
     "bool": ctypes.c_bool,
+    "int": ctypes.c_int,
 }
 
 
@@ -63,11 +64,12 @@ def library(isa: str) -> ctypes.CDLL:
 def contracts() -> dict[str, list[type]]:
     """Name and parameter types of every member of fa_kernels, in its order."""
     found = {}
-    rows = re.findall(
-        r"^FA_KERNEL\([^,]+, (\w+), \((.*?)\)\)$",
-        (KERNELS / "kernels.def").read_text(),
-        re.M | re.S,
-    )
+    header = (KERNELS / "kernels.h").read_text()
+    step = re.search(r"^#define FA_STEP_PARAMETERS((?:.*\\\n)*.*)", header, re.M)
+    assert step is not None
+    text = (KERNELS / "kernels.def").read_text()
+    text = text.replace("FA_STEP_PARAMETERS", step[1].replace("\\\n", " "))
+    rows = re.findall(r"^FA_KERNEL\([^,]+, (\w+), \((.*?)\)\)$", text, re.M | re.S)
     for name, parameters in rows:
         words = parameters.replace("*", " * ").split(",") if parameters != "void" else []
         found[name] = [next(PARAMETER[w] for w in PARAMETER if w in p.split()) for p in words]

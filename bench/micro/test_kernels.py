@@ -60,7 +60,7 @@ def test_optimizer(benchmark, isa, optimizer, momentum, coupled, dtype):
         lr=1e-6, momentum=momentum, alpha=0.99, beta1=0.9, beta2=0.999, eps=1e-8,
         bias1=1, bias2=1, keep=1, g_scale=1,
     )  # fmt: skip
-    tile = (w, COLS, slots[0], slots[1], b, ROWS, g, COLS, ROWS, COLS, hyper)
+    tile = (w, COLS, slots[0], slots[1], None, b, ROWS, g, COLS, ROWS, COLS, hyper)
     benchmark(kernel(isa, dtype, optimizer, *tile))
     assert (w != before).any()
     assert b is None or np.isfinite(b).all()
