@@ -88,7 +88,7 @@ void fa_tuner_record(fa_net *net, int64_t rows, double seconds);
 
 typedef struct fa_call { /* the caller sets: */
     bool writes;   /* excludes other calls on the network; else runs alongside other readers */
-    int64_t chunk; /* not 0: row buffers of so many rows per thread, not of all rows */
+    int64_t chunk; /* not 0: each thread has row buffers of this many rows */
     int n_work, slot[2]; /* of the workspaces */
     int64_t entries;     /* by fa_csr_most_entries, for the rows of a workspace; -1: reads no X */
     /* fa_call_begin sets: */

@@ -65,8 +65,8 @@ static inline int64_t fa_list_groups(int32_t *group, int64_t runs, int64_t run, 
     return n;
 }
 
-/* How many rows of a map are multiplied at a time: what fits the first cache, but so many that the
- * weights serve several places. */
+/* How many rows of a map are multiplied at a time: what fits the first cache, but at least
+ * FA_BACK_PLACES places, since each product reads all weights. */
 static inline int64_t fa_back_rows(const fa_window *g, int64_t size)
 {
     const int64_t row = g->out_w * fa_patch_size(g) * size;

@@ -2,27 +2,9 @@
  * patch is kernel_h x kernel_w x channels numbers in this order, K in all; W is K x filters. */
 #include "layers/layers.h"
 
-#include <math.h>
-
 static const fa_option_row conv2d_options[] = {FA_OPTIONS_OF_ACTIVATIONS, {0}};
 
 enum { AT_ONCE = 8 }; /* samples that a kernel takes at a time: it copies images that are padded */
-
-static fa_status check(const fa_layer *layer)
-{
-    const fa_layer_desc *d = &layer->desc;
-    const int i = layer->index;
-    if (d->units < 1 || d->units > INT32_MAX)
-        return fa_fail(FA_E_VALUE, "layer %d: filters: expected 1 to %d, got %lld", i, INT32_MAX,
-                       (long long)d->units);
-    if (!(d->lr_scale >= 0 && d->bias_lr_scale >= 0) || !isfinite(d->lr_scale) ||
-        !isfinite(d->bias_lr_scale))
-        return fa_fail(
-            FA_E_VALUE,
-            "layer %d: lr_scale, bias_lr_scale: expected finite numbers >= 0, got %g, %g", i,
-            d->lr_scale, d->bias_lr_scale);
-    return FA_OK;
-}
 
 static const fa_window *window(const fa_layer *layer) { return layer->state; }
 static int64_t positions(const fa_window *g) { return g->out_h * g->out_w; }
@@ -50,24 +32,13 @@ static fa_status plan_sizes(fa_net *net, fa_layer *layer, int64_t *patch)
 
 static fa_status plan(fa_net *net, fa_layer *layer)
 {
-    const fa_layer_desc *d = &layer->desc;
+    const int64_t filters = layer->desc.units;
     int64_t patch = 0;
-    FA_TRY(check(layer));
+    FA_TRY(fa_check_weighted(layer, "filters"));
     FA_TRY(plan_sizes(net, layer, &patch));
-    FA_TRY(fa_init_check(&d->weight_init, "weight_init", layer->index, patch, d->units));
-    FA_TRY(fa_init_check(&d->bias_init, "bias_init", layer->index, 1, d->units));
-
-    layer->out = fa_plan_tight_buffer(net, layer->n_out, net->esize);
-    if (fa_activation_flags(layer->activation) & FA_NEEDS_PREACT)
-        layer->preact = fa_plan_tight_buffer(net, layer->n_out, net->esize);
-    layer->weight = fa_plan_param(net, "weight", layer->index, FA_WEIGHT, patch, d->units);
-    layer->weight->lr_scale = d->lr_scale;
-    if (d->use_bias) {
-        layer->bias = fa_plan_param(net, "bias", layer->index, FA_BIAS, 1, d->units);
-        layer->bias->lr_scale = d->lr_scale * d->bias_lr_scale;
-    }
-    fa_plan_window_scratch(net, net->k->conv_scratch_bytes(window(layer), d->units, AT_ONCE));
-    fa_plan_scratch(net, (size_t)(patch * d->units) * net->esize); /* W^T */
+    FA_TRY(fa_plan_weighted(net, layer, patch, fa_plan_tight_buffer));
+    fa_plan_window_scratch(net, net->k->conv_scratch_bytes(window(layer), filters, AT_ONCE));
+    fa_plan_scratch(net, (size_t)(patch * filters) * net->esize); /* W^T */
     return FA_OK;
 }
 
@@ -93,16 +64,6 @@ static void forward(const fa_layer *layer, const fa_run *run, fa_part part, int 
     fa_count(run, &net->count_forward, fa_is_first(part));
     if (layer->activation != FA_ACT_linear && !fuses_relu)
         net->k->act[layer->activation](h.p, h.ld, all.p, all.ld, h.rows, h.cols, layer->f_option);
-}
-
-static void backward(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat d, bool exact,
-                     int worker)
-{
-    (void)worker;
-    if (!exact) return;
-    const fa_mat x =
-        fa_get(run, layer->preact == FA_NO_BUF ? layer->out : layer->preact, part.rows);
-    run->net->k->dact[layer->activation](d.p, d.ld, x.p, x.ld, d.rows, d.cols, layer->f_option);
 }
 
 static void carry(const fa_layer *layer, const fa_run *run, fa_mat d, fa_mat b, fa_mat out,
@@ -151,7 +112,7 @@ const fa_layer_ops fa_layer_conv2d = {.name = "conv2d",
                                       .options = conv2d_options,
                                       .plan = plan,
                                       .forward = forward,
-                                      .backward = backward,
+                                      .backward = fa_weighted_backward,
                                       .transport = transport,
                                       .carry = carry,
                                       .gradient = gradient};

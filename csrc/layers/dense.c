@@ -2,42 +2,17 @@
 #include "engine/sparse.h"
 #include "layers/layers.h"
 
-#include <math.h>
-
-enum { MAX_UNITS = INT32_MAX };
-
 static const fa_option_row dense_options[] = {FA_OPTIONS_OF_ACTIVATIONS, {0}};
 
-fa_status fa_plan_weights(fa_net *net, fa_layer *layer)
+fa_status fa_plan_dense(fa_net *net, fa_layer *layer)
 {
-    const fa_layer_desc *d = &layer->desc;
-    const int i = layer->index;
-    if (d->units < 1 || d->units > MAX_UNITS)
-        return fa_fail(FA_E_VALUE, "layer %d: units: expected 1 to %d, got %lld", i, MAX_UNITS,
-                       (long long)d->units);
-    if (!(d->lr_scale >= 0 && d->bias_lr_scale >= 0) || !isfinite(d->lr_scale) ||
-        !isfinite(d->bias_lr_scale))
-        return fa_fail(
-            FA_E_VALUE,
-            "layer %d: lr_scale, bias_lr_scale: expected finite numbers >= 0, got %g, %g", i,
-            d->lr_scale, d->bias_lr_scale);
+    FA_TRY(fa_check_weighted(layer, "units"));
     FA_TRY(fa_expect_flat(layer));
-    layer->out_shape = (fa_shape){0, 0, d->units};
-    layer->n_out = d->units;
+    layer->out_shape = (fa_shape){0, 0, layer->desc.units};
+    layer->n_out = layer->desc.units;
     layer->fan_in = layer->n_in, layer->fan_out = layer->n_out;
     layer->work = (double)layer->n_in * (double)layer->n_out;
-    FA_TRY(fa_init_check(&d->weight_init, "weight_init", i, layer->n_in, layer->n_out));
-    FA_TRY(fa_init_check(&d->bias_init, "bias_init", i, 1, layer->n_out));
-
-    layer->out = fa_plan_buffer(net, layer->n_out, net->esize);
-    if (fa_activation_flags(layer->activation) & FA_NEEDS_PREACT)
-        layer->preact = fa_plan_buffer(net, layer->n_out, net->esize);
-    layer->weight = fa_plan_param(net, "weight", i, FA_WEIGHT, layer->n_in, layer->n_out);
-    layer->weight->lr_scale = d->lr_scale;
-    if (d->use_bias) {
-        layer->bias = fa_plan_param(net, "bias", i, FA_BIAS, 1, layer->n_out);
-        layer->bias->lr_scale = d->lr_scale * d->bias_lr_scale;
-    }
+    FA_TRY(fa_plan_weighted(net, layer, layer->n_in, fa_plan_buffer));
     fa_plan_scratch(net, fa_matmul_nt_scratch(&net->linalg, layer->n_out));
     return FA_OK;
 }
@@ -95,16 +70,6 @@ static void forward(const fa_layer *layer, const fa_run *run, fa_part part, int 
         run->net->k->act[layer->activation](h.p, h.ld, a.p, a.ld, h.rows, h.cols, layer->f_option);
 }
 
-static void backward(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat d, bool exact,
-                     int worker)
-{
-    (void)worker;
-    if (!exact) return;
-    const fa_mat x =
-        fa_get_part(run, layer->preact == FA_NO_BUF ? layer->out : layer->preact, part);
-    run->net->k->dact[layer->activation](d.p, d.ld, x.p, x.ld, d.rows, d.cols, layer->f_option);
-}
-
 void fa_dense_transport(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat d,
                         fa_mat out, int worker)
 {
@@ -116,9 +81,9 @@ void fa_dense_transport(const fa_layer *layer, const fa_run *run, fa_part part, 
 const fa_layer_ops fa_layer_dense = {.name = "dense",
                                      .flags = FA_WEIGHTED,
                                      .options = dense_options,
-                                     .plan = fa_plan_weights,
+                                     .plan = fa_plan_dense,
                                      .columns = true,
                                      .sparse = true,
                                      .forward = forward,
-                                     .backward = backward,
+                                     .backward = fa_weighted_backward,
                                      .transport = fa_dense_transport};

@@ -16,11 +16,23 @@
          FA_AT_LEAST(0),                                                                           \
          .meaning = "of elu: the limit below 0 is -alpha"}
 
-/* ---- dense.c: what every weighted layer has ---- */
+/* ---- weighted.c ---- */
 
-/* Checks the description and declares W, b, the outputs and, if the activation needs them, the
- * pre-activations. */
-fa_status fa_plan_weights(fa_net *net, fa_layer *layer);
+/* Checks the number of columns of W, which messages call `columns`, and the factors of the rate. */
+fa_status fa_check_weighted(const fa_layer *layer, const char *columns);
+/* Declares W with this number of rows, b, the outputs and, if the activation needs them, the
+ * pre-activations; buffers by `plan_buffer`. */
+typedef fa_buf fa_plan_buffer_fn(fa_net *net, int64_t cols, size_t size);
+fa_status fa_plan_weighted(fa_net *net, fa_layer *layer, int64_t rows,
+                           fa_plan_buffer_fn *plan_buffer);
+
+/* D = f'(A) times the signal, where the rule's signal is not D itself */
+void fa_weighted_backward(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat d,
+                          bool exact, int worker);
+
+/* ---- dense.c: what a recurrent layer is, too ---- */
+
+fa_status fa_plan_dense(fa_net *net, fa_layer *layer);
 /* a = x W + b, some columns of it */
 void fa_dense_product(const fa_layer *layer, const fa_run *run, fa_part part, fa_mat a, bool relu,
                       int worker);

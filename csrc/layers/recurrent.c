@@ -119,7 +119,7 @@ static fa_status plan(fa_net *net, fa_layer *layer)
     const int64_t n = layer->desc.units;
     FA_TRY(fa_plan_private(net, &layer->state, sizeof(state)));
     state *own = layer->state;
-    FA_TRY(fa_plan_weights(net, layer));
+    FA_TRY(fa_plan_dense(net, layer));
     FA_TRY(find_time(&own->time, layer));
     FA_TRY(fa_init_check(&layer->desc.recurrent_init, "recurrent_init", layer->index, n, n));
     own->leak = fa_layer_option(layer, LEAK)->number;

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["FitCall"]
 
 BATCH_SIZE = 32
-ENOUGH_STEPS = 1000  # one epoch of so many says nothing about a default that was not meant
+ENOUGH_STEPS = 1000  # of an epoch: with fewer, one epoch is hardly what the user wants
 _hinted = [False]
 
 

@@ -167,7 +167,7 @@ def rtrl(net: Network, layer: Recurrent, x: Array, s: Array) -> dict[str, Double
     """The exact gradients of one sequence by real-time recurrent learning (Williams & Zipser 1989).
 
     Sum over t of S_t dh_t/dw, with dh_t/dw carried forward through the whole Jacobian: n^2 p
-    numbers. The judge of the others, for few units; x (T, n_in) and s (T, n).
+    numbers. Tests compare the other ways with it, for few units; x (T, n_in) and s (T, n).
     """
     n, k = layer.n_out, layer.leak
     u = net.parameters[layer.key("recurrent")].astype(np.float64)
