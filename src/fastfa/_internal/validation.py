@@ -75,6 +75,7 @@ class InputValidator:
     ) -> None:
         # the shape of a sample: (n,), or that of an image
         self.given = (given,) if isinstance(given, int) else given
+        self._expected_inputs = f"shape (m, {', '.join(map(str, self.given))})"
         self.n_in = math.prod(self.given)
         self.n_out = n_out
         self.loss = loss
@@ -153,7 +154,7 @@ class InputValidator:
         return self._with_shape(array, name, given)
 
     def _with_shape(self, array: Any, name: str, given: tuple[str | int, ...] | None) -> Unread:
-        expected = f"shape (m, {', '.join(map(str, self.given))})"
+        expected = self._expected_inputs
         if len(array.shape) < 2:
             hint = "; one sample is X[None, :]" if array.shape == (self.n_in,) else ""
             raise ValueError(f"{name}: expected {expected}, got shape {array.shape}{hint}")
