@@ -148,12 +148,32 @@ static void threads_change_no_bit(void)
     CHECK(n >= 30, "%d pairs of rule and optimizer", n);
 }
 
+/* A kernel that is larger than all else that a thread has memory for. */
+static void wide_kernels_have_room(void)
+{
+    image_recipe r;
+    recipe_images(&r, "backprop", FA_F64);
+    r.layers[CONV_1] = fa_conv2d(260, 1, "tanh"), r.layers[CONV_2] = fa_conv2d(310, 1, "relu");
+    r.desc.input_h = r.desc.input_w = 1, r.desc.input_c = N_PIXELS;
+    fa_net *nets[3];
+    for (int i = 0; i < 3; i++) {
+        r.desc.n_threads = i + 1;
+        nets[i] = make(&r.desc);
+        const double before = train(nets[i], 0, MOST_IMAGES);
+        CHECK(train(nets[i], 0, MOST_IMAGES) < before, "it learns");
+        CHECK(same_state(nets[0], nets[i]), "%d threads", i + 1);
+    }
+    for (int i = 0; i < 3; i++) fa_net_free(nets[i]);
+}
+
 static void learning_one_by_one_is_a_batch_of_one(void)
 {
-    for (int i = 0; i < n_rules; i++) {
-        if (!takes_images(rules[i])) continue;
+    for (int i = 0; i < 2 * n_rules; i++) {
+        const char *rule = rules[i / 2];
+        if (!takes_images(rule)) continue;
         image_recipe r;
-        recipe_images(&r, rules[i], FA_F64);
+        recipe_images(&r, rule, FA_F64);
+        if (i % 2) r.layers[CONV_1].trainable = r.layers[CONV_2].trainable = 0;
         fa_net *one = make(&r.desc), *many = make(&r.desc), *batch = make(&r.desc);
         fa_samples s = part_of(one, 0, 5);
         fa_metrics m;
@@ -166,11 +186,11 @@ static void learning_one_by_one_is_a_batch_of_one(void)
             single.weights = NULL;
             CHECK(fa_learn_one(&loss[0], one, single.x, data.labels[j], NULL) == FA_OK, "learn");
             CHECK(fa_train_batch(&loss[1], batch, &single) == FA_OK, "batch");
-            CHECK(loss[0] == loss[1], "%s: loss %d", rules[i], j);
+            CHECK(loss[0] == loss[1], "%s: loss %d", rule, j);
             sum += loss[0];
         }
-        CHECK(same_state(one, batch) && same_state(many, batch), "%s: states", rules[i]);
-        CHECK(m.loss == sum && m.rows == 5, "%s: sums", rules[i]);
+        CHECK(same_state(one, batch) && same_state(many, batch), "%s: states", rule);
+        CHECK(m.loss == sum && m.rows == 5, "%s: sums", rule);
         fa_net_free(one), fa_net_free(many), fa_net_free(batch);
     }
 }
@@ -382,6 +402,7 @@ int main(void)
     RUN(backprop_is_the_derivative);
     RUN(one_position_has_the_bits_of_dense);
     RUN(threads_change_no_bit);
+    RUN(wide_kernels_have_room);
     RUN(learning_one_by_one_is_a_batch_of_one);
     RUN(predictions_have_the_same_bits);
     RUN(angles_are_those_of_the_deltas);

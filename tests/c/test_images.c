@@ -174,7 +174,6 @@ static void outputs_are_sums_over_windows(void)
 
 enum { BLOCKS = 4, WIDEST = 6 * 5 * 4, ENTRIES = 27 * 7, MATRIX = 7 * WIDEST };
 static const int layer_of[BLOCKS] = {CONV_1, CONV_2, HIDDEN, TOP};
-static const char *const f_of[BLOCKS] = {"tanh", "softplus", "tanh", "linear"};
 static const window windows[BLOCKS] = {{6, 5, 2, 4, 3, 3, 1, 1, 1, 1, 6, 5},
                                        {6, 5, 4, 3, 2, 3, 2, 1, 0, 0, 3, 3},
                                        {1, 1, 27, 7, 1, 1, 1, 1, 0, 0, 1, 1},
@@ -205,15 +204,16 @@ static void softmax_minus(double *e, const double *z, int64_t label)
     for (int k = 0; k < N_CLASSES; k++) e[k] = exp(z[k]) / sum - (k == label);
 }
 
-static void go_forward(oracle *o, const double *x, int64_t label)
+static void go_forward(oracle *o, const fa_net *net, const double *x, int64_t label)
 {
     memset(o->h, 0, sizeof o->h);
     memcpy(o->h[0], x, N_PIXELS * sizeof *x);
     for (int b = 0; b < BLOCKS; b++) {
         const window *g = &windows[b];
+        const char *f = block_of(net, b).activation;
         sweep(g, o->h[b], o->w[b], NULL, o->h[b + 1], NULL, NULL);
         for (int64_t i = 0; i < n_out(g); i++)
-            o->h[b + 1][i] = activation_of(f_of[b], o->h[b + 1][i] + o->bias[b][i % g->filters]);
+            o->h[b + 1][i] = activation_of(f, o->h[b + 1][i] + o->bias[b][i % g->filters]);
     }
     softmax_minus(o->d[TOP - 1], o->h[BLOCKS], label);
 }
@@ -260,7 +260,9 @@ static void delta_of_block(oracle *o, const fa_net *net, int b, int64_t label)
         for (int k = 0; k < N_CLASSES; k++) s[i] += v[k] * m[k * cols + i];
     for (int64_t i = 0; i < n_out(&windows[b]) && !strcmp(info.inject, "post"); i++) {
         const double h = o->h[b + 1][i]; /* f' from f */
-        s[i] *= b == CONV_2 ? 1 - exp(-h) : 1 - h * h;
+        s[i] *= !strcmp(info.activation, "relu")   ? h > 0
+                : !strcmp(info.activation, "tanh") ? 1 - h * h
+                                                   : 1 - exp(-h);
     }
 }
 
@@ -269,7 +271,7 @@ static void expect_step(oracle *o, double (*deltas)[MOST_IMAGES * WIDEST], const
                         int64_t n)
 {
     for (int64_t m = 0; m < n; m++) {
-        go_forward(o, data.x + m * N_PIXELS, data.labels[m]);
+        go_forward(o, net, data.x + m * N_PIXELS, data.labels[m]);
         for (int b = BLOCKS - 2; b >= 0; b--)
             if (*block_of(net, b).source) delta_of_block(o, net, b, data.labels[m]);
         for (int b = 0; b < BLOCKS; b++) {
@@ -346,6 +348,63 @@ static void every_rule_is_its_formula(void)
     CHECK(n_tried >= 2 * 4, "dfa, sdfa, drtp and local inject before f: %d", n_tried);
 }
 
+/* Matrices with zeros, of two factors, drawn as weights, shared; and relu, whose f' some products
+ * multiply by themselves. */
+static void every_kind_of_feedback(void)
+{
+    static const char *const of[] = {"fa", "dfa", "sdfa", "drtp"};
+    for (int i = 0; i < 4; i++)
+        for (int kind = 0; kind < 10; kind++) {
+            char what[60];
+            image_recipe r;
+            recipe_images(&r, of[i], dtypes[(i + kind) % 2]);
+            if (kind / 2 == 0) r.rule.sparsity = 0.67; /* one entry in each column of three */
+            if (kind / 2 == 1) r.rule.feedback_rank = 2;
+            if (kind / 2 == 2) r.rule.feedback.name = "forward";
+            if (kind / 2 == 3) r.rule.shared = i > 0;
+            for (int l = 0; l < TOP && kind % 2; l++)
+                if (l != FLATTEN) r.layers[l].activation = "relu";
+            snprintf(what, sizeof what, "%s, feedback %d", of[i], kind);
+            fa_net *net = make(&r.desc);
+            compare_step(net, 17, what);
+            fa_net_free(net);
+        }
+}
+
+/* Fans: the numbers of a patch; the positions of a kernel times its filters. */
+static void drawn_numbers_fit_the_fans(void)
+{
+    static const char *const names[] = {"glorot_uniform", "he_uniform", "lecun_uniform"};
+    const double bounds[] = {sqrt(6.0 / (18 + 36)), sqrt(6.0 / 18), sqrt(3.0 / 18)};
+    image_recipe r;
+    recipe_images(&r, "usf", FA_F64);
+    for (int i = 0; i < 3; i++) {
+        double largest = 0;
+        r.layers[CONV_1].weight_init.name = names[i];
+        fa_net *net = make(&r.desc);
+        const double *w = tensor(net, CONV_1, "weight");
+        for (int j = 0; j < 18 * 4; j++) largest = fmax(largest, fabs(w[j]));
+        CHECK(largest <= bounds[i] && largest > 0.9 * bounds[i], "%s: %g", names[i], largest);
+        fa_net_free(net);
+    }
+    fa_net *net = make(&r.desc);
+    const double *w = tensor(net, CONV_2, "weight");
+    double b[3 * 24];
+    CHECK(fa_feedback_matrix(b, net, 0) == FA_OK, "feedback");
+    for (int j = 0; j < 72; j++) {
+        const double s = copysign(sqrt(2.0 / (24 + 18)), w[j % 24 * 3 + j / 24]);
+        CHECK(fabs(b[j] - s) < 1e-15, "sign %d: %g", j, b[j]);
+    }
+    fa_net_free(net);
+    r.rule = fa_rule_of("fa"), r.rule.feedback.name = "glorot_uniform";
+    net = make(&r.desc);
+    double largest = 0;
+    CHECK(fa_feedback_matrix(b, net, 0) == FA_OK, "feedback");
+    for (int j = 0; j < 72; j++) largest = fmax(largest, fabs(b[j]) / sqrt(6.0 / (24 + 18)));
+    CHECK(largest <= 1 && largest > 0.9, "feedback for these weights: %g", largest);
+    fa_net_free(net);
+}
+
 /* With plain SGD, w falls by lr times the gradient, scaled where its norm is above clip_norm. */
 static void a_step_follows_the_gradient(void)
 {
@@ -384,6 +443,8 @@ int main(void)
 {
     RUN(outputs_are_sums_over_windows);
     RUN(every_rule_is_its_formula);
+    RUN(every_kind_of_feedback);
+    RUN(drawn_numbers_fit_the_fans);
     RUN(a_step_follows_the_gradient);
     return finish();
 }
