@@ -243,6 +243,138 @@ static void threads_change_no_bit(void)
     }
 }
 
+/* ---- calls ---- */
+
+static double value_at(const void *p, fa_dtype dtype, int64_t i)
+{ return dtype == FA_F64 ? ((const double *)p)[i] : ((const float *)p)[i]; }
+
+/* Of every step, of the last one, one step after another; and the loss over steps with a target. */
+static void check_predictions(const fa_net *net, fa_net *stream, fa_dtype dtype)
+{
+    enum { N = 13, STEPS = 6, ALL = N * STEPS * CLASSES };
+    static char every[ALL * 8], last[ALL * 8];
+    double loss = 0, one[CLASSES], low = 1;
+    int64_t targets = 0;
+    const size_t row = CLASSES * size_of(dtype);
+    fa_samples s = sequences(dtype, N, STEPS);
+    s.weights = NULL;
+    CHECK(fa_predict(every, CLASSES, net, &s, 0) == FA_OK, "predict");
+    for (int64_t i = 0; i < N * STEPS; i++) {
+        if (i % STEPS == 0) CHECK(fa_stream_reset(stream) == FA_OK, "reset");
+        const void *x = (const char *)s.x + (size_t)(i * IN) * size_of(dtype);
+        CHECK(fa_stream_step(one, NULL, stream, x, -1, NULL) == FA_OK, "stream");
+        for (int k = 0; k < CLASSES; k++) {
+            const double p = value_at(every, dtype, i * CLASSES + k);
+            CHECK(fabs(value_at(one, dtype, k) - p) < (dtype == FA_F64 ? 1e-14 : 1e-6), "step %d",
+                  (int)i);
+            low = fmin(low, p);
+        }
+        if (data.labels[i] < 0) continue;
+        loss -= log(value_at(every, dtype, i * CLASSES + data.labels[i])), targets++;
+    }
+    fa_metrics m;
+    CHECK(low > 0 && fa_evaluate(&m, net, &s) == FA_OK && m.rows == targets, "evaluate");
+    CHECK(fabs(m.loss - loss) < (dtype == FA_F64 ? 1e-12 : 1e-5) * loss, "%g, %g", m.loss, loss);
+    s.every_step = 0;
+    CHECK(fa_predict(last, CLASSES, net, &s, 0) == FA_OK, "predict");
+    for (int i = 0; i < N; i++)
+        CHECK(!memcmp(last + (size_t)i * row, every + (size_t)(i * STEPS + STEPS - 1) * row, row),
+              "the last step of sequence %d", i);
+}
+
+static void predictions_of_steps_and_streams(void)
+{
+    static const char *const times[] = {"bptt", "diagonal", "rflo", "none", "frozen"};
+    for (int i = 0; i < 10; i++) {
+        sequence_recipe r;
+        recipe_sequences(&r, times[i / 2], i % 3 ? 0.4 : 1, "dfa", dtypes[i % 2]);
+        fa_net *net = make(&r.desc), *copy;
+        train(net, 5, 6);
+        REQUIRE(fa_net_clone(&copy, net) == FA_OK, "clone");
+        check_predictions(net, copy, dtypes[i % 2]);
+        fa_net_free(net), fa_net_free(copy);
+    }
+}
+
+/* Steps of a stream that are too small to matter add up to the gradient of the whole sequence. */
+static void a_stream_adds_up_to_the_sequence(void)
+{
+    static const char *const times[] = {"diagonal", "leak", "none"};
+    enum { STEPS = 12 };
+    const double lr = 1e-7;
+    for (int i = 0; i < 6; i++) {
+        static double gradients[MOST_TENSORS][UNITS * CLASSES],
+            first[MOST_TENSORS][sizeof *gradients / 8];
+        void *grads[MOST_TENSORS];
+        sequence_recipe r;
+        double loss;
+        recipe_sequences(&r, times[i / 2], i % 2 ? 0.3 : 1, "dfa", FA_F64);
+        const fa_optimizer_desc slow = fa_optimizer_of("sgd", lr);
+        r.desc.optimizer = &slow;
+        if (i % 2) r.layers[0].activation = "softplus"; /* f' from a */
+        fa_net *net = make(&r.desc);
+        fa_samples s = sequences(FA_F64, 1, STEPS);
+        s.weights = NULL;
+        for (int t = 0; t < MOST_TENSORS; t++) grads[t] = gradients[t];
+        CHECK(fa_gradients(&loss, grads, net, &s) == FA_OK, "gradients");
+        for (int64_t t = 0; t < fa_net_n_tensors(net); t++)
+            CHECK(fa_net_read(first[t], net, t) == FA_OK, "read");
+        double targets = 0;
+        for (int t = 0; t < STEPS; t++) {
+            targets += data.labels[t] >= 0;
+            CHECK(fa_stream_step(NULL, &loss, net, data.x + t * IN, data.labels[t], NULL) == FA_OK,
+                  "step %d", t);
+        }
+        for (int64_t t = 0; t < fa_net_n_tensors(net); t++) {
+            const fa_tensor p = fa_net_tensor(net, t);
+            for (int64_t j = 0; j < p.rows * p.cols && p.trainable; j++) {
+                const double fell = (first[t][j] - ((double *)p.data)[j]) / lr;
+                CHECK(fabs(fell - targets * gradients[t][j]) < 1e-5, "%s, %s[%d]: %g, %g",
+                      times[i / 2], p.key, (int)j, fell, targets * gradients[t][j]);
+            }
+        }
+        fa_net_free(net);
+    }
+}
+
+/* Rows of targets, NaN without one; bytes; batches of some sequences in another order. */
+static void other_samples_of_the_same_numbers(void)
+{
+    enum { N = 9, STEPS = 5 };
+    static double y[N * STEPS * CLASSES], x[N * STEPS * IN], moved[N * STEPS * IN];
+    static uint8_t narrow[N * STEPS * IN];
+    static int64_t labels[N * STEPS];
+    const int64_t order[N] = {4, 0, 8, 2, 7, 1, 3, 6, 5};
+    for (int i = 0; i < N * STEPS * IN; i++) x[i] = (narrow[i] = (uint8_t)(i * 37)) / 255.0;
+    for (int i = 0; i < N * STEPS; i++)
+        for (int k = 0; k < CLASSES; k++)
+            y[i * CLASSES + k] = data.labels[i] < 0 ? NAN : k == data.labels[i];
+    for (int i = 0; i < N; i++) {
+        memcpy(moved + i * STEPS * IN, x + order[i] * STEPS * IN, STEPS * IN * sizeof *x);
+        memcpy(labels + i * STEPS, data.labels + order[i] * STEPS, STEPS * sizeof *labels);
+    }
+    sequence_recipe r;
+    double loss[4];
+    fa_net *nets[4];
+    recipe_sequences(&r, "bptt", 0.4, "backprop", FA_F64);
+    for (int i = 0; i < 4; i++) {
+        fa_samples s = sequences(FA_F64, N, STEPS);
+        s.x = i == 2 ? (const void *)narrow : i == 3 ? moved : x;
+        s.x_dtype = i == 2 ? FA_U8 : FA_F64, s.weights = NULL;
+        if (i == 1) s.labels = NULL, s.y = y, s.ldy = CLASSES;
+        if (i == 3) s.labels = labels;
+        nets[i] = make(&r.desc);
+        fa_metrics m = {0};
+        CHECK(fa_check(nets[i], &s) == FA_OK, "check %d", i);
+        const fa_epoch e = EPOCH(.order = i == 3 ? NULL : order, .batch_size = 4, .count = 3);
+        CHECK(fa_train_steps(&m, nets[i], &s, &e) == FA_OK && m.steps == 3, "steps %d", i);
+        loss[i] = m.loss;
+        CHECK(fabs(loss[i] - loss[0]) < 1e-12 * loss[0], "samples %d: %g, %g", i, loss[i], loss[0]);
+    }
+    CHECK(same_state(nets[0], nets[3]), "an order has the bits of moved rows");
+    for (int i = 0; i < 4; i++) fa_net_free(nets[i]);
+}
+
 /* ---- what is refused ---- */
 
 static void refuses(int line, const sequence_recipe *r, const char *words)
@@ -305,6 +437,9 @@ int main(void)
     RUN(every_way_back_is_its_formula);
     RUN(whole_time_is_the_derivative);
     RUN(threads_change_no_bit);
+    RUN(predictions_of_steps_and_streams);
+    RUN(a_stream_adds_up_to_the_sequence);
+    RUN(other_samples_of_the_same_numbers);
     RUN(rules_without_a_form_for_sequences);
     RUN(wrong_descriptions);
     return finish();
