@@ -30,13 +30,14 @@ static double loss_of(const fa_net *net, int64_t n)
 
 static void backprop_is_the_derivative(void)
 {
-    static const int64_t sizes[] = {1, 2, 17};
+    static const int64_t sizes[] = {1, 2, 17, 3};
     static double gradients[MOST_TENSORS][27 * 7];
     const double step = 1e-5;
     image_recipe r;
     recipe_images(&r, "backprop", FA_F64);
-    fa_net *net = make(&r.desc);
-    for (int s = 0; s < 3; s++) {
+    for (int s = 0; s < 4; s++) {
+        if (s == 3) r.desc.loss = "mse", r.layers[TOP].activation = "tanh"; /* f' at the top too */
+        fa_net *net = make(&r.desc);
         const fa_samples x = part_of(net, 0, sizes[s]);
         void *grads[MOST_TENSORS];
         double loss;
@@ -56,8 +57,8 @@ static void backprop_is_the_derivative(void)
                       "%s[%d]: %.12g, slope %.12g", p.key, (int)i, gradients[t][i], slope);
             }
         }
+        fa_net_free(net);
     }
-    fa_net_free(net);
 }
 
 /* ---- the bits of Dense ---- */
