@@ -83,10 +83,103 @@ static void test_a_sparse_x_is_refused(void)
     fa_net_free(net);
 }
 
+/* Each call refuses these samples with these words; NULL: it takes them. */
+static void check_samples(fa_net *net, const fa_samples *s, const char *words)
+{
+    float out[100];
+    double loss = -1;
+    fa_metrics m = {.rows = -1};
+    const int64_t steps = fa_net_steps(net);
+    for (int call = 0; call < 4; call++) {
+        const fa_status status = call == 0   ? fa_check(net, s)
+                                 : call == 1 ? fa_evaluate(&m, net, s)
+                                 : call == 2 ? fa_train_batch(&loss, net, s)
+                                             : fa_train_epoch(&m, net, s, 2);
+        CHECK(words ? status == FA_E_VALUE && strstr(fa_last_error(), words) : status == FA_OK,
+              "call %d: %s", call, status ? fa_last_error() : "accepted");
+    }
+    if (!words) return;
+    CHECK(loss == -1 && m.rows == -1 && fa_net_steps(net) == steps, "nothing has changed");
+    if (strstr(words, "time_steps") || strstr(words, "X: "))
+        CHECK(fa_predict(out, 3, net, s, 0) == FA_E_VALUE && strstr(fa_last_error(), words),
+              "predict: %s", fa_last_error());
+}
+
+static void test_wrong_sequences(void)
+{
+    float x[6 * 4], y[6 * 3];
+    int64_t labels[6] = {0, 1, 2, -1, 1, -1};
+    fa_net *net = network("bptt", "dfa");
+    for (int i = 0; i < 24; i++) x[i] = (float)i / 24;
+    for (int i = 0; i < 18; i++) y[i] = i / 3 % 2 ? NAN : i % 3 == 0;
+    fa_samples s = fa_samples_of(x, 4, FA_F32, 3);
+    s.labels = labels;
+    check_samples(net, &s,
+                  "time_steps: expected 1 to 2147483647, the steps of each sequence, got 0");
+    s.time_steps = -2;
+    check_samples(net, &s,
+                  "time_steps: expected 1 to 2147483647, the steps of each sequence, got -2");
+    s.time_steps = INT32_MAX, s.n = INT64_MAX / 1000;
+    check_samples(net, &s, "X: expected fewer sequences, got 9223372036854775 of 2147483647 steps");
+    s.n = 3, s.time_steps = 2, s.every_step = 1;
+    check_samples(net, &s, NULL);
+    labels[4] = -2;
+    check_samples(net, &s, "y: expected labels in 0..2, got -2");
+    labels[4] = 3;
+    check_samples(net, &s, "y: expected labels in 0..2, got 3");
+    labels[1] = -1, s.every_step = 0; /* the last steps have three labels */
+    check_samples(net, &s, "y: expected labels in 0..2, got -1");
+    s.labels = NULL, s.y = y, s.ldy = 3, s.every_step = 1;
+    check_samples(net, &s, NULL);
+    y[4] = 1; /* a row that is not all NaN */
+    CHECK(fa_check(net, &s) == FA_E_VALUE && strstr(fa_last_error(), "y: expected finite"), "%s",
+          fa_last_error());
+    fa_net_free(net);
+}
+
+static void test_networks_without_a_stream(void)
+{
+    fa_layer_desc layer = fa_dense(3, "linear");
+    fa_net_desc desc = fa_net_defaults();
+    desc.n_in = 4, desc.layers = &layer, desc.n_layers = 1;
+    fa_net *net = make(&desc);
+    const int64_t labels[1] = {1};
+    fa_samples s = fa_samples_of(step_of_x, 4, FA_F32, 1);
+    s.labels = labels, s.time_steps = 1;
+    check_refused(net, step_of_x, 1, "network: expected one with a recurrent layer for a stream");
+    check_samples(net, &s, "time_steps: expected 0 in a network without a recurrent layer, got 1");
+    fa_net_free(net);
+}
+
+/* fa_learn_one on a recurrent network is a step of its stream; resetting gives the first outputs. */
+static void test_a_stream_starts_over(void)
+{
+    fa_net *net = network("diagonal", "dfa"), *other = network("diagonal", "dfa");
+    float first[3], second[3], again[3];
+    double loss[2];
+    OK(fa_stream_step(first, NULL, net, step_of_x, -1, NULL));
+    OK(fa_stream_step(second, NULL, net, step_of_x, -1, NULL));
+    CHECK(memcmp(first, second, sizeof first), "the state moves");
+    OK(fa_stream_reset(net));
+    OK(fa_stream_step(again, NULL, net, step_of_x, -1, NULL));
+    CHECK(!memcmp(first, again, sizeof first), "and is forgotten");
+    OK(fa_stream_reset(net));
+    for (int i = 0; i < 5; i++) {
+        OK(fa_learn_one(&loss[0], net, step_of_x, i % 3, NULL));
+        OK(fa_stream_step(NULL, &loss[1], other, step_of_x, i % 3, NULL));
+        CHECK(loss[0] == loss[1], "loss %d", i);
+    }
+    CHECK(same_state(net, other), "the same steps");
+    fa_net_free(net), fa_net_free(other);
+}
+
 int main(void)
 {
     RUN(test_a_stream_allocates_nothing);
     RUN(test_refused_steps);
     RUN(test_a_sparse_x_is_refused);
+    RUN(test_wrong_sequences);
+    RUN(test_networks_without_a_stream);
+    RUN(test_a_stream_starts_over);
     return finish();
 }
