@@ -91,8 +91,9 @@ static void test_outputs_are_those_of_sequences(void)
 /* One target, at the last step: its update is that of the sequence. */
 static void test_the_last_target_teaches_what_the_sequence_does(void)
 {
-    for (int i = 0; i < 8 * N_TIMES; i++) {
-        const char *time = times[i / 8];
+    static const char *const f[] = {"tanh", "linear", "gelu"};
+    for (int i = 0; i < 24 * N_TIMES; i++) {
+        const char *time = times[i / 24];
         const int rows = i / 2 % 2;
         const double leak = i / 4 % 2 ? 1 : 0.3;
         if (!streams(time)) continue;
@@ -100,6 +101,8 @@ static void test_the_last_target_teaches_what_the_sequence_does(void)
         d.weights[0] = 1;
         stack st;
         stack_init(&st, "rd", time, leak, rows ? "dfa" : "backprop", dtypes[i % 2]);
+        st.layers[0].activation = f[i / 8 % 3], st.layers[0].use_bias = i / 8 < 3 || i / 4 % 2;
+        st.desc.loss = i / 8 % 2 ? "mse" : st.desc.loss;
         st.optimizer = fa_optimizer_of("sgd", 0.5);
         fa_net *net = make(&st.desc), *whole = make(&st.desc);
         const fa_samples s = taught(&d, rows ? ROWS : LABELS, 0, 1);
@@ -237,6 +240,27 @@ static void test_a_sparse_x_is_refused(void)
     fa_net_free(net);
 }
 
+/* An output that is not finite stops the step, with a target and without. */
+static void test_a_step_that_overflows(void)
+{
+    const double x[X_COLS] = {1e308, 1e308, 1e308, 1e308};
+    for (int target = 0; target < 2; target++) {
+        stack s;
+        stack_init(&s, "r", "leak", 0.4, "dfa", FA_F64);
+        s.layers[0].activation = "linear";
+        fa_net *net = make(&s.desc);
+        double *const w = fa_net_tensor(net, fa_net_find(net, "0.weight")).data;
+        for (int i = 0; i < X_COLS; i++) w[6 * i] = 2;
+        void *state = state_of(net);
+        double loss = -1, out[Z_COLS] = {-7};
+        CHECK(fa_stream_step(out, &loss, net, x, target ? 1 : -1, NULL) == FA_E_NONFINITE,
+              "target %d: loss %g, out %g", target, loss, out[0]);
+        CHECK(in_state(net, state) && loss == -1 && out[0] == -7, "nothing has changed");
+        free(state);
+        fa_net_free(net);
+    }
+}
+
 /* In the layer that learns, and in those above it; not below. */
 static void test_times_that_need_later_steps(void)
 {
@@ -293,6 +317,7 @@ int main(void)
     RUN(test_updates_add_up_to_the_gradient);
     RUN(test_a_file_in_mid_stream_goes_on);
     RUN(test_refused_steps);
+    RUN(test_a_step_that_overflows);
     RUN(test_times_that_need_later_steps);
     RUN(test_networks_and_targets_that_do_not_fit);
     RUN(test_a_sparse_x_is_refused);

@@ -156,34 +156,93 @@ static void every_rule_against_loops(void)
     }
 }
 
-/* With dropout, whose masks are those of the step; in double. */
-static void finite_differences(void)
+/* Each entry of each weight and bias; with dropout, whose masks are those of the step. In double. */
+static void differ(fa_net *net, const fa_samples *s, const char *what)
 {
     const double h = 1e-5;
-    sequences d = sequences_new(FA_F64, 4, 5);
-    fa_net *net = stack_net("-r-r", "bptt", 0.6, "backprop", FA_F64);
     room grads = room_new(net, 0);
     void *none[MOST_TENSORS] = {0};
     double loss, low, high;
-    for (kind k = LABELS; k < N_KINDS; k++) {
-        const fa_samples s = taught(&d, k, 0, 4);
-        OK(fa_gradients(&loss, grads.at, net, &s));
-        for (int64_t i = 0; i < fa_net_n_tensors(net); i++) {
-            const fa_tensor t = fa_net_tensor(net, i);
-            if (t.kind != FA_WEIGHT && t.kind != FA_BIAS) continue;
-            for (int64_t j = 0; j < t.rows * t.cols; j++) {
-                const double w = ((double *)t.data)[j], g = ((double *)grads.at[i])[j];
-                ((double *)t.data)[j] = w - h, fa_gradients(&low, none, net, &s);
-                ((double *)t.data)[j] = w + h, fa_gradients(&high, none, net, &s);
-                ((double *)t.data)[j] = w;
-                CHECK(fabs((high - low) / (2 * h) - g) < 1e-8, "%s %d: %g, not %g", t.key, (int)j,
-                      g, (high - low) / (2 * h));
-            }
+    OK(fa_gradients(&loss, grads.at, net, s));
+    for (int64_t i = 0; i < fa_net_n_tensors(net); i++) {
+        const fa_tensor t = fa_net_tensor(net, i);
+        if (t.kind != FA_WEIGHT && t.kind != FA_BIAS) continue;
+        for (int64_t j = 0; j < t.rows * t.cols; j++) {
+            double *const at = (double *)t.data + j, w = *at, g = ((double *)grads.at[i])[j];
+            *at = w - h;
+            OK(fa_gradients(&low, none, net, s));
+            *at = w + h;
+            OK(fa_gradients(&high, none, net, s));
+            *at = w;
+            CHECK(fabs((high - low) / (2 * h) - g) < 1e-8, "%s, %s %d: %g, not %g", what, t.key,
+                  (int)j, g, (high - low) / (2 * h));
         }
     }
     room_free(&grads);
+}
+
+static void finite_differences(void)
+{
+    static const char *const f[] = {"tanh", "linear", "gelu", "softplus", "silu", "sigmoid"};
+    sequences d = sequences_new(FA_F64, 4, 5);
+    for (int i = 0; i < 12; i++) {
+        const fa_samples s = taught(&d, (kind)(i % N_KINDS), 0, 4);
+        stack st;
+        stack_init(&st, "-r-r", "bptt", i < 6 ? 0.6 : 1, "backprop", FA_F64);
+        st.layers[1].activation = st.layers[3].activation = f[i % 6];
+        st.layers[1].use_bias = i % 2;
+        fa_net *net = make(&st.desc);
+        differ(net, &s, f[i % 6]);
+        fa_net_free(net);
+    }
     sequences_free(&d);
+}
+
+/* Steps that are images of 2 x 2; the outputs of many sequences are those of each. */
+static void steps_are_images(void)
+{
+    enum { N = 30, T = 3 };
+    sequences d = sequences_new(FA_F64, N, T);
+    double whole[N * T * Z_COLS], one[T * Z_COLS];
+    stack st;
+    stack_init(&st, "ddr", "bptt", 0.4, "backprop", FA_F64);
+    st.layers[0] = fa_conv2d(2, 2, "elu"), st.layers[0].padding = "same";
+    st.layers[1] = fa_flatten();
+    st.desc.input_h = st.desc.input_w = 2, st.desc.input_c = 1;
+    fa_net *net = make(&st.desc);
+    const fa_samples some = taught(&d, STEP_ROWS, 0, 4);
+    differ(net, &some, "images");
+    fa_samples s = steps_of(&d, 0, N);
+    s.every_step = 1;
+    OK(fa_predict(whole, Z_COLS, net, &s, 0));
+    for (int64_t i = 0; i < N; i++) {
+        s = steps_of(&d, i, 1), s.every_step = 1;
+        OK(fa_predict(one, Z_COLS, net, &s, 0));
+        CHECK(!memcmp(one, whole + i * T * Z_COLS, sizeof one), "sequence %d", (int)i);
+    }
     fa_net_free(net);
+    sequences_free(&d);
+}
+
+static void other_names_of_times(void)
+{
+    static const char *const pairs[][2] = {
+        {"snap1", "diagonal"}, {"rflo", "leak"}, {"eprop", "leak"}};
+    sequences d = sequences_new(FA_F32, 5, 4);
+    const fa_samples s = taught(&d, LABELS, 0, 5);
+    for (int i = 0; i < 3; i++) {
+        fa_net *nets[2], *other = stack_net("r", "none", 0.4, "dfa", FA_F32);
+        double loss;
+        for (int k = 0; k < 2; k++) {
+            nets[k] = stack_net("r", pairs[i][k], 0.4, "dfa", FA_F32);
+            OK(fa_train_batch(&loss, nets[k], &s));
+        }
+        OK(fa_train_batch(&loss, other, &s));
+        CHECK(same_state(nets[0], nets[1]), "%s is %s", pairs[i][0], pairs[i][1]);
+        CHECK(!same_state(nets[0], other), "%s is not none", pairs[i][0]);
+        fa_net_free(nets[0]), fa_net_free(nets[1]), fa_net_free(other);
+    }
+    sequences_free(&d);
 }
 
 /* The cosine of two tables, in degrees, and the ratio of their lengths. */
@@ -352,6 +411,8 @@ int main(void)
     RUN(every_time_against_loops);
     RUN(every_rule_against_loops);
     RUN(finite_differences);
+    RUN(steps_are_images);
+    RUN(other_names_of_times);
     RUN(alignment_to_backprop_through_time);
     RUN(stored_ways_back);
     RUN(one_step_is_a_dense_layer);
