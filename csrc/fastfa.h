@@ -92,11 +92,11 @@ typedef enum fa_status {
     FA_OK = 0,
     FA_E_VALUE = -1,  /* an argument or a description is wrong */
     FA_E_MEMORY = -2, /* out of memory; the network is still usable */
-    /* Either the loss or the gradient norm is not finite: nothing was updated. Or a parameter, a
-     * feedback matrix or a slot is not finite, since an update left the range of its type: the
-     * message names it and says how to recover. The call that made that update returns this, or the
-     * next call does; so do all later calls that train, save or predict with such weights (except
-     * fa_predict_one), until you recover. */
+    /* Either the loss, the gradient norm or the state of a stream is not finite: nothing was
+     * updated. Or a parameter, a feedback matrix or a slot is not finite, since an update left the
+     * range of its type: the message names it and says how to recover. The call that made that
+     * update returns this, or the next call does; so do all later calls that train, save or predict
+     * with such weights (except fa_predict_one), until you recover. */
     FA_E_NONFINITE = -3,
     FA_E_STOPPED = -4, /* the poll function asked to stop; the last complete step is kept */
     FA_E_STATE = -5,   /* not allowed now: Threads, (4) and (5); or a custom rule or loss failed */

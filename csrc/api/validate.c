@@ -133,14 +133,6 @@ static fa_status check_finite(const fa_net *net, const char *name, const void *p
                    (long long)j);
 }
 
-/* A row of NaN: no target. */
-static bool is_blank(const fa_net *net, const void *row)
-{
-    int64_t j = 0;
-    while (j < net->n_out && isnan(fa_value_at(net, row, j))) j++;
-    return j == net->n_out;
-}
-
 /* The values of all rows; their structure is checked. */
 static fa_status check_finite_entries(const fa_net *net, const fa_samples *s)
 {
@@ -160,7 +152,7 @@ static fa_status check_rows(const fa_net *net, const fa_samples *s)
 {
     for (int64_t i = 0; i < fa_targets_in(s); i++) {
         const char *const row = (const char *)s->y + (size_t)(i * s->ldy) * net->esize;
-        if (s->every_step && is_blank(net, row)) continue;
+        if (s->every_step && fa_is_blank(net, row)) continue;
         if (i == 0 || s->every_step)
             FA_TRY(check_finite(net, "y", row, s->ldy, s->every_step ? 1 : s->n, net->n_out, i));
         double low = INFINITY, high = -INFINITY, sum = 0;

@@ -30,12 +30,21 @@ static place place_of(const fa_run *run, int64_t r)
     return (place){sample, t, t + 1 == run->times ? sample : -1};
 }
 
+bool fa_is_blank(const fa_net *net, const void *row)
+{
+    int64_t j = 0;
+    while (j < net->n_out && isnan(fa_value_at(net, row, j))) j++;
+    return j == net->n_out;
+}
+
+/* Targets of the last steps have no gaps: NaN there is a wrong target, which the loss shows. */
 static bool has_target(const fa_run *run, int64_t target)
 {
     const fa_samples *d = &run->data;
     if (target < 0) return false;
+    if (!d->every_step) return true;
     if (d->labels) return d->labels[target] != -1;
-    return d->y && !isnan(fa_value_at(run->net, d->y, target * d->ldy));
+    return !fa_is_blank(run->net, (const char *)d->y + (size_t)(target * d->ldy) * run->net->esize);
 }
 
 double fa_count_targets(const fa_run *run)
@@ -68,9 +77,10 @@ static void load_label(const fa_run *run, int64_t r, int64_t target)
 {
     const int64_t label = target < 0 ? -1 : run->data.labels[target];
     const bool fits = fa_label_fits(run->net, label);
+    const bool none = target < 0 || (run->data.every_step && label == -1);
     run->has_target[r] = fits;
     run->labels[r] = fits ? label : 0;
-    if (!fits && label != -1) atomic_store(&run->work->bad_label, true);
+    if (!fits && !none) atomic_store(&run->work->bad_label, true);
 }
 
 static void load_target(const fa_run *run, int64_t r, int64_t target)

@@ -237,12 +237,29 @@ fa_status fa_run_deferred(fa_run *run)
 
 void fa_run_flush(fa_run *run) { fa_update_serial(run); }
 
+/* Where there is no loss, nothing else shows that the state of a stream leaves the range of its
+ * type. */
+static fa_status check_states(const fa_run *run)
+{
+    for (int i = 0; i < run->net->n_layers; i++) {
+        const fa_layer *layer = &run->net->layers[i];
+        const fa_mat h = run->buf[layer->out];
+        if (layer->ops->flags & FA_OVER_TIME && !run->net->k->all_finite(h.p, h.ld, 1, h.cols))
+            return fa_fail(FA_E_NONFINITE,
+                           "layer %d: the state of the stream is not finite; nothing was updated",
+                           layer->index);
+    }
+    return FA_OK;
+}
+
 fa_status fa_run_without_target(fa_run *run)
 {
     begin(run, 1, 1);
     fa_forward(run, (fa_rows){0, 1}, 0);
-    if (atomic_load_explicit(&run->work->nonfinite, memory_order_relaxed))
+    if (atomic_load_explicit(&run->work->nonfinite, memory_order_relaxed)) {
         FA_TRY(fa_check_tensors(run->net));
+        FA_TRY(check_states(run));
+    }
     fa_move_traces(run);
     return FA_OK;
 }

@@ -22,6 +22,7 @@ fa_status fa_run_apply(fa_run *run, void *const *grads, int threads);
 
 /* ---- sequences.c: networks with recurrent layers ---- */
 
+bool fa_is_blank(const fa_net *net, const void *row); /* of targets: NaN in all, so it is none */
 double fa_count_targets(const fa_run *run);
 /* Copies whole sequences of the batch and says which of their rows have a target. */
 void fa_load_sequences(const fa_run *run, fa_rows rows);
