@@ -52,7 +52,16 @@ from .alignment import Alignment
 from .callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, History
 from .feedback import Feedback
 from .initializers import Init
-from .layers import Conv2D, Dense, Dropout, Flatten, Recurrent
+from .layers import (
+    AvgPool2D,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAvgPool2D,
+    MaxPool2D,
+    Recurrent,
+)
 from .losses import Focal, Huber, Pinball, SoftmaxCrossEntropy
 from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RAdam, RMSprop
 from .rules import (
@@ -96,6 +105,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Alignment",
+    "AvgPool2D",
     "Backprop",
     "CSVLogger",
     "Callback",
@@ -108,11 +118,13 @@ __all__ = [
     "Flatten",
     "Focal",
     "Frozen",
+    "GlobalAvgPool2D",
     "History",
     "Huber",
     "Init",
     "Lion",
     "Local",
+    "MaxPool2D",
     "NAdam",
     "Pinball",
     "RAdam",

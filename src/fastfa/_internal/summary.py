@@ -107,8 +107,11 @@ def _trains(fact: dict[str, Any]) -> bool:
 
 def _how(fact: dict[str, Any]) -> str:
     """The rule and feedback of a layer in a few words."""
-    inject = ", inject pre" if fact["inject"] == "pre" else ""
-    return " ".join(filter(None, (fact["rule"], fact["feedback"]))) + inject
+    return " ".join(filter(None, (fact["rule"], fact["feedback"]))) + _inject(fact)
+
+
+def _inject(fact: dict[str, Any]) -> str:
+    return "" if fact["inject"] == "post" else f", inject {fact['inject']}"
 
 
 def _rows(net: Model) -> list[tuple[str, ...]]:
@@ -128,7 +131,7 @@ def _rows(net: Model) -> list[tuple[str, ...]]:
         if index + 1 == len(net.layers):
             rule, feedback = "exact error", ""
         else:
-            rule = fact["rule"] + (", inject pre" if fact["inject"] == "pre" else "")
+            rule = fact["rule"] + _inject(fact)
             feedback = fact["feedback"] or "-"
         rows.append((str(index), name, width, f"{size:,}", trained, rule, feedback))
     return rows

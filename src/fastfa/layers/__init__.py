@@ -5,7 +5,19 @@ from .conv2d import Conv2D
 from .dense import Dense
 from .dropout import Dropout
 from .flatten import Flatten
+from .pools import AvgPool2D, GlobalAvgPool2D, MaxPool2D
 from .recurrent import Recurrent
 from .weighted import WeightedLayer
 
-__all__ = ["Conv2D", "Dense", "Dropout", "Flatten", "Layer", "Recurrent", "WeightedLayer"]
+__all__ = [
+    "AvgPool2D",
+    "Conv2D",
+    "Dense",
+    "Dropout",
+    "Flatten",
+    "GlobalAvgPool2D",
+    "Layer",
+    "MaxPool2D",
+    "Recurrent",
+    "WeightedLayer",
+]

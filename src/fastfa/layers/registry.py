@@ -12,6 +12,7 @@ from .conv2d import Conv2D
 from .dense import Dense
 from .dropout import Dropout
 from .flatten import Flatten
+from .pools import AvgPool2D, GlobalAvgPool2D, MaxPool2D
 from .recurrent import Recurrent
 
 
@@ -21,6 +22,11 @@ def layer_from(how: Mapping[str, Any]) -> Layer:
         return Dropout(how["rate"])
     if how["type"] == "flatten":
         return Flatten()
+    if how["type"] == "global_avg_pool2d":
+        return GlobalAvgPool2D()
+    if how["type"] in ("max_pool2d", "avg_pool2d"):
+        pool = MaxPool2D if how["type"] == "max_pool2d" else AvgPool2D
+        return pool(how["pool_size"], how["strides"], how["padding"])
     weight = how["weight_init"]
     common: dict[str, Any] = {
         "use_bias": how["use_bias"],
