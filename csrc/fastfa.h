@@ -158,9 +158,9 @@ typedef struct fa_rule_desc {
 typedef struct fa_layer_desc {
     size_t struct_size; /* fa_dense, ... set it; one value in all layers of a network */
     /* FA_NAMES_LAYER: "dense", "conv2d", "flatten", "dropout", "recurrent", "max_pool2d",
-     * "avg_pool2d", "global_avg_pool2d" */
+     * "avg_pool2d", "global_avg_pool2d", "activation", "dropout2d" */
     const char *type;
-    /* dense, conv2d, recurrent */
+    /* dense, conv2d, recurrent; `activation` too */
     int64_t units;
     /* "linear", "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "gelu", "sign", "threshold",
      * "elu", "selu", "silu", "mish", "hardtanh", "hard_sigmoid", "softsign" */
@@ -169,7 +169,7 @@ typedef struct fa_layer_desc {
     double lr_scale, bias_lr_scale;
     fa_init weight_init, bias_init;
     const fa_rule_desc *rule; /* NULL: the network's */
-    /* dropout */
+    /* dropout, dropout2d */
     double rate;
     const fa_option *options; /* n_options of them */
     int n_options;
@@ -245,6 +245,22 @@ static inline fa_layer_desc fa_flatten(void)
     fa_layer_desc d;
     memset(&d, 0, sizeof d);
     d.struct_size = sizeof d, d.type = "flatten";
+    return d;
+}
+
+/* Dropout of whole channels of an image */
+static inline fa_layer_desc fa_dropout2d(double rate)
+{
+    fa_layer_desc d = fa_flatten();
+    d.type = "dropout2d", d.rate = rate;
+    return d;
+}
+
+/* f of every number, apart from the layer with the weights */
+static inline fa_layer_desc fa_activation(const char *activation)
+{
+    fa_layer_desc d = fa_flatten();
+    d.type = "activation", d.activation = activation;
     return d;
 }
 

@@ -6,6 +6,8 @@
 #define fa_max_pool2d inline_max_pool2d
 #define fa_avg_pool2d inline_avg_pool2d
 #define fa_global_avg_pool2d inline_global_avg_pool2d
+#define fa_dropout2d inline_dropout2d
+#define fa_activation inline_activation
 #define fa_recurrent inline_recurrent
 #define fa_dropout inline_dropout
 #define fa_rule_of inline_rule_of
@@ -21,6 +23,8 @@
 #undef fa_max_pool2d
 #undef fa_avg_pool2d
 #undef fa_global_avg_pool2d
+#undef fa_dropout2d
+#undef fa_activation
 #undef fa_recurrent
 #undef fa_dropout
 #undef fa_rule_of
@@ -36,6 +40,8 @@ FA_API fa_layer_desc fa_dense(int64_t units, const char *activation)
 FA_API fa_layer_desc fa_conv2d(int64_t filters, int64_t size, const char *activation)
 { return inline_conv2d(filters, size, activation); }
 FA_API fa_layer_desc fa_flatten(void) { return inline_flatten(); }
+FA_API fa_layer_desc fa_dropout2d(double rate) { return inline_dropout2d(rate); }
+FA_API fa_layer_desc fa_activation(const char *activation) { return inline_activation(activation); }
 FA_API fa_layer_desc fa_max_pool2d(int64_t size) { return inline_max_pool2d(size); }
 FA_API fa_layer_desc fa_avg_pool2d(int64_t size) { return inline_avg_pool2d(size); }
 FA_API fa_layer_desc fa_global_avg_pool2d(void) { return inline_global_avg_pool2d(); }

@@ -151,19 +151,31 @@ static fa_status check_mixture(const fa_net *net, int b, const fa_rule_desc *own
     return FA_OK;
 }
 
+/* The first layer on the way of a block's signal whose derivative is 0; NULL: there is none. */
+static const fa_layer *without_derivative(const fa_net *net, const fa_block *block)
+{
+    for (int i = block->first; i <= block->signal_at; i++) {
+        const fa_layer *layer = &net->layers[i];
+        const bool activates = layer->ops->flags & (FA_WEIGHTED | FA_ACTIVATES);
+        if (activates && fa_activation_flags(layer->activation) & FA_ZERO_DERIVATIVE) return layer;
+    }
+    return NULL;
+}
+
 static fa_status check_derivative(const fa_net *net, const fa_block *block)
 {
-    (void)net;
-    if (!block->needs_delta || block->rule.inject == FA_INJECT_PRE || block->rule.ops->delta ||
-        !(fa_activation_flags(block->layer->activation) & FA_ZERO_DERIVATIVE))
+    if (!block->needs_delta || block->rule.inject == FA_INJECT_PRE || block->rule.ops->delta)
         return FA_OK;
+    const fa_layer *layer = without_derivative(net, block);
+    if (!layer) return FA_OK;
     char known[LIST];
     list_pre(known, sizeof known);
     return fa_fail(
         FA_E_VALUE,
         "layer %d: activation: expected one without zero derivative under rule '%s' with "
-        "inject='post', got '%s'; take one of the rules %s with inject='pre'",
-        block->first, block->rule.ops->name, block->layer->desc.activation, known);
+        "inject='%s', got '%s'; take one of the rules %s with inject='pre'",
+        layer->index, block->rule.ops->name, block->rule.desc.inject, layer->desc.activation,
+        known);
 }
 
 /* Whether the delta of block b is needed and comes from `source`. */

@@ -107,6 +107,8 @@ cdef extern from "fastfa.h" nogil:
     fa_layer_desc fa_dense(int64_t units, const char *activation)
     fa_layer_desc fa_conv2d(int64_t filters, int64_t size, const char *activation)
     fa_layer_desc fa_flatten()
+    fa_layer_desc fa_dropout2d(double rate)
+    fa_layer_desc fa_activation(const char *activation)
     fa_layer_desc fa_max_pool2d(int64_t size)
     fa_layer_desc fa_avg_pool2d(int64_t size)
     fa_layer_desc fa_global_avg_pool2d()

@@ -53,10 +53,12 @@ from .callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, History
 from .feedback import Feedback
 from .initializers import Init
 from .layers import (
+    Activation,
     AvgPool2D,
     Conv2D,
     Dense,
     Dropout,
+    Dropout2D,
     Flatten,
     GlobalAvgPool2D,
     MaxPool2D,
@@ -101,6 +103,7 @@ __all__ = [
     "SDFA",
     "SGD",
     "USF",
+    "Activation",
     "Adagrad",
     "Adam",
     "AdamW",
@@ -113,6 +116,7 @@ __all__ = [
     "Conv2D",
     "Dense",
     "Dropout",
+    "Dropout2D",
     "EarlyStopping",
     "Feedback",
     "Flatten",

@@ -139,8 +139,10 @@ cdef class _Description:
             self.windows(layer, how, how["pool_size"])
         elif how["type"] == "global_avg_pool2d":
             layer[0] = fa_global_avg_pool2d()
+        elif how["type"] == "activation":
+            layer[0] = fa_activation(self.text(how["activation"]))
         else:
-            layer[0] = fa_dropout(how["rate"])
+            layer[0] = fa_dropout2d(how["rate"]) if how["type"] == "dropout2d" else fa_dropout(how["rate"])
         self.options(&layer.options, &layer.n_options, how, _FIELDS_OF.get(how["type"], _LAYER_FIELDS))
         if how["type"] not in ("dense", "conv2d", "recurrent"):
             return 0
@@ -253,8 +255,12 @@ cdef object _describe_layer(const fa_layer_desc *layer, dtype):
         return {"type": layer.type.decode()}
     if layer.type in (b"max_pool2d", b"avg_pool2d"):
         return {"type": layer.type.decode(), "pool_size": (layer.kernel_h, layer.kernel_w)} | _describe_windows(layer)
-    if layer.type == b"dropout":
-        return {"type": "dropout", "rate": layer.rate} | _describe_options("layer", layer.type, layer.options)
+    if layer.type in (b"dropout", b"dropout2d"):
+        rate = {"type": layer.type.decode(), "rate": layer.rate}
+        return rate | _describe_options("layer", layer.type, layer.options)
+    if layer.type == b"activation":
+        of = {"type": "activation", "activation": layer.activation.decode()}
+        return of | _describe_options("layer", layer.type, layer.options)
     bias = _describe_init(&layer.bias_init, dtype, b"zeros")
     bias.pop("default", None)
     if "values" in bias:

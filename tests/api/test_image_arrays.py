@@ -250,3 +250,58 @@ def test_pools_in_other_places_are_refused_by_name():
     net = fa.Sequential(layers, input_shape=IMAGE, rng=0)
     with pytest.raises(ValueError, match="layer 0: expected dense or dropout, got max_pool2d"):
         weighted_layers(net._engine)
+
+
+# ----------------------------------------------------------- activations, dropout of channels
+
+
+def test_activations_and_dropped_channels(tmp_path):
+    layers = [
+        fa.Conv2D(4, 3),
+        fa.Dropout2D(0.25),
+        fa.Activation("leaky_relu", slope=0.2),
+        fa.GlobalAvgPool2D(),
+        fa.Dense(5),
+        fa.Activation("elu", alpha=0.5),
+        fa.Dense(3),
+    ]
+    net, (x, y) = fa.Sequential(layers, input_shape=IMAGE, rule="dfa", rng=0), data(m=40)
+    net.fit(x, y, epochs=1, batch_size=16)
+    net.save(tmp_path / "net.fa")
+    loaded = fa.load(tmp_path / "net.fa")
+    assert loaded.layers == net.layers
+    assert repr(loaded.layers[2]) == "Activation('leaky_relu', slope=0.2)"
+    text = str(loaded.summary())
+    assert text == str(net.summary())
+    assert "no non-linearity" not in text
+    for each in (net, loaded):
+        each.fit(x, y, epochs=1, batch_size=16)
+    for key, values in net.parameters.items():
+        assert np.array_equal(loaded.parameters[key], values), key
+    layers = [fa.Dense(3), fa.Activation("tanh"), fa.Dense(2)]
+    apart = fa.Sequential(layers, input_shape=3, rng=0)
+    with pytest.raises(ValueError, match=r"layer 1: .*got activation; activations of their own"):
+        apart.to_c("net.c")
+
+
+def test_layers_that_could_be_one_are_noted():
+    for between, linear in ((fa.Dropout(0.1), True), (fa.Activation("tanh"), False)):
+        layers = [fa.Dense(4), between, fa.Dense(3)]
+        text = str(fa.Sequential(layers, input_shape=5, rng=0).summary())
+        assert ("no non-linearity between layers 0 and 2" in text) == linear
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: fa.Activation("softmax"), 'name: expected "linear", got "softmax"'),
+        (lambda: fa.Activation("step"), "name: expected"),
+        (lambda: fa.Activation("relu", slope=0.2), "slope with activation 'relu'"),
+        (lambda: fa.Activation("elu", alpha=-1), "alpha: expected"),
+        (lambda: fa.Dropout2D(1.0), "rate: expected"),
+        (lambda: fa.Dropout2D("0.1"), "rate: expected"),
+    ],
+)
+def test_wrong_followers_are_named(make, words):
+    with pytest.raises((ValueError, TypeError), match=words):
+        make()

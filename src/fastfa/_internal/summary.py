@@ -191,10 +191,13 @@ def _facts(net: Model) -> list[tuple[str, str]]:
 def _linear_stacks(net: Model) -> Iterator[str]:
     """Says which layers in a row could be one, as nothing between them is non-linear."""
     first = None
-    for place in net._weighted:
+    tops = [place.index for place in net._weighted[1:]]
+    for place, top in zip(net._weighted, [*tops, None], strict=True):
         if first is None:
             first = place.index
-        if place.layer.activation != "linear" or place is net._weighted[-1]:
+        followers = net.layers[place.index + 1 : top]
+        linear = place.layer.activation == "linear" and all(x.is_linear for x in followers)
+        if not linear or top is None:
             if first != place.index:
                 yield f"no non-linearity between layers {first} and {place.index}"
             first = None

@@ -87,6 +87,11 @@ class MaxPool2D(_Pool2D):
 
     kind: ClassVar[str] = "max_pool2d"
 
+    @property
+    def is_linear(self) -> bool:
+        """No: which number is the largest depends on the input."""
+        return False
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class AvgPool2D(_Pool2D):

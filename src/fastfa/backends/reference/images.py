@@ -14,6 +14,7 @@ import numpy as np
 
 from .base import Array, Spec
 from .draws import DROPOUT, Stream, keep_mask
+from .functions import activation
 
 Shape: TypeAlias = "tuple[int, ...]"
 Back: TypeAlias = "Callable[[Array, bool], Array]"  # (signal at the output, whether it is exact)
@@ -115,11 +116,23 @@ class Follower:
 
     def forward(self, h: Array, seed: int, step: int, training: bool) -> tuple[Array, Back]:
         """The output, and the way of a signal back to the input."""
-        if self.spec["type"] == "dropout" and training:
+        if self.spec["type"] in ("dropout", "dropout2d") and training:
             return self._dropout(h, Stream(seed, DROPOUT, self.index, step))
+        if self.spec["type"] == "activation":
+            return self._activation(h)
         if self.pools:
             return self._max(h) if self.spec["type"] == "max_pool2d" else self._average(h)
         return h, lambda s, exact: s
+
+    def _activation(self, h: Array) -> tuple[Array, Back]:
+        """f(h)."""
+        f, derivative = activation(self.spec)
+        out = f(h).astype(h.dtype)
+
+        def back(s: Array, exact: bool) -> Array:
+            return (s * derivative(h, out)).astype(s.dtype) if exact else s
+
+        return out, back
 
     def _max(self, h: Array) -> tuple[Array, Back]:
         """The largest number of each window, the first of equals; padding never wins."""
@@ -155,7 +168,9 @@ class Follower:
     def _dropout(self, h: Array, stream: Stream) -> tuple[Array, Back]:
         """Inverted dropout (Srivastava et al. 2014): dropped, else divided by 1 - rate."""
         rate = float(self.spec["rate"])
-        keep, gain = keep_mask(stream, len(h), h.shape[1], rate), 1 / (1 - rate)
+        channels = self.image[2] if self.spec["type"] == "dropout2d" else h.shape[1]
+        keep, gain = keep_mask(stream, len(h), channels, rate), 1 / (1 - rate)
+        keep = np.tile(keep, h.shape[1] // channels)  # of a channel the same at every place
 
         def back(s: Array, exact: bool) -> Array:
             return np.where(keep, s * (gain if exact else 1.0), 0).astype(s.dtype)
