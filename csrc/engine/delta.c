@@ -79,7 +79,7 @@ void fa_compute_delta(const fa_run *run, int b, fa_part part, int worker)
         if (layer->ops->backward_to)
             d = to_layer_below(layer, run, &part, d);
         else
-            layer->ops->backward(layer, run, part, d, rule->inject == FA_INJECT_POST, worker);
+            layer->ops->backward(layer, run, part, d, rule->inject != FA_INJECT_PRE, worker);
     }
 }
 

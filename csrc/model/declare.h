@@ -74,6 +74,7 @@ fa_status fa_plan_map(fa_layer *layer, int64_t h, int64_t w, int64_t c);
 
 /* ---- plan_rules.c, plan_tiles.c ---- */
 
+const char *fa_inject_name(int i); /* of fa_inject; NULL: there are no more */
 fa_status fa_plan_rules(fa_net *net);
 fa_status fa_plan_tiles(fa_net *net);
 

@@ -91,8 +91,9 @@ typedef struct fa_layer {
 } fa_layer;
 
 typedef enum fa_inject {
-    FA_INJECT_POST, /* at the output of the block: f' and masks apply exactly */
-    FA_INJECT_PRE   /* before the activation: only 0/1 masks apply */
+    FA_INJECT_POST,       /* at the output of the block: f' and masks apply exactly */
+    FA_INJECT_PRE,        /* before the activation, of pools too: only 0/1 masks apply */
+    FA_INJECT_BEFORE_POOL /* in front of the block's first pool: f' and masks apply exactly */
 } fa_inject;
 typedef struct fa_rule {
     const struct fa_rule_ops *ops;

@@ -11,7 +11,8 @@ struct fa_run; /* a call in flight: engine/engine.h */
 enum {
     FA_WEIGHTED = 1,
     FA_TRAIN_ONLY = 2, /* the identity when predicting */
-    FA_OVER_TIME = 4   /* computes whole sequences, T rows each, or one step of a stream */
+    FA_OVER_TIME = 4,  /* computes whole sequences, T rows each, or one step of a stream */
+    FA_ACTIVATES = 8   /* has an activation, as weighted layers have too */
 };
 typedef struct fa_layer_ops {
     const char *name;

@@ -57,7 +57,7 @@ static fa_status plan_layer(fa_net *net, fa_layer_desc *desc, int i)
     net->recurrent = net->recurrent || layer->ops->flags & FA_OVER_TIME;
     layer->desc.type = layer->ops->name;
     const bool weighted = layer->ops->flags & FA_WEIGHTED;
-    if (weighted) {
+    if (weighted || layer->ops->flags & FA_ACTIVATES) {
         layer->activation = fa_find_activation(desc->activation);
         if (layer->activation < 0)
             return fa_unknown_name(i, "activation", FA_NAMES_ACTIVATION, desc->activation);
@@ -65,8 +65,8 @@ static fa_status plan_layer(fa_net *net, fa_layer_desc *desc, int i)
         const int option =
             fa_find_option(layer->ops->options, fa_activation_option(layer->activation));
         if (option >= 0) layer->f_option = layer->desc.options[option].number;
-        layer->ordinal = net->n_blocks;
     }
+    if (weighted) layer->ordinal = net->n_blocks;
     if (i)
         layer->in_shape = net->layers[i - 1].out_shape;
     else

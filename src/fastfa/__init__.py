@@ -52,7 +52,18 @@ from .alignment import Alignment
 from .callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, History
 from .feedback import Feedback
 from .initializers import Init
-from .layers import Conv2D, Dense, Dropout, Flatten, Recurrent
+from .layers import (
+    Activation,
+    AvgPool2D,
+    Conv2D,
+    Dense,
+    Dropout,
+    Dropout2D,
+    Flatten,
+    GlobalAvgPool2D,
+    MaxPool2D,
+    Recurrent,
+)
 from .losses import Focal, Huber, Pinball, SoftmaxCrossEntropy
 from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RAdam, RMSprop
 from .rules import (
@@ -92,10 +103,12 @@ __all__ = [
     "SDFA",
     "SGD",
     "USF",
+    "Activation",
     "Adagrad",
     "Adam",
     "AdamW",
     "Alignment",
+    "AvgPool2D",
     "Backprop",
     "CSVLogger",
     "Callback",
@@ -103,16 +116,19 @@ __all__ = [
     "Conv2D",
     "Dense",
     "Dropout",
+    "Dropout2D",
     "EarlyStopping",
     "Feedback",
     "Flatten",
     "Focal",
     "Frozen",
+    "GlobalAvgPool2D",
     "History",
     "Huber",
     "Init",
     "Lion",
     "Local",
+    "MaxPool2D",
     "NAdam",
     "Pinball",
     "RAdam",

@@ -153,3 +153,155 @@ def test_files_of_other_formats_are_refused(tmp_path):
         net.to_c(tmp_path / "net.c")
     with pytest.raises(ValueError, match="layer 0: expected dense or dropout, got conv2d"):
         weighted_layers(net._engine)
+
+
+# --------------------------------------------------------------------------------------- pools
+
+
+def pooled(rule="dfa", **changes):
+    layers = [
+        fa.Conv2D(4, 3, "tanh", padding="same"),
+        fa.MaxPool2D(2, strides=1),
+        fa.AvgPool2D((3, 2), padding=(1, 0)),
+        fa.GlobalAvgPool2D(),
+        fa.Dense(3),
+    ]
+    return fa.Sequential(layers, input_shape=IMAGE, rule=rule, rng=0, **changes)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: fa.MaxPool2D(0), "pool_size: expected"),
+        (lambda: fa.AvgPool2D((2, 2, 2)), "pool_size: expected an int or a pair"),
+        (lambda: fa.MaxPool2D("2"), "pool_size: expected an int or a pair"),
+        (lambda: fa.AvgPool2D(2, strides=0), "strides: expected"),
+        (lambda: fa.MaxPool2D(2, padding="full"), "padding: expected"),
+        (
+            lambda: fa.Sequential(
+                [fa.MaxPool2D(8), fa.Flatten(), fa.Dense(2)], input_shape=(5, 5, 1)
+            ),
+            r"layer 0: pool_size: expected at most \(5, 5\)",
+        ),
+        (lambda: fa.FA(inject="before_pool"), 'expected "post" for the chain rule "fa".*a pool'),
+    ],
+)
+def test_wrong_pools_are_named(make, words):
+    with pytest.raises((ValueError, TypeError), match=words):
+        make()
+
+
+def test_pools_in_their_shortest_form():
+    assert repr(fa.MaxPool2D((2, 2), strides=(2, 2))) == "MaxPool2D()"
+    assert (
+        repr(fa.AvgPool2D((3, 3), (2, 1), padding=(1, 1)))
+        == "AvgPool2D(pool_size=3, strides=(2, 1), padding=1)"
+    )
+    assert fa.MaxPool2D(3, 3) == fa.MaxPool2D((3, 3))
+    assert fa.MaxPool2D(2) != fa.AvgPool2D(2)
+
+
+def test_pools_in_files_and_the_summary(tmp_path):
+    x, y = data(m=40)
+    for rule in ("kp", fa.DFA(inject="before_pool"), fa.Local(inject="pre")):
+        net = pooled(rule)
+        net.fit(x, y, epochs=1, batch_size=16)
+        net.save(tmp_path / "net.fa")
+        loaded = fa.load(tmp_path / "net.fa")
+        assert loaded.layers == net.layers
+        assert loaded.rule == net.rule
+        assert str(loaded.summary()) == str(net.summary())
+        for each in (net, loaded):
+            each.fit(x, y, epochs=1, batch_size=16)
+        for key, values in net.parameters.items():
+            assert np.array_equal(loaded.parameters[key], values), key
+    text = str(pooled(fa.DFA(inject="before_pool")).summary())
+    assert "5x4x4" in text  # behind the first pool
+    assert "2x2x4" in text
+    assert "dfa, inject before_pool" in text
+    assert "uniform 3x120" in text
+    assert "inject before_pool" in repr(pooled(fa.DFA(inject="before_pool")))
+
+
+def test_own_rules_see_the_place_of_their_signal():
+    class Mine(fa.Rule):
+        def __init__(self, inject):
+            self.inject, self.units = inject, None
+
+        def signal(self, ctx):
+            self.units = ctx.units
+            return np.ones((len(ctx.error), ctx.units))
+
+    x, y = data()
+    for inject, units in (("post", 4), ("before_pool", 120), ("pre", 120)):
+        net = pooled(Mine(inject))
+        before = net.parameters["0.weight"].copy()
+        net.train_batch(x, y)
+        assert net.rule.units == units
+        assert not np.array_equal(net.parameters["0.weight"], before)
+
+
+def test_pools_in_other_places_are_refused_by_name():
+    net = pooled()
+    for call in (net.to_c, net.to_onnx):
+        with pytest.raises(ValueError, match="layer 0: expected dense or dropout, got conv2d"):
+            call("net")
+    layers = [fa.MaxPool2D(), fa.Flatten(), fa.Dense(3)]
+    net = fa.Sequential(layers, input_shape=IMAGE, rng=0)
+    with pytest.raises(ValueError, match="layer 0: expected dense or dropout, got max_pool2d"):
+        weighted_layers(net._engine)
+
+
+# ----------------------------------------------------------- activations, dropout of channels
+
+
+def test_activations_and_dropped_channels(tmp_path):
+    layers = [
+        fa.Conv2D(4, 3),
+        fa.Dropout2D(0.25),
+        fa.Activation("leaky_relu", slope=0.2),
+        fa.GlobalAvgPool2D(),
+        fa.Dense(5),
+        fa.Activation("elu", alpha=0.5),
+        fa.Dense(3),
+    ]
+    net, (x, y) = fa.Sequential(layers, input_shape=IMAGE, rule="dfa", rng=0), data(m=40)
+    net.fit(x, y, epochs=1, batch_size=16)
+    net.save(tmp_path / "net.fa")
+    loaded = fa.load(tmp_path / "net.fa")
+    assert loaded.layers == net.layers
+    assert repr(loaded.layers[2]) == "Activation('leaky_relu', slope=0.2)"
+    text = str(loaded.summary())
+    assert text == str(net.summary())
+    assert "no non-linearity" not in text
+    for each in (net, loaded):
+        each.fit(x, y, epochs=1, batch_size=16)
+    for key, values in net.parameters.items():
+        assert np.array_equal(loaded.parameters[key], values), key
+    layers = [fa.Dense(3), fa.Activation("tanh"), fa.Dense(2)]
+    apart = fa.Sequential(layers, input_shape=3, rng=0)
+    with pytest.raises(ValueError, match=r"layer 1: .*got activation; activations of their own"):
+        apart.to_c("net.c")
+
+
+def test_layers_that_could_be_one_are_noted():
+    for between, linear in ((fa.Dropout(0.1), True), (fa.Activation("tanh"), False)):
+        layers = [fa.Dense(4), between, fa.Dense(3)]
+        text = str(fa.Sequential(layers, input_shape=5, rng=0).summary())
+        assert ("no non-linearity between layers 0 and 2" in text) == linear
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: fa.Activation("softmax"), 'name: expected "linear", got "softmax"'),
+        (lambda: fa.Activation("step"), "name: expected"),
+        (lambda: fa.Activation("relu", slope=0.2), "slope with activation 'relu'"),
+        (lambda: fa.Activation("elu", alpha=-1), "alpha: expected"),
+        (lambda: fa.Dropout2D(1.0), "rate: expected"),
+        (lambda: fa.Dropout2D("0.1"), "rate: expected"),
+    ],
+)
+def test_wrong_followers_are_named(make, words):
+    with pytest.raises((ValueError, TypeError), match=words):
+        make()

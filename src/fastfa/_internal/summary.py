@@ -107,8 +107,11 @@ def _trains(fact: dict[str, Any]) -> bool:
 
 def _how(fact: dict[str, Any]) -> str:
     """The rule and feedback of a layer in a few words."""
-    inject = ", inject pre" if fact["inject"] == "pre" else ""
-    return " ".join(filter(None, (fact["rule"], fact["feedback"]))) + inject
+    return " ".join(filter(None, (fact["rule"], fact["feedback"]))) + _inject(fact)
+
+
+def _inject(fact: dict[str, Any]) -> str:
+    return "" if fact["inject"] == "post" else f", inject {fact['inject']}"
 
 
 def _rows(net: Model) -> list[tuple[str, ...]]:
@@ -128,7 +131,7 @@ def _rows(net: Model) -> list[tuple[str, ...]]:
         if index + 1 == len(net.layers):
             rule, feedback = "exact error", ""
         else:
-            rule = fact["rule"] + (", inject pre" if fact["inject"] == "pre" else "")
+            rule = fact["rule"] + _inject(fact)
             feedback = fact["feedback"] or "-"
         rows.append((str(index), name, width, f"{size:,}", trained, rule, feedback))
     return rows
@@ -188,10 +191,13 @@ def _facts(net: Model) -> list[tuple[str, str]]:
 def _linear_stacks(net: Model) -> Iterator[str]:
     """Says which layers in a row could be one, as nothing between them is non-linear."""
     first = None
-    for place in net._weighted:
+    tops = [place.index for place in net._weighted[1:]]
+    for place, top in zip(net._weighted, [*tops, None], strict=True):
         if first is None:
             first = place.index
-        if place.layer.activation != "linear" or place is net._weighted[-1]:
+        followers = net.layers[place.index + 1 : top]
+        linear = place.layer.activation == "linear" and all(x.is_linear for x in followers)
+        if not linear or top is None:
             if first != place.index:
                 yield f"no non-linearity between layers {first} and {place.index}"
             first = None

@@ -82,7 +82,7 @@ def weighted_layers(engine: Engine) -> list[WeightedLayer]:
         A parameter is not finite.
     """
     how = engine.description
-    reasons = {"recurrent": "layers with a state"}
+    reasons = {"recurrent": "layers with a state", "activation": "activations of their own"}
     for index, layer in enumerate(how["layers"]):
         if layer["type"] not in ("dense", "dropout"):
             what = reasons.get(layer["type"], "layers for images")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,13 +26,22 @@ def read_layers(description: dict[str, Any]) -> list[Layer]:
             shape = followers[-1].output
             continue
         if layers:
-            layers[-1] = replace(layers[-1], width=math.prod(shape))
+            layers[-1] = landed(layers[-1], followers)
         rule = rule_of(spec["rule"] or description["rule"], len(layers))
         of_kind = Recurrent if spec["type"] == "recurrent" else Layer
         layers.append(of_kind(index, len(layers), shape, spec, tuple(followers), rule))
         shape, followers = layers[-1].output, []
     layers[-1] = replace(layers[-1], rule=Backprop({"name": "backprop"}))  # d_L = e in every rule
     return mark_needed(layers)
+
+
+def landed(layer: Layer, followers: Sequence[Follower]) -> Layer:
+    """A layer with the place where S lands: behind the block, or in front of its first pool."""
+    n = len(followers)
+    if layer.inject != "post":
+        n = next((i for i, follower in enumerate(followers) if follower.pools), n)
+    shape = followers[n - 1].output if n else layer.output
+    return replace(layer, width=math.prod(shape), landing=n)
 
 
 def mark_needed(layers: list[Layer]) -> list[Layer]:

@@ -25,7 +25,7 @@ from .functions import (
     norm,
     slot_count,
 )  # fmt: skip
-from .layers import delta_order, read_layers
+from .layers import delta_order, landed, read_layers
 from .recurrent import Recurrent, Traces
 from .rule import Layer
 from .rules_chain import Backprop
@@ -110,9 +110,11 @@ class Network:
         trace = Trace()
         for layer in self.dense:
             trace.back.append([])
+            trace.outputs.append([h])
             for follower in layer.followers:
                 h, back = follower.forward(h, self.description["seed"], self.steps, training)
                 trace.back[-1].append(back)
+                trace.outputs[-1].append(h)
             trace.inputs.append(h)
             if isinstance(layer, Recurrent):
                 a, f, h, trace.before[layer.ordinal] = layer.run(self, h, times)
@@ -181,7 +183,7 @@ class Network:
     def local_vjp(self, layer: Layer, trace: Trace, s: Array) -> Array:
         """d_l from S_l: back through the block's layers and f, or only 0/1 masks if "pre"."""
         exact = layer.inject != "pre"
-        for back in reversed(trace.back[layer.ordinal + 1]):
+        for back in reversed(trace.back[layer.ordinal + 1][: layer.landing]):
             s = back(s, exact)
         if isinstance(layer, Recurrent):  # the way back through time has f'
             return s
@@ -374,6 +376,8 @@ class Network:
             replace(layer, rule=backprop, needs_delta=True, spec=layer.spec | {"time": "bptt"})
             for layer in self.dense
         ]
+        for i, above in enumerate(self.dense[1:]):
+            exact[i] = landed(exact[i], above.followers)
         step = self._compute_step(x, labels, y, weights)
         true = replace(step, second=None)
         self._form_deltas(true, exact, step.error)
