@@ -50,6 +50,7 @@ from ._internal.loading import check_file, load
 from ._internal.progress import set_verbose
 from ._internal.threads import get_num_threads, set_num_threads
 from .alignment import Alignment
+from .augment import Augment
 from .callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, History
 from .feedback import Feedback
 from .initializers import Init
@@ -97,6 +98,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Alignment",
+    "Augment",
     "Backprop",
     "CSVLogger",
     "Callback",

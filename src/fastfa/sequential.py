@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
     from ._internal.metrics import Metric
     from ._internal.streams import Writable
+    from .augment import Augment
     from .backends.protocol import Backend, Engine
 
 __all__ = ["Alignment", "Sequential"]
@@ -289,6 +290,7 @@ class Sequential(Streaming):
         validation_split: float | None = None,
         batches: Iterable[Sequence[ArrayLike]] | None = None,
         steps_per_epoch: int | None = None,
+        augment: Augment | None = None,
     ) -> History:
         """Train for some epochs; called again, it continues where it stopped.
 
@@ -364,6 +366,9 @@ class Sequential(Streaming):
             Batches of an epoch. The next epoch goes on after them, and an iterable starts again at
             its end. Default: an epoch is all of them. An iterator, such as a generator, cannot
             start again: it needs this for more than one epoch.
+        augment : Augment, optional
+            Shift and flip the images of each batch at random. For networks whose samples are
+            images, (height, width, channels); sparse ones are refused.
 
         Returns
         -------
@@ -418,7 +423,7 @@ class Sequential(Streaming):
             self._check_fit_options(metrics, class_weight, validation_split, batches)
             call = FitCall(
                 X, y, epochs, batch_size, validation_data, sample_weight, shuffle, metrics,
-                train_metrics, class_weight, validation_split, batches, steps_per_epoch,
+                train_metrics, class_weight, validation_split, batches, steps_per_epoch, augment,
             )  # fmt: skip
             training = call.training(self, hooks, lambda: self._stopping)
             try:

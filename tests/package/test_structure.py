@@ -22,7 +22,7 @@ LEVELS = (
         "_internal.threads",
         "backends",
     },
-    {"feedback", "initializers", "losses", "optimizers", "schedules"},
+    {"augment", "feedback", "initializers", "losses", "optimizers", "schedules"},
     {"rules"},
     {"layers"},
     {
