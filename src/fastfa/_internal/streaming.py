@@ -239,7 +239,8 @@ class Streaming:
         self._needs_stream("step_one")
         if y is not None:
             self._set_rate()
-        done = self._stream_engine.step_direct(x, y)
+        direct = not self._validator.channels_first
+        done = self._stream_engine.step_direct(x, y) if direct else None
         if done is not None:
             return done
         row = self._row(x)
@@ -252,7 +253,7 @@ class Streaming:
 
     def _row(self, x: ArrayLike) -> NDArray[Any]:
         """x as the engine takes it: scaled bytes become numbers of the network's dtype."""
-        row = self._validator.sample(x)
+        row = self._validator.channels_last(self._validator.sample(x)).reshape(1, -1)
         if row.dtype == np.uint8:
             row = row / 255 if self.input_scale == "auto" else row
         return np.ascontiguousarray(row[0], self._validator.dtype)
