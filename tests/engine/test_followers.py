@@ -107,7 +107,7 @@ def test_wide_layers_by_columns_have_the_same_bits():
 
 
 def test_unknown_activations_are_refused():
-    with pytest.raises(ValueError, match="layer 1: activation: expected one of .*'step'"):
+    with pytest.raises(ValueError, match=r"layer 1: activation: expected one of .*'step'"):
         _core.Network(description([dense(3), activation("step"), dense(2)], 5))
     with pytest.raises(ValueError, match="layer 1: type 'activation': slope: expected"):
         _core.Network(description([dense(3), activation("relu", slope=-1.0), dense(2)], 5))
@@ -164,5 +164,5 @@ def test_threads_change_no_mask():
 def test_rows_have_no_channels():
     with pytest.raises(ValueError, match="layer 1: dropout2d: expected images of shape"):
         _core.Network(description([dense(4), dropout2d(0.1), dense(2)], 5))
-    with pytest.raises(ValueError, match="layer 0: type 'dropout2d': rate: expected .* < 1"):
+    with pytest.raises(ValueError, match=r"layer 0: type 'dropout2d': rate: expected .* < 1"):
         _core.Network(description([dropout2d(1.0), FLATTEN, dense(2)], (2, 2, 2)))
