@@ -158,14 +158,15 @@ typedef struct fa_rule_desc {
 typedef struct fa_layer_desc {
     size_t struct_size; /* fa_dense, ... set it; one value in all layers of a network */
     /* FA_NAMES_LAYER: "dense", "conv2d", "flatten", "dropout", "recurrent", "max_pool2d",
-     * "avg_pool2d", "global_avg_pool2d", "activation", "dropout2d" */
+     * "avg_pool2d", "global_avg_pool2d", "activation", "dropout2d", "layer_norm", "rms_norm",
+     * "group_norm" */
     const char *type;
     /* dense, conv2d, recurrent; `activation` too */
     int64_t units;
     /* "linear", "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "gelu", "sign", "threshold",
      * "elu", "selu", "silu", "mish", "hardtanh", "hard_sigmoid", "softsign" */
     const char *activation;
-    int use_bias, trainable;
+    int use_bias, trainable; /* trainable and lr_scale: of normalisations too */
     double lr_scale, bias_lr_scale;
     fa_init weight_init, bias_init;
     const fa_rule_desc *rule; /* NULL: the network's */
@@ -245,6 +246,32 @@ static inline fa_layer_desc fa_flatten(void)
     fa_layer_desc d;
     memset(&d, 0, sizeof d);
     d.struct_size = sizeof d, d.type = "flatten";
+    return d;
+}
+
+/* Each sample minus its mean, divided by its standard deviation, then times a scale and plus a shift
+ * for each feature or channel. layer_norm and rms_norm (without the mean) normalise the features of a
+ * row or the channels of each position of an image, group_norm each of `groups` parts of the features,
+ * or of the channels with all positions. Their options: "eps" (1e-5), "scale" (1) and "shift" (1),
+ * "groups" (1). */
+static inline fa_layer_desc fa_layer_norm(void)
+{
+    fa_layer_desc d = fa_flatten();
+    d.type = "layer_norm", d.trainable = 1, d.lr_scale = 1;
+    return d;
+}
+
+static inline fa_layer_desc fa_rms_norm(void)
+{
+    fa_layer_desc d = fa_layer_norm();
+    d.type = "rms_norm";
+    return d;
+}
+
+static inline fa_layer_desc fa_group_norm(void)
+{
+    fa_layer_desc d = fa_layer_norm();
+    d.type = "group_norm";
     return d;
 }
 

@@ -6,6 +6,9 @@
 #define fa_max_pool2d inline_max_pool2d
 #define fa_avg_pool2d inline_avg_pool2d
 #define fa_global_avg_pool2d inline_global_avg_pool2d
+#define fa_layer_norm inline_layer_norm
+#define fa_rms_norm inline_rms_norm
+#define fa_group_norm inline_group_norm
 #define fa_dropout2d inline_dropout2d
 #define fa_activation inline_activation
 #define fa_recurrent inline_recurrent
@@ -23,6 +26,9 @@
 #undef fa_max_pool2d
 #undef fa_avg_pool2d
 #undef fa_global_avg_pool2d
+#undef fa_layer_norm
+#undef fa_rms_norm
+#undef fa_group_norm
 #undef fa_dropout2d
 #undef fa_activation
 #undef fa_recurrent
@@ -40,6 +46,9 @@ FA_API fa_layer_desc fa_dense(int64_t units, const char *activation)
 FA_API fa_layer_desc fa_conv2d(int64_t filters, int64_t size, const char *activation)
 { return inline_conv2d(filters, size, activation); }
 FA_API fa_layer_desc fa_flatten(void) { return inline_flatten(); }
+FA_API fa_layer_desc fa_layer_norm(void) { return inline_layer_norm(); }
+FA_API fa_layer_desc fa_rms_norm(void) { return inline_rms_norm(); }
+FA_API fa_layer_desc fa_group_norm(void) { return inline_group_norm(); }
 FA_API fa_layer_desc fa_dropout2d(double rate) { return inline_dropout2d(rate); }
 FA_API fa_layer_desc fa_activation(const char *activation) { return inline_activation(activation); }
 FA_API fa_layer_desc fa_max_pool2d(int64_t size) { return inline_max_pool2d(size); }

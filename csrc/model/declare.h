@@ -42,6 +42,12 @@ static inline bool fa_trains(const fa_block *block)
     return block->layer->desc.trainable && !block->layer->fixed &&
            !(block->rule.ops && block->rule.sources & FA_NO_UPDATE);
 }
+/* Whether the parameters of a layer without weights learn, if it has some. */
+static inline bool fa_follower_trains(const fa_block *block, const fa_layer *layer)
+{
+    return layer->desc.trainable && (layer->row_param[0] || layer->row_param[1]) &&
+           !(block->rule.ops && block->rule.sources & FA_NO_UPDATE);
+}
 /* The width of S_l. It is that of the weighted layer unless a follower changes the width. */
 static inline int64_t fa_block_width(const fa_net *net, int block)
 { return net->layers[net->blocks[block].signal_at].n_out; }

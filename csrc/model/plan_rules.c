@@ -178,6 +178,23 @@ static fa_status check_derivative(const fa_net *net, const fa_block *block)
         known);
 }
 
+/* Parameters that train must be on the way of the signal. */
+static fa_status check_followers(const fa_net *net, const fa_block *block)
+{
+    const fa_rule *rule = &block->rule;
+    const bool passes_by = rule->inject == FA_INJECT_PRE || rule->ops->delta;
+    for (int i = block->first + 1; i <= block->last; i++) {
+        const fa_layer *layer = &net->layers[i];
+        if (!fa_follower_trains(block, layer) || (!passes_by && i <= block->signal_at)) continue;
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: %s: expected one without a scale and shift that train under rule "
+                       "'%s' with inject='%s', got one with them; the signal does not pass it: set "
+                       "trainable to false",
+                       i, layer->ops->name, rule->ops->name, rule->desc.inject);
+    }
+    return FA_OK;
+}
+
 /* Whether the delta of block b is needed and comes from `source`. */
 static bool reads_delta(const fa_net *net, int b, unsigned source)
 {
@@ -185,13 +202,22 @@ static bool reads_delta(const fa_net *net, int b, unsigned source)
            net->blocks[b].rule.sources & source;
 }
 
-/* A delta is needed if its layer trains, or if a neighbour whose delta is needed reads it. */
+/* Whether a layer of the block trains. */
+static bool learns(const fa_net *net, const fa_block *block)
+{
+    bool any = fa_trains(block);
+    for (int i = block->first + 1; i <= block->last; i++)
+        any = any || fa_follower_trains(block, &net->layers[i]);
+    return any;
+}
+
+/* A delta is needed if a layer of its block trains, or if a neighbour whose delta is needed reads it. */
 static void mark_deltas(fa_net *net)
 {
     const int hidden = net->n_blocks - 1;
     for (int b = 0; b < hidden; b++)
         net->blocks[b].needs_delta =
-            fa_trains(&net->blocks[b]) || reads_delta(net, b - 1, FA_FROM_ABOVE);
+            learns(net, &net->blocks[b]) || reads_delta(net, b - 1, FA_FROM_ABOVE);
     for (int b = hidden - 1; b >= 0; b--)
         net->blocks[b].needs_delta |= reads_delta(net, b + 1, FA_FROM_BELOW);
 }
@@ -234,7 +260,10 @@ fa_status fa_plan_rules(fa_net *net)
     }
     FA_TRY(fa_walk_values(desc, settle_values, net));
     mark_deltas(net);
-    for (int b = 0; b < hidden; b++) FA_TRY(check_derivative(net, &net->blocks[b]));
+    for (int b = 0; b < hidden; b++) {
+        FA_TRY(check_followers(net, &net->blocks[b]));
+        FA_TRY(check_derivative(net, &net->blocks[b]));
+    }
     net->blocks[hidden].needs_delta = true;
     return order_blocks(net);
 }

@@ -15,6 +15,7 @@ _FIELDS_OF = {
     "max_pool2d": _LAYER_FIELDS | {"pool_size", "strides", "padding"},
     "avg_pool2d": _LAYER_FIELDS | {"pool_size", "strides", "padding"},
 }
+_NORMS = ("layer_norm", "rms_norm", "group_norm")
 _OPTIMIZER_FIELDS = frozenset(("name", "lr", "weight_decay", "decay_bias", "clip_norm", "l1"))
 
 
@@ -139,6 +140,9 @@ cdef class _Description:
             self.windows(layer, how, how["pool_size"])
         elif how["type"] == "global_avg_pool2d":
             layer[0] = fa_global_avg_pool2d()
+        elif how["type"] in _NORMS:
+            layer[0] = _norm(how["type"])
+            layer.trainable, layer.lr_scale = how["trainable"], how["lr_scale"]
         elif how["type"] == "activation":
             layer[0] = fa_activation(self.text(how["activation"]))
         else:
@@ -175,6 +179,12 @@ cdef class _Description:
         to.clip_norm = how["clip_norm"] or 0.0
         to.l1 = how.get("l1", 0.0)
         return 0
+
+
+cdef fa_layer_desc _norm(str kind):
+    if kind == "layer_norm":
+        return fa_layer_norm()
+    return fa_rms_norm() if kind == "rms_norm" else fa_group_norm()
 
 
 def _most_options(description):
@@ -258,6 +268,9 @@ cdef object _describe_layer(const fa_layer_desc *layer, dtype):
     if layer.type in (b"dropout", b"dropout2d"):
         rate = {"type": layer.type.decode(), "rate": layer.rate}
         return rate | _describe_options("layer", layer.type, layer.options)
+    if layer.type.decode() in _NORMS:
+        of = {"type": layer.type.decode(), "trainable": bool(layer.trainable), "lr_scale": layer.lr_scale}
+        return of | _describe_options("layer", layer.type, layer.options)
     if layer.type == b"activation":
         of = {"type": "activation", "activation": layer.activation.decode()}
         return of | _describe_options("layer", layer.type, layer.options)

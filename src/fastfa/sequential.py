@@ -73,8 +73,8 @@ class Sequential(Streaming):
     ----------
     layers : sequence of Layer
         `Dense`, `Conv2D`, `MaxPool2D`, `AvgPool2D`, `GlobalAvgPool2D`, `Flatten`, `Recurrent`,
-        `Activation`, `Dropout`, `Dropout2D`, from the input up; the last one is a `Dense`, the
-        output.
+        `Activation`, `Dropout`, `Dropout2D`, `LayerNorm`, `RMSNorm`, `GroupNorm`, from the input
+        up; the last one is a `Dense`, the output.
     input_shape : int or tuple of ints
         Number of inputs n_in; for images (height, width, channels), or (height, width) with one
         channel. With a `Recurrent` layer that of a step; (None, n_in) and (T, n_in) mean the same

@@ -310,6 +310,92 @@ def test_wrong_followers_are_named(make, words):
         make()
 
 
+# -------------------------------------------------------------------------------- normalisations
+
+
+def normed(**changes):
+    layers = [
+        fa.Conv2D(4, 3),
+        fa.GroupNorm(2, eps=1e-3),
+        fa.Activation("relu"),
+        fa.GlobalAvgPool2D(),
+        fa.Dense(5),
+        fa.LayerNorm(scale=False),
+        fa.Activation("tanh"),
+        fa.Dense(5),
+        fa.RMSNorm(shift=False, lr_scale=0.5),
+        fa.Dense(3),
+    ]
+    return fa.Sequential(layers, input_shape=IMAGE, rng=0, **{"rule": "dfa", **changes})
+
+
+def test_normalisations_in_files_and_the_summary(tmp_path):
+    net, (x, y) = normed(), data(m=40)
+    net.fit(x, y, epochs=1, batch_size=16)
+    net.save(tmp_path / "net.fa")
+    loaded = fa.load(tmp_path / "net.fa")
+    assert loaded.layers == net.layers
+    assert repr(loaded.layers[1]) == "GroupNorm(2, eps=0.001)"
+    assert loaded.parameters["5.shift"].shape == (5,)
+    assert "5.scale" not in loaded.parameters
+    assert np.ptp(loaded.parameters["1.scale"]) > 0
+    for each in (net, loaded):
+        each.fit(x, y, epochs=1, batch_size=16)
+    for key, values in net.parameters.items():
+        assert np.array_equal(loaded.parameters[key], values), key
+    lines = str(loaded.summary()).splitlines()
+    assert next(x for x in lines if "GroupNorm" in x).split()[-3:] == ["4x3x4", "8", "yes"]
+    assert not any("no non-linearity" in x for x in lines)
+
+
+def test_normalisations_freeze_and_unfreeze():
+    net, (x, y) = normed(), data()
+    net.freeze(1)
+    assert not net.layers[1].trainable
+    before = {key: values.copy() for key, values in net.parameters.items()}
+    net.train_batch(x, y)
+    assert np.array_equal(net.parameters["1.scale"], before["1.scale"])
+    assert not np.array_equal(net.parameters["5.shift"], before["5.shift"])
+    trained = next(x for x in str(net.summary()).splitlines() if x.startswith("parameters"))
+    total = sum(values.size for values in net.parameters.values())
+    assert f"{total:,} ({total - 8:,} trained)" in trained
+    net.unfreeze(1)
+    assert net.layers[1].trainable
+    with pytest.raises(ValueError, match="freeze: layer: expected one of"):
+        net.freeze(2)
+    rows = str(normed(rule="frozen").summary()).splitlines()
+    assert next(x for x in rows if "GroupNorm" in x).split()[-1] == "no"
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: fa.GroupNorm(0), "groups: expected"),
+        (lambda: fa.LayerNorm(0), "eps: expected"),
+        (lambda: fa.RMSNorm(scale="yes"), "scale: expected"),
+        (lambda: fa.LayerNorm(lr_scale=-1), "lr_scale: expected"),
+        (lambda: fa.LayerNorm(trainable=2), "trainable: expected"),
+        (
+            lambda: fa.Sequential([fa.LayerNorm(), fa.Dense(2)], input_shape=3),
+            "layer 0: layer_norm: expected one without a scale and shift that train",
+        ),
+        (
+            lambda: fa.Sequential([fa.Dense(5), fa.GroupNorm(2), fa.Dense(2)], input_shape=3),
+            "groups: expected a divisor of 5",
+        ),
+        (
+            lambda: fa.Sequential([fa.Dense(5), fa.RMSNorm(), fa.Dense(2)], input_shape=3).to_c(
+                "x"
+            ),
+            "layer 1: .*got rms_norm; normalisations are not written",
+        ),
+    ],
+)
+def test_wrong_normalisations_are_named(make, words):
+    with pytest.raises((ValueError, TypeError), match=words):
+        make()
+
+
 def channels_first(net, **changes):
     """A network with the same numbers whose images are declared to be channels first."""
     height, width, channels = IMAGE

@@ -105,6 +105,13 @@ def _trains(fact: dict[str, Any]) -> bool:
     return bool(fact["trainable"]) and fact["rule"] != "frozen"
 
 
+def _follower_trains(net: Model, index: int) -> bool:
+    """Whether the parameters of a layer without weights learn: as those of its block may."""
+    below = [fact for fact in net._engine.layers if fact["index"] < index]
+    frozen = not below or below[-1]["rule"] == "frozen"
+    return not frozen and bool(getattr(net.layers[index], "trainable", False))
+
+
 def _how(fact: dict[str, Any]) -> str:
     """The rule and feedback of a layer in a few words."""
     return " ".join(filter(None, (fact["rule"], fact["feedback"]))) + _inject(fact)
@@ -122,11 +129,12 @@ def _rows(net: Model) -> list[tuple[str, ...]]:
     for index, layer in enumerate(net.layers):
         name, shape = _name(layer), layer.output_shape(shape) or ()
         width = _shape(shape)
+        size = sum(net.parameters[key].size for key in keys.get(index, ()))
         if not isinstance(layer, WeightedLayer):
-            rows.append((str(index), name, width, "0", "", "", ""))
+            trained = ("yes" if _follower_trains(net, index) else "no") if size else ""
+            rows.append((str(index), name, width, f"{size:,}", trained, "", ""))
             continue
         fact = facts[index]
-        size = sum(net.parameters[key].size for key in keys[index])
         trained = "yes" if _trains(fact) else "no"
         if index + 1 == len(net.layers):
             rule, feedback = "exact error", ""
@@ -167,6 +175,9 @@ def _trained_keys(net: Model) -> list[str]:
         heads = getattr(place.rule, "train_head", True)
         own = keys[fact["index"]] if _trains(fact) else []
         trained += [key for key in own if heads or ".head." not in key]
+    weighted = {fact["index"] for fact in net._engine.layers}
+    for index, own in keys.items():
+        trained += own if index not in weighted and _follower_trains(net, index) else []
     return trained
 
 

@@ -83,6 +83,7 @@ def weighted_layers(engine: Engine) -> list[WeightedLayer]:
     """
     how = engine.description
     reasons = {"recurrent": "layers with a state", "activation": "activations of their own"}
+    reasons |= dict.fromkeys(("layer_norm", "rms_norm", "group_norm"), "normalisations")
     for index, layer in enumerate(how["layers"]):
         if layer["type"] not in ("dense", "dropout"):
             what = reasons.get(layer["type"], "layers for images")

@@ -6,6 +6,7 @@ from .conv2d import Conv2D
 from .dense import Dense
 from .dropout import Dropout, Dropout2D
 from .flatten import Flatten
+from .norms import GroupNorm, LayerNorm, RMSNorm
 from .pools import AvgPool2D, GlobalAvgPool2D, MaxPool2D
 from .recurrent import Recurrent
 from .weighted import WeightedLayer
@@ -19,8 +20,11 @@ __all__ = [
     "Dropout2D",
     "Flatten",
     "GlobalAvgPool2D",
+    "GroupNorm",
     "Layer",
+    "LayerNorm",
     "MaxPool2D",
+    "RMSNorm",
     "Recurrent",
     "WeightedLayer",
 ]

@@ -13,14 +13,19 @@ from .conv2d import Conv2D
 from .dense import Dense
 from .dropout import Dropout, Dropout2D
 from .flatten import Flatten
+from .norms import GroupNorm, LayerNorm, Norm, RMSNorm
 from .pools import AvgPool2D, GlobalAvgPool2D, MaxPool2D
 from .recurrent import Recurrent
+
+NORMS: dict[str, type[Norm]] = {each.kind: each for each in (LayerNorm, RMSNorm, GroupNorm)}
 
 
 def layer_from(how: Mapping[str, Any]) -> Layer:
     """The layer that a description stands for."""
     if how["type"] == "dropout":
         return Dropout(how["rate"])
+    if how["type"] in NORMS:
+        return NORMS[how["type"]](**{name: value for name, value in how.items() if name != "type"})
     if how["type"] == "dropout2d":
         return Dropout2D(how["rate"])
     if how["type"] == "activation":

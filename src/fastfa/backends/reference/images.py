@@ -6,8 +6,8 @@ docs/MATH.md, "Images". A row of a batch is an image of shape (height, width, ch
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -99,6 +99,17 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Pass:
+    """What a forward pass has besides its rows."""
+
+    seed: int
+    step: int
+    training: bool
+    parameters: Mapping[str, Array]
+    row_gradients: dict[str, Array] = field(default_factory=dict)  # of layers without weights
+
+
+@dataclass(frozen=True)
 class Follower:
     """A layer without weights."""
 
@@ -128,10 +139,24 @@ class Follower:
             return self.image[2:]
         return (*self.window.map, self.image[2]) if self.pools else self.image
 
-    def forward(self, h: Array, seed: int, step: int, training: bool) -> tuple[Array, Back]:
+    @property
+    def keys(self) -> list[str]:
+        """Names of its parameters: none."""
+        return []
+
+    @property
+    def trains(self) -> bool:
+        """Whether it has something to learn, and may."""
+        return False
+
+    def first_parameters(self) -> dict[str, Array]:
+        """Its parameters and their first values."""
+        return {}
+
+    def forward(self, h: Array, of: Pass) -> tuple[Array, Back]:
         """The output, and the way of a signal back to the input."""
-        if self.spec["type"] in ("dropout", "dropout2d") and training:
-            return self._dropout(h, Stream(seed, DROPOUT, self.index, step))
+        if self.spec["type"] in ("dropout", "dropout2d") and of.training:
+            return self._dropout(h, Stream(of.seed, DROPOUT, self.index, of.step))
         if self.spec["type"] == "activation":
             return self._activation(h)
         if self.pools:

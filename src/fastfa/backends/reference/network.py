@@ -25,7 +25,7 @@ from .functions import (
     norm,
     slot_count,
 )  # fmt: skip
-from .images import augmented
+from .images import Pass, augmented
 from .layers import delta_order, landed, read_layers
 from .recurrent import Recurrent, Traces
 from .rule import Layer
@@ -66,6 +66,8 @@ class Network:
     def _first_parameters(self) -> dict[str, Array]:
         first: dict[str, Array] = {}
         for layer in self.dense:
+            for follower in layer.followers:
+                first |= follower.first_parameters()
             first |= layer.first_parameters(self.description["seed"])
         for layer in self.hidden:
             first |= layer.rule.first_parameters(self, layer)
@@ -82,7 +84,10 @@ class Network:
     @property
     def trained(self) -> list[str]:
         """Keys of all that learns: of the layers, then of the rules, feedback first."""
-        own = [key for layer in self.dense if layer.trains for key in layer.keys]
+        own: list[str] = []
+        for layer in self.dense:
+            own += layer.keys if layer.trains else []
+            own += [key for follower in layer.learners for key in follower.keys]
         rules = [key for x in self.hidden if x.trains for key in x.rule.trained(x)]
         return own + sorted(rules, key=lambda key: key in self.parameters)
 
@@ -109,11 +114,12 @@ class Network:
     def forward(self, h: Array, training: bool, times: int = 1) -> Trace:
         """A_l = H_{l-1} W_l + b_l, H_l = f(A_l), with this step's dropout masks if training."""
         trace = Trace()
+        of = Pass(self.description["seed"], self.steps, training, self.parameters, trace.rows)
         for layer in self.dense:
             trace.back.append([])
             trace.outputs.append([h])
             for follower in layer.followers:
-                h, back = follower.forward(h, self.description["seed"], self.steps, training)
+                h, back = follower.forward(h, of)
                 trace.back[-1].append(back)
                 trace.outputs[-1].append(h)
             trace.inputs.append(h)
@@ -208,6 +214,8 @@ class Network:
         for layer, delta in zip(self.dense, step.weighted, strict=True):
             if layer.trains and delta is not None:
                 grads |= self._gradient(layer, step.last, delta, step.count)
+            for key in (key for follower in layer.learners for key in follower.keys):
+                grads[key] = step.weigh(step.trace.rows[key]).sum(axis=0) / step.count
         for layer in self.hidden:
             if layer.trains:
                 grads |= layer.rule.gradients(self, layer, step)
@@ -228,6 +236,10 @@ class Network:
         for layer in self.dense:
             if layer.trains:
                 self._update_layer(layer, grads, lr * layer.spec["lr_scale"])
+            for follower in layer.learners:
+                for key in follower.keys:
+                    rate, decay = lr * follower.spec["lr_scale"], self.weight_decay(is_bias=True)
+                    self.optimize(key, grads[key], rate, decay)
         for layer in self.hidden:
             if layer.trains:
                 layer.rule.update(self, layer, grads, lr)
@@ -253,7 +265,8 @@ class Network:
     def _l1(self, key: str) -> Array | float:
         """What the optimizer's l1 adds to a gradient: nothing to that of feedback."""
         o = self.description["optimizer"]
-        spared = key not in self.parameters or (key.endswith("bias") and not o["decay_bias"])
+        is_row = key.endswith(("bias", "scale", "shift"))
+        spared = key not in self.parameters or (is_row and not o["decay_bias"])
         return 0.0 if spared else float(o.get("l1", 0.0)) * np.sign(self.parameters[key])
 
     def weight_decay(self, is_bias: bool = False) -> float:

@@ -72,6 +72,7 @@ class Layer:
     needs_delta: bool = True  # is d_l formed at all?
     width: int = 0  # numbers where S_l lands
     landing: int = 0  # and after how many of the layers behind it that is
+    learners: tuple[Follower, ...] = ()  # those of them whose parameters learn
 
     @property
     def columns(self) -> int:

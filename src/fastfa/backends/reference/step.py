@@ -21,6 +21,7 @@ class Trace:
     f: list[Array] = field(default_factory=list)  # f(A_l): H_l, but for a recurrent layer
     h: list[Array] = field(default_factory=list)  # H_l, the layer's output
     before: dict[int, Array] = field(default_factory=dict)  # h_{t-1} of recurrent layers
+    rows: dict[str, Array] = field(default_factory=dict)  # whose sums are gradients of followers
 
     def landed(self, ordinal: int, landing: int) -> Array:
         """H where the signal of layer `ordinal` lands, after so many of the layers behind it."""
