@@ -330,7 +330,7 @@ class Sequential(Streaming):
             (X, y) or (X, y, sample_weight), evaluated after each epoch.
         sample_weight : array_like of shape (m,), optional
             Factor >= 0 on the loss and gradient of each sample; the mean still divides by the
-            number of samples.
+            number of samples. A sequence has one for all its steps.
         shuffle : bool, default True
             A new order in each epoch, drawn from the network's seed.
         callbacks : sequence of Callback
@@ -341,7 +341,8 @@ class Sequential(Streaming):
             More entries of the logs, by name: "rmse", "mae", "r2" where y are values; "f1", "auc"
             where they are classes (means over outputs or classes, see Notes). Or functions,
             ``{"cost": f}``: ``f(y, prediction)`` returns a number. y are the labels (m,) or rows,
-            prediction is what `predict` returns, and both are (m,) for one output. `EarlyStopping`
+            prediction is what `predict` returns, and both are (m,) for one output. For sequences
+            they are those of the last step, or of all steps that have a target. `EarlyStopping`
             and `Checkpoint` can monitor them; of names of your own tell them whether more is
             better: ``mode="max"`` or ``"min"``. Functions may read their arrays, not write.
         train_metrics : bool, optional
@@ -350,12 +351,12 @@ class Sequential(Streaming):
         class_weight : mapping of int to float, or "balanced", optional
             Factor on the loss and gradient of each training sample by its label, besides
             `sample_weight`; labels that are missing have 1. "balanced": all classes count the same,
-            m / (classes * samples of the class).
+            m / (classes * samples of the class). Not for labels of every step.
         validation_split : float in (0, 1), optional
             Share of the samples that validate instead of training. They are drawn from the
             network's seed, so that a second ``fit`` on the same data holds out the same ones; of
-            labels each class gives its share. X is not copied, only what is held out. Not for a
-            network on a GPU.
+            labels each class gives its share, but for labels of every step. X is not copied, only
+            what is held out. Not for a network on a GPU.
         batches : iterable of (x, y) or (x, y, sample_weight), optional
             Instead of X and y: a generator, a DataLoader of PyTorch, a list, an object with
             ``__iter__``. Each batch is what `train_batch` takes, of any size and dtype, and is
@@ -421,7 +422,6 @@ class Sequential(Streaming):
             self._stopping = False
             hooks = callback_list(callbacks)
             show_bar = shows_bar(verbose)
-            self._check_fit_options(metrics, class_weight, validation_split, batches)
             call = FitCall(
                 X, y, epochs, batch_size, validation_data, sample_weight, shuffle, metrics,
                 train_metrics, class_weight, validation_split, batches, steps_per_epoch, augment,

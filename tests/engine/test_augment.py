@@ -104,6 +104,18 @@ def test_other_ways_to_train_take_it_too(tmp_path):
     assert_equal(whole, parts)
 
 
+def test_replicas_take_it_and_their_file_knows_it(tmp_path):
+    x, y = data()
+    alone = network()
+    alone.fit(x, y, epochs=2, batch_size=8, augment=CASES[2])
+    how = {"epochs": 2, "batch_size": 8, "augment": CASES[2], "path": tmp_path / "runs.jsonl"}
+    one = fa.fit_replicas(network, [{}], x, y, **how)
+    assert_equal(alone, one[0].net)
+    assert fa.fit_replicas(network, [{}], x, y, **how)[0].net is None  # it was in the file
+    again = fa.fit_replicas(network, [{}], x, y, **(how | {"augment": CASES[0]}))
+    assert again[0].net is not None
+
+
 def test_samples_that_validate_stay_as_they_are():
     x, y = data()
     net = network(optimizer=fa.SGD(0.0))

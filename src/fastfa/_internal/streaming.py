@@ -222,12 +222,6 @@ class Streaming:
             expected = "a network without recurrent layers"
             raise ValueError(mismatch(name, expected, "one with", hint))
 
-    def _check_fit_options(self, *options: object) -> None:
-        """Refuse arguments of ``fit`` that sequences cannot have yet."""
-        if any(option is not None for option in options):
-            name = "metrics, class_weight, validation_split, batches"
-            self._refuse_sequences(name, "give validation_data")
-
     def _last_outputs(self, out: NDArray[Any] | None) -> NDArray[Any]:
         """Where the outputs of the last step go, in place of those of every step."""
         self._needs_stream("last")
