@@ -626,6 +626,11 @@ typedef struct fa_epoch {
     int (*poll)(void *user, int64_t step);
     void *user;
     double poll_seconds;
+    /* Images (input_h, input_w, input_c) change at random in each step: shifted by up to `crop` rows
+     * and columns, with zeros where nothing was, then flipped left to right if `flip` is not 0, in
+     * half of the cases. Drawn from the seed, for each step and row of a batch. */
+    int64_t crop;
+    int flip;
 } fa_epoch;
 
 static inline fa_epoch fa_epoch_of(const int64_t *order, int64_t batch_size, int64_t count)

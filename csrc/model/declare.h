@@ -14,7 +14,8 @@ enum { /* purposes of random streams */
        FA_RNG_PROJECTION,
        FA_RNG_SPARSITY,
        FA_RNG_RECURRENT,
-       FA_RNG_RECURRENT_FEEDBACK
+       FA_RNG_RECURRENT_FEEDBACK,
+       FA_RNG_AUGMENT
 };
 
 /* ---- declare.c: called by plan functions ---- */

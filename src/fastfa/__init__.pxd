@@ -242,6 +242,8 @@ cdef extern from "fastfa.h" nogil:
         int (*poll)(void *user, int64_t step) noexcept
         void *user
         double poll_seconds
+        int64_t crop
+        int flip
 
     fa_epoch fa_epoch_of(const int64_t *order, int64_t batch_size, int64_t count)
     fa_status fa_train_steps(fa_metrics *metrics, fa_net *net, const fa_samples *samples, const fa_epoch *epoch)

@@ -31,6 +31,7 @@ feedback matrices                        ``help(fa.Feedback)``
 learning rates that change               ``help(fa.schedules)``
 callbacks                                ``help(fa.callbacks)``
 many networks at a time                  ``help(fa.fit_replicas)``
+modules of PyTorch                       ``help(fa.from_torch)``, and ``net.to_torch()``
 pictures                                 ``help(fa.plot)``
 a comparison of the rules, in seconds    ``python -m fastfa demo`` in a shell
 published experiments                    ``python -m fastfa reproduce list``
@@ -49,6 +50,7 @@ from ._internal.loading import check_file, load
 from ._internal.progress import set_verbose
 from ._internal.threads import get_num_threads, set_num_threads
 from .alignment import Alignment
+from .augment import Augment
 from .callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, History
 from .feedback import Feedback
 from .initializers import Init
@@ -111,6 +113,7 @@ __all__ = [
     "Adam",
     "AdamW",
     "Alignment",
+    "Augment",
     "AvgPool2D",
     "Backprop",
     "CSVLogger",
@@ -150,6 +153,7 @@ __all__ = [
     "build_info",
     "check_file",
     "fit_replicas",
+    "from_torch",
     "get_include",
     "get_library_dir",
     "get_num_threads",
@@ -172,6 +176,7 @@ _LAZY_NAMES = {  # what is imported when it is first used, and its module: few p
     "Replicas": "replicas",
     "RuleContext": "_internal.rule_context",
     "fit_replicas": "replicas",
+    "from_torch": "_internal.from_torch",
     "get_include": "_internal.embedding",
     "get_library_dir": "_internal.embedding",
 }
@@ -184,6 +189,7 @@ if TYPE_CHECKING:
     from . import schedules as schedules
     from . import sklearn as sklearn
     from ._internal.embedding import get_include, get_library_dir
+    from ._internal.from_torch import from_torch
     from ._internal.rule_context import RuleContext
     from .experiments import demo as demo
     from .experiments import presets as presets

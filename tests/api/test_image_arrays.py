@@ -1,9 +1,12 @@
 """Images from the user's side: which arrays are taken, names, files, text."""
 
+import pickle
+
 import numpy as np
 import pytest
 
 import fastfa as fa
+from fastfa._internal import validation
 from fastfa.export.weighted_layers import weighted_layers
 
 IMAGE = (6, 5, 2)
@@ -391,3 +394,104 @@ def test_normalisations_freeze_and_unfreeze():
 def test_wrong_normalisations_are_named(make, words):
     with pytest.raises((ValueError, TypeError), match=words):
         make()
+
+
+def channels_first(net, **changes):
+    """A network with the same numbers whose images are declared to be channels first."""
+    height, width, channels = IMAGE
+    return fa.Sequential(
+        net.layers, input_shape=(channels, height, width), rule=net.rule, rng=net.seed,
+        data_format="channels_first", **changes,
+    )  # fmt: skip
+
+
+def planes(x):
+    return np.ascontiguousarray(np.moveaxis(x, -1, -3))
+
+
+def test_channels_first_trains_with_the_same_bits():
+    net, (x, y) = network(), data()
+    other, first = channels_first(net), planes(x)
+    assert np.array_equal(other.predict(first), net.predict(x))
+    assert np.array_equal(other.predict(first.reshape(8, -1)), net.predict(x))  # rows of planes
+    assert np.array_equal(other.predict_one(first[0].ravel()), net.predict_one(x[0]))
+    for _ in range(2):
+        assert other.train_batch(first, y) == net.train_batch(x, y)
+        assert other.train_batch(first.reshape(8, -1), y) == net.train_batch(x, y)
+        assert other.learn_one(first[0], y[0]) == net.learn_one(x[0], y[0])
+        assert other.learn_one(first[0].ravel(), int(y[0])) == net.learn_one(x[0], int(y[0]))
+    other.fit(first, y, epochs=1, batch_size=3, validation_data=(first, y))
+    net.fit(x, y, epochs=1, batch_size=3)
+    for key, values in net.parameters.items():
+        assert np.array_equal(other.parameters[key], values), key
+    assert other.evaluate(first, y) == net.evaluate(x, y)
+
+
+def test_large_arrays_with_channels_first_are_converted_in_pieces(monkeypatch):
+    monkeypatch.setattr(validation, "LARGE", 100)
+    monkeypatch.setattr(validation, "LARGE_BY_COLUMNS", 100)
+    net, (x, y) = network(), data()
+    other = channels_first(net)
+    assert np.array_equal(other.predict(planes(x)), net.predict(x))
+    other.fit(planes(x), y, epochs=2, batch_size=3)
+    net.fit(x, y, epochs=2, batch_size=3)
+    assert np.array_equal(other.parameters["0.weight"], net.parameters["0.weight"])
+    bytes_x = np.random.default_rng(0).integers(0, 256, (4, *IMAGE), np.uint8)
+    assert np.array_equal(other.predict(planes(bytes_x)), net.predict(bytes_x))
+
+
+def test_files_and_pickles_keep_the_format(tmp_path):
+    net, (x, _) = network(), data()
+    other = channels_first(net)
+    other.save(tmp_path / "net.fa")
+    for again in (fa.load(tmp_path / "net.fa"), pickle.loads(pickle.dumps(other))):
+        assert again.data_format == "channels_first"
+        assert np.array_equal(again.predict(planes(x)), net.predict(x))
+        assert "channels first" in str(again.summary())
+    assert "channels first" not in str(net.summary())
+
+
+def test_sequences_of_images_may_have_channels_first():
+    layers = [fa.Conv2D(3, 2, "tanh"), fa.Flatten(), fa.Recurrent(4, leak=0.5, time="leak")]
+    layers.append(fa.Dense(1))
+    x = np.random.default_rng(0).normal(size=(3, 4, *IMAGE)).astype("f4")
+    net = fa.Sequential(layers, input_shape=IMAGE, loss="mse", rng=0)
+    other = fa.Sequential(
+        layers, input_shape=(4, 2, 6, 5), data_format="channels_first", loss="mse", rng=0
+    )
+    assert np.array_equal(other.predict(planes(x)), net.predict(x))
+    assert np.array_equal(other.step_one(planes(x)[0, 0], 0.5), net.step_one(x[0, 0], 0.5))
+    flat = planes(x)[0, 1].ravel()  # which a network with channels last takes as it is
+    assert np.array_equal(other.step_one(flat), net.step_one(x[0, 1]))
+    assert np.array_equal(other.predict_one(flat), net.predict_one(x[0, 1]))
+    with pytest.raises(ValueError, match="it looks like channels last"):
+        other.predict(x)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: network(data_format="NCHW"), "data_format: expected"),
+        (
+            lambda: network(60, data_format="channels_first"),
+            r"input_shape: expected \(channels, height, width\) with data_format=.*, got 60",
+        ),
+        (
+            lambda: channels_first(network()).predict(np.zeros((8, *IMAGE))),
+            r"expected shape \(m, 2, 6, 5\), got shape \(8, 6, 5, 2\); it looks like channels last",
+        ),
+        (
+            lambda: network((28, 28, 1)).predict(np.zeros((8, 1, 28, 28))),
+            r'channels first: declare them, data_format="channels_first", input_shape=\(1, 28, 28',
+        ),
+    ],
+)  # fmt: skip
+def test_the_declared_format_is_never_guessed(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()
+
+
+def test_sparse_rows_have_no_channels_first():
+    x = pytest.importorskip("scipy.sparse").eye(8, 60, format="csr")
+    with pytest.raises(TypeError, match="a dense array with data_format"):
+        channels_first(network()).predict(x)

@@ -188,7 +188,7 @@ def _facts(net: Model) -> list[tuple[str, str]]:
     given = input_shape_of(net._engine.description)
     return [
         ("parameters", f"{total:,} ({trained:,} trained), feedback {feedback:,}"),
-        ("input", f"{_shape(given)} values, {_scale(net.input_scale)}"),
+        ("input", f"{_shape(given)} values{_format(net)}, {_scale(net.input_scale)}"),
         *([("forward", f"{_work(net) / 1e6:.3g} MFLOP a sample")] if len(given) > 1 else []),
         ("loss", _loss(net)),
         ("optimizer", _optimizer(net)),
@@ -197,6 +197,11 @@ def _facts(net: Model) -> list[tuple[str, str]]:
         *([] if net.device == "cpu" else [("device", net.device)]),
         *(("note", text) for text in _linear_stacks(net)),
     ]
+
+
+def _format(net: Model) -> str:
+    """Says so where X has its channels first."""
+    return ", given with channels first" if net.data_format == "channels_first" else ""
 
 
 def _linear_stacks(net: Model) -> Iterator[str]:

@@ -13,11 +13,25 @@ from typing import TypeAlias
 import numpy as np
 
 from .base import Array, Spec
-from .draws import DROPOUT, Stream, keep_mask
+from .draws import AUGMENT, DROPOUT, Stream, keep_mask, words
 from .functions import activation
 
 Shape: TypeAlias = "tuple[int, ...]"
 Back: TypeAlias = "Callable[[Array, bool], Array]"  # (signal at the output, whether it is exact)
+
+
+def augmented(x: Array, image: Shape, augment: tuple[bool, int], seed: int, step: int) -> Array:
+    """Rows of images, each shifted by up to `crop` rows and columns, then perhaps flipped."""
+    flip, crop = augment
+    height, width, _ = image
+    drawn = words(Stream(seed, AUGMENT, 0, step), np.arange(len(x)), 0)
+    result = np.empty_like(x)
+    for row, (first, second, third, _) in enumerate(drawn.tolist()):
+        down, right = second * (2 * crop + 1) >> 32, third * (2 * crop + 1) >> 32
+        wide = np.pad(x[row].reshape(image), ((crop, crop), (crop, crop), (0, 0)))
+        window = wide[down : down + height, right : right + width]
+        result[row] = (window[:, ::-1] if flip and first >= 2**31 else window).ravel()
+    return result
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from .functions import (
     norm,
     slot_count,
 )  # fmt: skip
-from .images import Pass
+from .images import Pass, augmented
 from .layers import delta_order, landed, read_layers
 from .recurrent import Recurrent, Traces
 from .rule import Layer
@@ -308,6 +308,8 @@ class Network:
         count: int,
         lrs: Maybe = None,
         poll: Callable[[int], Any] | None = None,
+        *,
+        augment: tuple[bool, int] | None = None,
     ) -> tuple[float, float, int, int]:
         """Batches first..first+count-1 of an epoch: (sum of loss * m, correct, rows, steps)."""
         order = np.arange(len(x)) if order is None else order
@@ -316,7 +318,11 @@ class Network:
             batch = order[b * batch_size : (b + 1) * batch_size]
             lr = self.lr if lrs is None else float(lrs[steps])
             labels_b, y_b, weights_b = (rows_of(a, batch) for a in (labels, y, weights))
-            step = self._train_step(x[batch], labels_b, y_b, weights_b, lr)
+            x_b = x[batch]
+            if augment is not None:
+                image = self.description["input_shape"]
+                x_b = augmented(x_b, image, augment, self.description["seed"], self.steps)
+            step = self._train_step(x_b, labels_b, y_b, weights_b, lr)
             loss_sum, n_correct = loss_sum + step.loss * step.count, n_correct + step.correct
             rows, steps = rows + step.count, steps + 1
             if poll is not None and poll(b + 1):
