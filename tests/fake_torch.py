@@ -11,7 +11,6 @@ import types
 
 import numpy as np
 
-
 erf = np.vectorize(math.erf, otypes=["d"])
 
 
