@@ -5,10 +5,13 @@ tests with PyTorch itself where it is.
 """
 
 import contextlib
+import math
 import sys
 import types
 
 import numpy as np
+
+erf = np.vectorize(math.erf, otypes=["d"])
 
 
 class DType:
@@ -153,6 +156,105 @@ class Identity(Module):
         return x
 
 
+def both(value):
+    return value if isinstance(value, tuple) else (value, value)
+
+
+class Pool(Module):
+    """A window at a time, of the places that are in the image."""
+
+    def __init__(self, kernel_size, stride=None, padding=0, **options):
+        super().__init__()
+        self.kernel_size, self.padding = kernel_size, padding
+        self.stride = kernel_size if stride is None else stride
+        vars(self).update({**self.defaults, **options})
+
+    def forward(self, x):
+        (kh, kw), (sh, sw), (ph, pw) = map(both, (self.kernel_size, self.stride, self.padding))
+        height = (x.shape[2] + 2 * ph - kh) // sh + 1
+        width = (x.shape[3] + 2 * pw - kw) // sw + 1
+        out = np.empty((*x.shape[:2], height, width), x.dtype)
+        for i in range(height):
+            for j in range(width):
+                top, left = i * sh - ph, j * sw - pw
+                inside = x[:, :, max(top, 0) : top + kh, max(left, 0) : left + kw]
+                out[:, :, i, j] = self.pooled(inside)
+        return out
+
+
+class MaxPool2d(Pool):
+    defaults = types.MappingProxyType({"dilation": 1, "ceil_mode": False, "return_indices": False})
+
+    def pooled(self, windows):
+        return windows.max(axis=(2, 3))
+
+
+class AvgPool2d(Pool):
+    defaults = types.MappingProxyType(
+        {"ceil_mode": False, "count_include_pad": True, "divisor_override": None}
+    )
+
+    def pooled(self, windows):
+        assert both(self.padding) == (0, 0) or not self.count_include_pad
+        return windows.mean(axis=(2, 3))
+
+
+class AdaptiveAvgPool2d(Module):
+    def __init__(self, output_size):
+        super().__init__()
+        self.output_size = output_size
+
+    def forward(self, x):
+        return x.mean(axis=(2, 3), keepdims=True)
+
+
+class Norm(Module):
+    def set(self, n, eps, affine, bias, dtype):
+        self.eps = eps
+        kind = "f4" if dtype is None else dtype.name
+        self.weight = Parameter(np.ones(n, kind)) if affine else None
+        self.bias = Parameter(np.zeros(n, kind)) if affine and bias else None
+
+    def scaled(self, u):
+        shape = (-1, *[1] * (u.ndim - 2))
+        u = u if self.weight is None else u * self.weight.values.reshape(shape)
+        return u if self.bias is None else u + self.bias.values.reshape(shape)
+
+
+class LayerNorm(Norm):
+    def __init__(self, n, eps=1e-5, elementwise_affine=True, bias=True, dtype=None):
+        super().__init__()
+        self.normalized_shape = (n,)
+        self.set(n, eps, elementwise_affine, bias, dtype)
+
+    def forward(self, x):
+        centred = x - x.mean(axis=1, keepdims=True)
+        return self.scaled(centred / np.sqrt(x.var(axis=1, keepdims=True) + self.eps))
+
+
+class RMSNorm(Norm):
+    def __init__(self, n, eps=None, elementwise_affine=True, dtype=None):
+        super().__init__()
+        self.normalized_shape = (n,)
+        self.set(n, eps, elementwise_affine, False, dtype)
+
+    def forward(self, x):
+        return self.scaled(x / np.sqrt((x**2).mean(axis=1, keepdims=True) + self.eps))
+
+
+class GroupNorm(Norm):
+    def __init__(self, num_groups, n, eps=1e-5, affine=True, dtype=None):
+        super().__init__()
+        self.num_groups = num_groups
+        self.set(n, eps, affine, True, dtype)
+
+    def forward(self, x):
+        parts = x.reshape(len(x), self.num_groups, -1)
+        parts = parts - parts.mean(axis=2, keepdims=True)
+        u = parts / np.sqrt((parts**2).mean(axis=2, keepdims=True) + self.eps)
+        return self.scaled(u.reshape(x.shape))
+
+
 def elementwise(name, function, **options):
     """A module without parameters; `function(x, module)`."""
 
@@ -173,12 +275,13 @@ MODULES = (
     elementwise("ELU", lambda x, m: np.where(x < 0, m.alpha * np.expm1(x), x), alpha=1.0),
     elementwise("Softplus", lambda x, _: np.log1p(np.exp(x)), beta=1.0, threshold=20.0),
     elementwise("Hardtanh", lambda x, _: np.clip(x, -1, 1), min_val=-1.0, max_val=1.0),
-    elementwise("GELU", None, approximate="none"),
+    elementwise("GELU", lambda x, _: x * (1 + erf(x / np.sqrt(2))) / 2, approximate="none"),
     *(
         elementwise(name, None)
         for name in ("Sigmoid", "SELU", "SiLU", "Mish", "Hardsigmoid", "Softsign", "Softmax")
     ),
     *(Module, Sequential, Linear, Conv2d, ZeroPad2d, Flatten, Dropout, Identity),
+    *(MaxPool2d, AvgPool2d, AdaptiveAvgPool2d, LayerNorm, RMSNorm, GroupNorm),
 )
 
 

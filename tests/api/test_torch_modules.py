@@ -90,6 +90,53 @@ def test_images_go_there_and_back(window, dtype, torch, rng):
     assert (first.rule, first.loss, first.data_format) == (fa.DFA(), "mse", "channels_first")
 
 
+FOLLOWERS = {
+    "max": [fa.MaxPool2D((3, 2), (2, 1), padding=(1, 1))],
+    "max, same": [fa.MaxPool2D(3, 1, "same")],
+    "avg": [fa.AvgPool2D(2), fa.Activation("tanh")],
+    "avg, zeros": [fa.AvgPool2D((3, 4), 2, padding=(1, 2)), fa.Dropout(0.2)],
+    "groups": [fa.GroupNorm(2, 1e-3), fa.Activation("elu", alpha=0.3), fa.MaxPool2D(2)],
+    "half a group": [fa.GroupNorm(3, scale=False), fa.Activation("relu")],
+}
+TOPS = {
+    "flatten": [fa.Flatten()],
+    "rows": [fa.Flatten(), fa.LayerNorm(), fa.Activation("leaky_relu", slope=0.3)],
+    "global": [fa.GlobalAvgPool2D(), fa.RMSNorm(1e-3, shift=False), fa.Activation("gelu")],
+    "plain": [
+        fa.Flatten(),
+        fa.LayerNorm(scale=False, shift=False),
+        fa.GroupNorm(1, trainable=True),
+    ],
+}
+
+
+@pytest.mark.parametrize(("follower", "top"), [
+    *((follower, "flatten") for follower in FOLLOWERS), *(("max", top) for top in TOPS),
+])  # fmt: skip
+def test_pools_activations_and_norms_too(follower, top, dtype, torch, rng):
+    tops = TOPS[top]
+    middle = [] if top != "plain" else [fa.Dense(6)]
+    above = tops[:1] + middle + tops[1:]
+    layers = [fa.Conv2D(6, 2), *FOLLOWERS[follower], *above, fa.Dense(3)]
+    net = fa.Sequential(layers, input_shape=IMAGE, dtype=dtype, rng=0)
+    randomise(net)
+    x = rng.normal(size=(6, *IMAGE)).astype(dtype)
+    module, logits = net.to_torch(), net.predict(x, "logits")
+    tolerance = 1e-5 if dtype == "float32" else 1e-12
+    np.testing.assert_allclose(outputs(torch, module, planes(x)), logits, atol=tolerance)
+    back = fa.from_torch(module, input_shape=IMAGE)
+    np.testing.assert_allclose(back.predict(x, "logits"), logits, atol=tolerance)
+
+
+def test_an_activation_that_follows_something_else_is_a_layer(torch):
+    nn = torch.nn
+    module = nn.Sequential(nn.ReLU(), nn.Linear(2, 4), nn.Dropout(), nn.ELU(alpha=2.0))
+    net = fa.from_torch(nn.Sequential(module, nn.Linear(4, 2)))
+    assert net.layers[0] == fa.Activation("relu")
+    assert net.layers[3] == fa.Activation("elu", alpha=2.0)
+    assert net.layers[1].activation == "linear"
+
+
 def test_weights_are_turned(torch):
     net = image_network()
     module = list(net.to_torch())
@@ -160,14 +207,6 @@ BAD_MODULES = {
         lambda nn: nn.Sequential(nn.Linear(2, 2), nn.Softmax()),
         r"module\[1\]: type: expected one of Linear, .*, got Softmax; losses take logits",
     ),
-    "no layer before": (
-        lambda nn: nn.Sequential(nn.ReLU(), nn.Linear(2, 2)),
-        r"module\[0\]: ReLU: expected a Linear or Conv2d just before an activation, got the input",
-    ),
-    "dropout before": (
-        lambda nn: nn.Sequential(nn.Linear(2, 2), nn.Dropout(), nn.ReLU(), nn.Linear(2, 2)),
-        r"module\[2\]: ReLU: expected .* just before an activation, got Dropout",
-    ),
     "another option": (
         lambda nn: nn.Sequential(nn.Linear(2, 2), nn.GELU(approximate="tanh"), nn.Linear(2, 2)),
         r"module\[1\]: approximate: expected 'none', got 'tanh'",
@@ -187,6 +226,26 @@ BAD_MODULES = {
     "part of a flatten": (
         lambda nn: nn.Sequential(nn.Flatten(2), nn.Linear(2, 2)),
         r"module\[0\]: Flatten: expected Flatten\(1, -1\), .*, got Flatten\(2, -1\)",
+    ),
+    "half of a window": (
+        lambda nn: nn.Sequential(nn.MaxPool2d(2, ceil_mode=True), nn.Linear(2, 2)),
+        r"module\[0\]: ceil_mode: expected False, got True",
+    ),
+    "dilated": (
+        lambda nn: nn.Sequential(nn.MaxPool2d(2, dilation=2), nn.Linear(2, 2)),
+        r"module\[0\]: dilation: expected 1, got 2",
+    ),
+    "zeros that count": (
+        lambda nn: nn.Sequential(nn.AvgPool2d(3, padding=1), nn.Linear(2, 2)),
+        r"module\[0\]: count_include_pad: expected False, got True",
+    ),
+    "a map": (
+        lambda nn: nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Linear(2, 2)),
+        r"module\[0\]: output_size: expected 1, got 2",
+    ),
+    "another row": (
+        lambda nn: nn.Sequential(nn.LayerNorm(3), nn.Linear(2, 2)),
+        r"module\[0\]: input: expected a row of \(3,\) numbers, got a sample of shape \(2,\)",
     ),
     "no shape": (
         lambda nn: nn.Sequential(nn.Conv2d(2, 3, (2, 2)), nn.Flatten(), nn.Linear(3, 2)),
@@ -245,12 +304,33 @@ def test_zeros_must_be_those_of_a_padding(torch):
 
 def test_what_pytorch_does_not_have_is_refused(torch):
     for layers, words in (
-        ([fa.Recurrent(3), fa.Dense(2)], "layer 0: expected one of Dense, .*, got Recurrent"),
+        ([fa.Recurrent(3), fa.Dense(2)], "layer 0: type: expected one of .*, got Recurrent"),
+        ([fa.Dense(3), fa.RMSNorm(), fa.Dense(2)], "layer 1: shift of RMSNorm: expected False"),
         ([fa.Dense(3, "sign", rule="frozen"), fa.Dense(2)], "layer 0: activation: expected"),
     ):
         net = fa.Sequential(layers, input_shape=3)
         with pytest.raises(ValueError, match=words):
             net.to_torch()
+    for layer, words in (
+        (fa.LayerNorm(), "layer 1: LayerNorm: expected rows, got images"),
+        (fa.MaxPool2D(2, 1, "same"), "layer 1: padding: expected .* same on both sides .*'same'"),
+        (fa.MaxPool2D(2, padding=(1, 1)), None),
+        (fa.AvgPool2D(3, padding=2), "layer 1: padding: expected .* at most half of the window"),
+    ):
+        layers = [fa.Conv2D(3, 2), layer, fa.Flatten(), fa.Dense(2)]
+        net = fa.Sequential(layers, input_shape=IMAGE)
+        if words is None:
+            net.to_torch()
+            continue
+        with pytest.raises(ValueError, match=words):
+            net.to_torch()
+    layers = [fa.Conv2D(3, 2), fa.Flatten(), fa.GroupNorm(2), fa.Dense(2)]
+    with pytest.raises(ValueError, match="layer 2: GroupNorm: expected not behind Flatten"):
+        fa.Sequential(layers, input_shape=IMAGE).to_torch()
+    nn = torch.nn
+    module = nn.Sequential(nn.Flatten(), nn.GroupNorm(2, 126), nn.Linear(126, 2))
+    with pytest.raises(ValueError, match=r"module\[1\]: GroupNorm: expected not behind Flatten"):
+        fa.from_torch(module, input_shape=IMAGE)
     net = image_network()
     net.parameters["0.weight"][0] = np.nan
     with pytest.raises(FloatingPointError, match=r"0\.weight: expected finite values"):

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from ..layers import Conv2D, Layer, WeightedLayer
+from ..layers import Activation, Conv2D, Flatten, Layer, WeightedLayer
+from ..layers.norms import Norm
 from ..layers.weighted import OPTION_OF
 from ..sequential import Sequential
 from . import arguments
 from .checks import kind, mismatch, show
-from .torch_layers import ACTIVATIONS, DEFAULTS, REFUSED, ROWS, Shapes, with_zeros
+from .torch_layers import ACTIVATIONS, DEFAULTS, REFUSED, ROWS, Shapes, array_of, with_zeros
 
 __all__ = ["from_torch"]
 
@@ -28,16 +29,18 @@ def from_torch(
 ) -> Sequential:
     """A network with the layers and the values of a module of PyTorch.
 
-    It predicts what the module computes in ``eval()``, but for rounding. The values of the module
-    are the initial ones: `Sequential.reset` goes back to them.
+    It predicts what the module computes in ``eval()``, but for rounding. The weights and biases of
+    the module are the initial ones: `Sequential.reset` goes back to them, but not to the scales
+    and shifts of normalisations.
 
     Parameters
     ----------
     module : torch.nn.Sequential
-        Of Linear, Conv2d (without groups and dilation), activations behind these, Dropout,
-        Flatten, ZeroPad2d before a Conv2d, Identity; and of others like it. The last one that is
-        not an Identity is a Linear, without softmax: losses take logits. A layer whose weight
-        needs no gradient is not trained.
+        Of Linear, Conv2d (without groups and dilation), activations, Dropout, Flatten, MaxPool2d,
+        AvgPool2d, AdaptiveAvgPool2d(1), LayerNorm and RMSNorm of rows, GroupNorm, ZeroPad2d before
+        a Conv2d, Identity; and of others like it. The last one that is not an Identity is a
+        Linear, without softmax: losses take logits. A layer whose weight needs no gradient is not
+        trained.
     input_shape : int or tuple of ints, optional
         As for `Sequential`: (height, width, channels), or (channels, height, width) with
         ``data_format="channels_first"``. Needed where there is a Conv2d.
@@ -78,14 +81,17 @@ def from_torch(
     if input_shape is None:
         input_shape = _rows_of(torch.nn, modules)
     given = arguments.shape(input_shape, data_format=data_format)
-    layers = _Reader(torch.nn, Shapes(given)).layers(modules)
-    return Sequential(
-        layers,
+    reader = _Reader(torch.nn, Shapes(given))
+    net = Sequential(
+        reader.layers(modules),
         input_shape=input_shape,
         data_format=data_format,
         dtype=_dtype_of(module) if dtype is None else dtype,
         **options,
     )
+    for key, values in reader.values.items():
+        net.parameters[key] = values
+    return net
 
 
 def _leaves(nn: Any, module: Any, where: str) -> Iterator[Named]:
@@ -126,6 +132,7 @@ class _Reader:
         self.rows = {getattr(nn, row.module): row for row in ROWS}
         self.activations = {getattr(nn, ACTIVATIONS[name][0]): name for name in ACTIVATIONS}
         self.found: list[Layer] = []
+        self.values: dict[str, Any] = {}  # of normalisations, by key
         self.bare = False  # whether the last module was a weighted layer
         self.zeros: tuple[int, ...] | None = None  # of a ZeroPad2d that waits for its convolution
 
@@ -149,9 +156,15 @@ class _Reader:
         elif type(module) in self.activations:
             self.activate(module)
         elif type(module) in self.rows:
-            self.add(self.rows[type(module)].read(module, self.shapes))
+            layer = self.rows[type(module)].read(module, self.shapes)
+            if isinstance(layer, Norm):
+                self.keep_values(module)
+            if isinstance(layer, Flatten) and len(self.shapes.now) == 1:
+                self.bare = False  # rows are flat
+            else:
+                self.add(layer)
         else:
-            names = ", ".join([row.module for row in ROWS])
+            names = ", ".join(row.module for row in ROWS)
             hint = REFUSED.get(kind(module), "")
             raise ValueError(
                 mismatch("type", f"one of {names}, or an activation", kind(module), hint)
@@ -165,17 +178,24 @@ class _Reader:
         self.bare = isinstance(layer, WeightedLayer)
         self.shapes.pass_on(layer)
 
+    def keep_values(self, module: Any) -> None:
+        """Scale and shift of a normalisation, which have no initialiser."""
+        for name, values in (("scale", module.weight), ("shift", getattr(module, "bias", None))):
+            if values is not None:
+                turned = self.shapes.from_torch(array_of(values))
+                self.values[f"{len(self.found)}.{name}"] = turned
+
     def activate(self, module: Any) -> None:
-        """Give the layer before it an activation."""
+        """Give the layer just before it an activation, or add one of its own."""
         name = self.activations[type(module)]
         for option, only in DEFAULTS.get(kind(module), {}).items():
             if getattr(module, option) != only:
                 raise ValueError(mismatch(option, show(only), show(getattr(module, option))))
-        if not self.bare:
-            expected = "a Linear or Conv2d just before an activation"
-            got = type(self.found[-1]).__name__ if self.found else "the input"
-            raise ValueError(mismatch(kind(module), expected, got))
         option = ACTIVATIONS[name][1]
         own = {OPTION_OF[name]: float(getattr(module, option))} if option else {}
-        self.found[-1] = replace(self.found[-1], activation=name, **own)  # type: ignore[call-arg]
+        if self.bare:
+            last: Any = self.found[-1]
+            self.found[-1] = replace(last, activation=name, **own)
+        else:
+            self.add(Activation(name, **own))
         self.bare = False

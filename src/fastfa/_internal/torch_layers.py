@@ -14,7 +14,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..layers import Conv2D, Dense, Dropout, Flatten, Layer, WeightedLayer
+from ..layers import (
+    Activation,
+    AvgPool2D,
+    Conv2D,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAvgPool2D,
+    GroupNorm,
+    Layer,
+    LayerNorm,
+    MaxPool2D,
+    RMSNorm,
+    WeightedLayer,
+)
 from ..layers.weighted import OPTION_OF
 from ..layers.windows import pair
 from .checks import mismatch, show
@@ -60,10 +74,13 @@ REFUSED = {  # why a module has no layer here
 }
 
 
-class Parameters(NamedTuple):
-    """The values of a weighted layer, as they are here."""
+IN_ROWS = "its groups would be others, because channels are last here"
 
-    weight: NDArray[Any]
+
+class Parameters(NamedTuple):
+    """The values of a layer, as they are here; of a normalisation its scale and shift."""
+
+    weight: NDArray[Any] | None
     bias: NDArray[Any] | None
 
 
@@ -87,7 +104,7 @@ class Shapes:
         before, self.now = self.now, layer.output_shape(self.now) or ()
         if len(self.now) != 1 or isinstance(layer, WeightedLayer):
             self.flattened = None
-        elif len(before) == 3:
+        elif isinstance(layer, Flatten) and len(before) == 3:
             self.flattened = before
 
     def to_torch(self, rows: NDArray[Any]) -> NDArray[Any]:
@@ -130,27 +147,26 @@ class Row(NamedTuple):
 # ---- from here to PyTorch ----
 
 
-def activation_modules(nn: Any, layer: WeightedLayer, where: str) -> list[Any]:
+def activation_modules(nn: Any, layer: WeightedLayer | Activation) -> list[Any]:
     """The module of a layer's activation; none for a linear one."""
-    name = layer.activation
+    name = layer.name if isinstance(layer, Activation) else layer.activation
     if name == "linear":
         return []
     if name not in ACTIVATIONS:
         expected = "an activation that PyTorch has as a module"
-        raise ValueError(mismatch(f"{where}: activation", expected, f'"{name}"'))
+        raise ValueError(mismatch("activation", expected, f'"{name}"'))
     module, option = ACTIVATIONS[name]
     return [getattr(nn, module)(**({option: getattr(layer, OPTION_OF[name])} if option else {}))]
 
 
-def filled(torch: Any, module: Any, layer: WeightedLayer, values: Parameters) -> Any:
-    """The module with the values of a layer, which are in PyTorch's order."""
-    pairs = [(module.weight, values.weight)]
-    if values.bias is not None:
-        pairs.append((module.bias, values.bias))
+def filled(torch: Any, module: Any, trains: bool, values: Parameters) -> Any:
+    """The module with the values of a layer, which are in PyTorch's order; others do not train."""
     with torch.no_grad():
-        for parameter, array in pairs:
-            parameter.copy_(torch.from_numpy(np.array(array, order="C")))
-            parameter.requires_grad_(layer.trainable)
+        for parameter, array in ((module.weight, values.weight), (module.bias, values.bias)):
+            if array is not None:
+                parameter.copy_(torch.from_numpy(np.array(array, order="C")))
+            if parameter is not None:
+                parameter.requires_grad_(trains and array is not None)
     return module
 
 
@@ -158,23 +174,26 @@ def _write_dense(
     torch: Any, layer: Dense, shapes: Shapes, values: Parameters | None, options: dict[str, Any]
 ) -> list[Any]:
     assert values is not None
+    assert values.weight is not None
     n_in, n_out = values.weight.shape
     module = torch.nn.Linear(n_in, n_out, bias=layer.use_bias, **options)
     weight = shapes.to_torch(values.weight).T
-    return [filled(torch, module, layer, values._replace(weight=weight))]
+    return [filled(torch, module, layer.trainable, values._replace(weight=weight))]
 
 
 def _write_conv(
     torch: Any, layer: Conv2D, shapes: Shapes, values: Parameters | None, options: dict[str, Any]
 ) -> list[Any]:
     assert values is not None
+    assert values.weight is not None
     size, strides = pair("kernel_size", layer.kernel_size), pair("strides", layer.strides)
     ahead, padding = padding_modules(torch.nn, layer.padding, shapes.now, size, strides)
     module = torch.nn.Conv2d(
         shapes.now[-1], layer.filters, size, strides, padding, bias=layer.use_bias, **options
     )
     weight = values.weight.transpose(3, 2, 0, 1)
-    return [*ahead, filled(torch, module, layer, values._replace(weight=weight))]
+    values = values._replace(weight=weight)
+    return [*ahead, filled(torch, module, layer.trainable, values)]
 
 
 def same_padding(
@@ -206,7 +225,126 @@ def padding_modules(
     return [nn.ZeroPad2d((*columns, *rows))], (0, 0)
 
 
+def _pool_window(
+    layer: MaxPool2D | AvgPool2D, image: tuple[int, ...]
+) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
+    """Size, strides and padding of a pool, if it is the same on both sides, as PyTorch has it."""
+    size = pair("pool_size", layer.pool_size)
+    strides = size if layer.strides is None else pair("strides", layer.strides)
+    if layer.padding == "same":
+        rows, columns = same_padding(image, size, strides)
+    else:
+        zeros = (0, 0) if isinstance(layer.padding, str) else pair("padding", layer.padding, low=0)
+        rows, columns = (zeros[0], zeros[0]), (zeros[1], zeros[1])
+    half = 2 * rows[0] <= size[0] and 2 * columns[0] <= size[1]
+    if rows[0] != rows[1] or columns[0] != columns[1] or not half:
+        expected = "a padding that is the same on both sides and at most half of the window"
+        raise ValueError(mismatch("padding", expected, show(layer.padding)))
+    return size, strides, (rows[0], columns[0])
+
+
+def _write_max_pool(torch: Any, layer: MaxPool2D, shapes: Shapes, *_: Any) -> list[Any]:
+    return [torch.nn.MaxPool2d(*_pool_window(layer, shapes.now))]
+
+
+def _write_avg_pool(torch: Any, layer: AvgPool2D, shapes: Shapes, *_: Any) -> list[Any]:
+    window = _pool_window(layer, shapes.now)
+    return [torch.nn.AvgPool2d(*window, count_include_pad=False)]
+
+
+def _write_norm(
+    torch: Any,
+    layer: LayerNorm | RMSNorm | GroupNorm,
+    shapes: Shapes,
+    values: Parameters | None,
+    options: dict[str, Any],
+) -> list[Any]:
+    assert values is not None
+    n, affine = shapes.now[-1], layer.scale or layer.shift
+    if isinstance(layer, GroupNorm):
+        if shapes.flattened:
+            raise ValueError(mismatch("GroupNorm", "not behind Flatten", "there", IN_ROWS))
+        module = torch.nn.GroupNorm(layer.groups, n, layer.eps, affine, **options)
+    elif len(shapes.now) == 3:
+        hint = "over channels PyTorch has GroupNorm alone"
+        raise ValueError(mismatch(type(layer).__name__, "rows", "images", hint))
+    elif isinstance(layer, RMSNorm):
+        if layer.shift:
+            raise ValueError(mismatch("shift of RMSNorm", "False, as in PyTorch", "True"))
+        module = torch.nn.RMSNorm(n, layer.eps, affine, **options)
+        module.bias = None
+    else:
+        module = torch.nn.LayerNorm(n, layer.eps, affine, **options)
+    parts = (None if part is None else shapes.to_torch(part) for part in values)
+    return [filled(torch, module, layer.trainable, Parameters(*parts))]
+
+
 # ---- from PyTorch to here ----
+
+
+def _only(module: Any, **values: Any) -> None:
+    """Refuse a module that has other options than these."""
+    for name, only in values.items():
+        if getattr(module, name) != only:
+            got = show(getattr(module, name))
+            raise ValueError(mismatch(name, show(only), got, "there is nothing else here"))
+
+
+def _read_window(module: Any) -> tuple[Any, Any, Any]:
+    """Size, strides and padding of a pool, each one number or two."""
+    size, strides, padding = module.kernel_size, module.stride, module.padding
+    return size, strides, "valid" if padding in (0, (0, 0)) else padding
+
+
+def _read_max_pool(module: Any, _: Shapes) -> MaxPool2D:
+    _only(module, ceil_mode=False, return_indices=False)
+    if module.dilation not in (1, (1, 1)):
+        _only(module, dilation=1)
+    return MaxPool2D(*_read_window(module))
+
+
+def _read_avg_pool(module: Any, _: Shapes) -> AvgPool2D:
+    _only(module, ceil_mode=False, divisor_override=None)
+    layer = AvgPool2D(*_read_window(module))
+    if layer.padding != "valid":
+        _only(module, count_include_pad=False)
+    return layer
+
+
+def _read_global_pool(module: Any, _: Shapes) -> GlobalAvgPool2D:
+    if module.output_size not in (1, (1, 1)):
+        _only(module, output_size=1)
+    return GlobalAvgPool2D()
+
+
+def _affine(module: Any) -> dict[str, Any]:
+    weight, bias = module.weight, getattr(module, "bias", None)
+    trains = weight is None or bool(weight.requires_grad)
+    return {"scale": weight is not None, "shift": bias is not None, "trainable": trains}
+
+
+def _read_norm(kind: Any) -> Callable[[Any, Shapes], Layer]:
+    """What reads a LayerNorm or an RMSNorm."""
+
+    def read(module: Any, shapes: Shapes) -> Layer:
+        if len(shapes.now) != 1 or tuple(module.normalized_shape) != shapes.now:
+            got = f"a sample of shape {shapes.now}"
+            hint = "images have their channels last here: GroupNorm takes them"
+            expected = f"a row of {tuple(module.normalized_shape)} numbers"
+            raise ValueError(mismatch("input", expected, got, hint))
+        eps = module.eps
+        if eps is None:  # of RMSNorm: that of the type
+            eps = float(np.finfo(np.float32).eps)
+        layer: Layer = kind(eps, **_affine(module))
+        return layer
+
+    return read
+
+
+def _read_group_norm(module: Any, shapes: Shapes) -> GroupNorm:
+    if shapes.flattened:
+        raise ValueError(mismatch("GroupNorm", "not behind Flatten", "there", IN_ROWS))
+    return GroupNorm(module.num_groups, module.eps, **_affine(module))
 
 
 def array_of(parameter: Any) -> NDArray[Any]:
@@ -236,10 +374,7 @@ def _read_dense(module: Any, shapes: Shapes) -> Dense:
 
 
 def _read_conv(module: Any, shapes: Shapes) -> Conv2D:
-    for name, only in (("groups", 1), ("dilation", (1, 1)), ("padding_mode", "zeros")):
-        if getattr(module, name) != only:
-            got = show(getattr(module, name))
-            raise ValueError(mismatch(name, show(only), got, "there is nothing else here"))
+    _only(module, groups=1, dilation=(1, 1), padding_mode="zeros")
     if len(shapes.now) == 3 and module.in_channels != shapes.now[-1]:
         got = f"images of shape {shapes.now}, channels last"
         hint = 'input_shape is (channels, height, width) with data_format="channels_first" alone'
@@ -285,4 +420,15 @@ ROWS = (
         lambda module, _: Dropout(module.p),
     ),
     Row(Flatten, "Flatten", lambda torch, *_: [torch.nn.Flatten()], _read_flatten),
+    Row(MaxPool2D, "MaxPool2d", _write_max_pool, _read_max_pool),
+    Row(AvgPool2D, "AvgPool2d", _write_avg_pool, _read_avg_pool),
+    Row(
+        GlobalAvgPool2D,
+        "AdaptiveAvgPool2d",
+        lambda torch, *_: [torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()],
+        _read_global_pool,
+    ),
+    Row(LayerNorm, "LayerNorm", _write_norm, _read_norm(LayerNorm)),
+    Row(RMSNorm, "RMSNorm", _write_norm, _read_norm(RMSNorm)),
+    Row(GroupNorm, "GroupNorm", _write_norm, _read_group_norm),
 )

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from .._internal.checks import mismatch
 from .._internal.network_checks import input_shape_of
 from .._internal.torch_layers import ROWS, Parameters, Shapes, activation_modules
-from ..layers import WeightedLayer
+from ..layers import Activation, WeightedLayer
+from ..layers.norms import Norm
 from ..layers.registry import layer_from
 from .weighted_layers import finite
 
@@ -30,22 +31,41 @@ def torch_module(engine: Engine) -> Any:
     options = {"dtype": getattr(torch, how["dtype"])}
     shapes, modules = Shapes(input_shape_of(how)), []
     for index, (layer, own) in enumerate(zip(layers, values, strict=True)):
-        row = next((row for row in ROWS if type(layer) is row.layer), None)
-        if row is None:
-            expected = f"one of {', '.join(row.layer.__name__ for row in ROWS)}"
-            raise ValueError(mismatch(f"layer {index}", expected, type(layer).__name__))
-        modules += row.write(torch, layer, shapes, own, options)
-        if isinstance(layer, WeightedLayer):
-            modules += activation_modules(torch.nn, layer, f"layer {index}")
+        try:
+            modules += _modules(torch, layer, shapes, own, options)
+        except ValueError as error:
+            raise ValueError(f"layer {index}: {error}") from None
         shapes.pass_on(layer)
     return torch.nn.Sequential(*modules).eval()
 
 
-def _parameters(engine: Engine, index: int, layer: Layer) -> Parameters | None:
-    if not isinstance(layer, WeightedLayer):
-        return None
-    bias = f"{index}.bias"
-    return Parameters(
-        finite(engine, f"{index}.weight"),
-        finite(engine, bias) if bias in engine.parameters else None,
+def _modules(
+    torch: Any,
+    layer: Layer,
+    shapes: Shapes,
+    values: Parameters | None,
+    options: dict[str, Any],
+) -> list[Any]:
+    """The modules of a layer, in the order in which they run."""
+    if isinstance(layer, Activation):
+        return activation_modules(torch.nn, layer)
+    row = next((row for row in ROWS if type(layer) is row.layer), None)
+    if row is None:
+        expected = f"one of Activation, {', '.join(row.layer.__name__ for row in ROWS)}"
+        raise ValueError(mismatch("type", expected, type(layer).__name__))
+    modules = row.write(torch, layer, shapes, values, options)
+    return modules + (
+        activation_modules(torch.nn, layer) if isinstance(layer, WeightedLayer) else []
     )
+
+
+def _parameters(engine: Engine, index: int, layer: Layer) -> Parameters | None:
+    """The values of a layer with weights, or of a normalisation."""
+    names = (
+        ("weight", "bias") if isinstance(layer, WeightedLayer)
+        else ("scale", "shift") if isinstance(layer, Norm)
+        else ()
+    )  # fmt: skip
+    keys = [f"{index}.{name}" for name in names]
+    values = [finite(engine, key) if key in engine.parameters else None for key in keys]
+    return Parameters(*values) if values else None
