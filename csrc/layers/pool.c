@@ -9,9 +9,9 @@ typedef struct state {
     fa_buf which; /* bytes: the place in its window of each largest number; or FA_NO_BUF */
 } state;
 
-static const fa_window *window(const fa_layer *layer)
+static const fa_window *window_of(const fa_layer *layer)
 { return &((const state *)layer->state)->window; }
-static fa_buf which(const fa_layer *layer) { return ((const state *)layer->state)->which; }
+static fa_buf places_of(const fa_layer *layer) { return ((const state *)layer->state)->which; }
 
 static fa_status plan_state(fa_net *net, fa_layer *layer, state **own)
 {
@@ -90,31 +90,31 @@ static void forward_max(const fa_layer *layer, const fa_run *run, fa_part part, 
 {
     (void)worker;
     const fa_mat x = fa_get(run, layer->in, part.rows), y = fa_get(run, layer->out, part.rows);
-    const fa_mat places = fa_get(run, which(layer), part.rows);
-    run->net->k->max_pool(y.p, y.ld, (uint8_t *)places.p, places.ld, x.p, x.ld, window(layer),
+    const fa_mat places = fa_get(run, places_of(layer), part.rows);
+    run->net->k->max_pool(y.p, y.ld, (uint8_t *)places.p, places.ld, x.p, x.ld, window_of(layer),
                           x.rows);
 }
 
 static void backward_max(const fa_layer *layer, const fa_run *run, fa_rows rows, fa_mat d,
                          fa_mat below)
 {
-    const fa_mat places = fa_get(run, which(layer), rows);
+    const fa_mat places = fa_get(run, places_of(layer), rows);
     run->net->k->max_pool_back(below.p, below.ld, d.p, d.ld, (const uint8_t *)places.p, places.ld,
-                               window(layer), d.rows);
+                               window_of(layer), d.rows);
 }
 
 static void forward_average(const fa_layer *layer, const fa_run *run, fa_part part, int worker)
 {
     (void)worker;
     const fa_mat x = fa_get(run, layer->in, part.rows), y = fa_get(run, layer->out, part.rows);
-    run->net->k->average_pool(y.p, y.ld, x.p, x.ld, window(layer), x.rows);
+    run->net->k->average_pool(y.p, y.ld, x.p, x.ld, window_of(layer), x.rows);
 }
 
 static void backward_average(const fa_layer *layer, const fa_run *run, fa_rows rows, fa_mat d,
                              fa_mat below)
 {
     (void)rows;
-    run->net->k->average_pool_back(below.p, below.ld, d.p, d.ld, window(layer), d.rows);
+    run->net->k->average_pool_back(below.p, below.ld, d.p, d.ld, window_of(layer), d.rows);
 }
 
 const fa_layer_ops fa_layer_max_pool2d = {
