@@ -34,7 +34,8 @@ def torch_module(engine: Engine) -> Any:
         try:
             modules += _modules(torch, layer, shapes, own, options)
         except ValueError as error:
-            raise ValueError(f"layer {index}: {error}") from None
+            where = f"layer {index}"
+            raise ValueError(f"{where}: {error}") from None
         shapes.pass_on(layer)
     return torch.nn.Sequential(*modules).eval()
 
