@@ -1,4 +1,4 @@
-"""The command line: ``python -m fastfa demo``, ``reproduce``, ``suite``, ``info`` and ``--cflags --libs``."""
+"""The command line: ``python -m fastfa`` with demo, reproduce, suite, info, --cflags, --libs."""
 
 from __future__ import annotations
 
@@ -124,7 +124,9 @@ def _parser() -> argparse.ArgumentParser:
         commands.add_parser("reproduce", help="run published experiments and compare the numbers")
     )
     _add_suite(
-        commands.add_parser("suite", help="compare rules on tasks in space and time, as for a paper")
+        commands.add_parser(
+            "suite", help="compare rules on tasks in space and time, as for a paper"
+        )
     )
     info = commands.add_parser("info", help="print how this copy was built and what it runs on")
     info.set_defaults(command=_info)

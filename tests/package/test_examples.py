@@ -10,7 +10,7 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("[a-z]*.py"))
-PLOTTED = [name for name in NAMES if name not in ("own_rule", "data_parallel_mpi")]
+PLOTTED = [name for name in NAMES if name not in ("own_rule", "own_task", "data_parallel_mpi")]
 
 pytest.importorskip("matplotlib")
 
@@ -35,6 +35,13 @@ def test_own_rule():
     done = run("own_rule")
     assert (done.returncode, done.stderr) == (0, "")
     assert "the same weights to the bit: True" in done.stdout
+
+
+def test_own_task(tmp_path):
+    done = run("own_task", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "| `own_task:Halved` |" in done.stdout
+    assert (tmp_path / "results.csv").exists()
 
 
 @pytest.mark.skipif(not shutil.which("mpiexec"), reason="mpiexec, of an MPI library, is missing")

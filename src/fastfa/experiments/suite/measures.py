@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,9 +74,7 @@ def growth(task: Task, net: Sequential, X: NDArray[Any]) -> float:
     sizes = [_rms(np.asarray(X, np.float64) * _scale(X))]
     hidden = [i for i, layer in enumerate(net.layers) if isinstance(layer, (Dense, Conv2D))][:-1]
     sizes += [_size(task, net, i, X) for i in hidden]
-    return max(
-        (b / a if a > 0 else math.nan for a, b in zip(sizes, sizes[1:], strict=False)), default=0.0
-    )
+    return max((b / a if a > 0 else math.nan for a, b in pairwise(sizes)), default=0.0)
 
 
 def _size(task: Task, net: Sequential, last: int, X: NDArray[Any]) -> float:

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from statistics import median
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from ..._internal.checks import choice
@@ -62,7 +64,7 @@ TIERS = {
     tier.name: tier
     for tier in (
         Tier("smoke", ("digits", "add"), trials=2, seeds=2, effort=0.1),
-        Tier("quick", _SMALL, trials=4, seeds=5),
+        Tier("quick", _SMALL, trials=6, seeds=10),
         Tier("full", (*_SMALL, "mnist-narrow", "mnist-wide", "mnist-rows"), trials=6, seeds=10),
     )
 }
@@ -234,19 +236,26 @@ def _refusal(task: type[Task], entry: Entry) -> str:
 
 
 def estimate(tier: Tier, entries: Mapping[type[Task], Sequence[Entry]]) -> float:
-    """Seconds of one core for all runs, from a few timed steps of each rule on each task."""
+    """Seconds of one core for all runs, from some timed steps of each rule on each task."""
     total = 0.0
     for task, of_task in entries.items():
         data, n = load(task), TIMED_BATCHES * task.batch_size
-        X, y = data.X[:n], data.y[:n]
+        measuring = 0.0  # of one network; about the same for all rules
         for entry in of_task:
             if _refusal(task, entry):
                 continue
+            begin = perf_counter()
             net = build(task, entry=entry.text, lr=1e-4, seed=0)
             net.n_threads = 1
-            timed = net.fit(X, y, 3, task.batch_size, verbose=False).history["time"]
-            epoch = min(timed) * len(data.X) / len(X)
-            total += epoch * tier.epochs(task) * (tier.trials + tier.seeds)
+            building = perf_counter() - begin
+            history = net.fit(data.X[:n], data.y[:n], 3, task.batch_size, verbose=False)
+            training = median(history.history["time"]) * len(data.X) / min(n, len(data.X))
+            if not measuring:
+                begin = perf_counter()
+                Final(task)(net, history)
+                measuring = perf_counter() - begin
+            one = building + training * tier.epochs(task) + measuring
+            total += one * (tier.trials + tier.seeds)
     return total
 
 
@@ -257,5 +266,3 @@ def _minutes(seconds: float) -> str:
 def _say(text: str) -> None:
     if sys.stderr is not None:
         print(f"suite: {text}", file=sys.stderr, flush=True)
-
-

@@ -83,9 +83,7 @@ class Summary:
 def summarize(runs: Sequence[Runs]) -> list[Summary]:
     """A summary of each entry on each task, in the order of the runs."""
     by_key = {(each.task, each.entry.text): each for each in runs}
-    return [
-        _summary(each, by_key[each.task, BACKPROP], by_key[each.task, FROZEN]) for each in runs
-    ]
+    return [_summary(each, by_key[each.task, BACKPROP], by_key[each.task, FROZEN]) for each in runs]
 
 
 def gap_closed(score: float, exact: float, floor: float) -> float | None:
@@ -97,8 +95,8 @@ def sign_test(differences: Sequence[float]) -> float:
     """Two-sided p of as many signs or more on one side; zeros do not count."""
     signs = [d > 0 for d in differences if d != 0]
     n, more = len(signs), max(sum(signs), len(signs) - sum(signs))
-    tail = sum(math.comb(n, k) for k in range(more, n + 1)) / 2**n
-    return min(1.0, 2 * tail)
+    tail = sum(math.comb(n, k) for k in range(more, n + 1))
+    return min(1.0, tail / float(2 ** (n - 1))) if n else 1.0
 
 
 def _summary(runs: Runs, exact: Runs, floor: Runs) -> Summary:

@@ -68,7 +68,7 @@ class Task(ABC):
     input_shape: ClassVar[int | tuple[int, ...]]
     epochs: ClassVar[int] = 10
     batch_size: ClassVar[int] = 32
-    rates: ClassVar[tuple[float, float]] = (0.003, 0.3)
+    rates: ClassVar[tuple[float, float]] = (0.003, 1.0)
     loss: ClassVar[str] = "softmax_cross_entropy"
     points: ClassVar[str] = "test accuracy, %"
     guess: ClassVar[float] = 10.0
@@ -173,7 +173,7 @@ class DigitsDeep(Digits):
 
     name, title = "digits-deep", "Digits, 20 hidden layers of 64, tanh"
     epochs = 20
-    rates = (0.0003, 0.1)
+    rates = (0.0003, 0.5)
 
     def layers(self, time: str) -> list[Layer]:
         """Twenty hidden layers."""
@@ -208,7 +208,7 @@ class DigitsRows(Task):
     name, title = "digits-rows", "Digits row by row, 8 steps, 48 recurrent tanh units, leak 0.5"
     input_shape = 8
     epochs = 20
-    rates = (0.0003, 0.03)
+    rates = (0.0003, 0.1)
     sequences = True
 
     def data(self) -> Split:
@@ -237,8 +237,9 @@ class Add(Task):
 
     name, title = "add", "Add, lags 3 and 5, 32 recurrent tanh units, target at every step"
     input_shape = 1
-    epochs = 10
-    rates = (0.001, 0.1)
+    epochs = 15
+    batch_size = 8
+    rates = (0.0001, 0.1)
     loss = "sigmoid_cross_entropy"
     points = "% of the nats that memory can explain"
     guess = 0.0
@@ -297,7 +298,7 @@ class MnistNarrow(Task):
     input_shape = 784
     epochs = 5
     batch_size = 64
-    rates = (0.001, 0.1)
+    rates = (0.001, 0.3)
 
     def data(self) -> Split:
         """10,000 images for training, 2,000 for validation, the whole test set."""
@@ -326,7 +327,7 @@ class MnistRows(MnistNarrow):
     name = "mnist-rows"
     title = "MNIST row by row, 28 steps, 64 recurrent tanh units, leak 0.5, 10,000 images"
     input_shape = 28
-    rates = (0.0003, 0.01)
+    rates = (0.0001, 0.03)
     sequences = True
 
     def data(self) -> Split:

@@ -23,19 +23,56 @@ __all__ = ["command", "page", "write"]
 
 TITLE = "# The suite: learning rules on tasks in space and time"
 READING = f"""\
-Every rule trains at the same learning rates from one seed, and the validation data choose one of them. At that rate it
-trains from the seeds below; for one seed all rules start from the same weights and see the same batches, and the test
-data are read after the last epoch. `backprop` is exact; under `frozen` only the output layer learns. On sequences a
-rule alone is exact in time, `time=` alone is exact in space.
+Every rule trains at the same learning rates from one seed, and the validation data choose one of
+them. At that rate it trains from the seeds below; for one seed all rules start from the same
+weights and see the same batches, and the test data are read after the last epoch. `backprop` is
+exact; under `frozen` only the output layer learns. On sequences a rule alone is exact in time,
+`time=` alone is exact in space.
 
-- **gap closed**: (rule - frozen) / (backprop - frozen) of the medians, in %. 0 is as good as leaving the hidden layers
-  alone. There is none where backprop is less than {MARGIN:g} points above frozen.
+- **gap closed**: (rule - frozen) / (backprop - frozen) of the medians, in %. 0 is as good as
+  leaving the hidden layers alone. There is none where backprop is less than {MARGIN:g} points
+  above frozen.
 - **wins**: seeds on which the rule beats frozen; p is that of a two-sided sign test.
-- **angle**: degrees between the gradient of the weights and the exact one, in the worst layer, after training.
 - **near best**: share of the tried rates within {NEAR:g} point of the best on the validation data.
-- **MACs**: thousands of multiply-adds in the matrix products of a training step, for one sample. **s**: seconds of a
-  training on one thread; other programs may have run at the time.
-- **remarks**: what tells against a rule, however good its score or angle. A run that diverged counts as a guess.
+- **angle**: degrees between the gradient of the weights and the exact one after training, in the
+  worst layer of a network, median over seeds.
+- **growth**: the largest ratio of the sizes of the outputs of two successive layers.
+- **MACs**: thousands of multiply-adds in the matrix products of a training step, for one sample.
+- **s**: seconds of a training on one thread; other programs may have run at the time.
+- **remarks**: what tells against a rule, however good its score or angle. A run that diverged
+  counts as a guess.
+"""
+EXTENDING = """\
+## Run it, add to it
+
+```sh
+python -m fastfa suite                                   # quick: minutes, no data to get
+FASTFA_MNIST=mnist.npz python -m fastfa suite --tier full --out full --figures pdf
+python -m fastfa suite --task digits --rule dfa --rule kp
+python -m fastfa suite --task add --rule time=leak --rule dfa,time=diagonal
+```
+
+The folder of `--out` keeps each finished run: the same command goes on where it was stopped.
+`results.csv` has the rows of this page, `results.json` every run and trial too. In Python
+`fastfa.experiments.suite.run(..., executor=)` spreads runs over processes or machines.
+
+A task is a class that derives from `fastfa.experiments.suite.Task`, a rule one that derives from
+`fastfa.Rule`; name them as `module:Class`:
+
+```python
+class Parity(Task):
+    name, title = "parity", "Parity of 3 of 8 bits, 8-16-2 tanh"
+    input_shape, epochs, guess = 8, 20, 50.0
+
+    def data(self):
+        ...  # Split(X, y, X_val, y_val, X_test, y_test)
+
+    def layers(self, time):
+        return [fa.Dense(16, "tanh"), fa.Dense(2)]
+```
+
+`examples/own_task.py` is a whole one, with a rule. Override `optimizer`, `score` or `build` for
+other optimizers, measures or networks.
 """
 FIGURES = ("gap", "cost", "rates")
 
@@ -146,7 +183,7 @@ def page(tier: Tier, runs: Sequence[Runs], summaries: Sequence[Summary]) -> str:
         refused = [each for each in of_task if each.reason]
         if refused:
             parts.append(f"Not for this network: {', '.join(f'`{s.rule}`' for s in refused)}.")
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, EXTENDING])
 
 
 def _gaps(summaries: Sequence[Summary]) -> str:
