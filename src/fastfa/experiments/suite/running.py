@@ -63,7 +63,7 @@ _SMALL = ("digits", "digits-deep", "digits-image", "digits-rows", "add")
 TIERS = {
     tier.name: tier
     for tier in (
-        Tier("smoke", ("digits", "add"), trials=2, seeds=2, effort=0.1),
+        Tier("smoke", ("digits", "add"), trials=3, seeds=2, effort=0.1),
         Tier("quick", _SMALL, trials=6, seeds=10),
         Tier("full", (*_SMALL, "mnist-narrow", "mnist-wide", "mnist-rows"), trials=6, seeds=10),
     )

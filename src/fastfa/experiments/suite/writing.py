@@ -246,11 +246,15 @@ def _draw(runs: Sequence[Runs], summaries: Sequence[Summary], folder: Path, kind
 
 
 def _gap_panel(axes: Axes, summaries: Sequence[Summary], _: Sequence[Runs]) -> None:
-    shown = [s for s in summaries if s.gap_closed is not None]
-    axes.barh([s.rule for s in shown][::-1], [s.gap_closed or 0.0 for s in shown][::-1])
-    axes.set(xlabel="gap closed (%)")
-    axes.set_xlim(left=-20, right=110)
+    shown = [s for s in summaries if s.gap_closed is not None][::-1]
+    low, high = -20, 110
+    axes.barh([s.rule for s in shown], [s.gap_closed or 0.0 for s in shown])
+    axes.set(xlabel=f"gap closed (%), from {low} to {high}", xlim=(low, high))
     axes.tick_params(axis="y", labelsize="x-small")
+    if not shown:
+        axes.set_yticks([])
+        said = f"backprop is less than {MARGIN:g} points\nabove frozen"
+        axes.text(0.5, 0.5, said, transform=axes.transAxes, ha="center", fontsize="small")
 
 
 def _cost_panel(axes: Axes, summaries: Sequence[Summary], _: Sequence[Runs]) -> None:
@@ -262,12 +266,17 @@ def _cost_panel(axes: Axes, summaries: Sequence[Summary], _: Sequence[Runs]) -> 
 
 
 def _rate_panel(axes: Axes, _: Sequence[Summary], runs: Sequence[Runs]) -> None:
-    for each in runs:
-        axes.semilogx(
-            [trial["lr"] for trial in each.trials],
-            [trial["score"] for trial in each.trials],
-            label=each.entry.text,
-            linewidth=1,
-        )
-    axes.set(xlabel="learning rate", ylabel="validation score")
-    axes.legend(fontsize="xx-small", frameon=False, ncols=2)
+    """The validation score of each trial, a row for each rule, as numbers on their colours."""
+    scores = [[trial["score"] for trial in each.trials] for each in runs]
+    best, guess = max(map(max, scores)), runs[0].task.guess
+    axes.imshow(scores, aspect="auto", vmin=min(guess, best - 1), vmax=best, cmap="viridis")
+    for i, row in enumerate(scores):
+        for j, score in enumerate(row):
+            dark = score < (guess + best) / 2
+            axes.text(j, i, f"{score:.0f}", ha="center", va="center", fontsize="xx-small",
+                      color="white" if dark else "black")  # fmt: skip
+    axes.set_yticks(range(len(runs)), [each.entry.text for each in runs], fontsize="xx-small")
+    rates = [f"{trial['lr']:.2g}" for trial in runs[0].trials]
+    axes.set_xticks(range(len(rates)), rates, fontsize="x-small")
+    axes.set(xlabel="learning rate")
+    axes.grid(False)
