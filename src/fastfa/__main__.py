@@ -1,4 +1,4 @@
-"""The command line: ``python -m fastfa demo``, ``reproduce``, ``info`` and ``--cflags --libs``."""
+"""The command line: ``python -m fastfa`` with demo, reproduce, suite, info, --cflags, --libs."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from ._internal.embedding import cflags, libs
 from .experiments.demo import DEFAULT_RULES, Settings, report
 from .experiments.reproduce import Part
 from .experiments.reproduce import main as reproduce
+from .experiments.suite import TASKS, TIERS
+from .experiments.suite import command as suite
 from .rules import RULES
 
 EXIT_ERROR, EXIT_INTERRUPTED = 2, 130
@@ -77,6 +79,18 @@ def _reproduce(options: argparse.Namespace) -> str:
     return reproduce(options.name, part, data=options.data, page=options.page)
 
 
+def _suite(options: argparse.Namespace) -> str:
+    return suite(
+        options.tier,
+        tasks=options.task or (),
+        rules=options.rule or (),
+        folder=options.out,
+        page=options.page,
+        figures=options.figures,
+        workers=options.workers,
+    )
+
+
 def _info(_: argparse.Namespace) -> str:
     facts = {key: str(value) for key, value in build_info().items()}
     width = max(map(len, facts))
@@ -108,6 +122,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_demo(commands.add_parser("demo", help="compare the learning rules on handwritten digits"))
     _add_reproduce(
         commands.add_parser("reproduce", help="run published experiments and compare the numbers")
+    )
+    _add_suite(
+        commands.add_parser(
+            "suite", help="compare rules on tasks in space and time, as for a paper"
+        )
     )
     info = commands.add_parser("info", help="print how this copy was built and what it runs on")
     info.set_defaults(command=_info)
@@ -192,6 +211,45 @@ def _add_reproduce(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         default="reproduction.md",
         help="page whose section is written; the others stay (default: %(default)s, here)",
+    )
+
+
+def _add_suite(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Train networks by each rule on tasks in space and time: the same learning rates are tried "
+        "for all, validation data choose, and the same seeds count. Writes results.csv, "
+        "results.json and a page. Finished runs are kept: the same command goes on from them."
+    )
+    parser.set_defaults(command=_suite)
+    parser.add_argument(
+        "--tier",
+        choices=list(TIERS),
+        default="quick",
+        help="how much: seconds, minutes, or up to two hours of two cores with MNIST "
+        "(default: %(default)s)",
+    )
+    parser.add_argument(
+        "--task",
+        action="append",
+        metavar="NAME",
+        help=f"a task: {', '.join(TASKS)}, or module:Class; repeat it for more "
+        "(default: those of the tier)",
+    )
+    parser.add_argument(
+        "--rule",
+        action="append",
+        metavar="RULE",
+        help="a rule, time=NAME, RULE,time=NAME or module:Class; repeat it for more (default: all)",
+    )
+    parser.add_argument(
+        "--out", metavar="FOLDER", default="suite", help="for runs and results (default: suite)"
+    )
+    parser.add_argument("--page", metavar="FILE", help="default: SUITE.md in the folder")
+    parser.add_argument(
+        "--figures", metavar="KIND", help="draw figures too: pdf, svg or png (needs matplotlib)"
+    )
+    parser.add_argument(
+        "--workers", metavar="N", type=_positive, help="networks at a time (default: all cores)"
     )
 
 

@@ -113,6 +113,32 @@ def test_errors_end_the_program(program, data, tmp_path):
 
 
 @pytest.fixture(scope="module")
+def stream_program(tmp_path_factory):
+    program = tmp_path_factory.mktemp("stream") / "stream"
+    run(*CC, "-O1", EXAMPLE / "stream.c", *words("--cflags", "--libs"), "-o", program)
+    return program
+
+
+def test_c_learns_a_stream_as_python(stream_program, monkeypatch):
+    """The network of drifting_sensor.py on its stream: the same bits, step by step."""
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    from drifting_sensor import network, stream
+
+    readings, true = stream(2000)
+    targets = np.where(np.arange(2000) % 4 == 0, true, np.nan).astype(np.float32)
+    pairs = np.column_stack([readings, targets]).astype(np.float32)
+    done = subprocess.run([stream_program], input=pairs.tobytes(), capture_output=True, check=True)
+    answers = np.frombuffer(done.stdout, np.float32)
+    net = network()
+    expected = [
+        net.step_one([x], None if np.isnan(y) else y)[0]
+        for x, y in zip(readings, targets, strict=True)
+    ]
+    assert np.array_equal(answers, np.array(expected, np.float32))
+    assert np.abs(answers - true)[1000:].mean() < np.abs(true).mean() / 3  # it has learnt
+
+
+@pytest.fixture(scope="module")
 def learner(tmp_path_factory):
     """Folder of the Cython package, built against the installed package outside of the tree."""
     folder = tmp_path_factory.mktemp("cython")

@@ -10,7 +10,7 @@ import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("[a-z]*.py"))
-PLOTTED = [name for name in NAMES if name not in ("own_rule", "data_parallel_mpi")]
+PLOTTED = [name for name in NAMES if name not in ("own_rule", "own_task", "data_parallel_mpi")]
 
 pytest.importorskip("matplotlib")
 
@@ -28,13 +28,29 @@ def run(name, *arguments):
 def test_the_page_lists_every_example():
     page = (EXAMPLES / "README.md").read_text()
     assert [name for name in NAMES if f"`{name}.py`" not in page] == []
-    assert len(PLOTTED) == 7
+    assert len(PLOTTED) == 8
 
 
 def test_own_rule():
     done = run("own_rule")
     assert (done.returncode, done.stderr) == (0, "")
     assert "the same weights to the bit: True" in done.stdout
+
+
+def test_a_network_that_learns_on_follows_the_drift():
+    done = run("drifting_sensor", "--epochs", "1")
+    assert done.returncode == 0, done.stderr
+    first, *_, last = done.stdout.splitlines()[1:]
+    assert float(first.split()[-1]) < 0.2
+    learns, stopped = map(float, last.split()[-2:])
+    assert learns < stopped / 3
+
+
+def test_own_task(tmp_path):
+    done = run("own_task", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "| `own_task:Halved` |" in done.stdout
+    assert (tmp_path / "results.csv").exists()
 
 
 @pytest.mark.skipif(not shutil.which("mpiexec"), reason="mpiexec, of an MPI library, is missing")
