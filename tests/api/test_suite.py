@@ -344,7 +344,7 @@ def test_csv_json_and_page_agree(small):
         line = f"| `{of['rule']}` | {of['score']:.2f} | {of['low']:.2f} | {of['high']:.2f} |"
         assert line in text
     assert [each["finals"] for each in whole["runs"]] == [each.finals for each in runs]
-    assert "tier **small**, 3 learning rates, 2 seeds" in text
+    assert "Tier **small**: 3 learning rates, 2 seeds" in text
 
 
 def test_figures(small, tmp_path):

@@ -164,8 +164,9 @@ def page(tier: Tier, runs: Sequence[Runs], summaries: Sequence[Summary]) -> str:
     tasks = list(dict.fromkeys(each.task for each in runs))
     parts = [
         TITLE,
-        f"Written by `python -m fastfa suite --tier {tier.name}` from its runs: tier "
-        f"**{tier.name}**, {tier.trials} learning rates, {tier.seeds} seeds, fastfa {version()}.",
+        f"Written by `python -m fastfa suite --tier {tier.name}` from its runs.\n"
+        f"Tier **{tier.name}**: {tier.trials} learning rates, {tier.seeds} seeds, "
+        f"fastfa {version()}.",
         READING.rstrip(),
         "## Gap closed, %",
         _gaps(summaries),
