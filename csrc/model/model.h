@@ -50,9 +50,13 @@ typedef struct fa_param { /* weights, biases and feedback, learned or not */
     int64_t rows, cols;
     void *value, *slot[FA_MAX_SLOTS]; /* in the state */
     fa_pair grad[FA_MAX_PAIRS];
-    int n_grad;
+    int n_slots, n_grad;
     double lr_scale;
     double feedback_decay; /* share lost in a step, apart from the optimizer's decay */
+    /* gain, if not 0: its gradient is pull * value + gain * the mean over rows (`sums`: the sum) of
+     * left^T right. share, if not 0: its step is share * gradient, without optimizer and clipping. */
+    double pull, gain, share;
+    bool sums;
     bool decays, sparsens; /* by weight_decay, by l1 */
     bool trainable;
     bool in_place;            /* the product writes the parameter itself */

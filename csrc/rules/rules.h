@@ -11,4 +11,11 @@ void fa_chain_signal(const fa_rule *rule, const fa_run *run, int block, fa_part 
 void fa_broadcast_signal(const fa_rule *rule, const fa_run *run, int block, fa_part part, fa_mat s,
                          int worker);
 
+/* Numbers for rows of the batch, new in each step, the same for any chunks and threads: uniform in
+ * +-limit; fa_draw_normal_noise: normal, of deviation 1. */
+void fa_draw_noise(const fa_run *run, int block, fa_rows rows, fa_mat out, double limit);
+void fa_draw_normal_noise(const fa_run *run, int block, fa_rows rows, fa_mat out);
+/* Whether this step learns the stored feedback of the block from noise. */
+bool fa_learns_from_noise(const fa_run *run, int block);
+
 #endif

@@ -17,8 +17,9 @@ True
 >>> net.save("digits.safetensors")  # doctest: +SKIP
 >>> net = fa.load("digits.safetensors")  # doctest: +SKIP
 
-Rules: backprop, fa, dfa, sdfa, drtp, usf, frsf, brsf, kp, dkp, ternary, ifa, ldfa, local, pepita,
-frozen (hidden layers that do not learn, the baseline); and your own, see ``help(fa.Rule)``.
+Rules: backprop, fa, dfa, sdfa, drtp, usf, frsf, brsf, kp, dkp, ternary, ifa, ldfa, pfa, fdfa, wm,
+local, pepita, frozen (hidden layers that do not learn, the baseline); and your own, see
+``help(fa.Rule)``.
 
 Where to look:
 
@@ -61,13 +62,16 @@ from .rules import (
     DKP,
     DRTP,
     FA,
+    FDFA,
     FRSF,
     IFA,
     KP,
     LDFA,
     PEPITA,
+    PFA,
     SDFA,
     USF,
+    WM,
     Backprop,
     Frozen,
     Local,
@@ -84,14 +88,17 @@ __all__ = [
     "DKP",
     "DRTP",
     "FA",
+    "FDFA",
     "FRSF",
     "IFA",
     "KP",
     "LDFA",
     "PEPITA",
+    "PFA",
     "SDFA",
     "SGD",
     "USF",
+    "WM",
     "Adagrad",
     "Adam",
     "AdamW",

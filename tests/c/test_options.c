@@ -316,7 +316,8 @@ static void try_value(fa_names kind, const char *owner, const fa_option_desc *o,
              : kind == FA_NAMES_LAYER     ? "type"
                                           : "loss",
              owner, o->name);
-    if (good && !strcmp(o->name, "rank") && value > N_OUT) good = false; /* of this network */
+    if (good && !strcmp(owner, "ldfa") && !strcmp(o->name, "rank") && value > N_OUT)
+        good = false; /* of this network */
     if (good)
         accept(kind, owner, list, n);
     else

@@ -100,6 +100,6 @@ def check_chain_inject(rule: str, inject: object) -> None:
     """Raise an error if a chain rule does not inject "post"."""
     if choice("inject", inject, ("post", "pre")) == "pre":
         raise ValueError(
-            f'inject: expected "post" for the chain rule "{rule}", got "pre"; '
+            f'inject: expected "post" for the rule "{rule}", got "pre"; '
             "only rules that broadcast (such as dfa, drtp) can inject before the activation"
         )

@@ -202,6 +202,10 @@ class Rule:
         """Keys of those of its arrays that learn where the layer trains."""
         return []
 
+    def apart(self, layer: Layer) -> list[str]:
+        """Keys of those in `trained` whose steps need no optimizer: no slots, no clipping."""
+        return []
+
     def matrix(self, net: Network, layer: Layer) -> Maybe:
         """The matrix (n_source, n_l) that carries the source to the layer in this step."""
         return None

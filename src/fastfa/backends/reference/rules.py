@@ -8,6 +8,7 @@ from . import (
     rules_custom,
     rules_learned,
     rules_local,
+    rules_noise,
     rules_pepita,
     rules_sign,
 )
@@ -20,6 +21,7 @@ _FAMILIES = (
     rules_custom,
     rules_learned,
     rules_local,
+    rules_noise,
     rules_pepita,
     rules_sign,
 )
