@@ -18,7 +18,7 @@ True
 >>> net = fa.load("digits.safetensors")  # doctest: +SKIP
 
 Rules: backprop, fa, dfa, sdfa, drtp, usf, frsf, brsf, kp, dkp, ternary, ifa, ldfa, pfa, fdfa, wm,
-local, pepita, frozen (hidden layers that do not learn, the baseline); and your own, see
+cdni, local, pepita, frozen (hidden layers that do not learn, the baseline); and your own, see
 ``help(fa.Rule)``.
 
 Where to look:
@@ -58,6 +58,7 @@ from .losses import Focal, Huber, Pinball, SoftmaxCrossEntropy
 from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RAdam, RMSprop
 from .rules import (
     BRSF,
+    CDNI,
     DFA,
     DKP,
     DRTP,
@@ -84,6 +85,7 @@ __version__: str = _version()  # not from build_info(), which opens BLAS
 
 __all__ = [
     "BRSF",
+    "CDNI",
     "DFA",
     "DKP",
     "DRTP",

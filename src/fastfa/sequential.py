@@ -89,8 +89,8 @@ class Sequential(Streaming):
         give it to `load`.
     rule : str or Rule, default "backprop"
         How the error reaches the hidden layers: "backprop", "fa", "dfa", "sdfa", "drtp", "usf",
-        "frsf", "brsf", "kp", "dkp", "ternary", "ifa", "ldfa", "pfa", "fdfa", "wm", "local",
-        "pepita", "frozen", or an object such as ``DFA(Feedback("normal"), inject="pre")``.
+        "frsf", "brsf", "kp", "dkp", "ternary", "ifa", "ldfa", "pfa", "fdfa", "wm", "cdni",
+        "local", "pepita", "frozen", or an object such as ``DFA(Feedback("normal"), inject="pre")``.
         ``help(fastfa.rules)`` has a table of them. A layer's own rule takes precedence.
     optimizer : str or Optimizer, default "adam"
         "rmsprop", "adam", "adamw", "adagrad", "nadam", "radam" with PyTorch's defaults, "lion", or
@@ -907,7 +907,7 @@ class Sequential(Streaming):
             As for `train_batch`.
         feedback : bool, default False
             True: also those of feedback that learns by a gradient of its own (rules "dkp", "ldfa",
-            "pfa", "fdfa", "wm").
+            "pfa", "fdfa", "wm", "cdni").
 
         Returns
         -------
@@ -932,10 +932,10 @@ class Sequential(Streaming):
         ----------
         grads : mapping of str to array_like
             The keys and shapes of `gradients`: all weights and biases that train. Feedback that
-            learns by a gradient of its own ("dkp", "ldfa", "pfa", "fdfa", "wm") takes a step where
-            its key is given (``gradients(..., feedback=True)``) and else stays as it is. That of
-            rule "kp" takes the steps of its weight, as in every step. On a GPU the step is computed
-            on the CPU.
+            learns by a gradient of its own ("dkp", "ldfa", "pfa", "fdfa", "wm", "cdni") takes a
+            step where its key is given (``gradients(..., feedback=True)``) and else stays as it is.
+            That of rule "kp" takes the steps of its weight, as in every step. On a GPU the step is
+            computed on the CPU.
 
         Raises
         ------

@@ -165,6 +165,7 @@ COMPARED_RATES = {
     "pfa": 0.1,
     "fdfa": 0.1,
     "wm": 0.1,
+    "cdni": 0.03,
     "sdfa": 0.03,
     "pepita": 0.3,
     "frozen": 0.1,

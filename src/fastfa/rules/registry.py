@@ -19,6 +19,7 @@ from . import (
     noise,
     pepita,
     sign_symmetry,
+    synthetic,
 )
 from .base import Rule, is_custom
 
@@ -33,6 +34,7 @@ _FAMILIES = (
     noise,
     pepita,
     sign_symmetry,
+    synthetic,
 )
 _CLASSES: dict[str, type[Rule]] = {
     each.name: each

@@ -84,7 +84,7 @@ class Network:
     def trained(self) -> list[str]:
         """Keys of all that learns: of the layers, then of the rules, feedback first."""
         own = [key for layer in self.dense if layer.trains for key in layer.keys]
-        rules = [key for x in self.hidden if x.trains for key in x.rule.trained(x)]
+        rules = [key for x in self.hidden if x.learns_feedback for key in x.rule.trained(x)]
         return own + sorted(rules, key=lambda key: key in self.parameters)
 
     @property
@@ -213,7 +213,7 @@ class Network:
             if layer.trains and delta is not None:
                 grads |= self._gradient(layer, step.last, delta, step.count)
         for layer in self.hidden:
-            if layer.trains:
+            if layer.learns_feedback:
                 grads |= layer.rule.gradients(self, layer, step)
         return {key: grads[key] for key in self.trained}
 
@@ -236,7 +236,7 @@ class Network:
             if layer.trains:
                 self._update_layer(layer, grads, lr * layer.spec["lr_scale"])
         for layer in self.hidden:
-            if layer.trains:
+            if layer.learns_feedback:
                 layer.rule.update(self, layer, grads, lr)
 
     def _update_layer(self, layer: Layer, grads: dict[str, Array], lr: float) -> None:

@@ -11,6 +11,7 @@ from . import (
     rules_noise,
     rules_pepita,
     rules_sign,
+    rules_synthetic,
 )
 from .base import Spec
 from .rule import Rule
@@ -24,6 +25,7 @@ _FAMILIES = (
     rules_noise,
     rules_pepita,
     rules_sign,
+    rules_synthetic,
 )
 # The name of a rule is that of its class in lower case.
 RULES: dict[str, type[Rule]] = {
