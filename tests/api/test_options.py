@@ -130,7 +130,7 @@ def test_values_go_through_networks_and_files(kind, cls, row):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"rule": rule("dfa") | {"oja": 0.1}}, r"^rule 'dfa': option: expected none, got 'oja'$"),
+        ({"rule": rule("fa") | {"oja": 0.1}}, r"^rule 'fa': option: expected none, got 'oja'$"),
         ({"rule": rule("kp") | {"decay": 2}}, r"rule 'kp': decay: expected a finite .*, got 2$"),
         ({"rule": rule("kp") | {"decay": "2"}}, r"rule 'kp': decay: expected a finite .*, got '2'"),
         ({"loss_options": {"delta": 1.0}}, r"loss 'softmax_cross_entropy': option: .* 'delta'"),

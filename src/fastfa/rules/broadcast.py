@@ -36,14 +36,26 @@ class DFA(BroadcastRule):
     inject : {"post", "pre"}
         "post": the signal arrives at the output of the layer; f' and dropout apply exactly. "pre":
         it arrives before the activation; only the 0/1 mask of dropout applies, f' does not.
+    derivative : str, default "own"
+        The name of an activation whose derivative at A_l takes the place of f'; "own" is f'. So
+        units without a derivative, such as sign, learn by that of tanh.
+    normalize : bool, default False
+        True scales the signal of each sample to the length of the root mean square of its error:
+        the scale of B_l no longer matters.
 
     References
     ----------
     Nokland, Direct feedback alignment provides learning in deep neural networks, NeurIPS (2016).
+    Other derivatives: Nakajima, Inoue, Tanaka, Kuniyoshi, Hashimoto and Nakajima, Physical deep
+    learning with biologically inspired training method: gradient-free approach for physical
+    hardware, Nature Communications 13 (2022).
     """
 
     name: ClassVar[str] = "dfa"
     source: ClassVar[str] = "error"
+
+    derivative: str = "own"
+    normalize: bool = False
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -31,6 +31,7 @@ RULES = {
 }
 # Options that must have these values
 _DEFAULTS_ONLY: dict[str, dict[str, Any]] = {
+    "dfa": {"derivative": "own", "normalize": False},
     "local": {"bias": True, "square": False, "blocks": False},
 }
 CHAIN = ("backprop", "frozen", "fa", "usf", "frsf", "brsf", "kp", "ldfa")  # read the delta above
