@@ -45,7 +45,7 @@ def multiply_adds(name, widths, batch):
         "one entry a unit": sum(hidden), "ifa": square - hidden[-1] * N_OUT + hidden[0] * N_OUT,
         "local": 3 * narrow, "fixed head": 2 * narrow, "pepita": forward + inputs * N_OUT,
         "fdfa": 2 * narrow + square, "wm": 3 * square,
-        "cdni": square + 2 * sum(n * (n + N_OUT) for n in hidden),
+        "dtp": 5 * square, "cdni": square + 2 * sum(n * (n + N_OUT) for n in hidden),
         "pfa": sum(b * (b + 2 * a) for a, b in layers[1:]),
         "fixed P": thin + rank * sum(hidden),
         "ldfa": thin + rank * sum(hidden) + 2 * rank * sum(b for _, b in layers[1:]),

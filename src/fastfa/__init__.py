@@ -18,7 +18,7 @@ True
 >>> net = fa.load("digits.safetensors")  # doctest: +SKIP
 
 Rules: backprop, fa, dfa, sdfa, drtp, usf, frsf, brsf, kp, dkp, ternary, ifa, ldfa, pfa, fdfa, wm,
-cdni, local, pepita, frozen (hidden layers that do not learn, the baseline); and your own, see
+cdni, dtp, local, pepita, frozen (hidden layers that do not learn, the baseline); and your own, see
 ``help(fa.Rule)``.
 
 Where to look:
@@ -62,6 +62,7 @@ from .rules import (
     DFA,
     DKP,
     DRTP,
+    DTP,
     FA,
     FDFA,
     FRSF,
@@ -89,6 +90,7 @@ __all__ = [
     "DFA",
     "DKP",
     "DRTP",
+    "DTP",
     "FA",
     "FDFA",
     "FRSF",

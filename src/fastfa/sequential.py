@@ -90,7 +90,7 @@ class Sequential(Streaming):
     rule : str or Rule, default "backprop"
         How the error reaches the hidden layers: "backprop", "fa", "dfa", "sdfa", "drtp", "usf",
         "frsf", "brsf", "kp", "dkp", "ternary", "ifa", "ldfa", "pfa", "fdfa", "wm", "cdni",
-        "local", "pepita", "frozen", or an object such as ``DFA(Feedback("normal"), inject="pre")``.
+        "dtp", "local", "pepita", "frozen", or an object such as ``DFA(Feedback("normal"))``.
         ``help(fastfa.rules)`` has a table of them. A layer's own rule takes precedence.
     optimizer : str or Optimizer, default "adam"
         "rmsprop", "adam", "adamw", "adagrad", "nadam", "radam" with PyTorch's defaults, "lion", or
@@ -907,7 +907,7 @@ class Sequential(Streaming):
             As for `train_batch`.
         feedback : bool, default False
             True: also those of feedback that learns by a gradient of its own (rules "dkp", "ldfa",
-            "pfa", "fdfa", "wm", "cdni").
+            "pfa", "fdfa", "wm", "cdni", "dtp").
 
         Returns
         -------
@@ -932,10 +932,10 @@ class Sequential(Streaming):
         ----------
         grads : mapping of str to array_like
             The keys and shapes of `gradients`: all weights and biases that train. Feedback that
-            learns by a gradient of its own ("dkp", "ldfa", "pfa", "fdfa", "wm", "cdni") takes a
-            step where its key is given (``gradients(..., feedback=True)``) and else stays as it is.
-            That of rule "kp" takes the steps of its weight, as in every step. On a GPU the step is
-            computed on the CPU.
+            learns by a gradient of its own ("dkp", "ldfa", "pfa", "fdfa", "wm", "cdni",
+            "dtp") takes a step where its key is given (``gradients(..., feedback=True)``) and else
+            stays as it is. That of rule "kp" takes the steps of its weight, as in every step. On a
+            GPU the step is computed on the CPU.
 
         Raises
         ------

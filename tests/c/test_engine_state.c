@@ -59,6 +59,7 @@ static const rule_facts facts[] = {
     {"wm", N_HIDDEN_2, "0.feedback", 5, 0, 2, 5, true},
     {"pfa", N_HIDDEN_2, "", 3, 0, 4, 5, true},
     {"cdni", 0, "", 3, 2, 4, 7, true},
+    {"dtp", N_HIDDEN_2, "0.feedback", 5, 0, 6, 5, true},
 };
 
 /* A rule that the library has and the table has not is a failure. */

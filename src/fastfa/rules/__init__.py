@@ -24,6 +24,7 @@ name           family   S_l (m, n_l)                 source
 ``fdfa``       error    e B_l, B_l from tangents     Bacho and Chu (2022)
 ``wm``         chain    d_{l+1} B_l, B_l from noise  Akrout et al. (2019)
 ``cdni``       chain    H_l M_l + Y N_l + c_l        Jaderberg et al. (2017)
+``dtp``        chain    H_l - T_l, targets go down   Lee et al. (2015)
 ``local``      head     e_l M_l^T, a head per layer  Nokland and Eidnes (2019)
 ``pepita``     input    D_l = H_l - H'_l, two passes  Dellaferrera and Kreiman (2022)
 ``frozen``     none     the layer does not learn     the baseline of all rules
@@ -41,9 +42,10 @@ from .pepita import PEPITA
 from .registry import RULES
 from .sign_symmetry import BRSF, FRSF, USF
 from .synthetic import CDNI
+from .targets import DTP
 
 __all__ = [
-    "BRSF", "CDNI", "DFA", "DKP", "DRTP", "FA", "FDFA", "FRSF", "IFA", "KP", "LDFA", "PEPITA",
-    "PFA", "RULES", "SDFA", "USF", "WM", "Backprop", "Frozen", "Local", "Rule", "RuleWarning",
-    "Ternary",
+    "BRSF", "CDNI", "DFA", "DKP", "DRTP", "DTP", "FA", "FDFA", "FRSF", "IFA", "KP", "LDFA",
+    "PEPITA", "PFA", "RULES", "SDFA", "USF", "WM", "Backprop", "Frozen", "Local", "Rule",
+    "RuleWarning", "Ternary",
 ]  # fmt: skip

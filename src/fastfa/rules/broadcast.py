@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from .._core import NAMES
 from .._internal.checks import choice
 from ..feedback import Feedback
 from .base import DEFAULT_FEEDBACK, Rule, check_feedback
@@ -56,6 +57,10 @@ class DFA(BroadcastRule):
 
     derivative: str = "own"
     normalize: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        choice("derivative", self.derivative, ("own", *NAMES["activation"]))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -20,6 +20,7 @@ from . import (
     pepita,
     sign_symmetry,
     synthetic,
+    targets,
 )
 from .base import Rule, is_custom
 
@@ -35,6 +36,7 @@ _FAMILIES = (
     pepita,
     sign_symmetry,
     synthetic,
+    targets,
 )
 _CLASSES: dict[str, type[Rule]] = {
     each.name: each

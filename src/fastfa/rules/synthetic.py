@@ -25,7 +25,8 @@ class CDNI(Rule):
     decay : float in [0, 1), default 0.0
         Share of the model that is lost in every step.
     lr_scale : float > 0, default 1.0
-        Factor on the learning rate of the model.
+        Factor on the learning rate of the model. Wide layers need less: with 1024 tanh units and
+        momentum 0.9 the rule learned MNIST at the rate 0.01 and diverged at 0.03.
     inject : {"post"}
         The signal lands at the layer's output and f' applies.
 

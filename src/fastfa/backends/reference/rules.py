@@ -12,6 +12,7 @@ from . import (
     rules_pepita,
     rules_sign,
     rules_synthetic,
+    rules_target,
 )
 from .base import Spec
 from .rule import Rule
@@ -26,6 +27,7 @@ _FAMILIES = (
     rules_pepita,
     rules_sign,
     rules_synthetic,
+    rules_target,
 )
 # The name of a rule is that of its class in lower case.
 RULES: dict[str, type[Rule]] = {
