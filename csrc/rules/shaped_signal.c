@@ -8,7 +8,7 @@
 #include <math.h>
 #include <string.h>
 
-static const char own_derivative[] = "own";
+static const char dfa[] = "dfa", own_derivative[] = "own";
 typedef struct state {
     int derivative; /* the activation, or -1: f itself */
     double option;  /* of that activation: its default */
@@ -62,9 +62,9 @@ static void delta(const fa_run *run, int block, fa_rows rows, fa_mat d, int work
     apply_derivative(b->rule.state, run, b->layer, rows, d, worker);
 }
 
-static const fa_rule_ops normalized = {.name = "dfa", .sources = FA_FROM_ERROR, .signal = signal};
+static const fa_rule_ops normalized = {.name = dfa, .sources = FA_FROM_ERROR, .signal = signal};
 static const fa_rule_ops shaped = {
-    .name = "dfa", .sources = FA_FROM_ERROR, .signal = signal, .delta = delta};
+    .name = dfa, .sources = FA_FROM_ERROR, .signal = signal, .delta = delta};
 
 static fa_status plan_derivative(fa_net *net, fa_block *b, const char *name)
 {
