@@ -1,7 +1,7 @@
 /* Local losses: each hidden layer has its own prediction head and learns only from the loss of this
  * head ("pred" of Nokland and Eidnes 2019; with a fixed head, learning by a fixed random
  * classifier).
- *   z_l = H_l M_l + c_l,  e_l = dloss_i/dz_l,  S_l = e_l M_l^T     M_l n_l x n_L, H_l block output
+ *   z_l = H_l M_l + c_l,  e_l = dloss_i/dz_l,  S_l = e_l M_l^T     M_l n_l x n_L, H_l where S_l lands
  * The loss is the network's, of z_l. The head learns like an output layer, from H_l^T e_l. Without
  * c_l and with trained heads it is Mono-Forward (Gong et al. 2025).
  *   square   z_l = (H_l * H_l) M_l + c_l,  S_l = 2 H_l * (e_l M_l^T)
@@ -86,7 +86,8 @@ static fa_status plan(fa_net *net, int block)
     head->weight = fa_plan_param(net, "head.weight", b->first, FA_WEIGHT, n, c);
     head->blocks = fa_option_number(&b->rule, LOCAL_BLOCKS) != 0;
     head->squares = fa_option_number(&b->rule, LOCAL_SQUARE) != 0;
-    head->input = head->squares ? fa_plan_buffer(net, n, net->esize) : net->layers[b->last].out;
+    head->input =
+        head->squares ? fa_plan_buffer(net, n, net->esize) : net->layers[b->signal_at].out;
     learn(net, b, head->weight, head->input);
     if (fa_option_number(&b->rule, LOCAL_BIAS) != 0 && !head->blocks) {
         head->bias = fa_plan_param(net, "head.bias", b->first, FA_BIAS, 1, c);
@@ -143,7 +144,7 @@ static fa_mat head_error(const fa_rule *rule, const fa_run *run, int block, fa_r
     const state *head = state_of(rule);
     const fa_mat input = fa_get(run, head->input, rows);
     if (head->squares) {
-        const fa_mat h = fa_get(run, net->layers[net->blocks[block].last].out, rows);
+        const fa_mat h = fa_get(run, net->layers[net->blocks[block].signal_at].out, rows);
         net->k->multiply(input.p, input.ld, h.p, h.ld, h.p, h.ld, h.rows, h.cols, 1);
     }
     const fa_mat e = fa_get(run, rule->weighted, rows);
@@ -166,7 +167,8 @@ static void signal(const fa_rule *rule, const fa_run *run, int block, fa_part pa
     fa_run_matmul_nt(run, s, e, head_of(rule), worker);
     fa_count(run, &run->net->count_feedback, fa_is_first(part));
     if (!state_of(rule)->squares) return;
-    const fa_mat h = fa_get(run, run->net->layers[run->net->blocks[block].last].out, part.rows);
+    const fa_mat h =
+        fa_get(run, run->net->layers[run->net->blocks[block].signal_at].out, part.rows);
     run->net->k->multiply(s.p, s.ld, s.p, s.ld, h.p, h.ld, h.rows, h.cols, 2);
 }
 

@@ -55,7 +55,7 @@ static void delta(const fa_run *run, int block, fa_rows rows, fa_mat d, int work
     const fa_block *b = &run->net->blocks[block];
     const fa_part part = fa_all_columns(rows, d.cols);
     signal(&b->rule, run, block, part, d, worker);
-    for (int i = b->last; i > b->first; i--) {
+    for (int i = b->signal_at; i > b->first; i--) {
         const fa_layer *layer = &run->net->layers[i];
         layer->ops->backward(layer, run, part, d, true, worker);
     }

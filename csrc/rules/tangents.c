@@ -54,6 +54,7 @@ static size_t tangent_size(const fa_net *net)
 static fa_status plan(fa_net *net, int block)
 {
     fa_block *b = &net->blocks[block];
+    FA_TRY(fa_check_masks(net, block, block, net->n_blocks - 1));
     FA_TRY(fa_plan_feedback(net, block, net->n_out));
     FA_TRY(fa_plan_private(net, &b->rule.state, sizeof(state)));
     state *own = b->rule.state;

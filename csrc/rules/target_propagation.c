@@ -61,6 +61,7 @@ static fa_status plan(fa_net *net, int block)
 {
     fa_block *b = &net->blocks[block];
     const int64_t above = fa_weight_above(net, block)->cols, below = fa_block_width(net, block);
+    FA_TRY(fa_check_masks(net, block, block + 1, block + 2));
     FA_TRY(fa_plan_feedback(net, block, above));
     FA_TRY(fa_plan_private(net, &b->rule.state, sizeof(state)));
     state *own = b->rule.state;

@@ -32,6 +32,7 @@ class Model(Protocol):
     dtype: str
     seed: int
     input_scale: str | float
+    data_format: str
 
     _backend: Backend
     _engine: Engine

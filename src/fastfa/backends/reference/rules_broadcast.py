@@ -37,7 +37,7 @@ class DFA(StoredFeedback):
         if name == "own":
             return super().delta(net, layer, step)
         s = self.signal(net, layer, step)
-        for back in reversed(step.trace.back[layer.ordinal + 1]):
+        for back in reversed(step.trace.back[layer.ordinal + 1][: layer.landing]):
             s = back(s, True)
         f, derivative = activation(layer.spec | {"activation": name, "slope": 0.01, "alpha": 1.0})
         a = step.trace.a[layer.ordinal]

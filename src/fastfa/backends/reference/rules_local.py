@@ -38,7 +38,7 @@ class Local(Rule):
 
     def read(self, layer: Layer, step: Step) -> Array:
         """What the head reads: H_l, or its squares."""
-        h = step.trace.inputs[layer.ordinal + 1]
+        h = step.trace.landed(layer.ordinal, layer.landing)
         return h * h if self.option("square") else h
 
     def matrix(self, net: Network, layer: Layer) -> Maybe:
@@ -62,7 +62,9 @@ class Local(Rule):
             raise FloatingPointError("loss of a head is not finite; nothing was updated")
         step.kept[layer.key("e")] = error.astype(net.dtype)
         s = net.product("feedback", error.astype(net.dtype), weight.T)
-        return 2 * step.trace.inputs[layer.ordinal + 1] * s if self.option("square") else s
+        return (
+            2 * step.trace.landed(layer.ordinal, layer.landing) * s if self.option("square") else s
+        )
 
     def trained(self, layer: Layer) -> list[str]:
         """M_l and c_l, unless the heads are fixed."""
