@@ -714,8 +714,9 @@ FA_API fa_status fa_gradients(double *loss, void *const *grads, const fa_net *ne
  * receives the step of its weight. fa_gradients and then this have the bits of fa_train_batch, but
  * for plain SGD, where they differ by rounding: fa_train_batch adds the product to the parameter
  * itself. FA_E_VALUE, and nothing has changed, for NULL or a number that is not finite where a
- * weight or bias trains, and for a gradient where nothing trains. Feedback that learns (rules "dkp",
- * "ldfa") stays as it is where its entry is NULL. */
+ * weight or bias trains, and for a gradient where nothing trains. Feedback that learns by its own
+ * gradient ("dkp", "ldfa", "pfa", "fdfa", "wm", "cdni", "dtp") stays as it is where its entry
+ * is NULL. */
 FA_API fa_status fa_apply_gradients(fa_net *net, const void *const *grads);
 
 /* The deltas D_l of the same step, with sample weights and without 1 / n: deltas[b] receives those

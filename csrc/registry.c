@@ -19,11 +19,13 @@ const fa_layer_ops *const fa_layer_table[] = {&fa_layer_dense,      &fa_layer_dr
 extern const fa_rule_ops fa_rule_fa, fa_rule_dfa, fa_rule_sdfa, fa_rule_drtp, fa_rule_frozen;
 extern const fa_rule_ops fa_rule_usf, fa_rule_frsf, fa_rule_brsf, fa_rule_kp, fa_rule_dkp,
     fa_rule_ternary, fa_rule_ifa, fa_rule_ldfa, fa_rule_pepita, fa_rule_local, fa_rule_custom;
+extern const fa_rule_ops fa_rule_fdfa, fa_rule_wm, fa_rule_pfa, fa_rule_cdni, fa_rule_dtp;
 const fa_rule_ops *const fa_rule_table[] = {
     &fa_rule_backprop, &fa_rule_fa,      &fa_rule_dfa,  &fa_rule_sdfa, &fa_rule_drtp,
     &fa_rule_frozen,   &fa_rule_usf,     &fa_rule_frsf, &fa_rule_brsf, &fa_rule_kp,
     &fa_rule_dkp,      &fa_rule_ternary, &fa_rule_ifa,  &fa_rule_ldfa, &fa_rule_pepita,
-    &fa_rule_local,    &fa_rule_custom,  NULL};
+    &fa_rule_local,    &fa_rule_custom,  &fa_rule_fdfa, &fa_rule_wm,   &fa_rule_pfa,
+    &fa_rule_cdni,     &fa_rule_dtp,     NULL};
 
 extern const fa_loss_ops fa_loss_softmax_ce, fa_loss_sigmoid_ce, fa_loss_mse, fa_loss_huber,
     fa_loss_mae, fa_loss_pinball, fa_loss_poisson, fa_loss_focal, fa_loss_custom;

@@ -44,6 +44,9 @@ def multiply_adds(name, widths, batch):
         "brsf": square + square / batch, "drtp": 0, "dkp": 2 * narrow,
         "one entry a unit": sum(hidden), "ifa": square - hidden[-1] * N_OUT + hidden[0] * N_OUT,
         "local": 3 * narrow, "fixed head": 2 * narrow, "pepita": forward + inputs * N_OUT,
+        "fdfa": 2 * narrow + square, "wm": 3 * square,
+        "dtp": 5 * square, "cdni": square + 2 * sum(n * (n + N_OUT) for n in hidden),
+        "pfa": sum(b * (b + 2 * a) for a, b in layers[1:]),
         "fixed P": thin + rank * sum(hidden),
         "ldfa": thin + rank * sum(hidden) + 2 * rank * sum(b for _, b in layers[1:]),
     }.get(name, narrow)  # fmt: skip

@@ -29,7 +29,7 @@ fa_tensor fa_net_tensor(const fa_net *net, int64_t i)
     if (i < net->n_params)
         return param_tensor(&net->params[i], net->params[i].kind, net->params[i].value);
     i -= net->n_params;
-    const fa_param *p = &net->params[i / n_slots(net)]; /* data is NULL where it does not train */
+    const fa_param *p = &net->params[i / n_slots(net)]; /* data is NULL where it has no slots */
     return param_tensor(p, FA_SLOT, p->slot[i % n_slots(net)]);
 }
 

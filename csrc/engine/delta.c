@@ -66,7 +66,7 @@ void fa_compute_delta(const fa_run *run, int b, fa_part part, int worker)
     if (layer->signal != block->delta) part = fa_all_columns(part.rows, layer->n_out);
     fa_mat d = fa_get_part(run, layer->signal, part);
     if (rule->ops->delta) {
-        rule->ops->delta(run, b, part.rows, d);
+        rule->ops->delta(run, b, part.rows, d, worker);
         return;
     }
     if (part.rows.r1 - part.rows.r0 <= FA_CHUNK)

@@ -96,6 +96,18 @@ static fa_mat tile_of(const fa_net *net, void *matrix, const fa_param *p, fa_til
                     t.i1 - t.i0, t.j1 - t.j0};
 }
 
+/* The gradient of a tile; of some feedback it has a term of the values themselves. */
+static void tile_gradient(const fa_run *run, const fa_param *p, fa_tile t, fa_mat g, int worker)
+{
+    if (p->gain == 0) {
+        tile_product(run, p, t, g, 1 / run->count, 0, worker);
+        return;
+    }
+    const fa_mat value = tile_of(run->net, p->value, p, t);
+    run->net->k->gather(g.p, g.ld, value.p, value.ld, NULL, g.rows, g.cols, p->pull);
+    tile_product(run, p, t, g, p->sums ? p->gain : p->gain / run->count, 1, worker);
+}
+
 /* One step on a tile, and on the transposed tile of coupled feedback. */
 static void step(const fa_run *run, const fa_param *p, fa_tile t, fa_mat g, fa_optim_kernel *kernel,
                  const fa_hyper *h)
@@ -127,6 +139,11 @@ static fa_mat add_l1(const fa_run *run, const fa_param *p, fa_tile t, fa_mat g, 
 
 static void optimizer_step(const fa_run *run, const fa_param *p, fa_tile t, fa_mat g, int worker)
 {
+    if (p->share != 0) {
+        const fa_hyper own = {.lr = p->share, .keep = 1, .g_scale = 1};
+        step(run, p, t, g, run->net->k->sgd, &own);
+        return;
+    }
     fa_hyper h = run->work->hyper[p - run->net->params];
     h.g_scale = run->clip_scale;
     if (p->sparsens) g = add_l1(run, p, t, g, worker);
@@ -149,11 +166,12 @@ void fa_update(const fa_run *run, int param, fa_tile t, int worker)
         return;
     }
     const fa_mat g = {fa_scratch(run, worker), t.j1 - t.j0, t.i1 - t.i0, t.j1 - t.j0};
-    tile_product(run, p, t, g, p->in_place ? scale.alpha : 1 / run->count, 0, worker);
     if (!p->in_place) {
+        tile_gradient(run, p, t, g, worker);
         optimizer_step(run, p, t, g, worker);
         return;
     }
+    tile_product(run, p, t, g, scale.alpha, 0, worker);
     fa_hyper h = run->work->hyper[param];
     h.keep = scale.beta;
     step(run, p, t, g, net->k->plain, &h);
@@ -180,7 +198,7 @@ static fa_mat gradient_tile(const fa_run *run, const fa_tile_task *work, int wor
 {
     const fa_param *p = &run->net->params[work->param];
     const fa_mat g = tile_of(run->net, run->grads[work->param], p, work->tile);
-    tile_product(run, p, work->tile, g, 1 / run->count, 0, worker);
+    tile_gradient(run, p, work->tile, g, worker);
     return g;
 }
 
@@ -190,11 +208,18 @@ void fa_gradient_task(void *context, int64_t task, int worker)
     if (run->grads[run->net->tiles[task].param]) gradient_tile(run, &run->net->tiles[task], worker);
 }
 
+/* Its part of the norm; feedback that learns without the optimizer has none. */
+static double tile_norm(const fa_run *run, int64_t task, fa_mat g)
+{
+    if (run->net->params[run->net->tiles[task].param].share != 0) return 0;
+    return run->net->k->dot(g.p, g.ld, g.p, g.ld, g.rows, g.cols);
+}
+
 void fa_norm_task(void *context, int64_t task, int worker)
 {
     const fa_run *run = context;
-    const fa_mat g = gradient_tile(run, &run->net->tiles[task], worker);
-    run->work->tile_norm[task] = run->net->k->dot(g.p, g.ld, g.p, g.ld, g.rows, g.cols);
+    run->work->tile_norm[task] =
+        tile_norm(run, task, gradient_tile(run, &run->net->tiles[task], worker));
 }
 
 fa_status fa_check_norm(fa_run *run)
@@ -217,7 +242,7 @@ void fa_given_norm_task(void *context, int64_t task, int worker)
     run->work->tile_norm[task] = 0;
     if (!all) return;
     const fa_mat g = tile_of(run->net, all, &run->net->params[work->param], work->tile);
-    run->work->tile_norm[task] = run->net->k->dot(g.p, g.ld, g.p, g.ld, g.rows, g.cols);
+    run->work->tile_norm[task] = tile_norm(run, task, g);
 }
 
 void fa_apply_task(void *context, int64_t task, int worker)

@@ -21,12 +21,11 @@ size_t fa_stored_bytes(const fa_net *net, const fa_stored *t)
 /* Parameters and feedback, each followed by its optimizer slots. */
 fa_status fa_each_of_state(const fa_net *net, fa_visit_stored *each, void *context)
 {
-    const int slots = net->optim.n_slots;
     for (int i = 0; i < net->n_params; i++) {
         const fa_param *p = &net->params[i];
         const bool flat = p->kind == FA_BIAS;
         FA_TRY(each(context, &(fa_stored){p->key, p->value, p->rows, p->cols, flat}));
-        for (int s = 0; s < (p->trainable ? slots : 0); s++) {
+        for (int s = 0; s < p->n_slots; s++) {
             char key[sizeof p->key + 16];
             snprintf(key, sizeof key, "%s.slot%d", p->key, s);
             FA_TRY(each(context, &(fa_stored){key, p->slot[s], p->rows, p->cols, flat}));

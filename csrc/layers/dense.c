@@ -64,9 +64,10 @@ static void forward(const fa_layer *layer, const fa_run *run, fa_part part, int 
 {
     const fa_mat h = fa_get_part(run, layer->out, part);
     const fa_mat a = layer->preact == FA_NO_BUF ? h : fa_get_part(run, layer->preact, part);
-    const bool fuses_relu = layer->activation == FA_ACT_relu && !run->pending;
+    const bool fuses_relu =
+        layer->activation == FA_ACT_relu && !run->pending && layer->preact == FA_NO_BUF;
     fa_dense_product(layer, run, part, a, fuses_relu, worker);
-    if (layer->activation != FA_ACT_linear && !fuses_relu)
+    if ((layer->activation != FA_ACT_linear && !fuses_relu) || a.p != h.p)
         run->net->k->act[layer->activation](h.p, h.ld, a.p, a.ld, h.rows, h.cols, layer->f_option);
 }
 

@@ -43,7 +43,7 @@ void fa_weighted_backward(const fa_layer *layer, const fa_run *run, fa_part part
 {
     (void)worker;
     if (!exact) return;
-    const fa_mat x =
-        fa_get_part(run, layer->preact == FA_NO_BUF ? layer->out : layer->preact, part);
+    const bool from_a = fa_activation_flags(layer->activation) & FA_NEEDS_PREACT;
+    const fa_mat x = fa_get_part(run, from_a ? layer->preact : layer->out, part);
     run->net->k->dact[layer->activation](d.p, d.ld, x.p, x.ld, d.rows, d.cols, layer->f_option);
 }

@@ -80,6 +80,12 @@ void fa_plan_trained(fa_net *net, fa_param *p, fa_buf left, fa_buf right)
     p->grad[p->n_grad++] = (fa_pair){left, right, NULL};
 }
 
+void fa_plan_learned(const fa_block *block, fa_param *p, fa_buf left, fa_buf right)
+{
+    p->trainable = block->layer->desc.trainable;
+    p->grad[p->n_grad++] = (fa_pair){left, right, NULL};
+}
+
 fa_status fa_plan_private(fa_net *net, void **state, size_t size)
 {
     *state = fa_net_alloc(net, 1, size);

@@ -15,7 +15,8 @@ enum { /* purposes of random streams */
        FA_RNG_SPARSITY,
        FA_RNG_RECURRENT,
        FA_RNG_RECURRENT_FEEDBACK,
-       FA_RNG_AUGMENT
+       FA_RNG_AUGMENT,
+       FA_RNG_NOISE /* of rules that learn feedback from it, new in each step */
 };
 
 /* ---- declare.c: called by plan functions ---- */
@@ -29,6 +30,9 @@ fa_param *fa_plan_param(fa_net *net, const char *name, int layer, fa_tensor_kind
                         int64_t cols);
 /* Makes the optimizer train a parameter, like a weight, on the gradient left^T right. */
 void fa_plan_trained(fa_net *net, fa_param *p, fa_buf left, fa_buf right);
+/* Makes a step train feedback on the gradient left^T right, where the block trains: by the network's
+ * optimizer, unless the caller sets `share` of the parameter. */
+void fa_plan_learned(const fa_block *block, fa_param *p, fa_buf left, fa_buf right);
 void fa_plan_scratch(fa_net *net, size_t bytes);        /* each worker has at least this much */
 void fa_plan_window_scratch(fa_net *net, size_t bytes); /* the same, when predicting too */
 /* The stored feedback of a hidden block, checked: "l.feedback", source x fa_feedback_cols. */
@@ -99,7 +103,7 @@ void fa_draw_feedback_rows(const fa_net *net, int block, uint64_t step, int64_t 
 /* Draws all of p as a plain feedback matrix of the block with this many rows and columns. */
 void fa_draw_plain(const fa_net *net, int block, const fa_param *p, int64_t rows, int64_t cols,
                    fa_stream stream);
-/* draws p (rows >= cols) with orthonormal columns */
+/* draws p with orthonormal columns, or orthonormal rows where they are fewer */
 void fa_draw_orthonormal(const fa_net *net, const fa_param *p, fa_stream stream);
 
 #endif

@@ -69,7 +69,8 @@ typedef struct fa_rule_ops {
     bool columns;           /* signal can compute some of the block's columns */
     const char *dense_only; /* why it refuses networks with windows (a chain rule: windows above) */
     bool product; /* signal is a product that ends with fa_signal_epilogue, or gathers (nnz) */
-    /* Declares the feedback and the buffers of hidden block `block`; NULL: it has none. */
+    /* Declares the feedback and the buffers of hidden block `block`; NULL: it has none. It may set
+     * the block's ops to others of the same name, for options that need other functions. */
     fa_status (*plan)(fa_net *net, int block);
     void (*draw)(const fa_net *net, int block); /* other matrices than rule->feedback */
     size_t (*sampling)(const fa_rule *rule);    /* the doubles of workspace that it needs */
@@ -77,7 +78,7 @@ typedef struct fa_rule_ops {
     void (*signal)(const fa_rule *rule, const struct fa_run *run, int block, fa_part part, fa_mat s,
                    int worker);
     /* Computes D_l itself, without sample weights; f' and masks do not follow. NULL: from S. */
-    void (*delta)(const struct fa_run *run, int block, fa_rows rows, fa_mat d);
+    void (*delta)(const struct fa_run *run, int block, fa_rows rows, fa_mat d, int worker);
     /* For reports, the matrix that carries the source to the block, and its number of rows. NULL or
      * 0 rows: it is rule->feedback. */
     int64_t (*rows)(const fa_net *net, int block);

@@ -155,17 +155,21 @@ static void plan_gradients(fa_net *net)
         net->n_weights += (double)layer->weight->rows * (double)layer->weight->cols;
         plan_row_gradients(net, block);
     }
+    for (int i = 0; i < net->n_params; i++) {
+        fa_param *p = &net->params[i];
+        p->n_slots = p->trainable && p->share == 0 ? net->optim.n_slots : 0;
+    }
 }
 
 static fa_status plan_state(fa_net *net)
 {
-    const int slots = net->optim.n_slots;
     size_t size = 0;
     bool fits = fa_add_bytes(&size, 1, 1, sizeof(fa_state));
-    for (int i = 0; i < net->n_params; i++)
-        for (int s = 0; s <= (net->params[i].trainable ? slots : 0); s++)
-            fits =
-                fits && fa_add_bytes(&size, net->params[i].rows, net->params[i].cols, net->esize);
+    for (int i = 0; i < net->n_params; i++) {
+        const fa_param *p = &net->params[i];
+        for (int s = 0; s <= p->n_slots; s++)
+            fits = fits && fa_add_bytes(&size, p->rows, p->cols, net->esize);
+    }
     net->state = fits ? fa_net_alloc(net, 1, size) : NULL;
     if (!net->state)
         return fa_fail(FA_E_MEMORY, "out of memory for parameters, optimizer state and feedback%s",
@@ -174,10 +178,10 @@ static fa_status plan_state(fa_net *net)
 
     size = 0;
     fa_add_bytes(&size, 1, 1, sizeof(fa_state));
-    for (int s = -1; s < slots; s++) {
+    for (int s = -1; s < net->optim.n_slots; s++) {
         for (int i = 0; i < net->n_params; i++) {
             fa_param *p = &net->params[i];
-            if (s >= 0 && !p->trainable) continue;
+            if (s >= p->n_slots) continue;
             *(s < 0 ? &p->value : &p->slot[s]) = net->state + size;
             fa_add_bytes(&size, p->rows, p->cols, net->esize);
         }

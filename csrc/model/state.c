@@ -53,9 +53,8 @@ static fa_status check_tensor(const fa_net *net, const fa_param *p, int slot)
 
 fa_status fa_check_tensors(const fa_net *net)
 {
-    const int slots = net->optim.n_slots;
     for (int i = 0; i < net->n_params; i++)
-        for (int s = -1; s < (net->params[i].trainable ? slots : 0); s++)
+        for (int s = -1; s < net->params[i].n_slots; s++)
             FA_TRY(check_tensor(net, &net->params[i], s));
     return FA_OK;
 }

@@ -9,6 +9,25 @@
 static fa_status plan(fa_net *net, int block)
 { return fa_plan_fixed_feedback(net, block, net->n_out); }
 
+static const fa_option_row dfa_options[] = {
+    [FA_DFA_DERIVATIVE] = {.name = "derivative",
+                           .kind = FA_OPTION_TEXT,
+                           .text = "own",
+                           .meaning = "the activation whose derivative takes the place of f'; own: "
+                                      "f' itself"},
+    [FA_DFA_NORMALIZE] = {.name = "normalize",
+                          .kind = FA_OPTION_FLAG,
+                          FA_CLOSED(0, 1),
+                          .meaning = "1: the signal of a sample has the root mean square of its "
+                                     "error as its length"},
+    {0}};
+
+static fa_status plan_dfa(fa_net *net, int block)
+{
+    FA_TRY(plan(net, block));
+    return fa_plan_shaped(net, block);
+}
+
 static fa_status plan_target(fa_net *net, int block)
 { return fa_plan_feedback(net, block, net->n_out); }
 
@@ -69,9 +88,10 @@ static void drtp_signal(const fa_rule *rule, const fa_run *run, int block, fa_pa
 }
 
 const fa_rule_ops fa_rule_dfa = {.name = "dfa",
+                                 .options = dfa_options,
                                  .sources = FA_FROM_ERROR,
                                  .columns = true,
-                                 .plan = plan,
+                                 .plan = plan_dfa,
                                  .product = true,
                                  .signal = fa_broadcast_signal};
 const fa_rule_ops fa_rule_sdfa = {.name = "sdfa",

@@ -4,7 +4,9 @@
  *   dkp   dfa; B_l learns from its own outer product e^T H_l     (Webster, Choi and Ahn 2021)
  *   ldfa  S_l = d_{l+1} P Q of low rank; Q learns from (d_{l+1} P)^T H_l
  *         (Hanut and Kadmon 2025); P is fixed, or learns the principal directions of d_{l+1} by
- *         Oja's subspace rule */
+ *         Oja's subspace rule
+ *   pfa   S_l = d_{l+1} P R, R learns as Q does; P is fixed, P P^T = 1, and any rank is allowed
+ *         (Li and Benna 2024) */
 #include "rules/rules.h"
 
 /* Shares of feedback (and with kp of the weights coupled to it) that a step takes away, and factors
@@ -38,7 +40,17 @@ static const fa_option_row ldfa_options[] = {
                              "stays as drawn"},
     {0}};
 
-typedef struct state { /* of ldfa */
+enum { PFA_RANK, PFA_DECAY, PFA_LR_SCALE };
+static const fa_option_row pfa_options[] = {
+    [PFA_RANK] = {.name = "rank",
+                  .kind = FA_OPTION_INTEGER,
+                  FA_CLOSED(0, 65536),
+                  .meaning = "width between the factors; 0: that of the layer above"},
+    [PFA_DECAY] = DECAY("share of R that is lost in a step"),
+    [PFA_LR_SCALE] = LR_SCALE("factor on the learning rate of R"),
+    {0}};
+
+typedef struct state { /* of ldfa and pfa, whose R is Q here */
     fa_param *p;       /* P; Q is rule->feedback, T = d P is rule->weighted */
     fa_buf residual;   /* d P P^T - d, if P learns; else FA_NO_BUF */
 } state;
@@ -48,10 +60,9 @@ static const state *state_of(const fa_rule *rule) { return rule->state; }
 static void learn(const fa_block *b, fa_param *p, fa_buf left, fa_buf right, double decay,
                   double lr_scale)
 {
-    p->trainable = b->layer->desc.trainable;
     p->feedback_decay = decay;
     p->lr_scale = lr_scale;
-    p->grad[p->n_grad++] = (fa_pair){left, right, NULL};
+    fa_plan_learned(b, p, left, right);
 }
 
 static fa_status plan_kp(fa_net *net, int block)
@@ -90,38 +101,59 @@ static fa_status ldfa_rank(int64_t *rank, const fa_net *net, int block)
                    b->first, (long long)most, b->first, above->index, (long long)*rank);
 }
 
-static fa_status plan_ldfa(fa_net *net, int block)
+/* Both factors; `name` is that of the one that learns. */
+static fa_status plan_factors(fa_net *net, int block, int64_t rank, const char *name)
 {
     fa_block *b = &net->blocks[block];
     const int64_t above = net->blocks[block + 1].layer->n_out, below = fa_block_width(net, block);
-    const double oja = fa_option_number(&b->rule, LDFA_OJA);
-    int64_t rank;
-    FA_TRY(ldfa_rank(&rank, net, block));
     if (!fa_feedback_is_plain(&b->rule))
         return fa_fail(FA_E_VALUE,
                        "layer %d: feedback: expected uniform, normal or an initialiser, whole, got "
-                       "other options; rule 'ldfa' draws its factors",
-                       b->first);
+                       "other options; rule '%s' draws its factors",
+                       b->first, b->rule.ops->name);
     FA_TRY(fa_feedback_check(net, block, rank, below));
     FA_TRY(fa_plan_private(net, &b->rule.state, sizeof(state)));
     state *own = b->rule.state;
     own->p = fa_plan_param(net, "feedback.P", b->first, FA_FEEDBACK, above, rank);
-    b->rule.feedback = fa_plan_param(net, "feedback.Q", b->first, FA_FEEDBACK, rank, below);
+    own->residual = FA_NO_BUF;
+    b->rule.feedback = fa_plan_param(net, name, b->first, FA_FEEDBACK, rank, below);
     b->rule.weighted = fa_plan_buffer(net, rank, net->esize);
+    return FA_OK;
+}
+
+static fa_status plan_ldfa(fa_net *net, int block)
+{
+    fa_block *b = &net->blocks[block];
+    const double oja = fa_option_number(&b->rule, LDFA_OJA);
+    int64_t rank;
+    FA_TRY(ldfa_rank(&rank, net, block));
+    FA_TRY(plan_factors(net, block, rank, "feedback.Q"));
     learn(b, b->rule.feedback, b->rule.weighted, net->layers[b->last].out,
           fa_option_number(&b->rule, LDFA_DECAY), fa_option_number(&b->rule, LDFA_LR_SCALE));
-    own->residual = FA_NO_BUF;
     if (oja == 0) return FA_OK;
-    own->residual = fa_plan_buffer(net, above, net->esize);
+    state *own = b->rule.state;
+    own->residual = fa_plan_buffer(net, net->blocks[block + 1].layer->n_out, net->esize);
     fa_plan_scratch(net, fa_matmul_nt_scratch(&net->linalg, rank));
     learn(b, own->p, own->residual, b->rule.weighted, 0, oja);
+    return FA_OK;
+}
+
+static fa_status plan_pfa(fa_net *net, int block)
+{
+    const fa_block *b = &net->blocks[block];
+    int64_t rank = (int64_t)fa_option_number(&b->rule, PFA_RANK);
+    if (rank == 0) rank = net->blocks[block + 1].layer->n_out;
+    FA_TRY(plan_factors(net, block, rank, "feedback.R"));
+    learn(b, b->rule.feedback, b->rule.weighted, net->layers[b->last].out,
+          fa_option_number(&b->rule, PFA_DECAY), fa_option_number(&b->rule, PFA_LR_SCALE));
     return FA_OK;
 }
 
 static size_t ldfa_sampling(const fa_rule *rule)
 { return (size_t)state_of(rule)->p->rows * (size_t)state_of(rule)->p->cols; }
 
-/* P has orthonormal columns: d P P^T is a projection, never larger than d. */
+/* P has orthonormal columns: d P P^T is a projection, never larger than d. With more columns than
+ * rows its rows are orthonormal: d P P^T is d. */
 static void ldfa_draw(const fa_net *net, int block)
 {
     const int ordinal = net->blocks[block].layer->ordinal;
@@ -196,3 +228,15 @@ const fa_rule_ops fa_rule_ldfa = {.name = "ldfa",
                                   .sampling = ldfa_sampling,
                                   .rows = ldfa_rows,
                                   .matrix = ldfa_matrix};
+const fa_rule_ops fa_rule_pfa = {.name = "pfa",
+                                 .options = pfa_options,
+                                 .sources = FA_FROM_ABOVE,
+                                 .dense_only = "its factors have no form for the patches of "
+                                               "the layer above",
+                                 .plan = plan_pfa,
+                                 .product = true,
+                                 .signal = ldfa_signal,
+                                 .draw = ldfa_draw,
+                                 .sampling = ldfa_sampling,
+                                 .rows = ldfa_rows,
+                                 .matrix = ldfa_matrix};

@@ -149,8 +149,9 @@ static void before_deltas(const fa_run *run, fa_rows rows, int worker)
         if (!isfinite(second.row_loss[r])) run->row_loss[r] = second.row_loss[r];
 }
 
-static void delta(const fa_run *run, int block, fa_rows rows, fa_mat d)
+static void delta(const fa_run *run, int block, fa_rows rows, fa_mat d, int worker)
 {
+    (void)worker;
     const fa_net *net = run->net;
     const fa_buf out = net->layers[net->blocks[block].last].out;
     const fa_mat first = fa_get(run, out, rows),

@@ -17,8 +17,9 @@ True
 >>> net.save("digits.safetensors")  # doctest: +SKIP
 >>> net = fa.load("digits.safetensors")  # doctest: +SKIP
 
-Rules: backprop, fa, dfa, sdfa, drtp, usf, frsf, brsf, kp, dkp, ternary, ifa, ldfa, local, pepita,
-frozen (hidden layers that do not learn, the baseline); and your own, see ``help(fa.Rule)``.
+Rules: backprop, fa, dfa, sdfa, drtp, usf, frsf, brsf, kp, dkp, ternary, ifa, ldfa, pfa, fdfa, wm,
+cdni, dtp, local, pepita, frozen (hidden layers that do not learn, the baseline); and your own, see
+``help(fa.Rule)``.
 
 Where to look:
 
@@ -73,17 +74,22 @@ from .losses import Focal, Huber, Pinball, SoftmaxCrossEntropy
 from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RAdam, RMSprop
 from .rules import (
     BRSF,
+    CDNI,
     DFA,
     DKP,
     DRTP,
+    DTP,
     FA,
+    FDFA,
     FRSF,
     IFA,
     KP,
     LDFA,
     PEPITA,
+    PFA,
     SDFA,
     USF,
+    WM,
     Backprop,
     Frozen,
     Local,
@@ -96,18 +102,23 @@ __version__: str = _version()  # not from build_info(), which opens BLAS
 
 __all__ = [
     "BRSF",
+    "CDNI",
     "DFA",
     "DKP",
     "DRTP",
+    "DTP",
     "FA",
+    "FDFA",
     "FRSF",
     "IFA",
     "KP",
     "LDFA",
     "PEPITA",
+    "PFA",
     "SDFA",
     "SGD",
     "USF",
+    "WM",
     "Activation",
     "Adagrad",
     "Adam",

@@ -95,9 +95,9 @@ class Sequential(Streaming):
         give it to `load`.
     rule : str or Rule, default "backprop"
         How the error reaches the hidden layers: "backprop", "fa", "dfa", "sdfa", "drtp", "usf",
-        "frsf", "brsf", "kp", "dkp", "ternary", "ifa", "ldfa", "local", "pepita", "frozen", or an
-        object such as ``DFA(feedback=Feedback("normal"), inject="pre")``. ``help(fastfa.rules)``
-        has a table of them. A layer's own rule takes precedence.
+        "frsf", "brsf", "kp", "dkp", "ternary", "ifa", "ldfa", "pfa", "fdfa", "wm", "cdni",
+        "dtp", "local", "pepita", "frozen", or an object such as ``DFA(Feedback("normal"))``.
+        ``help(fastfa.rules)`` has a table of them. A layer's own rule takes precedence.
     optimizer : str or Optimizer, default "adam"
         "rmsprop", "adam", "adamw", "adagrad", "nadam", "radam" with PyTorch's defaults, "lion", or
         an object such as ``SGD(0.1, momentum=0.9)``, which needs a learning rate.
@@ -913,8 +913,8 @@ class Sequential(Streaming):
         -------
         ndarray of shape (n_source, n_l)
             W_{l+1}^T under backprop (n_source = n_{l+1}); under ifa W_l itself, except in the
-            lowest layer that gets a signal; the signs of the sign rules; the product P Q of ldfa;
-            the head of local; otherwise the stored B.
+            lowest layer that gets a signal; the signs of the sign rules; the product of the
+            two factors of ldfa and pfa; the head of local; otherwise the stored B.
 
         Raises
         ------
@@ -952,7 +952,8 @@ class Sequential(Streaming):
         x, y, sample_weight
             As for `train_batch`.
         feedback : bool, default False
-            True: also those of feedback that learns by the optimizer (rules "dkp" and "ldfa").
+            True: also those of feedback that learns by a gradient of its own (rules "dkp", "ldfa",
+            "pfa", "fdfa", "wm", "cdni", "dtp").
 
         Returns
         -------
@@ -977,9 +978,10 @@ class Sequential(Streaming):
         ----------
         grads : mapping of str to array_like
             The keys and shapes of `gradients`: all weights and biases that train. Feedback that
-            learns by the optimizer (rules "dkp" and "ldfa") takes a step where its key is given
-            (``gradients(..., feedback=True)``) and else stays as it is. That of rule "kp" takes the
-            steps of its weight, as in every step. On a GPU the step is computed on the CPU.
+            learns by a gradient of its own ("dkp", "ldfa", "pfa", "fdfa", "wm", "cdni",
+            "dtp") takes a step where its key is given (``gradients(..., feedback=True)``) and else
+            stays as it is. That of rule "kp" takes the steps of its weight, as in every step. On a
+            GPU the step is computed on the CPU.
 
         Raises
         ------

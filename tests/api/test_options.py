@@ -92,6 +92,12 @@ def test_bounds_are_those_of_the_library(kind, cls, row):
         with pytest.raises(TypeError, match=f"{row['name']}: expected True or False, got 1"):
             make(cls, row, 1)
         return
+    if row["kind"] == "text":
+        assert getattr(make(cls, row, "gelu"), row["name"]) == "gelu"
+        for value in ("nonsense", 0.5, None):
+            with pytest.raises((TypeError, ValueError), match=f"^{row['name']}: expected .*, got "):
+                make(cls, row, value)
+        return
     for value, good in values(row):
         if good and not stands_for_none(cls, row, value):
             assert getattr(make(cls, row, value), row["name"]) == value
@@ -107,7 +113,8 @@ def test_bounds_are_those_of_the_library(kind, cls, row):
 
 @pytest.mark.parametrize(("kind", "cls", "row"), OPTIONS, ids=IDS)
 def test_values_go_through_networks_and_files(kind, cls, row):
-    value = {"flag": not row["default"], "integer": 2}.get(row["kind"], 0.375)
+    kinds = {"flag": not row["default"], "integer": 2, "text": "gelu"}
+    value = kinds.get(row["kind"], 0.375)
     one = make(cls, row, value)
     layers = [fa.Dense(5, "tanh"), fa.Dropout(0.5), fa.Dense(4, "tanh"), fa.Dense(3)]
     settings = {"rule": "backprop", "optimizer": fa.SGD(1e-3)}
@@ -130,7 +137,7 @@ def test_values_go_through_networks_and_files(kind, cls, row):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"rule": rule("dfa") | {"oja": 0.1}}, r"^rule 'dfa': option: expected none, got 'oja'$"),
+        ({"rule": rule("fa") | {"oja": 0.1}}, r"^rule 'fa': option: expected none, got 'oja'$"),
         ({"rule": rule("kp") | {"decay": 2}}, r"rule 'kp': decay: expected a finite .*, got 2$"),
         ({"rule": rule("kp") | {"decay": "2"}}, r"rule 'kp': decay: expected a finite .*, got '2'"),
         ({"loss_options": {"delta": 1.0}}, r"loss 'softmax_cross_entropy': option: .* 'delta'"),
@@ -145,7 +152,7 @@ def test_options_that_there_are_not_are_refused(changes, message):
 def test_the_list_of_the_library():
     with pytest.raises(ValueError, match=r"expected one of backprop, .*, got 'adam'"):
         _core.options("rule", "adam")
-    assert _core.options("rule", "dfa") == ()
+    assert _core.options("rule", "fa") == ()
     (row,) = _core.options("rule", "kp")
     assert row == {
         "name": "decay", "kind": "number", "default": 0.0, "low": 0.0, "high": 1.0,

@@ -55,6 +55,11 @@ static const rule_facts facts[] = {
     {"ldfa", N_HIDDEN_2, "", 3, 0, 6, 7, true},
     {"pepita", 0, "", 6, 0, 1, 3, false},
     {"local", N_OUT, "0.head.weight", 5, 0, 2, 5, false},
+    {"fdfa", N_OUT, "0.feedback", 5, 0, 2, 5, true},
+    {"wm", N_HIDDEN_2, "0.feedback", 5, 0, 2, 5, true},
+    {"pfa", N_HIDDEN_2, "", 3, 0, 4, 5, true},
+    {"cdni", 0, "", 3, 2, 4, 7, true},
+    {"dtp", N_HIDDEN_2, "0.feedback", 5, 0, 6, 5, true},
 };
 
 /* A rule that the library has and the table has not is a failure. */
@@ -401,6 +406,8 @@ static void test_gradients_agree_with_a_step(void)
         recipe r;
         recipe_init(&r, rules[rule], FA_F64);
         rule_option(&r, "oja", 1); /* as all that learns */
+        rule_option(&r, "share", 1);
+        rule_option(&r, "rate", 1);
         r.optimizer.lr = 1;
         fa_net *net = make(&r.desc);
         const int64_t n = fa_net_n_tensors(net);

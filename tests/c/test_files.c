@@ -563,7 +563,7 @@ static const struct {
     {"\\\"units\\\":3", "\\\"units\\\":2147483647", 0, "expected shape"},
     {"\\\"units\\\":3", "\\\"units\\\":9223372036854775807", 0, "units"},
     {"\\\"dfa\\\"", "\\\"backprop\\\"", 0, "expected 4 tensors by the description, got 5"},
-    {"\\\"dfa\\\"", "\\\"new\\\"", 0, "custom, got 'new'"},
+    {"\\\"dfa\\\"", "\\\"new\\\"", 0, ", got 'new'"},
     {"\\\"dfa\\\"", "\\\"custom\\\"", 0, "signal"},
     {N, "\\\"name\\\":\\\"adam\\\"", 0, "'0.weight.slot0' is missing"},
     {M "0,", M "0.9,", 0, "'0.weight.slot0' is missing"},

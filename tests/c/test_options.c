@@ -324,7 +324,8 @@ static void try_value(fa_names kind, const char *owner, const fa_option_desc *o,
              : kind == FA_NAMES_LAYER     ? "type"
                                           : "loss",
              owner, o->name);
-    if (good && !strcmp(o->name, "rank") && value > N_OUT) good = false; /* of this network */
+    if (good && !strcmp(owner, "ldfa") && !strcmp(o->name, "rank") && value > N_OUT)
+        good = false; /* of this network */
     if (good && !strcmp(o->name, "groups") && fmod(N_HIDDEN_1, value) != 0) good = false;
     if (good)
         accept(kind, owner, list, n);
@@ -367,6 +368,12 @@ static void try_text(fa_names kind, const char *owner, const char *name)
     if (!strcmp(name, "time")) { /* of a recurrent layer, which knows some words */
         accept(kind, owner, &(fa_option){name, 0, "kp"}, 1);
         refuse(kind, owner, &(fa_option){name, 0, ""}, 1, "time: expected one of bptt, ");
+        return;
+    }
+    if (!strcmp(name, "derivative")) { /* of dfa: an activation's */
+        accept(kind, owner, &(fa_option){name, 0, "gelu"}, 1);
+        refuse(kind, owner, &(fa_option){name, 0, "sign"}, 1, "derivative: expected 'own' or an ");
+        refuse(kind, owner, &(fa_option){name, 0, ""}, 1, "derivative: expected 'own' or an ");
         return;
     }
     accept(kind, owner, &(fa_option){name, 0, longest + 1}, 1);
@@ -414,7 +421,7 @@ static void test_messages(void)
     const fa_option oja = {"oja", 0.1, NULL},
                     twice[] = {{"decay", 0.1, NULL}, {"decay", 0.1, NULL}};
     const fa_names rule = FA_NAMES_RULE, optimizer = FA_NAMES_OPTIMIZER;
-    refuse(rule, "dfa", &oja, 1, "rule 'dfa': option: expected none, got 'oja'");
+    refuse(rule, "fa", &oja, 1, "rule 'fa': option: expected none, got 'oja'");
     refuse(rule, "dkp", &oja, 1, "rule 'dkp': option: expected one of decay, lr_scale, got 'oja'");
     refuse(rule, "kp", twice, 2, "rule 'kp': option: expected 'decay' once, got it twice");
     refuse(rule, "kp", &(fa_option){NULL, 0, NULL}, 1, "rule 'kp': option: expected a name");

@@ -72,6 +72,45 @@ def test_local_is_its_equation(loss, which):
     assert [row["source"] for row in net.layers] == ["head", "head", "error"]
 
 
+@ENGINES
+@pytest.mark.parametrize("changes", [
+    {"bias": False}, {"square": True}, {"square": True, "blocks": True}, {"blocks": True},
+], ids=str)  # fmt: skip
+def test_kinds_of_heads_are_their_equations(changes, which):
+    """Mono-Forward, goodness with a head that learns, grouped goodness, fixed blocks."""
+    how = rule("local", scale=0.5) | {"lr_scale": 0.7} | changes
+    net = pair(description(LAYERS, 6, how))[which]
+    x, labels, _, w = data = samples(net.description, 30, weights=True)
+    Y, W, r = np.eye(3)[labels], copies(net.parameters), w[:, None] / 30
+    H1 = np.tanh(x @ W["0.weight"] + W["0.bias"])
+    H2 = 1 / (1 + np.exp(-(H1 @ W["1.weight"] + W["1.bias"])))
+    slopes = (1 - H1**2, H2 * (1 - H2))
+    square, fixed = how["square"], how["blocks"]
+    got = net.gradients(*data)[1]
+    net.train_batch(*data)
+    for i, (below, H, slope) in enumerate(zip((x, H1), (H1, H2), slopes, strict=True)):
+        M, c, n = W[f"{i}.head.weight"], W.get(f"{i}.head.bias", 0), H.shape[1]
+        assert (f"{i}.head.bias" in W) == (how["bias"] and not fixed)
+        if fixed:
+            blocks = [[0.5 * (j * 3 // n == k) for k in range(3)] for j in range(n)]
+            np.testing.assert_array_equal(M, blocks)
+        e = head_error((H * H if square else H) @ M + c, Y, "softmax_cross_entropy")
+        d = (e @ M.T) * slope * (2 * H if square else 1)
+        assert_close(got[f"{i}.weight"], below.T @ (r * d), "float64")
+        g = 0 * M if fixed else (H * H if square else H).T @ (r * e)
+        assert_close(net.parameters[f"{i}.head.weight"], M - 0.07 * g, "float64")
+
+
+def test_heads_of_blocks_need_a_unit_for_each_output_and_no_values():
+    narrow = [dense(2, "tanh"), dense(3)]
+    how = rule("local") | {"blocks": True}
+    with pytest.raises(ValueError, match=r"layer 0: rule 'local': blocks: .* got 2 units"):
+        _core.Network(description(narrow, 6, how))
+    given = rule("local", values=np.ones((3, 5))) | {"blocks": True}
+    with pytest.raises(ValueError, match="layer 0: rule 'local': blocks: expected no values"):
+        _core.Network(description([dense(5, "tanh"), dense(3)], 6, given))
+
+
 def test_the_gradients_are_those_of_the_heads_losses_by_torch():
     torch = pytest.importorskip("torch")
     net = _core.Network(description(LAYERS, 6, "local"))

@@ -20,7 +20,7 @@ from ..feedback import Feedback
 from ..initializers import Init
 from ..layers import Dense, Dropout
 from ..optimizers import SGD, Adam, RMSprop
-from ..rules import DFA, DKP, DRTP, FA, KP, Rule
+from ..rules import DFA, DKP, DRTP, FA, KP, WM, Rule
 from ..sequential import Sequential
 
 if TYPE_CHECKING:
@@ -226,6 +226,35 @@ def akrout(rule: str, seed: int) -> Sequential:
     )
 
 
+def akrout_mirror(rule: str, seed: int) -> Sequential:
+    """`akrout` under the published weight mirror, which first mirrors for an epoch.
+
+    The mirror sees no data: steps at the learning rate 0 on any inputs train B alone.
+    """
+    net = akrout(rule, seed)
+    feedback = Feedback("normal", math.sqrt(3 * 500 / (500 + 10)))
+    net = Sequential(
+        net.layers,
+        input_shape=784,
+        loss="sigmoid_cross_entropy",
+        rule=WM(feedback, rate=0.01, noise=0.05, normalize=False),
+        optimizer=SGD(0.0),
+        rng=seed,
+    )
+    for _ in range(BATCHES_OF_128):
+        net.train_batch(np.zeros((128, 784), np.float32), np.zeros(128, int))
+    net.lr = 0.05
+    return net
+
+
+def mirror_angles(net: Sequential, split: Split) -> dict[str, float]:
+    """Degrees between B and W^T, and between the hidden deltas and the true ones."""
+    X, y, _, _ = split
+    row = net.alignment(X[:1000], y[:1000])[0]
+    assert row.weight_angle is not None
+    return {"weight angle": row.weight_angle, "delta angle": row.delta_angle}
+
+
 def nokland(*hidden: int) -> Build:
     """Tanh layers with the initial weights of the paper's code for each rule."""
 
@@ -317,6 +346,21 @@ def pepita(rule: str, seed: int) -> Sequential:
 def falling(lr: float, steps: int, epochs: Sequence[int]) -> Callable[[int], float]:
     """A learning rate that falls to a tenth after each of these `epochs` of `steps` steps."""
     return lambda step: lr * 0.1 ** sum(step >= steps * epoch for epoch in epochs)
+
+
+def product(rule: str, seed: int) -> Sequential:
+    """784-512-512-10, ReLU; the learning rate is halved after epochs 20 and 30."""
+    return Sequential(
+        [Dense(512, "relu"), Dense(512, "relu"), Dense(10)],
+        input_shape=784,
+        rule=rule,
+        optimizer=SGD(
+            lambda step: 0.01 * 0.5 ** sum(step >= BATCHES_OF_64 * at for at in (20, 30)),
+            momentum=0.9,
+            weight_decay=9e-5 if rule == "pfa" else 1e-4,
+        ),
+        rng=seed,
+    )
 
 
 def compared(lr: Mapping[str, float], epochs: int) -> Build:

@@ -20,6 +20,11 @@ name           family   S_l (m, n_l)                 source
 ``ternary``    error    T(e) B_l, T in -1, 0, 1      Launay et al. (2020)
 ``ifa``        error    S_1 = e B_1, d_{l-1} W_l     Nokland (2016)
 ``ldfa``       chain    d_{l+1} P Q, both learn      Hanut and Kadmon (2025)
+``pfa``        chain    d_{l+1} P R, R learns        Li and Benna (2024)
+``fdfa``       error    e B_l, B_l from tangents     Bacho and Chu (2022)
+``wm``         chain    d_{l+1} B_l, B_l from noise  Akrout et al. (2019)
+``cdni``       chain    H_l M_l + Y N_l + c_l        Jaderberg et al. (2017)
+``dtp``        chain    H_l - T_l, targets go down   Lee et al. (2015)
 ``local``      head     e_l M_l^T, a head per layer  Nokland and Eidnes (2019)
 ``pepita``     input    D_l = H_l - H'_l, two passes  Dellaferrera and Kreiman (2022)
 ``frozen``     none     the layer does not learn     the baseline of all rules
@@ -30,14 +35,17 @@ from .base import Rule, RuleWarning
 from .broadcast import DFA, DRTP, SDFA, Ternary
 from .chain import FA, Backprop, Frozen
 from .indirect import IFA
-from .learned_feedback import DKP, KP, LDFA
+from .learned_feedback import DKP, KP, LDFA, PFA
 from .local_head import Local
+from .noise import FDFA, WM
 from .pepita import PEPITA
 from .registry import RULES
 from .sign_symmetry import BRSF, FRSF, USF
+from .synthetic import CDNI
+from .targets import DTP
 
 __all__ = [
-    "BRSF", "DFA", "DKP", "DRTP", "FA", "FRSF", "IFA", "KP", "LDFA", "PEPITA", "RULES", "SDFA",
-    "USF", "Backprop", "Frozen", "Local", "Rule", "RuleWarning",
-    "Ternary",
+    "BRSF", "CDNI", "DFA", "DKP", "DRTP", "DTP", "FA", "FDFA", "FRSF", "IFA", "KP", "LDFA",
+    "PEPITA", "PFA", "RULES", "SDFA", "USF", "WM", "Backprop", "Frozen", "Local", "Rule",
+    "RuleWarning", "Ternary",
 ]  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from .._core import NAMES
 from .._internal.checks import choice
 from ..feedback import Feedback
 from .base import DEFAULT_FEEDBACK, PLACES, Rule, check_feedback
@@ -39,14 +40,30 @@ class DFA(BroadcastRule):
         front of the first of these that is a pool; dropout before it and f' apply exactly. "pre":
         it arrives there too, but before the activation; only the 0/1 mask of dropout applies, f'
         does not.
+    derivative : str, default "own"
+        The name of an activation whose derivative at A_l takes the place of f'; "own" is f'. So
+        units without a derivative, such as sign, learn by that of tanh.
+    normalize : bool, default False
+        True scales the signal of each sample to the length of the root mean square of its error:
+        the scale of B_l no longer matters.
 
     References
     ----------
     Nokland, Direct feedback alignment provides learning in deep neural networks, NeurIPS (2016).
+    Other derivatives: Nakajima, Inoue, Tanaka, Kuniyoshi, Hashimoto and Nakajima, Physical deep
+    learning with biologically inspired training method: gradient-free approach for physical
+    hardware, Nature Communications 13 (2022).
     """
 
     name: ClassVar[str] = "dfa"
     source: ClassVar[str] = "error"
+
+    derivative: str = "own"
+    normalize: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        choice("derivative", self.derivative, ("own", *NAMES["activation"]))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -1,4 +1,4 @@
-"""Rules whose feedback learns: kp, dkp, ldfa."""
+"""Rules whose feedback learns along with the weights: kp, dkp, ldfa, pfa."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import ClassVar
 from .broadcast import BroadcastRule
 from .chain import ChainRule
 
-__all__ = ["DKP", "KP", "LDFA"]
+__all__ = ["DKP", "KP", "LDFA", "PFA"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -113,3 +113,40 @@ class LDFA(ChainRule):
     decay: float = 0.0
     lr_scale: float = 1.0
     oja: float = 0.1
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PFA(ChainRule):
+    """Product feedback alignment: S_l = d_{l+1} P R with a fixed P whose P P^T is 1; R learns.
+
+    The network's optimizer trains R like a weight, with the gradient (1/m) (d_{l+1} P)^T H_l, so
+    that P R comes to follow W_{l+1}^T. It is `LDFA` with a fixed P and without a limit on the rank.
+
+    Parameters
+    ----------
+    feedback : Feedback, optional
+        How R is drawn at first, as a B of r rows; values are not allowed. P starts with orthonormal
+        rows, or, with fewer columns than rows, with orthonormal columns.
+    rank : int, optional
+        r, any width between the two factors. None: the width of the layer above, for which P is
+        orthogonal. Published is ten times that width, which costs ten times as much and was
+        no better in our tests.
+    decay : float in [0, 1), default 0.0
+        Share of R that is lost in every step.
+    lr_scale : float > 0, default 1.0
+        Factor on the learning rate of R.
+    inject : {"post"}
+        As for `Backprop`.
+
+    References
+    ----------
+    Li and Benna, Deep learning without weight symmetry (2024), arXiv:2405.20594.
+    """
+
+    name: ClassVar[str] = "pfa"
+
+    rank: int | None = None
+    decay: float = 0.0
+    lr_scale: float = 1.0
+
+    _hints: ClassVar[Mapping[str, str]] = {"lr_scale": "factors that do not learn are FA"}

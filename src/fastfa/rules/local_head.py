@@ -31,12 +31,25 @@ class Local(BroadcastRule):
         False keeps the heads as drawn: each layer learns for a fixed random classifier.
     lr_scale : float > 0, default 1.0
         Factor on the learning rate of the heads.
+    bias : bool, default True
+        False leaves out c_l: Mono-Forward.
+    square : bool, default False
+        True: the heads read H_l * H_l, and S_l = 2 H_l * (e_l M_l^T).
+    blocks : bool, default False
+        True: M_l is fixed, ``feedback.scale`` where unit j is in the block of output
+        floor(j n_L / n_l), else 0, and there is no c_l. ``Local(square=True, blocks=True)`` is a
+        forward-forward network of grouped goodness, the sum of squares of a class's units, in one
+        pass without negative samples. A layer can copy the length of its input, so keep the units
+        bounded.
 
     References
     ----------
     Nokland and Eidnes, Training neural networks with local error signals, ICML (2019), prediction
     loss. Mostafa, Ramesh and Cauwenberghs, Deep supervised learning using local errors, Frontiers
-    in Neuroscience 12 (2018), with fixed heads.
+    in Neuroscience 12 (2018), with fixed heads. Mono-Forward: Gong, Li and Abdulla, Mono-Forward:
+    backpropagation-free algorithm for efficient neural network training (2025), arXiv:2501.09238.
+    Grouped goodness: Papachristodoulou, Kyrkou, Timotheou and Theocharides, Convolutional
+    channel-wise competitive learning for the forward-forward algorithm, AAAI (2024).
     """
 
     name: ClassVar[str] = "local"
@@ -44,5 +57,8 @@ class Local(BroadcastRule):
 
     train_head: bool = True
     lr_scale: float = 1.0
+    bias: bool = True
+    square: bool = False
+    blocks: bool = False
 
     _hints: ClassVar[Mapping[str, str]] = {"lr_scale": "train_head=False keeps the heads"}

@@ -16,14 +16,28 @@ from . import (
     indirect,
     learned_feedback,
     local_head,
+    noise,
     pepita,
     sign_symmetry,
+    synthetic,
+    targets,
 )
 from .base import Rule, is_custom
 
 __all__ = ["RULES"]
 
-_FAMILIES = (broadcast, chain, indirect, learned_feedback, local_head, pepita, sign_symmetry)
+_FAMILIES = (
+    broadcast,
+    chain,
+    indirect,
+    learned_feedback,
+    local_head,
+    noise,
+    pepita,
+    sign_symmetry,
+    synthetic,
+    targets,
+)
 _CLASSES: dict[str, type[Rule]] = {
     each.name: each
     for family in _FAMILIES

@@ -29,6 +29,11 @@ RULES = {
     "local": "transposed",
     "pepita": "",
 }
+# Options that must have these values
+_DEFAULTS_ONLY: dict[str, dict[str, Any]] = {
+    "dfa": {"derivative": "own", "normalize": False},
+    "local": {"bias": True, "square": False, "blocks": False},
+}
 CHAIN = ("backprop", "frozen", "fa", "usf", "frsf", "brsf", "kp", "ldfa")  # read the delta above
 LAYERS = ("dense", "dropout")
 OPTIMIZERS = ("sgd", "rmsprop", "adam", "adamw", "adagrad", "nadam", "radam", "lion")
@@ -73,6 +78,10 @@ def _check_rule(place: str, rule: Mapping[str, Any]) -> None:
             )
         )
     _check(f"{place}: rule", rule["name"], tuple(RULES))
+    for option, default in _DEFAULTS_ONLY.get(rule["name"], {}).items():
+        if rule.get(option, default) != default:
+            what = f"{place}: rule '{rule['name']}': {option}"
+            raise ValueError(mismatch(what, f"{default} on a GPU", rule[option], _LATER))
     distribution = rule.get("feedback", {}).get("distribution", "uniform")
     if rule["name"] == "brsf" and distribution != "uniform":
         raise ValueError(

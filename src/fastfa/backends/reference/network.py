@@ -60,7 +60,9 @@ class Network:
         self.feedback = {k: a.astype(self.dtype) for k, a in self._first_feedback().items()}
         slots = range(slot_count(description["optimizer"]))
         self.slots = {
-            key: [np.zeros_like(self._value(key)) for _ in slots] for key in self.trained if slots
+            key: [np.zeros_like(self._value(key)) for _ in slots]
+            for key in self.trained
+            if slots and key not in self.apart
         }
 
     def _first_parameters(self) -> dict[str, Array]:
@@ -88,8 +90,13 @@ class Network:
         for layer in self.dense:
             own += layer.keys if layer.trains else []
             own += [key for follower in layer.learners for key in follower.keys]
-        rules = [key for x in self.hidden if x.trains for key in x.rule.trained(x)]
+        rules = [key for x in self.hidden if x.learns_feedback for key in x.rule.trained(x)]
         return own + sorted(rules, key=lambda key: key in self.parameters)
+
+    @property
+    def apart(self) -> set[str]:
+        """Keys of feedback that learns without the optimizer."""
+        return {key for layer in self.hidden for key in layer.rule.apart(layer)}
 
     def _value(self, key: str) -> Array:
         """The live array of a key."""
@@ -217,13 +224,14 @@ class Network:
             for key in (key for follower in layer.learners for key in follower.keys):
                 grads[key] = step.weigh(step.trace.rows[key]).sum(axis=0) / step.count
         for layer in self.hidden:
-            if layer.trains:
+            if layer.learns_feedback:
                 grads |= layer.rule.gradients(self, layer, step)
         return {key: grads[key] for key in self.trained}
 
     def _clip_factor(self, grads: dict[str, Array]) -> float:
         """Factor that brings the norm of all gradients together down to `clip_norm`, at most 1."""
-        total = math.sqrt(sum(norm(g) ** 2 for g in grads.values()))
+        counted = (g for key, g in grads.items() if key not in self.apart)
+        total = math.sqrt(sum(norm(g) ** 2 for g in counted))
         if not math.isfinite(total):
             raise FloatingPointError(f"gradient norm is not finite ({total}); nothing was updated")
         return min(1.0, float(self.description["optimizer"]["clip_norm"]) / (total + 1e-6))
@@ -231,7 +239,9 @@ class Network:
     def _update(self, grads: dict[str, Array], lr: float) -> None:
         """Clip by the global norm, then one optimizer step on all that learns."""
         clip = self._clip_factor(grads) if self.description["optimizer"]["clip_norm"] else 1.0
-        grads = {key: g * clip + self._l1(key) for key, g in grads.items()}
+        grads = {
+            key: g if key in self.apart else g * clip + self._l1(key) for key, g in grads.items()
+        }
         self.steps += 1
         for layer in self.dense:
             if layer.trains:
@@ -241,7 +251,7 @@ class Network:
                     rate, decay = lr * follower.spec["lr_scale"], self.weight_decay(is_bias=True)
                     self.optimize(key, grads[key], rate, decay)
         for layer in self.hidden:
-            if layer.trains:
+            if layer.learns_feedback:
                 layer.rule.update(self, layer, grads, lr)
 
     def _update_layer(self, layer: Layer, grads: dict[str, Array], lr: float) -> None:

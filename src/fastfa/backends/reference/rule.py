@@ -133,6 +133,11 @@ class Layer:
         """Whether an update changes this layer."""
         return bool(self.spec["trainable"]) and self.rule.learns
 
+    @property
+    def learns_feedback(self) -> bool:
+        """Whether an update changes the arrays of its rule."""
+        return self.trains or (self.rule.serves and self.needs_delta)
+
     def key(self, part: str) -> str:
         """Name of one of its arrays, "0.weight"."""
         return f"{self.index}.{part}"
@@ -171,6 +176,7 @@ class Rule:
     source: ClassVar[str] = "error"  # of S_l: above, below, error, target, head, input, or ""
     is_chain: ClassVar[bool] = False  # S_l is formed from d_{l+1}
     learns: ClassVar[bool] = True  # its layers train
+    serves: ClassVar[bool] = False  # its arrays learn wherever d_l is needed
     two_passes: ClassVar[bool] = False  # `second_pass` is asked for the output's delta
 
     def __init__(self, spec: Spec) -> None:
@@ -202,6 +208,10 @@ class Rule:
 
     def trained(self, layer: Layer) -> list[str]:
         """Keys of those of its arrays that learn where the layer trains."""
+        return []
+
+    def apart(self, layer: Layer) -> list[str]:
+        """Keys of those in `trained` whose steps need no optimizer: no slots, no clipping."""
         return []
 
     def matrix(self, net: Network, layer: Layer) -> Maybe:

@@ -8,8 +8,11 @@ from . import (
     rules_custom,
     rules_learned,
     rules_local,
+    rules_noise,
     rules_pepita,
     rules_sign,
+    rules_synthetic,
+    rules_target,
 )
 from .base import Spec
 from .rule import Rule
@@ -20,8 +23,11 @@ _FAMILIES = (
     rules_custom,
     rules_learned,
     rules_local,
+    rules_noise,
     rules_pepita,
     rules_sign,
+    rules_synthetic,
+    rules_target,
 )
 # The name of a rule is that of its class in lower case.
 RULES: dict[str, type[Rule]] = {

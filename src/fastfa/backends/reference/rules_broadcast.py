@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from .base import Array, Maybe
+from .functions import activation
 from .rule import Layer, Network, Rule, StoredFeedback
 from .step import Step
 
@@ -22,7 +23,25 @@ class DFA(StoredFeedback):
     def signal(self, net: Network, layer: Layer, step: Step) -> Array:
         """The broadcast rows times B_l."""
         matrix = net.feedback[layer.key("feedback")]
-        return net.product("feedback", self.broadcast(net, step), matrix)
+        s = net.product("feedback", self.broadcast(net, step), matrix)
+        if not self.spec.get("normalize"):
+            return s
+        length = np.linalg.norm(s.astype(np.float64), axis=1, keepdims=True)
+        size = np.sqrt((step.error.astype(np.float64) ** 2).mean(axis=1, keepdims=True))
+        factor = np.divide(size, length, out=np.zeros_like(size), where=length > 0)
+        return np.asarray((s * factor).astype(net.dtype))
+
+    def delta(self, net: Network, layer: Layer, step: Step) -> Array:
+        """d_l, with the derivative of another activation if asked for."""
+        name = self.spec.get("derivative", "own")
+        if name == "own":
+            return super().delta(net, layer, step)
+        s = self.signal(net, layer, step)
+        for back in reversed(step.trace.back[layer.ordinal + 1][: layer.landing]):
+            s = back(s, True)
+        f, derivative = activation(layer.spec | {"activation": name, "slope": 0.01, "alpha": 1.0})
+        a = step.trace.a[layer.ordinal]
+        return np.asarray((s * derivative(a, f(a))).astype(net.dtype))
 
 
 class SDFA(DFA):

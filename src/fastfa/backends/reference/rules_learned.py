@@ -5,6 +5,8 @@ docs/MATH.md, "Feedback that learns"; lambda is the rule's `decay`, the share lo
 
 from __future__ import annotations
 
+from typing import Any
+
 from .base import Array, Maybe
 from .draws import FEEDBACK, PROJECTION, DrawSpec, Stream, draw, initial_feedback, orthogonal
 from .rule import Layer, Network, Rule, matrix_text
@@ -56,20 +58,26 @@ class LDFA(Rule):
 
     source = "above"
     is_chain = True
+    right = "feedback.Q"  # the name of Q
+
+    def rank(self, net: Network, layer: Layer) -> int:
+        """r, as asked, or the number of outputs if both layers are as wide."""
+        above = net.dense[layer.ordinal + 1]
+        return int(self.option("rank") or min(net.n_out, above.n_out, layer.width))
 
     def first_feedback(self, net: Network, layer: Layer) -> dict[str, Array]:
-        """P with orthonormal columns, and Q as a stored matrix of r rows would be drawn."""
+        """P, orthonormal, and Q as a stored matrix of r rows would be drawn."""
         above, seed = net.dense[layer.ordinal + 1], net.description["seed"]
-        rank = self.option("rank") or min(net.n_out, above.n_out, layer.width)
+        rank = self.rank(net, layer)
         stream = Stream(seed, PROJECTION, layer.ordinal)
         p = orthogonal(draw(DrawSpec("normal", 1.0), stream, (above.n_out, rank)))
         stream, shape = Stream(seed, FEEDBACK, layer.ordinal), (rank, layer.width)
         q = initial_feedback(self.feedback, stream, shape, above.spec["weight_init"])
-        return {layer.key("feedback.P"): p, layer.key("feedback.Q"): q}
+        return {layer.key("feedback.P"): p, layer.key(self.right): q}
 
     def factors(self, net: Network, layer: Layer) -> tuple[Array, Array]:
         """P and Q."""
-        return net.feedback[layer.key("feedback.P")], net.feedback[layer.key("feedback.Q")]
+        return net.feedback[layer.key("feedback.P")], net.feedback[layer.key(self.right)]
 
     def matrix(self, net: Network, layer: Layer) -> Maybe:
         """P Q."""
@@ -92,13 +100,13 @@ class LDFA(Rule):
 
     def trained(self, layer: Layer) -> list[str]:
         """Q, and P where `oja` is not zero."""
-        parts = ("feedback.Q", "feedback.P") if self.option("oja") else ("feedback.Q",)
+        parts = (self.right, "feedback.P") if self.option("oja") else (self.right,)
         return [layer.key(part) for part in parts]
 
     def gradients(self, net: Network, layer: Layer, step: Step) -> dict[str, Array]:
         """gQ_l and gP_l."""
         h, t = step.trace.inputs[layer.ordinal + 1], step.weigh(step.kept[layer.key("T")])
-        grads = {layer.key("feedback.Q"): net.product("outer", t.T, h) / step.count}
+        grads = {layer.key(self.right): net.product("outer", t.T, h) / step.count}
         if self.option("oja"):
             residual = step.kept[layer.key("residual")]
             grads[layer.key("feedback.P")] = net.product("outer", residual.T, t) / step.count
@@ -106,9 +114,23 @@ class LDFA(Rule):
 
     def update(self, net: Network, layer: Layer, grads: dict[str, Array], lr: float) -> None:
         """Q as DKP's B_l; P at lr * oja."""
-        p, q = layer.key("feedback.P"), layer.key("feedback.Q")
+        p, q = layer.key("feedback.P"), layer.key(self.right)
         if q in grads:
             net.feedback[q] *= 1 - self.option("decay")
             net.optimize(q, grads[q], lr * self.option("lr_scale"))
         if p in grads:
             net.optimize(p, grads[p], lr * self.option("oja"))
+
+
+class PFA(LDFA):
+    """S_l = d_{l+1} P R, R learns as LDFA's Q; P is fixed, P P^T = 1 (Li & Benna 2024)."""
+
+    right = "feedback.R"
+
+    def rank(self, net: Network, layer: Layer) -> int:
+        """As asked, or the width above."""
+        return int(self.option("rank") or net.dense[layer.ordinal + 1].n_out)
+
+    def option(self, name: str) -> Any:
+        """P does not learn."""
+        return 0.0 if name == "oja" else super().option(name)
