@@ -454,7 +454,7 @@ static void make_plain(void)
 {
     fa_layer_desc layers[] = {fa_dense(3, "tanh"), fa_dense(2, "linear")};
     fa_net_desc desc = fa_net_defaults();
-    const fa_rule_desc rule = fa_rule_of("dfa");
+    const fa_rule_desc rule = fa_rule_of("sdfa");
     desc.n_in = 4, desc.layers = layers, desc.n_layers = 2, desc.rule = &rule;
     fa_net *net = make(&desc);
     REQUIRE(fa_net_set_note(net, "note") == FA_OK, "note");
@@ -562,9 +562,9 @@ static const struct {
     {"float32", "float16", 0, "got 'float16'"},
     {"\\\"units\\\":3", "\\\"units\\\":2147483647", 0, "expected shape"},
     {"\\\"units\\\":3", "\\\"units\\\":9223372036854775807", 0, "units"},
-    {"\\\"dfa\\\"", "\\\"backprop\\\"", 0, "expected 4 tensors by the description, got 5"},
-    {"\\\"dfa\\\"", "\\\"new\\\"", 0, ", got 'new'"},
-    {"\\\"dfa\\\"", "\\\"custom\\\"", 0, "signal"},
+    {"\\\"sdfa\\\"", "\\\"backprop\\\"", 0, "expected 4 tensors by the description, got 5"},
+    {"\\\"sdfa\\\"", "\\\"new\\\"", 0, ", got 'new'"},
+    {"\\\"sdfa\\\"", "\\\"custom\\\"", 0, "signal"},
     {N, "\\\"name\\\":\\\"adam\\\"", 0, "'0.weight.slot0' is missing"},
     {M "0,", M "0.9,", 0, "'0.weight.slot0' is missing"},
     {M "0,", M "NaN,", 0, "a number"},

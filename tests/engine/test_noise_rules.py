@@ -243,3 +243,10 @@ def test_bad_settings_name_the_layer(name, changes, message):
 def test_networks_of_sequences_are_refused(name):
     with pytest.raises(ValueError, match=rf"layer 0: rule: .*got '{name}'"):
         _core.Network(description([recurrent(4), dense(3)], 6, name))
+
+
+@pytest.mark.parametrize("name", ["fdfa", "dtp"])
+def test_layers_that_are_no_masks_are_refused_above(name):
+    layers = [LAYERS[0], LAYERS[1], {"type": "activation", "activation": "tanh"}, LAYERS[2]]
+    with pytest.raises(ValueError, match=rf"layer 0: rule '{name}': .* got activation in layer 2"):
+        _core.Network(description(layers, 6, name))
