@@ -277,10 +277,15 @@ def test_products_that_a_rule_does(name):
     desc = description(layers, 5, name)
     net = _core.Network(desc)
     net.train_batch(*samples(desc, 200))
-    transport = {"backprop": 3}.get(name, 0)
-    feedback = {"backprop": 0, "drtp": 0, "frozen": 0, "ldfa": 9, "pepita": 1}.get(name, 3)
-    forward = {"pepita": 8, "local": 7}.get(name, 4)
-    outer = {"frozen": 1, "dkp": 7, "ldfa": 10, "local": 7}.get(name, 4)
+    transport = {"backprop": 3, "cdni": 3}.get(name, 0)
+    feedback = {
+        "backprop": 0, "drtp": 0, "frozen": 0, "pepita": 1, "pfa": 6, "cdni": 6, "ldfa": 9, "dtp": 9,
+    }.get(name, 3)  # fmt: skip
+    forward = {"pepita": 8, "local": 7, "fdfa": 7, "wm": 7, "dtp": 7}.get(name, 4)
+    outer = {
+        "frozen": 1, "dkp": 7, "local": 7, "fdfa": 7, "wm": 7, "pfa": 7, "dtp": 7, "ldfa": 10,
+        "cdni": 10,
+    }.get(name, 4)  # fmt: skip
     assert net.counts == {
         "forward": forward, "transport": transport, "feedback": feedback, "outer": outer,
     }  # fmt: skip
@@ -468,7 +473,7 @@ def test_feedback_matrix(name, dtype):
     mine, ref = pair(desc)
     for index in (0, 1, 2, 3, -1):
         assert mine.has_feedback_matrix(index) == ref.has_feedback_matrix(index)
-        if name in ("frozen", "pepita") or index not in (0, 1):
+        if name in ("frozen", "pepita", "cdni") or index not in (0, 1):
             with pytest.raises(ValueError, match=r"index|rule"):
                 mine.feedback_matrix(index)
         else:

@@ -65,12 +65,12 @@ def normed_maps(kind, teaching="backprop", **changes):
     return description(layers, (6, 5, 2), teaching, **changes)
 
 
-@pytest.mark.parametrize("name", [name for name in PER_LAYER if name != "pepita"])
+@pytest.mark.parametrize("name", sorted({*PER_LAYER} - {"pepita", "fdfa", "dtp"}))
 @pytest.mark.parametrize("kind", KINDS)
 def test_rules_agree_with_the_oracle(kind, name):
     desc = normed(kind, name)
     mine, _ = assert_agrees(desc, samples(desc, 9, weights=True), steps=2, loose=3)
-    if name != "frozen":
+    if name not in ("frozen", "cdni"):  # whose first model predicts a signal of zero
         assert np.ptp(mine.parameters["1.scale"]) > 0
         assert np.ptp(mine.parameters["5.shift"]) > 0
 
