@@ -59,6 +59,7 @@ typedef struct fa_param { /* weights, biases and feedback, learned or not */
     struct fa_param *coupled; /* feedback that receives every step transposed (Kolen-Pollack) */
     struct fa_param *trace;   /* its gradient in a stream, without the signal; NULL: left^T right */
     fa_buf stream;            /* with a trace: a row of slopes, of kept shares and of signals */
+    const fa_linalg *linalg;  /* what its products are computed by */
 } fa_param;
 static inline fa_mat fa_param_matrix(const fa_param *p)
 { return (fa_mat){(char *)p->value, p->cols, p->rows, p->cols}; }

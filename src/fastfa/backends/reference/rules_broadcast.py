@@ -22,7 +22,7 @@ class DFA(StoredFeedback):
     def signal(self, net: Network, layer: Layer, step: Step) -> Array:
         """The broadcast rows times B_l."""
         matrix = net.feedback[layer.key("feedback")]
-        return net.product("feedback", self.broadcast(net, step), matrix)
+        return net.product("feedback", self.broadcast(net, step), matrix, layer)
 
 
 class SDFA(DFA):
@@ -52,7 +52,7 @@ class DRTP(DFA):
         matrix = net.feedback[layer.key("feedback")]
         if step.labels is not None and net.n_out > 1:
             return np.asarray(matrix[step.labels])
-        return net.product("feedback", step.target, matrix)
+        return net.product("feedback", step.target, matrix, layer)
 
 
 class IFA(Rule):
@@ -72,4 +72,4 @@ class IFA(Rule):
         """d_{l-1} W_l."""
         below = step.deltas[layer.ordinal - 1]
         assert below is not None
-        return net.product("feedback", below, net.parameters[layer.key("weight")])
+        return net.product("feedback", below, net.parameters[layer.key("weight")], layer)

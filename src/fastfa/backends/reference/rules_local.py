@@ -42,14 +42,14 @@ class Local(Rule):
     def signal(self, net: Network, layer: Layer, step: Step) -> Array:
         """e_l M_l^T; keeps e_l."""
         weight, bias = (net.parameters[key] for key in self.keys(layer))
-        z = net.product("forward", step.trace.inputs[layer.ordinal + 1], weight) + bias
+        z = net.product("forward", step.trace.inputs[layer.ordinal + 1], weight, layer) + bias
         row_loss, error = loss_of(net.description)(
             z.astype(np.float64), step.target.astype(np.float64)
         )
         if not np.isfinite(row_loss).all():
             raise FloatingPointError("loss of a head is not finite; nothing was updated")
         step.kept[layer.key("e")] = error.astype(net.dtype)
-        return net.product("feedback", error.astype(net.dtype), weight.T)
+        return net.product("feedback", error.astype(net.dtype), weight.T, layer)
 
     def trained(self, layer: Layer) -> list[str]:
         """M_l and c_l, unless the heads are fixed."""
@@ -60,7 +60,7 @@ class Local(Rule):
         if not self.trained(layer):
             return {}
         h, error = step.trace.inputs[layer.ordinal + 1], step.weigh(step.kept[layer.key("e")])
-        g_weight = net.product("outer", h.T, error) / step.count
+        g_weight = net.product("outer", h.T, error, layer) / step.count
         return dict(zip(self.keys(layer), (g_weight, error.sum(axis=0) / step.count), strict=True))
 
     def update(self, net: Network, layer: Layer, grads: dict[str, Array], lr: float) -> None:
