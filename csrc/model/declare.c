@@ -36,8 +36,9 @@ void fa_plan_buffer_width(fa_net *net, fa_buf b, int64_t cols)
 const fa_linalg *fa_plan_linalg(const fa_net *net, const fa_layer *layer, int64_t rows,
                                 int64_t cols)
 {
-    const bool plain = !layer->ops->gradient && !(layer->ops->flags & FA_OVER_TIME);
-    return plain && fa_bf16_pays(rows, cols) ? &net->bf16 : &net->linalg;
+    if (!net->bf16.bf16 || layer->ops->gradient || layer->ops->flags & FA_OVER_TIME)
+        return &net->linalg;
+    return fa_bf16_pays(rows, cols) ? &net->bf16 : &net->linalg;
 }
 
 fa_param *fa_plan_param(fa_net *net, const char *name, int layer, fa_tensor_kind kind, int64_t rows,

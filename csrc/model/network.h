@@ -31,7 +31,7 @@ struct fa_net {
             fa_dtype dtype;
         };
     };
-    fa_linalg bf16; /* that of large matrices with compute "bfloat16"; else the same as linalg */
+    fa_linalg bf16; /* that of large matrices, with compute "bfloat16" */
     int64_t n_in, n_out;
     uint64_t seed;
     double input_scale;
