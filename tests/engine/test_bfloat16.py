@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import processes
@@ -23,6 +24,7 @@ from networks import (
 
 import fastfa as fa
 from fastfa import _core
+from fastfa.backends.cuda.support import check_supported
 from fastfa.backends.reference.bfloat16 import round_operand
 
 # 161 and 131 are odd; the last layer, 12 wide, stays in float32.
@@ -109,6 +111,7 @@ def test_every_kind_of_kernel_is_near_the_oracle(cpu):
     kinds = {"bf16": "vdpbf16ps", "amx": "amx"}
     assert found["kind"] == kinds.get(cpu, "portable")
     assert found["difference"] < 3e-5
+    assert found["warnings"] == (found["kind"] == "portable")  # once for two networks
 
 
 def from_here():
@@ -117,7 +120,11 @@ def from_here():
     net, oracle = pair(network("backprop"))
     for one in (net, oracle):
         one.train_batch(*data)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        make(), make()
     return {
+        "warnings": sum("no instructions for it" in str(each.message) for each in seen),
         "kind": _core.build_info()["bfloat16"],
         "difference": difference(copies(net.parameters), oracle.parameters),
     }
@@ -205,6 +212,8 @@ def test_python_refuses_it_by_name():
         make(dtype="float64")
     with pytest.raises(AttributeError, match="compute"):
         make().compute = "float32"
+    with pytest.raises(ValueError, match="compute: expected one of float32 on a GPU, got bfloat16"):
+        check_supported(network())
 
 
 if __name__ == "__main__":
