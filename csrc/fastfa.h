@@ -141,7 +141,7 @@ typedef struct fa_rule_context fa_rule_context; /* section 11 */
 typedef struct fa_rule_desc {
     size_t struct_size; /* fa_rule_of sets it */
     const char *name;
-    const char *inject; /* "post" (default, NULL) or "pre" */
+    const char *inject; /* "post" (default, NULL), "before_pool" or "pre" */
     fa_init feedback;
     double sparsity;       /* share of zeros in each column of a drawn matrix */
     int64_t feedback_rank; /* of a drawn matrix; 0: full */
@@ -157,23 +157,26 @@ typedef struct fa_rule_desc {
 
 typedef struct fa_layer_desc {
     size_t struct_size; /* fa_dense, ... set it; one value in all layers of a network */
-    const char *type;   /* FA_NAMES_LAYER: "dense", "conv2d", "flatten", "dropout", "recurrent" */
-    /* dense, conv2d, recurrent */
+    /* FA_NAMES_LAYER: "dense", "conv2d", "flatten", "dropout", "recurrent", "max_pool2d",
+     * "avg_pool2d", "global_avg_pool2d", "activation", "dropout2d", "layer_norm", "rms_norm",
+     * "group_norm" */
+    const char *type;
+    /* dense, conv2d, recurrent; `activation` too */
     int64_t units;
     /* "linear", "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "gelu", "sign", "threshold",
      * "elu", "selu", "silu", "mish", "hardtanh", "hard_sigmoid", "softsign" */
     const char *activation;
-    int use_bias, trainable;
+    int use_bias, trainable; /* trainable and lr_scale: of normalisations too */
     double lr_scale, bias_lr_scale;
     fa_init weight_init, bias_init;
     const fa_rule_desc *rule; /* NULL: the network's */
-    /* dropout */
+    /* dropout, dropout2d */
     double rate;
     const fa_option *options; /* n_options of them */
     int n_options;
-    /* conv2d, of `units` filters: its windows over an image */
+    /* conv2d, of `units` filters, and pools: their windows over an image */
     int64_t kernel_h, kernel_w;
-    int64_t stride_h, stride_w; /* 0: 1 */
+    int64_t stride_h, stride_w; /* 0: 1; of pools: the size of the window */
     const char *padding;        /* "valid" (NULL) or "same"; or NULL, and zeros on all sides: */
     int64_t pad_h, pad_w;
     fa_init recurrent_init; /* recurrent: of U; name NULL: "glorot_uniform" */
@@ -246,6 +249,72 @@ static inline fa_layer_desc fa_flatten(void)
     fa_layer_desc d;
     memset(&d, 0, sizeof d);
     d.struct_size = sizeof d, d.type = "flatten";
+    return d;
+}
+
+/* Each sample minus its mean, divided by its standard deviation, then times a scale and plus a shift
+ * for each feature or channel. layer_norm and rms_norm (without the mean) normalise the features of a
+ * row or the channels of each position of an image, group_norm each of `groups` parts of the features,
+ * or of the channels with all positions. Their options: "eps" (1e-5), "scale" (1) and "shift" (1),
+ * "groups" (1). */
+static inline fa_layer_desc fa_layer_norm(void)
+{
+    fa_layer_desc d = fa_flatten();
+    d.type = "layer_norm", d.trainable = 1, d.lr_scale = 1;
+    return d;
+}
+
+static inline fa_layer_desc fa_rms_norm(void)
+{
+    fa_layer_desc d = fa_layer_norm();
+    d.type = "rms_norm";
+    return d;
+}
+
+static inline fa_layer_desc fa_group_norm(void)
+{
+    fa_layer_desc d = fa_layer_norm();
+    d.type = "group_norm";
+    return d;
+}
+
+/* Dropout of whole channels of an image */
+static inline fa_layer_desc fa_dropout2d(double rate)
+{
+    fa_layer_desc d = fa_flatten();
+    d.type = "dropout2d", d.rate = rate;
+    return d;
+}
+
+/* f of every number, apart from the layer with the weights */
+static inline fa_layer_desc fa_activation(const char *activation)
+{
+    fa_layer_desc d = fa_flatten();
+    d.type = "activation", d.activation = activation;
+    return d;
+}
+
+/* Pools of an image, each channel by itself: the largest number, or the average, of windows of size x
+ * size positions, which follow each other without gaps where stride_h and stride_w are 0; and the
+ * average of the whole image, a row of numbers */
+static inline fa_layer_desc fa_max_pool2d(int64_t size)
+{
+    fa_layer_desc d = fa_flatten();
+    d.type = "max_pool2d", d.kernel_h = d.kernel_w = size;
+    return d;
+}
+
+static inline fa_layer_desc fa_avg_pool2d(int64_t size)
+{
+    fa_layer_desc d = fa_max_pool2d(size);
+    d.type = "avg_pool2d";
+    return d;
+}
+
+static inline fa_layer_desc fa_global_avg_pool2d(void)
+{
+    fa_layer_desc d = fa_flatten();
+    d.type = "global_avg_pool2d";
     return d;
 }
 
@@ -560,6 +629,11 @@ typedef struct fa_epoch {
     int (*poll)(void *user, int64_t step);
     void *user;
     double poll_seconds;
+    /* Images (input_h, input_w, input_c) change at random in each step: shifted by up to `crop` rows
+     * and columns, with zeros where nothing was, then flipped left to right if `flip` is not 0, in
+     * half of the cases. Drawn from the seed, for each step and row of a batch. */
+    int64_t crop;
+    int flip;
 } fa_epoch;
 
 static inline fa_epoch fa_epoch_of(const int64_t *order, int64_t batch_size, int64_t count)
@@ -673,7 +747,7 @@ typedef struct fa_block_info {
     int64_t n_in, n_out;
     const char *activation;
     const char *rule;   /* "output" for the last */
-    const char *inject; /* "post", "pre" */
+    const char *inject; /* "post", "before_pool", "pre" */
     /* the source of its signal: "error", "target", "above", "below", "input" (pepita), "head"
      * (local) or "" */
     const char *source;

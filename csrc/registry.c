@@ -5,10 +5,16 @@
 #include <string.h>
 
 extern const fa_layer_ops fa_layer_dense, fa_layer_dropout, fa_layer_conv2d, fa_layer_flatten,
-    fa_layer_recurrent;
-const fa_layer_ops *const fa_layer_table[] = {&fa_layer_dense,     &fa_layer_dropout,
-                                              &fa_layer_conv2d,    &fa_layer_flatten,
-                                              &fa_layer_recurrent, NULL};
+    fa_layer_recurrent, fa_layer_max_pool2d, fa_layer_avg_pool2d, fa_layer_global_avg_pool2d,
+    fa_layer_activation, fa_layer_dropout2d, fa_layer_layer_norm, fa_layer_rms_norm,
+    fa_layer_group_norm;
+const fa_layer_ops *const fa_layer_table[] = {&fa_layer_dense,      &fa_layer_dropout,
+                                              &fa_layer_conv2d,     &fa_layer_flatten,
+                                              &fa_layer_recurrent,  &fa_layer_max_pool2d,
+                                              &fa_layer_avg_pool2d, &fa_layer_global_avg_pool2d,
+                                              &fa_layer_activation, &fa_layer_dropout2d,
+                                              &fa_layer_layer_norm, &fa_layer_rms_norm,
+                                              &fa_layer_group_norm, NULL};
 
 extern const fa_rule_ops fa_rule_fa, fa_rule_dfa, fa_rule_sdfa, fa_rule_drtp, fa_rule_frozen;
 extern const fa_rule_ops fa_rule_usf, fa_rule_frsf, fa_rule_brsf, fa_rule_kp, fa_rule_dkp,

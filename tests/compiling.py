@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -17,6 +18,13 @@ CC = shlex.split(os.environ.get("CC", "cc"))
 STRICT = ("-Wall", "-Wextra", "-Werror", "-pedantic")
 ISAS = ("v2", "v3", "v4")
 USABLE = ISAS[: ISAS.index(fastfa.build_info()["isa"]) + 1]
+
+
+class Engine(NamedTuple):
+    """A compiler and what it made of the engine as one file."""
+
+    compiler: list[str]
+    object: Path
 
 
 def run(*words, **environment):

@@ -42,6 +42,13 @@ def conv(filters, size, activation="linear", *, strides=(1, 1), padding="valid",
 
 
 FLATTEN = {"type": "flatten"}
+GLOBAL = {"type": "global_avg_pool2d"}
+
+
+def pool(kind, size=(2, 2), *, strides=None, padding="valid"):
+    """kind: "max" or "avg"."""
+    how = {"type": f"{kind}_pool2d", "pool_size": size}
+    return how | {"strides": strides or size, "padding": padding}
 
 
 def dropout(rate):

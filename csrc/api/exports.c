@@ -3,6 +3,14 @@
 #define fa_dense inline_dense
 #define fa_conv2d inline_conv2d
 #define fa_flatten inline_flatten
+#define fa_max_pool2d inline_max_pool2d
+#define fa_avg_pool2d inline_avg_pool2d
+#define fa_global_avg_pool2d inline_global_avg_pool2d
+#define fa_layer_norm inline_layer_norm
+#define fa_rms_norm inline_rms_norm
+#define fa_group_norm inline_group_norm
+#define fa_dropout2d inline_dropout2d
+#define fa_activation inline_activation
 #define fa_recurrent inline_recurrent
 #define fa_dropout inline_dropout
 #define fa_rule_of inline_rule_of
@@ -15,6 +23,14 @@
 #undef fa_dense
 #undef fa_conv2d
 #undef fa_flatten
+#undef fa_max_pool2d
+#undef fa_avg_pool2d
+#undef fa_global_avg_pool2d
+#undef fa_layer_norm
+#undef fa_rms_norm
+#undef fa_group_norm
+#undef fa_dropout2d
+#undef fa_activation
 #undef fa_recurrent
 #undef fa_dropout
 #undef fa_rule_of
@@ -30,6 +46,14 @@ FA_API fa_layer_desc fa_dense(int64_t units, const char *activation)
 FA_API fa_layer_desc fa_conv2d(int64_t filters, int64_t size, const char *activation)
 { return inline_conv2d(filters, size, activation); }
 FA_API fa_layer_desc fa_flatten(void) { return inline_flatten(); }
+FA_API fa_layer_desc fa_layer_norm(void) { return inline_layer_norm(); }
+FA_API fa_layer_desc fa_rms_norm(void) { return inline_rms_norm(); }
+FA_API fa_layer_desc fa_group_norm(void) { return inline_group_norm(); }
+FA_API fa_layer_desc fa_dropout2d(double rate) { return inline_dropout2d(rate); }
+FA_API fa_layer_desc fa_activation(const char *activation) { return inline_activation(activation); }
+FA_API fa_layer_desc fa_max_pool2d(int64_t size) { return inline_max_pool2d(size); }
+FA_API fa_layer_desc fa_avg_pool2d(int64_t size) { return inline_avg_pool2d(size); }
+FA_API fa_layer_desc fa_global_avg_pool2d(void) { return inline_global_avg_pool2d(); }
 FA_API fa_layer_desc fa_recurrent(int64_t units, const char *activation)
 { return inline_recurrent(units, activation); }
 FA_API fa_layer_desc fa_dropout(double rate) { return inline_dropout(rate); }

@@ -121,7 +121,7 @@ static fa_block_info block_info(const fa_net *net, int64_t b)
         .n_out = layer->n_out,
         .activation = layer->desc.activation,
         .rule = rule->ops ? rule->ops->name : "output",
-        .inject = rule->inject == FA_INJECT_PRE ? "pre" : "post",
+        .inject = fa_inject_name(rule->inject),
         .source = source_of(rule),
         .feedback = feedback_name(rule),
         .feedback_scale = *feedback_name(rule) ? feedback->scale : 0,

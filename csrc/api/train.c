@@ -115,6 +115,25 @@ static fa_status check_epoch(const fa_net *net, const fa_samples *s, const fa_ep
     return FA_OK;
 }
 
+/* Only dense images can be shifted and flipped. */
+static fa_status check_augment(const fa_net *net, const fa_samples *s, const fa_epoch *e)
+{
+    if (!e->flip && !e->crop) return FA_OK;
+    const int64_t h = net->desc.input_h, w = net->desc.input_w;
+    if (!h || net->recurrent || fa_is_sparse(s))
+        return fa_fail(FA_E_VALUE,
+                       "crop, flip: expected samples that are images (input_h, input_w, input_c), "
+                       "got %s",
+                       net->recurrent    ? "sequences"
+                       : fa_is_sparse(s) ? "a sparse X"
+                                         : "rows of numbers");
+    if (e->crop < 0 || e->crop >= fa_smaller(h, w))
+        return fa_fail(FA_E_VALUE, "crop: expected 0 to %lld for images of %lld x %lld, got %lld",
+                       (long long)(fa_smaller(h, w) - 1), (long long)h, (long long)w,
+                       (long long)e->crop);
+    return FA_OK;
+}
+
 /* The samples of batch b: a window into the order, or into the arrays themselves. */
 static void select_batch(fa_run *run, const fa_net *net, const fa_samples *s, const fa_epoch *e,
                          int64_t b)
@@ -151,6 +170,9 @@ static fa_run batch_run(fa_net *net, const fa_samples *s, const fa_epoch *e, int
                   .work = work,
                   .mode = FA_TRAIN,
                   .data = *s,
+                  .augments = e->flip || e->crop,
+                  .flip = e->flip,
+                  .crop = e->crop,
                   .x_unchecked = inputs_may_be_infinite(net, s, s->checked)};
     select_batch(&run, net, s, e, e->first + i);
     run.lr = e->lrs ? e->lrs[i] : fa_state_of(net)->lr;
@@ -324,6 +346,7 @@ fa_status fa_train_steps(fa_metrics *metrics, fa_net *net, const fa_samples *sam
     FA_TRY(fa_validate_samples(&s, net, samples, true, false));
     FA_TRY(FA_COPY_STRUCT(&e, epoch, count, "epoch"));
     FA_TRY(check_epoch(net, &s, &e));
+    FA_TRY(check_augment(net, &s, &e));
     return train(metrics, net, &s, &e, false);
 }
 

@@ -79,15 +79,28 @@ void fa_compute_delta(const fa_run *run, int b, fa_part part, int worker)
         if (layer->ops->backward_to)
             d = to_layer_below(layer, run, &part, d);
         else
-            layer->ops->backward(layer, run, part, d, rule->inject == FA_INJECT_POST, worker);
+            layer->ops->backward(layer, run, part, d, rule->inject != FA_INJECT_PRE, worker);
     }
 }
 
 bool fa_needs_delta(const fa_run *run, int b)
 { return run->exact || run->net->blocks[b].needs_delta; }
 
+/* The rows whose sums are the gradients of layers without weights. */
+static void weight_row_gradients(const fa_run *run, fa_rows rows)
+{
+    for (int i = 0; i < run->net->n_layers; i++)
+        for (int k = 0; k < FA_ROW_PARAMS; k++) {
+            const fa_layer *layer = &run->net->layers[i];
+            if (!layer->row_param[k] || !layer->row_param[k]->trainable) continue;
+            const fa_mat g = fa_get(run, layer->row_gradient[k], rows);
+            run->net->k->scale_rows(g.p, g.ld, run->weights + rows.r0, g.rows, g.cols);
+        }
+}
+
 void fa_weight_rows(const fa_run *run, fa_rows rows)
 {
+    if (run->net->has_row_params) weight_row_gradients(run, rows);
     for (int b = 0; b < run->net->n_blocks; b++) {
         if (!fa_needs_delta(run, b)) continue;
         const fa_mat d = fa_get(run, run->net->blocks[b].delta, rows);

@@ -21,6 +21,8 @@ typedef struct fa_run {
     int64_t m, chunk, times; /* rows of the batch, of a chunk, of a sequence (recurrent layers) */
     bool stream;             /* recurrent layers: the one row is the next step of the stream */
     bool shared;             /* between threads */
+    bool augments, flip;     /* images: shifted and flipped at random, see fa_epoch */
+    int64_t crop;
     uint64_t step;
     double lr;
     void *const *grads; /* where gradients go, one per parameter; NULL entries are skipped */

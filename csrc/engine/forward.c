@@ -12,7 +12,7 @@ double fa_byte_divisor(const fa_net *net)
 { return net->input_scale != 0 ? 1 / net->input_scale : 255; }
 
 bool fa_gathers_input(const fa_run *run)
-{ return run->index || run->data.x_dtype == FA_U8 || fa_input_factor(run) != 1; }
+{ return run->index || run->data.x_dtype == FA_U8 || fa_input_factor(run) != 1 || run->augments; }
 
 /* Copies the batch's rows, scaled and converted, if they cannot be used in place. */
 static void gather(const fa_run *run, fa_rows rows)
@@ -31,6 +31,7 @@ static void gather(const fa_run *run, fa_rows rows)
         else
             net->k->gather(x.p, x.ld, (const char *)d->x + (size_t)(first * d->ldx) * net->esize,
                            d->ldx, index, x.rows, x.cols, fa_input_factor(run));
+        if (run->augments) fa_augment_rows(run, rows);
     }
     if (d->y && index) {
         const fa_mat y = fa_get(run, FA_TARGET, rows);

@@ -39,6 +39,10 @@ bool fa_gathers_input(const fa_run *run);  /* X is copied into a row buffer, not
 double fa_input_factor(const fa_run *run); /* of every input; bytes are divided instead, by: */
 double fa_byte_divisor(const fa_net *net);
 
+/* ---- augment.c ---- */
+
+void fa_augment_rows(const fa_run *run, fa_rows rows); /* of images, in the row buffer of X */
+
 /* ---- delta.c ---- */
 
 void fa_loss_and_error(const fa_run *run, fa_rows rows); /* also checks that the input is finite */

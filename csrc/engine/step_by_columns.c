@@ -104,6 +104,14 @@ bool fa_by_columns(const fa_run *run, int threads)
            net->work_per_row * m >= MIN_WORK * threads;
 }
 
+static bool needs_whole_rows(const fa_net *net, int block)
+{
+    bool any = false;
+    for (int i = net->blocks[block].first; i <= net->blocks[block].last; i++)
+        any = any || net->layers[i].ops->flags & FA_WHOLE_ROWS;
+    return any;
+}
+
 void fa_run_columns(const fa_run *run, int threads)
 {
     const fa_net *net = run->net;
@@ -120,7 +128,7 @@ void fa_run_columns(const fa_run *run, int threads)
         const int b = net->order[i];
         const fa_rule *rule = &net->blocks[b].rule;
         const fa_layer *layer = net->blocks[b].layer;
-        const bool able = rule->ops->columns && !rule->nnz;
+        const bool able = rule->ops->columns && !rule->nnz && !needs_whole_rows(net, b);
         if (fa_needs_delta(run, b))
             for_all_parts(run, threads, fa_compute_delta, b, layer->n_out,
                           by_slices(layer, able, threads));

@@ -16,6 +16,7 @@
 #include "conv_back.inc"
 #include "conv.inc"
 #include "pool.inc"
+#include "norm.inc"
 #include "online.inc"
 #include "recurrent.inc"
 #include "signs.inc"

@@ -14,7 +14,8 @@ enum { /* purposes of random streams */
        FA_RNG_PROJECTION,
        FA_RNG_SPARSITY,
        FA_RNG_RECURRENT,
-       FA_RNG_RECURRENT_FEEDBACK
+       FA_RNG_RECURRENT_FEEDBACK,
+       FA_RNG_AUGMENT
 };
 
 /* ---- declare.c: called by plan functions ---- */
@@ -42,6 +43,12 @@ fa_status fa_plan_private(fa_net *net, void **state, size_t size);
 static inline bool fa_trains(const fa_block *block)
 {
     return block->layer->desc.trainable && !block->layer->fixed &&
+           !(block->rule.ops && block->rule.sources & FA_NO_UPDATE);
+}
+/* Whether the parameters of a layer without weights learn, if it has some. */
+static inline bool fa_follower_trains(const fa_block *block, const fa_layer *layer)
+{
+    return layer->desc.trainable && (layer->row_param[0] || layer->row_param[1]) &&
            !(block->rule.ops && block->rule.sources & FA_NO_UPDATE);
 }
 /* The width of S_l. It is that of the weighted layer unless a follower changes the width. */
@@ -83,6 +90,7 @@ fa_status fa_plan_map(fa_layer *layer, int64_t h, int64_t w, int64_t c);
 
 /* ---- plan_rules.c, plan_tiles.c ---- */
 
+const char *fa_inject_name(int i); /* of fa_inject; NULL: there are no more */
 fa_status fa_plan_rules(fa_net *net);
 fa_status fa_plan_tiles(fa_net *net);
 

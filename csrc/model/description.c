@@ -272,6 +272,9 @@ static fa_status copy_field(void *context, const fa_field *f, void *at, const ch
  * fields zero. */
 static void fill_layer(fa_layer_desc *d)
 {
+    const char *end = d->type ? strrchr(d->type, '_') : NULL;
+    if (end && !strcmp(end, "_norm") && !d->trainable && d->lr_scale == 0)
+        d->trainable = 1, d->lr_scale = 1;
     const fa_layer_desc defaults = fa_recurrent(d->units, d->activation);
     const bool recurrent = d->type && !strcmp(d->type, "recurrent");
     if (recurrent && d->recurrent_init.scale == 0 && !d->recurrent_init.name)

@@ -103,6 +103,10 @@ void fa_draw_state(fa_net *net)
             fa_draw_param(net, layer->bias, &layer->desc.bias_init, "zeros", layer, FA_RNG_BIAS);
         if (layer->ops->draw) layer->ops->draw(net, layer);
     }
+    for (int i = 0; i < net->n_layers && net->has_row_params; i++) {
+        const fa_layer *layer = &net->layers[i];
+        if (layer->row_param[0] || layer->row_param[1]) layer->ops->draw(net, layer);
+    }
     for (int b = 0; b < net->n_blocks - 1; b++)
         fa_draw_feedback(net, b); /* after all weights: it may be a copy of them */
 }

@@ -27,8 +27,9 @@ enum {
     FA_MAX_NOTE = 1 << 20,
     FA_MAX_NAME = 63,
     FA_MAX_PHASES = 4,
-    FA_MAX_SLOTS = 3, /* of an optimizer: arrays as large as the parameter */
-    FA_SLOTS = 3,     /* idle workspaces that a network keeps: engine/workspace.c */
+    FA_MAX_SLOTS = 3,  /* of an optimizer: arrays as large as the parameter */
+    FA_ROW_PARAMS = 2, /* of a layer without weights: scale and shift */
+    FA_SLOTS = 3,      /* idle workspaces that a network keeps: engine/workspace.c */
 };
 typedef struct fa_part {
     fa_rows rows;
@@ -64,8 +65,7 @@ typedef struct fa_param { /* weights, biases and feedback, learned or not */
 static inline fa_mat fa_param_matrix(const fa_param *p)
 { return (fa_mat){(char *)p->value, p->cols, p->rows, p->cols}; }
 
-typedef struct
-    fa_shape { /* a map of h x w positions with c channels each; or h = w = 0: c numbers */
+typedef struct fa_shape { /* h x w positions with c channels each; h = w = 0: c numbers */
     int64_t h, w, c;
 } fa_shape;
 
@@ -81,7 +81,9 @@ typedef struct fa_layer {
     fa_param *weight, *bias; /* NULL if it has none */
     fa_param *recurrent;     /* the weights of its own last output, in buffer `before`; or NULL */
     fa_buf before;
-    bool fixed; /* never trains, although its signal passes */
+    fa_param *row_param[FA_ROW_PARAMS]; /* of a layer without weights, one row each; or NULL */
+    fa_buf row_gradient[FA_ROW_PARAMS]; /* backward fills it: its rows' sum is the gradient */
+    bool fixed;                         /* never trains, although its signal passes */
     fa_buf in, out, preact;
     fa_buf gradient_in; /* the left factor of the weight's gradient; `in` unless a rule sets it */
     /* The signal at its output, a delta for a weighted layer. A layer that keeps the width changes
@@ -92,8 +94,9 @@ typedef struct fa_layer {
 } fa_layer;
 
 typedef enum fa_inject {
-    FA_INJECT_POST, /* at the output of the block: f' and masks apply exactly */
-    FA_INJECT_PRE   /* before the activation: only 0/1 masks apply */
+    FA_INJECT_POST,       /* at the output of the block: f' and masks apply exactly */
+    FA_INJECT_PRE,        /* before the activation, of pools too: only 0/1 masks apply */
+    FA_INJECT_BEFORE_POOL /* in front of the block's first pool: f' and masks apply exactly */
 } fa_inject;
 typedef struct fa_rule {
     const struct fa_rule_ops *ops;

@@ -78,9 +78,9 @@ struct fa_net {
     size_t window_size; /* bytes of patches that each worker needs, when predicting too */
     bool has_windows;   /* layers that take patches of maps: only whole rows are divided */
 
-    int64_t *shuffled; /* fa_train_epoch: the order of its n_shuffled samples */
-    int64_t n_shuffled;
-    bool recurrent; /* samples are sequences */
+    int64_t *shuffled, n_shuffled; /* fa_train_epoch: the order of its samples, their number */
+    bool recurrent;                /* samples are sequences */
+    bool has_row_params;
     bool defers; /* the update may wait for the next forward pass: products write all parameters */
     bool clips;  /* computed once: a step would read a subnormal clip_norm as 0 */
     atomic_bool suspect; /* an optimizer, a file or the caller may have written a number that is not

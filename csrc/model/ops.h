@@ -11,7 +11,9 @@ struct fa_run; /* a call in flight: engine/engine.h */
 enum {
     FA_WEIGHTED = 1,
     FA_TRAIN_ONLY = 2, /* the identity when predicting */
-    FA_OVER_TIME = 4   /* computes whole sequences, T rows each, or one step of a stream */
+    FA_OVER_TIME = 4,  /* computes whole sequences, T rows each, or one step of a stream */
+    FA_ACTIVATES = 8,  /* has an activation, as weighted layers have too */
+    FA_WHOLE_ROWS = 16 /* backward needs all columns at a time */
 };
 typedef struct fa_layer_ops {
     const char *name;
@@ -41,9 +43,10 @@ typedef struct fa_layer_ops {
      * out = d b. */
     void (*carry)(const fa_layer *layer, const struct fa_run *run, fa_mat d, fa_mat b, fa_mat out,
                   int worker);
-    /* FA_OVER_TIME: draws what it has beside weight and bias; after a step of a stream, keeps its
-     * state; FA_E_VALUE where it cannot learn in a stream. */
+    /* Draws what it has beside weight and bias. */
     void (*draw)(const fa_net *net, const fa_layer *layer);
+    /* FA_OVER_TIME: after a step of a stream, keeps its state; FA_E_VALUE where it cannot learn in a
+     * stream. */
     void (*keep)(const fa_layer *layer, const struct fa_run *run);
     fa_status (*streams)(const fa_layer *layer);
 } fa_layer_ops;

@@ -57,7 +57,7 @@ static fa_status plan_layer(fa_net *net, fa_layer_desc *desc, int i)
     net->recurrent = net->recurrent || layer->ops->flags & FA_OVER_TIME;
     layer->desc.type = layer->ops->name;
     const bool weighted = layer->ops->flags & FA_WEIGHTED;
-    if (weighted) {
+    if (weighted || layer->ops->flags & FA_ACTIVATES) {
         layer->activation = fa_find_activation(desc->activation);
         if (layer->activation < 0)
             return fa_unknown_name(i, "activation", FA_NAMES_ACTIVATION, desc->activation);
@@ -65,8 +65,8 @@ static fa_status plan_layer(fa_net *net, fa_layer_desc *desc, int i)
         const int option =
             fa_find_option(layer->ops->options, fa_activation_option(layer->activation));
         if (option >= 0) layer->f_option = layer->desc.options[option].number;
-        layer->ordinal = net->n_blocks;
     }
+    if (weighted) layer->ordinal = net->n_blocks;
     if (i)
         layer->in_shape = net->layers[i - 1].out_shape;
     else
@@ -121,6 +121,19 @@ static fa_status plan_layers(fa_net *net)
 
 /* ---- parameters: gradients, slots, state ---- */
 
+static void plan_row_gradients(fa_net *net, const fa_block *block)
+{
+    for (int i = block->first + 1; i <= block->last; i++) {
+        const fa_layer *layer = &net->layers[i];
+        for (int k = 0; k < FA_ROW_PARAMS; k++) {
+            fa_param *p = layer->row_param[k];
+            if (!p) continue;
+            fa_plan_trained(net, p, FA_ONES, layer->row_gradient[k]);
+            p->trainable = fa_follower_trains(block, layer);
+        }
+    }
+}
+
 static void plan_gradients(fa_net *net)
 {
     for (int b = 0; b < net->n_blocks; b++) {
@@ -140,6 +153,7 @@ static void plan_gradients(fa_net *net)
             net->work_per_row += layer->work;
         net->work_per_row += 2 * layer->work;
         net->n_weights += (double)layer->weight->rows * (double)layer->weight->cols;
+        plan_row_gradients(net, block);
     }
 }
 

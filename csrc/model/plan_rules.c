@@ -19,21 +19,39 @@ static void list_pre(char *list, size_t size)
         if (takes_pre(fa_find_rule(name))) fa_list_name(list, size, name);
 }
 
+const char *fa_inject_name(int i)
+{
+    static const char *const names[] = {[FA_INJECT_POST] = "post",
+                                        [FA_INJECT_PRE] = "pre",
+                                        [FA_INJECT_BEFORE_POOL] = "before_pool"};
+    return i < (int)(sizeof names / sizeof *names) ? names[i] : NULL;
+}
+
+/* The last layer of a block in front of its first pool, which changes the width; or its last. */
+static int in_front_of_pools(const fa_net *net, const fa_block *block)
+{
+    for (int i = block->first; i < block->last; i++)
+        if (net->layers[i + 1].ops->backward_to) return i;
+    return block->last;
+}
+
 /* Where the rule's signal lands. */
 static fa_status resolve_inject(fa_rule *rule, int layer)
 {
-    static const char *const names[] = {[FA_INJECT_POST] = "post", [FA_INJECT_PRE] = "pre"};
-    const char *asked = rule->desc.inject ? rule->desc.inject : names[FA_INJECT_POST];
+    const char *asked = rule->desc.inject ? rule->desc.inject : fa_inject_name(FA_INJECT_POST);
     char known[LIST];
-    rule->inject = !strcmp(asked, names[FA_INJECT_PRE]) ? FA_INJECT_PRE : FA_INJECT_POST;
-    rule->desc.inject = names[rule->inject];
-    if (strcmp(asked, rule->desc.inject) != 0)
-        return fa_fail(FA_E_VALUE, "layer %d: inject: expected 'post' or 'pre', got '%s'", layer,
+    int i = 0;
+    while (fa_inject_name(i) && strcmp(asked, fa_inject_name(i)) != 0) i++;
+    if (!fa_inject_name(i))
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: inject: expected 'post', 'before_pool' or 'pre', got '%s'", layer,
                        asked);
+    rule->inject = (fa_inject)i;
+    rule->desc.inject = fa_inject_name(i);
     if (rule->inject == FA_INJECT_POST || takes_pre(rule->ops)) return FA_OK;
     list_pre(known, sizeof known);
-    return fa_fail(FA_E_VALUE, "layer %d: inject='pre': expected one of the rules %s, got '%s'",
-                   layer, known, rule->ops->name);
+    return fa_fail(FA_E_VALUE, "layer %d: inject='%s': expected one of the rules %s, got '%s'",
+                   layer, rule->desc.inject, known, rule->ops->name);
 }
 
 /* Whether the rule's product can multiply by f', so that S is D_l. */
@@ -41,8 +59,8 @@ static bool can_fuse_relu_backward(const fa_block *block)
 {
     const bool carried = block->rule.sources & FA_FROM_ABOVE && (block + 1)->layer->ops->carry;
     return block->rule.ops->product && !carried && !(block->layer->ops->flags & FA_OVER_TIME) &&
-           !block->rule.nnz && block->rule.inject == FA_INJECT_POST &&
-           block->first == block->last && block->layer->activation == FA_ACT_relu;
+           !block->rule.nnz && block->rule.inject != FA_INJECT_PRE && block->first == block->last &&
+           block->layer->activation == FA_ACT_relu;
 }
 
 /* After its plan the rule keeps no name of the caller, and given values of its own only. */
@@ -94,6 +112,7 @@ static fa_status resolve_rule(fa_net *net, int b, fa_rule_desc *desc)
     FA_TRY(check_sequences(net, block, rule));
     rule->sources = rule->ops->sources;
     FA_TRY(resolve_inject(rule, block->first));
+    if (rule->inject != FA_INJECT_POST) block->signal_at = in_front_of_pools(net, block);
     FA_TRY(check_windows(net, rule, b));
     if (rule->ops->plan) FA_TRY(rule->ops->plan(net, b));
     rule->fuses_relu_backward = can_fuse_relu_backward(block);
@@ -132,19 +151,48 @@ static fa_status check_mixture(const fa_net *net, int b, const fa_rule_desc *own
     return FA_OK;
 }
 
+/* The first layer on the way of a block's signal whose derivative is 0; NULL: there is none. */
+static const fa_layer *without_derivative(const fa_net *net, const fa_block *block)
+{
+    for (int i = block->first; i <= block->signal_at; i++) {
+        const fa_layer *layer = &net->layers[i];
+        const bool activates = layer->ops->flags & (FA_WEIGHTED | FA_ACTIVATES);
+        if (activates && fa_activation_flags(layer->activation) & FA_ZERO_DERIVATIVE) return layer;
+    }
+    return NULL;
+}
+
 static fa_status check_derivative(const fa_net *net, const fa_block *block)
 {
-    (void)net;
-    if (!block->needs_delta || block->rule.inject == FA_INJECT_PRE || block->rule.ops->delta ||
-        !(fa_activation_flags(block->layer->activation) & FA_ZERO_DERIVATIVE))
+    if (!block->needs_delta || block->rule.inject == FA_INJECT_PRE || block->rule.ops->delta)
         return FA_OK;
+    const fa_layer *layer = without_derivative(net, block);
+    if (!layer) return FA_OK;
     char known[LIST];
     list_pre(known, sizeof known);
     return fa_fail(
         FA_E_VALUE,
         "layer %d: activation: expected one without zero derivative under rule '%s' with "
-        "inject='post', got '%s'; take one of the rules %s with inject='pre'",
-        block->first, block->rule.ops->name, block->layer->desc.activation, known);
+        "inject='%s', got '%s'; take one of the rules %s with inject='pre'",
+        layer->index, block->rule.ops->name, block->rule.desc.inject, layer->desc.activation,
+        known);
+}
+
+/* Parameters that train must be on the way of the signal. */
+static fa_status check_followers(const fa_net *net, const fa_block *block)
+{
+    const fa_rule *rule = &block->rule;
+    const bool passes_by = rule->inject == FA_INJECT_PRE || rule->ops->delta;
+    for (int i = block->first + 1; i <= block->last; i++) {
+        const fa_layer *layer = &net->layers[i];
+        if (!fa_follower_trains(block, layer) || (!passes_by && i <= block->signal_at)) continue;
+        return fa_fail(FA_E_VALUE,
+                       "layer %d: %s: expected one without a scale and shift that train under rule "
+                       "'%s' with inject='%s', got one with them; the signal does not pass it: set "
+                       "trainable to false",
+                       i, layer->ops->name, rule->ops->name, rule->desc.inject);
+    }
+    return FA_OK;
 }
 
 /* Whether the delta of block b is needed and comes from `source`. */
@@ -154,13 +202,22 @@ static bool reads_delta(const fa_net *net, int b, unsigned source)
            net->blocks[b].rule.sources & source;
 }
 
-/* A delta is needed if its layer trains, or if a neighbour whose delta is needed reads it. */
+/* Whether a layer of the block trains. */
+static bool learns(const fa_net *net, const fa_block *block)
+{
+    bool any = fa_trains(block);
+    for (int i = block->first + 1; i <= block->last; i++)
+        any = any || fa_follower_trains(block, &net->layers[i]);
+    return any;
+}
+
+/* A delta is needed if a layer of its block trains, or if a neighbour whose delta is needed reads it. */
 static void mark_deltas(fa_net *net)
 {
     const int hidden = net->n_blocks - 1;
     for (int b = 0; b < hidden; b++)
         net->blocks[b].needs_delta =
-            fa_trains(&net->blocks[b]) || reads_delta(net, b - 1, FA_FROM_ABOVE);
+            learns(net, &net->blocks[b]) || reads_delta(net, b - 1, FA_FROM_ABOVE);
     for (int b = hidden - 1; b >= 0; b--)
         net->blocks[b].needs_delta |= reads_delta(net, b + 1, FA_FROM_BELOW);
 }
@@ -203,7 +260,10 @@ fa_status fa_plan_rules(fa_net *net)
     }
     FA_TRY(fa_walk_values(desc, settle_values, net));
     mark_deltas(net);
-    for (int b = 0; b < hidden; b++) FA_TRY(check_derivative(net, &net->blocks[b]));
+    for (int b = 0; b < hidden; b++) {
+        FA_TRY(check_followers(net, &net->blocks[b]));
+        FA_TRY(check_derivative(net, &net->blocks[b]));
+    }
     net->blocks[hidden].needs_delta = true;
     return order_blocks(net);
 }

@@ -133,7 +133,9 @@ fa_status fa_plan_window(fa_window *g, fa_net *net, const fa_layer *layer, const
                        layer->index, (long long)d->pad_h, (long long)d->pad_w);
     *g = (fa_window){.in_h = in.h, .in_w = in.w, .channels = in.c};
     g->kernel_h = d->kernel_h, g->kernel_w = d->kernel_w;
-    g->stride_h = d->stride_h ? d->stride_h : 1, g->stride_w = d->stride_w ? d->stride_w : 1;
+    const bool pools = !(layer->ops->flags & FA_WEIGHTED);
+    g->stride_h = d->stride_h ? d->stride_h : pools ? d->kernel_h : 1;
+    g->stride_w = d->stride_w ? d->stride_w : pools ? d->kernel_w : 1;
     net->has_windows = true;
     if (!same) {
         FA_TRY(pad_evenly(g, layer, what));

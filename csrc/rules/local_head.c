@@ -1,7 +1,8 @@
 /* Local losses: each hidden layer has its own prediction head and learns only from the loss of this
  * head ("pred" of Nokland and Eidnes 2019; with a fixed head, learning by a fixed random
  * classifier).
- *   z_l = H_l M_l + c_l,  e_l = dloss_i/dz_l,  S_l = e_l M_l^T     M_l n_l x n_L, H_l block output
+ *   z_l = H_l M_l + c_l,  e_l = dloss_i/dz_l,  S_l = e_l M_l^T     M_l n_l x n_L, H_l where S_l
+ * lands
  * The loss is the network's, of z_l. The head learns like an output layer, from H_l^T e_l. */
 #include "rules/rules.h"
 
@@ -58,7 +59,7 @@ static fa_status plan(fa_net *net, int block)
     state *head = b->rule.state;
     head->weight = fa_plan_param(net, "head.weight", b->first, FA_WEIGHT, n, c);
     head->bias = fa_plan_param(net, "head.bias", b->first, FA_BIAS, 1, c);
-    learn(net, b, head->weight, net->layers[b->last].out);
+    learn(net, b, head->weight, net->layers[b->signal_at].out);
     learn(net, b, head->bias, FA_ONES);
     fa_plan_scratch(net, panel_size(net) + 2 * FA_CHUNK * sizeof(double));
     net->work_per_row += 3 * (double)n * (double)c;
@@ -98,8 +99,8 @@ static fa_mat head_error(const fa_rule *rule, const fa_run *run, int block, fa_r
                                   .nonfinite = fa_nonfinite_flag(run)};
     fa_packed_b packed_b = fa_packing_buffer(run, worker);
     fa_matmul(state_of(rule)->weight->linalg, e,
-              fa_get(run, net->layers[net->blocks[block].last].out, rows), head_of(rule), &epilogue,
-              &packed_b);
+              fa_get(run, net->layers[net->blocks[block].signal_at].out, rows), head_of(rule),
+              &epilogue, &packed_b);
     fa_count(run, &net->count_forward, rows.r0 == 0);
     fa_loss_of_rows(run, e, loss, loss + FA_CHUNK, e, rows);
     for (int64_t r = rows.r0; r < rows.r1; r++) /* if a head overflows, the step stops */

@@ -108,6 +108,14 @@ cdef extern from "fastfa.h" nogil:
     fa_layer_desc fa_dense(int64_t units, const char *activation)
     fa_layer_desc fa_conv2d(int64_t filters, int64_t size, const char *activation)
     fa_layer_desc fa_flatten()
+    fa_layer_desc fa_layer_norm()
+    fa_layer_desc fa_rms_norm()
+    fa_layer_desc fa_group_norm()
+    fa_layer_desc fa_dropout2d(double rate)
+    fa_layer_desc fa_activation(const char *activation)
+    fa_layer_desc fa_max_pool2d(int64_t size)
+    fa_layer_desc fa_avg_pool2d(int64_t size)
+    fa_layer_desc fa_global_avg_pool2d()
     fa_layer_desc fa_dropout(double rate)
     fa_layer_desc fa_recurrent(int64_t units, const char *activation)
     fa_rule_desc fa_rule_of(const char *name)
@@ -235,6 +243,8 @@ cdef extern from "fastfa.h" nogil:
         int (*poll)(void *user, int64_t step) noexcept
         void *user
         double poll_seconds
+        int64_t crop
+        int flip
 
     fa_epoch fa_epoch_of(const int64_t *order, int64_t batch_size, int64_t count)
     fa_status fa_train_steps(fa_metrics *metrics, fa_net *net, const fa_samples *samples, const fa_epoch *epoch)

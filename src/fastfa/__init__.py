@@ -31,6 +31,7 @@ feedback matrices                        ``help(fa.Feedback)``
 learning rates that change               ``help(fa.schedules)``
 callbacks                                ``help(fa.callbacks)``
 many networks at a time                  ``help(fa.fit_replicas)``
+modules of PyTorch                       ``help(fa.from_torch)``, and ``net.to_torch()``
 pictures                                 ``help(fa.plot)``
 a comparison of the rules, in seconds    ``python -m fastfa demo`` in a shell
 published experiments                    ``python -m fastfa reproduce list``
@@ -49,10 +50,25 @@ from ._internal.loading import check_file, load
 from ._internal.progress import set_verbose
 from ._internal.threads import get_num_threads, set_num_threads
 from .alignment import Alignment
+from .augment import Augment
 from .callbacks import Callback, Checkpoint, CSVLogger, EarlyStopping, History
 from .feedback import Feedback
 from .initializers import Init
-from .layers import Conv2D, Dense, Dropout, Flatten, Recurrent
+from .layers import (
+    Activation,
+    AvgPool2D,
+    Conv2D,
+    Dense,
+    Dropout,
+    Dropout2D,
+    Flatten,
+    GlobalAvgPool2D,
+    GroupNorm,
+    LayerNorm,
+    MaxPool2D,
+    Recurrent,
+    RMSNorm,
+)
 from .losses import Focal, Huber, Pinball, SoftmaxCrossEntropy
 from .optimizers import SGD, Adagrad, Adam, AdamW, Lion, NAdam, RAdam, RMSprop
 from .rules import (
@@ -92,10 +108,13 @@ __all__ = [
     "SDFA",
     "SGD",
     "USF",
+    "Activation",
     "Adagrad",
     "Adam",
     "AdamW",
     "Alignment",
+    "Augment",
+    "AvgPool2D",
     "Backprop",
     "CSVLogger",
     "Callback",
@@ -103,19 +122,25 @@ __all__ = [
     "Conv2D",
     "Dense",
     "Dropout",
+    "Dropout2D",
     "EarlyStopping",
     "Feedback",
     "Flatten",
     "Focal",
     "Frozen",
+    "GlobalAvgPool2D",
+    "GroupNorm",
     "History",
     "Huber",
     "Init",
+    "LayerNorm",
     "Lion",
     "Local",
+    "MaxPool2D",
     "NAdam",
     "Pinball",
     "RAdam",
+    "RMSNorm",
     "RMSprop",
     "Recurrent",
     "Replica",
@@ -128,6 +153,7 @@ __all__ = [
     "build_info",
     "check_file",
     "fit_replicas",
+    "from_torch",
     "get_include",
     "get_library_dir",
     "get_num_threads",
@@ -150,6 +176,7 @@ _LAZY_NAMES = {  # what is imported when it is first used, and its module: few p
     "Replicas": "replicas",
     "RuleContext": "_internal.rule_context",
     "fit_replicas": "replicas",
+    "from_torch": "_internal.from_torch",
     "get_include": "_internal.embedding",
     "get_library_dir": "_internal.embedding",
 }
@@ -162,6 +189,7 @@ if TYPE_CHECKING:
     from . import schedules as schedules
     from . import sklearn as sklearn
     from ._internal.embedding import get_include, get_library_dir
+    from ._internal.from_torch import from_torch
     from ._internal.rule_context import RuleContext
     from .experiments import demo as demo
     from .experiments import presets as presets

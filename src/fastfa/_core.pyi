@@ -102,6 +102,7 @@ class Network:
         poll_seconds: float = ...,
         *,
         checked: bool = False,
+        augment: tuple[bool, int] | None = None,
     ) -> tuple[float, float, int, int]: ...
     def predict(
         self, x: Inputs, logits: bool = False, out: NDArray[Any] | None = None

@@ -12,7 +12,10 @@ _LAYER_FIELDS = frozenset((
 _FIELDS_OF = {
     "conv2d": _LAYER_FIELDS | {"filters", "kernel_size", "strides", "padding"},
     "recurrent": _LAYER_FIELDS | {"recurrent_init"},
+    "max_pool2d": _LAYER_FIELDS | {"pool_size", "strides", "padding"},
+    "avg_pool2d": _LAYER_FIELDS | {"pool_size", "strides", "padding"},
 }
+_NORMS = ("layer_norm", "rms_norm", "group_norm")
 _OPTIMIZER_FIELDS = frozenset(("name", "lr", "weight_decay", "decay_bias", "clip_norm", "l1"))
 
 
@@ -134,8 +137,18 @@ cdef class _Description:
             self.init(&layer.recurrent_init, how["recurrent_init"], "name")
         elif how["type"] == "flatten":
             layer[0] = fa_flatten()
+        elif how["type"] in ("max_pool2d", "avg_pool2d"):
+            layer[0] = fa_max_pool2d(1) if how["type"] == "max_pool2d" else fa_avg_pool2d(1)
+            self.windows(layer, how, how["pool_size"])
+        elif how["type"] == "global_avg_pool2d":
+            layer[0] = fa_global_avg_pool2d()
+        elif how["type"] in _NORMS:
+            layer[0] = _norm(how["type"])
+            layer.trainable, layer.lr_scale = how["trainable"], how["lr_scale"]
+        elif how["type"] == "activation":
+            layer[0] = fa_activation(self.text(how["activation"]))
         else:
-            layer[0] = fa_dropout(how["rate"])
+            layer[0] = fa_dropout2d(how["rate"]) if how["type"] == "dropout2d" else fa_dropout(how["rate"])
         self.options(&layer.options, &layer.n_options, how, _FIELDS_OF.get(how["type"], _LAYER_FIELDS))
         if how["type"] not in ("dense", "conv2d", "recurrent"):
             return 0
@@ -168,6 +181,12 @@ cdef class _Description:
         to.clip_norm = how["clip_norm"] or 0.0
         to.l1 = how.get("l1", 0.0)
         return 0
+
+
+cdef fa_layer_desc _norm(str kind):
+    if kind == "layer_norm":
+        return fa_layer_norm()
+    return fa_rms_norm() if kind == "rms_norm" else fa_group_norm()
 
 
 def _most_options(description):
@@ -246,10 +265,19 @@ cdef object _describe_rule(const fa_rule_desc *r, dtype):
 
 
 cdef object _describe_layer(const fa_layer_desc *layer, dtype):
-    if layer.type == b"flatten":
-        return {"type": "flatten"}
-    if layer.type == b"dropout":
-        return {"type": "dropout", "rate": layer.rate} | _describe_options("layer", layer.type, layer.options)
+    if layer.type in (b"flatten", b"global_avg_pool2d"):
+        return {"type": layer.type.decode()}
+    if layer.type in (b"max_pool2d", b"avg_pool2d"):
+        return {"type": layer.type.decode(), "pool_size": (layer.kernel_h, layer.kernel_w)} | _describe_windows(layer)
+    if layer.type in (b"dropout", b"dropout2d"):
+        rate = {"type": layer.type.decode(), "rate": layer.rate}
+        return rate | _describe_options("layer", layer.type, layer.options)
+    if layer.type.decode() in _NORMS:
+        of = {"type": layer.type.decode(), "trainable": bool(layer.trainable), "lr_scale": layer.lr_scale}
+        return of | _describe_options("layer", layer.type, layer.options)
+    if layer.type == b"activation":
+        of = {"type": "activation", "activation": layer.activation.decode()}
+        return of | _describe_options("layer", layer.type, layer.options)
     bias = _describe_init(&layer.bias_init, dtype, b"zeros")
     bias.pop("default", None)
     if "values" in bias:
@@ -277,7 +305,9 @@ cdef object _describe_layer(const fa_layer_desc *layer, dtype):
 
 cdef dict _describe_windows(const fa_layer_desc *layer):
     padding = (layer.pad_h, layer.pad_w) if layer.padding == NULL else layer.padding.decode()
-    return {"strides": (layer.stride_h or 1, layer.stride_w or 1), "padding": padding}
+    pools = layer.type != b"conv2d"
+    down, right = (layer.kernel_h if pools else 1), (layer.kernel_w if pools else 1)
+    return {"strides": (layer.stride_h or down, layer.stride_w or right), "padding": padding}
 
 
 cdef object _describe_init(const fa_init *init, dtype, const char *default):

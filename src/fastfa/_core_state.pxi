@@ -86,7 +86,7 @@ cdef class _NetworkState:
             return 0
         key = tensor.key.decode()
         view = self.handle.view(tensor, self.typenum)
-        if key.endswith((".bias", ".state")):
+        if key.endswith((".bias", ".state", ".scale", ".shift")):
             view = view[0]
         elif key.partition(".")[2] == "weight":
             view = self._as_filters(view, int(key.partition(".")[0]))

@@ -236,13 +236,13 @@ cdef class _NetworkTraining(_NetworkState):
         return order
 
     def train_steps(self, x, labels, y, weights, order, batch_size, first, count, lrs=None, poll=None,
-                    double poll_seconds=POLL_SECONDS, *, bint checked=False):
+                    double poll_seconds=POLL_SECONDS, *, bint checked=False, augment=None):
         cdef _Poll context = _Poll(poll)
         cdef fa_metrics metrics
         metrics.loss, metrics.hits, metrics.rows, metrics.steps = 0, 0, 0, 0
         if _is_plain(x, y):
             self._train_steps(&metrics, (x, labels, y, weights), order, batch_size, first, count, lrs, context,
-                              poll_seconds, checked)
+                              poll_seconds, checked, augment)
             return metrics.loss, metrics.hits, metrics.rows, metrics.steps
         steps, looked = max(1, self._rows_at_once(x, y) // batch_size), perf_counter()
         for done in range(0, count, steps):
@@ -251,7 +251,7 @@ cdef class _NetworkTraining(_NetworkState):
             lrs_of_part = None if lrs is None else lrs[done : done + steps]
             n = min(steps, count - done)
             if self._train_steps(&metrics, part, None, batch_size, 0, n, lrs_of_part, context, poll_seconds,
-                                 checked):
+                                 checked, augment):
                 break
             if perf_counter() - looked >= poll_seconds:  # parts are short: C may never come to look
                 looked = perf_counter()
@@ -262,7 +262,7 @@ cdef class _NetworkTraining(_NetworkState):
         return metrics.loss, metrics.hits, metrics.rows, metrics.steps
 
     cdef int _train_steps(self, fa_metrics *metrics, data, order, batch_size, first, count, lrs, _Poll context,
-                          double poll_seconds, bint checked) except -1:
+                          double poll_seconds, bint checked, augment) except -1:
         """Train and add to `metrics`; return whether training was stopped."""
         x, labels, y, weights = data
         cdef fa_samples s = self._samples(x, labels, y, weights)
@@ -271,6 +271,8 @@ cdef class _NetworkTraining(_NetworkState):
         cdef fa_status status
         s.accumulate, s.checked = True, checked
         epoch.first = first
+        if augment is not None:
+            epoch.flip, epoch.crop = augment
         epoch.lrs = <const double *>_vector(lrs, count, cnp.NPY_FLOAT64, "lrs")
         epoch.poll, epoch.user, epoch.poll_seconds = _poll, <void *>context, poll_seconds
         with nogil:

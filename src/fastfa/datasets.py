@@ -1,4 +1,4 @@
-"""Handwritten digits: a data set in the package, and MNIST from files of the user.
+"""Images: handwritten digits in the package, MNIST and others from files of the user.
 
 Nothing is downloaded and nothing is unpickled. Files are not trusted: the header is compared with
 the content of the file before an array of that size is made.
@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ._internal.checks import plain, show
+from ._internal.checks import flag, mismatch, plain, show
 
 __all__ = ["load"]
 
@@ -48,24 +48,30 @@ _UNREADABLE = (
 )
 
 
-def load(name: str, path: str | os.PathLike[str] | None = None) -> Split:
+def load(name: str, path: str | os.PathLike[str] | None = None, *, flat: bool = True) -> Split:
     """Load a data set as ``(X_train, y_train, X_test, y_test)``.
 
     Parameters
     ----------
-    name : {"digits", "mnist"}
+    name : {"digits", "mnist", "images"}
         "digits": 1,797 images of 8 x 8 pixels from the package, always with the same split
         (1,437 / 360). "mnist": read from `path`; any data set in the same format works
-        (Fashion-MNIST, KMNIST).
+        (Fashion-MNIST, KMNIST). "images": the same for images of any size and number of channels
+        (CIFAR-10), whose `path` must be given.
     path : path-like, optional
-        For "mnist" only: an ``.npz`` file with the arrays x_train, y_train, x_test, y_test, or a
-        directory with the four IDX files (``train-images-idx3-ubyte`` and so on, plain or ``.gz``).
-        Default: the environment variable ``FASTFA_MNIST``.
+        For "mnist" and "images": an ``.npz`` file with the arrays x_train, y_train, x_test, y_test,
+        of uint8 and integers, or a directory with the four IDX files (``train-images-idx3-ubyte``
+        and so on, plain or ``.gz``). Images are (n, height, width), or (n, height, width,
+        channels) in an ``.npz`` file. Default of "mnist": the environment variable
+        ``FASTFA_MNIST``.
+    flat : bool, default True
+        False: images (n, height, width, channels) in place of rows. Networks of images,
+        ``input_shape=(height, width, channels)``, take both.
 
     Returns
     -------
     X_train, X_test : ndarray, (n, n_in)
-        One image a row. "digits": float32 in 0..1, n_in = 64. "mnist": uint8 as stored,
+        One image a row. "digits": float32 in 0..1, n_in = 64. Others: uint8 as stored, for MNIST
         n_in = 784; a network with ``input_scale="auto"`` divides it by 255.
     y_train, y_test : ndarray of int64, (n,)
         Class labels from 0.
@@ -81,17 +87,42 @@ def load(name: str, path: str | os.PathLike[str] | None = None) -> Split:
     -----
     "digits" is "Optical Recognition of Handwritten Digits", E. Alpaydin and C. Kaynak, UCI Machine
     Learning Repository, 1998, doi:10.24432/C50P49, CC BY 4.0.
+
+    Many experiments on colour images standardise each channel, by the training images alone:
+
+    >>> X, y, X_test, y_test = load("digits", flat=False)  # (1437, 8, 8, 1)
+    >>> mean, std = X.mean((0, 1, 2)), X.std((0, 1, 2))  # a number for each channel
+    >>> X, X_test = (X - mean) / std, (X_test - mean) / std
     """
     loaders: dict[str, Callable[[str | os.PathLike[str] | None], Split]] = {
         "digits": _digits,
         "mnist": _mnist,
+        "images": _images,
     }
     if not isinstance(name, str) or name not in loaders:
         near = difflib.get_close_matches(show(name), loaders, n=1, cutoff=0.0)
         raise ValueError(
             f"name: expected one of {', '.join(loaders)}, got {show(name)}; nearest: {near[0]!r}"
         )
-    return loaders[name](path)
+    split = loaders[name](path)
+    return _flat(split) if flag("flat", flat) else _maps(split)
+
+
+def _flat(split: Split) -> Split:
+    """Images as rows."""
+    x_train, y_train, x_test, y_test = split
+    return x_train.reshape(len(x_train), -1), y_train, x_test.reshape(len(x_test), -1), y_test
+
+
+def _maps(split: Split) -> Split:
+    """Images with an axis of channels."""
+    x_train, y_train, x_test, y_test = split
+    if x_train.ndim == 2:
+        got = f"{x_train.shape}; take flat=True"
+        raise ValueError(f"flat: expected images (n, height, width) for flat=False, got {got}")
+    if x_train.ndim == 3:
+        x_train, x_test = x_train[..., None], x_test[..., None]
+    return x_train, y_train, x_test, y_test
 
 
 def _digits(path: str | os.PathLike[str] | None) -> Split:
@@ -102,7 +133,15 @@ def _digits(path: str | os.PathLike[str] | None) -> Split:
     with resources.as_file(resources.files("fastfa") / "data" / "digits.npz") as file:
         x_train, y_train, x_test, y_test = _read_npz(Path(file))
     sixteenth = np.float32(1 / 16)  # pixels are counts from 0 to 16
-    return x_train * sixteenth, y_train, x_test * sixteenth, y_test
+    x_train, x_test = (x.reshape(-1, 8, 8) * sixteenth for x in (x_train, x_test))
+    return x_train, y_train, x_test, y_test
+
+
+def _images(path: str | os.PathLike[str] | None) -> Split:
+    if path is None:
+        expected = 'that of an .npz file or a directory for "images"'
+        raise ValueError(mismatch("path", expected, "None"))
+    return _mnist(path)
 
 
 def _mnist(path: str | os.PathLike[str] | None) -> Split:
@@ -199,10 +238,10 @@ def _read_all(images: list[_Array], labels: list[_Array], source: str) -> Split:
 def _check_headers(images: list[_Array], labels: list[_Array], source: str) -> None:
     """Check that the four arrays belong together."""
     for part, x, y in zip(("train", "test"), images, labels, strict=True):
-        if x.dtype != np.uint8 or len(x.shape) not in (2, 3) or not x.n_bytes:
+        if x.dtype != np.uint8 or len(x.shape) not in (2, 3, 4) or not x.n_bytes:
             raise ValueError(
-                f"{source}: {part} images: expected uint8 of shape (n, height, width) or "
-                f"(n, pixels), got {x.dtype} of shape {x.shape}"
+                f"{source}: {part} images: expected uint8 of shape (n, height, width), with or "
+                f"without channels, or (n, pixels), got {x.dtype} of shape {x.shape}"
             )
         if y.dtype.kind not in "iu" or y.shape != x.shape[:1]:
             raise _bad_labels(part, x.shape[0], y, source)
@@ -221,11 +260,11 @@ def _bad_labels(part: str, n: int, y: _Array | NDArray[Any], source: str) -> Val
 
 
 def _checked(images: list[NDArray[Any]], labels: list[NDArray[Any]], source: str) -> Split:
-    """Images as rows, labels as int64 from 0."""
+    """Images as they are stored, labels as int64 from 0."""
     for part, y in zip(("train", "test"), labels, strict=True):
         if y.astype(np.int64).min() < 0:
             raise _bad_labels(part, len(y), y, source)
-    x_train, x_test = (np.ascontiguousarray(x.reshape(len(x), -1)) for x in images)
+    x_train, x_test = (np.ascontiguousarray(x) for x in images)
     y_train, y_test = (y.astype(np.int64) for y in labels)
     return x_train, y_train, x_test, y_test
 

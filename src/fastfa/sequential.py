@@ -51,12 +51,17 @@ if TYPE_CHECKING:
 
     from ._internal.metrics import Metric
     from ._internal.streams import Writable
+    from .augment import Augment
     from .backends.protocol import Backend, Engine
 
 __all__ = ["Alignment", "Sequential"]
 
 T = TypeVar("T")
 MAX_THREADS = 64
+
+
+def nothing(*_: object) -> None:
+    """Stand for a direct call of the engine that never applies."""
 
 
 class Sequential(Streaming):
@@ -68,8 +73,9 @@ class Sequential(Streaming):
     Parameters
     ----------
     layers : sequence of Layer
-        `Dense`, `Conv2D`, `Flatten`, `Recurrent`, `Dropout`, from the input up; the last one is a
-        `Dense`, the output.
+        `Dense`, `Conv2D`, `MaxPool2D`, `AvgPool2D`, `GlobalAvgPool2D`, `Flatten`, `Recurrent`,
+        `Activation`, `Dropout`, `Dropout2D`, `LayerNorm`, `RMSNorm`, `GroupNorm`, from the input
+        up; the last one is a `Dense`, the output.
     input_shape : int or tuple of ints
         Number of inputs n_in; for images (height, width, channels), or (height, width) with one
         channel. With a `Recurrent` layer that of a step; (None, n_in) and (T, n_in) mean the same
@@ -107,6 +113,10 @@ class Sequential(Streaming):
         "auto" divides uint8 inputs by 255 and does not change other dtypes; a number multiplies all
         inputs. It holds for training and prediction. A warning is given once for bytes that seem
         not to be pixels, because none of them is above 63.
+    data_format : {"channels_last", "channels_first"}
+        How images are given. With "channels_first" X is (m, channels, height, width), or rows of
+        these numbers, and input_shape (channels, height, width), as in PyTorch; it is turned when
+        it is converted. Everything else has channels last: parameters, feedback, `Flatten`.
     device : str, default "cpu"
         "cpu"; or "cuda", the current GPU of CuPy, or its number as in "cuda:1". What runs there is
         in ``docs/DEVICES.md``.
@@ -128,6 +138,7 @@ class Sequential(Streaming):
         As given; the current learning rate is ``lr``.
     seed : int
     input_scale : "auto" or float
+    data_format : str
     parameters, feedback : mapping of str to ndarray
         Live writable views by key: "0.weight" (n_in, units), "0.bias" (units,), "0.feedback"
         (n_source, units), where 0 is the index in the layer list. ``net.parameters[key] = a``
@@ -167,20 +178,22 @@ class Sequential(Streaming):
         rng: int | np.random.Generator | None = None,
         n_threads: int | None = None,
         input_scale: str | float = "auto",
+        data_format: str = "channels_last",
         device: str = "cpu",
         compute: str = "float32",
     ) -> None:
         if "_engine" in vars(self):
             raise TypeError("a network is made once: make another, or reset() this one")
         self.layers = arguments.layer_tuple(layers)
-        given = arguments.shape(input_shape, any(isinstance(x, Recurrent) for x in self.layers))
+        sequences = any(isinstance(x, Recurrent) for x in self.layers)
+        given = arguments.shape(input_shape, sequences, data_format)
         self.loss = as_loss("loss", loss)
         self.rule = as_rule("rule", rule)
         self.optimizer = as_optimizer("optimizer", optimizer)
         self.dtype = arguments.dtype_name(dtype)
         self.compute = arguments.compute_name(compute, self.dtype)
         self.seed = arguments.seed(rng)
-        self.input_scale = arguments.scale(input_scale)
+        self.input_scale, self.data_format = arguments.scale(input_scale), data_format
         self._threads = 0 if n_threads is None else integer("n_threads", n_threads, 0, MAX_THREADS)
         self._weighted = check_network(self.layers, given, self.rule)
         backend = choose(device)
@@ -228,8 +241,9 @@ class Sequential(Streaming):
         self._backend, self._engine = backend, engine
         self._train_batch_direct: Callable[[object, object], float | None] | None
         self._train_batch_direct = None  # until `train_batch` knows that bytes need no check
-        self._learn_one_direct = engine.learn_one_direct
-        self._predict_one_direct = engine.predict_one_direct
+        first = self.data_format == "channels_first"  # such samples need conversion
+        self._learn_one_direct = nothing if first else engine.learn_one_direct
+        self._predict_one_direct = nothing if first else engine.predict_one_direct
         self._begin_rates()
         given = input_shape_of(engine.description)
         self._recurrent = any(isinstance(x, Recurrent) for x in self.layers)
@@ -237,6 +251,7 @@ class Sequential(Streaming):
         self._validator = make(
             given, engine.n_out, loss_name(self.loss), self.dtype, self.input_scale
         )
+        self._validator.channels_first = first
         write, on_host = engine.write, backend.on_host
         self._parameters = Tensors(engine.parameters, "parameters", write, on_host)
         self._feedback = Tensors(engine.feedback, "feedback", write, on_host)
@@ -288,6 +303,7 @@ class Sequential(Streaming):
         validation_split: float | None = None,
         batches: Iterable[Sequence[ArrayLike]] | None = None,
         steps_per_epoch: int | None = None,
+        augment: Augment | None = None,
     ) -> History:
         """Train for some epochs; called again, it continues where it stopped.
 
@@ -326,7 +342,7 @@ class Sequential(Streaming):
             (X, y) or (X, y, sample_weight), evaluated after each epoch.
         sample_weight : array_like of shape (m,), optional
             Factor >= 0 on the loss and gradient of each sample; the mean still divides by the
-            number of samples.
+            number of samples. A sequence has one for all its steps.
         shuffle : bool, default True
             A new order in each epoch, drawn from the network's seed.
         callbacks : sequence of Callback
@@ -337,7 +353,8 @@ class Sequential(Streaming):
             More entries of the logs, by name: "rmse", "mae", "r2" where y are values; "f1", "auc"
             where they are classes (means over outputs or classes, see Notes). Or functions,
             ``{"cost": f}``: ``f(y, prediction)`` returns a number. y are the labels (m,) or rows,
-            prediction is what `predict` returns, and both are (m,) for one output. `EarlyStopping`
+            prediction is what `predict` returns, and both are (m,) for one output. For sequences
+            they are those of the last step, or of all steps that have a target. `EarlyStopping`
             and `Checkpoint` can monitor them; of names of your own tell them whether more is
             better: ``mode="max"`` or ``"min"``. Functions may read their arrays, not write.
         train_metrics : bool, optional
@@ -346,12 +363,12 @@ class Sequential(Streaming):
         class_weight : mapping of int to float, or "balanced", optional
             Factor on the loss and gradient of each training sample by its label, besides
             `sample_weight`; labels that are missing have 1. "balanced": all classes count the same,
-            m / (classes * samples of the class).
+            m / (classes * samples of the class). Not for labels of every step.
         validation_split : float in (0, 1), optional
             Share of the samples that validate instead of training. They are drawn from the
             network's seed, so that a second ``fit`` on the same data holds out the same ones; of
-            labels each class gives its share. X is not copied, only what is held out. Not for a
-            network on a GPU.
+            labels each class gives its share, but for labels of every step. X is not copied, only
+            what is held out. Not for a network on a GPU.
         batches : iterable of (x, y) or (x, y, sample_weight), optional
             Instead of X and y: a generator, a DataLoader of PyTorch, a list, an object with
             ``__iter__``. Each batch is what `train_batch` takes, of any size and dtype, and is
@@ -363,6 +380,9 @@ class Sequential(Streaming):
             Batches of an epoch. The next epoch goes on after them, and an iterable starts again at
             its end. Default: an epoch is all of them. An iterator, such as a generator, cannot
             start again: it needs this for more than one epoch.
+        augment : Augment, optional
+            Shift and flip the images of each batch at random. For networks whose samples are
+            images, (height, width, channels); sparse ones are refused.
 
         Returns
         -------
@@ -414,10 +434,9 @@ class Sequential(Streaming):
             self._stopping = False
             hooks = callback_list(callbacks)
             show_bar = shows_bar(verbose)
-            self._check_fit_options(metrics, class_weight, validation_split, batches)
             call = FitCall(
                 X, y, epochs, batch_size, validation_data, sample_weight, shuffle, metrics,
-                train_metrics, class_weight, validation_split, batches, steps_per_epoch,
+                train_metrics, class_weight, validation_split, batches, steps_per_epoch, augment,
             )  # fmt: skip
             training = call.training(self, hooks, lambda: self._stopping)
             try:
@@ -459,7 +478,8 @@ class Sequential(Streaming):
             loss = self._train_batch_direct(x, y)
             if loss is not None:
                 return loss
-        if getattr(x, "dtype", None) != np.uint8 or self._validator.bytes_checked:
+        checked = getattr(x, "dtype", None) != np.uint8 or self._validator.bytes_checked
+        if checked and not self._validator.channels_first:
             self._train_batch_direct = self._engine.train_batch_direct
         loss = self._on_batch(lambda batch: self._engine.train_batch(*batch), x, y, sample_weight)
         self._validator.columns = self._validator.columns_with(x, y)
@@ -769,6 +789,32 @@ class Sequential(Streaming):
         from .export.onnx_model import write_onnx  # here: few programs need it
 
         write_onnx(self._backend.inspected(self._engine), path, output, dtype)
+
+    def to_torch(self) -> Any:
+        """The network as a torch.nn.Sequential of Linear, Conv2d and so on, in mode ``eval()``.
+
+        It computes the logits from float inputs, on the CPU, in the network's dtype and within
+        rounding of ``predict(X, "logits")``. Images go in as (m, channels, height, width),
+        whatever `data_format` is; weights are turned, also those of the `Dense` behind `Flatten`.
+        Inputs are those of the first layer: X times ``input_scale``, bytes divided by 255 with
+        "auto". A layer that does not train needs no gradient. `from_torch` is the way back.
+
+        Returns
+        -------
+        torch.nn.Sequential
+
+        Raises
+        ------
+        ImportError
+            PyTorch is not installed.
+        ValueError
+            A layer or an activation that torch.nn does not have: `Recurrent`, sign, threshold.
+        FloatingPointError
+            A parameter is not finite.
+        """
+        from .export.torch_module import torch_module  # here: few programs need it
+
+        return torch_module(self._backend.inspected(self._engine))
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle and copy: the bytes of a file, and the objects that a file cannot hold."""

@@ -227,7 +227,11 @@ def test_settings_of_fit(trained, settings, error, words):
         (lambda: fa.Feedback([1.0]), ValueError, ["distribution", "2 axes", "(1,)"]),
         (lambda: fa.Feedback(scale=INF), ValueError, ["scale", "finite", "got inf"]),
         (lambda: fa.DFA("normal"), TypeError, ["feedback", "a Feedback", "got 'normal'"]),
-        (lambda: fa.DFA(inject="before"), ValueError, ["inject", '"post", "pre"', '"before"']),
+        (
+            lambda: fa.DFA(inject="before"),
+            ValueError,
+            ["inject", '"pre"', '"before"'],
+        ),
         (lambda: fa.FA(inject="pre"), ValueError, ["inject", '"post"', '"fa"', 'got "pre"']),
         (lambda: fa.Backprop(inject="pre"), ValueError, ["inject", '"post"', '"backprop"']),
         (lambda: fa.SGD(-0.1), ValueError, ["lr", ">= 0", "got -0.1"]),

@@ -9,6 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 
+import fastfa as fa
 from fastfa import datasets
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
@@ -365,3 +366,41 @@ def test_paths_are_shown_plain(tmp_path):
         with pytest.raises(error) as caught:
             datasets.load("mnist", path=path)
         assert "\x1b" not in str(caught.value)
+
+
+def test_images_keep_their_shape(tmp_path, arrays):
+    x_train, _, x_test, _ = datasets.load("digits", flat=False)
+    assert (x_train.shape, x_test.shape) == ((1437, 8, 8, 1), (360, 8, 8, 1))
+    assert np.array_equal(x_train.reshape(1437, 64), datasets.load("digits")[0])
+    path = write_npz(tmp_path / "m.npz", arrays)
+    for name in ("mnist", "images"):
+        x_train, y_train, x_test, _ = datasets.load(name, path, flat=False)
+        assert np.array_equal(x_train, arrays[0][..., None])
+        assert np.array_equal(x_test, arrays[2][..., None])
+        assert np.array_equal(y_train, arrays[1])
+
+
+def test_images_may_have_channels(tmp_path, arrays):
+    colour = [np.stack([x, x // 2, 255 - x], axis=-1) if x.ndim == 3 else x for x in arrays]
+    path = write_npz(tmp_path / "c.npz", colour)
+    x_train, y_train, x_test, _ = datasets.load("images", path, flat=False)
+    assert np.array_equal(x_train, colour[0])
+    assert np.array_equal(x_test, colour[2])
+    assert np.array_equal(datasets.load("images", path)[0], colour[0].reshape(7, -1))
+    layers = [fa.Conv2D(2, 3, "relu"), fa.Flatten(), fa.Dense(10)]
+    net = fa.Sequential(layers, input_shape=(5, 4, 3), rng=0)
+    assert net.train_batch(x_train, y_train) > 0
+
+
+def test_what_has_no_images_is_refused(tmp_path, arrays):
+    rows = [x.reshape(len(x), -1) if x.ndim == 3 else x for x in arrays]
+    path = write_npz(tmp_path / "m.npz", rows)
+    with pytest.raises(ValueError, match=r"flat: expected images .* got \(7, 20\); take flat=True"):
+        datasets.load("mnist", path, flat=False)
+    with pytest.raises(ValueError, match=r"path: expected that of an \.npz file"):
+        datasets.load("images")
+    with pytest.raises(TypeError, match="flat: expected True or False"):
+        datasets.load("digits", flat=0)
+    deep = [x[..., None, None] if x.ndim == 3 else x for x in arrays]
+    with pytest.raises(ValueError, match="with or without channels"):
+        datasets.load("images", write_npz(tmp_path / "d.npz", deep))

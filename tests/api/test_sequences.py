@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 import fastfa as fa
+from fastfa._internal.metrics import f1
+from fastfa._internal.samples import Batch
+from fastfa._internal.subsets import split
 from fastfa.rules.base import RuleWarning
 
 
@@ -159,9 +162,6 @@ def test_a_row_of_y_that_is_partly_missing_is_refused():
 def test_what_is_not_for_sequences_says_so(tmp_path):
     X, y = memory_task(9)
     n = net()
-    for how in ({"metrics": ["f1"]}, {"class_weight": "balanced"}, {"validation_split": 0.2}):
-        with pytest.raises(ValueError, match="without recurrent layers"):
-            n.fit(X, y, **how)
     with pytest.raises(ValueError, match="learn_one for each step"):
         n.learn_many(X, y)
     with pytest.raises(ValueError, match=r"layer 0: expected dense or dropout, got recurrent"):
@@ -293,3 +293,110 @@ def test_freezing_summary_and_alignment():
     before = n.parameters["0.recurrent"].copy()
     n.train_batch(X, y)
     assert np.array_equal(n.parameters["0.recurrent"], before)
+
+
+# ---- metrics, weights, splits and batches of sequences ----
+
+
+def step_labels(m=20, steps=6, seed=3):
+    """Labels of every step; of the first sequence none, and of the others not all."""
+    labels = np.random.default_rng(seed).integers(0, 3, (m, steps))
+    labels[1:, 2:5] = -1
+    return labels
+
+
+def test_metrics_are_those_of_the_steps_with_a_target():
+    X, y = memory_task(20)
+    n = net()
+    seen = {}
+
+    def keep(name):
+        return lambda y, prediction: seen.setdefault(name, (y, prediction)) and 0.5
+
+    n.evaluate(X, y, metrics={"last": keep("last")})
+    assert np.array_equal(seen["last"][0], y)
+    assert np.array_equal(seen["last"][1], n.predict(X, last=True))
+    labels = step_labels()
+    logs = n.evaluate(X, labels, metrics={"every": keep("every"), "f1": "f1"})
+    has = labels >= 0
+    assert np.array_equal(seen["every"][0], labels[has])
+    assert np.array_equal(seen["every"][1], n.predict(X)[has])
+    guess = n.predict(X)[has].argmax(axis=1)[:, None] == np.arange(3)
+    assert logs["f1"] == f1(labels[has][:, None] == np.arange(3), guess)
+
+
+def test_metrics_of_values_leave_out_nan():
+    X = memory_task(20)[0]
+    n = net(fa.Recurrent(5), fa.Dense(1), loss="mse")
+    y = np.random.default_rng(0).normal(size=(20, 6)).astype("f4")
+    y[:, 1:3] = np.nan
+    found = n.evaluate(X, y, metrics=["rmse", "mae"])
+    has, predicted = ~np.isnan(y), n.predict(X)[..., 0]
+    error = (predicted - y)[has].astype(float)
+    assert found["rmse"] == pytest.approx(np.sqrt((error**2).mean()), rel=1e-6)
+    assert found["mae"] == pytest.approx(np.abs(error).mean(), rel=1e-6)
+    history = n.fit(X, y, epochs=2, metrics=["rmse"], validation_data=(X, y), train_metrics=True)
+    assert history.history["val_rmse"][-1] == n.evaluate(X, y, metrics=["rmse"])["rmse"]
+    assert history.history["rmse"] == history.history["val_rmse"]
+
+
+def test_many_sequences_are_measured_in_parts(monkeypatch):
+    X, labels = memory_task(20)[0], step_labels()
+    n = net()
+    whole = n.evaluate(X, labels, metrics=["f1", "auc"])
+    monkeypatch.setattr("fastfa._internal.metrics.ROWS_AT_ONCE", 25)
+    assert n.evaluate(X, labels, metrics=["f1", "auc"]) == whole
+
+
+def test_class_weights_are_sample_weights():
+    X, y = memory_task(40)
+    table, share = np.array([2.0, 1.0, 0.5]), np.bincount(y) / 40
+    for of_class, weights in (({0: 2.0, 2: 0.5}, table[y]), ("balanced", 1 / (3 * share)[y])):
+        given, weighed = net(), net()
+        given.fit(X, y, epochs=1, batch_size=16, class_weight=of_class)
+        weighed.fit(X, y, epochs=1, batch_size=16, sample_weight=weights)
+        for key, values in weighed.parameters.items():
+            np.testing.assert_allclose(given.parameters[key], values, rtol=1e-6, atol=1e-7)
+
+
+def test_labels_of_every_step_have_no_class_weights():
+    X = memory_task(40)[0]
+    layers = fa.Recurrent(4), fa.Dense(1)
+    ones = net(*layers, loss="sigmoid_cross_entropy")
+    y = np.where(step_labels(40) < 0, np.nan, 1.0)
+    for n, target in ((net(), step_labels(40)), (ones, y)):
+        before = n.to_bytes()
+        with pytest.raises(ValueError, match="class_weight: expected None for y of every step"):
+            n.fit(X, target, class_weight={1: 2.0})
+        assert n.to_bytes() == before
+    ones.fit(X, y, epochs=1, validation_split=0.25, metrics=["f1"])
+
+
+@pytest.mark.parametrize("every", [False, True])
+def test_a_share_of_the_sequences_validates(every):
+    X, y = memory_task(40)
+    y = step_labels(40) if every else y
+    n, again = net(), net()
+    history = n.fit(X, y, epochs=2, batch_size=7, validation_split=0.25, metrics=["f1"])
+    assert set(history.history) >= {"val_loss", "val_accuracy", "val_f1"}
+    rows, held = split(0.25, Batch(X, y, None, None), n.loss, n.seed)
+    assert len(held) == 10
+    if not every:
+        shares = np.bincount(y[held]) / np.bincount(y)
+        np.testing.assert_allclose(shares, 0.25, atol=0.08)
+    assert history.history["val_loss"][-1] == n.evaluate(X[held], y[held])["loss"]
+    again.fit(X[rows], y[rows], epochs=2, batch_size=7)
+    assert np.array_equal(again.parameters["0.weight"], n.parameters["0.weight"])
+
+
+def test_batches_of_sequences_of_any_length():
+    X, y = memory_task(12)
+    n, by_hand = net(), net()
+    parts = [(X[:5], y[:5]), (X[5:, :4], y[5:]), (X[:3], y[:3], np.array([1.0, 0.0, 2.0]))]
+    history = n.fit(batches=parts, epochs=2, validation_data=(X, y), metrics=["f1"])
+    for _ in range(2):
+        losses = [by_hand.train_batch(*part) for part in parts]
+    assert np.array_equal(n.parameters["0.recurrent"], by_hand.parameters["0.recurrent"])
+    assert history.history["loss"][-1] == pytest.approx(np.average(losses, weights=[5, 7, 3]))
+    with pytest.raises(ValueError, match="batch 2 of epoch 3: x: expected sequences"):
+        n.fit(batches=[(X, y), (X[0], y)], epochs=1)

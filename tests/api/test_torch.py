@@ -1,4 +1,4 @@
-"""Convolutions, activations and losses against PyTorch, where it is installed.
+"""Layers, activations and losses against PyTorch, where it is installed.
 
 Other comparisons with it: optimizers in `test_optimizers.py`, schedules in `test_schedules.py`.
 """
@@ -72,6 +72,53 @@ def test_convolutions_are_those_of_pytorch(case, dtype, torch, rng):
     np.testing.assert_allclose(
         net.predict(X), torch.softmax(z, 1).detach().numpy(), rtol=0, atol=TOLERANCE[dtype]
     )
+    agree(net, p, (X, y), f.cross_entropy(z, torch.tensor(y)), dtype)
+
+
+POOLS = (  # class, size, strides, padding
+    ("Max", 2, None, 0),
+    ("Max", (3, 2), (2, 1), 1),
+    ("Avg", 2, None, 0),
+    ("Avg", (2, 3), (1, 2), (1, 0)),
+)
+
+
+@pytest.mark.parametrize("case", POOLS, ids=str)
+def test_pools_are_those_of_pytorch(case, dtype, torch, rng):
+    kind, size, strides, padding = case
+    f = torch.nn.functional
+    pool = getattr(fa, f"{kind}Pool2D")(size, strides, padding)
+    layers = [fa.Conv2D(5, 3, "tanh"), pool, fa.Conv2D(4, 2), fa.GlobalAvgPool2D(), fa.Dense(4)]
+    net = fa.Sequential(layers, input_shape=(9, 10, 2), dtype=dtype, rng=1)
+    X, y = rng.normal(size=(13, 9, 10, 2)).astype(dtype), rng.integers(0, 4, 13)
+    p = tensors(torch, net)
+    h = f.conv2d(torch.tensor(X).permute(0, 3, 1, 2), p["0.weight"], p["0.bias"])
+    if kind == "Max":
+        h = f.max_pool2d(torch.tanh(h), size, strides, padding)
+    else:
+        h = f.avg_pool2d(torch.tanh(h), size, strides, padding, count_include_pad=False)
+    h = f.conv2d(h, p["2.weight"], p["2.bias"]).mean((2, 3))
+    z = h @ p["4.weight"] + p["4.bias"]
+    agree(net, p, (X, y), f.cross_entropy(z, torch.tensor(y)), dtype)
+
+
+@pytest.mark.parametrize("kind", ["LayerNorm", "RMSNorm", "GroupNorm"])
+def test_normalisations_are_those_of_pytorch(kind, dtype, torch, rng):
+    f, eps = torch.nn.functional, 1e-3
+    norm = fa.GroupNorm(3, eps) if kind == "GroupNorm" else getattr(fa, kind)(eps)
+    layers = [fa.Conv2D(6, 3), norm, fa.Activation("tanh"), fa.GlobalAvgPool2D(), fa.Dense(4)]
+    net = fa.Sequential(layers, input_shape=(7, 8, 2), dtype=dtype, rng=1)
+    X, y = rng.normal(size=(13, 7, 8, 2)).astype(dtype), rng.integers(0, 4, 13)
+    net.parameters["1.scale"], net.parameters["1.shift"] = rng.normal(size=(2, 6)).astype(dtype)
+    p = tensors(torch, net)
+    h = f.conv2d(torch.tensor(X).permute(0, 3, 1, 2), p["0.weight"], p["0.bias"])
+    if kind == "GroupNorm":
+        h = f.group_norm(h, 3, p["1.scale"], p["1.shift"], eps).permute(0, 2, 3, 1)
+    elif kind == "LayerNorm":
+        h = f.layer_norm(h.permute(0, 2, 3, 1), (6,), p["1.scale"], p["1.shift"], eps)
+    else:
+        h = f.rms_norm(h.permute(0, 2, 3, 1), (6,), p["1.scale"], eps) + p["1.shift"]
+    z = torch.tanh(h).mean((1, 2)) @ p["4.weight"] + p["4.bias"]
     agree(net, p, (X, y), f.cross_entropy(z, torch.tensor(y)), dtype)
 
 

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "fastfa.h"
+#include "quick.h"
 
 #define UNUSED __attribute__((unused))
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "kernels.h"
+#include "quick.h"
 
 #define UNUSED __attribute__((unused))
 

@@ -7,6 +7,7 @@
 #define MATRICES_H
 
 #include "kernels.h"
+#include "quick.h"
 
 #include <float.h>
 #include <math.h>

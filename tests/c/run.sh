@@ -31,7 +31,6 @@ flags() { sed -n "s/^$1  *//p" csrc/cflags.txt; }
 # compile SOURCE OBJECT OPTIONS: unless the object is newer than anything it may depend on.
 compile() {
     local source=$1 object=$2 options=$3
-    [[ $source == csrc/kernels/* ]] && options=${options/--coverage/} # macros, for each instruction set and type
     local folders=csrc
     [[ $source == csrc/* ]] || folders="csrc tests/c tests/fuzz/*.h $source"
     local changed="find $folders -type f -newer $object -print -quit"
@@ -44,34 +43,40 @@ export -f flags compile
 
 # run_all KIND PROGRAM.c...: builds csrc and the programs under build/, runs each program.
 run_all() {
-    local kind=$1 options link='' own sources objects program name failed=0
+    local kind=$1 options link='' own source sources kernel_sources objects program name failed=0
     shift
     # without it gcc leaves out vzeroupper, and what follows a kernel waits for the upper halves of registers
     local -r cleared="-fexpensive-optimizations -Wno-ignored-optimization-argument"
     case $kind in
         plain) options="-O3" ;;
-        sanitize) options="-O1 $cleared -g -fno-omit-frame-pointer -fsanitize=address,undefined"
+        sanitize) options="-O1 $cleared -g1 -fno-omit-frame-pointer -fsanitize=address,undefined"
                   options+=" -fno-sanitize-recover=undefined" ;;
-        tsan) options="-O1 $cleared -g -fsanitize=thread" ;;
+        tsan) options="-O1 $cleared -g1 -fsanitize=thread" ;;
         coverage) options="-O1 $cleared --coverage -fprofile-update=atomic"
                   link="tests/c/coverage.c -Wl,--wrap=_exit" ;;
     esac
-    export out=build/c-$kind-${CC//[ \/]/_}
-    export release=$options # the programs keep their assertions
+    export out=build/c-$kind-${CC//[ \/]/_} kernels
+    export release=$options kernel_options # the programs keep their assertions
     [[ $kind == plain || $kind == coverage ]] && release+=" -DNDEBUG"
     # calls have 32 KiB of stack (tests/c/test_stack.c): no function takes a large part of it
     [[ $kind == plain ]] && release+=" -Wframe-larger-than=9216"
-    mkdir -p "$out"
+    kernels=$out kernel_options=$release
+    if [[ $kind == coverage ]]; then # macros, for each instruction set and type: not counted, and the plain ones do
+        kernels=${out/coverage/plain} kernel_options="-O3 -DNDEBUG -Wframe-larger-than=9216"
+    fi
+    mkdir -p "$out" "$kernels"
     rm -f "$out"/*.gcda
     if [[ $kind == plain && $PWD != *[[:space:]]* ]]; then # a program opens none by itself
         release+=" -DFASTFA_VENDORED=\"$PWD/src/fastfa\""
     fi
 
-    sources=$(find csrc -name '*.c' ! -name "$foreign" | sort)
-    xargs -P "$(nproc)" -I{} <<<"$sources" \
-        bash -euc 'compile {} "$out/$(basename {} .c).o" "$release"'
+    sources=$(find csrc -name '*.c' ! -name "$foreign" ! -path 'csrc/kernels/*' | sort)
+    kernel_sources=$(find csrc/kernels -name '*.c' ! -name "$foreign" | sort)
+    xargs -P "$(nproc)" -L1 bash -euc 'compile "$0" "${!1}/$(basename "$0" .c).o" "${!2}"' <<<"$(
+        for source in $kernel_sources; do echo "$source" kernels kernel_options; done
+        for source in $sources; do echo "$source" out release; done)"
     # shellcheck disable=SC2086
-    objects=$(basename -s .c $sources | sed "s|.*|$out/&.o|")
+    objects="$(basename -s .c $sources | sed "s|.*|$out/&.o|") $(basename -s .c $kernel_sources | sed "s|.*|$kernels/&.o|")"
 
     for program in "$@"; do
         name=$out/$(basename "$program" .c)

@@ -65,7 +65,7 @@ static void compare_threads(const char *rule, fa_dtype dtype, int optimizer)
 
 static void test_threads(void)
 {
-    const int step = getenv("FASTFA_TEST_QUICK") ? 3 : 1;
+    const int step = quick() ? 3 : 1;
     for (int rule = 0; rule < n_rules; rule++)
         for (int type = 0; type < 2; type++)
             for (int i = rule % step; i < N_OPTIMIZERS; i += step)

@@ -693,9 +693,9 @@ static void test_denormals(void)
 
 int main(void)
 {
-    const char *quick = getenv("FASTFA_TEST_QUICK");
-    if (quick) n_steps = n_long_steps = atoi(quick), n_predictions = 4000, n_many = 500;
-    CHECK(n_steps >= 10, "FASTFA_TEST_QUICK: expected at least 10 steps, got %s", quick);
+    const char *steps = getenv("FASTFA_TEST_QUICK");
+    if (steps) n_steps = n_long_steps = atoi(steps), n_predictions = 4000, n_many = 500;
+    CHECK(n_steps >= 10, "FASTFA_TEST_QUICK: expected at least 10 steps, got %s", steps);
     data = dataset_new(FA_F32, ROWS);
     RUN(test_readers);
     RUN(test_trainers);

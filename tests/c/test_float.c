@@ -361,7 +361,7 @@ static bool usable(const char *isa)
 static void test_modes(void)
 {
     static const char *const isas[N_ISAS] = {"v2", "v3", "v4"};
-    const int step = getenv("FASTFA_TEST_QUICK") ? 5 : 1;
+    const int step = quick() ? 5 : 1;
     const size_t size = sizeof(uint64_t) * N_MODES * N_THREADS;
     uint64_t (*results)[N_THREADS] =
         mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -179,8 +179,9 @@ static void learn(const char *rule, fa_dtype dtype, double momentum, bool rows)
     const dataset *d = of(dtype);
     fa_net *one = new_net(rule, dtype, momentum), *many = new_net(rule, dtype, momentum),
            *batches = new_net(rule, dtype, momentum);
+    const int64_t n = quick() ? ROWS / 8 : ROWS;
     double sum = 0;
-    for (int64_t i = 0; i < ROWS; i++) {
+    for (int64_t i = 0; i < n; i++) {
         const fa_samples s = rows ? targeted(d, i, 1) : labelled(d, i, 1);
         double loss[2] = {-1, -2};
         CHECK(fa_train_batch(&loss[0], batches, &s) == FA_OK, "batch of one");
@@ -190,11 +191,11 @@ static void learn(const char *rule, fa_dtype dtype, double momentum, bool rows)
         sum += loss[0];
     }
     CHECK(same_state(one, batches), "%s: learn_one is a batch of one", rule);
-    const fa_samples all = rows ? targeted(d, 0, ROWS) : labelled(d, 0, ROWS);
+    const fa_samples all = rows ? targeted(d, 0, n) : labelled(d, 0, n);
     fa_metrics m;
     CHECK(fa_learn_many(&m, many, &all) == FA_OK && same_state(many, one),
           "%s: learn_many is learn_one for each", rule);
-    CHECK(m.loss == sum && m.rows == ROWS && m.steps == ROWS, "%s: its metrics", rule);
+    CHECK(m.loss == sum && m.rows == n && m.steps == n, "%s: its metrics", rule);
     fa_net_free(one);
     fa_net_free(many);
     fa_net_free(batches);
@@ -268,7 +269,7 @@ static void test_predictor(void)
     for (int i = 0; i < ROWS * N_IN; i++) pixels[i] = (unsigned char)(i * 37);
     const char *activation;
     for (int i = 0; (activation = fa_name(FA_NAMES_ACTIVATION, i)); i++)
-        for (int kind = 0; kind < 6; kind++) {
+        for (int kind = quick() ? i % 3 : 0; kind < 6; kind += quick() ? 3 : 1) {
             recipe r;
             recipe_init(&r, "frozen", dtypes[i % 2]);
             r.layers[SECOND].activation = activation;

@@ -61,12 +61,17 @@ static void make_own_ops(void)
 
 /* ---- networks with one list of options ---- */
 
-/* Which layer of a recipe a type can replace: one without weights the dropout. */
+static bool takes_images(const char *type)
+{ return strstr(type, "2d") != NULL && strcmp(type, "conv2d") != 0; }
+
+/* Which layer of a recipe a type can replace: one without weights the dropout, if it takes rows. */
 static int place_of(const char *type)
 {
-    const bool bare =
-        !strcmp(type, "dropout") || !strcmp(type, "flatten") || !strcmp(type, "padded");
-    return bare ? DROPOUT : FIRST;
+    static const char *const bare[] = {"dropout",    "flatten",  "padded",    "activation",
+                                       "layer_norm", "rms_norm", "group_norm"};
+    for (int i = 0; i < (int)(sizeof bare / sizeof *bare); i++)
+        if (!strcmp(type, bare[i])) return DROPOUT;
+    return FIRST;
 }
 
 /* Gives the list to the owner of this kind and name in a network that has one. */
@@ -81,8 +86,11 @@ static void give(recipe *r, fa_names kind, const char *owner, const fa_option *o
     }
     if (kind == FA_NAMES_LAYER) {
         fa_layer_desc *layer = &r->layers[place_of(owner)];
-        if (!strcmp(owner, "conv2d")) {
-            *layer = fa_conv2d(2, 1, "tanh"), r->layers[DROPOUT] = fa_flatten();
+        if (strstr(owner, "_norm")) *layer = fa_layer_norm();
+        if (!strcmp(owner, "activation")) *layer = fa_activation("tanh");
+        if (takes_images(owner) || !strcmp(owner, "conv2d")) {
+            *layer = takes_images(owner) ? fa_max_pool2d(1) : fa_conv2d(2, 1, "tanh");
+            r->layers[DROPOUT] = fa_flatten();
             r->desc.input_h = 1, r->desc.input_w = N_IN, r->desc.input_c = 1;
         }
         layer->type = owner, layer->options = options, layer->n_options = n;
@@ -317,6 +325,7 @@ static void try_value(fa_names kind, const char *owner, const fa_option_desc *o,
                                           : "loss",
              owner, o->name);
     if (good && !strcmp(o->name, "rank") && value > N_OUT) good = false; /* of this network */
+    if (good && !strcmp(o->name, "groups") && fmod(N_HIDDEN_1, value) != 0) good = false;
     if (good)
         accept(kind, owner, list, n);
     else

@@ -130,7 +130,7 @@ static void test_every_rule(void)
         double momentum;
     } optimizers[] = {{"sgd", 0},       {"sgd", 0.9}, {"rmsprop", 0},
                       {"rmsprop", 0.5}, {"adam", 0},  {"adamw", 0}};
-    const int step = getenv("FASTFA_TEST_QUICK") ? 5 : 1;
+    const int step = quick() ? 5 : 1;
     const char *rule;
     int n = 0;
     for (int i = 0; (rule = fa_name(FA_NAMES_RULE, i)); i++)

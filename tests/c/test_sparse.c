@@ -164,10 +164,9 @@ static const struct {
 static void every_rule_and_optimizer(const sparse *s, fa_dtype dtype, int threads)
 {
     char what[100];
-    const bool quick = getenv("FASTFA_TEST_QUICK");
     for (int i = 0; i <= n_rules; i++)
         for (int o = 0; o < 4; o++) {
-            if (quick && (i + o) % 4) continue;
+            if (quick() && (i + o) % 4) continue;
             recipe r;
             recipe_init(&r, i < n_rules ? rules[i] : "custom", dtype);
             r.rule.signal = i < n_rules ? NULL : echo;

@@ -354,7 +354,7 @@ static void test_affinity(void)
 
 int main(void)
 {
-    if (getenv("FASTFA_TEST_QUICK")) n_jobs = 2000;
+    if (quick()) n_jobs = 2000;
     RUN(test_refused); /* first: it forks */
     RUN(test_affinity);
     RUN(test_once_each);

@@ -46,30 +46,30 @@ def net(digits):
     return trained
 
 
-def compile_installed(folder):
+def compile_installed(folder, _):
     run(*CC, "-O1", EXAMPLE / "digits.c", *words("--cflags", "--libs"), "-o", folder / "digits")
 
 
-def compile_pkg_config(folder):
+def compile_pkg_config(folder, _):
     command = [sys.executable, "-m", "pkgconf", "--cflags", "--libs", "fastfa"]
     flags = run(*command).split()
     run(*CC, "-O1", EXAMPLE / "digits.c", *flags, "-o", folder / "digits")
 
 
-def compile_amalgamation(folder):
-    run(sys.executable, ROOT / "csrc/amalgamate.py", folder)
-    sources = (EXAMPLE / "digits.c", folder / "fastfa.c")
-    run(*CC, f"-I{folder}", *sources, "-lm", "-lpthread", "-o", folder / "digits")
+def compile_amalgamation(folder, two_files):
+    include, engine = two_files
+    sources = (EXAMPLE / "digits.c", engine.object)
+    run(*CC, f"-I{include}", *sources, "-lm", "-lpthread", "-o", folder / "digits")
 
 
 @pytest.fixture(
     scope="module", params=[compile_pkg_config, compile_installed, compile_amalgamation]
 )
-def program(request, tmp_path_factory):
+def program(request, tmp_path_factory, folder, engines):
     """The program, far from the source tree."""
-    folder = tmp_path_factory.mktemp("program")
-    request.param(folder)
-    return folder / "digits"
+    made = tmp_path_factory.mktemp("program")
+    request.param(made, (folder, engines(CC, ("-O0",))))
+    return made / "digits"
 
 
 def outputs(file):

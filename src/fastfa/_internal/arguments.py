@@ -11,29 +11,41 @@ import numpy as np
 
 from ..layers import Layer
 from ..layers.dense import MAX_UNITS
-from .checks import choice, entries, integer, number, show
+from .checks import choice, entries, integer, mismatch, number, show
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
+DATA_FORMATS = ("channels_last", "channels_first")
 
-def shape(input_shape: object, sequences: bool = False) -> tuple[int, ...]:
+
+def shape(
+    input_shape: object, sequences: bool = False, data_format: str = "channels_last"
+) -> tuple[int, ...]:
     """The shape of one sample: (n,), or (height, width, channels) for an image.
 
-    For sequences that of one step; the number of steps, or None, may come before it.
+    For sequences that of one step; the number of steps, or None, may come before it. Images with
+    channels first are given as (channels, height, width).
     """
+    first = choice("data_format", data_format, DATA_FORMATS) == "channels_first"
     if sequences and isinstance(input_shape, (tuple, list)) and len(input_shape) in (2, 4):
         if input_shape[0] is not None:
             integer("input_shape[0]", input_shape[0], 1)
         input_shape = input_shape[1:]
+    image = "(channels, height, width)" if first else "(height, width, channels)"
     if not isinstance(input_shape, (tuple, list)):
-        return (integer("input_shape", input_shape, 1, MAX_UNITS),)
+        input_shape = (integer("input_shape", input_shape, 1, MAX_UNITS),)
     if len(input_shape) not in (1, 2, 3):
         raise ValueError(
-            "input_shape: expected an int, or for images (height, width, channels), got "
-            f"{show(input_shape)}"
+            f"input_shape: expected an int, or for images {image}, got {show(input_shape)}"
         )
     sizes = tuple(integer("input_shape", n, 1, MAX_UNITS) for n in input_shape)
+    if first and len(sizes) == 1:
+        hint = "rows of numbers have no channels"
+        expected = f'{image} with data_format="channels_first"'
+        raise ValueError(mismatch("input_shape", expected, str(sizes[0]), hint))
+    if len(sizes) == 3 and first:
+        sizes = (*sizes[1:], sizes[0])
     sizes += (1,) if len(sizes) == 2 else ()
     integer("input_shape", math.prod(sizes), 1, MAX_UNITS, why="their product is the inputs")
     return sizes

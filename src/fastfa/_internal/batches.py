@@ -185,7 +185,8 @@ class BatchTraining(Training):
         engine = self.engine
         with self.batches.validator.naming(given):
             engine.check(*batch)
-        train = partial(engine.train_steps, *batch, None, len(batch.x), 0, 1, checked=True)
+        how = partial(engine.train_steps, checked=True, augment=self.task.augment)
+        train = partial(how, *batch, None, len(batch.x), 0, 1)
         return self._guarded(lambda rates: train(rates, self._poll), number, 1)
 
 

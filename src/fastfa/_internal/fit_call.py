@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..losses import loss_name
 from .batches import AGAIN, NO_SAMPLES, Batches, BatchTraining
 from .checks import flag, integer, mismatch, show, warn
-from .fit_options import FitOptions
+from .fit_options import FitOptions, checked_augment
 from .fit_task import checked, fit_task, unread_validation
 from .samples import Columns
 from .training import Task, Training
@@ -41,6 +41,7 @@ class FitCall(NamedTuple):
     validation_split: Any
     batches: Any
     steps_per_epoch: Any
+    augment: Any
 
     def training(
         self, net: Model, hooks: Sequence[Callback], stopped: Callable[[], bool]
@@ -50,8 +51,9 @@ class FitCall(NamedTuple):
             loss_name(net.loss), net._engine.n_out, self.metrics, self.train_metrics,
             self.class_weight, self.validation_split, self.validation_data,
         )  # fmt: skip
+        augment = checked_augment(self.augment, net)
         if self.batches is not None:
-            return self._on_batches(net, hooks, stopped, options)
+            return self._on_batches(net, hooks, stopped, options, augment)
         for name in ("X", "y"):
             if getattr(self, name) is None:
                 hint = "or give batches=, each with both"
@@ -64,7 +66,7 @@ class FitCall(NamedTuple):
             net._validator, net._engine, self.X, self.y, self.sample_weight, self.validation_data,
             1 if self.epochs is None else self.epochs, self.batch_size, self.shuffle,
         )  # fmt: skip
-        task = options.applied_to(task, net.seed, net.dtype)
+        task = options.applied_to(task, net.seed, net.dtype)._replace(augment=augment)
         if self.epochs is None and net.epochs == 0 and task.steps < ENOUGH_STEPS:
             _hint_at_epochs(task.steps)
         backend, engine = net._backend, net._engine
@@ -81,6 +83,7 @@ class FitCall(NamedTuple):
         hooks: Sequence[Callback],
         stopped: Callable[[], bool],
         options: FitOptions,
+        augment: tuple[bool, int] | None,
     ) -> Training:
         self._refuse_arrays(options)
         epochs = 1 if self.epochs is None else integer("epochs", self.epochs, 0)
@@ -108,6 +111,7 @@ class FitCall(NamedTuple):
             shuffle=False,
             metrics=options.metrics,
             measured=(NO_SAMPLES, validation),
+            augment=augment,
         )
         training = BatchTraining(net, net._engine, task, hooks, net._rates, stopped)
         training.batches = batches

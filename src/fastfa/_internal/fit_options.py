@@ -4,12 +4,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..augment import Augment
+from ..layers import Recurrent
 from .checks import flag, mismatch, show
 from .metrics import Metrics
+from .network_checks import input_shape_of
 from .subsets import check_class_weight, check_split, rows_of, split, with_class_weights
 
 if TYPE_CHECKING:
+    from .model import Model
     from .training import Task
+
+
+def checked_augment(value: object, net: Model) -> tuple[bool, int] | None:
+    """The argument ``augment``, for the engine."""
+    if value is None:
+        return None
+    if not isinstance(value, Augment):
+        expected = "an Augment, such as fa.Augment(flip=True, crop=4)"
+        raise TypeError(mismatch("augment", expected, show(value)))
+    image = input_shape_of(net._engine.description)
+    recurrent = any(isinstance(layer, Recurrent) for layer in net.layers)
+    if len(image) != 3 or recurrent or net.device != "cpu":
+        expected = "None for samples that are not images, (height, width, channels)"
+        if recurrent or net.device != "cpu":
+            expected = "None for sequences and on a GPU"
+        raise ValueError(mismatch("augment", expected, show(value)))
+    if value.crop >= min(image[:2]):
+        expected = f"a crop below {min(image[:2])} for images of {image[0]} x {image[1]}"
+        raise ValueError(mismatch("augment", expected, show(value)))
+    return value.flip, value.crop
 
 
 class FitOptions:

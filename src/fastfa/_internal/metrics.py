@@ -138,6 +138,9 @@ class Metrics:
         labels = batch.labels
         given = batch.y[:] if labels is None and batch.y is not None else labels
         y: NDArray[Any] = np.asarray(given if rows is None else given[rows])  # type: ignore[index]
+        if prediction.ndim == 3:  # steps of sequences: those that have a target
+            has = y != -1 if labels is not None else ~np.isnan(y).all(axis=-1)
+            y, prediction = y[has], prediction[has]
         y, prediction = y.view(), prediction.view()
         y.flags.writeable = prediction.flags.writeable = False  # all functions get these
         result = {}
@@ -181,14 +184,28 @@ def _named_or_callable(where: str, what: object) -> str | Metric:
 
 
 def _predictions(engine: Engine, batch: Batch, rows: NDArray[np.int64] | None) -> NDArray[Any]:
-    """What ``predict`` returns for the samples, made in parts."""
+    """What ``predict`` returns for the samples, made in parts; of sequences as y has targets."""
     m = len(batch.x) if rows is None else len(rows)
-    outputs = np.empty((m, engine.n_out), engine.description["dtype"])
-    for start in range(0, m, ROWS_AT_ONCE):
-        part = slice(start, start + ROWS_AT_ONCE)
+    shape: tuple[int, ...] = (m, engine.n_out)
+    at_once = ROWS_AT_ONCE
+    if len(batch.x.shape) == 3:
+        times = batch.x.shape[1]
+        at_once = max(1, ROWS_AT_ONCE // times)
+        if _of_every_step(batch):
+            shape = (m, times, engine.n_out)
+    outputs = np.empty(shape, engine.description["dtype"])
+    for start in range(0, m, at_once):
+        part = slice(start, start + at_once)
         x = batch.x[part] if rows is None else taken(batch.x, rows[part])
         engine.predict(x, False, outputs[part])  # into it, also from a GPU
     return outputs
+
+
+def _of_every_step(batch: Batch) -> bool:
+    """Whether sequences have targets in every step."""
+    if batch.labels is not None:
+        return batch.labels.ndim == 2
+    return batch.y is not None and len(batch.y.shape) == 3
 
 
 def _as_number(name: str, value: Any) -> float:

@@ -33,6 +33,7 @@ class Model(Protocol):
     compute: str
     seed: int
     input_scale: str | float
+    data_format: str
 
     _backend: Backend
     _engine: Engine

@@ -12,6 +12,7 @@ OWN = frozenset(  # attributes of this class; pickle also keeps those that other
         "compute",
         "seed",
         "input_scale",
+        "data_format",
         "_threads",
         "_weighted",
         "_backend",
@@ -33,7 +34,10 @@ OWN = frozenset(  # attributes of this class; pickle also keeps those that other
 _ANOTHER = "make another network, fa.Sequential(..., {}=...)"
 FIXED = {  # attributes that cannot be set, and what to do instead
     "layers": "make another network, fa.Sequential([...], ...)",
-    **{name: _ANOTHER.format(name) for name in ("loss", "dtype", "compute", "input_scale")},
+    **{
+        name: _ANOTHER.format(name)
+        for name in ("loss", "dtype", "compute", "input_scale", "data_format")
+    },
     "rule": _ANOTHER.format("rule") + "; a rule of its own for a layer is Dense(..., rule=...)",
     "optimizer": "net.set_optimizer(...) replaces it; the learning rate alone is net.lr",
     "seed": _ANOTHER.format("rng"),

@@ -1,8 +1,9 @@
 """What the file of a network says beyond the engine's data, in its note.
 
 The engine's file has everything but Python objects. The note says which rules are written in
-Python, whether the loss or the learning rate is a function, or which schedule the rate follows, and
-the names of the columns of the tables that the network was trained on.
+Python, whether the loss or the learning rate is a function, or which schedule the rate follows, the
+names of the columns of the tables that the network was trained on, and whether images are given
+with their channels first.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from .samples import Columns
 if TYPE_CHECKING:
     from .model import Model
 
+LAST = "channels_last"  # the format of images that is not noted
 MAX_NOTE = 1 << 20  # bytes, FA_MAX_NOTE in C
 
 
@@ -53,6 +55,7 @@ def _note_of(net: Model) -> dict[str, Any]:
         **_rates_of(net),
         "loss": name_of(net.loss) if loss_name(net.loss) == CUSTOM else None,
         "columns": net._validator.columns if any(net._validator.columns) else None,
+        "data_format": None if net.data_format == LAST else net.data_format,
     }
     return {key: value for key, value in python.items() if value or key == "in force"}
 
@@ -76,6 +79,11 @@ def columns_of(note: Mapping[str, Any]) -> Columns:
         for each in columns
     )
     return Columns(x, y)
+
+
+def data_format_of(note: Mapping[str, Any], description: Mapping[str, Any]) -> str:
+    """Where the images of a network have their channels; of rows of numbers nothing is noted."""
+    return note.get("data_format", LAST) if "input_shape" in description else LAST
 
 
 def custom_rules(net: Model) -> dict[int, Rule]:
@@ -110,7 +118,10 @@ def read_note(note: str | None) -> dict[str, Any]:
     loss = python.get("loss") if isinstance(python, dict) else None
     if not isinstance(loss, (str, type(None))):
         raise ValueError(f"note: expected a name at 'loss', got {show(loss)}")
-    found = {"rules": names, "lr": rates, "columns": columns, "loss": loss}
+    form = (isinstance(python, dict) and python.get("data_format")) or LAST
+    if form not in (LAST, "channels_first"):
+        raise ValueError(f"note: expected channels_first at 'data_format', got {show(form)}")
+    found = {"rules": names, "lr": rates, "columns": columns, "loss": loss, "data_format": form}
     return found | _read_schedule(python)
 
 

@@ -12,7 +12,7 @@ from ..rules import Rule
 from ..rules.base import is_custom
 from .checks import mismatch, plain, show
 from .exclusive import Holder
-from .notes import columns_of, read_note
+from .notes import columns_of, data_format_of, read_note
 from .samples import Columns
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ def restore(
             mismatch("lr", "none", show(lr), f"its rate is {what}: set net.lr after loading")
         )
     _give_loss(engine, loss, needs_loss)
+    net.data_format = data_format_of(note, engine.description)
     net._restore(backend, engine, lr if schedule is None else schedule)
     net._validator.columns = columns_of(note).that_fit(engine.n_in, engine.n_out)
     if schedule is not None:

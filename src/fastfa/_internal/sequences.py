@@ -62,10 +62,11 @@ class SequenceValidator(InputValidator):
             expected = "a dense array for a network with a Recurrent layer"
             raise TypeError(mismatch(name, expected, f"a sparse {kind(x)}"))
         array = self._unread(x, name, FEATURES)
-        shapes = self.given, (self.n_in,)
-        expected = f"sequences (m, T, {', '.join(map(str, self.given))}) with m, T >= 1"
+        shapes = self._sample_shapes
+        expected = f"sequences (m, T, {', '.join(map(str, self.sample_shape))}) with m, T >= 1"
         if array.shape[2:] not in shapes or 0 in array.shape:
-            hint = f"one sequence is {name}[None]" if array.shape[1:] in shapes else ""
+            one = array.ndim > 1 and array.shape[1:] in shapes
+            hint = f"one sequence is {name}[None]" if one else self._other_format(array.shape[2:])
             raise ValueError(mismatch(name, expected, f"shape {array.shape}", hint))
         return Unread(array, name)
 
@@ -75,7 +76,7 @@ class SequenceValidator(InputValidator):
         array = numbers(x.array, x.name, FEATURES)
         if array.dtype == np.uint8:
             self._warn_of_small_bytes(array, x.name)
-        rows = array.reshape(*array.shape[:2], self.n_in)
+        rows = self.channels_last(array, 2).reshape(*array.shape[:2], self.n_in)
         return np.require(rows, self._dtype_for(array), ("C", "A", "E"))
 
     def outputs(self, inputs: Unread) -> NDArray[Any] | None:

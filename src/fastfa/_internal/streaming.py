@@ -222,12 +222,6 @@ class Streaming:
             expected = "a network without recurrent layers"
             raise ValueError(mismatch(name, expected, "one with", hint))
 
-    def _check_fit_options(self, *options: object) -> None:
-        """Refuse arguments of ``fit`` that sequences cannot have yet."""
-        if any(option is not None for option in options):
-            name = "metrics, class_weight, validation_split, batches"
-            self._refuse_sequences(name, "give validation_data")
-
     def _last_outputs(self, out: NDArray[Any] | None) -> NDArray[Any]:
         """Where the outputs of the last step go, in place of those of every step."""
         self._needs_stream("last")
@@ -239,7 +233,8 @@ class Streaming:
         self._needs_stream("step_one")
         if y is not None:
             self._set_rate()
-        done = self._stream_engine.step_direct(x, y)
+        direct = not self._validator.channels_first
+        done = self._stream_engine.step_direct(x, y) if direct else None
         if done is not None:
             return done
         row = self._row(x)
@@ -252,7 +247,7 @@ class Streaming:
 
     def _row(self, x: ArrayLike) -> NDArray[Any]:
         """x as the engine takes it: scaled bytes become numbers of the network's dtype."""
-        row = self._validator.sample(x)
+        row = self._validator.channels_last(self._validator.sample(x)).reshape(1, -1)
         if row.dtype == np.uint8:
             row = row / 255 if self.input_scale == "auto" else row
         return np.ascontiguousarray(row[0], self._validator.dtype)

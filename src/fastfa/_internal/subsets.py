@@ -23,11 +23,15 @@ def check_split(share: object) -> float | None:
 
 
 def class_labels(batch: Batch, loss: str) -> NDArray[np.int64] | None:
-    """The class of each sample, if the targets are labels or the 0 and 1 of one output."""
+    """The class of each sample, if the targets are labels or the 0 and 1 of one output.
+
+    Of sequences with targets in every step that of each step.
+    """
     if batch.labels is not None or batch.y is None:
         return batch.labels
-    if loss in SIDES and batch.y.shape[1] == 1:
-        return batch.y[:].ravel().astype(np.int64)
+    if loss in SIDES and batch.y.shape[-1] == 1:
+        with np.errstate(invalid="ignore"):  # NaN in a step without a target
+            return batch.y[:][..., 0].astype(np.int64)
     return None
 
 
@@ -42,7 +46,8 @@ def split(
     m = len(batch.x)
     keys = np.random.Philox(key=seed).random_raw(m)  # a stream that no version of NumPy changes
     labels = class_labels(batch, loss)
-    classes = np.zeros(m, np.int64) if labels is None else labels
+    one_class = labels is None or labels.ndim > 1  # a sequence has labels of several classes
+    classes = np.zeros(m, np.int64) if one_class or labels is None else labels
     _, place, counts = np.unique(classes, return_inverse=True, return_counts=True)
     wanted = share * counts
     most = counts - 1
@@ -147,6 +152,9 @@ def with_class_weights(
     if labels is None:
         hint = "weigh the samples: sample_weight"
         raise ValueError(mismatch("class_weight", "None for y without labels", "weights", hint))
+    if labels.ndim > 1:
+        hint = "a sequence has one weight, which counts for all its steps"
+        raise ValueError(mismatch("class_weight", "None for y of every step", "weights", hint))
     trained = labels if rows is None else labels[rows]
     if isinstance(of_class, str):
         counts = np.bincount(trained, minlength=int(labels.max()) + 1)

@@ -106,10 +106,20 @@ def _trains(fact: dict[str, Any]) -> bool:
     return bool(fact["trainable"]) and fact["rule"] != "frozen"
 
 
+def _follower_trains(net: Model, index: int) -> bool:
+    """Whether the parameters of a layer without weights learn: as those of its block may."""
+    below = [fact for fact in net._engine.layers if fact["index"] < index]
+    frozen = not below or below[-1]["rule"] == "frozen"
+    return not frozen and bool(getattr(net.layers[index], "trainable", False))
+
+
 def _how(fact: dict[str, Any]) -> str:
     """The rule and feedback of a layer in a few words."""
-    inject = ", inject pre" if fact["inject"] == "pre" else ""
-    return " ".join(filter(None, (fact["rule"], fact["feedback"]))) + inject
+    return " ".join(filter(None, (fact["rule"], fact["feedback"]))) + _inject(fact)
+
+
+def _inject(fact: dict[str, Any]) -> str:
+    return "" if fact["inject"] == "post" else f", inject {fact['inject']}"
 
 
 def _rows(net: Model) -> list[tuple[str, ...]]:
@@ -120,16 +130,17 @@ def _rows(net: Model) -> list[tuple[str, ...]]:
     for index, layer in enumerate(net.layers):
         name, shape = _name(layer), layer.output_shape(shape) or ()
         width = _shape(shape)
+        size = sum(net.parameters[key].size for key in keys.get(index, ()))
         if not isinstance(layer, WeightedLayer):
-            rows.append((str(index), name, width, "0", "", "", ""))
+            trained = ("yes" if _follower_trains(net, index) else "no") if size else ""
+            rows.append((str(index), name, width, f"{size:,}", trained, "", ""))
             continue
         fact = facts[index]
-        size = sum(net.parameters[key].size for key in keys[index])
         trained = "yes" if _trains(fact) else "no"
         if index + 1 == len(net.layers):
             rule, feedback = "exact error", ""
         else:
-            rule = fact["rule"] + (", inject pre" if fact["inject"] == "pre" else "")
+            rule = fact["rule"] + _inject(fact)
             feedback = fact["feedback"] or "-"
         rows.append((str(index), name, width, f"{size:,}", trained, rule, feedback))
     return rows
@@ -165,6 +176,9 @@ def _trained_keys(net: Model) -> list[str]:
         heads = getattr(place.rule, "train_head", True)
         own = keys[fact["index"]] if _trains(fact) else []
         trained += [key for key in own if heads or ".head." not in key]
+    weighted = {fact["index"] for fact in net._engine.layers}
+    for index, own in keys.items():
+        trained += own if index not in weighted and _follower_trains(net, index) else []
     return trained
 
 
@@ -175,7 +189,7 @@ def _facts(net: Model) -> list[tuple[str, str]]:
     given = input_shape_of(net._engine.description)
     return [
         ("parameters", f"{total:,} ({trained:,} trained), feedback {feedback:,}"),
-        ("input", f"{_shape(given)} values, {_scale(net.input_scale)}"),
+        ("input", f"{_shape(given)} values{_format(net)}, {_scale(net.input_scale)}"),
         *([("forward", f"{_work(net) / 1e6:.3g} MFLOP a sample")] if len(given) > 1 else []),
         ("loss", _loss(net)),
         ("optimizer", _optimizer(net)),
@@ -197,13 +211,21 @@ def _compute(net: Model) -> str:
     return f"bfloat16 in layers {rounded}; float32 in layers {exact}"
 
 
+def _format(net: Model) -> str:
+    """Says so where X has its channels first."""
+    return ", given with channels first" if net.data_format == "channels_first" else ""
+
+
 def _linear_stacks(net: Model) -> Iterator[str]:
     """Says which layers in a row could be one, as nothing between them is non-linear."""
     first = None
-    for place in net._weighted:
+    tops = [place.index for place in net._weighted[1:]]
+    for place, top in zip(net._weighted, [*tops, None], strict=True):
         if first is None:
             first = place.index
-        if place.layer.activation != "linear" or place is net._weighted[-1]:
+        followers = net.layers[place.index + 1 : top]
+        linear = place.layer.activation == "linear" and all(x.is_linear for x in followers)
+        if not linear or top is None:
             if first != place.index:
                 yield f"no non-linearity between layers {first} and {place.index}"
             first = None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..backends import choose
 from ..layers import Layer, WeightedLayer
+from ..layers.norms import Norm
 from ..losses import loss_name
 from .checks import integer, mismatch, show
 from .network_checks import check_network, input_shape_of, warn_of_rules
@@ -36,13 +37,13 @@ def set_trainable(net: Model, given: Sequence[object], name: str, flag: bool) ->
 
 
 def layer_indices(layers: Sequence[Layer], given: Sequence[object], name: str) -> list[int]:
-    """The arguments of `freeze` or `unfreeze`: layers with weights; all without any."""
-    dense = [i for i, layer in enumerate(layers) if isinstance(layer, WeightedLayer)]
+    """The arguments of `freeze` or `unfreeze`: layers with parameters; all without any."""
+    able = [i for i, layer in enumerate(layers) if isinstance(layer, (WeightedLayer, Norm))]
     indices = [integer(f"{name}: layer", each, 0) for each in given]
     for index in indices:
-        if index not in dense:
-            raise ValueError(mismatch(f"{name}: layer", f"one of {dense}", show(index)))
-    return indices or dense
+        if index not in able:
+            raise ValueError(mismatch(f"{name}: layer", f"one of {able}", show(index)))
+    return indices or able
 
 
 def file_with(engine: Engine, trainable: Mapping[int, bool], n_threads: int) -> bytes:

@@ -46,6 +46,7 @@ class Task(NamedTuple):
     metrics: Metrics | None = None
     train_metrics: bool = False  # whether they are measured on the training data too
     measured: tuple[Batch, Batch | None] | None = None  # what metrics read; None: data, validation
+    augment: tuple[bool, int] | None = None  # flip and crop of an `Augment`
 
     @property
     def n(self) -> int:
@@ -239,7 +240,7 @@ class Training:
     def _call(self, order: NDArray[np.int64] | None, first: int, count: int) -> Sums:
         """Steps first..first+count-1 of the epoch in the engine."""
         data, size = self.task.data, self.task.batch_size
-        train = partial(self.engine.train_steps, checked=True)
+        train = partial(self.engine.train_steps, checked=True, augment=self.task.augment)
 
         def steps(rates: NDArray[np.float64] | None) -> Sums:
             if order is None or self.task.rows is None:

@@ -61,9 +61,12 @@ class InputValidator:
         a warning was given.
     takes_sparse : bool
         Whether X may be sparse.
+    channels_first : bool
+        Whether images are given as (channels, height, width), also as flat rows.
     """
 
     takes_sparse = True
+    channels_first = False
 
     def __init__(
         self,
@@ -75,13 +78,34 @@ class InputValidator:
     ) -> None:
         # the shape of a sample: (n,), or that of an image
         self.given = (given,) if isinstance(given, int) else given
-        self._expected_inputs = f"shape (m, {', '.join(map(str, self.given))})"
         self.n_in = math.prod(self.given)
         self.n_out = n_out
         self.loss = loss
         self.dtype = np.dtype(dtype)
         self.columns = Columns()
         self.bytes_checked = input_scale != "auto"
+
+    @property
+    def sample_shape(self) -> tuple[int, ...]:
+        """The shape of a sample as it is given."""
+        if not self.channels_first:
+            return self.given
+        height, width, channels = self.given
+        return channels, height, width
+
+    @property
+    def _sample_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """All shapes that a sample of an image network may have."""
+        one_channel = len(self.given) == 3 and self.given[2] == 1
+        plain = self.given[:2] if one_channel else self.given
+        return self.sample_shape, plain if one_channel else self.sample_shape, (self.n_in,)
+
+    def channels_last(self, samples: NDArray[Any], axes: int = 1) -> NDArray[Any]:
+        """Samples in the engine's order; they have `axes` axes of their own in front."""
+        if not self.channels_first:
+            return samples
+        planes = samples.reshape(*samples.shape[:axes], *self.sample_shape)
+        return np.moveaxis(planes, axes, -1)
 
     @quiet()
     def unread(
@@ -148,13 +172,16 @@ class InputValidator:
                 raise TypeError(
                     mismatch(name, "a dense array on a GPU", f"a sparse {kind(x)}", hint)
                 )
+            if self.channels_first:
+                expected = 'a dense array with data_format="channels_first"'
+                raise TypeError(mismatch(name, expected, f"a sparse {kind(x)}"))
             array = sparse_rows(x, name, FEATURES)
         else:
             array = self._unread(x, name, FEATURES)
         return self._with_shape(array, name, given)
 
     def _with_shape(self, array: Any, name: str, given: tuple[str | int, ...] | None) -> Unread:
-        expected = self._expected_inputs
+        expected = f"shape (m, {', '.join(map(str, self.sample_shape))})"
         if len(array.shape) < 2:
             hint = "; one sample is X[None, :]" if array.shape == (self.n_in,) else ""
             raise ValueError(f"{name}: expected {expected}, got shape {array.shape}{hint}")
@@ -170,14 +197,22 @@ class InputValidator:
         if len(self.given) == 1:
             fits = math.prod(shape) == self.n_in
         else:
-            plain = self.given[:2] if self.given[2] == 1 else self.given
-            fits = shape in (self.given, plain, (self.n_in,))
-        if fits:
-            return
-        height, width, channels = self.given if len(self.given) == 3 else (0, 0, 0)
-        planes = len(self.given) == 3 and shape == (channels, height, width)
-        hint = "; it looks like channels first: np.moveaxis(X, 1, -1) puts them last"
-        raise ValueError(f"{name}: expected {expected}, got shape {got}{hint if planes else ''}")
+            fits = shape in self._sample_shapes
+        if not fits:
+            raise ValueError(mismatch(name, expected, f"shape {got}", self._other_format(shape)))
+
+    def _other_format(self, shape: tuple[int, ...]) -> str:
+        """A hint for a sample whose channels are not where they are declared to be."""
+        if len(self.given) != 3:
+            return ""
+        height, width, channels = self.given
+        if self.channels_first:
+            last = 'it looks like channels last: declare data_format="channels_last"'
+            return last if shape == self.given else ""
+        if shape != (channels, height, width):
+            return ""
+        declared = f'data_format="channels_first", input_shape={shape}'
+        return f"it looks like channels first: declare them, {declared}"
 
     @quiet()
     def read_inputs(self, x: Unread, whole: bool = False) -> Inputs:
@@ -189,7 +224,8 @@ class InputValidator:
         array = numbers(x.array, x.name, FEATURES)
         if array.dtype == np.uint8:
             self._warn_of_small_bytes(array, x.name)
-        return _samples(x._replace(array=array), self._dtype_for(array), self.n_in, whole)
+        given = x._replace(array=self.channels_last(array))
+        return _samples(given, self._dtype_for(array), self.n_in, whole)
 
     def outputs(self, inputs: Unread) -> NDArray[Any] | None:
         """Where `predict` writes its outputs for these inputs; None: the engine makes the array."""
@@ -216,11 +252,12 @@ class InputValidator:
 
     @quiet()
     def sample(self, x: ArrayLike) -> NDArray[Any]:
-        """One x as a batch of one; (h, w) is flattened when h w = n_in."""
+        """One x as a batch of one, as it was given; (h, w) is flattened when h w = n_in."""
         names = row_names(x)
         check_names(names, self.columns.x, "x")
         array = self._unread(x, "x", FEATURES, names)
-        expected = f"shape ({', '.join(map(str, self.given))}{',' * (len(self.given) == 1)})"
+        shape = self.sample_shape
+        expected = f"shape ({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
         if array.ndim == 0 or (array.size != self.n_in or len(self.given) == 3):
             self._check_shape(array.shape if array.ndim else (), "x", expected, array.shape)
         row = numbers(array, "x", FEATURES, names).reshape(1, -1)

@@ -169,8 +169,12 @@ class Engine(BaseEngine[Inputs], Protocol):
         poll: Callable[[int], object] | None = None,
         *,
         checked: bool = False,
+        augment: tuple[bool, int] | None = None,
     ) -> Sums:
-        """As `BaseEngine.train_steps`; `checked`: by `check`, so values need no look."""
+        """As `BaseEngine.train_steps`; `checked`: by `check`, so values need no look.
+
+        `augment` is (flip, crop) of an `Augment`.
+        """
 
     def evaluate(
         self,

@@ -462,7 +462,7 @@ class _File:
                 ]
                 source = f"sign{i}"
             lines.append(f"through_feedback(d{i}, {layer.n_out}, feedback{i}, {source}, {rows});")
-        return lines + (self._derivative(i) if layer.inject == "post" else [])
+        return lines + (self._derivative(i) if layer.inject != "pre" else [])
 
     def _update(self, i: int) -> list[str]:
         layer, optimizer = self.layers[i], self.engine.description["optimizer"]

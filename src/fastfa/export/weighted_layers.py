@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ..backends.protocol import Engine
 
-__all__ = ["OPTION_OF", "WeightedLayer", "input_factor", "weighted_layers"]
+__all__ = ["OPTION_OF", "WeightedLayer", "finite", "input_factor", "weighted_layers"]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,8 @@ def weighted_layers(engine: Engine) -> list[WeightedLayer]:
         A parameter is not finite.
     """
     how = engine.description
-    reasons = {"recurrent": "layers with a state"}
+    reasons = {"recurrent": "layers with a state", "activation": "activations of their own"}
+    reasons |= dict.fromkeys(("layer_norm", "rms_norm", "group_norm"), "normalisations")
     for index, layer in enumerate(how["layers"]):
         if layer["type"] not in ("dense", "dropout"):
             what = reasons.get(layer["type"], "layers for images")
@@ -97,8 +98,8 @@ def weighted_layers(engine: Engine) -> list[WeightedLayer]:
         found.append(
             WeightedLayer(
                 index=index,
-                weight=_finite(engine, f"{index}.weight"),
-                bias=_finite(engine, bias) if bias in engine.parameters else None,
+                weight=finite(engine, f"{index}.weight"),
+                bias=finite(engine, bias) if bias in engine.parameters else None,
                 activation=layer["activation"],
                 option=layer.get(OPTION_OF.get(layer["activation"], ""), 0.0),
                 rule=learns["rule"],
@@ -113,7 +114,8 @@ def weighted_layers(engine: Engine) -> list[WeightedLayer]:
     return found
 
 
-def _finite(engine: Engine, key: str) -> NDArray[Any]:
+def finite(engine: Engine, key: str) -> NDArray[Any]:
+    """A copy of a parameter; FloatingPointError if it is not finite."""
     values = np.array(engine.parameters[key])
     if not np.isfinite(values).all():
         raise FloatingPointError(

@@ -15,6 +15,11 @@ __all__ = ["Layer"]
 class Layer(Described):
     """Base of all layers."""
 
+    @property
+    def is_linear(self) -> bool:
+        """Whether the output is a linear function of the input, so that layers in a row are one."""
+        return True
+
     def output_shape(self, given: tuple[int, ...]) -> tuple[int, ...] | None:
         """The shape of its output without the samples; None: it does not take this input.
 

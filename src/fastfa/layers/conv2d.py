@@ -33,8 +33,8 @@ class Conv2D(WeightedLayer):
     number of the block's output, not for each filter. Under chain rules (such as "fa"), B has the
     shape of the transposed weights of the layer above, (filters, kernel height kernel width C), and
     its products are added where patches overlap, as those of the weights are.
-    Networks with convolutions do not take the rules "ifa" and "pepita", and "ldfa" not below a
-    convolution.
+    Networks with convolutions or pools do not take the rules "ifa" and "pepita", and "ldfa" not
+    below a convolution.
 
     Parameters
     ----------

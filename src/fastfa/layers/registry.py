@@ -7,20 +7,36 @@ from typing import Any
 
 from ..initializers import init_from
 from ..rules.registry import rule_from
+from .activation import Activation
 from .base import Layer
 from .conv2d import Conv2D
 from .dense import Dense
-from .dropout import Dropout
+from .dropout import Dropout, Dropout2D
 from .flatten import Flatten
+from .norms import GroupNorm, LayerNorm, Norm, RMSNorm
+from .pools import AvgPool2D, GlobalAvgPool2D, MaxPool2D
 from .recurrent import Recurrent
+
+NORMS: dict[str, type[Norm]] = {each.kind: each for each in (LayerNorm, RMSNorm, GroupNorm)}
 
 
 def layer_from(how: Mapping[str, Any]) -> Layer:
     """The layer that a description stands for."""
     if how["type"] == "dropout":
         return Dropout(how["rate"])
+    if how["type"] in NORMS:
+        return NORMS[how["type"]](**{name: value for name, value in how.items() if name != "type"})
+    if how["type"] == "dropout2d":
+        return Dropout2D(how["rate"])
+    if how["type"] == "activation":
+        return Activation(how["activation"], slope=how["slope"], alpha=how["alpha"])
     if how["type"] == "flatten":
         return Flatten()
+    if how["type"] == "global_avg_pool2d":
+        return GlobalAvgPool2D()
+    if how["type"] in ("max_pool2d", "avg_pool2d"):
+        pool = MaxPool2D if how["type"] == "max_pool2d" else AvgPool2D
+        return pool(how["pool_size"], how["strides"], how["padding"])
     weight = how["weight_init"]
     common: dict[str, Any] = {
         "use_bias": how["use_bias"],

@@ -52,7 +52,7 @@ class WeightedLayer(Layer):
     def _check_weighted(self, weight_axes: int) -> None:
         """Check and convert the common arguments."""
         self._set(
-            activation=_activation(self.activation),
+            activation=activation_name("activation", self.activation),
             use_bias=flag("use_bias", self.use_bias),
             trainable=flag("trainable", self.trainable),
             lr_scale=number("lr_scale", self.lr_scale, low=0.0),
@@ -64,17 +64,7 @@ class WeightedLayer(Layer):
         if self.rule is not None:
             as_rule("rule", self.rule)
         check_options(self, "layer", self.kind)
-        for activation, option in OPTION_OF.items():
-            value = getattr(self, option)
-            if self.activation != activation and value != getattr(type(self), option):
-                raise ValueError(
-                    mismatch(
-                        f"{option} with activation {self.activation!r}",
-                        f"{getattr(type(self), option)}, the default",
-                        str(value),
-                        f"only {activation} has this option",
-                    )
-                )
+        check_option_of(self, self.activation)
 
     def _initial_weight(self, axes: int) -> Init | NDArray[Any]:
         init = default_init(self.activation) if self.weight_init is None else self.weight_init
@@ -114,13 +104,29 @@ class WeightedLayer(Layer):
 fix(WeightedLayer)
 
 
-def _activation(name: object) -> str:
+def activation_name(argument: str, name: object) -> str:
+    """The checked name of an activation."""
     if name in ("softmax", "log_softmax"):
         raise ValueError(
-            f'activation: expected "linear", got "{name}"; losses take logits: leave the output '
+            f'{argument}: expected "linear", got "{name}"; losses take logits: leave the output '
             'layer "linear" with loss="softmax_cross_entropy", and predict returns probabilities'
         )
-    return choice("activation", name, NAMES["activation"])
+    return choice(argument, name, NAMES["activation"])
+
+
+def check_option_of(layer: Layer, name: str) -> None:
+    """ValueError for an option of an activation other than `name`, which nothing would read."""
+    for activation, option in OPTION_OF.items():
+        value, default = getattr(layer, option), getattr(type(layer), option)
+        if name != activation and value != default:
+            raise ValueError(
+                mismatch(
+                    f"{option} with activation {name!r}",
+                    f"{default}, the default",
+                    str(value),
+                    f"only {activation} has this option",
+                )
+            )
 
 
 def checked_init(name: str, value: str | Init | ArrayLike, ndim: int) -> object:

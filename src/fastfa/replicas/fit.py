@@ -93,7 +93,7 @@ def fit_replicas(
         `result` computes: take another one for others.
     **fit
         Passed on to `Sequential.fit`: epochs, batch_size, validation_data, sample_weight, shuffle,
-        metrics, train_metrics, class_weight, validation_split.
+        metrics, train_metrics, class_weight, validation_split, augment.
 
     Returns
     -------
@@ -192,7 +192,7 @@ _ON_ERROR = ("raise", "record")
 _SETTINGS = "a list of mappings of build's arguments"
 _FIT = (
     "epochs", "batch_size", "validation_data", "sample_weight", "shuffle", "metrics",
-    "train_metrics", "class_weight", "validation_split",
+    "train_metrics", "class_weight", "validation_split", "augment",
 )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from .results import Replica
 
 __all__ = ["Finished"]
 
-FIT = ("epochs", "batch_size", "shuffle", "class_weight", "validation_split")
+FIT = ("epochs", "batch_size", "shuffle", "class_weight", "validation_split", "augment")
 KEYS = ("setting", "fit", "epoch", "history", "result")
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Rule", "RuleWarning"]
 
 DEFAULT_FEEDBACK = Feedback()
+PLACES = ("post", "before_pool", "pre")  # of `inject`
 
 
 class RuleWarning(UserWarning):
@@ -52,7 +53,7 @@ class Rule(Described):
         each step it is called for every hidden layer under the rule, from the top down, after the
         forward pass of all rows; the engine applies f', dropout masks, gradients and optimizer. An
         attribute ``feedback = Feedback(...)`` asks for a stored matrix (n_L, n_l), and ``inject``
-        may be "pre" or "post".
+        may be "post", "before_pool" or "pre".
 
         Parameters
         ----------
@@ -98,8 +99,9 @@ def check_feedback(value: object) -> None:
 
 def check_chain_inject(rule: str, inject: object) -> None:
     """Raise an error if a chain rule does not inject "post"."""
-    if choice("inject", inject, ("post", "pre")) == "pre":
+    if choice("inject", inject, PLACES) != "post":
+        where = "the activation" if inject == "pre" else "a pool"
         raise ValueError(
-            f'inject: expected "post" for the chain rule "{rule}", got "pre"; '
-            "only rules that broadcast (such as dfa, drtp) can inject before the activation"
+            f'inject: expected "post" for the chain rule "{rule}", got "{inject}"; '
+            f"only rules that broadcast (such as dfa, drtp) can inject before {where}"
         )

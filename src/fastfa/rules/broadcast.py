@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from .._internal.checks import choice
 from ..feedback import Feedback
-from .base import DEFAULT_FEEDBACK, Rule, check_feedback
+from .base import DEFAULT_FEEDBACK, PLACES, Rule, check_feedback
 
 __all__ = ["DFA", "DRTP", "SDFA", "Ternary"]
 
@@ -21,7 +21,7 @@ class BroadcastRule(Rule):
 
     def __post_init__(self) -> None:
         check_feedback(self.feedback)
-        choice("inject", self.inject, ("post", "pre"))
+        choice("inject", self.inject, PLACES)
         self._check_options()
 
 
@@ -33,9 +33,12 @@ class DFA(BroadcastRule):
     ----------
     feedback : Feedback, optional
         How B_l is drawn, or its values.
-    inject : {"post", "pre"}
-        "post": the signal arrives at the output of the layer; f' and dropout apply exactly. "pre":
-        it arrives before the activation; only the 0/1 mask of dropout applies, f' does not.
+    inject : {"post", "before_pool", "pre"}
+        "post": the signal arrives at the output of the layer and of those that follow it up to the
+        next one with weights; pools, dropout and f' apply exactly. "before_pool": it arrives in
+        front of the first of these that is a pool; dropout before it and f' apply exactly. "pre":
+        it arrives there too, but before the activation; only the 0/1 mask of dropout applies, f'
+        does not.
 
     References
     ----------
@@ -58,7 +61,7 @@ class SDFA(BroadcastRule):
     ----------
     feedback : Feedback, optional
         How B_l is drawn, or its values.
-    inject : {"post", "pre"}
+    inject : {"post", "before_pool", "pre"}
         As for `DFA`.
 
     References
@@ -82,7 +85,7 @@ class DRTP(BroadcastRule):
     ----------
     feedback : Feedback, optional
         How B_l is drawn, or its values.
-    inject : {"post", "pre"}
+    inject : {"post", "before_pool", "pre"}
         As for `DFA`.
 
     References
@@ -107,7 +110,7 @@ class Ternary(BroadcastRule):
     ----------
     feedback : Feedback, optional
         How B_l is drawn, or its values.
-    inject : {"post", "pre"}
+    inject : {"post", "before_pool", "pre"}
         As for `DFA`.
     threshold : float >= 0, default 0.25
         Errors up to this size count as 0. Tune it: the signal does not shrink with the error, so if

@@ -59,7 +59,7 @@ class DKP(BroadcastRule):
         Share of B_l that is lost in every step.
     lr_scale : float > 0, default 1.0
         Factor on the learning rate of B_l.
-    inject : {"post", "pre"}
+    inject : {"post", "before_pool", "pre"}
         As for `DFA`.
 
     References

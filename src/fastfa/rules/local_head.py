@@ -15,7 +15,8 @@ __all__ = ["Local"]
 class Local(BroadcastRule):
     """A separate loss for each hidden layer: S_l = e_l M_l^T, with a head M_l (n_l, n_L).
 
-    The head predicts the targets from the output of the layer, z_l = H_l M_l + c_l; e_l is the
+    The head predicts the targets from the numbers where its signal arrives, the output of the layer
+    with ``inject="post"``, z_l = H_l M_l + c_l; e_l is the
     error of the network's loss on z_l, and does not reach other layers. ``net.parameters`` has the
     heads as "l.head.weight" and "l.head.bias"; they learn like the output layer.
 
@@ -24,7 +25,7 @@ class Local(BroadcastRule):
     feedback : Feedback, optional
         How M_l^T (n_L, n_l) is drawn at first ("uniform", "normal" or an initialiser, whole), or
         its values.
-    inject : {"post", "pre"}
+    inject : {"post", "before_pool", "pre"}
         As for `DFA`.
     train_head : bool, default True
         False keeps the heads as drawn: each layer learns for a fixed random classifier.

@@ -177,7 +177,7 @@ class Model:
                     rule=fact["rule"],
                     source=fact["source"] or "above",
                     options=options,
-                    exact=fact["inject"] == "post",
+                    exact=fact["inject"] != "pre",
                     trainable=fact["trainable"],
                     needed=fact["needed"],
                     dropouts=self._dropouts(range(start + 1, end)),

@@ -307,8 +307,11 @@ class Network:
         poll_seconds: float = _core.POLL_SECONDS,
         *,
         checked: bool = False,
+        augment: tuple[bool, int] | None = None,
     ) -> Sums:
         """Batches first..first+count-1 of an epoch in `order`; a true `poll(step)` ends it."""
+        if augment is not None:
+            raise ValueError(mismatch("augment", "None on a GPU", str(augment)))
         if not checked:
             self.check(x, labels, y, weights)
         with self.call() as cupy:

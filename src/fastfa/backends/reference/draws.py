@@ -15,7 +15,7 @@ from .base import Array, Doubles, Spec
 
 WEIGHT, BIAS, FEEDBACK, DROPOUT, SHUFFLE = 1, 2, 3, 4, 5  # the purposes, one stream each
 PROJECTION, SPARSITY = 6, 7
-RECURRENT, RECURRENT_FEEDBACK = 8, 9
+RECURRENT, RECURRENT_FEEDBACK, AUGMENT = 8, 9, 10
 LOW32, SHIFT32 = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 

@@ -26,7 +26,8 @@ from .functions import (
     norm,
     slot_count,
 )  # fmt: skip
-from .layers import delta_order, read_layers
+from .images import Pass, augmented
+from .layers import delta_order, landed, read_layers
 from .recurrent import Recurrent, Traces
 from .rule import Layer
 from .rules_chain import Backprop
@@ -66,6 +67,8 @@ class Network:
     def _first_parameters(self) -> dict[str, Array]:
         first: dict[str, Array] = {}
         for layer in self.dense:
+            for follower in layer.followers:
+                first |= follower.first_parameters()
             first |= layer.first_parameters(self.description["seed"])
         for layer in self.hidden:
             first |= layer.rule.first_parameters(self, layer)
@@ -82,7 +85,10 @@ class Network:
     @property
     def trained(self) -> list[str]:
         """Keys of all that learns: of the layers, then of the rules, feedback first."""
-        own = [key for layer in self.dense if layer.trains for key in layer.keys]
+        own: list[str] = []
+        for layer in self.dense:
+            own += layer.keys if layer.trains else []
+            own += [key for follower in layer.learners for key in follower.keys]
         rules = [key for x in self.hidden if x.trains for key in x.rule.trained(x)]
         return own + sorted(rules, key=lambda key: key in self.parameters)
 
@@ -116,11 +122,14 @@ class Network:
     def forward(self, h: Array, training: bool, times: int = 1) -> Trace:
         """A_l = H_{l-1} W_l + b_l, H_l = f(A_l), with this step's dropout masks if training."""
         trace = Trace()
+        of = Pass(self.description["seed"], self.steps, training, self.parameters, trace.rows)
         for layer in self.dense:
             trace.back.append([])
+            trace.outputs.append([h])
             for follower in layer.followers:
-                h, back = follower.forward(h, self.description["seed"], self.steps, training)
+                h, back = follower.forward(h, of)
                 trace.back[-1].append(back)
+                trace.outputs[-1].append(h)
             trace.inputs.append(h)
             if isinstance(layer, Recurrent):
                 a, f, h, trace.before[layer.ordinal] = layer.run(self, h, times)
@@ -189,7 +198,7 @@ class Network:
     def local_vjp(self, layer: Layer, trace: Trace, s: Array) -> Array:
         """d_l from S_l: back through the block's layers and f, or only 0/1 masks if "pre"."""
         exact = layer.inject != "pre"
-        for back in reversed(trace.back[layer.ordinal + 1]):
+        for back in reversed(trace.back[layer.ordinal + 1][: layer.landing]):
             s = back(s, exact)
         if isinstance(layer, Recurrent):  # the way back through time has f'
             return s
@@ -214,6 +223,8 @@ class Network:
         for layer, delta in zip(self.dense, step.weighted, strict=True):
             if layer.trains and delta is not None:
                 grads |= self._gradient(layer, step.last, delta, step.count)
+            for key in (key for follower in layer.learners for key in follower.keys):
+                grads[key] = step.weigh(step.trace.rows[key]).sum(axis=0) / step.count
         for layer in self.hidden:
             if layer.trains:
                 grads |= layer.rule.gradients(self, layer, step)
@@ -234,6 +245,10 @@ class Network:
         for layer in self.dense:
             if layer.trains:
                 self._update_layer(layer, grads, lr * layer.spec["lr_scale"])
+            for follower in layer.learners:
+                for key in follower.keys:
+                    rate, decay = lr * follower.spec["lr_scale"], self.weight_decay(is_bias=True)
+                    self.optimize(key, grads[key], rate, decay)
         for layer in self.hidden:
             if layer.trains:
                 layer.rule.update(self, layer, grads, lr)
@@ -259,7 +274,8 @@ class Network:
     def _l1(self, key: str) -> Array | float:
         """What the optimizer's l1 adds to a gradient: nothing to that of feedback."""
         o = self.description["optimizer"]
-        spared = key not in self.parameters or (key.endswith("bias") and not o["decay_bias"])
+        is_row = key.endswith(("bias", "scale", "shift"))
+        spared = key not in self.parameters or (is_row and not o["decay_bias"])
         return 0.0 if spared else float(o.get("l1", 0.0)) * np.sign(self.parameters[key])
 
     def weight_decay(self, is_bias: bool = False) -> float:
@@ -301,6 +317,8 @@ class Network:
         count: int,
         lrs: Maybe = None,
         poll: Callable[[int], Any] | None = None,
+        *,
+        augment: tuple[bool, int] | None = None,
     ) -> tuple[float, float, int, int]:
         """Batches first..first+count-1 of an epoch: (sum of loss * m, correct, rows, steps)."""
         order = np.arange(len(x)) if order is None else order
@@ -309,7 +327,11 @@ class Network:
             batch = order[b * batch_size : (b + 1) * batch_size]
             lr = self.lr if lrs is None else float(lrs[steps])
             labels_b, y_b, weights_b = (rows_of(a, batch) for a in (labels, y, weights))
-            step = self._train_step(x[batch], labels_b, y_b, weights_b, lr)
+            x_b = x[batch]
+            if augment is not None:
+                image = self.description["input_shape"]
+                x_b = augmented(x_b, image, augment, self.description["seed"], self.steps)
+            step = self._train_step(x_b, labels_b, y_b, weights_b, lr)
             loss_sum, n_correct = loss_sum + step.loss * step.count, n_correct + step.correct
             rows, steps = rows + step.count, steps + 1
             if poll is not None and poll(b + 1):
@@ -383,6 +405,8 @@ class Network:
             replace(layer, rule=backprop, needs_delta=True, spec=layer.spec | {"time": "bptt"})
             for layer in self.dense
         ]
+        for i, above in enumerate(self.dense[1:]):
+            exact[i] = landed(exact[i], above.followers)
         step = self._compute_step(x, labels, y, weights)
         true = replace(step, second=None)
         self._form_deltas(true, exact, step.error)

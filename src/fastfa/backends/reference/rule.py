@@ -70,7 +70,9 @@ class Layer:
     followers: tuple[Follower, ...]  # the layers without weights just before it
     rule: Rule
     needs_delta: bool = True  # is d_l formed at all?
-    width: int = 0  # numbers of its block's output, where S_l lands
+    width: int = 0  # numbers where S_l lands
+    landing: int = 0  # and after how many of the layers behind it that is
+    learners: tuple[Follower, ...] = ()  # those of them whose parameters learn
 
     @property
     def columns(self) -> int:
@@ -123,7 +125,7 @@ class Layer:
 
     @property
     def inject(self) -> str:
-        """Where S lands: "post", the block's output, or "pre", at A_l."""
+        """Where S lands: "post", the block's output, "before_pool", or "pre", at A_l."""
         return str(self.rule.spec.get("inject", "post"))
 
     @property
@@ -247,8 +249,8 @@ class Rule:
         if self.source == "above":
             return angle(matrix, weight_above(net, layer).T)
         uppers = net.dense[layer.ordinal + 1 :]
-        if any(upper.window for upper in uppers):
-            return None  # no matrix leads through patches
+        if any(upper.window for upper in uppers) or layer.width != math.prod(uppers[0].given):
+            return None  # no matrix leads through patches or pools
         path = np.eye(layer.width)
         for upper in uppers:
             path = path @ net.parameters[upper.key("weight")]

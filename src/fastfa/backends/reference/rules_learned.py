@@ -34,7 +34,7 @@ class DKP(DFA):
 
     def gradients(self, net: Network, layer: Layer, step: Step) -> dict[str, Array]:
         """gB_l."""
-        error, h = step.weighted[-1], step.trace.inputs[layer.ordinal + 1]
+        error, h = step.weighted[-1], step.trace.landed(layer.ordinal, layer.landing)
         assert error is not None
         return {layer.key("feedback"): net.product("outer", error.T, h, layer) / step.count}
 

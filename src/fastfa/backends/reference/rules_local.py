@@ -42,7 +42,8 @@ class Local(Rule):
     def signal(self, net: Network, layer: Layer, step: Step) -> Array:
         """e_l M_l^T; keeps e_l."""
         weight, bias = (net.parameters[key] for key in self.keys(layer))
-        z = net.product("forward", step.trace.inputs[layer.ordinal + 1], weight, layer) + bias
+        h = step.trace.landed(layer.ordinal, layer.landing)
+        z = net.product("forward", h, weight, layer) + bias
         row_loss, error = loss_of(net.description)(
             z.astype(np.float64), step.target.astype(np.float64)
         )
@@ -59,7 +60,10 @@ class Local(Rule):
         """gM_l and gc_l."""
         if not self.trained(layer):
             return {}
-        h, error = step.trace.inputs[layer.ordinal + 1], step.weigh(step.kept[layer.key("e")])
+        h, error = (
+            step.trace.landed(layer.ordinal, layer.landing),
+            step.weigh(step.kept[layer.key("e")]),
+        )
         g_weight = net.product("outer", h.T, error, layer) / step.count
         return dict(zip(self.keys(layer), (g_weight, error.sum(axis=0) / step.count), strict=True))
 

@@ -16,10 +16,16 @@ class Trace:
 
     inputs: list[Array] = field(default_factory=list)  # H_{l-1} after the layers before layer l
     back: list[list[Back]] = field(default_factory=list)  # the way back through those layers
+    outputs: list[list[Array]] = field(default_factory=list)  # before each of them, and of the last
     a: list[Array] = field(default_factory=list)  # A_l, before the activation
     f: list[Array] = field(default_factory=list)  # f(A_l): H_l, but for a recurrent layer
     h: list[Array] = field(default_factory=list)  # H_l, the layer's output
     before: dict[int, Array] = field(default_factory=dict)  # h_{t-1} of recurrent layers
+    rows: dict[str, Array] = field(default_factory=dict)  # whose sums are gradients of followers
+
+    def landed(self, ordinal: int, landing: int) -> Array:
+        """H where the signal of layer `ordinal` lands, after so many of the layers behind it."""
+        return self.outputs[ordinal + 1][landing]
 
 
 @dataclass
