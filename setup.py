@@ -40,7 +40,7 @@ X86 = MACHINE in ("x86_64", "AMD64")
 CONFIGURATION = [DEBUG, NO_BLAS, *map(os.environ.get, ("CC", "CFLAGS", "LDFLAGS"))]
 BUILD_BASE = f"build/{zlib.crc32(repr(CONFIGURATION).encode()):08x}"
 
-MACROS = [("FA_X86", None)] * X86 + [("FASTFA_NO_BLAS", None)] * NO_BLAS
+MACROS = [("FA_X86", None), ("FA_BF16_KERNELS", None)] * X86 + [("FASTFA_NO_BLAS", None)] * NO_BLAS
 OPTIMISE = ["-O1", "-g", "-UNDEBUG"] if DEBUG else ["-O3", "-g0", "-DNDEBUG"]
 
 # What an overflow in checks, files or messages meets; kernels take no bytes from strangers.
@@ -66,8 +66,8 @@ CUDA_SHARED = (
     "activations.def",
 )
 STUBS = {
-    "x86_64": ("isa_v2", "isa_v3", "isa_v4"),
-    "AMD64": ("isa_v2", "isa_v3", "isa_v4"),
+    "x86_64": ("isa_v2", "isa_v3", "isa_v4", "isa_bf16"),
+    "AMD64": ("isa_v2", "isa_v3", "isa_v4", "isa_bf16"),
     "aarch64": ("isa_neon",),
     "arm64": ("isa_neon",),
 }.get(MACHINE, ("isa_c",))

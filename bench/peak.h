@@ -11,7 +11,7 @@
 /* Twelve independent chains of x = x * a + b; the statement keeps the compiler from merging
  * rounds. */
 #define PEAK(name, isa, V, set1, step, lanes)                                                      \
-    __attribute__((target(isa))) static double name(double seconds)                                \
+    __attribute__((target(isa), unused)) static double name(double seconds)                        \
     {                                                                                              \
         enum { CHAINS = 12, ROUNDS = 20000 };                                                      \
         V x[CHAINS], a = set1(0.5), b = set1(1.0);                                                 \

@@ -214,6 +214,9 @@ typedef struct fa_net_desc {
     int n_loss_options;
     /* Images: height, width and channels, n_in numbers in all, channels side by side. 0: rows */
     int64_t input_h, input_w, input_c;
+    /* NULL or "float32"; "bfloat16": products of FA_F32 round their operands, not their sums, which
+     * is faster on processors that have instructions for it (docs/MATH.md) */
+    const char *compute;
 } fa_net_desc;
 
 /* Initialisers. They are inline, so that they use the structs your program was compiled with. The
@@ -697,7 +700,7 @@ FA_API int fa_get_num_threads(void);
 
 FA_API const char *fa_version(void);
 FA_API int fa_version_number(void); /* FASTFA_VERSION_NUMBER of the library that runs */
-/* One JSON object: version, isa, blas, gemm, threads, compiler. Valid until the next call on this
+/* One JSON object: version, isa, bfloat16, blas, gemm, threads, compiler. Valid until the next call on this
  * thread. */
 FA_API const char *fa_build_info(void);
 
@@ -765,6 +768,7 @@ typedef struct fa_layer_info {
     int64_t n_in, n_out;
     int64_t h, w, c;      /* of its output; h = w = 0: a row of c numbers */
     double multiply_adds; /* of a sample, forward */
+    int bf16;             /* 1: products with its weights round their operands to bfloat16 */
 } fa_layer_info;
 FA_API fa_status fa_net_layer(fa_layer_info *info, const fa_net *net, int64_t layer);
 

@@ -83,6 +83,15 @@ def step(net: str, threads: int, names: list[str]) -> Group:
     return [*own, peak(one), *bounds, *peers(one, names)]
 
 
+def bfloat16(net: str, threads: int) -> Group:
+    """A step in float32 and with products in bfloat16, by both rules; PyTorch under autocast."""
+    one, rules = case(net, threads), ("backprop", "dfa")
+    half = {**one, "compute": "bfloat16"}
+    own: Group = [Workload(f"float32 {r}", "fastfa", {**one, "rule": r}) for r in rules]
+    own += [Workload(f"bfloat16 {r}", "fastfa", {**half, "rule": r}) for r in rules]
+    return [*own, *peers(half, ["torch"])]
+
+
 def product(threads: int) -> Group:
     """The GEMM-only bound of one layer: two products of 128 x 784 x 512."""
     one = {**case(MEDIUM, threads), "widths": [784, 512]}
@@ -149,28 +158,36 @@ def memory(net: str, rule: str, optimizer: str) -> Group:
     return [Program(["held", "counted"], "bytes", one["cores"], command)]
 
 
-CASES: dict[str, Callable[[], Group]] = {
-    f"{net} t{threads}": lambda net=net, threads=threads, names=names: step(net, threads, names)
-    for net, names in {
-        SMALL: ["torch", "jax", "sklearn"],
-        MEDIUM: ["torch", "jax", "sklearn"],
-        WIDE: [],
-        DEEP: ["torch", "jax", "sklearn"],
-    }.items()
-    for threads in (1, 2)
-} | {
-    "product t1": lambda: product(1),
-    "product t2": lambda: product(2),
-    "batch 1": batch_1,
-    "threads": threads_1_2,
-    "optimizers": optimizers,
-    "epoch t1": lambda: epoch(1),
-    "epoch t2": lambda: epoch(2),
-    "replicas": replicas,
-    "elementwise": elementwise,
-    "memory sgd": lambda: memory(MEDIUM, "dfa", "sgd"),
-    "memory adam": lambda: memory(DEEP, "backprop", "adam"),
-}
+CASES: dict[str, Callable[[], Group]] = (
+    {
+        f"{net} t{threads}": lambda net=net, threads=threads, names=names: step(net, threads, names)
+        for net, names in {
+            SMALL: ["torch", "jax", "sklearn"],
+            MEDIUM: ["torch", "jax", "sklearn"],
+            WIDE: [],
+            DEEP: ["torch", "jax", "sklearn"],
+        }.items()
+        for threads in (1, 2)
+    }
+    | {
+        f"bf16 {net} t{threads}": lambda net=net, threads=threads: bfloat16(net, threads)
+        for net in (MEDIUM, WIDE, DEEP)
+        for threads in (1, 2)
+    }
+    | {
+        "product t1": lambda: product(1),
+        "product t2": lambda: product(2),
+        "batch 1": batch_1,
+        "threads": threads_1_2,
+        "optimizers": optimizers,
+        "epoch t1": lambda: epoch(1),
+        "epoch t2": lambda: epoch(2),
+        "replicas": replicas,
+        "elementwise": elementwise,
+        "memory sgd": lambda: memory(MEDIUM, "dfa", "sgd"),
+        "memory adam": lambda: memory(DEEP, "backprop", "adam"),
+    }
+)
 
 
 def measure(name: str, rounds: int, seconds: float) -> dict[str, Any]:

@@ -167,6 +167,24 @@ def peer_rows() -> list[Row]:
     return rows
 
 
+def bfloat16_rows() -> list[Row]:
+    """Products in bfloat16 against float32 and against PyTorch's, which has float32 weights too."""
+    own = {MEDIUM: (0.7,), WIDE: (0.62, 0.55), DEEP: (0.62, 0.55)}
+    torch = {MEDIUM: (1.2, 1.4), DEEP: (1.1, 1.2)}
+    rows = []
+    for net, targets in own.items():
+        for rule in ("backprop", "dfa"):
+            figures = over(f"bfloat16 {rule}", f"float32 {rule}")
+            cells = {n: Cell(f"bf16 {net} t{n}", figures, *targets) for n in (1, 2)}
+            rows.append(Row(f"bfloat16, {title(net)}, {rule}", "own float32", True, "", cells))
+        figures = faster("bfloat16 backprop", "torch")
+        cells = {n: Cell(f"bf16 {net} t{n}", figures, *torch.get(net, ())) for n in (1, 2)}
+        rows.append(
+            Row(f"bfloat16, {title(net)}, backprop", "PyTorch, autocast", False, "x", cells)
+        )
+    return rows
+
+
 def online_rows() -> list[Row]:
     """Batch 1: `fit` of a stream."""
     rows = []
@@ -238,4 +256,4 @@ def other_rows() -> list[Row]:
     return rows
 
 
-ROWS = [*step_rows(), *peer_rows(), *online_rows(), *other_rows()]
+ROWS = [*step_rows(), *peer_rows(), *bfloat16_rows(), *online_rows(), *other_rows()]

@@ -57,6 +57,7 @@ def _network(case: dict[str, Any], seed: int = 0) -> Any:
         rule=case["rule"],
         optimizer=optimizer,
         n_threads=case["threads"],
+        compute=case.get("compute", "float32"),
         rng=seed,
     )
 
@@ -69,6 +70,7 @@ def _own_info(case: dict[str, Any]) -> str:
     return (
         f"fastfa {info['version']}, {case['threads']} threads, kernels of {info['isa']}, "
         f"products: {info['gemm']}, available: {blas}"
+        + (f", bfloat16 by {info['bfloat16']}" if "compute" in case else "")
     )
 
 
@@ -181,7 +183,8 @@ def _torch_model(case: dict[str, Any], compiled: bool) -> tuple[Any, Callable[[A
     criterion = torch.nn.CrossEntropyLoss()
 
     def loss_of(x: Any, y: Any) -> Any:
-        return criterion(model(x), y)
+        with torch.autocast("cpu", torch.bfloat16, enabled="compute" in case):
+            return criterion(model(x), y)
 
     forward = torch.compile(loss_of, dynamic=False) if compiled else loss_of
 

@@ -190,8 +190,8 @@ static void whole_gradient(const fa_run *run, const fa_layer *layer, fa_pair pai
     if (pair.windows)
         layer->ops->gradient(layer, run, pair, all, g, 1, 0 /* of this thread */);
     else
-        fa_gradient_product(run, pair.left, (fa_rows){0, g.rows}, g, run->buf[pair.right], 1, 0,
-                            &packed_b);
+        fa_gradient_product(run, &run->net->linalg, pair.left, (fa_rows){0, g.rows}, g,
+                            run->buf[pair.right], 1, 0, &packed_b);
 }
 
 static void gradient_sums(fa_angles *angle_of, const fa_run *rule, const fa_run *exact, int b,

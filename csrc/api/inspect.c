@@ -160,7 +160,9 @@ fa_status fa_net_layer(fa_layer_info *info, const fa_net *net, int64_t i)
     const size_t size = info->struct_size;
     const fa_layer *layer = &net->layers[i];
     const fa_shape out = layer->out_shape;
-    known = (fa_layer_info){size, layer->n_in, layer->n_out, out.h, out.w, out.c, layer->work};
+    const bool bf16 = layer->weight && layer->weight->linalg->bf16;
+    known =
+        (fa_layer_info){size, layer->n_in, layer->n_out, out.h, out.w, out.c, layer->work, bf16};
     memcpy(info, &known, size);
     return FA_OK;
 }

@@ -22,8 +22,9 @@ const char *fa_build_info(void)
     plain(gemm);
     plain(why);
     snprintf(text, sizeof text,
-             "{\"version\": \"%s\", \"isa\": \"%s\", \"blas\": \"%s\", \"gemm\": \"%s\", "
-             "\"threads\": %d, \"compiler\": \"%s\"}",
-             FASTFA_VERSION, fa_isa_name(), why, gemm, fa_get_num_threads(), __VERSION__);
+             "{\"version\": \"%s\", \"isa\": \"%s\", \"bfloat16\": \"%s\", \"blas\": \"%s\", "
+             "\"gemm\": \"%s\", \"threads\": %d, \"compiler\": \"%s\"}",
+             FASTFA_VERSION, fa_isa_name(), fa_bf16_get()->name, why, gemm, fa_get_num_threads(),
+             __VERSION__);
     return text;
 }

@@ -32,8 +32,7 @@ void fa_log(const char *format, ...) __attribute__((format(printf, 1, 2)));
         while ((result) < 0 && errno == EINTR && ++tries_ < 1000);                                 \
     } while (0)
 /* ---- struct_copy.c ---- */
-/* Copies a struct that begins with its size, at least `least`; fields that an older, smaller struct
- * lacks become zero. */
+/* Copies a struct that begins with its size, at least `least`; missing fields become zero. */
 fa_status fa_copy_struct(void *to, size_t size, size_t least, const void *from, const char *what);
 #define FA_COPY_STRUCT(to, from, last_required, what)                                              \
     fa_copy_struct(to, sizeof *(to), (size_t)((char *)(&(to)->last_required + 1) - (char *)(to)),  \
@@ -71,6 +70,7 @@ fa_status fa_cpu_check(void);
 const fa_kernels *fa_kernels_for(fa_dtype dtype);
 const char *fa_isa_name(void);
 bool fa_isa_prefers_blas(void);
+const struct fa_bf16_kernels *fa_cpu_bf16(void); /* NULL: it has no instructions for them */
 /* Inside a call numbers are rounded to nearest and nothing traps; its end restores the program's
  * mode and flags. flush: denormals count as zero, as kernels need. */
 typedef struct fa_fp {

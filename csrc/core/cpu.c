@@ -1,12 +1,18 @@
 /* Chooses the kernels for this processor, once, unless FASTFA_CPU names others; and sets the
  * floating-point mode of calls. */
 #include "core/core.h"
+#include "kernels/bf16.h"
 
 #include <fenv.h> /* not on x86-64 */
 #include <string.h>
 #if defined(__x86_64__) && !defined(FASTFA_PORTABLE)
 #define X86
 #include <immintrin.h>
+#ifdef FA_BF16_KERNELS
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #elif defined(__aarch64__) && !defined(FASTFA_PORTABLE)
 #define ARM
 #endif
@@ -16,6 +22,8 @@ typedef struct fa_isa {
     const fa_kernels *rows;
     bool (*usable)(void);
     bool (*blas_is_faster)(void); /* than our products; measured with bench/micro/kernels.c */
+    const fa_bf16_kernels *bf16;  /* NULL: none */
+    const char *kernels;          /* whose kernels `rows` are, where they have another name */
 } fa_isa;
 
 #ifdef X86
@@ -33,21 +41,52 @@ static bool has_v4(void)
     return has_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
            __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
 }
+#ifdef FA_BF16_KERNELS
+/* By numbers, because compilers without these names are in use. Leaf 7.1 eax, 7.0 edx */
+static bool has_bit(unsigned leaf, bool edx, int bit)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, leaf, &a, &b, &c, &d) && ((edx ? d : a) >> bit & 1);
+}
+static bool has_bf16(void) { return has_v4() && has_bit(1, false, 5); }
+/* Asks the system about its rights to registers of AMX: a request is for the whole process, and its
+ * threads and children inherit it. */
+static bool system_allows(int request, uintptr_t argument)
+{
+#if defined(__linux__) && defined(SYS_arch_prctl)
+    return syscall(SYS_arch_prctl, request, argument) == 0;
+#else
+    (void)request, (void)argument;
+    return false;
+#endif
+}
+enum { GET_SUPPORTED = 0x1021, REQUEST = 0x1023, TILE_DATA = 18 };
+static bool has_amx(void)
+{
+    unsigned long features = 0;
+    return has_bf16() && has_bit(0, true, 22) && has_bit(0, true, 24) &&
+           system_allows(GET_SUPPORTED, (uintptr_t)&features) && features >> TILE_DATA & 1;
+}
+#endif
 static const fa_isa isas[] = {
-    /* best first */
-    {"v4", fa_kernels_v4_rows, has_v4, never},
-    {"v3", fa_kernels_v3_rows, has_v3, never},
-    {"v2", fa_kernels_v2_rows, has_v2, has_avx}, /* BLAS has AVX kernels, ours are SSE */
+/* best first */
+#ifdef FA_BF16_KERNELS
+    {"amx", fa_kernels_v4_rows, has_amx, never, &fa_bf16_amx, "v4"},
+    {"bf16", fa_kernels_v4_rows, has_bf16, never, &fa_bf16_vdpbf16ps, "v4"},
+#endif
+    {"v4", fa_kernels_v4_rows, has_v4, never, NULL, NULL},
+    {"v3", fa_kernels_v3_rows, has_v3, never, NULL, NULL},
+    {"v2", fa_kernels_v2_rows, has_v2, has_avx, NULL, NULL}, /* BLAS has AVX, ours are SSE */
 };
 #elif defined(ARM)
 bool fa_l2_is_slow;
 static bool always(void) { return true; }
 static bool never(void) { return false; }
-static const fa_isa isas[] = {{"neon", fa_kernels_neon_rows, always, never}};
+static const fa_isa isas[] = {{"neon", fa_kernels_neon_rows, always, never, NULL, NULL}};
 #else
 bool fa_l2_is_slow;
 static bool always(void) { return true; }
-static const fa_isa isas[] = {{"c", fa_kernels_c_rows, always, always}};
+static const fa_isa isas[] = {{"c", fa_kernels_c_rows, always, always, NULL, NULL}};
 #endif
 enum { N_ISAS = sizeof isas / sizeof *isas };
 
@@ -75,7 +114,8 @@ static void choose(void)
 #ifdef X86
     __builtin_cpu_init();
     select_isa();
-    fa_l2_is_slow = chosen == &isas[0] && __builtin_cpu_is("intel"); /* docs/decisions/013 */
+    fa_l2_is_slow = chosen && chosen->rows == fa_kernels_v4_rows &&
+                    __builtin_cpu_is("intel"); /* docs/decisions/013 */
 #else
     select_isa();
 #endif
@@ -104,8 +144,8 @@ fa_status fa_cpu_check(void)
     if (refused)
         return fa_fail(
             FA_E_VALUE,
-            "FASTFA_CPU: expected an instruction set of this processor (v2, v3 or v4, or "
-            "neon; best here: %s), got '%s'",
+            "FASTFA_CPU: expected an instruction set of this processor (v2, v3, v4, bf16 or amx, "
+            "or neon; best here: %s), got '%s'",
             chosen->name, refused);
     if (!as_written)
         return fa_fail(FA_E_STATE,
@@ -115,8 +155,31 @@ fa_status fa_cpu_check(void)
 }
 
 const fa_kernels *fa_kernels_for(fa_dtype dtype) { return &isa()->rows[dtype == FA_F64]; }
-const char *fa_isa_name(void) { return isa() ? isa()->name : "none"; }
 bool fa_isa_prefers_blas(void) { return isa()->blas_is_faster(); }
+
+/* Programs that need no products in bfloat16 do not ask for AMX. */
+static const fa_bf16_kernels *bf16;
+static void choose_bf16(void)
+{
+    bf16 = isa()->bf16;
+#ifdef FA_BF16_KERNELS
+    const bool amx = bf16 == &fa_bf16_amx;
+    if (amx && !system_allows(REQUEST, TILE_DATA)) bf16 = &fa_bf16_vdpbf16ps;
+#endif
+}
+
+const fa_bf16_kernels *fa_cpu_bf16(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, choose_bf16);
+    return bf16;
+}
+
+const char *fa_isa_name(void)
+{
+    if (!isa()) return "none";
+    return isa()->kernels ? isa()->kernels : isa()->name;
+}
 
 /* ---- floating point ---- */
 

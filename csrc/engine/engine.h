@@ -71,7 +71,8 @@ void fa_run_set_sample(fa_run *run, const void *x, void *out);
 /* The packing buffer of a worker for one product; its old contents are lost. */
 fa_packed_b fa_packing_buffer(const fa_run *run, int worker);
 /* C = A B^T, with the worker's scratch, of which fa_matmul_nt_scratch bytes were planned */
-void fa_run_matmul_nt(const fa_run *run, fa_mat c, fa_mat a, fa_mat b, int worker);
+void fa_run_matmul_nt(const fa_run *run, fa_mat c, fa_mat a, fa_mat b, const fa_linalg *la,
+                      int worker);
 
 /* ---- forward.c, delta.c, update.c: parts of a step that rules use ---- */
 

@@ -52,8 +52,8 @@ void fa_feedback_product(const fa_run *run, int block, fa_part part, fa_mat sour
     fa_epilogue epilogue = fa_signal_epilogue(run, block, part);
     if (learns(net, block)) epilogue.nonfinite = fa_nonfinite_flag(run);
     fa_packed_b packed_b = fa_packing_buffer(run, worker);
-    fa_matmul(&net->linalg, s, source, fa_columns_of(b, part.c0, part.c1, net->esize), &epilogue,
-              &packed_b);
+    fa_matmul(rule->step_rows ? fa_linalg_of_made(net, block) : stored->linalg, s, source,
+              fa_columns_of(b, part.c0, part.c1, net->esize), &epilogue, &packed_b);
     fa_count(run, &net->count_feedback, fa_is_first(part));
 }
 

@@ -59,8 +59,8 @@ void fa_weight_rows(const fa_run *run, fa_rows rows);
 
 void fa_begin_update(fa_run *run);
 /* Rows i of g = alpha * left^T right + beta * g, where g begins at the first of them */
-void fa_gradient_product(const fa_run *run, fa_buf left, fa_rows i, fa_mat g, fa_mat right,
-                         double alpha, double beta, fa_packed_b *packed);
+void fa_gradient_product(const fa_run *run, const fa_linalg *la, fa_buf left, fa_rows i, fa_mat g,
+                         fa_mat right, double alpha, double beta, fa_packed_b *packed);
 void fa_update(const fa_run *run, int param, fa_tile t, int worker); /* a tile: gradient and step */
 void fa_update_serial(const fa_run *run);
 void fa_move_traces(const fa_run *run);
@@ -115,6 +115,7 @@ typedef struct fa_pack_cache {
     uint64_t run;
     int64_t j0, j1;
     fa_buf buf;
+    const fa_linalg *linalg; /* it packs in a way of its own */
     _Alignas(64) char bytes[];
 } fa_pack_cache;
 /* NULL if products do not pack. */

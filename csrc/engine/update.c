@@ -13,17 +13,20 @@ static fa_mat columns(const fa_run *run, fa_buf b, int64_t j0, int64_t j1)
 
 /* The packing buffer for the columns of a tile, or NULL. A worker's next tile is usually the one
  * below, with the same columns. */
-static fa_packed_b *packed_columns(const fa_run *run, fa_buf buf, fa_tile t, int worker)
+static fa_packed_b *packed_columns(const fa_run *run, const fa_linalg *la, fa_buf buf, fa_tile t,
+                                   int worker)
 {
     fa_pack_cache *cache = fa_pack_cache_of(run, worker);
     if (!cache) return NULL;
-    if (cache->run != run->serial || cache->buf != buf || cache->j0 != t.j0 || cache->j1 != t.j1)
+    if (cache->run != run->serial || cache->buf != buf || cache->j0 != t.j0 || cache->j1 != t.j1 ||
+        cache->linalg != la)
         *cache = (fa_pack_cache){
             .b = {.buffer = cache->bytes, .bytes = run->work->packing_bytes, .remote = run->shared},
             .run = run->serial,
             .j0 = t.j0,
             .j1 = t.j1,
-            .buf = buf};
+            .buf = buf,
+            .linalg = la};
     return &cache->b;
 }
 
@@ -50,14 +53,13 @@ void fa_move_traces(const fa_run *run)
     }
 }
 
-void fa_gradient_product(const fa_run *run, fa_buf left, fa_rows i, fa_mat g, fa_mat right,
-                         double alpha, double beta, fa_packed_b *packed)
+void fa_gradient_product(const fa_run *run, const fa_linalg *la, fa_buf left, fa_rows i, fa_mat g,
+                         fa_mat right, double alpha, double beta, fa_packed_b *packed)
 {
     if (run->csr && fa_csr_values(run, left))
         fa_csr_gradient(run, i, g, right, alpha, beta);
     else
-        fa_matmul_tn(&run->net->linalg, g, columns(run, left, i.r0, i.r1), right, alpha, beta,
-                     packed);
+        fa_matmul_tn(la, g, columns(run, left, i.r0, i.r1), right, alpha, beta, packed);
 }
 
 /* g = alpha * sum over pairs of left^T right + beta * g on the tile; g points at the tile's first
@@ -83,9 +85,9 @@ static void tile_product(const fa_run *run, const fa_param *p, fa_tile t, fa_mat
             net->k->colsum(g.p, right.p, right.ld, right.rows, right.cols, alpha, beta);
             continue;
         }
-        fa_packed_b *const packed = packed_columns(run, p->grad[i].right, t, worker);
-        fa_gradient_product(run, p->grad[i].left, (fa_rows){t.i0, t.i1}, g, right, alpha, beta,
-                            packed ? packed : &in_place);
+        fa_packed_b *const packed = packed_columns(run, p->linalg, p->grad[i].right, t, worker);
+        fa_gradient_product(run, p->linalg, p->grad[i].left, (fa_rows){t.i0, t.i1}, g, right, alpha,
+                            beta, packed ? packed : &in_place);
         fa_count(run, &net->count_outer, t.i0 == 0 && t.j0 == 0);
     }
 }

@@ -37,7 +37,7 @@ static size_t packing_tn(const fa_net *net, const fa_param *p, int64_t rows)
         const fa_mat right = {NULL, net->buffers[p->grad[i].right].ld, rows,
                               fa_smaller(p->cols, net->tile_cols)};
         if (p->grad[i].left != FA_ONES && !p->grad[i].windows)
-            most = fa_larger(most, fa_matmul_packing(&net->linalg, p->rows, right, true));
+            most = fa_larger(most, fa_matmul_packing(p->linalg, p->rows, right, true));
     }
     return most;
 }
@@ -48,19 +48,19 @@ static size_t packing_bytes(const fa_net *net, int64_t rows, bool training)
 {
     const int64_t m = fa_smaller(rows, FA_CHUNK);
     size_t most = 0;
-    for (int i = 0; i < net->n_params && !net->blas; i++) {
+    for (int i = 0; i < net->n_params; i++) {
         const fa_param *p = &net->params[i];
         const fa_mat b = {NULL, p->cols, p->rows, p->cols};
         if (p->kind == FA_BIAS || (!training && p->kind == FA_FEEDBACK)) continue;
-        most = fa_larger(most, fa_matmul_packing(&net->linalg, m, b, false));
+        most = fa_larger(most, fa_matmul_packing(p->linalg, m, b, false));
         if (training)
-            most = fa_larger(most, fa_larger(fa_matmul_nt_packing(&net->linalg, m, b),
-                                             packing_tn(net, p, rows)));
+            most = fa_larger(
+                most, fa_larger(fa_matmul_nt_packing(p->linalg, m, b), packing_tn(net, p, rows)));
     }
-    for (int b = 0; b < net->n_blocks && training && !net->blas; b++) {
+    for (int b = 0; b < net->n_blocks && training; b++) {
         const int64_t cols = fa_feedback_cols(net, b);
         const fa_mat made = {NULL, cols, net->blocks[b].rule.step_rows, cols};
-        most = fa_larger(most, fa_matmul_packing(&net->linalg, m, made, false));
+        most = fa_larger(most, fa_matmul_packing(fa_linalg_of_made(net, b), m, made, false));
     }
     return (most + 63) & ~(size_t)63;
 }
@@ -282,8 +282,9 @@ fa_packed_b fa_packing_buffer(const fa_run *run, int worker)
     return (fa_packed_b){.buffer = cache->bytes, .bytes = run->work->packing_bytes};
 }
 
-void fa_run_matmul_nt(const fa_run *run, fa_mat c, fa_mat a, fa_mat b, int worker)
+void fa_run_matmul_nt(const fa_run *run, fa_mat c, fa_mat a, fa_mat b, const fa_linalg *la,
+                      int worker)
 {
     fa_packed_b cache = fa_packing_buffer(run, worker);
-    fa_matmul_nt(&run->net->linalg, c, a, b, fa_scratch(run, worker), &cache);
+    fa_matmul_nt(la, c, a, b, fa_scratch(run, worker), &cache);
 }

@@ -56,7 +56,7 @@ void fa_dense_product(const fa_layer *layer, const fa_run *run, fa_part part, fa
     else if (run->pending && layer->weight->trainable)
         update_and_multiply(layer, run, a, x);
     else
-        fa_matmul(&net->linalg, a, x, w, &epilogue, &packed_b);
+        fa_matmul(layer->weight->linalg, a, x, w, &epilogue, &packed_b);
     fa_count(run, &net->count_forward, fa_is_first(part));
 }
 
@@ -75,7 +75,7 @@ void fa_dense_transport(const fa_layer *layer, const fa_run *run, fa_part part, 
                         fa_mat out, int worker)
 {
     const fa_mat w = fa_rows_of(weights(layer), (fa_rows){part.c0, part.c1}, run->net->esize);
-    fa_run_matmul_nt(run, out, d, w, worker);
+    fa_run_matmul_nt(run, out, d, w, layer->weight->linalg, worker);
     fa_count(run, &run->net->count_transport, fa_is_first(part));
 }
 

@@ -3,6 +3,7 @@
 #define FA_LINALG_H
 
 #include "core/core.h"
+#include "kernels/bf16.h"
 
 /* ---- blas.c: the single-threaded OpenBLAS of the wheel, opened on first use ---- */
 
@@ -50,6 +51,7 @@ typedef struct fa_linalg {
     const fa_blas *blas; /* NULL: own products only */
     size_t esize;        /* bytes of an element */
     fa_dtype dtype;
+    const fa_bf16_kernels *bf16; /* not NULL: products of operands rounded to bfloat16 */
 } fa_linalg;
 /* By FASTFA_GEMM: auto (default), own, blas. */
 fa_status fa_linalg_init(fa_linalg *la, fa_dtype dtype);
@@ -77,5 +79,15 @@ static inline size_t fa_larger(size_t a, size_t b) { return a > b ? a : b; }
  * A; 0 where the products do not pack. */
 size_t fa_matmul_packing(const fa_linalg *la, int64_t m, fa_mat b, bool transposed);
 size_t fa_matmul_nt_packing(const fa_linalg *la, int64_t m, fa_mat b);
+
+/* ---- bf16.c ---- */
+
+extern const fa_bf16_kernels fa_bf16_portable;
+const fa_bf16_kernels *fa_bf16_get(void); /* those of this processor */
+/* Whether products with a matrix of this size are faster in bfloat16, whatever the batch. */
+bool fa_bf16_pays(int64_t rows, int64_t cols);
+/* C = alpha op(A) op(B) + beta C, then the epilogue; op(X) = X^T where tx is set */
+void fa_bf16_matmul(const fa_linalg *la, bool ta, bool tb, fa_mat c, fa_mat a, fa_mat b,
+                    double alpha, double beta, const fa_epilogue *epilogue, fa_packed_b *cache);
 
 #endif

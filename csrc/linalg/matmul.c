@@ -58,6 +58,10 @@ void fa_matmul(const fa_linalg *la, fa_mat c, fa_mat a, fa_mat b, const fa_epilo
 {
     static const fa_epilogue none = {0};
     const fa_epilogue *e = epilogue ? epilogue : &none;
+    if (la->bf16) {
+        fa_bf16_matmul(la, false, false, c, a, b, 1, 0, e, cache);
+        return;
+    }
     if (e->bias && for_blas(la, c, a.cols)) /* BLAS adds to C, so C starts as the bias */
         for (int64_t i = 0; i < c.rows; i++)
             memcpy(c.p + (size_t)(i * c.ld) * la->esize, e->bias, (size_t)c.cols * la->esize);
@@ -84,6 +88,10 @@ void fa_matmul_add(const fa_linalg *la, fa_mat c, fa_mat a, fa_mat b, const fa_e
 void fa_matmul_tn(const fa_linalg *la, fa_mat c, fa_mat a, fa_mat b, double alpha, double beta,
                   fa_packed_b *cache)
 {
+    if (la->bf16) {
+        fa_bf16_matmul(la, true, false, c, a, b, alpha, beta, NULL, cache);
+        return;
+    }
     if (blas_product(la, true, false, c, a.rows, a, b, alpha, beta)) return;
     /* A contiguous column is a row: C^T = B^T A uses whole vectors. */
     if (c.cols == 1 && c.ld == 1)
@@ -140,6 +148,10 @@ static void transpose_a(const fa_linalg *la, fa_mat c, fa_mat a, fa_mat b, char 
 void fa_matmul_nt(const fa_linalg *la, fa_mat c, fa_mat a, fa_mat b, char *scratch,
                   fa_packed_b *cache)
 {
+    if (la->bf16) {
+        fa_bf16_matmul(la, false, true, c, a, b, 1, 0, NULL, cache);
+        return;
+    }
     if (blas_product(la, false, true, c, a.cols, a, b, 1, 0)) return;
     (c.rows < FEW_ROWS ? transpose_b : transpose_a)(la, c, a, b, scratch, cache);
 }
@@ -148,11 +160,15 @@ void fa_matmul_nt(const fa_linalg *la, fa_mat c, fa_mat a, fa_mat b, char *scrat
 
 /* For a product with B, with up to m rows of A */
 size_t fa_matmul_packing(const fa_linalg *la, int64_t m, fa_mat b, bool transposed)
-{ return la->k->gemm_packing_bytes(m, b.cols, b.rows, b.ld, transposed); }
+{
+    if (la->bf16) return la->bf16->packing_bytes(m, b.cols, b.rows, transposed);
+    return la->blas ? 0 : la->k->gemm_packing_bytes(m, b.cols, b.rows, b.ld, transposed);
+}
 
 /* For C = A B^T with up to m rows of A: the larger of what transpose_a and transpose_b need. */
 size_t fa_matmul_nt_packing(const fa_linalg *la, int64_t m, fa_mat b)
 {
+    if (la->bf16) return la->bf16->packing_bytes(m, b.rows, b.cols, false);
     const int64_t k = b.cols, wide = fa_smaller(m, NT_ROWS), few = fa_smaller(m, FEW_ROWS - 1);
     const fa_mat left = {NULL, NT_COLS, k, wide},
                  right = {NULL, NT_COLS, k, fa_smaller(b.rows, NT_ROWS)};

@@ -33,11 +33,20 @@ void fa_plan_buffer_width(fa_net *net, fa_buf b, int64_t cols)
     net->buffers[b].ld = padded(cols, net->buffers[b].size);
 }
 
+const fa_linalg *fa_plan_linalg(const fa_net *net, const fa_layer *layer, int64_t rows,
+                                int64_t cols)
+{
+    if (!net->bf16.bf16 || layer->ops->gradient || layer->ops->flags & FA_OVER_TIME)
+        return &net->linalg;
+    return fa_bf16_pays(rows, cols) ? &net->bf16 : &net->linalg;
+}
+
 fa_param *fa_plan_param(fa_net *net, const char *name, int layer, fa_tensor_kind kind, int64_t rows,
                         int64_t cols)
 {
     fa_param *p = &net->params[net->n_params++];
     *p = (fa_param){.kind = kind, .rows = rows, .cols = cols};
+    p->linalg = fa_plan_linalg(net, &net->layers[layer], rows, cols);
     snprintf(p->key, sizeof p->key, "%d.%s", layer, name);
     return p;
 }

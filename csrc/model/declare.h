@@ -28,6 +28,9 @@ void fa_plan_buffer_width(fa_net *net, fa_buf b, int64_t cols); /* changes its w
 fa_buf fa_plan_tight_buffer(fa_net *net, int64_t cols, size_t size);
 fa_param *fa_plan_param(fa_net *net, const char *name, int layer, fa_tensor_kind kind, int64_t rows,
                         int64_t cols);
+/* What products with a matrix of a layer, or of its feedback, are computed by. */
+const fa_linalg *fa_plan_linalg(const fa_net *net, const fa_layer *layer, int64_t rows,
+                                int64_t cols);
 /* Makes the optimizer train a parameter, like a weight, on the gradient left^T right. */
 void fa_plan_trained(fa_net *net, fa_param *p, fa_buf left, fa_buf right);
 /* Makes a step train feedback on the gradient left^T right, where the block trains: by the network's
@@ -63,6 +66,12 @@ static inline int64_t fa_feedback_cols(const fa_net *net, int block)
 {
     return net->blocks[block].rule.sources & FA_FROM_ABOVE ? fa_weight_above(net, block)->rows
                                                            : fa_block_width(net, block);
+}
+/* Of the matrix that a rule makes for each step */
+static inline const fa_linalg *fa_linalg_of_made(const fa_net *net, int block)
+{
+    const fa_block *b = &net->blocks[block];
+    return fa_plan_linalg(net, b->layer, b->rule.step_rows, fa_feedback_cols(net, block));
 }
 static inline bool fa_makes_matrix(const fa_net *net, int block) /* by ops->matrix */
 {

@@ -97,6 +97,7 @@ static const fa_field net_rows[] = {
     ROW(fa_net_desc, input_h, I64, NULL),
     ROW(fa_net_desc, input_w, I64, NULL),
     ROW(fa_net_desc, input_c, I64, NULL),
+    ROW(fa_net_desc, compute, TEXT, NULL),
     END};
 const fa_table fa_net_fields = {TABLE("network", fa_net_desc, loss, net_rows),
                                 OWNER(LOSS, fa_net_desc, loss)};

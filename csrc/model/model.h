@@ -53,14 +53,14 @@ typedef struct fa_param { /* weights, biases and feedback, learned or not */
     fa_pair grad[FA_MAX_PAIRS];
     int n_slots, n_grad;
     double lr_scale, feedback_decay; /* share lost in a step, apart from the optimizer's decay */
-    /* gain: the gradient is pull * value + gain * the mean (sums: the sum) of left^T right. share:
-     * its step is share * gradient, without optimizer and clipping. 0: as of a weight. */
-    double pull, gain, share;
+    /* Gradient: pull * value + gain * mean (sums: sum) of left^T right. Step: share * gradient. */
+    double pull, gain, share;    /* 0: as of a weight; with a share no optimizer, no clipping */
     bool sums, decays, sparsens; /* decays by weight_decay, sparsens by l1 */
     bool trainable, in_place;    /* the product writes the parameter itself */
     struct fa_param *coupled;    /* feedback that receives every step transposed (Kolen-Pollack) */
-    struct fa_param *trace; /* its gradient in a stream, without the signal; NULL: left^T right */
-    fa_buf stream;          /* with a trace: a row of slopes, of kept shares and of signals */
+    struct fa_param *trace;  /* its gradient in a stream, without the signal; NULL: left^T right */
+    fa_buf stream;           /* with a trace: a row of slopes, of kept shares and of signals */
+    const fa_linalg *linalg; /* what its products are computed by */
 } fa_param;
 static inline fa_mat fa_param_matrix(const fa_param *p)
 { return (fa_mat){(char *)p->value, p->cols, p->rows, p->cols}; }

@@ -31,6 +31,7 @@ struct fa_net {
             fa_dtype dtype;
         };
     };
+    fa_linalg bf16; /* that of large matrices, with compute "bfloat16" */
     int64_t n_in, n_out;
     uint64_t seed;
     double input_scale;
@@ -71,12 +72,11 @@ struct fa_net {
     int64_t n_feedback_tasks;
     fa_phase phases[FA_MAX_PHASES];
     int n_phases;
-    size_t scratch_size; /* bytes that each worker needs */
-    int64_t tile_cols;   /* of the widest tile */
-    double work_per_row; /* multiply-adds of a step */
-    double n_weights;    /* of all layers */
-    size_t window_size;  /* bytes of patches that each worker needs, when predicting too */
-    bool has_windows;    /* layers that take patches of maps: only whole rows are divided */
+    size_t scratch_size;            /* bytes that each worker needs */
+    int64_t tile_cols;              /* of the widest tile */
+    double work_per_row, n_weights; /* multiply-adds of a step; of all layers */
+    size_t window_size; /* bytes of patches that each worker needs, when predicting too */
+    bool has_windows;   /* layers that take patches of maps: only whole rows are divided */
 
     int64_t *shuffled, n_shuffled; /* fa_train_epoch: the order of its samples, their number */
     bool recurrent;                /* samples are sequences */

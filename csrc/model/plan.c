@@ -200,6 +200,7 @@ static bool can_defer(const fa_net *net)
         const fa_param *p = &net->params[i];
         trained += p->trainable;
         if (p->trainable) entries += (double)p->rows * (double)p->cols;
+        if (p->linalg->bf16) return false; /* a pass over float32 weights */
     }
     if (2 * entries < net->n_weights || net->has_windows) return false;
     for (int b = 0; b < net->n_blocks; b++) {
@@ -267,6 +268,19 @@ static fa_status check_optimizer(fa_net *net)
     return FA_OK;
 }
 
+/* "float32" is kept as NULL: files say nothing of it. */
+static fa_status check_compute(fa_net_desc *d)
+{
+    if (d->compute && !strcmp(d->compute, "float32")) d->compute = NULL;
+    if (!d->compute) return FA_OK;
+    if (strcmp(d->compute, "bfloat16"))
+        return fa_fail(FA_E_VALUE, "compute: expected one of float32, bfloat16, got '%s'",
+                       d->compute);
+    if (d->dtype == FA_F32) return FA_OK;
+    return fa_fail(FA_E_VALUE, "compute: expected NULL or 'float32' for FA_F64, got 'bfloat16', "
+                               "which rounds the numbers of FA_F32");
+}
+
 static fa_status check_head(fa_net *net, const fa_net_desc *d)
 {
     if (d->dtype != FA_F32 && d->dtype != FA_F64)
@@ -294,6 +308,7 @@ fa_status fa_plan_network(fa_net *net, const fa_net_desc *from, fa_fits *fits, c
     const fa_net_desc *desc = &net->desc;
     FA_TRY(FA_COPY_STRUCT(&net->desc, from, loss, "desc"));
     FA_TRY(check_head(net, desc));
+    FA_TRY(check_compute(&net->desc));
     FA_TRY(fa_keep_description(net, fresh));
     if (fresh) fa_fill_zeros(&net->desc);
     net->n_in = desc->n_in;
@@ -302,6 +317,8 @@ fa_status fa_plan_network(fa_net *net, const fa_net_desc *from, fa_fits *fits, c
     net->n_threads = desc->n_threads;
     net->input_scale = desc->input_scale;
     FA_TRY(fa_linalg_init(&net->linalg, desc->dtype));
+    net->bf16 = net->linalg;
+    if (desc->compute) net->bf16.blas = NULL, net->bf16.bf16 = fa_bf16_get();
     FA_TRY(check_optimizer(net));
 
     net->layers = fa_net_alloc(net, net->n_layers, sizeof *net->layers);

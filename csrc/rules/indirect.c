@@ -23,8 +23,8 @@ static void signal(const fa_rule *rule, const fa_run *run, int block, fa_part pa
     const fa_mat below = fa_get(run, run->net->blocks[block - 1].delta, part.rows);
     const fa_epilogue epilogue = fa_signal_epilogue(run, block, part);
     fa_packed_b packed_b = fa_packing_buffer(run, worker);
-    fa_matmul(&run->net->linalg, s, below, fa_columns_of(w, part.c0, part.c1, run->net->esize),
-              &epilogue, &packed_b);
+    fa_matmul(p->linalg, s, below, fa_columns_of(w, part.c0, part.c1, run->net->esize), &epilogue,
+              &packed_b);
     fa_count(run, &run->net->count_feedback, fa_is_first(part));
 }
 

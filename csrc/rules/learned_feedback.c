@@ -170,7 +170,8 @@ static void oja_residual(const fa_rule *rule, const fa_run *run, fa_rows rows, f
 {
     const fa_net *net = run->net;
     const fa_mat r = fa_get(run, state_of(rule)->residual, rows);
-    fa_run_matmul_nt(run, r, t, fa_param_matrix(state_of(rule)->p), worker);
+    fa_run_matmul_nt(run, r, t, fa_param_matrix(state_of(rule)->p), state_of(rule)->p->linalg,
+                     worker);
     fa_count(run, &net->count_feedback, rows.r0 == 0);
     net->k->add_scaled(r.p, r.ld, r.p, r.ld, d.p, d.ld, r.rows, r.cols, -1);
 }
@@ -182,14 +183,14 @@ static void ldfa_signal(const fa_rule *rule, const fa_run *run, int block, fa_pa
     const fa_mat t = fa_get(run, rule->weighted, rows);
     const fa_mat d = fa_get(run, run->net->blocks[block + 1].delta, rows);
     fa_packed_b packed_b = fa_packing_buffer(run, worker);
-    fa_matmul(&run->net->linalg, t, d, fa_param_matrix(state_of(rule)->p),
+    fa_matmul(state_of(rule)->p->linalg, t, d, fa_param_matrix(state_of(rule)->p),
               &(fa_epilogue){.nonfinite = fa_nonfinite_flag(run)}, &packed_b);
     if (state_of(rule)->residual != FA_NO_BUF) oja_residual(rule, run, rows, d, t, worker);
     fa_count(run, &run->net->count_feedback, rows.r0 == 0);
     fa_epilogue epilogue = fa_signal_epilogue(run, block, part);
     epilogue.nonfinite = fa_nonfinite_flag(run);
     packed_b = fa_packing_buffer(run, worker);
-    fa_matmul(&run->net->linalg, s, t, fa_param_matrix(rule->feedback), &epilogue, &packed_b);
+    fa_matmul(rule->feedback->linalg, s, t, fa_param_matrix(rule->feedback), &epilogue, &packed_b);
     fa_count(run, &run->net->count_feedback, rows.r0 == 0);
 }
 

@@ -152,7 +152,7 @@ static fa_mat head_error(const fa_rule *rule, const fa_run *run, int block, fa_r
     const fa_epilogue epilogue = {.bias = head->bias ? head->bias->value : NULL,
                                   .nonfinite = fa_nonfinite_flag(run)};
     fa_packed_b packed_b = fa_packing_buffer(run, worker);
-    fa_matmul(&net->linalg, e, input, head_of(rule), &epilogue, &packed_b);
+    fa_matmul(head->weight->linalg, e, input, head_of(rule), &epilogue, &packed_b);
     fa_count(run, &net->count_forward, rows.r0 == 0);
     fa_loss_of_rows(run, e, loss, loss + FA_CHUNK, e, rows);
     for (int64_t r = rows.r0; r < rows.r1; r++) /* if a head overflows, the step stops */
@@ -164,7 +164,7 @@ static void signal(const fa_rule *rule, const fa_run *run, int block, fa_part pa
                    int worker)
 {
     const fa_mat e = head_error(rule, run, block, part.rows, worker);
-    fa_run_matmul_nt(run, s, e, head_of(rule), worker);
+    fa_run_matmul_nt(run, s, e, head_of(rule), state_of(rule)->weight->linalg, worker);
     fa_count(run, &run->net->count_feedback, fa_is_first(part));
     if (!state_of(rule)->squares) return;
     const fa_mat h =

@@ -69,7 +69,7 @@ static void mirror(const fa_rule *rule, const fa_run *run, int block, fa_rows ro
     const fa_epilogue bias = {.bias = above->bias ? above->bias->value : NULL};
     fa_draw_noise(run, block, rows, noise, fa_option_number(rule, NOISE));
     fa_packed_b packed_b = fa_packing_buffer(run, worker);
-    fa_matmul(&net->linalg, z, noise, fa_param_matrix(above->weight),
+    fa_matmul(above->weight->linalg, z, noise, fa_param_matrix(above->weight),
               own->normalizes ? NULL : &bias, &packed_b);
     fa_count(run, &net->count_forward, rows.r0 == 0);
     if (!own->normalizes) activate(run, block, z);

@@ -123,7 +123,7 @@ static void modulate(const fa_run *run, fa_rows rows, fa_mat x, int worker)
     const fa_net *net = run->net;
     const fa_param *f = state_of(net)->f;
     const fa_mat e = fa_get(run, net->blocks[net->n_blocks - 1].delta, rows);
-    fa_run_matmul_nt(run, x, e, fa_param_matrix(f), worker);
+    fa_run_matmul_nt(run, x, e, fa_param_matrix(f), f->linalg, worker);
     fa_count(run, &net->count_feedback, rows.r0 == 0);
     if (run->csr) {
         fa_csr_add(run, rows, x);

@@ -55,6 +55,7 @@ static fa_status plan(fa_net *net, int block)
     b->rule.weighted = fa_plan_buffer(net, n, net->esize); /* S_l - V_l */
     own->of_output = part(net, b, "feedback.M", n, n, net->layers[b->signal_at].out);
     own->of_target = part(net, b, "feedback.N", net->n_out, n, own->target);
+    own->of_target->linalg = &net->linalg; /* adds to a product: float32 */
     own->bias = part(net, b, "feedback.c", 1, n, FA_ONES);
     fa_param *const model[] = {own->of_output, own->of_target, own->bias};
     for (int i = 0; i < 3; i++) model[i]->trainable = has_delta(net, block);
@@ -91,7 +92,8 @@ static void predict(const fa_rule *rule, const fa_run *run, int block, fa_rows r
     const fa_epilogue bias = {.bias = own->bias->value, .nonfinite = fa_nonfinite_flag(run)};
     const fa_epilogue none = {.nonfinite = fa_nonfinite_flag(run)};
     fa_packed_b packed_b = fa_packing_buffer(run, worker);
-    fa_matmul(&net->linalg, s, fa_get(run, net->layers[net->blocks[block].signal_at].out, rows),
+    fa_matmul(own->of_output->linalg, s,
+              fa_get(run, net->layers[net->blocks[block].signal_at].out, rows),
               fa_param_matrix(own->of_output), &bias, &packed_b);
     fa_count(run, &net->count_feedback, rows.r0 == 0);
     packed_b = fa_packing_buffer(run, worker);

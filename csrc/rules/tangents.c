@@ -96,7 +96,7 @@ static void through_weights(const fa_run *run, int block, fa_mat out, fa_mat bel
 {
     const fa_param *w = run->net->blocks[block].layer->weight;
     fa_packed_b packed_b = fa_packing_buffer(run, worker);
-    fa_matmul(&run->net->linalg, out, below, fa_param_matrix(w), NULL, &packed_b);
+    fa_matmul(w->linalg, out, below, fa_param_matrix(w), NULL, &packed_b);
 }
 
 static void tangents(const fa_run *run, int lowest, fa_rows rows, int worker)

@@ -87,7 +87,7 @@ static void through_inverse(const fa_rule *rule, const fa_run *run, fa_mat a, fa
     const fa_epilogue bias = {.bias = state_of(rule)->bias->value,
                               .nonfinite = fa_nonfinite_flag(run)};
     fa_packed_b packed_b = fa_packing_buffer(run, worker);
-    fa_matmul(&run->net->linalg, a, h, fa_param_matrix(rule->feedback), &bias, &packed_b);
+    fa_matmul(rule->feedback->linalg, a, h, fa_param_matrix(rule->feedback), &bias, &packed_b);
     fa_count(run, &run->net->count_feedback, first);
 }
 
@@ -114,7 +114,8 @@ static void forward_above(const fa_run *run, int block, fa_rows rows, fa_mat out
     const fa_block *above = &run->net->blocks[block + 1];
     const fa_epilogue bias = {.bias = above->layer->bias ? above->layer->bias->value : NULL};
     fa_packed_b packed_b = fa_packing_buffer(run, worker);
-    fa_matmul(&run->net->linalg, out, c, fa_param_matrix(above->layer->weight), &bias, &packed_b);
+    fa_matmul(above->layer->weight->linalg, out, c, fa_param_matrix(above->layer->weight), &bias,
+              &packed_b);
     fa_count(run, &run->net->count_forward, rows.r0 == 0);
     activate(run, above->layer, out, out);
     for (int i = above->first + 1; i <= above->last; i++) {

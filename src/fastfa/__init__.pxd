@@ -103,6 +103,7 @@ cdef extern from "fastfa.h" nogil:
         int64_t input_h
         int64_t input_w
         int64_t input_c
+        const char *compute
 
     fa_layer_desc fa_dense(int64_t units, const char *activation)
     fa_layer_desc fa_conv2d(int64_t filters, int64_t size, const char *activation)
@@ -309,6 +310,7 @@ cdef extern from "fastfa.h" nogil:
         int64_t w
         int64_t c
         double multiply_adds
+        int bf16
 
     fa_status fa_net_layer(fa_layer_info *info, const fa_net *net, int64_t layer)
 

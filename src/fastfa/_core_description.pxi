@@ -47,6 +47,8 @@ cdef class _Description:
         self.desc.n_in = description["n_in"]
         if "input_shape" in description:
             self.desc.input_h, self.desc.input_w, self.desc.input_c = description["input_shape"]
+        if "compute" in description:
+            self.desc.compute = self.text(description["compute"])
         self.desc.seed = description["seed"]
         self.desc.loss = self.text(description["loss"])
         self.desc.n_threads = description["n_threads"]
@@ -213,6 +215,8 @@ cdef object _describe(const fa_net_desc *d):
     }
     if d.input_h:
         how["input_shape"] = (d.input_h, d.input_w, d.input_c)
+    if d.compute != NULL:
+        how["compute"] = d.compute.decode()
     if d.n_loss_options:
         how["loss_options"] = _describe_options("loss", d.loss, d.loss_options)
     return how

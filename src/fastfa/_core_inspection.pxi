@@ -87,9 +87,12 @@ cdef class _NetworkInspection(_NetworkPrediction):
 
     @property
     def layers(self):
+        cdef fa_layer_info layer
+        layer.struct_size = sizeof(layer)
         rows = []
         for b in range(fa_net_n_blocks(self.net)):
             info = block_info(self.net, b)
+            check(fa_net_layer(&layer, self.net, info.layer))
             stored = info.feedback[0] != 0
             shape = f"{info.feedback_rows}x{info.feedback_cols}"
             if info.source == b"input":
@@ -103,6 +106,7 @@ cdef class _NetworkInspection(_NetworkPrediction):
                 "feedback": f"{info.feedback.decode()} {shape}{rank}" if stored else "",
                 "trainable": bool(info.trainable),
                 "needed": bool(info.needs_delta),
+                "bfloat16": bool(layer.bf16),
             })
         return rows
 

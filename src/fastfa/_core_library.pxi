@@ -81,7 +81,7 @@ def version():
 
 
 def build_info():
-    """What this build is and found: version, isa, blas, gemm, threads, compiler."""
+    """What this build is and found: version, isa, bfloat16, blas, gemm, threads, compiler."""
     import json  # here: it would be a tenth of the cost of importing fastfa
 
     return json.loads(fa_build_info().decode())

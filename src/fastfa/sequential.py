@@ -11,6 +11,7 @@ import numpy as np
 from ._internal import arguments
 from ._internal.attributes import hints_keywords, refuse_fixed, refuse_unknown
 from ._internal.checks import choice, flag, integer, number
+from ._internal.compute import describe_compute, warn_of_compute
 from ._internal.engines import moved, remade
 from ._internal.exclusive import Holder
 from ._internal.history import History
@@ -119,13 +120,19 @@ class Sequential(Streaming):
     device : str, default "cpu"
         "cpu"; or "cuda", the current GPU of CuPy, or its number as in "cuda:1". What runs there is
         in ``docs/DEVICES.md``.
+    compute : {"float32", "bfloat16"}
+        "bfloat16" rounds the operands of products with large weights and feedback to 8 significant
+        bits, for float32 networks on the CPU; sums, parameters, losses and updates stay float32.
+        Large networks train faster where the processor has instructions for it (AVX512_BF16 or
+        AMX); elsewhere it saves no time, and a warning says so once. ``net.summary()`` names the
+        layers; ``docs/MATH.md`` has the numbers.
 
     Attributes
     ----------
     layers : tuple of Layer
     loss : str, Loss or callable
         As given.
-    dtype, device : str
+    dtype, device, compute : str
     rule : Rule
     optimizer : Optimizer
         As given; the current learning rate is ``lr``.
@@ -173,6 +180,7 @@ class Sequential(Streaming):
         input_scale: str | float = "auto",
         data_format: str = "channels_last",
         device: str = "cpu",
+        compute: str = "float32",
     ) -> None:
         if "_engine" in vars(self):
             raise TypeError("a network is made once: make another, or reset() this one")
@@ -183,6 +191,7 @@ class Sequential(Streaming):
         self.rule = as_rule("rule", rule)
         self.optimizer = as_optimizer("optimizer", optimizer)
         self.dtype = arguments.dtype_name(dtype)
+        self.compute = arguments.compute_name(compute, self.dtype)
         self.seed = arguments.seed(rng)
         self.input_scale, self.data_format = arguments.scale(input_scale), data_format
         self._threads = 0 if n_threads is None else integer("n_threads", n_threads, 0, MAX_THREADS)
@@ -199,11 +208,13 @@ class Sequential(Streaming):
                     "input_scale": self.input_scale,
                     "n_threads": self._threads,
                     "optimizer": self.optimizer.describe(),
+                    **describe_compute(self.compute),
                 }
             ),
         )
         warn_of_rules(self._weighted, loss_name(self.loss), self.optimizer.name)
         warn_of_depth(self._weighted)
+        warn_of_compute(self.compute)
 
     if not TYPE_CHECKING:  # or else type checkers would allow any assignment
 
@@ -255,6 +266,7 @@ class Sequential(Streaming):
         self.rule = rule_from(how["rule"])
         self.optimizer = optimizer_from(how["optimizer"], schedule)
         self.input_scale, self._threads = how["input_scale"], how["n_threads"]
+        self.compute = how.get("compute", "float32")
         self._weighted = check_network(self.layers, input_shape_of(how), self.rule)
         self._attach(backend, engine)
 

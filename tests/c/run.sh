@@ -20,8 +20,8 @@ cd "$(dirname "$0")/../.."
 
 export CC=${CC:-cc}
 case $($CC -dumpmachine) in # isa_c.c is not shipped for the first two, but tested
-    x86_64*) export machine=-DFA_X86 foreign='isa_neon.c' ;;
-    aarch64*) export machine='' foreign='isa_v?.c' ;;
+    x86_64*) export machine='-DFA_X86 -DFA_BF16_KERNELS' foreign='isa_neon.c' ;;
+    aarch64*) export machine='' foreign='isa_[vb]*.c' ;;
     *) export machine='' foreign='isa_[!c]*.c' ;;
 esac
 

@@ -279,7 +279,8 @@ def test_products_that_a_rule_does(name):
     net.train_batch(*samples(desc, 200))
     transport = {"backprop": 3, "cdni": 3}.get(name, 0)
     feedback = {
-        "backprop": 0, "drtp": 0, "frozen": 0, "pepita": 1, "pfa": 6, "cdni": 6, "ldfa": 9, "dtp": 9,
+        "backprop": 0, "drtp": 0, "frozen": 0, "pepita": 1, "pfa": 6, "cdni": 6, "ldfa": 9,
+        "dtp": 9,
     }.get(name, 3)  # fmt: skip
     forward = {"pepita": 8, "local": 7, "fdfa": 7, "wm": 7, "dtp": 7}.get(name, 4)
     outer = {

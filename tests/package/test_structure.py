@@ -15,6 +15,7 @@ LEVELS = (
     {"_internal"},
     {"_core"},
     {
+        "_internal.compute",
         "_internal.engines",
         "_internal.given_gradients",
         "_internal.metrics",

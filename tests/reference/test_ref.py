@@ -284,11 +284,11 @@ def test_layers_say_which_rule_runs():
                   rule("dfa", "pre", "normal"))  # fmt: skip
     assert net.layers == [
         {"index": 0, "rule": "fa", "inject": "post", "source": "above", "feedback": "uniform 4x6",
-         "trainable": True, "needed": True},
+         "trainable": True, "needed": True, "bfloat16": False},
         {"index": 2, "rule": "dfa", "inject": "pre", "source": "error", "feedback": "normal 3x4",
-         "trainable": True, "needed": True},
+         "trainable": True, "needed": True, "bfloat16": False},
         {"index": 3, "rule": "output", "inject": "post", "source": "error", "feedback": "",
-         "trainable": True, "needed": True},
+         "trainable": True, "needed": True, "bfloat16": False},
     ]  # fmt: skip
     for name in RULES:
         assert hidden_net(name).layers[0]["source"] == fa.rules.RULES[name].source

@@ -79,6 +79,17 @@ def seed(rng: object) -> int:
     raise TypeError(f"rng: expected an int seed, a numpy Generator or None, got {show(rng)}")
 
 
+def compute_name(value: str, dtype: str) -> str:
+    """What products round their operands to; only float32 networks have a choice."""
+    compute = choice("compute", value, ("float32", "bfloat16"))
+    if compute == "bfloat16" and dtype != "float32":
+        raise ValueError(
+            f"compute: expected 'float32' with dtype={dtype!r}, got 'bfloat16'; "
+            "it rounds the operands of float32 networks: make one with dtype='float32'"
+        )
+    return compute
+
+
 def scale(value: str | float) -> str | float:
     """The word "auto", or the factor on all inputs."""
     if isinstance(value, str):

@@ -30,6 +30,7 @@ class Model(Protocol):
     rule: Rule
     optimizer: Optimizer
     dtype: str
+    compute: str
     seed: int
     input_scale: str | float
     data_format: str

@@ -9,6 +9,7 @@ OWN = frozenset(  # attributes of this class; pickle also keeps those that other
         "rule",
         "optimizer",
         "dtype",
+        "compute",
         "seed",
         "input_scale",
         "data_format",
@@ -33,7 +34,10 @@ OWN = frozenset(  # attributes of this class; pickle also keeps those that other
 _ANOTHER = "make another network, fa.Sequential(..., {}=...)"
 FIXED = {  # attributes that cannot be set, and what to do instead
     "layers": "make another network, fa.Sequential([...], ...)",
-    **{name: _ANOTHER.format(name) for name in ("loss", "dtype", "input_scale", "data_format")},
+    **{
+        name: _ANOTHER.format(name)
+        for name in ("loss", "dtype", "compute", "input_scale", "data_format")
+    },
     "rule": _ANOTHER.format("rule") + "; a rule of its own for a layer is Dense(..., rule=...)",
     "optimizer": "net.set_optimizer(...) replaces it; the learning rate alone is net.lr",
     "seed": _ANOTHER.format("rng"),

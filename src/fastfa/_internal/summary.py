@@ -38,7 +38,8 @@ def one_line(net: Model) -> str:
         chain.append(_name(layer) + how)
     return (
         f"Sequential({' -> '.join(chain)}; {_loss(net)}, {net.optimizer!r}, "
-        f"{net.dtype}, seed={net.seed})"
+        f"{net.dtype}, {'' if net.compute == 'float32' else 'bfloat16 products, '}"
+        f"seed={net.seed})"
     )
 
 
@@ -193,10 +194,21 @@ def _facts(net: Model) -> list[tuple[str, str]]:
         ("loss", _loss(net)),
         ("optimizer", _optimizer(net)),
         ("dtype, seed", f"{net.dtype}, {net.seed}"),
+        *([] if net.compute == "float32" else [("compute", _compute(net))]),
         ("threads", str(net._engine.n_threads)),
         *([] if net.device == "cpu" else [("device", net.device)]),
         *(("note", text) for text in _linear_stacks(net)),
     ]
+
+
+def _compute(net: Model) -> str:
+    """Which layers round the operands of their products, and which do not."""
+    facts = net._engine.layers
+    rounded, exact = (
+        ", ".join(str(fact["index"]) for fact in facts if fact["bfloat16"] is wanted) or "none"
+        for wanted in (True, False)
+    )
+    return f"bfloat16 in layers {rounded}; float32 in layers {exact}"
 
 
 def _format(net: Model) -> str:

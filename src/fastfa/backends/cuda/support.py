@@ -57,6 +57,7 @@ def check_supported(description: Mapping[str, Any]) -> None:
     hidden = [i for i, layer in enumerate(layers) if layer["type"] == "dense"][:-1]
     for i in hidden:
         _check_rule(f"layer {i}", layers[i].get("rule") or description["rule"])
+    _check("compute", description.get("compute", "float32"), ("float32",))
     smoothing = (description.get("loss_options") or {}).get("smoothing")
     if smoothing:
         raise ValueError(mismatch("loss", "no smoothing on a GPU", smoothing, _LATER))

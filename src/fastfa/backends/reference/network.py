@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ..._internal.sparse import SparseRows
 from .base import Array, Doubles, Maybe, Spec, rows_of
+from .bfloat16 import pays, round_operand
 from .draws import SHUFFLE, Stream, permutation
 from .functions import (
     LINKS,
@@ -104,10 +105,20 @@ class Network:
 
     # --------------------------------------------------------------------------------- forward
 
-    def product(self, purpose: str, a: Array, b: Array) -> Array:
-        """A B, counted under its purpose while training."""
+    def product(self, purpose: str, a: Array, b: Array, owner: Layer | None) -> Array:
+        """A B, counted under its purpose while training; `owner` is the layer of the matrix.
+
+        Without one the operands are never rounded.
+        """
         self.counts[purpose] += self._training
+        rows, cols = (len(a), b.shape[1]) if purpose == "outer" else b.shape
+        if owner and self._rounds(owner, rows, cols):
+            a, b = round_operand(a), round_operand(b)
         return np.asarray(a @ b)
+
+    def _rounds(self, owner: Layer, rows: int, cols: int) -> bool:
+        """Whether products with a matrix of this size and layer round their operands."""
+        return "compute" in self.description and owner.spec["type"] == "dense" and pays(rows, cols)
 
     def scaled(self, x: Array | SparseRows) -> Array:
         """H_0: the inputs in the network's type, dense, after input scaling."""
@@ -134,7 +145,7 @@ class Network:
                 a, f, h, trace.before[layer.ordinal] = layer.run(self, h, times)
             else:
                 weight = self.parameters[layer.key("weight")].reshape(-1, layer.columns)
-                a = self.product("forward", layer.rows_in(h), weight)
+                a = self.product("forward", layer.rows_in(h), weight, layer)
                 if layer.spec["use_bias"]:
                     a = a + self.parameters[layer.key("bias")]
                 a = a.reshape(len(h), -1)
@@ -206,11 +217,12 @@ class Network:
     def _gradient(self, layer: Layer, trace: Trace, delta: Array, m: int) -> dict[str, Array]:
         """gW_l = H_{l-1}^T D_l / m, gU_l = (h before)^T D_l / m, gb_l = sum of D_l / m."""
         right = layer.rows_out(delta)
-        g_weight = self.product("outer", layer.rows_in(trace.inputs[layer.ordinal]).T, right) / m
+        left = layer.rows_in(trace.inputs[layer.ordinal]).T
+        g_weight = self.product("outer", left, right, layer) / m
         grads = {layer.key("weight"): g_weight.reshape(layer.weight_shape)}
         if layer.ordinal in trace.before:
             before = trace.before[layer.ordinal]
-            grads[layer.key("recurrent")] = self.product("outer", before.T, right) / m
+            grads[layer.key("recurrent")] = self.product("outer", before.T, right, layer) / m
         if layer.spec["use_bias"]:
             grads[layer.key("bias")] = right.sum(axis=0) / m
         return grads
@@ -448,6 +460,7 @@ class Network:
                 "feedback": layer.rule.feedback_text(self, layer),
                 "trainable": layer.trains,
                 "needed": layer.needs_delta,
+                "bfloat16": self._rounds(layer, *layer.fans),
             }
             for layer in self.dense
         ]

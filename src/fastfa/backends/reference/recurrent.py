@@ -61,7 +61,7 @@ class Recurrent(Layer):
 
     def step(self, net: Network, x: Array, before: Array) -> tuple[Array, Array, Array]:
         """a_t, f(a_t) and h_t from rows of x_t and h_{t-1}."""
-        a = net.product("forward", x, net.parameters[self.key("weight")])
+        a = net.product("forward", x, net.parameters[self.key("weight")], self)
         a = a + before @ net.parameters[self.key("recurrent")]
         if self.spec["use_bias"]:
             a = a + net.parameters[self.key("bias")]

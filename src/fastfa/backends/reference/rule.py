@@ -33,8 +33,8 @@ class Network(Protocol):
     parameters: dict[str, Array]
     feedback: dict[str, Array]
 
-    def product(self, purpose: str, a: Array, b: Array) -> Array:
-        """A B, counted under its purpose while training."""
+    def product(self, purpose: str, a: Array, b: Array, owner: Layer | None) -> Array:
+        """A B, counted under its purpose while training; `owner` is the layer of the matrix."""
 
     def scaled(self, x: Array) -> Array:
         """The inputs in the network's type, after input scaling."""

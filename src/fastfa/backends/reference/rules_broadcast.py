@@ -23,7 +23,7 @@ class DFA(StoredFeedback):
     def signal(self, net: Network, layer: Layer, step: Step) -> Array:
         """The broadcast rows times B_l."""
         matrix = net.feedback[layer.key("feedback")]
-        s = net.product("feedback", self.broadcast(net, step), matrix)
+        s = net.product("feedback", self.broadcast(net, step), matrix, layer)
         if not self.spec.get("normalize"):
             return s
         length = np.linalg.norm(s.astype(np.float64), axis=1, keepdims=True)
@@ -71,7 +71,7 @@ class DRTP(DFA):
         matrix = net.feedback[layer.key("feedback")]
         if step.labels is not None and net.n_out > 1:
             return np.asarray(matrix[step.labels])
-        return net.product("feedback", step.target, matrix)
+        return net.product("feedback", step.target, matrix, layer)
 
 
 class IFA(Rule):
@@ -91,4 +91,4 @@ class IFA(Rule):
         """d_{l-1} W_l."""
         below = step.deltas[layer.ordinal - 1]
         assert below is not None
-        return net.product("feedback", below, net.parameters[layer.key("weight")])
+        return net.product("feedback", below, net.parameters[layer.key("weight")], layer)

@@ -20,7 +20,9 @@ def delta_above(layer: Layer, step: Step) -> Array:
 def carried(net: Network, purpose: str, layer: Layer, step: Step, matrix: Array) -> Array:
     """d_{l+1} times a matrix of the shape of W_{l+1}^T, as the signal of layer l."""
     above = net.dense[layer.ordinal + 1]
-    return above.gathered(net.product(purpose, above.rows_out(delta_above(layer, step)), matrix))
+    owner = above if purpose == "transport" else layer
+    rows = above.rows_out(delta_above(layer, step))
+    return above.gathered(net.product(purpose, rows, matrix, owner))
 
 
 class Backprop(Rule):

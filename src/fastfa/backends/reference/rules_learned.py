@@ -38,7 +38,7 @@ class DKP(DFA):
         """gB_l."""
         error, h = step.weighted[-1], step.trace.landed(layer.ordinal, layer.landing)
         assert error is not None
-        return {layer.key("feedback"): net.product("outer", error.T, h) / step.count}
+        return {layer.key("feedback"): net.product("outer", error.T, h, layer) / step.count}
 
     def update(self, net: Network, layer: Layer, grads: dict[str, Array], lr: float) -> None:
         """B_l loses the share lambda, then takes the optimizer's step at lr * lr_scale."""
@@ -93,10 +93,10 @@ class LDFA(Rule):
     def signal(self, net: Network, layer: Layer, step: Step) -> Array:
         """T Q; keeps T, and Oja's residual T P^T - d_{l+1} where P learns."""
         above, (p, q) = delta_above(layer, step), self.factors(net, layer)
-        t = step.kept[layer.key("T")] = net.product("feedback", above, p)
+        t = step.kept[layer.key("T")] = net.product("feedback", above, p, layer)
         if self.option("oja"):
-            step.kept[layer.key("residual")] = net.product("feedback", t, p.T) - above
-        return net.product("feedback", t, q)
+            step.kept[layer.key("residual")] = net.product("feedback", t, p.T, layer) - above
+        return net.product("feedback", t, q, layer)
 
     def trained(self, layer: Layer) -> list[str]:
         """Q, and P where `oja` is not zero."""
@@ -106,10 +106,11 @@ class LDFA(Rule):
     def gradients(self, net: Network, layer: Layer, step: Step) -> dict[str, Array]:
         """gQ_l and gP_l."""
         h, t = step.trace.inputs[layer.ordinal + 1], step.weigh(step.kept[layer.key("T")])
-        grads = {layer.key(self.right): net.product("outer", t.T, h) / step.count}
+        grads = {layer.key(self.right): net.product("outer", t.T, h, layer) / step.count}
         if self.option("oja"):
             residual = step.kept[layer.key("residual")]
-            grads[layer.key("feedback.P")] = net.product("outer", residual.T, t) / step.count
+            p_gradient = net.product("outer", residual.T, t, layer)
+            grads[layer.key("feedback.P")] = p_gradient / step.count
         return grads
 
     def update(self, net: Network, layer: Layer, grads: dict[str, Array], lr: float) -> None:

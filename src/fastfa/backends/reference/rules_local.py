@@ -53,7 +53,7 @@ class Local(Rule):
         """e_l M_l^T; keeps e_l."""
         weight, bias = (net.parameters.get(key) for key in self.keys(layer))
         assert weight is not None
-        z = net.product("forward", self.read(layer, step), weight)
+        z = net.product("forward", self.read(layer, step), weight, layer)
         z = z if bias is None else z + bias
         row_loss, error = loss_of(net.description)(
             z.astype(np.float64), step.target.astype(np.float64)
@@ -61,7 +61,7 @@ class Local(Rule):
         if not np.isfinite(row_loss).all():
             raise FloatingPointError("loss of a head is not finite; nothing was updated")
         step.kept[layer.key("e")] = error.astype(net.dtype)
-        s = net.product("feedback", error.astype(net.dtype), weight.T)
+        s = net.product("feedback", error.astype(net.dtype), weight.T, layer)
         return (
             2 * step.trace.landed(layer.ordinal, layer.landing) * s if self.option("square") else s
         )
@@ -77,7 +77,7 @@ class Local(Rule):
         if not self.trained(layer):
             return {}
         error = step.weigh(step.kept[layer.key("e")])
-        g_weight = net.product("outer", self.read(layer, step).T, error) / step.count
+        g_weight = net.product("outer", self.read(layer, step).T, error, layer) / step.count
         both = (g_weight, error.sum(axis=0) / step.count)
         return dict(zip(self.trained(layer), both, strict=False))
 

@@ -56,7 +56,7 @@ class FDFA(DFA):
         tangent = None
         for layer in net.hidden:
             if tangent is not None:
-                taken = net.product("forward", tangent, net.parameters[layer.key("weight")])
+                taken = net.product("forward", tangent, net.parameters[layer.key("weight")], layer)
                 exact = replace(layer, rule=Backprop({"name": "backprop"}))
                 tangent = net.local_vjp(exact, step.trace, taken)
             if isinstance(layer.rule, FDFA) and layer.trains:
@@ -64,15 +64,16 @@ class FDFA(DFA):
                 step.kept[layer.key("P")] = noise
                 tangent = noise if tangent is None else tangent + noise
         assert tangent is not None
-        weight = net.parameters[net.dense[-1].key("weight")]
-        step.kept["J"] = net.product("forward", tangent, weight)
+        last = net.dense[-1]
+        weight = net.parameters[last.key("weight")]
+        step.kept["J"] = net.product("forward", tangent, weight, last)
 
     def gradients(self, net: Network, layer: Layer, step: Step) -> dict[str, Array]:
         """gB_l."""
         if "J" not in step.kept:
             self.tangents(net, step)
         key = layer.key("feedback")
-        seen = net.product("outer", step.kept["J"].T, step.kept[layer.key("P")]) / step.count
+        seen = net.product("outer", step.kept["J"].T, step.kept[layer.key("P")], layer) / step.count
         return {key: net.feedback[key] - seen}
 
     def update(self, net: Network, layer: Layer, grads: dict[str, Array], lr: float) -> None:
@@ -104,7 +105,7 @@ class WM(FA):
     def answer(self, net: Network, layer: Layer, noise: Array) -> Array:
         """What layer l+1 makes of the noise; the last one as it predicts."""
         above = net.dense[layer.ordinal + 1]
-        a = net.product("forward", noise, weight_above(net, layer))
+        a = net.product("forward", noise, weight_above(net, layer), above)
         if self.option("normalize"):
             return a
         if above.spec["use_bias"]:
@@ -118,7 +119,7 @@ class WM(FA):
         """gB_l."""
         key, size = layer.key("feedback"), self.option("noise")
         noise = (size * uniform_noise(net, layer, len(step.error))).astype(net.dtype)
-        seen = net.product("outer", self.answer(net, layer, noise).T, noise)
+        seen = net.product("outer", self.answer(net, layer, noise).T, noise, layer)
         if not self.option("normalize"):
             return {key: -seen}
         return {key: net.feedback[key] - seen * 3 / (size**2 * step.count)}

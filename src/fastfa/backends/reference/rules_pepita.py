@@ -33,7 +33,7 @@ class Pepita(Rule):
 
     def second_pass(self, net: Network, x: Array, step: Step) -> Array:
         """e', the error of the same network, batch and dropout masks from X'."""
-        change = net.product("feedback", step.error, net.feedback["input.feedback"].T)
+        change = net.product("feedback", step.error, net.feedback["input.feedback"].T, net.dense[0])
         step.second = net.forward(net.scaled(x) + change, training=True)
         row_loss, error = net.loss_of(step.second, step.target.astype(np.float64))
         if not np.isfinite(row_loss).all():

@@ -40,8 +40,8 @@ class CDNI(Rule):
         """What the model predicts; keeps what it lacks."""
         of_output, of_target, bias = (net.feedback[key] for key in self.trained(layer))
         h, target = step.trace.inputs[layer.ordinal + 1], step.target.astype(net.dtype)
-        s = net.product("feedback", h, of_output) + bias
-        s = s + net.product("feedback", target, of_target)
+        s = net.product("feedback", h, of_output, layer) + bias
+        s = s + net.product("feedback", target, of_target, None)
         if layer.learns_feedback:
             exact = carried(net, "transport", layer, step, weight_above(net, layer).T)
             step.kept[layer.key("R")] = s - exact
@@ -51,8 +51,8 @@ class CDNI(Rule):
         """gM_l, gN_l and gc_l."""
         h, r = step.trace.inputs[layer.ordinal + 1], step.weigh(step.kept[layer.key("R")])
         found = (
-            net.product("outer", h.T, r) / step.count,
-            net.product("outer", step.target.T.astype(net.dtype), r) / step.count,
+            net.product("outer", h.T, r, layer) / step.count,
+            net.product("outer", step.target.T.astype(net.dtype), r, None) / step.count,
             r.sum(axis=0, keepdims=True) / step.count,
         )
         return dict(zip(self.trained(layer), found, strict=True))

@@ -40,7 +40,7 @@ class DTP(StoredFeedback):
 
     def inverse(self, net: Network, layer: Layer, h: Array) -> tuple[Array, Array]:
         """The pre-activation of g_l, and g_l."""
-        a = net.product("feedback", h, net.feedback[layer.key("feedback")])
+        a = net.product("feedback", h, net.feedback[layer.key("feedback")], layer)
         a = a + net.feedback[layer.key("feedback.q")]
         return a, np.asarray(activation(layer.spec)[0](a).astype(net.dtype))
 
@@ -68,7 +68,7 @@ class DTP(StoredFeedback):
         above, h = net.dense[layer.ordinal + 1], self.outputs(step, layer)
         size = math.sqrt(3) * self.option("noise")
         c = h + (size * uniform_noise(net, layer, len(h))).astype(net.dtype)
-        a = net.product("forward", c, weight_above(net, layer))
+        a = net.product("forward", c, weight_above(net, layer), above)
         if above.spec["use_bias"]:
             a = a + net.parameters[above.key("bias")]
         u = activation(above.spec)[0](a).astype(net.dtype)
@@ -78,7 +78,7 @@ class DTP(StoredFeedback):
         a, g = self.inverse(net, layer, u)
         r = ((g - c) * activation(layer.spec)[1](a, g)).astype(net.dtype)
         found = (
-            net.product("outer", u.T, r) / step.count,
+            net.product("outer", u.T, r, layer) / step.count,
             r.sum(axis=0, keepdims=True) / step.count,
         )
         return dict(zip(self.trained(layer), found, strict=True))

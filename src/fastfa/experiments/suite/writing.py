@@ -66,8 +66,7 @@ class Parity(Task):
     name, title = "parity", "Parity of 3 of 8 bits, 8-16-2 tanh"
     input_shape, epochs, guess = 8, 20, 50.0
 
-    def data(self):
-        ...  # Split(X, y, X_val, y_val, X_test, y_test)
+    def data(self): ...  # Split(X, y, X_val, y_val, X_test, y_test)
 
     def layers(self, time):
         return [fa.Dense(16, "tanh"), fa.Dense(2)]
