@@ -411,7 +411,8 @@ static void descriptions_that_are_refused(void)
         REFUSED("rule: expected one that", const fa_rule_desc own = fa_rule_of(no_rules[i]);
                 s.layers[1].rule = &own);
     for (int i = 0; i < 4; i++)
-        REFUSED("layer 0: type 'recurrent': leak: expected a finite number > 0 and <= 1", s.options[0].number = leaks[i]);
+        REFUSED("layer 0: type 'recurrent': leak: expected a finite number > 0 and <= 1",
+                s.options[0].number = leaks[i]);
     REFUSED("layer 0: time: expected one of bptt, kp, fa, sign, diagonal, leak, none, broadcast, "
             "frozen, got 'rtrl'",
             s.options[1].text = "rtrl");
