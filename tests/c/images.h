@@ -43,9 +43,15 @@ static UNUSED void add_dropout(image_recipe *r)
     r->desc.n_layers = N_PLAIN + 1;
 }
 
-/* Whether a rule takes images: three have no form for them. */
+/* Whether a rule takes images and has its formula in these tests. */
 static UNUSED bool takes_images(const char *rule)
-{ return strcmp(rule, "ifa") && strcmp(rule, "ldfa") && strcmp(rule, "pepita"); }
+{
+    static const char *const without[] = {"ifa", "ldfa", "pfa",  "pepita",
+                                          "wm",  "fdfa", "cdni", "dtp"};
+    for (size_t i = 0; i < sizeof without / sizeof *without; i++)
+        if (!strcmp(rule, without[i])) return false;
+    return true;
+}
 
 typedef struct {
     int64_t n_in;

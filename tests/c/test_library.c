@@ -19,6 +19,7 @@ static fa_net *new_net(const char *rule, fa_dtype dtype, double momentum)
     recipe r;
     recipe_init(&r, rule, dtype);
     optimizer_option(&r, "momentum", momentum);
+    if (!strcmp(rule, "cdni")) r.optimizer.lr = 0.01; /* it diverges at more */
     return make(&r.desc);
 }
 

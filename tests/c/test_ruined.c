@@ -55,17 +55,19 @@ static fa_status next_call(fa_net *net, int i)
     }
 }
 
-/* Of a ruined network, every call says so and changes nothing; slots alone hide from what reads
- * only parameters. */
+/* Of a ruined network, every call says so and changes nothing; slots hide from what reads
+ * only parameters, feedback from what reads only weights. */
 static void all_say_so(fa_net *net, const char *what)
 {
     void *const state = state_of(net);
-    bool parameters = true;
-    for (int i = 0; i < net->n_params; i++)
-        parameters = parameters && net->k->all_finite(net->params[i].value, net->params[i].cols,
-                                                      net->params[i].rows, net->params[i].cols);
+    bool weights = true, feedback = true;
+    for (int i = 0; i < net->n_params; i++) {
+        const fa_param *p = &net->params[i];
+        const bool finite = net->k->all_finite(p->value, p->cols, p->rows, p->cols);
+        *(p->kind == FA_FEEDBACK ? &feedback : &weights) &= finite;
+    }
     for (int i = 0; i <= N_NEXT; i++) {
-        const bool blind = parameters && i >= 5;
+        const bool blind = weights && (i >= 6 || (feedback && i == 5));
         CHECK(blind || says_so(next_call(net, i)), "%s: call %d afterwards", what, i);
         CHECK(i == 1 || in_state(net, state), "%s: call %d changes nothing", what, i);
         if (i == 1) CHECK(fa_net_set_state(net, state, fa_net_state_size(net)) == FA_OK, "restore");
