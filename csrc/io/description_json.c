@@ -326,7 +326,7 @@ static fa_status take_options(fa_reading *r, const fa_table *table, char *base,
     const fa_option_row *rows = fa_option_rows(table->owner, owner);
     const fa_option *first = d->options + d->n_options;
     int n = 0;
-    for (int k = 0; k < read->n; k++) {
+    for (int k = 0; rows && k < read->n; k++) { /* who makes the network refuses an unknown owner */
         fa_option *option = &read->options[k];
         const bool is_former = is_former_field(table, option->name);
         const char *const name = option->name;

@@ -9,7 +9,7 @@
 
 extern const fa_rule_ops fa_rule_fdfa;
 
-enum { SHARE, LR_SCALE, NORMAL };
+enum { SHARE, LR_SCALE, NORMAL_NOISE };
 static const fa_option_row fdfa_options[] = {
     [SHARE] = {.name = "share",
                .number = 0.02,
@@ -20,10 +20,10 @@ static const fa_option_row fdfa_options[] = {
                   .number = 1,
                   FA_MORE_THAN(0),
                   .meaning = "with share 0: factor on the learning rate of B"},
-    [NORMAL] = {.name = "normal",
-                .kind = FA_OPTION_FLAG,
-                FA_CLOSED(0, 1),
-                .meaning = "the noise is 0: -1 or 1; 1: normal"},
+    [NORMAL_NOISE] = {.name = "normal",
+                      .kind = FA_OPTION_FLAG,
+                      FA_CLOSED(0, 1),
+                      .meaning = "the noise is 0: -1 or 1; 1: normal"},
     {0}};
 
 typedef struct state {
@@ -73,7 +73,7 @@ static fa_status plan(fa_net *net, int block)
 
 static void draw(const fa_run *run, int block, fa_rows rows, fa_mat noise)
 {
-    if (fa_option_number(&run->net->blocks[block].rule, NORMAL) != 0) {
+    if (fa_option_number(&run->net->blocks[block].rule, NORMAL_NOISE) != 0) {
         fa_draw_normal_noise(run, block, rows, noise);
         return;
     }
