@@ -116,10 +116,10 @@ static void layer(int64_t batch, int64_t in, int64_t out)
 
 int main(int argc, char **argv)
 {
-    const fa_bf16_kernels *best = fa_cpu_bf16();
     buffer = fa_alloc(MOST_PACKED);
     FA_FIXED_FP(true);
 #ifdef FA_BF16_KERNELS
+    const fa_bf16_kernels *best = fa_cpu_bf16();
     rate[0] = peak_v4_f32(0.3);
     if (best) kinds[2] = &fa_bf16_vdpbf16ps, rate[2] = peak_vdpbf16ps(0.3);
     if (best == &fa_bf16_amx) kinds[3] = best, rate[3] = peak_amx(0.3);

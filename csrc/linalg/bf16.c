@@ -11,7 +11,7 @@ enum {
     LEFT_BYTES = 1 << 20,   /* of A rounded at a time */
     MIN_ROWS = 16,
     MIN_SIDE = 32,       /* smaller matrices are multiplied in float32: */
-    MIN_ENTRIES = 16384, /* measured, docs/decisions/021-bfloat16.md */
+    MIN_ENTRIES = 16384, /* docs/decisions/021-bfloat16.md */
 };
 
 static int64_t most_rows(int64_t m, int64_t k)
