@@ -10,17 +10,17 @@ static const char *const space[] = {"backprop", "fa", "dfa", "sdfa", "usf",    "
                                     "brsf",     "kp", "dkp", "ldfa", "ternary"};
 enum { N_SPACE = sizeof space / sizeof *space };
 
-/* Gradients or deltas of a network: room for each, NaN until the library writes it. */
+/* Gradients or deltas of a network: a buffer for each, NaN until the library writes it. */
 typedef struct {
     int64_t n, size[MOST_TENSORS];
     void *at[MOST_TENSORS];
-} room;
+} buffers;
 
-static room room_new(const fa_net *net, int64_t rows)
+static buffers buffers_new(const fa_net *net, int64_t rows)
 {
-    room r = {rows ? fa_net_n_blocks(net) : fa_net_n_tensors(net), {0}, {0}};
+    buffers r = {rows ? fa_net_n_blocks(net) : fa_net_n_tensors(net), {0}, {0}};
     const fa_dtype dtype = fa_net_description(net)->dtype;
-    REQUIRE(r.n <= MOST_TENSORS, "room for %d", (int)r.n);
+    REQUIRE(r.n <= MOST_TENSORS, "buffers for %d", (int)r.n);
     for (int64_t i = 0; i < r.n; i++) {
         const fa_tensor t = fa_net_tensor(net, i);
         r.size[i] = rows ? rows * block_of(net, i).n_out : t.rows * t.cols;
@@ -30,7 +30,7 @@ static room room_new(const fa_net *net, int64_t rows)
     return r;
 }
 
-static void room_free(room *r)
+static void buffers_free(buffers *r)
 {
     for (int64_t i = 0; i < r->n; i++) free(r->at[i]);
 }
@@ -52,7 +52,7 @@ static void compare(const void *got, fa_dtype dtype, const double *expected, int
           worst, largest);
 }
 
-static void compare_gradient(const fa_net *net, const room *grads, const ref_block *b,
+static void compare_gradient(const fa_net *net, const buffers *grads, const ref_block *b,
                              const char *name, const double *expected, const char *what)
 {
     char key[40], text[200];
@@ -70,7 +70,7 @@ static void compare_step(const fa_net *net, reference *ref, const sequences *d, 
                          const char *what)
 {
     const fa_samples s = taught(d, k, 0, d->n);
-    room grads = room_new(net, 0), deltas = room_new(net, d->n * d->steps);
+    buffers grads = buffers_new(net, 0), deltas = buffers_new(net, d->n * d->steps);
     double loss = NAN;
     char text[200];
     ref_errors(ref, d, k), ref_deltas(ref, false), ref_gradients(ref, d);
@@ -87,7 +87,7 @@ static void compare_step(const fa_net *net, reference *ref, const sequences *d, 
         compare(deltas.at[b], ref->dtype, block->d[0], d->n * d->steps, block->info.n_out,
                 block->info.needs_delta, text);
     }
-    room_free(&grads), room_free(&deltas);
+    buffers_free(&grads), buffers_free(&deltas);
 }
 
 static void compare_outputs(const fa_net *net, reference *ref, const sequences *d, kind k,
@@ -160,7 +160,7 @@ static void every_rule_against_loops(void)
 static void differ(fa_net *net, const fa_samples *s, const char *what)
 {
     const double h = 1e-5;
-    room grads = room_new(net, 0);
+    buffers grads = buffers_new(net, 0);
     void *none[MOST_TENSORS] = {0};
     double loss, low, high;
     OK(fa_gradients(&loss, grads.at, net, s));
@@ -178,7 +178,7 @@ static void differ(fa_net *net, const fa_samples *s, const char *what)
                   (int)j, g, (high - low) / (2 * h));
         }
     }
-    room_free(&grads);
+    buffers_free(&grads);
 }
 
 static void finite_differences(void)
@@ -336,7 +336,7 @@ static void one_step_is_a_dense_layer(void)
         write_tensor(dense, "0.weight", net, "0.weight");
         fa_samples of_net = taught(&d, LABELS, 0, 300), of_dense = of_net;
         of_dense.time_steps = 0;
-        room a = room_new(net, 0), b = room_new(dense, 0);
+        buffers a = buffers_new(net, 0), b = buffers_new(dense, 0);
         double losses[2];
         OK(fa_gradients(&losses[0], a.at, net, &of_net));
         OK(fa_gradients(&losses[1], b.at, dense, &of_dense));
@@ -351,7 +351,7 @@ static void one_step_is_a_dense_layer(void)
         const int64_t u = fa_net_find(net, "0.recurrent");
         for (int64_t j = 0; j < a.size[u]; j++)
             CHECK(((double *)a.at[u])[j] == 0, "%s: gradient of U", times[t]);
-        room_free(&a), room_free(&b);
+        buffers_free(&a), buffers_free(&b);
         fa_net_free(net), fa_net_free(dense);
     }
     sequences_free(&d);
